@@ -1,0 +1,47 @@
+# make demo: set up and paint a sample.  make test: set up and test.  make check: what CI runs.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: setup demo test test-all check format styles gallery train clean
+
+setup: $(READY)
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,heif]'
+	touch $(READY)
+
+demo: $(READY)
+	$(BIN)/impasto demo
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+test-all: $(READY)
+	$(BIN)/python -m pytest -m 'slow or not slow'
+
+check: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(MAKE) --no-print-directory test
+
+format: $(READY)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+# Draw the sample styles anew.
+styles: $(READY)
+	$(BIN)/python examples/draw_styles.py
+
+# Paint the five pairs of docs/gallery and score them; needs ../shared.
+gallery: $(READY)
+	$(BIN)/python examples/gallery.py
+
+# Train the network in the package anew: about two hours on two cores; needs ../shared.
+train: $(READY)
+	$(BIN)/python training/train.py --shared ../shared --out training/run
+
+clean:
+	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache

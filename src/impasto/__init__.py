@@ -1,0 +1,37 @@
+"""impasto paints any picture in the style of any other, by optimisation (Gatys et al. 2016)."""
+
+from importlib import import_module
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from impasto.backbone import Backbone
+    from impasto.config import Config
+    from impasto.errors import ImpastoError
+    from impasto.painting import Painting, Step, paint, paint_steps
+    from impasto.presets import PRESETS
+
+__all__ = ["PRESETS", "Backbone", "Config", "ImpastoError", "Painting", "Step", "paint", "paint_steps"]
+__version__ = version("impasto")
+
+_HOME = {
+    "Backbone": "impasto.backbone",
+    "Config": "impasto.config",
+    "ImpastoError": "impasto.errors",
+    "PRESETS": "impasto.presets",
+    "Painting": "impasto.painting",
+    "Step": "impasto.painting",
+    "paint": "impasto.painting",
+    "paint_steps": "impasto.painting",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name when it is first used: `import impasto` alone does not load torch."""
+    if name not in _HOME:
+        raise AttributeError(f"module 'impasto' has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

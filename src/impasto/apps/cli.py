@@ -1,0 +1,298 @@
+"""The command line. It says what went wrong in one line and exits with 2; the library never prints and never exits."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from impasto import __version__
+from impasto.apps.options import GroupedCommand, config_options, given
+from impasto.config import Config, option_name
+from impasto.errors import ConfigError, ImpastoError
+from impasto.presets import PRESETS, preset
+
+if TYPE_CHECKING:
+    from impasto.backbone import Backbone
+    from impasto.painting import Painting, Step
+
+__all__ = ["cli", "main"]
+
+Reader = Callable[["Step"], object]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit: 0 done, 2 something to put right, 130 stopped before there was a picture."""
+    try:
+        code = cli.main(args=None if arguments is None else list(arguments), standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        sys.exit(2)
+    except click.ClickException as error:
+        _fail(error.format_message())
+    except ImpastoError as error:
+        _fail(str(error))
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("impasto: stopped", err=True)
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.exit(1)
+    except (MemoryError, RuntimeError) as error:  # torch says "out of memory" as a RuntimeError
+        if "memory" not in str(error) and not isinstance(error, MemoryError):
+            raise
+        _fail("not enough memory for this size: give a smaller --size")
+    sys.exit(code or 0)
+
+
+def _fail(message: str) -> None:
+    line = " ".join(message.split())
+    click.echo(f"impasto: {line}", err=True)
+    sys.exit(2)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="impasto")
+def cli() -> None:
+    """Paint any picture in the style of any other."""
+
+
+@cli.command(cls=GroupedCommand)
+@click.argument("pictures", nargs=-1, metavar="CONTENT STYLE [STYLE ...]")
+@click.option("-o", "--out", help="the painting's file; its suffix is its format [default: CONTENT-STYLE.png]")
+@click.option("--preset", "preset_name", metavar="NAME", help="a recipe by name; see `impasto presets` [default: house]")
+@click.option("--from", "source", metavar="FILE", help="paint again with the settings (and pictures) of a painting")
+@click.option("--open", "show_it", is_flag=True, help="show the painting in the system's viewer when it is done")
+@click.option("--quiet", is_flag=True, help="say nothing but errors")
+@click.option("--json", "as_json", is_flag=True, help="print the result as one line of JSON")
+def paint(
+    pictures: tuple[str, ...],
+    out: str | None,
+    preset_name: str | None,
+    source: str | None,
+    show_it: bool,
+    quiet: bool,
+    as_json: bool,
+    **values: Any,
+) -> None:
+    """Paint the picture CONTENT in the style of STYLE; several styles are blended.
+
+    impasto paint photo.jpg painting.jpg -o result.png
+    """
+    from impasto.pictures import check_output, read
+
+    config, pictures = _settings(pictures, preset_name, source, given(values))
+    if len(pictures) < 2:
+        raise ConfigError("give a CONTENT and a STYLE picture: impasto paint photo.jpg painting.jpg", pictures)
+    content, *styles = pictures
+    target = check_output(out or f"{Path(content).stem}-{Path(styles[0]).stem}.png")
+    inputs = [read(picture) for picture in pictures]  # before the network is loaded: bad pictures fail at once
+    painting = _paint([each.name for each in inputs], config, target, quiet or as_json)
+    painting.save(target)
+    _report(painting, target, quiet, as_json)
+    if show_it:
+        click.launch(str(target))
+
+
+config_options(paint)
+
+
+def _settings(
+    pictures: tuple[str, ...], preset_name: str | None, source: str | None, options: dict[str, Any]
+) -> tuple[Config, tuple[str, ...]]:
+    """The config and the pictures: a preset or an earlier painting's, with what was typed on top."""
+    if source is None:
+        return preset(preset_name or "house").config.changed(**options), pictures
+    if preset_name:
+        raise ConfigError("give --from or --preset, not both: each is a whole set of settings", preset_name)
+    from impasto.pictures import read_settings
+
+    recorded = read_settings(source)
+    if not pictures:
+        pictures = tuple(each["name"] for each in recorded["inputs"])
+        _check_unchanged(recorded["inputs"])
+    return Config(**recorded["config"]).changed(**options), pictures
+
+
+def _check_unchanged(inputs: list[dict[str, str]]) -> None:
+    from impasto.pictures import read
+
+    for each in inputs:
+        if read(each["name"]).sha256 != each["sha256"]:
+            raise ConfigError(
+                f"{each['name']} is not the picture that was painted then: name the pictures to paint it all the same",
+                each["name"],
+            )
+
+
+def _paint(pictures: list[str], config: Config, target: Path, quiet: bool) -> Painting:
+    """Paint with a progress bar (unless `quiet`) and the snapshots that the config asks for."""
+    from impasto.apps.progress import log, painting
+    from impasto.painting import paint as run
+
+    console = log()
+    backbone = _backbone(config)
+    content, *styles = pictures
+    readers: list[Reader] = [_snapshots(config, target)] if config.save_every else []
+    if quiet:
+        return run(content, styles, config, backbone=backbone, on_step=_each(readers))
+    dtype = str(backbone.dtype).removeprefix("torch.")
+    console.print(f"{backbone.weights.name} on {backbone.device}, {dtype}, {config.steps} steps of {config.optimizer}")
+    with painting(console) as bar:
+        return run(content, styles, config, backbone=backbone, on_step=_each([bar, *readers]))
+
+
+def _each(readers: list[Reader]) -> Reader:
+    def read(step: Step) -> None:
+        for reader in readers:
+            reader(step)
+
+    return read
+
+
+def _backbone(config: Config) -> Backbone:
+    from impasto.apps.progress import downloading, log
+    from impasto.painting import make_backbone
+
+    with downloading(log(), config.backbone) as progress:
+        return make_backbone(config, progress)
+
+
+def _snapshots(config: Config, target: Path) -> Reader:
+    """Writes OUT-01000.png beside OUT.png every `save_every` steps."""
+    from impasto.pictures import to_image, write
+
+    def save(step: Step) -> None:
+        if step.number % config.save_every == 0:
+            name = f"{target.stem}-{step.number:05d}{target.suffix}"
+            write(to_image(step.picture.clamp(0, 1)), target.with_name(name))
+
+    return save
+
+
+def _report(painting: Painting, target: Path, quiet: bool, as_json: bool) -> None:
+    if as_json:
+        height, width = painting.pixels.shape[2:]
+        line = {
+            "picture": str(target),
+            "width": width,
+            "height": height,
+            "seconds": round(painting.seconds, 3),
+            "steps": painting.steps,
+            "evaluations": painting.evaluations,
+            "finished": painting.finished,
+            "objective": painting.value,
+            "terms": painting.terms,
+            "notes": painting.notes,
+            **{key: painting.settings[key] for key in ("version", "config", "inputs")},
+        }
+        click.echo(json.dumps(line))
+    elif not quiet:
+        how = "painted" if painting.finished else f"stopped at step {painting.steps}, painted"
+        click.echo(f"{target}  ({how} in {painting.seconds:.1f} s)")
+
+
+@cli.command()
+@click.option("--style", "style_name", default="strokes", help="strokes, woodcut, glass or points [default: strokes]")
+@click.option("--out", "folder", default=".", help="the folder that the pictures go to [default: this one]")
+def demo(style_name: str, folder: str) -> None:
+    """Paint the sample photograph in a sample style."""
+    from PIL import Image
+
+    from impasto.pictures import check_output, write
+    from impasto.pictures.figures import contact_sheet
+    from impasto.pictures.samples import sample_photograph, sample_style
+
+    content, style = sample_photograph(), sample_style(style_name)
+    target = check_output(Path(folder) / "impasto-demo.png")
+    sheet = check_output(Path(folder) / "impasto-demo-sheet.png")
+    painting = _paint([str(content), str(style)], preset("house").config, target, quiet=False)
+    painting.save(target)
+    row = [(Image.open(content), "content"), (Image.open(style), "style"), (painting.image, "result")]
+    write(contact_sheet([row]), sheet)
+    _report(painting, target, quiet=False, as_json=False)
+    click.echo(f"{sheet}  (content, style, result)")
+
+
+@cli.command()
+@click.argument("file")
+@click.option("--json", "as_json", is_flag=True, help="print the settings as JSON")
+def show(file: str, as_json: bool) -> None:
+    """Print the settings that the painting FILE was made with."""
+    from impasto.pictures import read_settings
+
+    settings = read_settings(file)
+    if as_json:
+        click.echo(json.dumps(settings, indent=1))
+        return
+    click.echo(f"impasto {settings['version']}, {settings['steps_done']} steps")
+    for each in settings["inputs"]:
+        click.echo(f"{each['role']:8} {each['name']}  sha256 {each['sha256'][:16]}")
+    for name, value in settings["config"].items():
+        click.echo(f"{option_name(name):22} {value}")
+
+
+@cli.command()
+@click.argument("name", required=False)
+def presets(name: str | None) -> None:
+    """List the recipes, or show every number of one and its source."""
+    if name is None:
+        for each, recipe in PRESETS.items():
+            click.echo(f"{each:14} {recipe.about}")
+        click.echo("\nimpasto presets NAME shows a recipe's numbers and their sources")
+        return
+    recipe = preset(name)
+    click.echo(f"{name}: {recipe.about}\n")
+    house = Config()
+    for field, value in recipe.config:
+        if field in recipe.sources or value != getattr(house, field):
+            click.echo(f"{option_name(field):22} {value}")
+            if field in recipe.sources:
+                click.echo(f"{'':22}   {recipe.sources[field]}")
+
+
+@cli.group()
+def weights() -> None:
+    """The networks' files: list, fetch, verify."""
+
+
+@weights.command("list")
+def list_weights() -> None:
+    """List the networks, and where the files lie that are here."""
+    from impasto.backbone import cached, known
+
+    for name in known():
+        path = cached(name)
+        click.echo(f"{name:18} {path if path else 'not fetched'}")
+
+
+@weights.command("fetch")
+@click.argument("name")
+def fetch_weights(name: str) -> None:
+    """Download the network NAME, or go on with a download that broke."""
+    from impasto.apps.progress import downloading, log
+    from impasto.backbone import fetch
+
+    with downloading(log(), name) as progress:
+        click.echo(fetch(name, progress))
+
+
+@weights.command("verify")
+@click.argument("name", required=False)
+def verify_weights(name: str | None) -> None:
+    """Check the files that are here (or the one of NAME) against their checksums; exit code 2 if one is broken."""
+    from impasto.backbone import cached, known, verify
+    from impasto.errors import WeightsError
+
+    broken = []
+    for each in [name] if name else known():
+        path = cached(each)
+        whole = path is not None and verify(each)
+        click.echo(f"{each:18} {'not fetched' if path is None else 'whole' if whole else 'broken'}")
+        if path is not None and not whole:
+            broken.append(str(path))
+    if broken:
+        raise WeightsError(f"broken: {', '.join(broken)}; `impasto weights fetch` gets a whole one", broken)

@@ -1,0 +1,78 @@
+"""The command line's options, made from Config's fields: names, help, ranges and defaults live there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from impasto.config import GROUPS, Config, allowed, option_name
+
+__all__ = ["GroupedCommand", "config_options", "given"]
+
+
+class ConfigOption(click.Option):
+    """An option that stands for a field of Config; its text is checked there, not here."""
+
+    def __init__(self, field: str):
+        info = Config.model_fields[field]
+        extra = info.json_schema_extra
+        assert isinstance(extra, dict)
+        self.group = str(extra["group"])
+        flag = info.annotation is bool
+        name = option_name(field)
+        help = f"{info.description} [{self._takes(field)}default: {_shown(info.default)}]"
+        super().__init__(
+            [f"{name}/--no-{name[2:]}" if flag else name],
+            default=None,
+            help=help,
+            metavar=None if flag else "TEXT",
+            is_flag=flag,
+            type=None if flag else str,
+        )
+
+    @staticmethod
+    def _takes(field: str) -> str:
+        choices = allowed(field)
+        return f"{choices}; " if " or " in choices or "number" in choices else ""
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str]:
+        """The option without click's TEXT: what it takes stands in the help."""
+        name = " / ".join([*self.opts, *self.secondary_opts])
+        return name, self.help or ""
+
+
+def _shown(default: Any) -> str:
+    if isinstance(default, dict):
+        return ",".join(name if weight == 1 else f"{name}={weight:g}" for name, weight in default.items())
+    if isinstance(default, bool):
+        return "yes" if default else "no"
+    if isinstance(default, float):
+        return f"{default:g}"
+    return "its own" if default is None or default == () else str(default)
+
+
+class GroupedCommand(click.Command):
+    """A command whose help shows Config's options by group."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        own, groups = [], {group: [] for group in GROUPS}  # type: tuple[list[Any], dict[str, list[Any]]]
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record:
+                (groups[parameter.group] if isinstance(parameter, ConfigOption) else own).append(record)
+        for title, records in [("Options", own), *groups.items()]:
+            if records:
+                with formatter.section(title):
+                    formatter.write_dl(records)
+
+
+def config_options(command: click.Command) -> click.Command:
+    """Add every field of Config to `command` as an option."""
+    command.params.extend(ConfigOption(field) for field in Config.model_fields)
+    return command
+
+
+def given(values: dict[str, Any]) -> dict[str, Any]:
+    """Those of `values` that are Config's and were typed."""
+    return {name: value for name, value in values.items() if name in Config.model_fields and value is not None}

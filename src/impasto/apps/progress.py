@@ -1,0 +1,100 @@
+"""What the terminal shows while a painting is made: readers of Steps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    SpinnerColumn,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TransferSpeedColumn,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from impasto.painting import Step
+
+__all__ = ["downloading", "log", "painting"]
+
+REFRESH = 0.1  # seconds between two looks at the objective: each one waits for the device
+
+
+def log() -> Console:
+    """Where everything goes that is not a result."""
+    return Console(stderr=True, highlight=False)
+
+
+@contextmanager
+def painting(console: Console) -> Iterator[Callable[[Step], None]]:
+    """A bar with level, step, terms, evaluations a second and time left; yields the reader that drives it."""
+    bar = Progress(
+        SpinnerColumn(),
+        BarColumn(24),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[text]}"),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[left]}"),
+        console=console,
+    )
+    shown = -REFRESH
+    said = False
+
+    def show(step: Step) -> None:
+        nonlocal shown, said
+        if step.note and not said:
+            bar.console.print(f"{step.note} at step {step.number}: went back to the best picture with a smaller step")
+            said = True
+        if step.seconds - shown < REFRESH and step.fraction < 1:
+            return
+        shown = step.seconds
+        bar.update(task, completed=step.fraction, text=_text(step), left=time_left(step))
+
+    with bar:
+        task = bar.add_task("", total=1.0, text="", left="")
+        yield show
+
+
+def _text(step: Step) -> str:
+    """ "level 2/3  step 80/200  content 0.61  style 1.92  9.8 steps/s"."""
+    sums: dict[str, float] = {}
+    for name, value in step.terms.items():
+        kind = name.partition(" ")[0]
+        sums[kind] = sums.get(kind, 0.0) + float(value)
+    terms = "  ".join(f"{kind} {value:.3g}" for kind, value in sums.items())
+    rate = step.evaluations / step.seconds if step.seconds else 0.0
+    return f"level {step.level}/{step.levels}  step {step.number}/{step.steps}  {terms}  {rate:.1f} steps/s"
+
+
+def time_left(step: Step) -> str:
+    """The time left, from the work done: a step at a large level counts for as many as its pixels."""
+    if step.number < 3:
+        return ""
+    seconds = round(step.seconds * (1 - step.fraction) / step.fraction)
+    hours, minutes = divmod(seconds // 60, 60)
+    return f"{hours}:{minutes:02}:{seconds % 60:02} left" if hours else f"{minutes}:{seconds % 60:02} left"
+
+
+@contextmanager
+def downloading(console: Console, name: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar for weights on their way; it appears with the first bytes."""
+    bar = Progress(TextColumn(name), BarColumn(), DownloadColumn(), TransferSpeedColumn(), console=console)
+
+    def show(done: int, total: int) -> None:
+        if not bar.tasks:
+            bar.start()
+            bar.add_task(name)
+        bar.update(bar.task_ids[0], completed=done, total=total)
+
+    try:
+        yield show
+    finally:
+        bar.stop()

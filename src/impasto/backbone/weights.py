@@ -1,0 +1,242 @@
+"""Where weights come from: a name or a path, the cache, a checked download."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from importlib.resources import files
+from pathlib import Path
+from typing import Literal
+
+import torch
+from platformdirs import user_cache_path
+from safetensors import SafetensorError, safe_open
+
+from impasto.backbone.download import Progress, digest_of, download
+from impasto.config import DEPTHS
+from impasto.errors import WeightsError, did_you_mean
+
+__all__ = ["KNOWN", "Source", "Weights", "cache_folder", "cached", "fetch", "known", "load", "verify"]
+
+Kernels = dict[str, tuple[torch.Tensor, torch.Tensor]]
+CONVOLUTIONS = tuple(f"conv{stage}_{k}" for stage, depth in enumerate(DEPTHS, 1) for k in range(1, depth + 1))
+# Where the convolutions stand in torchvision's `vgg19().features`.
+TORCHVISION = dict(zip((0, 2, 5, 7, 10, 12, 14, 16, 19, 21, 23, 25, 28, 30, 32, 34), CONVOLUTIONS, strict=True))
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A network's numbers and the input that it was trained on.
+
+    kernels: conv name -> (kernel (O, I, 3, 3), bias (O,)), float32. The input is (pixels - mean) * scale for pixels in
+    [0, 1], with the channels in `order` (mean and scale too).
+    """
+
+    name: str
+    kernels: Kernels
+    order: Literal["RGB", "BGR"]
+    mean: tuple[float, float, float]
+    scale: tuple[float, float, float]
+
+
+Input = tuple[Literal["RGB", "BGR"], tuple[float, float, float], tuple[float, float, float]]
+OXFORD: Input = ("BGR", (103.939 / 255, 116.779 / 255, 123.68 / 255), (255.0, 255.0, 255.0))
+IMAGENET: Input = ("RGB", (0.485, 0.456, 0.406), (1 / 0.229, 1 / 0.224, 1 / 0.225))
+GREY: Input = ("RGB", (0.45, 0.45, 0.45), (1 / 0.226, 1 / 0.226, 1 / 0.226))
+# A safetensors file says what it takes in its metadata, under "input".
+INPUTS = {
+    "(RGB in [0, 1] - 0.45) / 0.226": GREY,
+    "BGR, 0-255, minus (103.939, 116.779, 123.68)": OXFORD,
+    "(RGB in [0, 1] - (0.485, 0.456, 0.406)) / (0.229, 0.224, 0.225)": IMAGENET,
+}
+
+
+@dataclass(frozen=True)
+class Source:
+    """A published file of weights: its address and how to know it. `digest` may be only the head of the digest."""
+
+    name: str
+    url: str
+    algorithm: str
+    digest: str
+    megabytes: int
+
+    @property
+    def path(self) -> Path:
+        return cache_folder() / self.url.rpartition("/")[2]
+
+
+KNOWN = {
+    "vgg19": Source(
+        "vgg19",
+        "https://storage.googleapis.com/tensorflow/keras-applications/vgg19/"
+        "vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5",
+        "md5",
+        "253f8cb515780f3b799900260a226db6",
+        80,
+    ),
+    "vgg19-torchvision": Source(
+        "vgg19-torchvision", "https://download.pytorch.org/models/vgg19-dcbb9e9d.pth", "sha256", "dcbb9e9d", 548
+    ),
+}
+
+
+def known() -> list[str]:
+    """Names that `load` takes: what ships in the package, then what can be downloaded."""
+    return ["compact", *KNOWN]
+
+
+def cache_folder() -> Path:
+    """$IMPASTO_HOME, or the user's cache folder (XDG)."""
+    home = os.environ.get("IMPASTO_HOME")
+    return Path(home).expanduser() if home else user_cache_path("impasto")
+
+
+def cached(name: str) -> Path | None:
+    """Where the weights `name` lie, or None if they have not been fetched."""
+    path = Path(str(files("impasto.backbone") / "compact.safetensors")) if name == "compact" else _source(name).path
+    return path if path.exists() else None
+
+
+def verify(name: str) -> bool:
+    """Whether the file of `name` is there and has the checksum that it was published with."""
+    path = cached(name)
+    if path is None:
+        return False
+    if name == "compact":
+        load(name)  # it ships with the package: pip checked its bytes, this checks that it can be read
+        return True
+    source = _source(name)
+    return digest_of(path, source.algorithm).startswith(source.digest)
+
+
+def fetch(name: str, progress: Progress | None = None) -> Path:
+    """The file of `name`, downloaded unless a whole one is there; a broken one is fetched again.
+
+    progress(done, total) is called with bytes. Raises WeightsError, which names the address and the folder.
+    """
+    if name == "compact" or verify(name):
+        path = cached(name)
+        assert path is not None
+        return path
+    source = _source(name)
+    try:
+        download(source.url, source.path, source.algorithm, source.digest, progress)
+    except OSError as error:
+        raise WeightsError(
+            f"cannot fetch {name} from {source.url} ({error}): put that file into {source.path.parent} by hand, "
+            "or paint with --backbone compact",
+            name,
+        ) from error
+    return source.path
+
+
+def load(name: str, progress: Progress | None = None) -> Weights:
+    """Weights by name (fetched if need be) or from a .safetensors, .pth or .h5 file.
+
+    Raises WeightsError for an unknown name, a missing or broken file, or a layout that is none of the known ones.
+    """
+    if name in known():
+        return replace(load_file(fetch(name, progress)), name=name)
+    path = Path(name).expanduser()
+    if path.suffix not in READERS:
+        raise WeightsError(
+            f"no network {name!r}: {did_you_mean(name, known())}, or give a .safetensors, .pth or .h5 file", name, known()
+        )
+    if not path.is_file():
+        raise WeightsError(f"no weights at {path}", name)
+    return load_file(path)
+
+
+def load_file(path: Path) -> Weights:
+    """Weights from a file of one of the three layouts, known by its suffix."""
+    try:
+        kernels, taken = READERS[path.suffix](path)
+    except (OSError, KeyError, ValueError, RuntimeError, EOFError, SafetensorError, pickle.UnpicklingError) as error:
+        raise WeightsError(f"{path} is not a file of VGG-19 weights: {_first_line(error)}", str(path)) from error
+    except zipfile.BadZipFile as error:
+        raise WeightsError(f"{path} is broken: {_first_line(error)}", str(path)) from error
+    _check_shapes(path, kernels)
+    return Weights(str(path), kernels, *taken)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
+
+
+def _check_shapes(path: Path, kernels: Kernels) -> None:
+    """The kernels must be 3 x 3 and fit one after the other without a gap, from conv1_1 on."""
+    channels = 3
+    for name, have in zip(CONVOLUTIONS, kernels, strict=False):
+        kernel, bias = kernels[have]
+        if have != name or kernel.shape[1:] != (channels, 3, 3) or bias.shape != kernel.shape[:1]:
+            shape = tuple(kernel.shape)
+            raise WeightsError(
+                f"{path} is not VGG-19-shaped: {have} has shape {shape}, expected {name} (O, {channels}, 3, 3)", shape
+            )
+        channels = kernel.shape[0]
+    if not kernels:
+        raise WeightsError(f"{path} holds no convolution named conv1_1, block1_conv1 or features.0", str(path))
+
+
+def _ordered(kernels: Kernels) -> Kernels:
+    return {name: kernels[name] for name in CONVOLUTIONS if name in kernels}
+
+
+def _read_safetensors(path: Path) -> tuple[Kernels, Input]:
+    """Our own layout: conv1_1.weight (OIHW), conv1_1.bias ..., and the input in the metadata."""
+    with safe_open(path, framework="pt") as file:
+        said = (file.metadata() or {}).get("input")
+        if said not in INPUTS:
+            raise ValueError(f"its metadata 'input' is {said!r}, not one of {list(INPUTS)}")
+        names = [key.removesuffix(".weight") for key in file.keys() if key.endswith(".weight")]  # noqa: SIM118
+        kernels = {n: (file.get_tensor(f"{n}.weight").float(), file.get_tensor(f"{n}.bias").float()) for n in names}
+    return _ordered(kernels), INPUTS[said]
+
+
+def _read_torchvision(path: Path) -> tuple[Kernels, Input]:
+    """torchvision's state dict: features.0.weight (OIHW) ...; the classifier is left on disk."""
+    state = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+    if not isinstance(state, dict):
+        raise ValueError(f"it holds a {type(state).__name__}, not a state dict")
+    kernels = {
+        name: (state[f"features.{index}.weight"].float(), state[f"features.{index}.bias"].float())
+        for index, name in TORCHVISION.items()
+        if f"features.{index}.weight" in state
+    }
+    return kernels, IMAGENET
+
+
+def _read_keras(path: Path) -> tuple[Kernels, Input]:
+    """Keras's file: a group block1_conv1 with a kernel (HWIO) and a bias, ...; Oxford's numbers."""
+    import h5py  # here, because only this layout needs it
+
+    kernels: Kernels = {}
+    with h5py.File(path, "r") as file:
+        for name in CONVOLUTIONS:
+            group = file.get(f"block{name[4]}_conv{name[6]}")
+            if group is None:
+                continue
+            arrays: list[torch.Tensor] = []
+            group.visititems(
+                lambda _, item, into=arrays: into.append(torch.from_numpy(item[()])) if hasattr(item, "shape") else None
+            )
+            kernel = next(a for a in arrays if a.ndim == 4).permute(3, 2, 0, 1)  # HWIO to OIHW
+            kernels[name] = (kernel.float().contiguous(), next(a for a in arrays if a.ndim == 1).float())
+    return kernels, OXFORD
+
+
+READERS: dict[str, Callable[[Path], tuple[Kernels, Input]]] = {
+    ".safetensors": _read_safetensors,
+    ".pth": _read_torchvision,
+    ".h5": _read_keras,
+}
+
+
+def _source(name: str) -> Source:
+    if name not in KNOWN:
+        raise WeightsError(f"no network {name!r}: {did_you_mean(name, known())}", name, known())
+    return KNOWN[name]

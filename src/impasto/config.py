@@ -1,0 +1,202 @@
+"""Config: every choice that decides the picture, with its type, default, range and help in one place.
+
+The command line, the tables in docs/ and the settings inside a painting's file are all made from these fields.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic.fields import FieldInfo
+
+from impasto.errors import ConfigError, did_you_mean
+
+__all__ = ["DEPTHS", "GROUPS", "LAYERS", "Config", "allowed", "layer_name", "option_name"]
+
+DEPTHS = (2, 2, 4, 4, 4)  # VGG-19: convolutions in each of its five stages (Simonyan & Zisserman 2015, table 1, E)
+LAYERS = tuple(
+    f"{kind}{stage}_{k}" for stage, depth in enumerate(DEPTHS, 1) for k in range(1, depth + 1) for kind in ("conv", "relu")
+)
+GROUPS = ("Picture", "Network", "Objective", "Solver", "Machine")
+STARTS = ("content", "style", "noise")
+
+
+def layer_name(name: str) -> str:
+    """`name` in the package's form: "conv4_2", "relu4_2", or Keras's block form "block4_conv2".
+
+    Raises ConfigError for a layer that VGG-19 does not have.
+    """
+    plain = re.sub(r"^block(\d)_conv(\d)$", r"conv\1_\2", name.strip().lower())
+    if plain not in LAYERS:
+        raise ConfigError(f"no layer {name!r} in VGG-19: {did_you_mean(plain, LAYERS)}", name, LAYERS)
+    return plain
+
+
+def option_name(field: str) -> str:
+    """A field's name as it is typed: "style_layers" is "--style-layers"."""
+    return "--" + field.replace("_", "-")
+
+
+def _parse_weights(value: Any) -> Any:
+    """A mapping from "a=1,b=0.5" (a name alone weighs 1), from a list of names, or as it is."""
+    if isinstance(value, str):
+        pairs = [part.rpartition("=") if "=" in part else (part, "=", "1") for part in value.split(",") if part]
+        return {name.strip(): weight for name, _, weight in pairs}
+    if isinstance(value, Iterable) and not isinstance(value, Mapping):
+        return dict.fromkeys(value, 1.0)
+    return value
+
+
+def _parse_layers(value: Any) -> Any:
+    weights = _parse_weights(value)
+    return {layer_name(str(name)): weight for name, weight in weights.items()} if isinstance(weights, Mapping) else value
+
+
+def _parse_numbers(value: Any) -> Any:
+    return [part for part in value.split(",") if part] if isinstance(value, str) else value
+
+
+Weight = Annotated[float, Field(ge=0, le=1_000_000_000_000)]
+Layers = Annotated[dict[str, Weight], BeforeValidator(_parse_layers)]
+
+
+def _option(default: Any, group: str, help: str, **limits: Any) -> Any:
+    return Field(default, description=help, json_schema_extra={"group": group}, **limits)
+
+
+class Config(BaseModel):
+    """All settings of one painting. The defaults are the `house` preset; bad values raise ConfigError."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True)
+
+    size: Annotated[int, Field(ge=16, le=65536)] | Literal["original"] = _option(
+        512, "Picture", "pixels on the painting's long side (see --size-of), or the content's own size"
+    )
+    size_of: Literal["long", "at-most", "height"] = _option(
+        "long", "Picture", "what --size measures: the long side, the long side but never enlarged, or the height"
+    )
+    style_shape: Literal["own", "content"] = _option(
+        "own", "Picture", "keep the style picture's proportions, or squeeze it to the content's shape"
+    )
+    blend: Annotated[tuple[Weight, ...], BeforeValidator(_parse_numbers)] = _option(
+        (), "Picture", "share of each style picture, as 0.7,0.3 (default: equal shares)"
+    )
+
+    backbone: str = _option(
+        "compact", "Network", "compact, vgg19, vgg19-torchvision, or a .safetensors, .pth or .h5 file", min_length=1
+    )
+    pooling: Literal["max", "average"] = _option("max", "Network", "how the network halves its features")
+    padding: Literal["zeros", "replicate"] = _option("replicate", "Network", "border of the first convolution")
+
+    content_layers: Layers = _option({"relu4_2": 1.0}, "Objective", "layers that hold the content, as conv4_2=1")
+    style_layers: Layers = _option(
+        {"relu1_1": 1.0, "relu2_1": 1.0, "relu3_1": 1.0, "relu4_1": 1.0, "relu5_1": 1.0},
+        "Objective",
+        "layers that hold the style, as conv1_1=1,conv2_1=0.8",
+    )
+    content_weight: Weight = _option(1.0, "Objective", "weight of the content terms")
+    style_weight: Weight = _option(10.0, "Objective", "weight of the style terms")
+    strength: float = _option(1.0, "Objective", "more style above 1, more content below", ge=0, le=1000)
+    normalize: Literal["energy", "none"] = _option(
+        "energy", "Objective", "divide every term by its own target's energy, or not (see docs/formulas.md)"
+    )
+    content_reduction: Literal["mean", "sum", "half-sum"] = _option(
+        "mean", "Objective", "mean, sum or half the sum of squares (unless normalized)"
+    )
+    style_reduction: Literal["mean", "sum"] = _option(
+        "mean", "Objective", "mean or sum of squares over a Gram matrix (unless normalized)"
+    )
+    gram_divisor: Literal["chw", "hw", "sqrt-chw", "none"] = _option(
+        "hw", "Objective", "what the Gram matrix is divided by: C*H*W, H*W, its root, or nothing"
+    )
+    tv_weight: Weight = _option(0.0, "Objective", "weight of total variation: smoother above 0")
+    tv_form: Literal["squared", "absolute"] = _option("squared", "Objective", "squared or absolute differences")
+    tv_reduction: Literal["mean", "sum"] = _option("mean", "Objective", "mean or sum of the differences")
+
+    optimizer: Literal["lbfgs", "adam"] = _option("lbfgs", "Solver", "L-BFGS or Adam")
+    steps: int = _option(200, "Solver", "solver steps in all, over all levels", ge=1, le=10_000_000)
+    learning_rate: float | None = _option(
+        None, "Solver", "step length (default: 1 for L-BFGS, 0.02 for Adam)", gt=0, le=100
+    )
+    history: int = _option(20, "Solver", "pairs that L-BFGS remembers", ge=1, le=1000)
+    start: Annotated[dict[str, Weight], BeforeValidator(_parse_weights)] = _option(
+        {"content": 1.0}, "Solver", "content, style, noise, a picture's path, or a blend as content=0.6,noise=0.4"
+    )
+    seed: int = _option(0, "Solver", "seed of the noise", ge=0, le=2**32 - 1)
+    clamp: bool = _option(True, "Solver", "keep every pixel between black and white after each step")
+    levels: int = _option(3, "Solver", "sizes painted one after the other, small to large", ge=1, le=12)
+    level_ratio: float = _option(2.0, "Solver", "each level is this much larger than the one before", gt=1, le=16)
+    step_ratio: float = _option(0.8, "Solver", "steps of a level against the level before", gt=0, le=16)
+    save_every: int = _option(0, "Solver", "write a snapshot every so many steps (0: none)", ge=0)
+
+    device: Literal["auto", "cpu", "cuda", "mps"] = _option("auto", "Machine", "where to compute")
+    precision: Literal["auto", "float32", "bfloat16"] = _option(
+        "auto", "Machine", "of the network's features: bfloat16 where the hardware multiplies it fast, else float32"
+    )
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _one_line(cls, data: Any, handler: Any) -> Config:
+        try:
+            config: Config = handler(data)
+        except ValidationError as error:
+            raise _explain(error) from None
+        config._check_together()
+        return config
+
+    def _check_together(self) -> None:
+        if not self.content_layers and not self.style_layers:
+            raise ConfigError("--content-layers and --style-layers are both empty: name at least one layer")
+        for name in ("blend", "start"):
+            value = getattr(self, name)
+            weights = value.values() if isinstance(value, dict) else value
+            if (value or name == "start") and not sum(weights) > 0:
+                raise ConfigError(f"{option_name(name)} is {value}: its weights must add to more than 0", value)
+
+    def changed(self, **settings: Any) -> Config:
+        """This config with `settings` in place of its own, checked again. Raises ConfigError.
+
+        Another optimizer takes its own learning rate, unless one is given with it.
+        """
+        if settings.get("optimizer", self.optimizer) != self.optimizer:
+            settings = {"learning_rate": None, **settings}
+        return Config(**{**self.model_dump(), **settings})
+
+    @property
+    def rate(self) -> float:
+        """The learning rate, or the optimizer's usual one."""
+        return self.learning_rate or (1.0 if self.optimizer == "lbfgs" else 0.02)
+
+
+def allowed(field: str) -> str:
+    """What a field takes, in words, from its schema: "16 to 65536, or original"."""
+    schema = Config.model_json_schema()["properties"][field]
+    parts = [_allowed(part) for part in schema.get("anyOf", [schema]) if part.get("type") != "null"]
+    return ", or ".join(parts)
+
+
+def _allowed(schema: dict[str, Any]) -> str:
+    if "enum" in schema or "const" in schema:
+        return " or ".join(schema.get("enum", [schema.get("const")]))
+    kind = {"integer": "a whole number", "number": "a number", "boolean": "true or false", "string": "a name or path"}
+    text = kind.get(schema["type"], "weights from 0, as NAME=1,NAME=0.5" if schema["type"] == "object" else "weights")
+    above = "exclusiveMinimum" in schema
+    low, high = schema["exclusiveMinimum"] if above else schema.get("minimum"), schema.get("maximum")
+    if high is not None:
+        return f"{text} above {low:,} up to {high:,}" if above else f"{text} from {low:,} to {high:,}"
+    return text if low is None else f"{text} from {low:,}"
+
+
+def _explain(error: ValidationError) -> ConfigError:
+    """pydantic's first complaint as one line: the option, its value, what it takes."""
+    first = error.errors(include_url=False)[0]
+    name, value = str(first["loc"][0]), first["input"]
+    fields: dict[str, FieldInfo] = Config.model_fields
+    if name not in fields:
+        return ConfigError(f"no setting {name!r}: {did_you_mean(name, fields)}", name, list(fields))
+    inside = [str(part) for part in first["loc"][1:] if str(part) in LAYERS]
+    where = f"{option_name(name)} {' '.join(inside)}".strip()
+    return ConfigError(f"{where} is {value!r}: it takes {allowed(name)}", value, allowed(name))

@@ -1,0 +1,52 @@
+"""The tree of errors. Each carries the bad value and what would have been allowed, and reads as one clear line."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+__all__ = [
+    "ConfigError",
+    "ImpastoError",
+    "OutputError",
+    "PictureError",
+    "SolverError",
+    "WeightsError",
+    "did_you_mean",
+]
+
+
+class ImpastoError(Exception):
+    """Anything that a user can put right. `str()` is one line."""
+
+    def __init__(self, message: str, value: object = None, allowed: object = None):
+        super().__init__(message)
+        self.value = value
+        self.allowed = allowed
+
+
+class ConfigError(ImpastoError):
+    """An option that does not exist, or a value out of its range."""
+
+
+class PictureError(ImpastoError):
+    """A picture that cannot be read."""
+
+
+class OutputError(ImpastoError):
+    """A place or a format that a picture cannot be written to."""
+
+
+class WeightsError(ImpastoError):
+    """Weights that cannot be had, are broken, or lack a layer."""
+
+
+class SolverError(ImpastoError):
+    """An objective that has no finite value anywhere near the start."""
+
+
+def did_you_mean(value: str, allowed: Iterable[str]) -> str:
+    """The end of an error's line: the nearest allowed name, or all of them where none is near."""
+    names = list(allowed)
+    near = difflib.get_close_matches(value, names, n=1, cutoff=0.6)
+    return f"did you mean {near[0]}?" if near else f"choose from {', '.join(names)}"

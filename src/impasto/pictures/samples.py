@@ -1,0 +1,28 @@
+"""The pictures of the demo: a public-domain photograph that matplotlib ships, styles of our own drawing."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from importlib.util import find_spec
+from pathlib import Path
+
+from impasto.errors import ConfigError, PictureError, did_you_mean
+
+__all__ = ["STYLES", "sample_photograph", "sample_style"]
+
+STYLES = ("strokes", "woodcut", "glass", "points")  # drawn by examples/draw_styles.py
+
+
+def sample_photograph() -> Path:
+    """Rear Admiral Grace Hopper, 1984, by the U.S. Navy (public domain), from matplotlib's sample data."""
+    found = find_spec("matplotlib")  # only its file is wanted: importing it takes half a second
+    if found is None or found.origin is None:
+        raise PictureError("the sample photograph comes with matplotlib, which is not installed: pip install matplotlib")
+    return Path(found.origin).parent / "mpl-data" / "sample_data" / "grace_hopper.jpg"
+
+
+def sample_style(name: str) -> Path:
+    """One of STYLES. Raises ConfigError for another name."""
+    if name not in STYLES:
+        raise ConfigError(f"no sample style {name!r}: {did_you_mean(name, STYLES)}", name, STYLES)
+    return Path(str(files("impasto") / "samples" / f"{name}.jpg"))

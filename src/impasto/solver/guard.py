@@ -1,0 +1,42 @@
+"""Keeps the best picture, notices a run that goes wrong, and sends it back."""
+
+from __future__ import annotations
+
+import torch
+
+__all__ = ["Guard"]
+
+BLOW_UP = 10.0  # this many times the best value so far is no longer a detour
+PATIENCE = 25  # steps in a row that no better picture came although the objective is more than ...
+STRAYED = 1.5  # ... this many times the best
+
+
+class Guard:
+    """Watches (point, value) pairs of one level.
+
+    `best` and `value` are the lowest value seen and its point. `check` says whether the run has gone wrong: the value
+    is not finite, has blown up, or has strayed far above the best for long.
+    """
+
+    def __init__(self) -> None:
+        self.best: torch.Tensor | None = None
+        self.value = torch.tensor(torch.inf)
+        self._since = 0
+
+    @torch.no_grad()
+    def check(self, x: torch.Tensor, value: torch.Tensor, gradient: torch.Tensor) -> str:
+        """Take in one evaluation; what is wrong with it, in words, or "" if nothing is."""
+        now = float(value)
+        if not (torch.isfinite(value) and torch.isfinite(gradient).all()):
+            return f"the objective is {now} or its gradient is not finite"
+        best = float(self.value)
+        if now < best:
+            self.best, self.value, self._since = x.detach().clone(), value.detach(), 0
+            return ""
+        self._since += 1
+        if now > BLOW_UP * best:
+            return f"the objective rose from {best:.4g} to {now:.4g}"
+        if self._since >= PATIENCE and now > STRAYED * best:
+            self._since = 0
+            return f"the objective has stayed above {STRAYED} times its best for {PATIENCE} steps"
+        return ""
