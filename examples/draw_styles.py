@@ -128,7 +128,9 @@ def woodcut(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
     picture = np.where((distance < 0.12 * height)[..., None], red, paper)
     tint = ((v > 0.62) & (light > 0.5))[..., None]
     picture = np.where(tint, 0.25 * picture + 0.75 * ochre, picture)
-    rays = (np.sin(np.arctan2(y - 0.24 * height, x - 0.72 * width) * 22) > 0.35) & (v < 0.45) & (distance > 0.14 * height)
+    rays = (
+        (np.sin(np.arctan2(y - 0.24 * height, x - 0.72 * width) * 22) > 0.35) & (v < 0.45) & (distance > 0.14 * height)
+    )
     picture = np.where((rays & (light > 0.55))[..., None], 0.35 * picture + 0.65 * red, picture)
     return np.where(inked[..., None], blue, picture)
 

@@ -25,7 +25,7 @@ def _pad_first(x: torch.Tensor) -> torch.Tensor:
 
 
 class Teacher:
-    """Frozen target features (after ReLU) by layer name, "1_1" to "5_1"; "5_2" is 5_1 averaged with its own 3 x 3 mean."""
+    """Frozen target features (after ReLU) by layer name, "1_1" to "5_1"; "5_2" is 5_1 averaged with its 3 x 3 mean."""
 
     def __init__(self, folder: Path):
         oxford = load_file(Path(folder) / "vgg19_oxford_conv1_1-conv3_4.safetensors")
@@ -42,10 +42,6 @@ class Teacher:
         if last >= 4:
             out |= self._stages_4_and_5(x, last)
         return {name: value for name, value in out.items() if first <= int(name[0]) <= last}
-
-    def scales(self, x: torch.Tensor) -> dict[str, float]:
-        """Root mean square of each target over x: the units in which the heads' weights are of order one."""
-        return {name: value.float().square().mean().sqrt().item() for name, value in self(x, 1, 5).items()}
 
     def _stages_1_to_3(self, x: torch.Tensor, last: int) -> Features:
         out: Features = {}
@@ -86,11 +82,11 @@ def _layout(weight: torch.Tensor) -> torch.memory_format:
 
 
 class Student(nn.Module):
-    """VGG-19's shape with fewer channels, batch normalisation while training, and a 1 x 1 head a target layer."""
+    """VGG-19's shape with fewer channels, and batch normalisation while training."""
 
-    def __init__(self, target_channels: dict[str, int]):
+    def __init__(self):
         super().__init__()
-        self.convs, self.norms, self.heads = nn.ModuleDict(), nn.ModuleDict(), nn.ModuleDict()
+        self.convs, self.norms = nn.ModuleDict(), nn.ModuleDict()
         before = 3
         for name in LAYERS:
             width = CHANNELS[int(name[0]) - 1]
@@ -98,8 +94,6 @@ class Student(nn.Module):
             self.convs[name] = nn.Conv2d(before, width, 3, padding=padding, bias=False)
             nn.init.kaiming_normal_(self.convs[name].weight)
             self.norms[name] = nn.BatchNorm2d(width)
-            # No bias: if target = W f exactly, then Gram(target) = W Gram(f) W^T, which is what painting matches.
-            self.heads[name] = nn.Conv2d(width, target_channels[name], 1, bias=False)
             before = width
         self.to(memory_format=torch.channels_last)
 
@@ -118,31 +112,18 @@ class Student(nn.Module):
         return out
 
     def stage_modules(self, first: int, last: int) -> nn.ModuleList:
-        """Convolutions, norms and heads of stages `first` to `last`: what a phase trains."""
+        """Convolutions and norms of stages `first` to `last`: what a phase trains."""
         names = [name for name in LAYERS if first <= int(name[0]) <= last]
-        return nn.ModuleList(part[name] for name in names for part in (self.convs, self.norms, self.heads))
+        return nn.ModuleList(part[name] for name in names for part in (self.convs, self.norms))
 
 
 @torch.no_grad()
-def fold(student: Student, balance: bool = True) -> dict[str, torch.Tensor]:
-    """The plain network: conv{name}.weight and .bias, batch normalisation folded in, heads dropped.
-
-    With `balance`, each channel is scaled so that its energy in the Gram matrix is its share of the teacher's energy
-    (the norm of its column in the head), and the next convolution's inputs are scaled back. ReLU and max-pooling
-    commute with a positive scale, so the function of the network is the same but for that choice of units.
-    """
+def fold(student: Student) -> dict[str, torch.Tensor]:
+    """The plain network: conv{name}.weight and .bias, batch normalisation folded in."""
     out = {}
-    before = torch.ones(3)
     for name in LAYERS:
         conv, norm = student.convs[name], student.norms[name]
         scale = norm.weight / torch.sqrt(norm.running_var + norm.eps)
-        weight = conv.weight * scale.view(-1, 1, 1, 1) / before.view(1, -1, 1, 1)
-        bias = norm.bias - norm.running_mean * scale
-        after = torch.ones_like(bias)
-        if balance:
-            after = student.heads[name].weight.flatten(1).norm(dim=0)
-            after = (after / after.square().mean().sqrt()).clamp(0.1, 10)
-        out[f"conv{name}.weight"] = (weight * after.view(-1, 1, 1, 1)).contiguous()
-        out[f"conv{name}.bias"] = bias * after
-        before = after
+        out[f"conv{name}.weight"] = (conv.weight * scale.view(-1, 1, 1, 1)).contiguous()
+        out[f"conv{name}.bias"] = norm.bias - norm.running_mean * scale
     return out

@@ -8,15 +8,15 @@ import random
 from pathlib import Path
 
 import torch
-from data import load_pictures
 
+from data import load_pictures
 from impasto import Config, paint_steps
 from impasto.errors import SolverError
 from impasto.painting import make_backbone
 from impasto.pictures import to_image
 
 SEED = 7
-PAIRS = 150
+PAIRS = 60
 SIDE = 256
 KEPT = (6, 18, 45, 90)  # steps whose pictures are kept
 
@@ -51,4 +51,3 @@ def paint_half_finished(corpus: Path, out: Path) -> list[torch.Tensor]:
             print(f"{content.name} in the style of {style.name}: {error}", flush=True)
     # Crops of the last phase have 128 pixels: a narrower painting has none.
     return [picture for picture in load_pictures(folder) if min(picture.shape[1:]) >= 128]
-

@@ -13,16 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from data import batches, load_pictures
-from networks import CHANNELS, MEAN, STD, Features, Student, Teacher, fold
 from safetensors.torch import save_file
 
+from data import batches, load_pictures
+from networks import CHANNELS, MEAN, STD, Student, Teacher, fold
+
 SEED = 20261120
-TARGET_CHANNELS = {
-    "1_1": 64, "1_2": 64, "2_1": 128, "2_2": 128, "3_1": 256, "3_2": 256, "3_3": 256, "3_4": 256,
-    "4_1": 512, "4_2": 128, "4_3": 128, "4_4": 128, "5_1": 512, "5_2": 512,
-}  # fmt: skip
-GRAM_WEIGHT = 2.0  # of the Gram term against the feature term
+MEMORY = 0.9  # how much of the heads' moments is kept from one batch to the next
 
 
 @dataclass(frozen=True)
@@ -40,53 +37,54 @@ class Phase:
 
 
 PHASES = (
-    Phase("stages12", 1, 2, size=48, batch=64, steps=2000, rate=3e-3),
-    Phase("stage3", 3, 3, size=64, batch=32, steps=3000, rate=3e-3),
-    Phase("stages45", 4, 5, size=128, batch=16, steps=3500, rate=3e-3),
-    Phase("together", 1, 5, size=128, batch=12, steps=4500, rate=1.5e-3, paintings=True),
+    Phase("stages12", 1, 2, size=48, batch=64, steps=1200, rate=1e-2),
+    Phase("stage3", 3, 3, size=64, batch=32, steps=1600, rate=1e-2),
+    Phase("stages45", 4, 5, size=128, batch=16, steps=2400, rate=1e-2),
+    Phase("together", 1, 5, size=128, batch=12, steps=2400, rate=3e-3, paintings=True),
 )
 
 
-def layer_loss(
-    feature: torch.Tensor, head: torch.Tensor, target: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """(features, Gram) of one layer, both relative, both 0 when the head W reproduces the target: t = W f.
+class Heads:
+    """The best linear map from the student's features to each target, solved for instead of learnt.
 
-    features: |t - W f|^2 over the target's variance (each channel about its own mean).
-    Gram: |G(W f) - G(t)|^2 / |G(t)|^2, a mean over the batch.
-    Both need only the moments f f^T, t f^T and t t^T, so W f itself, the largest tensor of all, is never made.
-    feature (B, c, h, w), head (C, c, 1, 1), target (B, C, h, w).
+    For fixed features the best head W is a least-squares problem; its moments are averaged over recent batches. The
+    gradient of the loss at the best W is that at a constant W (variable projection, Golub & Pereyra 1973), so the
+    convolutions see at every step what a head trained to the end would tell them.
     """
-    f, t = (x.permute(0, 2, 3, 1).flatten(1, 2).float() for x in (feature, target))  # (B, hw, channels)
-    w = head.flatten(1)
-    count = t.shape[0] * t.shape[1]
-    ff, tf, tt = f.mT @ f, t.mT @ f, t.mT @ t
-    energy = tt.diagonal(dim1=1, dim2=2).sum()
-    variance = energy / count - t.mean((0, 1)).square().sum()
-    painted = w @ ff @ w.mT
-    error = energy - 2 * (w * tf.sum(0)).sum() + painted.diagonal(dim1=1, dim2=2).sum()
-    gram = ((painted - tt).square().sum((1, 2)) / tt.square().sum((1, 2))).mean()
-    return error / count / variance, gram
+
+    def __init__(self) -> None:
+        self._moments: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
+
+    def loss(self, name: str, feature: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """The share of the target's variance (about its mean) that the feature does not explain, 0 to 1.
+
+        feature (B, c, h, w), target (B, C, h, w). Only second moments are needed: W f is never made.
+        """
+        f, t = (x.permute(0, 2, 3, 1).flatten(0, 2).float() for x in (feature, target))  # (positions, channels)
+        mean_f, mean_t = f.mean(0), t.mean(0)
+        ff = f.mT @ f / len(f) - mean_f.outer(mean_f)
+        tf = t.mT @ f / len(f) - mean_t.outer(mean_f)
+        variance = t.square().sum() / len(t) - mean_t.square().sum()
+        w = self._solve(name, ff.detach(), tf.detach() / variance.sqrt())
+        tf = tf / variance.sqrt()
+        return 1 - 2 * (w * tf).sum() + ((w @ ff) * w).sum()
+
+    @torch.no_grad()
+    def _solve(self, name: str, ff: torch.Tensor, tf: torch.Tensor) -> torch.Tensor:
+        before_ff, before_tf = self._moments.get(name, (ff, tf))
+        ff, tf = torch.lerp(ff, before_ff, MEMORY), torch.lerp(tf, before_tf, MEMORY)
+        self._moments[name] = ff, tf
+        ridge = 1e-3 * ff.diagonal().mean() * torch.eye(len(ff))
+        return torch.linalg.solve(ff + ridge, tf.mT).mT
 
 
-def losses(
-    student: Student, features: Features, targets: Features, scales: dict[str, float]
-) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
-    """The two losses of every layer that has a target."""
-    return {
-        name: layer_loss(features[name], student.heads[name].weight * scales[name], target)
-        for name, target in targets.items()
-    }
-
-
-def run_phase(
-    phase: Phase, student: Student, teacher: Teacher, scales: dict[str, float], data, out: Path, start: int
-) -> None:
+def run_phase(phase: Phase, student: Student, teacher: Teacher, data, out: Path, start: int) -> None:
     """Train one phase from step `start`; writes out/train.jsonl and out/checkpoint.pt as it goes."""
     trained = student.stage_modules(phase.first, phase.last)
     student.eval().requires_grad_(False)
     trained.train().requires_grad_(True)
-    optimizer = torch.optim.AdamW(trained.parameters(), lr=phase.rate, weight_decay=1e-4)
+    heads = Heads()
+    optimizer = torch.optim.Adam(trained.parameters(), lr=phase.rate)
     checkpoint = out / "checkpoint.pt"
     if start:
         optimizer.load_state_dict(torch.load(checkpoint, weights_only=True)["optimizer"])
@@ -100,14 +98,14 @@ def run_phase(
         targets = teacher(x, phase.first, phase.last)
         with torch.autocast("cpu", torch.bfloat16):
             features = student(x, phase.last)
-        parts = losses(student, features, targets, scales)
-        total = sum(f + GRAM_WEIGHT * g for f, g in parts.values())
+        parts = {name: heads.loss(name, features[name], target) for name, target in targets.items()}
+        total = torch.stack(list(parts.values())).sum()
         optimizer.zero_grad(set_to_none=True)
         total.backward()
         optimizer.step()
         if step % 25 == 0 or step == phase.steps - 1:
             row = {"phase": phase.name, "step": step, "seconds": round(time.monotonic() - began, 1)}
-            row |= {name: [round(f.item(), 4), round(g.item(), 4)] for name, (f, g) in parts.items()}
+            row |= {name: round(part.item(), 4) for name, part in parts.items()}
             with (out / "train.jsonl").open("a") as log:
                 log.write(json.dumps(row) + "\n")
         if (step + 1) % 250 == 0 or step == phase.steps - 1:
@@ -142,8 +140,7 @@ def main() -> None:
     torch.manual_seed(SEED)
     torch.backends.mkldnn.deterministic = True
     pictures = load_pictures(args.shared / "corpus")
-    teacher, student = Teacher(args.shared / "weights"), Student(TARGET_CHANNELS)
-    scales = teacher.scales(next(batches(pictures, 128, 32, SEED)))
+    teacher, student = Teacher(args.shared / "weights"), Student()
     done, step = None, 0
     checkpoint = args.out / "checkpoint.pt"
     if checkpoint.exists():
@@ -163,7 +160,7 @@ def main() -> None:
             export(student, args.out / "before_paintings.safetensors")
             paintings = paint_half_finished(args.shared / "corpus", args.out)
         data = batches(pictures, phase.size, phase.batch, SEED + 100 * index + start, paintings)
-        run_phase(phase, student, teacher, scales, data, args.out, start)
+        run_phase(phase, student, teacher, data, args.out, start)
         export(student, args.out / f"{phase.name}.safetensors")
     export(student, args.out / "compact.safetensors")
 

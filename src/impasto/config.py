@@ -14,12 +14,11 @@ from pydantic.fields import FieldInfo
 
 from impasto.errors import ConfigError, did_you_mean
 
-__all__ = ["DEPTHS", "GROUPS", "LAYERS", "Config", "allowed", "layer_name", "option_name"]
+__all__ = ["CONVOLUTIONS", "DEPTHS", "GROUPS", "LAYERS", "Config", "allowed", "layer_name", "option_name"]
 
 DEPTHS = (2, 2, 4, 4, 4)  # VGG-19: convolutions in each of its five stages (Simonyan & Zisserman 2015, table 1, E)
-LAYERS = tuple(
-    f"{kind}{stage}_{k}" for stage, depth in enumerate(DEPTHS, 1) for k in range(1, depth + 1) for kind in ("conv", "relu")
-)
+CONVOLUTIONS = tuple(f"conv{stage}_{k}" for stage, depth in enumerate(DEPTHS, 1) for k in range(1, depth + 1))
+LAYERS = tuple(name for conv in CONVOLUTIONS for name in (conv, conv.replace("conv", "relu")))
 GROUPS = ("Picture", "Network", "Objective", "Solver", "Machine")
 STARTS = ("content", "style", "noise")
 
@@ -52,7 +51,9 @@ def _parse_weights(value: Any) -> Any:
 
 def _parse_layers(value: Any) -> Any:
     weights = _parse_weights(value)
-    return {layer_name(str(name)): weight for name, weight in weights.items()} if isinstance(weights, Mapping) else value
+    return (
+        {layer_name(str(name)): weight for name, weight in weights.items()} if isinstance(weights, Mapping) else value
+    )
 
 
 def _parse_numbers(value: Any) -> Any:
@@ -111,6 +112,9 @@ class Config(BaseModel):
     )
     gram_divisor: Literal["chw", "hw", "sqrt-chw", "none"] = _option(
         "hw", "Objective", "what the Gram matrix is divided by: C*H*W, H*W, its root, or nothing"
+    )
+    feature_units: Literal["own", "normalized", "0-255"] = _option(
+        "own", "Objective", "units of the features that the weights were chosen for (unless normalized)"
     )
     tv_weight: Weight = _option(0.0, "Objective", "weight of total variation: smoother above 0")
     tv_form: Literal["squared", "absolute"] = _option("squared", "Objective", "squared or absolute differences")

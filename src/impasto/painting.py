@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from PIL import Image
@@ -17,8 +17,8 @@ from impasto.backbone import Backbone, load
 from impasto.backbone.download import Progress
 from impasto.backbone.vgg import fast_dtype
 from impasto.config import Config
-from impasto.errors import ConfigError, PictureError, SolverError
-from impasto.objective import Objective
+from impasto.errors import ConfigError, PictureError
+from impasto.objective import Objective, Value
 from impasto.pictures import Picture, Source, read, resize, to_image, write
 from impasto.solver import LBFGS, Adam, Guard, Level, pyramid
 
@@ -31,9 +31,9 @@ SMALLEST = 16  # pixels on a side at the smallest level
 class Step:
     """One solver step: what was evaluated, and how far the run is.
 
-    number and level count from 1. picture: the evaluated point, best: the lowest so far at this level, both
-    (1, 3, h, w) float32 in [0, 1], or wherever the solver went without `clamp`. value and terms: the objective and its
-    weighted terms there, 0-d tensors that are not read from the device until somebody asks. evaluations and seconds:
+    number and level count from 1. picture: the evaluated point, (1, 3, h, w) float32 in [0, 1], or wherever the solver
+    went without `clamp`. value and terms: the objective and its weighted terms there, 0-d tensors that stay on the
+    device until somebody asks. best: whether this is the lowest value so far at its level. evaluations and seconds:
     since the start. fraction: share of the run's work that is done, by pixels. note: what went wrong and was mended.
     """
 
@@ -42,9 +42,9 @@ class Step:
     level: int
     levels: int
     picture: torch.Tensor
-    best: torch.Tensor
     value: torch.Tensor
     terms: dict[str, torch.Tensor]
+    best: bool
     evaluations: int
     seconds: float
     fraction: float
@@ -104,38 +104,42 @@ def paint(
     early: what has been painted is returned, at full size, with `finished` false. Raises ImpastoError.
     """
     config = config or Config()
-    content, styles = read(content), _read_all(style)
-    last, notes, finished = None, [], False
+    picture, styles = read(content), _read_all(style)
+    best: Step | None = None
+    last: Step | None = None
+    notes, finished = [], False
     try:
-        for last in paint_steps(content, styles, config, start=start, backbone=backbone):
+        for last in paint_steps(picture, styles, config, start=start, backbone=backbone):
+            best = last if last.best else best
             if last.note:
                 notes.append(last.note)
             if on_step:
                 on_step(last)
         finished = True
     except KeyboardInterrupt:
-        if last is None:
+        if best is None:
             raise
+    assert best is not None
     assert last is not None
-    height, width = painted_size(content, config)
+    height, width = painted_size(picture, config)
     return Painting(
-        pixels=resize(last.best.detach().clamp(0, 1).cpu(), height, width),
-        alpha=None if content.alpha is None else resize(content.alpha, height, width),
+        pixels=resize(best.picture.clamp(0, 1).cpu(), height, width),
+        alpha=None if picture.alpha is None else resize(picture.alpha, height, width),
         config=config,
-        value=float(last.value),
-        terms={name: float(value) for name, value in last.terms.items()},
+        value=float(best.value),
+        terms={name: float(value) for name, value in best.terms.items()},
         steps=last.number,
         evaluations=last.evaluations,
         seconds=last.seconds,
         finished=finished,
-        inputs=[_record("content", content), *(_record("style", each) for each in styles)],
+        inputs=[_record("content", picture), *(_record("style", each) for each in styles)],
         notes=notes,
     )
 
 
 def paint_steps(
-    content: Source | Picture,
-    style: Source | Picture | Sequence[Source | Picture],
+    content: Source,
+    style: Source | Sequence[Source],
     config: Config | None = None,
     *,
     start: Source | None = None,
@@ -143,17 +147,19 @@ def paint_steps(
 ) -> Iterator[Step]:
     """The painting as a stream of Steps; to stop is to stop reading. Arguments and errors as in `paint`."""
     config = config or Config()
-    content, styles = _read_one(content), _read_all(style)
+    picture, styles = read(content), _read_all(style)
     if config.blend and len(config.blend) != len(styles):
-        raise ConfigError(f"--blend has {len(config.blend)} weights for {len(styles)} styles: give one a style", config.blend)
-    levels = painted_levels(content, config)
+        raise ConfigError(
+            f"--blend has {len(config.blend)} weights for {len(styles)} styles: give one a style", config.blend
+        )
+    levels = painted_levels(picture, config)
     backbone = backbone or make_backbone(config)
     device = backbone.device
     began, number, work = time.perf_counter(), 0, 0.0
     all_work = sum(level.steps * level.height * level.width for level in levels)
     x = None
     for index, level in enumerate(levels, 1):
-        small = resize(content.pixels, level.height, level.width).to(device)
+        small = resize(picture.pixels, level.height, level.width).to(device)
         patterns = [_style_at(level, each, config, levels[-1]).to(device) for each in styles]
         objective = Objective(config, backbone, small, patterns)
         solver = LBFGS(config.rate, config.history) if config.optimizer == "lbfgs" else Adam(config.rate)
@@ -161,16 +167,11 @@ def paint_steps(
         first = x if x is not None else _starting_point(config, start, small, patterns[0])
         x = resize(first, level.height, level.width).to(device)
         for k in range(level.steps):
-            x = x.detach().requires_grad_()
-            value, terms = objective(x)
-            (gradient,) = torch.autograd.grad(value, x)
-            trouble = guard.check(x, value, gradient)
-            if guard.best is None:
-                raise SolverError(f"the objective is {float(value)} at the start: lower the weights", float(value))
+            value, gradient = _evaluate(objective, x)
+            trouble = guard.check(x, value.total, gradient)
             number, work = number + 1, work + level.height * level.width
             yield Step(
-                number, config.steps, index, len(levels), x.detach(), guard.best, value.detach(),
-                {name: term.detach() for name, term in terms.items()},
+                number, config.steps, index, len(levels), x, value.total, value.terms, guard.improved,
                 number, time.perf_counter() - began, work / all_work, trouble,
             )  # fmt: skip
             if k == level.steps - 1:
@@ -180,10 +181,18 @@ def paint_steps(
                 solver.reset()
                 solver.rate /= 2
                 continue
-            x = solver.step(x.detach(), gradient)
+            x = solver.step(x, gradient)
             if config.clamp:
-                x = x.clamp_(0, 1)
+                x = x.clamp(0, 1)
         x = guard.best
+
+
+def _evaluate(objective: Objective, x: torch.Tensor) -> tuple[Value, torch.Tensor]:
+    """The objective at `x` and its gradient there: one forward and one backward pass."""
+    point = x.detach().requires_grad_()
+    value = objective(point)
+    (gradient,) = torch.autograd.grad(value.total, point)
+    return Value(value.total.detach(), {name: term.detach() for name, term in value.terms.items()}), gradient
 
 
 def make_backbone(config: Config, progress: Progress | None = None) -> Backbone:
@@ -213,8 +222,8 @@ def painted_levels(content: Picture, config: Config) -> list[Level]:
     height, width = painted_size(content, config)
     if min(height, width) < SMALLEST:
         raise PictureError(
-            f"{content.name} would be painted at {width} x {height} pixels: at least {SMALLEST} x {SMALLEST} are needed, "
-            "so give a larger --size",
+            f"{content.name} would be painted at {width} x {height} pixels, the least is {SMALLEST} x {SMALLEST}: "
+            "give a larger --size",
             (width, height),
         )
     return pyramid(height, width, config.levels, config.level_ratio, config.steps, config.step_ratio)
@@ -259,15 +268,13 @@ def _device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def _read_one(source: Source | Picture) -> Picture:
-    return source if isinstance(source, Picture) else read(source)
-
-
-def _read_all(sources: Source | Picture | Sequence[Source | Picture]) -> list[Picture]:
-    many = isinstance(sources, (list, tuple)) and not isinstance(sources, Picture)
-    if many and not sources:
+def _read_all(sources: Source | Sequence[Source]) -> list[Picture]:
+    """One picture or several; a Picture is itself a tuple, but one picture."""
+    if isinstance(sources, Picture) or not isinstance(sources, (list, tuple)):
+        return [read(cast(Source, sources))]
+    if not sources:
         raise ConfigError("no style picture: give at least one")
-    return [_read_one(source) for source in (sources if many else [sources])]  # type: ignore[arg-type, union-attr]
+    return [read(source) for source in sources]
 
 
 def _record(role: str, picture: Picture) -> dict[str, str]:

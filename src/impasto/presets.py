@@ -39,7 +39,8 @@ PRESETS: dict[str, Preset] = {
     ),
     "gatys-lbfgs": Preset(
         Config(
-            backbone="vgg19-torchvision", padding="zeros", size=512, size_of="at-most", style_shape="content",
+            backbone="vgg19-torchvision", feature_units="normalized", padding="zeros",
+            size=512, size_of="at-most", style_shape="content",
             content_layers={"conv4_2": 1.0}, style_layers=FIRST_CONVOLUTIONS, content_weight=1, style_weight=1e6,
             normalize="none", gram_divisor="chw", content_reduction="mean", style_reduction="mean",
             optimizer="lbfgs", history=100, steps=300, start={"content": 1}, levels=1,
@@ -57,7 +58,8 @@ PRESETS: dict[str, Preset] = {
     ),
     "keras-tv": Preset(
         Config(
-            backbone="vgg19", padding="zeros", size=512, size_of="at-most",
+            backbone="vgg19", feature_units="0-255", padding="zeros",
+            size=512, size_of="at-most",
             content_layers={"block5_conv2": 1.0}, style_layers=FIRST_CONVOLUTIONS, content_weight=1, style_weight=1e4,
             normalize="none", gram_divisor="chw", content_reduction="half-sum", style_reduction="sum",
             tv_weight=10 * 255**2, tv_form="squared", tv_reduction="sum",
@@ -77,7 +79,8 @@ PRESETS: dict[str, Preset] = {
     ),
     "noise-start": Preset(
         Config(
-            backbone="vgg19-torchvision", padding="zeros", size=512, size_of="at-most", style_shape="content",
+            backbone="vgg19-torchvision", feature_units="normalized", padding="zeros",
+            size=512, size_of="at-most", style_shape="content",
             content_layers={"conv4_2": 1.0}, style_layers=FIRST_CONVOLUTIONS, content_weight=1, style_weight=1e6,
             normalize="none", gram_divisor="chw", content_reduction="mean", style_reduction="mean",
             optimizer="lbfgs", history=100, steps=500, start={"noise": 1}, levels=1,
@@ -93,7 +96,8 @@ PRESETS: dict[str, Preset] = {
     ),
     "layered": Preset(
         Config(
-            backbone="vgg19-torchvision", padding="zeros", size=400, size_of="at-most", style_shape="content",
+            backbone="vgg19-torchvision", feature_units="normalized", padding="zeros",
+            size=400, size_of="at-most", style_shape="content",
             content_layers={"conv4_2": 1.0},
             style_layers={"conv1_1": 1.0, "conv2_1": 0.8, "conv3_1": 0.5, "conv4_1": 0.3, "conv5_1": 0.1},
             content_weight=1, style_weight=1e4, normalize="none", gram_divisor="sqrt-chw",
@@ -104,8 +108,8 @@ PRESETS: dict[str, Preset] = {
         {
             "style_layers": "1.0, 0.8, 0.5, 0.3, 0.1: the recipe",
             "style_weight": "1e4: the recipe",
-            "gram_divisor": "mean squares of plain Grams, divided by the layer's number of values: sqrt(C*H*W) before squaring",
-            "learning_rate": "Udacity's style transfer notebook: 0.003 on normalised pixels, whose unit is 0.226 of the range",
+            "gram_divisor": "mean squares of plain Grams, divided by the layer's C*H*W: its root before squaring",
+            "learning_rate": "Udacity's notebook: 0.003 on normalised pixels, whose unit is 0.226 of the range",
             "steps": "5,000: the recipe",
             "size": "400 at most: Udacity's notebook",
             "clamp": "none while painting: Udacity's notebook",
@@ -113,7 +117,8 @@ PRESETS: dict[str, Preset] = {
     ),
     "lbfgs-tv": Preset(
         Config(
-            backbone="vgg19", padding="zeros", size=400, size_of="height",
+            backbone="vgg19", feature_units="0-255", padding="zeros",
+            size=400, size_of="height",
             content_layers={"conv4_2": 1.0}, style_layers={f"relu{stage}_1": 0.2 for stage in range(1, 6)},
             content_weight=1e5, style_weight=3e4, normalize="none", gram_divisor="chw",
             content_reduction="mean", style_reduction="sum",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,8 +18,8 @@ from impasto.errors import ConfigError, ImpastoError
 from impasto.presets import PRESETS, preset
 
 if TYPE_CHECKING:
-    from impasto.backbone import Backbone
     from impasto.painting import Painting, Step
+    from impasto.pictures import Picture
 
 __all__ = ["cli", "main"]
 
@@ -27,8 +28,9 @@ Reader = Callable[["Step"], object]
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit: 0 done, 2 something to put right, 130 stopped before there was a picture."""
+    logging.getLogger("PIL").addHandler(logging.NullHandler())  # what it finds in a broken file is told in our one line
     try:
-        code = cli.main(args=None if arguments is None else list(arguments), standalone_mode=False)
+        code = cli.main(None if arguments is None else list(arguments), "impasto", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         sys.exit(2)
@@ -63,7 +65,9 @@ def cli() -> None:
 @cli.command(cls=GroupedCommand)
 @click.argument("pictures", nargs=-1, metavar="CONTENT STYLE [STYLE ...]")
 @click.option("-o", "--out", help="the painting's file; its suffix is its format [default: CONTENT-STYLE.png]")
-@click.option("--preset", "preset_name", metavar="NAME", help="a recipe by name; see `impasto presets` [default: house]")
+@click.option(
+    "--preset", "preset_name", metavar="NAME", help="a recipe by name; see `impasto presets` [default: house]"
+)
 @click.option("--from", "source", metavar="FILE", help="paint again with the settings (and pictures) of a painting")
 @click.option("--open", "show_it", is_flag=True, help="show the painting in the system's viewer when it is done")
 @click.option("--quiet", is_flag=True, help="say nothing but errors")
@@ -90,7 +94,7 @@ def paint(
     content, *styles = pictures
     target = check_output(out or f"{Path(content).stem}-{Path(styles[0]).stem}.png")
     inputs = [read(picture) for picture in pictures]  # before the network is loaded: bad pictures fail at once
-    painting = _paint([each.name for each in inputs], config, target, quiet or as_json)
+    painting = _paint(inputs, config, target, quiet or as_json)
     painting.save(target)
     _report(painting, target, quiet, as_json)
     if show_it:
@@ -128,20 +132,20 @@ def _check_unchanged(inputs: list[dict[str, str]]) -> None:
             )
 
 
-def _paint(pictures: list[str], config: Config, target: Path, quiet: bool) -> Painting:
+def _paint(pictures: list[Picture], config: Config, target: Path, quiet: bool) -> Painting:
     """Paint with a progress bar (unless `quiet`) and the snapshots that the config asks for."""
-    from impasto.apps.progress import log, painting
+    from impasto.apps.progress import downloading, log, painting
+    from impasto.painting import make_backbone
     from impasto.painting import paint as run
 
-    console = log()
-    backbone = _backbone(config)
+    console = log(quiet)
+    with downloading(console, config.backbone) as progress:
+        backbone = make_backbone(config, progress)
     content, *styles = pictures
-    readers: list[Reader] = [_snapshots(config, target)] if config.save_every else []
-    if quiet:
-        return run(content, styles, config, backbone=backbone, on_step=_each(readers))
+    readers: list[Reader] = [_snapshots(config, content, target)] if config.save_every else []
     dtype = str(backbone.dtype).removeprefix("torch.")
-    console.print(f"{backbone.weights.name} on {backbone.device}, {dtype}, {config.steps} steps of {config.optimizer}")
-    with painting(console) as bar:
+    title = f"{backbone.weights.name} on {backbone.device}, {dtype}, {config.steps} steps of {config.optimizer}"
+    with painting(console, title) as bar:
         return run(content, styles, config, backbone=backbone, on_step=_each([bar, *readers]))
 
 
@@ -153,22 +157,16 @@ def _each(readers: list[Reader]) -> Reader:
     return read
 
 
-def _backbone(config: Config) -> Backbone:
-    from impasto.apps.progress import downloading, log
-    from impasto.painting import make_backbone
-
-    with downloading(log(), config.backbone) as progress:
-        return make_backbone(config, progress)
-
-
-def _snapshots(config: Config, target: Path) -> Reader:
-    """Writes OUT-01000.png beside OUT.png every `save_every` steps."""
-    from impasto.pictures import to_image, write
+def _snapshots(config: Config, content: Picture, target: Path) -> Reader:
+    """Writes OUT-01000.png beside OUT.png every `save_every` steps, as transparent as the content."""
+    from impasto.pictures import resize, to_image, write
 
     def save(step: Step) -> None:
         if step.number % config.save_every == 0:
+            height, width = step.picture.shape[2:]
+            alpha = None if content.alpha is None else resize(content.alpha, height, width)
             name = f"{target.stem}-{step.number:05d}{target.suffix}"
-            write(to_image(step.picture.clamp(0, 1)), target.with_name(name))
+            write(to_image(step.picture, alpha), target.with_name(name))
 
     return save
 
@@ -202,14 +200,14 @@ def demo(style_name: str, folder: str) -> None:
     """Paint the sample photograph in a sample style."""
     from PIL import Image
 
-    from impasto.pictures import check_output, write
+    from impasto.pictures import check_output, read, write
     from impasto.pictures.figures import contact_sheet
     from impasto.pictures.samples import sample_photograph, sample_style
 
     content, style = sample_photograph(), sample_style(style_name)
     target = check_output(Path(folder) / "impasto-demo.png")
     sheet = check_output(Path(folder) / "impasto-demo-sheet.png")
-    painting = _paint([str(content), str(style)], preset("house").config, target, quiet=False)
+    painting = _paint([read(content), read(style)], preset("house").config, target, quiet=False)
     painting.save(target)
     row = [(Image.open(content), "content"), (Image.open(style), "style"), (painting.image, "result")]
     write(contact_sheet([row]), sheet)

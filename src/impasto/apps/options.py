@@ -56,7 +56,9 @@ class GroupedCommand(click.Command):
     """A command whose help shows Config's options by group."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        own, groups = [], {group: [] for group in GROUPS}  # type: tuple[list[Any], dict[str, list[Any]]]
+        """The command's own options first, then a section a group."""
+        own: list[tuple[str, str]] = []
+        groups: dict[str, list[tuple[str, str]]] = {group: [] for group in GROUPS}
         for parameter in self.get_params(ctx):
             record = parameter.get_help_record(ctx)
             if record:

@@ -14,9 +14,9 @@ from rich.progress import (
     SpinnerColumn,
     TaskProgressColumn,
     TextColumn,
-    TimeElapsedColumn,
     TransferSpeedColumn,
 )
+from rich.table import Column
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,28 +28,37 @@ __all__ = ["downloading", "log", "painting"]
 REFRESH = 0.1  # seconds between two looks at the objective: each one waits for the device
 
 
-def log() -> Console:
-    """Where everything goes that is not a result."""
-    return Console(stderr=True, highlight=False)
+def log(quiet: bool = False) -> Console:
+    """Where everything goes that is not a result; a quiet one swallows it."""
+    return Console(stderr=True, highlight=False, quiet=quiet)
 
 
 @contextmanager
-def painting(console: Console) -> Iterator[Callable[[Step], None]]:
-    """A bar with level, step, terms, evaluations a second and time left; yields the reader that drives it."""
+def painting(console: Console, title: str) -> Iterator[Callable[[Step], None]]:
+    """A bar with level, step, terms, evaluations a second and time left; yields the reader that drives it.
+
+    The title and the bar appear with the first step: what is wrong before it is one line, with nothing around it.
+    On a narrow terminal the text is cut at its end.
+    """
     bar = Progress(
         SpinnerColumn(),
-        BarColumn(24),
+        BarColumn(8),
         TaskProgressColumn(),
-        TextColumn("{task.fields[text]}"),
-        TimeElapsedColumn(),
         TextColumn("{task.fields[left]}"),
+        TextColumn("{task.fields[text]}", table_column=Column(ratio=1, no_wrap=True)),
         console=console,
+        disable=console.quiet,
+        expand=True,
     )
+    task = bar.add_task("", total=1.0, text="", left="")
     shown = -REFRESH
     said = False
 
     def show(step: Step) -> None:
         nonlocal shown, said
+        if step.number == 1:
+            console.print(title, markup=False, soft_wrap=True)
+            bar.start()
         if step.note and not said:
             bar.console.print(f"{step.note} at step {step.number}: went back to the best picture with a smaller step")
             said = True
@@ -58,9 +67,11 @@ def painting(console: Console) -> Iterator[Callable[[Step], None]]:
         shown = step.seconds
         bar.update(task, completed=step.fraction, text=_text(step), left=time_left(step))
 
-    with bar:
-        task = bar.add_task("", total=1.0, text="", left="")
+    try:
         yield show
+    finally:
+        if bar.live.is_started:
+            bar.stop()
 
 
 def _text(step: Step) -> str:
@@ -97,4 +108,5 @@ def downloading(console: Console, name: str) -> Iterator[Callable[[int, int], No
     try:
         yield show
     finally:
-        bar.stop()
+        if bar.tasks:
+            bar.stop()

@@ -31,6 +31,7 @@ def download(url: str, path: Path, algorithm: str, digest: str, progress: Progre
         try:
             total = _append(url, part, progress)
         except urllib.error.HTTPError as error:
+            error.close()
             if error.code != 416:  # 416: nothing after what we have
                 raise
             total = part.stat().st_size
@@ -46,7 +47,9 @@ def download(url: str, path: Path, algorithm: str, digest: str, progress: Progre
     found = digest_of(part, algorithm)
     if not found.startswith(digest):
         part.unlink()
-        raise WeightsError(f"{url} sent a file with {algorithm} {found}, expected {digest}: it was thrown away", found, digest)
+        raise WeightsError(
+            f"{url} sent a file with {algorithm} {found}, expected {digest}: it was thrown away", found, digest
+        )
     os.replace(part, path)
 
 
@@ -69,7 +72,7 @@ def _append(url: str, part: Path, progress: Progress | None) -> int:
         length = answer.headers.get("Content-Length")
         total = have + int(length) if length else 0
         with part.open("ab" if resumed else "wb") as file:
-            while block := answer.read(BLOCK):
+            while block := answer.read1(BLOCK):  # what is there: a cut line must not lose a block half come
                 file.write(block)
                 have += len(block)
                 if progress:

@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 import os
-import pickle
+import warnings
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from platformdirs import user_cache_path
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 
 from impasto.backbone.download import Progress, digest_of, download
-from impasto.config import DEPTHS
+from impasto.config import CONVOLUTIONS
 from impasto.errors import WeightsError, did_you_mean
 
 __all__ = ["KNOWN", "Source", "Weights", "cache_folder", "cached", "fetch", "known", "load", "verify"]
 
 Kernels = dict[str, tuple[torch.Tensor, torch.Tensor]]
-CONVOLUTIONS = tuple(f"conv{stage}_{k}" for stage, depth in enumerate(DEPTHS, 1) for k in range(1, depth + 1))
-# Where the convolutions stand in torchvision's `vgg19().features`.
-TORCHVISION = dict(zip((0, 2, 5, 7, 10, 12, 14, 16, 19, 21, 23, 25, 28, 30, 32, 34), CONVOLUTIONS, strict=True))
+# Where the convolutions stand in torchvision's `vgg19()`.
+NUMBERS = (0, 2, 5, 7, 10, 12, 14, 16, 19, 21, 23, 25, 28, 30, 32, 34)
+TORCHVISION = {name: f"features.{number}" for name, number in zip(CONVOLUTIONS, NUMBERS, strict=True)}
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,7 @@ class Source:
 
     @property
     def path(self) -> Path:
+        """Where the file lies, or will lie, in the cache."""
         return cache_folder() / self.url.rpartition("/")[2]
 
 
@@ -92,13 +93,13 @@ def known() -> list[str]:
 def cache_folder() -> Path:
     """$IMPASTO_HOME, or the user's cache folder (XDG)."""
     home = os.environ.get("IMPASTO_HOME")
-    return Path(home).expanduser() if home else user_cache_path("impasto")
+    return _expanded(home) if home else user_cache_path("impasto")
 
 
 def cached(name: str) -> Path | None:
     """Where the weights `name` lie, or None if they have not been fetched."""
-    path = Path(str(files("impasto.backbone") / "compact.safetensors")) if name == "compact" else _source(name).path
-    return path if path.exists() else None
+    path = _path(name)
+    return path if os.path.exists(path) else None  # unlike Path.exists it never raises
 
 
 def verify(name: str) -> bool:
@@ -110,7 +111,10 @@ def verify(name: str) -> bool:
         load(name)  # it ships with the package: pip checked its bytes, this checks that it can be read
         return True
     source = _source(name)
-    return digest_of(path, source.algorithm).startswith(source.digest)
+    try:
+        return digest_of(path, source.algorithm).startswith(source.digest)
+    except OSError:  # a folder, or not ours to read
+        return False
 
 
 def fetch(name: str, progress: Progress | None = None) -> Path:
@@ -119,9 +123,7 @@ def fetch(name: str, progress: Progress | None = None) -> Path:
     progress(done, total) is called with bytes. Raises WeightsError, which names the address and the folder.
     """
     if name == "compact" or verify(name):
-        path = cached(name)
-        assert path is not None
-        return path
+        return _path(name)
     source = _source(name)
     try:
         download(source.url, source.path, source.algorithm, source.digest, progress)
@@ -141,12 +143,14 @@ def load(name: str, progress: Progress | None = None) -> Weights:
     """
     if name in known():
         return replace(load_file(fetch(name, progress)), name=name)
-    path = Path(name).expanduser()
-    if path.suffix not in READERS:
+    path = _expanded(name)
+    if path.suffix.lower() not in READERS:
         raise WeightsError(
-            f"no network {name!r}: {did_you_mean(name, known())}, or give a .safetensors, .pth or .h5 file", name, known()
+            f"no network {name!r}: {did_you_mean(name, known())}, or give a .safetensors, .pth or .h5 file",
+            name,
+            known(),
         )
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise WeightsError(f"no weights at {path}", name)
     return load_file(path)
 
@@ -154,36 +158,34 @@ def load(name: str, progress: Progress | None = None) -> Weights:
 def load_file(path: Path) -> Weights:
     """Weights from a file of one of the three layouts, known by its suffix."""
     try:
-        kernels, taken = READERS[path.suffix](path)
-    except (OSError, KeyError, ValueError, RuntimeError, EOFError, SafetensorError, pickle.UnpicklingError) as error:
+        kernels, taken = READERS[path.suffix.lower()](path)
+    except Exception as error:  # three libraries have many ways to say that a file is broken
         raise WeightsError(f"{path} is not a file of VGG-19 weights: {_first_line(error)}", str(path)) from error
-    except zipfile.BadZipFile as error:
-        raise WeightsError(f"{path} is broken: {_first_line(error)}", str(path)) from error
     _check_shapes(path, kernels)
     return Weights(str(path), kernels, *taken)
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
 
 
 def _check_shapes(path: Path, kernels: Kernels) -> None:
     """The kernels must be 3 x 3 and fit one after the other without a gap, from conv1_1 on."""
-    channels = 3
-    for name, have in zip(CONVOLUTIONS, kernels, strict=False):
-        kernel, bias = kernels[have]
-        if have != name or kernel.shape[1:] != (channels, 3, 3) or bias.shape != kernel.shape[:1]:
-            shape = tuple(kernel.shape)
-            raise WeightsError(
-                f"{path} is not VGG-19-shaped: {have} has shape {shape}, expected {name} (O, {channels}, 3, 3)", shape
-            )
-        channels = kernel.shape[0]
     if not kernels:
         raise WeightsError(f"{path} holds no convolution named conv1_1, block1_conv1 or features.0", str(path))
-
-
-def _ordered(kernels: Kernels) -> Kernels:
-    return {name: kernels[name] for name in CONVOLUTIONS if name in kernels}
+    channels = 3
+    for name, have in zip(CONVOLUTIONS, kernels, strict=False):
+        if have != name:
+            raise WeightsError(f"{path} is not VGG-19-shaped: it holds {have} and lacks {name}", list(kernels))
+        kernel, bias = kernels[name]
+        if kernel.shape[1:] != (channels, 3, 3) or bias.shape != kernel.shape[:1]:
+            shapes = tuple(kernel.shape), tuple(bias.shape)
+            raise WeightsError(
+                f"{path} is not VGG-19-shaped: kernel and bias of {name} have shapes {shapes[0]} and {shapes[1]}, "
+                f"expected (O, {channels}, 3, 3) and (O,)",
+                shapes,
+            )
+        channels = kernel.shape[0]
 
 
 def _read_safetensors(path: Path) -> tuple[Kernels, Input]:
@@ -192,22 +194,38 @@ def _read_safetensors(path: Path) -> tuple[Kernels, Input]:
         said = (file.metadata() or {}).get("input")
         if said not in INPUTS:
             raise ValueError(f"its metadata 'input' is {said!r}, not one of {list(INPUTS)}")
-        names = [key.removesuffix(".weight") for key in file.keys() if key.endswith(".weight")]  # noqa: SIM118
-        kernels = {n: (file.get_tensor(f"{n}.weight").float(), file.get_tensor(f"{n}.bias").float()) for n in names}
-    return _ordered(kernels), INPUTS[said]
+        return _pairs({name: name for name in CONVOLUTIONS}, set(file.keys()), file.get_tensor), INPUTS[said]
 
 
 def _read_torchvision(path: Path) -> tuple[Kernels, Input]:
     """torchvision's state dict: features.0.weight (OIHW) ...; the classifier is left on disk."""
-    state = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+    with path.open("rb") as file:
+        mapped = zipfile.is_zipfile(file)  # else it was saved before 2020
+    try:
+        with warnings.catch_warnings():  # torch remarks on odd pickles before it refuses them
+            warnings.simplefilter("ignore")
+            state = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+    except Exception as error:  # torch's own message tells people to load it unsafely
+        raise ValueError("it is broken, or holds more than plain tensors") from error
     if not isinstance(state, dict):
         raise ValueError(f"it holds a {type(state).__name__}, not a state dict")
-    kernels = {
-        name: (state[f"features.{index}.weight"].float(), state[f"features.{index}.bias"].float())
-        for index, name in TORCHVISION.items()
-        if f"features.{index}.weight" in state
-    }
-    return kernels, IMAGENET
+    return _pairs(TORCHVISION, state, state.__getitem__), IMAGENET
+
+
+def _pairs(prefixes: dict[str, str], held: Container[str], get: Callable[[str], Any]) -> Kernels:
+    """Kernel and bias of every convolution that is `held`, by `get`; `prefixes` says what it is called there."""
+    kernels: Kernels = {}
+    for name, prefix in prefixes.items():
+        if f"{prefix}.weight" not in held:
+            continue
+        if f"{prefix}.bias" not in held:
+            raise ValueError(f"it holds {prefix}.weight and lacks {prefix}.bias")
+        kernels[name] = (_float(get(f"{prefix}.weight")), _float(get(f"{prefix}.bias")))
+    return kernels
+
+
+def _float(values: Any) -> torch.Tensor:
+    return torch.as_tensor(values, dtype=torch.float32)
 
 
 def _read_keras(path: Path) -> tuple[Kernels, Input]:
@@ -217,16 +235,27 @@ def _read_keras(path: Path) -> tuple[Kernels, Input]:
     kernels: Kernels = {}
     with h5py.File(path, "r") as file:
         for name in CONVOLUTIONS:
-            group = file.get(f"block{name[4]}_conv{name[6]}")
-            if group is None:
+            block = f"block{name[4]}_conv{name[6]}"
+            group = file.get(block)
+            if not isinstance(group, h5py.Group):
                 continue
-            arrays: list[torch.Tensor] = []
-            group.visititems(
-                lambda _, item, into=arrays: into.append(torch.from_numpy(item[()])) if hasattr(item, "shape") else None
-            )
-            kernel = next(a for a in arrays if a.ndim == 4).permute(3, 2, 0, 1)  # HWIO to OIHW
-            kernels[name] = (kernel.float().contiguous(), next(a for a in arrays if a.ndim == 1).float())
+            arrays = _arrays_in(group)
+            if not {4, 1} <= arrays.keys():
+                raise ValueError(f"{block} lacks a kernel of 4 dimensions or a bias of 1")
+            kernels[name] = (arrays[4].permute(3, 2, 0, 1).contiguous(), arrays[1])  # HWIO to OIHW
     return kernels, OXFORD
+
+
+def _arrays_in(group: Any) -> dict[int, torch.Tensor]:
+    """The arrays of an HDF5 group by their number of dimensions: their names and depth have changed over the years."""
+    found: dict[int, torch.Tensor] = {}
+
+    def take(_: str, item: Any) -> None:
+        if hasattr(item, "ndim"):
+            found[item.ndim] = _float(item[()])
+
+    group.visititems(take)
+    return found
 
 
 READERS: dict[str, Callable[[Path], tuple[Kernels, Input]]] = {
@@ -240,3 +269,12 @@ def _source(name: str) -> Source:
     if name not in KNOWN:
         raise WeightsError(f"no network {name!r}: {did_you_mean(name, known())}", name, known())
     return KNOWN[name]
+
+
+def _path(name: str) -> Path:
+    """Where the weights `name` belong, there or not."""
+    return Path(str(files("impasto.backbone") / "compact.safetensors")) if name == "compact" else _source(name).path
+
+
+def _expanded(path: str) -> Path:
+    return Path(os.path.expanduser(path))  # Path.expanduser raises for a user that does not exist

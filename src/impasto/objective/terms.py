@@ -13,6 +13,8 @@ from impasto.objective.losses import content_loss, energy, gram, style_loss, tot
 
 __all__ = ["Objective", "Value"]
 
+IMAGENET_SCALE = (1 / 0.229, 1 / 0.224, 1 / 0.225)  # torchvision's input is divided by these deviations
+
 
 class Value(NamedTuple):
     """The objective at one picture: the sum, and each weighted term by name; 0-d tensors on the picture's device."""
@@ -29,7 +31,8 @@ class Objective:
         content  |F(x) - F(c)|^2 / |F(c)|^2      style  |G(x) - G(s)|^2 / |G(s)|^2      tv  TV(x) / TV(s)
 
     so that 1 means "as far away as nothing at all", at every size and with every network. Else the reductions and
-    divisors of the config apply. Layer weights multiply; `strength` multiplies the style terms.
+    divisors of the config apply, to features in the config's `feature_units`. Layer weights multiply; `strength`
+    multiplies the style terms.
     """
 
     def __init__(self, config: Config, backbone: Backbone, content: torch.Tensor, styles: Sequence[torch.Tensor]):
@@ -71,23 +74,33 @@ class Objective:
         config = self.config
         house = config.normalize == "energy"
         features = self.backbone(pixels, self.layers)
+        units = 1.0 if house else features_in(config.feature_units, self.backbone)
         terms: dict[str, torch.Tensor] = {}
         for name, weight in config.content_layers.items():
             distance = content_loss(features[name], self._content[name], "sum" if house else config.content_reduction)
-            terms[f"content {name}"] = config.content_weight * weight * distance
+            terms[f"content {name}"] = config.content_weight * weight * units**2 * distance
         for name, weight in config.style_layers.items():
             matrix = gram(features[name], config.gram_divisor)
             distance = style_loss(matrix, self._style[name], "sum" if house else config.style_reduction)
-            terms[f"style {name}"] = config.strength * config.style_weight * weight * distance
+            terms[f"style {name}"] = config.strength * config.style_weight * weight * units**4 * distance
         if config.tv_weight:
             terms["tv"] = config.tv_weight * total_variation(pixels, config.tv_form, config.tv_reduction)
         terms = {name: value / self._units[name] if house else value for name, value in terms.items()}
         return Value(torch.stack(list(terms.values())).sum(), terms)
 
 
+def features_in(units: str, backbone: Backbone) -> float:
+    """What a network's features are to be multiplied by to be in `units` of the input.
+
+    A recipe's weights hold for features of one size: those of pixels from 0 to 255 (Oxford's VGG-19) are about 57 times
+    those of pixels divided by their deviation (torchvision's, `compact`). As ReLU keeps a factor, so do the features,
+    but for the biases; a content term grows with its square, a style term with its fourth power.
+    """
+    own = sum(backbone.weights.scale) / 3
+    return {"own": own, "normalized": sum(IMAGENET_SCALE) / 3, "0-255": 255.0}[units] / own
+
+
 def shares(config: Config, styles: int) -> list[float]:
     """Each style's share, adding to 1: `blend`, or equal shares. `blend` has one weight a style (paint checks)."""
     weights = config.blend or (1.0,) * styles
     return [weight / sum(weights) for weight in weights]
-
-

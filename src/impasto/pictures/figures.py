@@ -11,10 +11,12 @@ __all__ = ["contact_sheet"]
 PAPER, INK = (250, 249, 246), (40, 38, 36)
 
 
-def contact_sheet(rows: Sequence[Sequence[tuple[Image.Image, str]]], height: int = 320, margin: int = 16) -> Image.Image:
-    """Captioned pictures in rows, every picture `height` pixels high, on light paper; a row's empty rest stays paper."""
-    font = ImageFont.load_default(max(12, height // 20))
-    line = font.size * 2
+def contact_sheet(
+    rows: Sequence[Sequence[tuple[Image.Image, str]]], height: int = 320, margin: int = 16
+) -> Image.Image:
+    """Captioned pictures in rows on light paper, each `height` pixels high; a short row ends in paper."""
+    size = max(12, height // 20)
+    font, line = ImageFont.load_default(size), 2 * size
     cells = [[(_at_height(image, height), caption) for image, caption in row] for row in rows]
     width = max(sum(image.width + margin for image, _ in row) for row in cells) + margin
     sheet = Image.new("RGB", (width, len(cells) * (height + line + margin) + margin), PAPER)
@@ -31,5 +33,5 @@ def contact_sheet(rows: Sequence[Sequence[tuple[Image.Image, str]]], height: int
 
 
 def _at_height(image: Image.Image, height: int) -> Image.Image:
-    kept = image if image.mode == "RGBA" else image.convert("RGB")
+    kept = image.convert("RGBA" if image.has_transparency_data else "RGB")
     return kept.resize((max(1, round(image.width * height / image.height)), height), Image.Resampling.LANCZOS)

@@ -1,4 +1,4 @@
-"""Read and write pictures: EXIF turn, ICC to sRGB, alpha, 16 bit, HEIC; settings written into the file."""
+"""Read and write picture files, with the settings inside; nothing broken gets in, nothing half-written stays."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import hashlib
 import io
 import json
 import os
-import struct
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,13 +16,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import ExifTags, Image, ImageCms, ImageOps, PngImagePlugin, features
+from PIL import ExifTags, Image, PngImagePlugin, UnidentifiedImageError, features
 
 from impasto.errors import OutputError, PictureError
+from impasto.pictures.decode import from_array, from_image
 
 __all__ = ["Picture", "Source", "check_output", "read", "read_settings", "resize", "to_image", "write"]
-
-Source = str | PathLike[str] | Image.Image | np.ndarray | torch.Tensor
 
 SMALLEST = 16  # pixels on each side: four poolings leave one
 # What each suffix is written as, with which options; the options decide the bytes, so they are fixed here.
@@ -40,6 +40,7 @@ FORMATS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 WITH_ALPHA = {"PNG", "WEBP", "TIFF", "AVIF", "HEIF"}
 KEY = "impasto"  # of the settings in a PNG's text; elsewhere they are the EXIF's image description
+RECORD = {"program", "version", "config", "inputs", "steps_done"}  # what `Painting.settings` always holds
 
 
 class Picture(NamedTuple):
@@ -55,24 +56,32 @@ class Picture(NamedTuple):
     sha256: str
 
 
-def read(source: Source) -> Picture:
-    """A picture from a path, a PIL image, an array (H, W), (H, W, 3 or 4) or a tensor ((1,) 3, H, W).
+Source = str | PathLike[str] | Image.Image | np.ndarray | torch.Tensor | Picture
 
-    Whole numbers are 0 to 255, or 0 to 65535 in 16 bits; floats are in [0, 1]. Files are turned upright (EXIF), taken
+
+def read(source: Source) -> Picture:
+    """A picture from a path, a PIL image, an array (H, W), (H, W, 3 or 4), a tensor ((1,) 3, H, W), or as it is.
+
+    Whole numbers are 0 to 255, or 0 to 65535 in uint16; floats are in [0, 1]. Files are turned upright (EXIF), taken
     from their colour profile to sRGB, and transparent pixels get the mean colour of the opaque ones.
     Raises PictureError, in one line, for anything that cannot be read or is smaller than 16 x 16.
     """
+    if isinstance(source, Picture):
+        return source
     if isinstance(source, (str, PathLike)):
         pixels, alpha, name, digest = _read_file(Path(source))
     elif isinstance(source, Image.Image):
-        pixels, alpha = _from_image(source)
+        with _decoding("image"):
+            pixels, alpha = from_image(source)
         name, digest = "image", hashlib.sha256(pixels.tobytes()).hexdigest()
     else:
-        pixels, alpha = _from_array(source)
+        pixels, alpha = from_array(source)
         name, digest = "array", hashlib.sha256(pixels.tobytes()).hexdigest()
     height, width = pixels.shape[:2]
     if min(height, width) < SMALLEST:
-        raise PictureError(f"{name} is {width} x {height} pixels: at least {SMALLEST} x {SMALLEST} are needed", (width, height))
+        raise PictureError(
+            f"{name} is {width} x {height} pixels: at least {SMALLEST} x {SMALLEST} are needed", (width, height)
+        )
     if alpha is not None and alpha.min() >= 1:
         alpha = None
     if alpha is not None:
@@ -85,36 +94,49 @@ def read(source: Source) -> Picture:
 
 def _read_file(path: Path) -> tuple[np.ndarray, np.ndarray | None, str, str]:
     data = _bytes_of(path)
+    with _decoding(str(path)), Image.open(io.BytesIO(data)) as image:
+        pixels, alpha = from_image(image)
+    return pixels, alpha, str(path), hashlib.sha256(data).hexdigest()
+
+
+@contextmanager
+def _decoding(name: str) -> Iterator[None]:
+    """Turns whatever goes wrong inside with the picture `name` into one PictureError."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a large picture is the user's choice; a bomb is still an error
-            with Image.open(io.BytesIO(data)) as image:
-                pixels, alpha = _from_image(image)
+            yield
     except Image.DecompressionBombError:
         limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
-        raise PictureError(f"{path} has more than {limit:,} pixels: scale it down first", str(path)) from None
-    except (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, struct.error, ImageCms.PyCMSError) as error:
-        reason = str(error).replace(repr(error.args[0]) if error.args else "", "") if "BytesIO" in str(error) else str(error)
-        what = "is not a picture that can be read" if "BytesIO" in str(error) else f"cannot be read as a picture: {reason}"
-        raise PictureError(f"{path} {what}", str(path)) from error
-    return pixels, alpha, str(path), hashlib.sha256(data).hexdigest()
+        raise PictureError(f"{name} has more than {limit:,} pixels: scale it down first", name) from None
+    except UnidentifiedImageError:
+        raise PictureError(f"{name} is not a picture that can be read", name) from None
+    except MemoryError:
+        raise
+    except Exception as error:  # every format has its own decoder, which raises whatever it likes on broken bytes
+        reason = " ".join(str(error).split()) or "it is broken"
+        raise PictureError(f"{name} cannot be read as a picture: {reason}", name) from error
 
 
 def _bytes_of(path: Path) -> bytes:
     """The file's bytes, or a PictureError that says which of the usual things is wrong with the path."""
-    if path.is_dir():
-        raise PictureError(f"{path} is a folder: give a picture in it", str(path))
-    if path.suffix.lower() in (".heic", ".heif"):
-        _register_heif(PictureError)
     try:
+        if path.is_dir():
+            raise PictureError(f"{path} is a folder: give a picture in it", str(path))
         data = path.read_bytes()
     except FileNotFoundError:
         raise PictureError(f"no picture at {path}", str(path)) from None
-    except OSError as error:
-        raise PictureError(f"{path} cannot be opened: {error.strerror or error}", str(path)) from error
+    except (OSError, ValueError) as error:  # ValueError: a null byte in the name
+        raise PictureError(f"{path} cannot be opened: {_reason(error)}", str(path)) from error
     if not data:
         raise PictureError(f"{path} is empty", str(path))
+    if path.suffix.lower() in (".heic", ".heif") or data[4:10] == b"ftyphe":  # telephones send HEIC as .jpg too
+        _register_heif(PictureError)
     return data
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)
 
 
 def _register_heif(kind: type[PictureError] | type[OutputError]) -> None:
@@ -123,74 +145,6 @@ def _register_heif(kind: type[PictureError] | type[OutputError]) -> None:
     except ImportError:
         raise kind("HEIC needs an extra: pip install 'impasto[heif]'") from None
     pillow_heif.register_heif_opener()
-
-
-def _from_image(image: Image.Image) -> tuple[np.ndarray, np.ndarray | None]:
-    """(H, W, 3) and alpha (H, W) or None, float32 in [0, 1], of the first frame."""
-    image.seek(0)
-    upright = ImageOps.exif_transpose(image)
-    if upright.mode.startswith("I") or upright.mode == "F":
-        return _from_deep(np.asarray(upright)), None
-    if upright.has_transparency_data and upright.mode != "RGBA":
-        upright = upright.convert("RGBA")
-    alpha = None
-    if upright.mode == "RGBA":
-        alpha = np.asarray(upright.getchannel("A"), dtype=np.float32) / 255
-        colours = upright.convert("RGB")
-    else:
-        colours = upright
-    colours = _to_srgb(colours, image.info.get("icc_profile"))
-    return np.asarray(colours.convert("RGB"), dtype=np.float32) / 255, alpha
-
-
-def _from_deep(grey: np.ndarray) -> np.ndarray:
-    """16-bit and float greys (H, W): the largest value says which of the usual ranges it is."""
-    top = float(grey.max(initial=0))
-    if grey.dtype.kind == "f":
-        full = 1.0 if top <= 1 else 255.0 if top <= 255 else 65535.0
-    else:
-        full = 65535.0
-    scaled = np.clip(grey.astype(np.float32) / full, 0, 1)
-    return np.repeat(scaled[..., None], 3, axis=2)
-
-
-def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
-    """`image` taken from its embedded colour profile to sRGB; as it is if it has none, or one that does not fit it."""
-    if not profile:
-        return image
-    try:
-        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        target = ImageCms.createProfile("sRGB")
-        converted = ImageCms.profileToProfile(image, source, target, outputMode="RGB")
-    except (ImageCms.PyCMSError, OSError):
-        return image  # a broken profile says nothing: the pixels are taken as sRGB, as every viewer does
-    return converted if converted is not None else image
-
-
-def _from_array(array: np.ndarray | torch.Tensor) -> tuple[np.ndarray, np.ndarray | None]:
-    """(H, W, 3) and alpha or None from an array (H, W[, 1, 3 or 4]) or a tensor ([1,] 1, 3 or 4, H, W)."""
-    if isinstance(array, torch.Tensor):
-        tensor = array.detach().cpu()
-        tensor = tensor[0] if tensor.ndim == 4 and tensor.shape[0] == 1 else tensor
-        values = tensor.permute(1, 2, 0).numpy() if tensor.ndim == 3 else tensor.numpy()
-    else:
-        values = np.asarray(array)
-    values = values[..., None] if values.ndim == 2 else values
-    if values.ndim != 3 or values.shape[2] not in (1, 3, 4):
-        raise PictureError(f"an array of shape {tuple(array.shape)} is not a picture: (H, W, 3) or a tensor (3, H, W)", array.shape)
-    if values.dtype.kind in "ui":
-        full = np.iinfo(values.dtype).max if values.dtype.itemsize <= 2 else 255
-        values = values.astype(np.float32) / full
-    elif values.dtype.kind == "b":
-        values = values.astype(np.float32)
-    values = values.astype(np.float32)
-    low, high = float(values.min(initial=0)), float(values.max(initial=0))
-    if not (np.isfinite(values).all() and low >= -1e-3 and high <= 1 + 1e-3):
-        raise PictureError(f"a float picture has values from {low:g} to {high:g}: they must be in [0, 1]", (low, high))
-    values = values.clip(0, 1)
-    alpha = values[..., 3] if values.shape[2] == 4 else None
-    colours = values[..., :3] if values.shape[2] >= 3 else np.repeat(values, 3, axis=2)
-    return colours, alpha
 
 
 def resize(pixels: torch.Tensor, height: int, width: int) -> torch.Tensor:
@@ -211,25 +165,29 @@ def check_output(path: str | PathLike[str]) -> Path:
     """`path`, if a picture can be written there; nothing is left behind. Raises OutputError."""
     out = Path(path)
     suffix = out.suffix.lower()
-    if out.is_dir():
-        raise OutputError(f"{out} is a folder: give the picture a name, as {out / 'painting.png'}", str(out))
+    try:
+        if out.is_dir():
+            raise OutputError(f"{out} is a folder: give the picture a name, as {out / 'painting.png'}", str(out))
+        _check_format(out, suffix)
+        if not out.parent.is_dir():
+            raise OutputError(f"no folder {out.parent} to write {out.name} into", str(out.parent))
+        part = _part(out)
+        part.touch()
+        part.unlink()
+        if out.exists() and not os.access(out, os.W_OK):
+            raise PermissionError(13, "Permission denied")
+    except (OSError, ValueError) as error:
+        raise OutputError(f"cannot write {out}: {_reason(error)}", str(out)) from error
+    return out
+
+
+def _check_format(out: Path, suffix: str) -> None:
     if suffix not in FORMATS:
         raise OutputError(f"{out} has no picture's suffix: choose from {', '.join(FORMATS)}", suffix, list(FORMATS))
     if FORMATS[suffix][0] == "HEIF":
         _register_heif(OutputError)
     elif FORMATS[suffix][0] == "AVIF" and not features.check("avif"):
         raise OutputError("this Pillow was built without AVIF: choose .png, .jpg or .webp", suffix)
-    if not out.parent.is_dir():
-        raise OutputError(f"no folder {out.parent} to write {out.name} into", str(out.parent))
-    part = _part(out)
-    try:
-        part.touch()
-        part.unlink()
-        if out.exists() and not os.access(out, os.W_OK):
-            raise PermissionError(13, "Permission denied")
-    except OSError as error:
-        raise OutputError(f"cannot write {out}: {error.strerror or error}", str(out)) from error
-    return out
 
 
 def _part(out: Path) -> Path:
@@ -251,8 +209,8 @@ def write(image: Image.Image, path: str | PathLike[str], settings: dict[str, Any
         with part.open("wb") as file:
             image.save(file, format=kind, **options, **_carrying(kind, settings))
         os.replace(part, out)
-    except OSError as error:
-        raise OutputError(f"cannot write {out}: {error.strerror or error}", str(out)) from error
+    except (OSError, ValueError, RuntimeError) as error:  # encoders raise the latter two, for too large a picture
+        raise OutputError(f"cannot write {out}: {_reason(error)}", str(out)) from error
     finally:
         part.unlink(missing_ok=True)
     return out
@@ -279,16 +237,15 @@ def read_settings(path: str | PathLike[str]) -> dict[str, Any]:
     """The settings that a painting's file carries. Raises PictureError if it has none."""
     file = Path(path)
     data = _bytes_of(file)
-    try:
-        with Image.open(io.BytesIO(data)) as image:
-            comment = image.info.get("comment", b"")
-            text = image.info.get(KEY) or image.getexif().get(ExifTags.Base.ImageDescription) or comment
-    except (OSError, SyntaxError, ValueError):
-        raise PictureError(f"{file} is not a picture that can be read", str(file)) from None
+    with _decoding(str(file)), Image.open(io.BytesIO(data)) as image:
+        comment = image.info.get("comment", b"")
+        text = image.info.get(KEY) or image.getexif().get(ExifTags.Base.ImageDescription) or comment
     try:
         settings = json.loads(text)
-        if settings["program"] != "impasto":
+        if settings["program"] != "impasto" or not settings.keys() >= RECORD:
             raise KeyError
-    except (TypeError, ValueError, KeyError):
-        raise PictureError(f"{file} carries no settings: it was not painted by impasto, or was saved anew since", str(file)) from None
+    except (TypeError, ValueError, KeyError, AttributeError):
+        raise PictureError(
+            f"{file} carries no settings: it was not painted by impasto, or was saved anew since", str(file)
+        ) from None
     return dict(settings)

@@ -17,7 +17,9 @@ def sample_photograph() -> Path:
     """Rear Admiral Grace Hopper, 1984, by the U.S. Navy (public domain), from matplotlib's sample data."""
     found = find_spec("matplotlib")  # only its file is wanted: importing it takes half a second
     if found is None or found.origin is None:
-        raise PictureError("the sample photograph comes with matplotlib, which is not installed: pip install matplotlib")
+        raise PictureError(
+            "the sample photograph comes with matplotlib, which is not installed: pip install matplotlib"
+        )
     return Path(found.origin).parent / "mpl-data" / "sample_data" / "grace_hopper.jpg"
 
 

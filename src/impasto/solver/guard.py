@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from impasto.errors import SolverError
+
 __all__ = ["Guard"]
 
 BLOW_UP = 10.0  # this many times the best value so far is no longer a detour
@@ -19,24 +21,40 @@ class Guard:
     """
 
     def __init__(self) -> None:
-        self.best: torch.Tensor | None = None
+        self._best: torch.Tensor | None = None
         self.value = torch.tensor(torch.inf)
         self._since = 0
 
+    @property
+    def best(self) -> torch.Tensor:
+        """The point of the lowest value; there is one after the first check."""
+        assert self._best is not None
+        return self._best
+
+    @property
+    def improved(self) -> bool:
+        """Whether the evaluation taken in last is the best so far."""
+        return self._since == 0
+
     @torch.no_grad()
     def check(self, x: torch.Tensor, value: torch.Tensor, gradient: torch.Tensor) -> str:
-        """Take in one evaluation; what is wrong with it, in words, or "" if nothing is."""
+        """Take in one evaluation; what is wrong with it, in words, or "" if nothing is.
+
+        Raises SolverError if it is the first and not finite: there is nowhere to go back to.
+        """
         now = float(value)
         if not (torch.isfinite(value) and torch.isfinite(gradient).all()):
-            return f"the objective is {now} or its gradient is not finite"
+            if self._best is None:
+                raise SolverError(f"the objective is {now} at the start, or its gradient is not finite", now)
+            self._since += 1
+            return f"the objective is {now}, or its gradient is not finite"
         best = float(self.value)
         if now < best:
-            self.best, self.value, self._since = x.detach().clone(), value.detach(), 0
+            self._best, self.value, self._since = x.detach().clone(), value.detach(), 0
             return ""
         self._since += 1
         if now > BLOW_UP * best:
             return f"the objective rose from {best:.4g} to {now:.4g}"
-        if self._since >= PATIENCE and now > STRAYED * best:
-            self._since = 0
+        if self._since % PATIENCE == 0 and now > STRAYED * best:
             return f"the objective has stayed above {STRAYED} times its best for {PATIENCE} steps"
         return ""

@@ -21,16 +21,15 @@ class Level(NamedTuple):
 def pyramid(height: int, width: int, levels: int, ratio: float, steps: int, step_ratio: float) -> list[Level]:
     """At most `levels` levels that end at height x width; each is `ratio` times larger than the one before.
 
-    `steps` in all are split so that a level has `step_ratio` times the steps of the one before; levels whose short
-    side would be under 64 pixels, and levels without a step, are left out.
+    `steps` in all are split so that a level has about `step_ratio` times the steps of the one before, and at least
+    one. Levels whose short side would be under 64 pixels are left out.
     """
     scales = [ratio**-k for k in range(levels) if k == 0 or min(height, width) * ratio**-k >= SMALLEST]
     scales = sorted(scales)[-steps:]
+    left = steps - len(scales)  # every level gets one; these are split
     shares = [step_ratio**k for k in range(len(scales))]
-    ends = [round(steps * sum(shares[: k + 1]) / sum(shares)) for k in range(len(scales))]
-    counts = [end - start for start, end in zip([0, *ends], ends, strict=False)]
+    ends = [0, *(round(left * sum(shares[: k + 1]) / sum(shares)) for k in range(len(scales)))]
     return [
-        Level(max(1, round(height * scale)), max(1, round(width * scale)), scale, count)
-        for scale, count in zip(scales, counts, strict=True)
-        if count
+        Level(max(1, round(height * scale)), max(1, round(width * scale)), scale, 1 + end - start)
+        for scale, start, end in zip(scales, ends[:-1], ends[1:], strict=True)
     ]

@@ -1,0 +1,90 @@
+"""What a picture means: PIL images, arrays and tensors to float32 sRGB and alpha."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import torch
+from PIL import Image, ImageCms, ImageOps
+
+from impasto.errors import PictureError
+
+__all__ = ["from_array", "from_image"]
+
+
+def from_image(image: Image.Image) -> tuple[np.ndarray, np.ndarray | None]:
+    """(H, W, 3) and alpha (H, W) or None, float32 in [0, 1], of the frame that `image` stands at, upright."""
+    image.load()  # here, so that only the EXIF itself can fail in `_upright`
+    upright, profile = _upright(image), image.info.get("icc_profile")
+    if upright.mode.startswith("I") or upright.mode == "F":
+        grey = _from_deep(np.asarray(upright))
+        if not profile:
+            return np.repeat(grey[..., None], 3, axis=2), None
+        upright = Image.fromarray((grey * 255).round().astype(np.uint8))
+    grey_mode = upright.mode in ("1", "L", "LA", "La")
+    alpha = None
+    if upright.has_transparency_data:
+        upright = upright.convert("RGBA")
+        alpha = np.asarray(upright.getchannel("A"), dtype=np.float32) / 255
+    if upright.mode != "CMYK":  # to a mode that profiles are made for
+        upright = upright.convert("L" if grey_mode else "RGB")
+    return np.asarray(_to_srgb(upright, profile).convert("RGB"), dtype=np.float32) / 255, alpha
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # Pillow's EXIF reader raises whatever it likes; a broken EXIF says nothing about the pixels
+        return image
+
+
+def _from_deep(grey: np.ndarray) -> np.ndarray:
+    """16-bit and float greys (H, W) in [0, 1]: a float's largest value says which of the usual ranges it is."""
+    top = float(grey.max(initial=0))
+    if not np.isfinite(top):
+        raise ValueError("it has pixels that are not numbers")
+    full = 65535.0 if grey.dtype.kind != "f" or top > 255 else 255.0 if top > 1 else 1.0
+    scaled: np.ndarray = np.clip(grey.astype(np.float32) / full, 0, 1)
+    return scaled
+
+
+def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
+    """`image` taken from its embedded colour profile to sRGB; as it is if it has none, or one that does not fit it."""
+    if not profile:
+        return image
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        target = ImageCms.createProfile("sRGB")
+        converted = ImageCms.profileToProfile(image, source, target, outputMode="RGB")
+    except (ImageCms.PyCMSError, OSError):
+        return image  # a broken profile says nothing: the pixels are taken as sRGB, as every viewer does
+    return converted if converted is not None else image
+
+
+def from_array(array: np.ndarray | torch.Tensor) -> tuple[np.ndarray, np.ndarray | None]:
+    """(H, W, 3) and alpha or None from an array (H, W[, 1, 3 or 4]) or a tensor ([1,] 1, 3 or 4, H, W)."""
+    if isinstance(array, torch.Tensor):
+        tensor = array.detach().cpu()
+        tensor = tensor.float() if tensor.is_floating_point() else tensor  # NumPy has no bfloat16
+        tensor = tensor[0] if tensor.ndim == 4 and tensor.shape[0] == 1 else tensor
+        values = tensor.permute(1, 2, 0).numpy() if tensor.ndim == 3 else tensor.numpy()
+    else:
+        values = np.asarray(array)
+    kind = values.dtype.kind
+    if kind not in "buif":
+        raise PictureError(f"a {type(array).__name__} of {values.dtype} is not a picture: give numbers", array)
+    values = values[..., None] if values.ndim == 2 else values
+    if values.ndim != 3 or values.shape[2] not in (1, 3, 4):
+        shape = tuple(np.shape(array))
+        raise PictureError(f"an array of shape {shape} is not a picture: (H, W, 3) or a tensor (3, H, W)", shape)
+    full = 1 if kind in "bf" else 65535 if kind == "u" and values.dtype.itemsize == 2 else 255
+    low, high = float(values.min(initial=0)), float(values.max(initial=0))
+    if not (low >= -1e-3 * full and high <= (1 + 1e-3) * full):  # nor is NaN
+        raise PictureError(
+            f"an array of {values.dtype} has values from {low:g} to {high:g}: they must be in [0, {full}]", (low, high)
+        )
+    values = (values.astype(np.float32) / full).clip(0, 1)
+    alpha = values[..., 3] if values.shape[2] == 4 else None
+    colours = values[..., :3] if values.shape[2] >= 3 else np.repeat(values, 3, axis=2)
+    return colours, alpha

@@ -1,0 +1,64 @@
+"""What several tests share: a tiny network of VGG-19's shape, and two small pictures."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+from impasto.apps.cli import main
+from impasto.config import DEPTHS
+
+torch.set_num_threads(1)  # the networks here are tiny: threads would only wait for one another
+
+
+@pytest.fixture(scope="session")
+def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    generator = torch.Generator().manual_seed(0)
+    tensors, inward = {}, 3
+    for stage, (depth, outward) in enumerate(zip(DEPTHS, (4, 4, 8, 8, 8), strict=True), 1):
+        for k in range(1, depth + 1):
+            kernel = torch.randn(outward, inward, 3, 3, generator=generator)
+            tensors[f"conv{stage}_{k}.weight"] = kernel * (2 / (inward * 9)) ** 0.5  # He et al. 2015
+            tensors[f"conv{stage}_{k}.bias"] = torch.zeros(outward)
+            inward = outward
+    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
+    save_file(tensors, path, {"input": "(RGB in [0, 1] - 0.45) / 0.226"})
+    return path
+
+
+@pytest.fixture(scope="session")
+def photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    across, down = np.meshgrid(np.linspace(0, 255, 48), np.linspace(0, 255, 40))
+    path = tmp_path_factory.mktemp("photo") / "photo.png"
+    Image.fromarray(np.stack([across, down, 255 - across], 2).round().astype(np.uint8)).save(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def style(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    blocks = np.random.default_rng(0).integers(0, 256, (10, 12, 3), dtype=np.uint8)
+    path = tmp_path_factory.mktemp("style") / "style.png"
+    Image.fromarray(blocks.repeat(4, 0).repeat(4, 1)).save(path)
+    return path
+
+
+@pytest.fixture
+def impasto(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Runs the command line in `tmp_path` and gives its exit code, stdout and stderr."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: object) -> tuple[object, str, str]:
+        with pytest.raises(SystemExit) as stop:
+            main([str(argument) for argument in arguments])
+        return stop.value.code, *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def tiny(tiny_weights: Path) -> list[str]:
+    """Options that make a painting take a tenth of a second."""
+    return f"--backbone {tiny_weights} --size 32 --steps 2 --levels 1 --device cpu --precision float32".split()

@@ -1,0 +1,227 @@
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from impasto import __version__
+from impasto.config import GROUPS, Config, option_name
+from impasto.pictures import read, read_settings
+from impasto.presets import PRESETS, Preset
+
+
+@pytest.fixture
+def painted(impasto, photo, style, tiny):
+    """A painting of `photo` in `style`, out.png."""
+
+    def paint(*options: object, out: str = "out.png") -> tuple[object, str, str]:
+        return impasto("paint", photo, style, "-o", out, *tiny, *options)
+
+    return paint
+
+
+def test_paint_writes_a_picture_and_says_where(painted, tmp_path):
+    code, out, err = painted()
+    assert code == 0
+    assert out.startswith("out.png  (painted in ")
+    assert "step 2/2" in err
+    assert "tiny.safetensors on cpu, float32, 2 steps of lbfgs\n" in err
+    assert read(tmp_path / "out.png").pixels.shape == (1, 3, 27, 32)
+    assert [path.name for path in tmp_path.iterdir()] == ["out.png"]
+
+
+def test_without_an_output_the_name_is_made_of_the_inputs(impasto, photo, style, tiny, tmp_path):
+    assert impasto("paint", photo, style, *tiny)[0] == 0
+    assert (tmp_path / "photo-style.png").exists()
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "webp", "tiff", "avif", "bmp", "gif", "heic"])
+def test_the_suffix_is_the_format(painted, tmp_path, suffix):
+    assert painted(out=f"out.{suffix}")[0] == 0
+    assert read(tmp_path / f"out.{suffix}").pixels.shape == (1, 3, 27, 32)
+
+
+def test_quiet_says_nothing(painted, tmp_path):
+    assert painted("--quiet") == (0, "", "")
+    assert (tmp_path / "out.png").exists()
+
+
+def test_json_is_one_line_on_stdout(painted, photo, style):
+    code, out, err = painted("--json")
+    assert (code, err) == (0, "")
+    assert out.count("\n") == 1
+    line = json.loads(out)
+    assert (line["picture"], line["width"], line["height"]) == ("out.png", 32, 27)
+    assert (line["steps"], line["finished"], line["version"]) == (2, True, __version__)
+    assert Config(**line["config"]).size == 32
+    assert [(each["role"], each["name"]) for each in line["inputs"]] == [("content", str(photo)), ("style", str(style))]
+    assert line["inputs"][0]["sha256"] == read(photo).sha256
+    assert line["objective"] == pytest.approx(sum(line["terms"].values()), rel=1e-4)
+
+
+def test_several_styles_are_blended(impasto, photo, style, tiny, tmp_path):
+    for name, blend in [("even", "1,1"), ("one", "1,0"), ("other", "0,1")]:
+        options = [*tiny, "--blend", blend, "--steps", "4"]
+        assert impasto("paint", photo, style, photo, "-o", f"{name}.png", *options)[0] == 0
+    even, one, other = ((tmp_path / f"{name}.png").read_bytes() for name in ("even", "one", "other"))
+    assert len({even, one, other}) == 3
+    assert len(read_settings(tmp_path / "even.png")["inputs"]) == 3
+
+
+def test_alpha_is_put_back_into_the_result_and_its_snapshots(impasto, style, tiny, tmp_path):
+    content = Image.open(style).convert("RGBA")
+    content.putalpha(Image.fromarray(np.tile(np.uint8([0, 255]).repeat(24), (40, 1))))
+    content.save(tmp_path / "content.png")
+    assert impasto("paint", "content.png", style, "-o", "out.png", *tiny, "--save-every", 2)[0] == 0
+    for name in ("out.png", "out-00002.png"):
+        alpha = read(tmp_path / name).alpha
+        assert alpha.shape == (1, 1, 27, 32)
+        assert alpha[..., :14].max() < 0.1
+        assert alpha[..., 18:].min() > 0.9
+
+
+def test_snapshots_are_written(painted, tmp_path):
+    assert painted("--save-every", 2, "--steps", 5)[0] == 0
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == ["out-00002.png", "out-00004.png", "out.png"]
+    assert read(tmp_path / "out-00004.png").pixels.shape == (1, 3, 27, 32)
+
+
+def test_open_shows_the_painting(painted, monkeypatch):
+    shown = []
+    monkeypatch.setattr("click.launch", shown.append)
+    assert painted("--open")[0] == 0
+    assert shown == ["out.png"]
+    assert painted()[0] == 0
+    assert len(shown) == 1
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]], ids=["plain", "json"])
+def test_ctrl_c_saves_the_best_picture_so_far(painted, tmp_path, monkeypatch, options):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("impasto.solver.lbfgs.LBFGS.step", stop)  # after the first Step
+    code, out, _ = painted(*options)
+    assert code == 0
+    assert json.loads(out)["finished"] is False if options else "stopped at step 1" in out
+    assert read_settings(tmp_path / "out.png")["steps_done"] == 1
+
+
+def test_ctrl_c_before_there_is_a_picture_writes_nothing(painted, tmp_path, monkeypatch):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("impasto.objective.terms.Objective.__call__", stop)
+    code, out, err = painted()
+    assert (code, out, err.strip()) == (130, "", "impasto: stopped")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_show_prints_the_settings(painted, impasto, photo):
+    painted("--style-layers", "conv1_1=0.5,block2_conv1")
+    code, out, err = impasto("show", "out.png")
+    assert (code, err) == (0, "")
+    assert out.startswith(f"impasto {__version__}, 2 steps\n")
+    assert f"content  {photo}  sha256 {read(photo).sha256[:16]}" in out
+    assert all(option_name(field) in out for field in Config.model_fields)
+    assert "conv2_1" in out
+    settings = json.loads(impasto("show", "out.png", "--json")[1])
+    assert settings["config"]["style_layers"] == {"conv1_1": 0.5, "conv2_1": 1.0}
+
+
+def test_from_paints_the_same_bytes_again(painted, impasto, tmp_path):
+    painted("--seed", 7, "--start", "content=0.5,noise=0.5", "--optimizer", "adam")
+    assert impasto("paint", "--from", "out.png", "-o", "again.png")[0] == 0
+    assert (tmp_path / "again.png").read_bytes() == (tmp_path / "out.png").read_bytes()
+
+
+def test_what_is_typed_overrides_from(painted, impasto, tmp_path):
+    painted("--no-clamp", "--seed", 7)
+    assert impasto("paint", "--from", "out.png", "-o", "again.png", "--steps", 3, "--clamp")[0] == 0
+    before, after = (read_settings(tmp_path / name)["config"] for name in ("out.png", "again.png"))
+    assert after == {**before, "steps": 3, "clamp": True}
+
+
+def test_from_takes_other_pictures(painted, impasto, tmp_path, style):
+    painted()
+    assert impasto("paint", style, style, "--from", "out.png", "-o", "again.png")[0] == 0
+    before, after = (read_settings(tmp_path / name) for name in ("out.png", "again.png"))
+    assert after["config"] == before["config"]
+    assert [each["name"] for each in after["inputs"]] == [str(style)] * 2
+
+
+def test_from_a_changed_picture_is_refused(impasto, photo, style, tiny, tmp_path):
+    Image.open(photo).save(tmp_path / "content.png")
+    impasto("paint", "content.png", style, "-o", "out.png", *tiny)
+    Image.open(style).save(tmp_path / "content.png")
+    code, out, err = impasto("paint", "--from", "out.png", "-o", "again.png")
+    assert (code, out) == (2, "")
+    assert err.startswith("impasto: content.png is not the picture that was painted then")
+    assert not (tmp_path / "again.png").exists()
+
+
+def test_presets_are_listed_and_shown_with_their_sources(impasto):
+    code, out, err = impasto("presets")
+    assert (code, err) == (0, "")
+    for name, recipe in PRESETS.items():
+        assert name in out
+        assert recipe.about in out
+        shown = impasto("presets", name)[1]
+        assert shown.startswith(f"{name}: {recipe.about}")
+        assert all(source in shown for source in recipe.sources.values())
+
+
+def test_a_preset_is_painted_with_what_is_typed_on_top(painted, tmp_path):
+    assert painted("--preset", "layered")[0] == 0
+    typed = {"backbone", "size", "steps", "levels", "device", "precision"}
+    config, recipe = read_settings(tmp_path / "out.png")["config"], PRESETS["layered"].config.model_dump(mode="json")
+    assert config["size"] == 32
+    assert {k: v for k, v in config.items() if k not in typed} == {k: v for k, v in recipe.items() if k not in typed}
+
+
+def test_weights_are_listed_and_verified(impasto, monkeypatch, tmp_path):
+    monkeypatch.setenv("IMPASTO_HOME", str(tmp_path))
+    code, out, err = impasto("weights", "list")
+    assert (code, err) == (0, "")
+    assert [line.split()[0] for line in out.splitlines()] == ["compact", "vgg19", "vgg19-torchvision"]
+    assert out.count("not fetched") == 2
+    assert impasto("weights", "verify")[0] == 0
+    (tmp_path / "vgg19-dcbb9e9d.pth").write_bytes(b"half a download")
+    code, out, err = impasto("weights", "verify")
+    assert code == 2
+    assert "vgg19-torchvision  broken" in out
+    assert err.count("\n") == 1
+    assert str(tmp_path / "vgg19-dcbb9e9d.pth") in err
+
+
+def test_demo_paints_the_sample_and_its_sheet(impasto, monkeypatch, tmp_path, tiny_weights):
+    config = Config(backbone=str(tiny_weights), size=32, steps=1, levels=1, precision="float32", device="cpu")
+    monkeypatch.setattr("impasto.apps.cli.preset", lambda name: Preset(config, "", {}))
+    code, out, _ = impasto("demo", "--style", "woodcut")
+    assert code == 0
+    assert "impasto-demo.png  (painted in " in out
+    assert "impasto-demo-sheet.png" in out
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["impasto-demo-sheet.png", "impasto-demo.png"]
+
+
+def test_help_lists_every_field_of_the_config_in_its_group(impasto):
+    code, out, err = impasto("paint", "--help")
+    assert (code, err) == (0, "")
+    titles = [line[:-1] for line in out.splitlines() if line.endswith(":") and not line.startswith(" ")]
+    assert titles == ["Options", *GROUPS]
+    words = out.split()
+    for field, info in Config.model_fields.items():
+        assert option_name(field) in words
+        assert " ".join(info.description.split()[:4]) in " ".join(words)
+
+
+def test_python_m_impasto_answers_without_loading_torch():
+    line = "import sys, runpy; sys.argv = ['impasto', 'paint', '--help']\n"
+    line += "try: runpy.run_module('impasto', run_name='__main__')\n"
+    line += "except SystemExit: print({'torch', 'numpy', 'PIL'} & set(sys.modules))"
+    said = subprocess.run([sys.executable, "-c", line], capture_output=True, text=True, check=True, timeout=60)
+    assert said.stdout.startswith("Usage: ")
+    assert said.stdout.endswith("\nset()\n")

@@ -1,0 +1,212 @@
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from impasto import Config, paint, paint_steps
+from impasto.backbone import Backbone, load
+from impasto.errors import ConfigError, PictureError, SolverError
+from impasto.objective import Objective
+
+
+@pytest.fixture(scope="module")
+def backbone(tiny_weights) -> Backbone:
+    return Backbone(load(str(tiny_weights)))
+
+
+@pytest.fixture
+def config(tiny_weights) -> Config:
+    return Config(backbone=str(tiny_weights), size=96, steps=12, levels=2, device="cpu", precision="float32")
+
+
+def noisy(height: int = 40, width: int = 48) -> np.ndarray:
+    return np.random.default_rng(1).random((height, width, 3)).astype(np.float32)
+
+
+def test_painting_lowers_the_objective(config: Config, photo, style) -> None:
+    steps = list(paint_steps(photo, style, config.changed(levels=1)))
+    assert steps[-1].value < 0.5 * steps[0].value
+
+
+def test_steps_tell_where_the_run_is(config: Config, photo, style) -> None:
+    steps = list(paint_steps(photo, style, config.changed(size=192)))
+    assert [step.number for step in steps] == list(range(1, 13))
+    assert [step.evaluations for step in steps] == list(range(1, 13))
+    assert {step.levels for step in steps} == {2}
+    assert [step.level for step in steps] == sorted(step.level for step in steps)
+    assert tuple(steps[0].picture.shape) == (1, 3, 80, 96)
+    assert tuple(steps[-1].picture.shape) == (1, 3, 160, 192)
+    assert steps[-1].fraction == 1
+    assert all(a.fraction < b.fraction and a.seconds <= b.seconds for a, b in pairwise(steps))
+    assert set(steps[0].terms) == {"content relu4_2", *(f"style relu{k}_1" for k in range(1, 6))}
+    assert float(steps[5].value) == pytest.approx(sum(float(term) for term in steps[5].terms.values()), rel=1e-5)
+
+
+def test_an_earlier_steps_picture_is_not_painted_over(config: Config, photo, style) -> None:
+    kept = []
+    for step in paint_steps(photo, style, config):
+        kept.append((step.picture, step.picture.clone()))
+    assert all(torch.equal(now, then) for now, then in kept)
+
+
+@pytest.mark.parametrize(
+    "changes", [{}, {"optimizer": "adam"}, {"start": "noise", "seed": 5}, {"precision": "bfloat16"}]
+)
+def test_the_same_run_gives_the_same_bytes(config: Config, photo, style, tmp_path, changes: dict) -> None:
+    files = [paint(photo, style, config.changed(**changes)).save(tmp_path / f"{k}.png") for k in (1, 2)]
+    assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def test_another_seed_gives_another_picture(config: Config, photo, style) -> None:
+    one, two = (paint(photo, style, config.changed(start="noise", seed=seed, steps=3)) for seed in (1, 2))
+    assert not torch.equal(one.pixels, two.pixels)
+
+
+def test_the_painting_is_the_best_point_not_the_last(config: Config, photo, style) -> None:
+    config = config.changed(optimizer="adam", learning_rate=0.5, levels=1, steps=20)  # far too long steps
+    steps = list(paint_steps(photo, style, config))
+    lowest = min(steps, key=lambda step: float(step.value))
+    assert lowest.number < 20
+    painting = paint(photo, style, config)
+    assert torch.equal(painting.pixels, lowest.picture.clamp(0, 1))
+    assert painting.value == float(lowest.value)
+    assert painting.terms == {name: float(value) for name, value in lowest.terms.items()}
+
+
+@pytest.mark.parametrize("kind", ["path", "image", "array", "bytes", "tensor"])
+def test_pictures_of_every_kind(config: Config, style, kind: str) -> None:
+    values = (noisy() * 255).round().astype(np.uint8)
+    floats = torch.from_numpy(values).permute(2, 0, 1).float() / 255
+    content = {
+        "path": style,
+        "image": Image.fromarray(values),
+        "array": values / np.float32(255),
+        "bytes": values,
+        "tensor": floats,
+    }[kind]
+    painting = paint(content, style, config.changed(steps=2, levels=1))
+    assert painting.pixels.shape[:2] == (1, 3)
+    assert max(painting.image.size) == 96
+
+
+@pytest.mark.parametrize(
+    ("start", "expected"),
+    [
+        ("content", lambda c, s: c),
+        ("style", lambda c, s: s),
+        ("content=3,style=1", lambda c, s: 0.75 * c + 0.25 * s),
+    ],
+)
+def test_where_a_painting_starts(config: Config, start: str, expected) -> None:
+    content, style = noisy(), 1 - noisy()
+    config = config.changed(size="original", start=start, levels=1, steps=1)
+    first = next(paint_steps(content, style, config)).picture
+    wanted = torch.from_numpy(expected(content, style)).permute(2, 0, 1)[None]
+    torch.testing.assert_close(first, wanted, atol=1e-5, rtol=0)
+
+
+def test_start_from_any_picture(config: Config, photo, style) -> None:
+    config = config.changed(size="original", levels=1, steps=1)
+    by_path = next(paint_steps(noisy(), style, config.changed(start=str(photo)))).picture
+    by_hand = next(paint_steps(noisy(), style, config, start=photo)).picture
+    assert torch.equal(by_path, by_hand)
+
+
+def test_clamped_pixels_stay_between_black_and_white(config: Config, photo, style) -> None:
+    for step in paint_steps(photo, style, config.changed(strength=100)):
+        assert 0 <= step.picture.min() <= step.picture.max() <= 1
+
+
+def test_ctrl_c_returns_what_was_painted_at_full_size(config: Config, photo, style) -> None:
+    def stop(step) -> None:
+        if step.number == 3:
+            raise KeyboardInterrupt
+
+    painting = paint(photo, style, config.changed(size=192), on_step=stop)
+    assert not painting.finished
+    assert painting.steps == 3
+    assert tuple(painting.pixels.shape) == (1, 3, 160, 192)
+
+
+def test_a_run_that_goes_wrong_is_mended_said_and_the_best_kept(config: Config, photo, style, monkeypatch) -> None:
+    real, calls = Objective.__call__, []
+
+    def sick(self, pixels):
+        calls.append(1)
+        value = real(self, pixels)
+        return value._replace(total=value.total * float("nan")) if len(calls) in (4, 5) else value
+
+    monkeypatch.setattr(Objective, "__call__", sick)
+    painting = paint(photo, style, config.changed(levels=1))
+    assert painting.finished
+    assert len(painting.notes) == 2
+    assert "not finite" in painting.notes[0]
+    assert np.isfinite(painting.value)
+    assert torch.isfinite(painting.pixels).all()
+
+
+def test_an_objective_that_is_never_finite_is_an_error(config: Config, photo, style, monkeypatch) -> None:
+    real = Objective.__call__
+
+    def hopeless(self, pixels):
+        value = real(self, pixels)
+        return value._replace(total=value.total * float("inf"))
+
+    monkeypatch.setattr(Objective, "__call__", hopeless)
+    with pytest.raises(SolverError, match="at the start"):
+        paint(photo, style, config)
+
+
+@pytest.mark.parametrize(
+    ("changes", "size"),
+    [
+        ({"size": 100}, (100, 83)),
+        ({"size": "original"}, (48, 40)),
+        ({"size": 20, "size_of": "height"}, (24, 20)),
+        ({"size": 100, "size_of": "at-most"}, (48, 40)),
+        ({"size": 24, "size_of": "at-most"}, (24, 20)),
+    ],
+)
+def test_sizes(config: Config, style, changes: dict, size: tuple[int, int]) -> None:
+    assert paint(noisy(), style, config.changed(**changes, steps=1)).image.size == size
+
+
+def test_a_painting_too_thin_is_an_error(config: Config, style) -> None:
+    with pytest.raises(PictureError, match="give a larger --size"):
+        paint(noisy(16, 64), style, config.changed(size=32))
+
+
+def test_alpha_comes_back(config: Config, style, tmp_path) -> None:
+    values = np.full((40, 48, 4), 200, np.uint8)
+    values[:, :24, 3] = 0
+    out = paint(Image.fromarray(values), style, config.changed(size="original", steps=1)).save(tmp_path / "a.png")
+    alpha = np.asarray(Image.open(out).getchannel("A"))
+    assert (alpha == values[..., 3]).all()
+
+
+def test_a_loaded_backbone_is_used(config: Config, backbone: Backbone, photo, style) -> None:
+    config = config.changed(steps=2)
+    given = paint(photo, style, config.changed(backbone="vgg19", padding="zeros"), backbone=backbone)
+    loaded = paint(photo, style, config.changed(padding="zeros"))
+    assert torch.equal(given.pixels, loaded.pixels)
+
+
+@pytest.mark.parametrize("styles", [[], ()])
+def test_no_style_is_an_error(config: Config, photo, styles) -> None:
+    with pytest.raises(ConfigError, match="at least one"):
+        paint(photo, styles, config)
+
+
+def test_two_styles_need_two_weights(config: Config, photo, style) -> None:
+    with pytest.raises(ConfigError, match="3 weights for 2 styles"):
+        paint(photo, [style, style], config.changed(blend="1,2,3"))
+
+
+def test_settings_tell_what_was_painted(config: Config, photo, style) -> None:
+    settings = paint(photo, [style, noisy()], config.changed(steps=2)).settings
+    assert [each["role"] for each in settings["inputs"]] == ["content", "style", "style"]
+    assert settings["inputs"][0]["name"] == str(photo)
+    assert len(settings["inputs"][2]["sha256"]) == 64
+    assert Config(**settings["config"]) == config.changed(steps=2)
