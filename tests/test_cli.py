@@ -225,3 +225,19 @@ def test_python_m_impasto_answers_without_loading_torch():
     said = subprocess.run([sys.executable, "-c", line], capture_output=True, text=True, check=True, timeout=60)
     assert said.stdout.startswith("Usage: ")
     assert said.stdout.endswith("\nset()\n")
+
+
+def test_a_snapshot_carries_its_settings(impasto, tiny, photo, style) -> None:
+    assert impasto("paint", photo, style, "-o", "out.png", *tiny, "--save-every", 1)[0] == 0
+    code, out, _ = impasto("show", "out-00001.png")
+    assert code == 0
+    assert out.startswith("impasto ")
+    assert ", 1 steps" in out
+
+
+def test_a_snapshot_that_cannot_be_written_does_not_lose_the_painting(impasto, tiny, photo, style, tmp_path) -> None:
+    (tmp_path / "out-00001.png").mkdir()
+    code, _, err = impasto("paint", photo, style, "-o", "out.png", *tiny, "--save-every", 1)
+    assert code == 0
+    assert "no snapshot at step 1" in err
+    assert (tmp_path / "out.png").is_file()

@@ -193,3 +193,17 @@ def test_no_download_shows_nothing(capsys):
     with downloading(log(), "vgg19"):
         pass
     assert capsys.readouterr() == ("", "")
+
+
+def test_the_painting_never_overwrites_what_it_is_painted_from(impasto, tiny, photo, style) -> None:
+    before = photo.read_bytes()
+    code, out, err = impasto("paint", photo, style, "-o", photo, *tiny)
+    assert code == 2
+    assert "give another name" in err
+    assert photo.read_bytes() == before
+
+
+def test_a_misspelt_start_names_a_near_one(impasto, tiny, photo, style) -> None:
+    code, _, err = impasto("paint", photo, style, *tiny, "--start", "contnt")
+    assert code == 2
+    assert err.splitlines() == ["impasto: no start 'contnt', nor a picture of that name: did you mean content?"]

@@ -14,7 +14,7 @@ from pydantic.fields import FieldInfo
 
 from impasto.errors import ConfigError, did_you_mean
 
-__all__ = ["CONVOLUTIONS", "DEPTHS", "GROUPS", "LAYERS", "Config", "allowed", "layer_name", "option_name"]
+__all__ = ["CONVOLUTIONS", "DEPTHS", "GROUPS", "LAYERS", "STARTS", "Config", "allowed", "layer_name", "option_name"]
 
 DEPTHS = (2, 2, 4, 4, 4)  # VGG-19: convolutions in each of its five stages (Simonyan & Zisserman 2015, table 1, E)
 CONVOLUTIONS = tuple(f"conv{stage}_{k}" for stage, depth in enumerate(DEPTHS, 1) for k in range(1, depth + 1))
@@ -186,7 +186,9 @@ def _allowed(schema: dict[str, Any]) -> str:
     if "enum" in schema or "const" in schema:
         return " or ".join(schema.get("enum", [schema.get("const")]))
     kind = {"integer": "a whole number", "number": "a number", "boolean": "true or false", "string": "a name or path"}
-    text = kind.get(schema["type"], "weights from 0, as NAME=1,NAME=0.5" if schema["type"] == "object" else "weights")
+    text = kind.get(
+        schema["type"], "weights from 0, as NAME=1,NAME=0.5" if schema["type"] == "object" else "weights, as 0.7,0.3"
+    )
     above = "exclusiveMinimum" in schema
     low, high = schema["exclusiveMinimum"] if above else schema.get("minimum"), schema.get("maximum")
     if high is not None:

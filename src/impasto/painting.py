@@ -16,13 +16,13 @@ from impasto import __version__
 from impasto.backbone import Backbone, load
 from impasto.backbone.download import Progress
 from impasto.backbone.vgg import fast_dtype
-from impasto.config import Config
-from impasto.errors import ConfigError, PictureError
+from impasto.config import STARTS, Config
+from impasto.errors import ConfigError, PictureError, did_you_mean
 from impasto.objective import Objective, Value
 from impasto.pictures import Picture, Source, read, resize, to_image, write
 from impasto.solver import LBFGS, Adam, Guard, Level, pyramid
 
-__all__ = ["Painting", "Step", "make_backbone", "paint", "paint_steps"]
+__all__ = ["Painting", "Step", "check", "make_backbone", "paint", "paint_steps", "settings_of"]
 
 SMALLEST = 16  # pixels on a side at the smallest level
 
@@ -64,24 +64,13 @@ class Painting:
     evaluations: int
     seconds: float
     finished: bool
-    inputs: list[dict[str, str]] = field(repr=False)
+    settings: dict[str, Any] = field(repr=False)
     notes: list[str]
 
     @property
     def image(self) -> Image.Image:
         """The painting as an 8-bit PIL image, RGB or RGBA."""
         return to_image(self.pixels, self.alpha)
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """What `impasto show` prints and `--from` paints again with. The same run gives the same settings."""
-        return {
-            "program": "impasto",
-            "version": __version__,
-            "config": self.config.model_dump(mode="json"),
-            "inputs": self.inputs,
-            "steps_done": self.steps,
-        }
 
     def save(self, path: str | PathLike[str]) -> Path:
         """Write the painting with its settings inside; the format is the suffix's. Raises OutputError."""
@@ -132,7 +121,7 @@ def paint(
         evaluations=last.evaluations,
         seconds=last.seconds,
         finished=finished,
-        inputs=[_record("content", picture), *(_record("style", each) for each in styles)],
+        settings=settings_of(picture, styles, config, last.number),
         notes=notes,
     )
 
@@ -148,11 +137,7 @@ def paint_steps(
     """The painting as a stream of Steps; to stop is to stop reading. Arguments and errors as in `paint`."""
     config = config or Config()
     picture, styles = read(content), _read_all(style)
-    if config.blend and len(config.blend) != len(styles):
-        raise ConfigError(
-            f"--blend has {len(config.blend)} weights for {len(styles)} styles: give one a style", config.blend
-        )
-    levels = painted_levels(picture, config)
+    levels = check(picture, styles, config)
     backbone = backbone or make_backbone(config)
     device = backbone.device
     began, number, work = time.perf_counter(), 0, 0.0
@@ -217,8 +202,21 @@ def painted_size(content: Picture, config: Config) -> tuple[int, int]:
     return max(1, round(height * scale)), max(1, round(width * scale))
 
 
-def painted_levels(content: Picture, config: Config) -> list[Level]:
-    """The sizes and steps of the run, small to large. Raises PictureError if the painting would be too thin."""
+def check(content: Picture, styles: Sequence[Picture], config: Config) -> list[Level]:
+    """The sizes and steps of the run, small to large, if it can be painted: all that can be known before the network.
+
+    Raises PictureError if the painting would be too thin or a picture to start from cannot be read, ConfigError if
+    `blend` or `start` does not fit.
+    """
+    if config.blend and len(config.blend) != len(styles):
+        raise ConfigError(
+            f"--blend has {len(config.blend)} weights for {len(styles)} styles: give one a style", config.blend
+        )
+    for name in config.start:
+        if name not in STARTS:
+            if not Path(name).suffix:
+                raise ConfigError(f"no start {name!r}, nor a picture of that name: {did_you_mean(name, STARTS)}", name)
+            read(name)
     height, width = painted_size(content, config)
     if min(height, width) < SMALLEST:
         raise PictureError(
@@ -227,6 +225,21 @@ def painted_levels(content: Picture, config: Config) -> list[Level]:
             (width, height),
         )
     return pyramid(height, width, config.levels, config.level_ratio, config.steps, config.step_ratio)
+
+
+def settings_of(content: Picture, styles: Sequence[Picture], config: Config, steps: int) -> dict[str, Any]:
+    """What a painting's file carries: `impasto show` prints it, `--from` paints again with it.
+
+    The same run gives the same settings: no time of day, no duration.
+    """
+    roles = [("content", content), *(("style", style) for style in styles)]
+    return {
+        "program": "impasto",
+        "version": __version__,
+        "config": config.model_dump(mode="json"),
+        "inputs": [{"role": role, "name": each.name, "sha256": each.sha256} for role, each in roles],
+        "steps_done": steps,
+    }
 
 
 def _style_at(level: Level, style: Picture, config: Config, last: Level) -> torch.Tensor:
@@ -275,7 +288,3 @@ def _read_all(sources: Source | Sequence[Source]) -> list[Picture]:
     if not sources:
         raise ConfigError("no style picture: give at least one")
     return [read(source) for source in sources]
-
-
-def _record(role: str, picture: Picture) -> dict[str, str]:
-    return {"role": role, "name": picture.name, "sha256": picture.sha256}

@@ -14,10 +14,12 @@ import click
 from impasto import __version__
 from impasto.apps.options import GroupedCommand, config_options, given
 from impasto.config import Config, option_name
-from impasto.errors import ConfigError, ImpastoError
+from impasto.errors import ConfigError, ImpastoError, OutputError
 from impasto.presets import PRESETS, preset
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from impasto.painting import Painting, Step
     from impasto.pictures import Picture
 
@@ -91,8 +93,9 @@ def paint(
     config, pictures = _settings(pictures, preset_name, source, given(values))
     if len(pictures) < 2:
         raise ConfigError("give a CONTENT and a STYLE picture: impasto paint photo.jpg painting.jpg", pictures)
-    content, *styles = pictures
-    target = check_output(out or f"{Path(content).stem}-{Path(styles[0]).stem}.png")
+    target = check_output(out or f"{Path(pictures[0]).stem}-{Path(pictures[1]).stem}.png")
+    if target.resolve() in [Path(picture).resolve() for picture in pictures]:
+        raise OutputError(f"{target} is one of the pictures to paint from: give another name", str(target))
     inputs = [read(picture) for picture in pictures]  # before the network is loaded: bad pictures fail at once
     painting = _paint(inputs, config, target, quiet or as_json)
     painting.save(target)
@@ -135,14 +138,15 @@ def _check_unchanged(inputs: list[dict[str, str]]) -> None:
 def _paint(pictures: list[Picture], config: Config, target: Path, quiet: bool) -> Painting:
     """Paint with a progress bar (unless `quiet`) and the snapshots that the config asks for."""
     from impasto.apps.progress import downloading, log, painting
-    from impasto.painting import make_backbone
+    from impasto.painting import check, make_backbone
     from impasto.painting import paint as run
 
     console = log(quiet)
+    content, *styles = pictures
+    check(content, styles, config)  # before a network is downloaded for nothing
     with downloading(console, config.backbone) as progress:
         backbone = make_backbone(config, progress)
-    content, *styles = pictures
-    readers: list[Reader] = [_snapshots(config, content, target)] if config.save_every else []
+    readers: list[Reader] = [_snapshots(config, pictures, target, console)] if config.save_every else []
     dtype = str(backbone.dtype).removeprefix("torch.")
     title = f"{backbone.weights.name} on {backbone.device}, {dtype}, {config.steps} steps of {config.optimizer}"
     with painting(console, title) as bar:
@@ -157,16 +161,22 @@ def _each(readers: list[Reader]) -> Reader:
     return read
 
 
-def _snapshots(config: Config, content: Picture, target: Path) -> Reader:
-    """Writes OUT-01000.png beside OUT.png every `save_every` steps, as transparent as the content."""
+def _snapshots(config: Config, pictures: list[Picture], target: Path, console: Console) -> Reader:
+    """Writes OUT-01000.png beside OUT.png every `save_every` steps; one that cannot be written does not end the run."""
+    from impasto.painting import settings_of
     from impasto.pictures import resize, to_image, write
 
+    content, *styles = pictures
+
     def save(step: Step) -> None:
-        if step.number % config.save_every == 0:
-            height, width = step.picture.shape[2:]
-            alpha = None if content.alpha is None else resize(content.alpha, height, width)
-            name = f"{target.stem}-{step.number:05d}{target.suffix}"
-            write(to_image(step.picture, alpha), target.with_name(name))
+        if step.number % config.save_every:
+            return
+        alpha = None if content.alpha is None else resize(content.alpha, *step.picture.shape[2:])
+        path = target.with_name(f"{target.stem}-{step.number:05d}{target.suffix}")
+        try:
+            write(to_image(step.picture, alpha), path, settings_of(content, styles, config, step.number))
+        except OutputError as error:
+            console.print(f"no snapshot at step {step.number}: {error}", markup=False)
 
     return save
 

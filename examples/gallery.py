@@ -1,0 +1,78 @@
+"""Paints the five pairs with the defaults, scores them, and makes docs/gallery: python examples/gallery.py
+
+Needs the pictures and the referee in ../shared. The sheet shows paintings only: the pictures that they were painted
+from are not ours to copy. --set field=value tries other settings, as --set strength=2.
+"""
+
+import argparse
+import datetime
+import importlib.util
+import platform
+import statistics
+from pathlib import Path
+
+from impasto import Config, Painting, paint
+from impasto.painting import make_backbone
+from impasto.pictures import write
+from impasto.pictures.figures import contact_sheet
+
+ROOT = Path(__file__).resolve().parent.parent
+PAIRS = (
+    ("tiger", "starry_night"),
+    ("tubingen", "starry_night"),
+    ("lion", "great_wave"),
+    ("chicago", "composition_vii"),
+    ("face", "mosaic"),
+)
+
+
+def load_referee(shared: Path):
+    """The yardstick ../shared/tools/referee.py as a module."""
+    spec = importlib.util.spec_from_file_location("referee", shared / "tools" / "referee.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def find(folder: Path, name: str) -> Path:
+    """The picture `name` in `folder`, whatever its suffix."""
+    return next(path for path in sorted(folder.iterdir()) if path.stem == name)
+
+
+def main() -> None:
+    """Paint, score, print the table, write the sheet."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--shared", type=Path, default=ROOT.parent / "shared")
+    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "gallery")
+    parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE")
+    args = parser.parse_args()
+    config = Config().changed(**dict(setting.split("=", 1) for setting in args.set))
+    referee, backbone = load_referee(args.shared), make_backbone(config)
+    args.out.mkdir(parents=True, exist_ok=True)
+    now = datetime.datetime.now(datetime.timezone.utc)
+    print(f"{now:%Y-%m-%d}, {platform.processor() or platform.machine()}, {backbone.weights.name}, {backbone.dtype}")
+    print(f"{'':28} {'style':>7} {'content':>8} {'noise':>6} {'seconds':>8}")
+    paintings: list[tuple[Painting, str]] = []
+    rows = []
+    for content_name, style_name in PAIRS:
+        content = find(args.shared / "images" / "content", content_name)
+        style = find(args.shared / "images" / "style", style_name)
+        painting = paint(content, style, config, backbone=backbone)
+        file = painting.save(args.out / f"{content_name}_{style_name}.png")
+        row = referee.score(content, style, [file])[0]
+        file.unlink()  # the sheet is kept; the full size lies in nobody's way
+        print(
+            f"{content_name + ' + ' + style_name:28} {row['style']:7.4f} {row['content']:8.3f} {row['noise']:6.2f}"
+            f" {painting.seconds:8.1f}",
+            flush=True,
+        )
+        rows.append(row)
+        paintings.append((painting, f"{content_name}, {style_name.replace('_', ' ')}"))
+    mean = {key: statistics.mean(row[key] for row in rows) for key in ("style", "content", "noise")}
+    print(f"{'mean':28} {mean['style']:7.4f} {mean['content']:8.3f} {mean['noise']:6.2f}")
+    cells = [(painting.image, caption) for painting, caption in paintings]
+    write(contact_sheet([cells[:3], cells[3:]], height=400), args.out / "five_pairs.jpg")
+
+
+if __name__ == "__main__":
+    main()
