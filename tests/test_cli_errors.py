@@ -197,7 +197,7 @@ def test_no_download_shows_nothing(capsys):
 
 def test_the_painting_never_overwrites_what_it_is_painted_from(impasto, tiny, photo, style) -> None:
     before = photo.read_bytes()
-    code, out, err = impasto("paint", photo, style, "-o", photo, *tiny)
+    code, _, err = impasto("paint", photo, style, "-o", photo, *tiny)
     assert code == 2
     assert "give another name" in err
     assert photo.read_bytes() == before

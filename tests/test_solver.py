@@ -66,12 +66,18 @@ def test_lbfgs_learns_nothing_from_wrong_curvature() -> None:
     assert not solver._s
 
 
+def test_lbfgs_takes_a_first_step_of_the_size_asked_for() -> None:
+    g = torch.randn(50, generator=torch.Generator().manual_seed(1))
+    moved = LBFGS(first=0.01).step(torch.zeros(50), 1e6 * g)
+    assert moved.square().mean().sqrt().item() == pytest.approx(0.01, rel=1e-5)
+
+
 def test_lbfgs_survives_a_zero_gradient() -> None:
-    solver = LBFGS()
-    x = torch.ones(3)
-    for _ in range(3):
-        x = solver.step(x, torch.zeros(3))
-    assert torch.equal(x, torch.ones(3))
+    for solver in (LBFGS(), LBFGS(first=0.01)):
+        x = torch.ones(3)
+        for _ in range(3):
+            x = solver.step(x, torch.zeros(3))
+        assert torch.equal(x, torch.ones(3))
 
 
 def test_adam_walks_as_torchs_does() -> None:

@@ -24,6 +24,7 @@ from impasto.solver import LBFGS, Adam, Guard, Level, pyramid
 
 __all__ = ["Painting", "Step", "check", "make_backbone", "paint", "paint_steps", "settings_of"]
 
+FIRST_STEP = 0.01  # root mean square of L-BFGS's first step: 2.5 of 255 grey levels
 SMALLEST = 16  # pixels on a side at the smallest level
 
 
@@ -147,7 +148,7 @@ def paint_steps(
         small = resize(picture.pixels, level.height, level.width).to(device)
         patterns = [_style_at(level, each, config, levels[-1]).to(device) for each in styles]
         objective = Objective(config, backbone, small, patterns)
-        solver = LBFGS(config.rate, config.history) if config.optimizer == "lbfgs" else Adam(config.rate)
+        solver = _solver(config)
         guard = Guard()
         first = x if x is not None else _starting_point(config, start, small, patterns[0])
         x = resize(first, level.height, level.width).to(device)
@@ -170,6 +171,10 @@ def paint_steps(
             if config.clamp:
                 x = x.clamp(0, 1)
         x = guard.best
+
+
+def _solver(config: Config) -> LBFGS | Adam:
+    return LBFGS(config.rate, config.history, FIRST_STEP) if config.optimizer == "lbfgs" else Adam(config.rate)
 
 
 def _evaluate(objective: Objective, x: torch.Tensor) -> tuple[Value, torch.Tensor]:
