@@ -45,7 +45,7 @@ def main() -> None:
     parser.add_argument("--weights", default="vgg19", help="a network by name or path, at least up to conv3_4")
     parser.add_argument("--pictures", type=Path, required=True, help="the folder that holds the photographs")
     parser.add_argument("--pattern", default="photo_*.jpg", help="which files of it [default: %(default)s]")
-    parser.add_argument("--count", type=int, default=100, help="how many of them, by name [default: %(default)s]")
+    parser.add_argument("--count", type=int, default=60, help="how many of them, by name [default: %(default)s]")
     args = parser.parse_args()
     paths = sorted(args.pictures.glob(args.pattern))[: args.count]
     if not paths:

@@ -106,7 +106,7 @@ def test_ctrl_c_saves_the_best_picture_so_far(painted, tmp_path, monkeypatch, op
     monkeypatch.setattr("impasto.solver.lbfgs.LBFGS.step", stop)  # after the first Step
     code, out, _ = painted(*options)
     assert code == 0
-    assert json.loads(out)["finished"] is False if options else "stopped at step 1" in out
+    assert json.loads(out)["finished"] is False if options else "stopped by hand: 1 of " in out
     assert read_settings(tmp_path / "out.png")["steps_done"] == 1
 
 

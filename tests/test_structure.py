@@ -22,8 +22,9 @@ MAY = {
     "backbone": {"config", "errors", "pictures"},
     "objective": {"config", "errors", "backbone"},
     "solver": {"config", "errors", "objective"},
-    "painting": {"config", "errors", "pictures", "backbone", "objective", "solver", "__init__"},
-    "apps": {"config", "errors", "presets", "pictures", "backbone", "painting", "__init__"},
+    "inputs": {"config", "errors", "pictures", "backbone", "solver", "__init__"},
+    "painting": {"config", "errors", "pictures", "backbone", "objective", "solver", "inputs"},
+    "apps": {"config", "errors", "presets", "pictures", "backbone", "inputs", "painting", "__init__"},
 }
 # Libraries that only one place may load.
 ONLY = {"matplotlib": {"pictures/figures"}, "gradio": {"apps/web"}, "ray": {"apps/batch"}}

@@ -31,7 +31,22 @@ def paint_half_finished(corpus: Path, out: Path) -> list[torch.Tensor]:
     paths = sorted(corpus.glob("*.jpg"))
     photographs = [path for path in paths if path.name.startswith("photo")]
     others = [path for path in paths if not path.name.startswith("photo")]
-    base = Config(backbone=str(out / "before_paintings.safetensors"), size=SIDE, levels=1, steps=max(KEPT))
+    # Every setting that matters stands here: the defaults may change, the recipe of the committed network may not.
+    base = Config(
+        backbone=str(out / "before_paintings.safetensors"),
+        size=SIDE,
+        levels=1,
+        steps=max(KEPT),
+        padding="replicate",
+        content_layers="relu4_2",
+        style_layers="relu1_1,relu2_1,relu3_1,relu4_1,relu5_1",
+        normalize="energy",
+        gram_divisor="hw",
+        optimizer="lbfgs",
+        history=20,
+        first_step=0,
+        clamp=True,
+    )
     backbone = make_backbone(base)
     rng = random.Random(SEED)
     for pair in range(PAIRS):

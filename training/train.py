@@ -157,7 +157,8 @@ def main() -> None:
         if phase.paintings:
             from paintings import paint_half_finished
 
-            export(student, args.out / "before_paintings.safetensors")
+            if start == 0:
+                export(student, args.out / "before_paintings.safetensors")
             paintings = paint_half_finished(args.shared / "corpus", args.out)
         data = batches(pictures, phase.size, phase.batch, SEED + 100 * index + start, paintings)
         run_phase(phase, student, teacher, data, args.out, start)

@@ -1,6 +1,6 @@
 """Config: every choice that decides the picture, with its type, default, range and help in one place.
 
-The command line, the tables in docs/ and the settings inside a painting's file are all made from these fields.
+The command line's options and the settings inside a painting's file are made from these fields.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ class Config(BaseModel):
         "mean", "Objective", "mean or sum of squares over a Gram matrix (unless normalized)"
     )
     gram_divisor: Literal["chw", "hw", "sqrt-chw", "none"] = _option(
-        "hw", "Objective", "what the Gram matrix is divided by: C*H*W, H*W, its root, or nothing"
+        "hw", "Objective", "what the Gram matrix is divided by: C*H*W, H*W, the root of C*H*W, or nothing"
     )
     feature_units: Literal["own", "normalized", "0-255"] = _option(
         "own", "Objective", "units of the features that the weights were chosen for (unless normalized)"
@@ -126,6 +126,13 @@ class Config(BaseModel):
         None, "Solver", "step length (default: 1 for L-BFGS, 0.02 for Adam)", gt=0, le=100
     )
     history: int = _option(20, "Solver", "pairs that L-BFGS remembers", ge=1, le=1000)
+    first_step: float = _option(
+        0.01,
+        "Solver",
+        "root mean square of L-BFGS's first step; 0: length min(1, 1/|g|_1), as torch has it",
+        ge=0,
+        le=1,
+    )
     start: Annotated[dict[str, Weight], BeforeValidator(_parse_weights)] = _option(
         {"content": 1.0}, "Solver", "content, style, noise, a picture's path, or a blend as content=0.6,noise=0.4"
     )
@@ -134,7 +141,7 @@ class Config(BaseModel):
     levels: int = _option(3, "Solver", "sizes painted one after the other, small to large", ge=1, le=12)
     level_ratio: float = _option(2.0, "Solver", "each level is this much larger than the one before", gt=1, le=16)
     step_ratio: float = _option(0.8, "Solver", "steps of a level against the level before", gt=0, le=16)
-    save_every: int = _option(0, "Solver", "write a snapshot every so many steps (0: none)", ge=0)
+    save_every: int = _option(0, "Solver", "write a snapshot every so many steps (command line only; 0: none)", ge=0)
 
     device: Literal["auto", "cpu", "cuda", "mps"] = _option("auto", "Machine", "where to compute")
     precision: Literal["auto", "float32", "bfloat16"] = _option(
@@ -199,6 +206,8 @@ def _allowed(schema: dict[str, Any]) -> str:
 def _explain(error: ValidationError) -> ConfigError:
     """pydantic's first complaint as one line: the option, its value, what it takes."""
     first = error.errors(include_url=False)[0]
+    if not first["loc"]:
+        return ConfigError(f"settings are {first['input']!r}: give a mapping of names to values", first["input"])
     name, value = str(first["loc"][0]), first["input"]
     fields: dict[str, FieldInfo] = Config.model_fields
     if name not in fields:

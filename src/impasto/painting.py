@@ -7,25 +7,22 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from PIL import Image
 
-from impasto import __version__
 from impasto.backbone import Backbone, load
 from impasto.backbone.download import Progress
 from impasto.backbone.vgg import fast_dtype
-from impasto.config import STARTS, Config
-from impasto.errors import ConfigError, PictureError, did_you_mean
+from impasto.config import Config
+from impasto.errors import ConfigError, SolverError
+from impasto.inputs import check, painted_size, read_all, settings_of, starting_point, style_at
 from impasto.objective import Objective, Value
-from impasto.pictures import Picture, Source, read, resize, to_image, write
-from impasto.solver import LBFGS, Adam, Guard, Level, pyramid
+from impasto.pictures import Source, read, resize, to_image, write
+from impasto.solver import LBFGS, Adam, Guard
 
-__all__ = ["Painting", "Step", "check", "make_backbone", "paint", "paint_steps", "settings_of"]
-
-FIRST_STEP = 0.01  # root mean square of L-BFGS's first step: 2.5 of 255 grey levels
-SMALLEST = 16  # pixels on a side at the smallest level
+__all__ = ["Painting", "Step", "make_backbone", "paint", "paint_steps"]
 
 
 @dataclass(frozen=True)
@@ -54,7 +51,12 @@ class Step:
 
 @dataclass(frozen=True)
 class Painting:
-    """A finished (or stopped) painting: pixels (1, 3, H, W) float32 in [0, 1], alpha or None, and how it came about."""
+    """A painting: pixels (1, 3, H, W) float32 in [0, 1], alpha (1, 1, H, W) or None, and how it came about.
+
+    value and terms: the objective and its weighted terms at this picture, the best of its level. steps, evaluations
+    and seconds: of the whole run. stopped: why the run ended early, or "". notes: what went wrong and was mended.
+    settings: what the file will carry.
+    """
 
     pixels: torch.Tensor
     alpha: torch.Tensor | None
@@ -64,9 +66,14 @@ class Painting:
     steps: int
     evaluations: int
     seconds: float
-    finished: bool
+    stopped: str
     settings: dict[str, Any] = field(repr=False)
     notes: list[str]
+
+    @property
+    def finished(self) -> bool:
+        """Whether every step was made."""
+        return not self.stopped
 
     @property
     def image(self) -> Image.Image:
@@ -90,24 +97,26 @@ def paint(
     """Paint `content` in the style of `style` (one picture or several) and return the best picture found.
 
     Pictures are paths, PIL images, NumPy arrays or tensors (see `pictures.read`). `start` is a picture to start from,
-    in place of the config's. A loaded `backbone` is used as it is. `on_step` sees every Step. Ctrl-C ends the run
-    early: what has been painted is returned, at full size, with `finished` false. Raises ImpastoError.
+    in place of the config's. A loaded `backbone` is used as it is. `on_step` sees every Step. Ctrl-C, too little memory
+    for the next level, or an objective that is not finite there, end the run early: what has been painted is returned,
+    at full size, and `stopped` says why. Raises ImpastoError for what is wrong before that.
     """
     config = config or Config()
-    picture, styles = read(content), _read_all(style)
+    picture, styles = read(content), read_all(style)
+    begun = None if start is None else read(start)
+    backbone = backbone or make_backbone(config)
     best: Step | None = None
     last: Step | None = None
-    notes, finished = [], False
+    notes, stopped = [], ""
     try:
-        for last in paint_steps(picture, styles, config, start=start, backbone=backbone):
+        for last in paint_steps(picture, styles, config, start=begun, backbone=backbone):
             best = last if last.best else best
             if last.note:
                 notes.append(last.note)
             if on_step:
                 on_step(last)
-        finished = True
-    except KeyboardInterrupt:
-        if best is None:
+    except (KeyboardInterrupt, SolverError, MemoryError, RuntimeError) as error:
+        if best is None or not (stopped := _why_stopped(error)):
             raise
     assert best is not None
     assert last is not None
@@ -121,10 +130,19 @@ def paint(
         steps=last.number,
         evaluations=last.evaluations,
         seconds=last.seconds,
-        finished=finished,
-        settings=settings_of(picture, styles, config, last.number),
+        stopped=stopped,
+        settings=settings_of(picture, styles, config, backbone, last.number, begun),
         notes=notes,
     )
+
+
+def _why_stopped(error: BaseException) -> str:
+    """Why a run ended with `error` although it had painted, or "" if that is nobody's fault but ours."""
+    if isinstance(error, KeyboardInterrupt):
+        return "stopped by hand"
+    if isinstance(error, MemoryError) or "memory" in str(error):  # torch says it with a RuntimeError
+        return "not enough memory for the next level: give a smaller --size"
+    return str(error) if isinstance(error, SolverError) else ""
 
 
 def paint_steps(
@@ -137,7 +155,7 @@ def paint_steps(
 ) -> Iterator[Step]:
     """The painting as a stream of Steps; to stop is to stop reading. Arguments and errors as in `paint`."""
     config = config or Config()
-    picture, styles = read(content), _read_all(style)
+    picture, styles = read(content), read_all(style)
     levels = check(picture, styles, config)
     backbone = backbone or make_backbone(config)
     device = backbone.device
@@ -146,11 +164,11 @@ def paint_steps(
     x = None
     for index, level in enumerate(levels, 1):
         small = resize(picture.pixels, level.height, level.width).to(device)
-        patterns = [_style_at(level, each, config, levels[-1]).to(device) for each in styles]
+        patterns = [style_at(level, each, config, levels[-1]).to(device) for each in styles]
         objective = Objective(config, backbone, small, patterns)
         solver = _solver(config)
         guard = Guard()
-        first = x if x is not None else _starting_point(config, start, small, patterns[0])
+        first = x if x is not None else starting_point(config, start, small, patterns[0])
         x = resize(first, level.height, level.width).to(device)
         for k in range(level.steps):
             value, gradient = _evaluate(objective, x)
@@ -174,7 +192,9 @@ def paint_steps(
 
 
 def _solver(config: Config) -> LBFGS | Adam:
-    return LBFGS(config.rate, config.history, FIRST_STEP) if config.optimizer == "lbfgs" else Adam(config.rate)
+    if config.optimizer == "adam":
+        return Adam(config.rate)
+    return LBFGS(config.rate, config.history, config.first_step)
 
 
 def _evaluate(objective: Objective, x: torch.Tensor) -> tuple[Value, torch.Tensor]:
@@ -196,86 +216,6 @@ def make_backbone(config: Config, progress: Progress | None = None) -> Backbone:
     return Backbone(weights, pooling=config.pooling, padding=config.padding, device=device, dtype=dtype)
 
 
-def painted_size(content: Picture, config: Config) -> tuple[int, int]:
-    """(height, width) of the painting: the content's shape at the config's size."""
-    height, width = content.pixels.shape[2:]
-    if config.size == "original":
-        return height, width
-    scale = config.size / (height if config.size_of == "height" else max(height, width))
-    if config.size_of == "at-most":
-        scale = min(scale, 1.0)
-    return max(1, round(height * scale)), max(1, round(width * scale))
-
-
-def check(content: Picture, styles: Sequence[Picture], config: Config) -> list[Level]:
-    """The sizes and steps of the run, small to large, if it can be painted: all that can be known before the network.
-
-    Raises PictureError if the painting would be too thin or a picture to start from cannot be read, ConfigError if
-    `blend` or `start` does not fit.
-    """
-    if config.blend and len(config.blend) != len(styles):
-        raise ConfigError(
-            f"--blend has {len(config.blend)} weights for {len(styles)} styles: give one a style", config.blend
-        )
-    for name in config.start:
-        if name not in STARTS:
-            if not Path(name).suffix:
-                raise ConfigError(f"no start {name!r}, nor a picture of that name: {did_you_mean(name, STARTS)}", name)
-            read(name)
-    height, width = painted_size(content, config)
-    if min(height, width) < SMALLEST:
-        raise PictureError(
-            f"{content.name} would be painted at {width} x {height} pixels, the least is {SMALLEST} x {SMALLEST}: "
-            "give a larger --size",
-            (width, height),
-        )
-    return pyramid(height, width, config.levels, config.level_ratio, config.steps, config.step_ratio)
-
-
-def settings_of(content: Picture, styles: Sequence[Picture], config: Config, steps: int) -> dict[str, Any]:
-    """What a painting's file carries: `impasto show` prints it, `--from` paints again with it.
-
-    The same run gives the same settings: no time of day, no duration.
-    """
-    roles = [("content", content), *(("style", style) for style in styles)]
-    return {
-        "program": "impasto",
-        "version": __version__,
-        "config": config.model_dump(mode="json"),
-        "inputs": [{"role": role, "name": each.name, "sha256": each.sha256} for role, each in roles],
-        "steps_done": steps,
-    }
-
-
-def _style_at(level: Level, style: Picture, config: Config, last: Level) -> torch.Tensor:
-    """The style picture as this level sees it: with its own proportions its long side is the painting's."""
-    if config.style_shape == "content":
-        return resize(style.pixels, level.height, level.width)
-    height, width = style.pixels.shape[2:]
-    scale = level.scale * max(last.height, last.width) / max(height, width)
-    shape = [max(SMALLEST, round(side * scale)) for side in (height, width)]
-    return resize(style.pixels, *shape)
-
-
-def _starting_point(config: Config, start: Source | None, content: torch.Tensor, style: torch.Tensor) -> torch.Tensor:
-    """The blend that the config's `start` names (or the picture `start`), at the size of `content`."""
-    height, width = content.shape[2:]
-    if start is not None:
-        return resize(read(start).pixels, height, width).to(content)
-    point = torch.zeros_like(content)
-    for name, weight in config.start.items():
-        if name == "content":
-            part = content
-        elif name == "style":
-            part = resize(style, height, width)
-        elif name == "noise":
-            part = torch.rand(content.shape, generator=torch.Generator().manual_seed(config.seed)).to(content)
-        else:
-            part = resize(read(name).pixels, height, width).to(content)
-        point += weight / sum(config.start.values()) * part
-    return point
-
-
 def _device(name: str) -> torch.device:
     have = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if name == "auto":
@@ -284,12 +224,3 @@ def _device(name: str) -> torch.device:
         here = [each for each, there in have.items() if there]
         raise ConfigError(f"--device {name} is not on this machine: choose from {', '.join(here)}", name, here)
     return torch.device(name)
-
-
-def _read_all(sources: Source | Sequence[Source]) -> list[Picture]:
-    """One picture or several; a Picture is itself a tuple, but one picture."""
-    if isinstance(sources, Picture) or not isinstance(sources, (list, tuple)):
-        return [read(cast(Source, sources))]
-    if not sources:
-        raise ConfigError("no style picture: give at least one")
-    return [read(source) for source in sources]

@@ -43,7 +43,7 @@ PRESETS: dict[str, Preset] = {
             size=512, size_of="at-most", style_shape="content",
             content_layers={"conv4_2": 1.0}, style_layers=FIRST_CONVOLUTIONS, content_weight=1, style_weight=1e6,
             normalize="none", gram_divisor="chw", content_reduction="mean", style_reduction="mean",
-            optimizer="lbfgs", history=100, steps=300, start={"content": 1}, levels=1, clamp=False,
+            optimizer="lbfgs", history=100, first_step=0, steps=300, start={"content": 1}, levels=1, clamp=False,
         ),
         "recipe A: Gatys et al. with L-BFGS from the content, as coopercox315/neural-style-transfer has it",
         {
@@ -70,7 +70,7 @@ PRESETS: dict[str, Preset] = {
             "content_layers": "block5_conv2, weight 1, half the sum of squares: the recipe",
             "style_layers": "block1_conv1 to block5_conv1, sum of squares: the recipe",
             "style_weight": "1e4: the recipe",
-            "gram_divisor": "C*H*W: the Keras example's 4*C^2*(H*W)^2 under the sum of squares, but for its 4",
+            "gram_divisor": "not in the recipe's table; C*H*W, as recipes A and E, so that its 1e4 is in their range",
             "tv_weight": "10, squared, summed, on pixels from 0 to 255: 10 * 255^2 on pixels from 0 to 1",
             "learning_rate": "not in the recipe's table; 0.02 of the pixel range, TensorFlow's style transfer tutorial",
             "steps": "30,000, a snapshot every 1,000: the recipe",
@@ -83,7 +83,7 @@ PRESETS: dict[str, Preset] = {
             size=512, size_of="at-most", style_shape="content",
             content_layers={"conv4_2": 1.0}, style_layers=FIRST_CONVOLUTIONS, content_weight=1, style_weight=1e6,
             normalize="none", gram_divisor="chw", content_reduction="mean", style_reduction="mean",
-            optimizer="lbfgs", history=100, steps=500, start={"noise": 1}, levels=1,
+            optimizer="lbfgs", history=100, first_step=0, steps=500, start={"noise": 1}, levels=1,
         ),
         "recipe C: from white noise; --start content and --optimizer adam are its other forms",
         {
@@ -123,7 +123,7 @@ PRESETS: dict[str, Preset] = {
             content_weight=1e5, style_weight=3e4, normalize="none", gram_divisor="chw",
             content_reduction="mean", style_reduction="sum",
             tv_weight=255, tv_form="absolute", tv_reduction="sum",
-            optimizer="lbfgs", history=100, steps=1000, start={"content": 1}, levels=1, clamp=False,
+            optimizer="lbfgs", history=100, first_step=0, steps=1000, start={"content": 1}, levels=1, clamp=False,
         ),
         "recipe E: L-BFGS with total variation, 400 pixels high",
         {

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,14 +14,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from impasto import __version__
+from impasto.apps.look import presets, show, weights
 from impasto.apps.options import GroupedCommand, config_options, given
-from impasto.config import Config, option_name
+from impasto.config import Config
 from impasto.errors import ConfigError, ImpastoError, OutputError
-from impasto.presets import PRESETS, preset
+from impasto.presets import preset
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from impasto.backbone import Backbone
     from impasto.painting import Painting, Step
     from impasto.pictures import Picture
 
@@ -94,17 +98,28 @@ def paint(
     if len(pictures) < 2:
         raise ConfigError("give a CONTENT and a STYLE picture: impasto paint photo.jpg painting.jpg", pictures)
     target = check_output(out or f"{Path(pictures[0]).stem}-{Path(pictures[1]).stem}.png")
-    if target.resolve() in [Path(picture).resolve() for picture in pictures]:
+    used = [*pictures, *config.start, *([source] if source else [])]
+    if os.path.realpath(target) in map(os.path.realpath, used):
         raise OutputError(f"{target} is one of the pictures to paint from: give another name", str(target))
     inputs = [read(picture) for picture in pictures]  # before the network is loaded: bad pictures fail at once
     painting = _paint(inputs, config, target, quiet or as_json)
-    painting.save(target)
+    _save(painting, target)
     _report(painting, target, quiet, as_json)
     if show_it:
         click.launch(str(target))
 
 
 config_options(paint)
+
+
+def _save(painting: Painting, target: Path) -> None:
+    """Save the painting; where that fails although it could be done before, it is not lost but saved elsewhere."""
+    try:
+        painting.save(target)
+    except OutputError as error:
+        elsewhere = Path(tempfile.mkdtemp(prefix="impasto-")) / f"{target.stem}.png"
+        painting.save(elsewhere)
+        raise OutputError(f"{error}; the painting was saved as {elsewhere}", str(target)) from error
 
 
 def _settings(
@@ -119,7 +134,7 @@ def _settings(
 
     recorded = read_settings(source)
     if not pictures:
-        pictures = tuple(each["name"] for each in recorded["inputs"])
+        pictures = tuple(each["name"] for each in recorded["inputs"] if each["role"] != "start")
         _check_unchanged(recorded["inputs"])
     return Config(**recorded["config"]).changed(**options), pictures
 
@@ -138,7 +153,8 @@ def _check_unchanged(inputs: list[dict[str, str]]) -> None:
 def _paint(pictures: list[Picture], config: Config, target: Path, quiet: bool) -> Painting:
     """Paint with a progress bar (unless `quiet`) and the snapshots that the config asks for."""
     from impasto.apps.progress import downloading, log, painting
-    from impasto.painting import check, make_backbone
+    from impasto.inputs import check
+    from impasto.painting import make_backbone
     from impasto.painting import paint as run
 
     console = log(quiet)
@@ -146,7 +162,7 @@ def _paint(pictures: list[Picture], config: Config, target: Path, quiet: bool) -
     check(content, styles, config)  # before a network is downloaded for nothing
     with downloading(console, config.backbone) as progress:
         backbone = make_backbone(config, progress)
-    readers: list[Reader] = [_snapshots(config, pictures, target, console)] if config.save_every else []
+    readers: list[Reader] = [_snapshots(config, pictures, backbone, target, console)] if config.save_every else []
     dtype = str(backbone.dtype).removeprefix("torch.")
     title = f"{backbone.weights.name} on {backbone.device}, {dtype}, {config.steps} steps of {config.optimizer}"
     with painting(console, title) as bar:
@@ -161,9 +177,9 @@ def _each(readers: list[Reader]) -> Reader:
     return read
 
 
-def _snapshots(config: Config, pictures: list[Picture], target: Path, console: Console) -> Reader:
+def _snapshots(config: Config, pictures: list[Picture], backbone: Backbone, target: Path, console: Console) -> Reader:
     """Writes OUT-01000.png beside OUT.png every `save_every` steps; one that cannot be written does not end the run."""
-    from impasto.painting import settings_of
+    from impasto.inputs import settings_of
     from impasto.pictures import resize, to_image, write
 
     content, *styles = pictures
@@ -174,7 +190,7 @@ def _snapshots(config: Config, pictures: list[Picture], target: Path, console: C
         alpha = None if content.alpha is None else resize(content.alpha, *step.picture.shape[2:])
         path = target.with_name(f"{target.stem}-{step.number:05d}{target.suffix}")
         try:
-            write(to_image(step.picture, alpha), path, settings_of(content, styles, config, step.number))
+            write(to_image(step.picture, alpha), path, settings_of(content, styles, config, backbone, step.number))
         except OutputError as error:
             console.print(f"no snapshot at step {step.number}: {error}", markup=False)
 
@@ -192,6 +208,7 @@ def _report(painting: Painting, target: Path, quiet: bool, as_json: bool) -> Non
             "steps": painting.steps,
             "evaluations": painting.evaluations,
             "finished": painting.finished,
+            "stopped": painting.stopped,
             "objective": painting.value,
             "terms": painting.terms,
             "notes": painting.notes,
@@ -199,8 +216,8 @@ def _report(painting: Painting, target: Path, quiet: bool, as_json: bool) -> Non
         }
         click.echo(json.dumps(line))
     elif not quiet:
-        how = "painted" if painting.finished else f"stopped at step {painting.steps}, painted"
-        click.echo(f"{target}  ({how} in {painting.seconds:.1f} s)")
+        early = "" if painting.finished else f", {painting.stopped}: {painting.steps} of {painting.config.steps} steps"
+        click.echo(f"{target}  (painted in {painting.seconds:.1f} s{early})")
 
 
 @cli.command()
@@ -218,89 +235,12 @@ def demo(style_name: str, folder: str) -> None:
     target = check_output(Path(folder) / "impasto-demo.png")
     sheet = check_output(Path(folder) / "impasto-demo-sheet.png")
     painting = _paint([read(content), read(style)], preset("house").config, target, quiet=False)
-    painting.save(target)
+    _save(painting, target)
     row = [(Image.open(content), "content"), (Image.open(style), "style"), (painting.image, "result")]
     write(contact_sheet([row]), sheet)
     _report(painting, target, quiet=False, as_json=False)
     click.echo(f"{sheet}  (content, style, result)")
 
 
-@cli.command()
-@click.argument("file")
-@click.option("--json", "as_json", is_flag=True, help="print the settings as JSON")
-def show(file: str, as_json: bool) -> None:
-    """Print the settings that the painting FILE was made with."""
-    from impasto.pictures import read_settings
-
-    settings = read_settings(file)
-    if as_json:
-        click.echo(json.dumps(settings, indent=1))
-        return
-    click.echo(f"impasto {settings['version']}, {settings['steps_done']} steps")
-    for each in settings["inputs"]:
-        click.echo(f"{each['role']:8} {each['name']}  sha256 {each['sha256'][:16]}")
-    for name, value in settings["config"].items():
-        click.echo(f"{option_name(name):22} {value}")
-
-
-@cli.command()
-@click.argument("name", required=False)
-def presets(name: str | None) -> None:
-    """List the recipes, or show every number of one and its source."""
-    if name is None:
-        for each, recipe in PRESETS.items():
-            click.echo(f"{each:14} {recipe.about}")
-        click.echo("\nimpasto presets NAME shows a recipe's numbers and their sources")
-        return
-    recipe = preset(name)
-    click.echo(f"{name}: {recipe.about}\n")
-    house = Config()
-    for field, value in recipe.config:
-        if field in recipe.sources or value != getattr(house, field):
-            click.echo(f"{option_name(field):22} {value}")
-            if field in recipe.sources:
-                click.echo(f"{'':22}   {recipe.sources[field]}")
-
-
-@cli.group()
-def weights() -> None:
-    """The networks' files: list, fetch, verify."""
-
-
-@weights.command("list")
-def list_weights() -> None:
-    """List the networks, and where the files lie that are here."""
-    from impasto.backbone import cached, known
-
-    for name in known():
-        path = cached(name)
-        click.echo(f"{name:18} {path if path else 'not fetched'}")
-
-
-@weights.command("fetch")
-@click.argument("name")
-def fetch_weights(name: str) -> None:
-    """Download the network NAME, or go on with a download that broke."""
-    from impasto.apps.progress import downloading, log
-    from impasto.backbone import fetch
-
-    with downloading(log(), name) as progress:
-        click.echo(fetch(name, progress))
-
-
-@weights.command("verify")
-@click.argument("name", required=False)
-def verify_weights(name: str | None) -> None:
-    """Check the files that are here (or the one of NAME) against their checksums; exit code 2 if one is broken."""
-    from impasto.backbone import cached, known, verify
-    from impasto.errors import WeightsError
-
-    broken = []
-    for each in [name] if name else known():
-        path = cached(each)
-        whole = path is not None and verify(each)
-        click.echo(f"{each:18} {'not fetched' if path is None else 'whole' if whole else 'broken'}")
-        if path is not None and not whole:
-            broken.append(str(path))
-    if broken:
-        raise WeightsError(f"broken: {', '.join(broken)}; `impasto weights fetch` gets a whole one", broken)
+for command in (show, presets, weights):
+    cli.add_command(command)

@@ -127,7 +127,7 @@ def fetch(name: str, progress: Progress | None = None) -> Path:
     source = _source(name)
     try:
         download(source.url, source.path, source.algorithm, source.digest, progress)
-    except OSError as error:
+    except (OSError, WeightsError) as error:
         raise WeightsError(
             f"cannot fetch {name} from {source.url} ({error}): put that file into {source.path.parent} by hand, "
             "or paint with --backbone compact",

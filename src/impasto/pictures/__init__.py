@@ -1,6 +1,7 @@
 """Pixels in, pixels out."""
 
 from impasto.pictures.files import (
+    SMALLEST,
     Picture,
     Source,
     check_output,
@@ -11,4 +12,4 @@ from impasto.pictures.files import (
     write,
 )
 
-__all__ = ["Picture", "Source", "check_output", "read", "read_settings", "resize", "to_image", "write"]
+__all__ = ["SMALLEST", "Picture", "Source", "check_output", "read", "read_settings", "resize", "to_image", "write"]

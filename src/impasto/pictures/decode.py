@@ -44,7 +44,7 @@ def _from_deep(grey: np.ndarray) -> np.ndarray:
     top = float(grey.max(initial=0))
     if not np.isfinite(top):
         raise ValueError("it has pixels that are not numbers")
-    full = 65535.0 if grey.dtype.kind != "f" or top > 255 else 255.0 if top > 1 else 1.0
+    full = 65535.0 if grey.dtype.kind != "f" or top > 255 else 255.0 if top > 2 else 1.0  # 1.01 is an overshoot
     scaled: np.ndarray = np.clip(grey.astype(np.float32) / full, 0, 1)
     return scaled
 

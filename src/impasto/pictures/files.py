@@ -21,7 +21,7 @@ from PIL import ExifTags, Image, PngImagePlugin, UnidentifiedImageError, feature
 from impasto.errors import OutputError, PictureError
 from impasto.pictures.decode import from_array, from_image
 
-__all__ = ["Picture", "Source", "check_output", "read", "read_settings", "resize", "to_image", "write"]
+__all__ = ["SMALLEST", "Picture", "Source", "check_output", "read", "read_settings", "resize", "to_image", "write"]
 
 SMALLEST = 16  # pixels on each side: four poolings leave one
 # What each suffix is written as, with which options; the options decide the bytes, so they are fixed here.
@@ -242,8 +242,14 @@ def read_settings(path: str | PathLike[str]) -> dict[str, Any]:
         text = image.info.get(KEY) or image.getexif().get(ExifTags.Base.ImageDescription) or comment
     try:
         settings = json.loads(text)
-        if settings["program"] != "impasto" or not settings.keys() >= RECORD:
+        if (
+            settings["program"] != "impasto"
+            or not settings.keys() >= RECORD
+            or not isinstance(settings["config"], dict)
+        ):
             raise KeyError
+        for each in settings["inputs"]:
+            _ = each["role"], each["name"] + each["sha256"]  # text, both
     except (TypeError, ValueError, KeyError, AttributeError):
         raise PictureError(
             f"{file} carries no settings: it was not painted by impasto, or was saved anew since", str(file)

@@ -9,8 +9,8 @@ from impasto.errors import SolverError
 __all__ = ["Guard"]
 
 BLOW_UP = 10.0  # this many times the best value so far is no longer a detour
-PATIENCE = 25  # steps in a row that no better picture came although the objective is more than ...
-STRAYED = 1.5  # ... this many times the best
+STRAYED = 1.5  # this many times the best value ...
+PATIENCE = 25  # ... for so many steps in a row is no detour either
 
 
 class Guard:
@@ -24,6 +24,7 @@ class Guard:
         self._best: torch.Tensor | None = None
         self.value = torch.tensor(torch.inf)
         self._since = 0
+        self._above = 0
 
     @property
     def best(self) -> torch.Tensor:
@@ -51,10 +52,13 @@ class Guard:
         best = float(self.value)
         if now < best:
             self._best, self.value, self._since = x.detach().clone(), value.detach(), 0
+            self._above = 0
             return ""
         self._since += 1
+        self._above = self._above + 1 if now > STRAYED * best else 0
         if now > BLOW_UP * best:
             return f"the objective rose from {best:.4g} to {now:.4g}"
-        if self._since % PATIENCE == 0 and now > STRAYED * best:
+        if self._above == PATIENCE:
+            self._above = 0
             return f"the objective has stayed above {STRAYED} times its best for {PATIENCE} steps"
         return ""

@@ -11,13 +11,13 @@ class LBFGS:
     """Limited-memory BFGS (Nocedal & Wright 2006, algorithms 7.4 and 7.5) without a line search.
 
     As in the published recipes (`torch.optim.LBFGS`, lr 1) a step has length `rate` along -H g. The first one, along
-    -g, has a root mean square of `first`, or length min(1, 1/|g|_1) as there if `first` is None: in a picture that is
-    less than a bfloat16 network can see, and the first pair would be its rounding.
+    -g, has a root mean square of `first`, or with `first` 0 it is g times min(1, 1/|g|_1) as there: in a picture that
+    is less than a bfloat16 network can see, and the first pair would be its rounding.
     Unlike there it never stops by itself: small steps are no reason to give up. Where the objective curves the wrong
     way (s.y <= 0) the pair is not learnt from.
     """
 
-    def __init__(self, rate: float = 1.0, history: int = 20, first: float | None = None):
+    def __init__(self, rate: float = 1.0, history: int = 20, first: float = 0.0):
         self.rate, self.history, self.first = rate, history, first
         self.reset()
 
@@ -44,7 +44,7 @@ class LBFGS:
         return (at - self.rate * self._inverse_hessian_times(g)).view_as(x)
 
     def _first_length(self, g: torch.Tensor) -> torch.Tensor:
-        if self.first is None:
+        if not self.first:
             return torch.clamp(1 / g.abs().sum().clamp_min(1e-30), max=1.0)
         return self.first / g.square().mean().sqrt().clamp_min(1e-30)
 

@@ -1,0 +1,119 @@
+"""What a painting is made from: pictures, their sizes at each level, the starting point; and the record of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+
+from impasto import __version__
+from impasto.backbone import Backbone
+from impasto.config import STARTS, Config
+from impasto.errors import ConfigError, PictureError, did_you_mean
+from impasto.pictures import SMALLEST, Picture, Source, read, resize
+from impasto.solver import Level, pyramid
+
+__all__ = ["check", "painted_size", "read_all", "settings_of", "starting_point", "style_at"]
+
+
+def read_all(sources: Source | Sequence[Source]) -> list[Picture]:
+    """One picture or several; a Picture is itself a tuple, but one picture."""
+    if isinstance(sources, Picture) or not isinstance(sources, (list, tuple)):
+        return [read(cast(Source, sources))]
+    if not sources:
+        raise ConfigError("no style picture: give at least one")
+    return [read(source) for source in sources]
+
+
+def painted_size(content: Picture, config: Config) -> tuple[int, int]:
+    """(height, width) of the painting: the content's shape at the config's size."""
+    height, width = content.pixels.shape[2:]
+    if config.size == "original":
+        return height, width
+    scale = config.size / (height if config.size_of == "height" else max(height, width))
+    if config.size_of == "at-most":
+        scale = min(scale, 1.0)
+    return max(1, round(height * scale)), max(1, round(width * scale))
+
+
+def check(content: Picture, styles: Sequence[Picture], config: Config) -> list[Level]:
+    """The sizes and steps of the run, small to large, if it can be painted: all that can be known before the network.
+
+    Raises PictureError if the painting would be too thin or a picture to start from cannot be read, ConfigError if
+    `blend` or `start` does not fit.
+    """
+    if config.blend and len(config.blend) != len(styles):
+        raise ConfigError(
+            f"--blend has {len(config.blend)} weights for {len(styles)} styles: give one a style", config.blend
+        )
+    for name in config.start:
+        if name not in STARTS:
+            if not Path(name).suffix and not Path(name).exists():
+                raise ConfigError(f"no start {name!r}, nor a picture of that name: {did_you_mean(name, STARTS)}", name)
+            read(name)
+    height, width = painted_size(content, config)
+    if min(height, width) < SMALLEST:
+        raise PictureError(
+            f"{content.name} would be painted at {width} x {height} pixels, the least is {SMALLEST} x {SMALLEST}: "
+            "give a larger --size",
+            (width, height),
+        )
+    return pyramid(height, width, config.levels, config.level_ratio, config.steps, config.step_ratio)
+
+
+def style_at(level: Level, style: Picture, config: Config, last: Level) -> torch.Tensor:
+    """The style picture as this level sees it: with its own proportions its long side is the painting's."""
+    if config.style_shape == "content":
+        return resize(style.pixels, level.height, level.width)
+    height, width = style.pixels.shape[2:]
+    scale = level.scale * max(last.height, last.width) / max(height, width)
+    shape = [max(SMALLEST, round(side * scale)) for side in (height, width)]
+    return resize(style.pixels, *shape)
+
+
+def starting_point(config: Config, start: Source | None, content: torch.Tensor, style: torch.Tensor) -> torch.Tensor:
+    """The blend that the config's `start` names (or the picture `start`), at the size of `content`."""
+    height, width = content.shape[2:]
+    if start is not None:
+        return resize(read(start).pixels, height, width).to(content)
+    point = torch.zeros_like(content)
+    for name, weight in config.start.items():
+        if name == "content":
+            part = content
+        elif name == "style":
+            part = resize(style, height, width)
+        elif name == "noise":
+            part = torch.rand(content.shape, generator=torch.Generator().manual_seed(config.seed)).to(content)
+        else:
+            part = resize(read(name).pixels, height, width).to(content)
+        point += weight / sum(config.start.values()) * part
+    return point
+
+
+def settings_of(
+    content: Picture,
+    styles: Sequence[Picture],
+    config: Config,
+    backbone: Backbone,
+    steps: int,
+    start: Picture | None = None,
+) -> dict[str, Any]:
+    """What a painting's file carries: `impasto show` prints it, `--from` paints again with it.
+
+    The same run gives the same settings: no time of day, no duration.
+    """
+    roles = [("content", content), *(("style", style) for style in styles)]
+    starts = [read(name) for name in config.start if name not in STARTS] if start is None else [start]
+    roles += [("start", each) for each in starts]
+    return {
+        "program": "impasto",
+        "version": __version__,
+        "config": config.model_dump(mode="json"),
+        "inputs": [{"role": role, "name": each.name, "sha256": each.sha256} for role, each in roles],
+        "network": backbone.weights.name,
+        "precision": str(backbone.dtype).removeprefix("torch."),
+        "device": backbone.device.type,
+        "steps_done": steps,
+    }
