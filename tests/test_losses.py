@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from impasto.objective import content_loss, energy, gram, style_loss, total_variation
+from impasto.objective import content_loss, differences, energy, gram, style_loss, total_variation
 
 F = torch.tensor([[[[1.0, 2.0], [3.0, 4.0]], [[0.0, 1.0], [0.0, -1.0]]]])  # (1, 2, 2, 2)
 
@@ -77,6 +77,7 @@ def formulas():
             yield lambda x, d=divisor, r=reduction: style_loss(gram(x, d), gram(target, d), r)
     for reduction in ("mean", "sum", "half-sum"):
         yield lambda x, r=reduction: content_loss(x, target, r)
+    yield lambda x: style_loss(gram(differences(x)), gram(differences(target)), "sum")
     for form in ("squared", "absolute"):
         for reduction in ("mean", "sum"):
             yield lambda x, f=form, r=reduction: total_variation(x, f, r)
@@ -87,3 +88,14 @@ def test_gradients_in_float64(formula) -> None:
     torch.manual_seed(3)
     x = torch.rand(1, 3, 4, 5, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(formula, (x,))
+
+
+def test_differences_by_hand() -> None:
+    x = torch.tensor([[[[0.0, 1.0, 3.0], [4.0, 4.0, 4.0]]]])
+    assert differences(x).tolist() == [[[[1.0, 2.0]], [[4.0, 3.0]]]]
+
+
+def test_the_grain_of_a_checkerboard_is_one_in_every_place() -> None:
+    # all channels rise together across and down: every entry of the 6 x 6 Gram matrix is 1
+    assert torch.equal(gram(differences(checkerboard(8))), torch.ones(1, 6, 6))
+    assert gram(differences(torch.full((1, 3, 8, 8), 0.3))).abs().max() == 0

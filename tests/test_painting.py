@@ -8,7 +8,8 @@ from PIL import Image
 from impasto import Config, paint, paint_steps
 from impasto.backbone import Backbone, load
 from impasto.errors import ConfigError, PictureError, SolverError
-from impasto.objective import Objective
+from impasto.objective import Objective, total_variation
+from impasto.pictures import read, resize
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +41,7 @@ def test_steps_tell_where_the_run_is(config: Config, photo, style) -> None:
     assert tuple(steps[-1].picture.shape) == (1, 3, 160, 192)
     assert steps[-1].fraction == 1
     assert all(a.fraction < b.fraction and a.seconds <= b.seconds for a, b in pairwise(steps))
-    assert set(steps[0].terms) == {"content relu4_2", *(f"style relu{k}_1" for k in range(1, 6))}
+    assert set(steps[0].terms) == {"content relu4_2", *(f"style relu{k}_1" for k in range(1, 6)), "grain"}
     assert float(steps[5].value) == pytest.approx(sum(float(term) for term in steps[5].terms.values()), rel=1e-5)
 
 
@@ -210,3 +211,30 @@ def test_settings_tell_what_was_painted(config: Config, photo, style) -> None:
     assert settings["inputs"][0]["name"] == str(photo)
     assert len(settings["inputs"][2]["sha256"]) == 64
     assert Config(**settings["config"]) == config.changed(steps=2)
+
+
+def test_a_level_starts_with_the_contents_detail(config: Config, backbone: Backbone, photo, style) -> None:
+    # with nothing to do but keep the content, the second level begins at the content, not at a blurred copy
+    config = config.changed(size=192, style_layers="", grain_weight=0)
+    first = next(step for step in paint_steps(style, photo, config, backbone=backbone) if step.level == 2)
+    torch.testing.assert_close(first.picture, resize(read(style).pixels, 160, 192), atol=2e-3, rtol=0)
+
+
+def test_a_texture_gets_no_detail_of_the_content(config: Config, backbone: Backbone, photo, style) -> None:
+    config = config.changed(size=192, content_layers="", start="noise")
+    one, two = (list(paint_steps(each, style, config, backbone=backbone))[-1] for each in (photo, noisy()))
+    assert torch.equal(one.picture, two.picture)
+
+
+def test_the_grain_term_brings_the_surface_to_the_styles(config: Config, backbone: Backbone, photo, style) -> None:
+    config = config.changed(levels=1, steps=40, style_layers="relu3_1", content_layers="relu4_2")
+    wanted = total_variation(resize(read(style).pixels, 80, 96))
+    off = {
+        weight: abs(
+            1
+            - total_variation(paint(photo, style, config.changed(grain_weight=weight), backbone=backbone).pixels)
+            / wanted
+        )
+        for weight in (0, 10)
+    }
+    assert off[10] < 0.5 * off[0]

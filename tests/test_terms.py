@@ -5,7 +5,7 @@ import torch
 
 from impasto.backbone import Backbone, load
 from impasto.config import Config
-from impasto.objective import Objective, gram, total_variation
+from impasto.objective import Objective, differences, gram, total_variation
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,9 @@ def test_at_the_style_its_terms_are_zero(backbone: Backbone) -> None:
 
 
 def test_the_house_form_by_hand(backbone: Backbone) -> None:
-    config = Config(style_weight=3, strength=2, style_layers="relu2_1=0.5", content_layers="conv3_1=4", tv_weight=7)
+    config = Config(
+        style_weight=3, strength=2, style_layers="relu2_1=0.5", content_layers="conv3_1=4", tv_weight=7, grain_weight=5
+    )
     x = picture(9)
     have = value_of(config, backbone, x).terms
     f, g, h = (backbone(each, ["conv3_1", "relu2_1"]) for each in (x, CONTENT, STYLE))
@@ -46,6 +48,8 @@ def test_the_house_form_by_hand(backbone: Backbone) -> None:
     torch.testing.assert_close(have["content conv3_1"], 4 * content)
     torch.testing.assert_close(have["style relu2_1"], 3 * 2 * 0.5 * (a - b).square().sum() / b.square().sum())
     torch.testing.assert_close(have["tv"], 7 * total_variation(x) / total_variation(STYLE))
+    a, b = gram(differences(x)), gram(differences(STYLE))
+    torch.testing.assert_close(have["grain"], 5 * 2 * (a - b).square().sum() / b.square().sum())
 
 
 def test_the_plain_form_by_hand(backbone: Backbone) -> None:
@@ -88,7 +92,7 @@ def test_blended_styles_are_between(backbone: Backbone) -> None:
 def test_content_alone_and_style_alone(backbone: Backbone, config: Config) -> None:
     value = value_of(config, backbone, picture(9))
     kinds = {name.split()[0] for name in value.terms}
-    assert kinds == ({"style"} if not config.content_layers else {"content"})
+    assert kinds == ({"style", "grain"} if not config.content_layers else {"content", "grain"})
 
 
 def test_a_black_content_and_a_flat_style_give_finite_terms(backbone: Backbone) -> None:

@@ -99,7 +99,7 @@ class Config(BaseModel):
         "layers that hold the style, as conv1_1=1,conv2_1=0.8",
     )
     content_weight: Weight = _option(1.0, "Objective", "weight of the content terms")
-    style_weight: Weight = _option(10.0, "Objective", "weight of the style terms")
+    style_weight: Weight = _option(3.5, "Objective", "weight of the style terms")
     strength: float = _option(1.0, "Objective", "more style above 1, more content below", ge=0, le=1000)
     normalize: Literal["energy", "none"] = _option(
         "energy", "Objective", "divide every term by its own target's energy, or not (see docs/formulas.md)"
@@ -116,16 +116,19 @@ class Config(BaseModel):
     feature_units: Literal["own", "normalized", "0-255"] = _option(
         "own", "Objective", "units of the features that the weights were chosen for (unless normalized)"
     )
+    grain_weight: Weight = _option(
+        0.5, "Objective", "weight of the grain: pixels that differ from their neighbours as the style's do"
+    )
     tv_weight: Weight = _option(0.0, "Objective", "weight of total variation: smoother above 0")
     tv_form: Literal["squared", "absolute"] = _option("squared", "Objective", "squared or absolute differences")
     tv_reduction: Literal["mean", "sum"] = _option("mean", "Objective", "mean or sum of the differences")
 
     optimizer: Literal["lbfgs", "adam"] = _option("lbfgs", "Solver", "L-BFGS or Adam")
-    steps: int = _option(200, "Solver", "solver steps in all, over all levels", ge=1, le=10_000_000)
+    steps: int = _option(150, "Solver", "solver steps in all, over all levels", ge=1, le=10_000_000)
     learning_rate: float | None = _option(
         None, "Solver", "step length (default: 1 for L-BFGS, 0.02 for Adam)", gt=0, le=100
     )
-    history: int = _option(20, "Solver", "pairs that L-BFGS remembers", ge=1, le=1000)
+    history: int = _option(10, "Solver", "pairs that L-BFGS remembers", ge=1, le=1000)
     first_step: float = _option(
         0.01,
         "Solver",
@@ -140,7 +143,7 @@ class Config(BaseModel):
     clamp: bool = _option(True, "Solver", "keep every pixel between black and white after each step")
     levels: int = _option(3, "Solver", "sizes painted one after the other, small to large", ge=1, le=12)
     level_ratio: float = _option(2.0, "Solver", "each level is this much larger than the one before", gt=1, le=16)
-    step_ratio: float = _option(0.8, "Solver", "steps of a level against the level before", gt=0, le=16)
+    step_ratio: float = _option(1.0, "Solver", "steps of a level against the level before", gt=0, le=16)
     save_every: int = _option(0, "Solver", "write a snapshot every so many steps (command line only; 0: none)", ge=0)
 
     device: Literal["auto", "cpu", "cuda", "mps"] = _option("auto", "Machine", "where to compute")

@@ -15,7 +15,7 @@ from impasto.errors import ConfigError, PictureError, did_you_mean
 from impasto.pictures import SMALLEST, Picture, Source, read, resize
 from impasto.solver import Level, pyramid
 
-__all__ = ["check", "painted_size", "read_all", "settings_of", "starting_point", "style_at"]
+__all__ = ["check", "enlarged", "painted_size", "read_all", "settings_of", "starting_point", "style_at"]
 
 
 def read_all(sources: Source | Sequence[Source]) -> list[Picture]:
@@ -90,6 +90,16 @@ def starting_point(config: Config, start: Source | None, content: torch.Tensor, 
             part = resize(read(name).pixels, height, width).to(content)
         point += weight / sum(config.start.values()) * part
     return point
+
+
+def enlarged(painting: torch.Tensor, content: torch.Tensor, larger: torch.Tensor) -> torch.Tensor:
+    """Where the next level starts: `painting`, enlarged, and what `larger` shows of the content that `content` did not.
+
+    That is one step up the content's Laplacian pyramid (Burt & Adelson 1983): without it every level would begin
+    blurred and would have to find the content's edges again. All (1, 3, h, w) in [0, 1].
+    """
+    size = larger.shape[2:]
+    return (resize(painting, *size) + larger - resize(content, *size)).clamp(0, 1)
 
 
 def settings_of(

@@ -17,7 +17,7 @@ from impasto.backbone.download import Progress
 from impasto.backbone.vgg import fast_dtype
 from impasto.config import Config
 from impasto.errors import ConfigError, SolverError
-from impasto.inputs import check, painted_size, read_all, settings_of, starting_point, style_at
+from impasto.inputs import check, enlarged, painted_size, read_all, settings_of, starting_point, style_at
 from impasto.objective import Objective, Value
 from impasto.pictures import Source, read, resize, to_image, write
 from impasto.solver import LBFGS, Adam, Guard
@@ -161,15 +161,17 @@ def paint_steps(
     device = backbone.device
     began, number, work = time.perf_counter(), 0, 0.0
     all_work = sum(level.steps * level.height * level.width for level in levels)
-    x = None
+    x: torch.Tensor | None = None
+    small: torch.Tensor | None = None
     for index, level in enumerate(levels, 1):
-        small = resize(picture.pixels, level.height, level.width).to(device)
+        before, small = small, resize(picture.pixels, level.height, level.width).to(device)
         patterns = [style_at(level, each, config, levels[-1]).to(device) for each in styles]
         objective = Objective(config, backbone, small, patterns)
-        solver = _solver(config)
-        guard = Guard()
-        first = x if x is not None else starting_point(config, start, small, patterns[0])
-        x = resize(first, level.height, level.width).to(device)
+        solver, guard = _solver(config), Guard()
+        if x is None or before is None:
+            x = starting_point(config, start, small, patterns[0])
+        else:
+            x = enlarged(x, before, small) if config.content_layers else resize(x, *small.shape[2:])
         for k in range(level.steps):
             value, gradient = _evaluate(objective, x)
             trouble = guard.check(x, value.total, gradient)

@@ -9,7 +9,7 @@ import math
 
 import torch
 
-__all__ = ["content_loss", "energy", "gram", "style_loss", "total_variation"]
+__all__ = ["content_loss", "differences", "energy", "gram", "style_loss", "total_variation"]
 
 
 def gram(features: torch.Tensor, divisor: str = "hw") -> torch.Tensor:
@@ -54,6 +54,16 @@ def total_variation(pixels: torch.Tensor, form: str = "squared", reduction: str 
     if form == "squared":
         return _reduce(across.square(), reduction) + _reduce(down.square(), reduction)
     return _reduce(across.abs(), reduction) + _reduce(down.abs(), reduction)
+
+
+def differences(pixels: torch.Tensor) -> torch.Tensor:
+    """Differences of neighbouring pixels across and down as channels; (B, C, H, W) -> (B, 2 C, H - 1, W - 1).
+
+    Their Gram matrix is the grain of a picture: how rough it is, in which colours and which direction. It stands before
+    the network's first layer, whose Gram matrix is mostly brightness and says little of the finest marks.
+    """
+    here = pixels[..., :-1, :-1]
+    return torch.cat([pixels[..., :-1, 1:] - here, pixels[..., 1:, :-1] - here], 1)
 
 
 def energy(target: torch.Tensor) -> torch.Tensor:

@@ -9,7 +9,7 @@ import torch
 
 from impasto.backbone import Backbone
 from impasto.config import Config
-from impasto.objective.losses import content_loss, energy, gram, style_loss, total_variation
+from impasto.objective.losses import content_loss, differences, energy, gram, style_loss, total_variation
 
 __all__ = ["Objective", "Value"]
 
@@ -24,15 +24,15 @@ class Value(NamedTuple):
 
 
 class Objective:
-    """Content, style and total variation of a picture against fixed targets: the sum that a painting minimises.
+    """Content, style, grain and total variation of a picture against fixed targets: the sum that a painting minimises.
 
     With `normalize="energy"` (the house form) a term is its squared distance over its target's sum of squares:
 
-        content  |F(x) - F(c)|^2 / |F(c)|^2      style  |G(x) - G(s)|^2 / |G(s)|^2      tv  TV(x) / TV(s)
+        content  |F(x) - F(c)|^2 / |F(c)|^2    style, grain  |G(x) - G(s)|^2 / |G(s)|^2    tv  TV(x) / TV(s)
 
     so that 1 means "as far away as nothing at all", at every size and with every network. Else the reductions and
     divisors of the config apply, to features in the config's `feature_units`. Layer weights multiply; `strength`
-    multiplies the style terms.
+    multiplies the style and grain terms.
     """
 
     def __init__(self, config: Config, backbone: Backbone, content: torch.Tensor, styles: Sequence[torch.Tensor]):
@@ -43,6 +43,7 @@ class Objective:
             features = backbone(content, config.content_layers) if config.content_layers else {}
             self._content = {name: value.clone() for name, value in features.items()}
             self._style = self._style_targets(styles)
+            self._grain = self._grain_target(styles)
             self._units = self._energies(styles)
 
     def _style_targets(self, styles: Sequence[torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -56,6 +57,13 @@ class Objective:
                 targets[name] = targets[name] + part if name in targets else part
         return targets
 
+    def _grain_target(self, styles: Sequence[torch.Tensor]) -> torch.Tensor:
+        """The Gram matrix of the styles' differences, blended by their shares."""
+        weighted = [
+            s * gram(differences(style)) for s, style in zip(shares(self.config, len(styles)), styles, strict=True)
+        ]
+        return torch.stack(weighted).sum(0)
+
     def _energies(self, styles: Sequence[torch.Tensor]) -> dict[str, torch.Tensor]:
         """What each term is divided by in the house form; empty in the others."""
         config = self.config
@@ -63,6 +71,7 @@ class Objective:
             return {}
         units = {f"content {name}": energy(target) for name, target in self._content.items()}
         units |= {f"style {name}": energy(target) for name, target in self._style.items()}
+        units["grain"] = energy(self._grain)
         if config.tv_weight:
             roughness = [total_variation(style, config.tv_form, config.tv_reduction) for style in styles]
             weighted = [share * each for share, each in zip(shares(config, len(styles)), roughness, strict=True)]
@@ -83,6 +92,9 @@ class Objective:
             matrix = gram(features[name], config.gram_divisor)
             distance = style_loss(matrix, self._style[name], "sum" if house else config.style_reduction)
             terms[f"style {name}"] = config.strength * config.style_weight * weight * units**4 * distance
+        if config.grain_weight:
+            distance = style_loss(gram(differences(pixels)), self._grain, "sum" if house else config.style_reduction)
+            terms["grain"] = config.strength * config.grain_weight * distance
         if config.tv_weight:
             terms["tv"] = config.tv_weight * total_variation(pixels, config.tv_form, config.tv_reduction)
         terms = {name: value / self._units[name] if house else value for name, value in terms.items()}
