@@ -11,10 +11,13 @@ import platform
 import statistics
 from pathlib import Path
 
+from PIL import Image
+
 from impasto import Config, Painting, paint
 from impasto.painting import make_backbone
 from impasto.pictures import write
 from impasto.pictures.figures import contact_sheet
+from impasto.pictures.samples import sample_photograph, sample_style
 
 ROOT = Path(__file__).resolve().parent.parent
 PAIRS = (
@@ -39,6 +42,13 @@ def load_referee(shared: Path):
 def find(folder: Path, name: str) -> Path:
     """The picture `name` in `folder`, whatever its suffix."""
     return next(path for path in sorted(folder.iterdir()) if path.stem == name)
+
+
+def demo(out: Path) -> None:
+    """The sheet of `impasto demo`, as out/demo.jpg."""
+    content, style = sample_photograph(), sample_style("strokes")
+    row = [(Image.open(content), "content"), (Image.open(style), "style"), (paint(content, style).image, "result")]
+    write(contact_sheet([row]), out / "demo.jpg")
 
 
 def main() -> None:
@@ -77,6 +87,7 @@ def main() -> None:
     print(f"{'mean':28} {mean['style']:7.4f} {mean['content']:8.3f} {mean['noise']:6.2f}")
     if args.others:
         return
+    demo(args.out)
     cells = [(painting.image, caption) for painting, caption in paintings]
     write(contact_sheet([cells[:3], cells[3:]], height=400), args.out / "five_pairs.jpg")
 

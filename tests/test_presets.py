@@ -99,3 +99,13 @@ def test_the_recipes_are_what_was_published(name: str, field: str) -> None:
     assert getattr(config, field) == TABLE[name][field]
     assert config.normalize == "none"
     assert config.levels == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_runs_with_a_network_of_vgg19s_true_size(name: str, photo, style, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("layouts.CHANNELS", dict(zip("12345", (64, 128, 256, 512, 512), strict=True)))
+    file = write_keras(tmp_path / "vgg19.h5", random_kernels())
+    assert file.stat().st_size > 75e6
+    painting = paint(photo, style, PRESETS[name].config.changed(**SMALL, backbone=str(file)))
+    assert painting.steps == 3

@@ -1,8 +1,9 @@
 """How much of the teacher a network explains: python training/evaluate.py --shared ../shared NETWORK...
 
 For each layer that has a teacher: the share of the target's variance that the best linear map from the network's
-features leaves unexplained (0 is perfect). The map is fitted on crops of the corpus and tested on crops of the pictures
-in shared/images, which are not in the corpus, and on half-finished paintings if --paintings names a folder of them.
+features leaves unexplained (0 is perfect). The map is fitted on crops of the corpus and tested on other crops, changed
+as in training: of the pictures in shared/images (most of which are in the corpus too) and, mostly, of half-finished
+paintings if --paintings names a folder of them. So this tells networks apart; it is no test on unseen pictures.
 Also draws the training's curves (--log run/train.jsonl --curves curves.png).
 """
 
@@ -50,9 +51,11 @@ def draw_curves(log: Path, out: Path) -> None:
     mpl.use("Agg")
     import matplotlib.pyplot as plt
 
-    rows = [json.loads(line) for line in log.read_text().splitlines()]
-    phases = list(dict.fromkeys(row["phase"] for row in rows))
-    figure, axes = plt.subplots(1, len(phases), figsize=(12, 3.6), sharey=True, layout="constrained")
+    # A resumed run has some steps twice: the later ones count.
+    parsed = [json.loads(line) for line in log.read_text().splitlines()]
+    rows = sorted({(row["phase"], row["step"]): row for row in parsed}.values(), key=lambda row: row["step"])
+    phases = list(dict.fromkeys(row["phase"] for row in parsed))
+    figure, axes = plt.subplots(1, len(phases), figsize=(12, 4.4), sharey=True, layout="constrained")
     for axis, phase in zip(axes, phases, strict=True):
         mine = [row for row in rows if row["phase"] == phase]
         layers = [key for key in mine[0] if key not in ("phase", "step", "seconds")]
@@ -60,9 +63,9 @@ def draw_curves(log: Path, out: Path) -> None:
             colour = plt.get_cmap("viridis")(k / max(1, len(layers) - 1))
             axis.plot([row["step"] for row in mine], [row[layer] for row in mine], color=colour, lw=1, label=layer)
         axis.set(title=phase, xlabel="step", yscale="log")
-        axis.legend(fontsize=7, ncols=2)
+        axis.legend(fontsize=7, ncols=4, loc="upper center", bbox_to_anchor=(0.5, -0.2))
     axes[0].set_ylabel("unexplained variance")
-    figure.savefig(out, dpi=110, metadata={"Software": None})
+    figure.savefig(out, dpi=110, bbox_inches="tight", metadata={"Software": None})
 
 
 def main() -> None:

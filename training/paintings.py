@@ -42,6 +42,7 @@ def paint_half_finished(corpus: Path, out: Path) -> list[torch.Tensor]:
         style_layers="relu1_1,relu2_1,relu3_1,relu4_1,relu5_1",
         normalize="energy",
         gram_divisor="hw",
+        grain_weight=0,
         optimizer="lbfgs",
         history=20,
         first_step=0,
