@@ -1,6 +1,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from PIL import Image
 
 from impasto import __version__
 from impasto.config import GROUPS, Config, option_name
+from impasto.errors import OutputError
 from impasto.pictures import read, read_settings
 from impasto.presets import PRESETS, Preset
 
@@ -241,3 +243,21 @@ def test_a_snapshot_that_cannot_be_written_does_not_lose_the_painting(impasto, t
     assert code == 0
     assert "no snapshot at step 1" in err
     assert (tmp_path / "out.png").is_file()
+
+
+def test_a_painting_that_cannot_be_saved_is_saved_elsewhere(impasto, tiny, photo, style, monkeypatch) -> None:
+    import impasto.painting as painting
+
+    real = painting.write
+
+    def full(image, path, settings=None):
+        if str(path).endswith("out.jpg"):
+            raise OutputError("cannot write out.jpg: No space left on device")
+        return real(image, path, settings)
+
+    monkeypatch.setattr(painting, "write", full)
+    code, _, err = impasto("paint", photo, style, "-o", "out.jpg", *tiny)
+    assert code == 2
+    assert "No space left" in err.splitlines()[-1]
+    elsewhere = Path(err.strip().rpartition(" ")[2])
+    assert Image.open(elsewhere).size == (32, 27)

@@ -238,3 +238,42 @@ def test_the_grain_term_brings_the_surface_to_the_styles(config: Config, backbon
         for weight in (0, 10)
     }
     assert off[10] < 0.5 * off[0]
+
+
+@pytest.mark.parametrize(
+    ("trouble", "said"),
+    [
+        (MemoryError(), "not enough memory"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "not enough memory"),
+        (SolverError("the objective is nan at the start"), "nan at the start"),
+    ],
+)
+def test_trouble_at_a_later_level_does_not_lose_the_painting(config, photo, style, monkeypatch, trouble, said) -> None:
+    real, sizes = Objective.__init__, []
+
+    def fails_when_large(self, config, backbone, content, styles):
+        sizes.append(content.shape)
+        if len(sizes) == 2:
+            raise trouble
+        real(self, config, backbone, content, styles)
+
+    monkeypatch.setattr(Objective, "__init__", fails_when_large)
+    painting = paint(photo, style, config.changed(size=192))
+    assert said in painting.stopped
+    assert not painting.finished
+    assert tuple(painting.pixels.shape) == (1, 3, 160, 192)
+
+
+def test_a_mistake_of_ours_is_not_hidden(config: Config, photo, style) -> None:
+    def broken(step) -> None:
+        raise RuntimeError("a bug")
+
+    with pytest.raises(RuntimeError, match="a bug"):
+        paint(photo, style, config, on_step=broken)
+
+
+def test_the_start_is_recorded(config: Config, photo, style) -> None:
+    given = paint(photo, style, config.changed(steps=1), start=style).settings["inputs"]
+    named = paint(photo, style, config.changed(steps=1, start=str(style))).settings["inputs"]
+    assert given[-1] == named[-1]
+    assert given[-1]["role"] == "start"

@@ -104,6 +104,7 @@ def paint(
     config = config or Config()
     picture, styles = read(content), read_all(style)
     begun = None if start is None else read(start)
+    check(picture, styles, config)  # before a network is downloaded for nothing
     backbone = backbone or make_backbone(config)
     best: Step | None = None
     last: Step | None = None
