@@ -90,4 +90,4 @@ def verify_weights(name: str | None) -> None:
         if path is not None and not whole:
             broken.append(str(path))
     if broken:
-        raise WeightsError(f"broken: {', '.join(broken)}; `impasto weights fetch` gets a whole one", broken)
+        raise WeightsError(f"broken: {', '.join(broken)}; fetch it again, or install impasto again for compact", broken)

@@ -75,14 +75,14 @@ def painting(console: Console, title: str) -> Iterator[Callable[[Step], None]]:
 
 
 def _text(step: Step) -> str:
-    """ "level 2/3  step 80/200  content 0.61  style 1.92  9.8 steps/s"."""
+    """ "level 2/3  step 80/200  9.8 steps/s  content 0.61  style 1.92"."""
     sums: dict[str, float] = {}
     for name, value in step.terms.items():
         kind = name.partition(" ")[0]
         sums[kind] = sums.get(kind, 0.0) + float(value)
     terms = "  ".join(f"{kind} {value:.3g}" for kind, value in sums.items())
     rate = step.evaluations / step.seconds if step.seconds else 0.0
-    return f"level {step.level}/{step.levels}  step {step.number}/{step.steps}  {terms}  {rate:.1f} steps/s"
+    return f"level {step.level}/{step.levels}  step {step.number}/{step.steps}  {rate:.1f} steps/s  {terms}"
 
 
 def time_left(step: Step) -> str:

@@ -8,12 +8,11 @@ from typing import NamedTuple
 import torch
 
 from impasto.backbone import Backbone
+from impasto.backbone.weights import IMAGENET
 from impasto.config import Config
 from impasto.objective.losses import content_loss, differences, energy, gram, style_loss, total_variation
 
 __all__ = ["Objective", "Value"]
-
-IMAGENET_SCALE = (1 / 0.229, 1 / 0.224, 1 / 0.225)  # torchvision's input is divided by these deviations
 
 
 class Value(NamedTuple):
@@ -109,7 +108,7 @@ def features_in(units: str, backbone: Backbone) -> float:
     but for the biases; a content term grows with its square, a style term with its fourth power.
     """
     own = sum(backbone.weights.scale) / 3
-    return {"own": own, "normalized": sum(IMAGENET_SCALE) / 3, "0-255": 255.0}[units] / own
+    return {"own": own, "normalized": sum(IMAGENET[2]) / 3, "0-255": 255.0}[units] / own
 
 
 def shares(config: Config, styles: int) -> list[float]:
