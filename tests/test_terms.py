@@ -99,6 +99,7 @@ def test_a_black_content_and_a_flat_style_give_finite_terms(backbone: Backbone) 
     black, grey = torch.zeros(1, 3, 32, 32), torch.full((1, 3, 32, 32), 0.5)
     value = Objective(Config(tv_weight=1), backbone, black, [grey])(picture(9, 32, 32))
     assert torch.isfinite(value.total)
+    assert value.terms["grain"] < 1e9  # a flat style has no grain: its energy must not be the unit
 
 
 def test_the_gradient_is_that_of_the_sum(tiny_weights) -> None:

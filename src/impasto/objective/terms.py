@@ -14,6 +14,10 @@ from impasto.objective.losses import content_loss, differences, energy, gram, st
 
 __all__ = ["Objective", "Value"]
 
+FLAT = (
+    1e-9  # energy of the grain of pixels that differ by one of 255 grey levels: a flat style asks for no more than that
+)
+
 
 class Value(NamedTuple):
     """The objective at one picture: the sum, and each weighted term by name; 0-d tensors on the picture's device."""
@@ -70,7 +74,7 @@ class Objective:
             return {}
         units = {f"content {name}": energy(target) for name, target in self._content.items()}
         units |= {f"style {name}": energy(target) for name, target in self._style.items()}
-        units["grain"] = energy(self._grain)
+        units["grain"] = energy(self._grain).clamp_min(FLAT)
         if config.tv_weight:
             roughness = [total_variation(style, config.tv_form, config.tv_reduction) for style in styles]
             weighted = [share * each for share, each in zip(shares(config, len(styles)), roughness, strict=True)]
