@@ -39,7 +39,7 @@ styles: $(READY)
 gallery: $(READY)
 	$(BIN)/python examples/gallery.py
 
-# Train the network in the package anew: about two hours on two cores; needs ../shared.
+# Train the network in the package anew: about an hour on two cores; needs ../shared.
 train: $(READY)
 	$(BIN)/python training/train.py --shared ../shared --out training/run
 

@@ -132,7 +132,7 @@ class Config(BaseModel):
     first_step: float = _option(
         0.01,
         "Solver",
-        "root mean square of L-BFGS's first step; 0: length min(1, 1/|g|_1), as torch has it",
+        "root mean square of L-BFGS's first step; 0: min(1, 1/|g|_1) times the gradient, as torch",
         ge=0,
         le=1,
     )

@@ -13,6 +13,7 @@ __all__ = [
     "SolverError",
     "WeightsError",
     "did_you_mean",
+    "out_of_memory",
 ]
 
 
@@ -50,3 +51,8 @@ def did_you_mean(value: str, allowed: Iterable[str]) -> str:
     names = list(allowed)
     near = difflib.get_close_matches(value, names, n=1, cutoff=0.6)
     return f"did you mean {near[0]}?" if near else f"choose from {', '.join(names)}"
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether `error` says that memory ran out: torch says it with a RuntimeError."""
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "memory" in str(error))

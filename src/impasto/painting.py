@@ -16,7 +16,7 @@ from impasto.backbone import Backbone, load
 from impasto.backbone.download import Progress
 from impasto.backbone.vgg import fast_dtype
 from impasto.config import Config
-from impasto.errors import ConfigError, SolverError
+from impasto.errors import ConfigError, SolverError, out_of_memory
 from impasto.inputs import check, enlarged, painted_size, read_all, settings_of, starting_point, style_at
 from impasto.objective import Objective, Value
 from impasto.pictures import Source, read, resize, to_image, write
@@ -104,8 +104,9 @@ def paint(
     config = config or Config()
     picture, styles = read(content), read_all(style)
     begun = None if start is None else read(start)
-    check(picture, styles, config)  # before a network is downloaded for nothing
-    backbone = backbone or make_backbone(config)
+    if backbone is None:
+        check(picture, styles, config)  # before a network is downloaded for nothing
+        backbone = make_backbone(config)
     best: Step | None = None
     last: Step | None = None
     notes, stopped = [], ""
@@ -141,7 +142,7 @@ def _why_stopped(error: BaseException) -> str:
     """Why a run ended with `error` although it had painted, or "" if that is nobody's fault but ours."""
     if isinstance(error, KeyboardInterrupt):
         return "stopped by hand"
-    if isinstance(error, MemoryError) or "memory" in str(error):  # torch says it with a RuntimeError
+    if out_of_memory(error):
         return "not enough memory for the next level: give a smaller --size"
     return str(error) if isinstance(error, SolverError) else ""
 

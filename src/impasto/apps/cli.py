@@ -17,7 +17,7 @@ from impasto import __version__
 from impasto.apps.look import presets, show, weights
 from impasto.apps.options import GroupedCommand, config_options, given
 from impasto.config import Config
-from impasto.errors import ConfigError, ImpastoError, OutputError
+from impasto.errors import ConfigError, ImpastoError, OutputError, out_of_memory
 from impasto.presets import preset
 
 if TYPE_CHECKING:
@@ -49,8 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(130)
     except BrokenPipeError:
         sys.exit(1)
-    except (MemoryError, RuntimeError) as error:  # torch says "out of memory" as a RuntimeError
-        if "memory" not in str(error) and not isinstance(error, MemoryError):
+    except (MemoryError, RuntimeError) as error:
+        if not out_of_memory(error):
             raise
         _fail("not enough memory for this size: give a smaller --size")
     sys.exit(code or 0)
@@ -183,6 +183,7 @@ def _snapshots(config: Config, pictures: list[Picture], backbone: Backbone, targ
     from impasto.pictures import resize, to_image, write
 
     content, *styles = pictures
+    settings = settings_of(content, styles, config, backbone, 0)
 
     def save(step: Step) -> None:
         if step.number % config.save_every:
@@ -190,7 +191,7 @@ def _snapshots(config: Config, pictures: list[Picture], backbone: Backbone, targ
         alpha = None if content.alpha is None else resize(content.alpha, *step.picture.shape[2:])
         path = target.with_name(f"{target.stem}-{step.number:05d}{target.suffix}")
         try:
-            write(to_image(step.picture, alpha), path, settings_of(content, styles, config, backbone, step.number))
+            write(to_image(step.picture, alpha), path, {**settings, "steps_done": step.number})
         except OutputError as error:
             console.print(f"no snapshot at step {step.number}: {error}", markup=False)
 

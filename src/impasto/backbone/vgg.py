@@ -1,4 +1,4 @@
-"""VGG-19's convolutions: one table of layers, one forward pass, a dict from layer name to features."""
+"""VGG-19's convolutions: one forward pass, a dict from layer name to features."""
 
 from __future__ import annotations
 

@@ -62,7 +62,6 @@ class Source:
     url: str
     algorithm: str
     digest: str
-    megabytes: int
 
     @property
     def path(self) -> Path:
@@ -77,10 +76,9 @@ KNOWN = {
         "vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5",
         "md5",
         "253f8cb515780f3b799900260a226db6",
-        80,
     ),
     "vgg19-torchvision": Source(
-        "vgg19-torchvision", "https://download.pytorch.org/models/vgg19-dcbb9e9d.pth", "sha256", "dcbb9e9d", 548
+        "vgg19-torchvision", "https://download.pytorch.org/models/vgg19-dcbb9e9d.pth", "sha256", "dcbb9e9d"
     ),
 }
 

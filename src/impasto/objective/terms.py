@@ -46,7 +46,7 @@ class Objective:
             features = backbone(content, config.content_layers) if config.content_layers else {}
             self._content = {name: value.clone() for name, value in features.items()}
             self._style = self._style_targets(styles)
-            self._grain = self._grain_target(styles)
+            self._grain = self._grain_target(styles) if config.grain_weight else None
             self._units = self._energies(styles)
 
     def _style_targets(self, styles: Sequence[torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -74,7 +74,8 @@ class Objective:
             return {}
         units = {f"content {name}": energy(target) for name, target in self._content.items()}
         units |= {f"style {name}": energy(target) for name, target in self._style.items()}
-        units["grain"] = energy(self._grain).clamp_min(FLAT)
+        if self._grain is not None:
+            units["grain"] = energy(self._grain).clamp_min(FLAT)
         if config.tv_weight:
             roughness = [total_variation(style, config.tv_form, config.tv_reduction) for style in styles]
             weighted = [share * each for share, each in zip(shares(config, len(styles)), roughness, strict=True)]
@@ -95,7 +96,7 @@ class Objective:
             matrix = gram(features[name], config.gram_divisor)
             distance = style_loss(matrix, self._style[name], "sum" if house else config.style_reduction)
             terms[f"style {name}"] = config.strength * config.style_weight * weight * units**4 * distance
-        if config.grain_weight:
+        if self._grain is not None:
             distance = style_loss(gram(differences(pixels)), self._grain, "sum" if house else config.style_reduction)
             terms["grain"] = config.strength * config.grain_weight * distance
         if config.tv_weight:
