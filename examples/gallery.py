@@ -9,6 +9,7 @@ import datetime
 import importlib.util
 import platform
 import statistics
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from PIL import Image
@@ -27,7 +28,7 @@ PAIRS = (
     "chicago+composition_vii",
     "face+mosaic",
 )
-# The pairs on which the defaults were chosen (docs/house.md).
+# Other pairs of the same pictures, for a look at settings that were chosen on PAIRS (docs/house.md).
 OTHERS = ("lion+wheat_field", "chicago+the_scream", "figures+candy", "face+starry_night", "tubingen+mosaic")
 
 
@@ -51,45 +52,43 @@ def demo(out: Path) -> None:
     write(contact_sheet([row]), out / "demo.jpg")
 
 
+def paint_pairs(pairs: Sequence[str], config: Config, shared: Path, folder: Path) -> Iterator[tuple[Painting, dict]]:
+    """Each painting and its row of the referee's scores; the painting lies in `folder` only while it is scored."""
+    referee, backbone = load_referee(shared), make_backbone(config)
+    for content_name, style_name in (pair.split("+") for pair in pairs):
+        content = find(shared / "images" / "content", content_name)
+        style = find(shared / "images" / "style", style_name)
+        painting = paint(content, style, config, backbone=backbone)
+        file = painting.save(folder / f"{content_name}_{style_name}.png")
+        yield painting, referee.score(content, style, [file])[0]
+        file.unlink()
+
+
 def main() -> None:
-    """Paint, score, print the table, write the sheet."""
+    """Paint, score, print the table, write the sheets."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shared", type=Path, default=ROOT.parent / "shared")
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "gallery")
     parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE")
-    parser.add_argument(
-        "--others", action="store_true", help="score the pairs that the defaults were chosen on; no sheet"
-    )
+    parser.add_argument("--others", action="store_true", help="score five other pairs; no sheet")
     args = parser.parse_args()
     config = Config().changed(**dict(setting.split("=", 1) for setting in args.set))
-    referee, backbone = load_referee(args.shared), make_backbone(config)
+    pairs = OTHERS if args.others else PAIRS
     args.out.mkdir(parents=True, exist_ok=True)
     now = datetime.datetime.now(datetime.timezone.utc)
-    print(f"{now:%Y-%m-%d}, {platform.processor() or platform.machine()}, {backbone.weights.name}, {backbone.dtype}")
+    print(f"{now:%Y-%m-%d}, {platform.processor() or platform.machine()}, {config.backbone}")
     print(f"{'':28} {'style':>7} {'content':>8} {'noise':>6} {'seconds':>8}")
-    paintings: list[tuple[Painting, str]] = []
-    rows = []
-    for content_name, style_name in (pair.split("+") for pair in (OTHERS if args.others else PAIRS)):
-        content = find(args.shared / "images" / "content", content_name)
-        style = find(args.shared / "images" / "style", style_name)
-        painting = paint(content, style, config, backbone=backbone)
-        file = painting.save(args.out / f"{content_name}_{style_name}.png")
-        row = referee.score(content, style, [file])[0]
-        file.unlink()  # the sheet is kept; the full size lies in nobody's way
-        print(
-            f"{content_name + ' + ' + style_name:28} {row['style']:7.4f} {row['content']:8.3f} {row['noise']:6.2f}"
-            f" {painting.seconds:8.1f}",
-            flush=True,
-        )
+    cells, rows = [], []
+    for pair, (painting, row) in zip(pairs, paint_pairs(pairs, config, args.shared, args.out), strict=True):
+        scores = f"{row['style']:7.4f} {row['content']:8.3f} {row['noise']:6.2f} {painting.seconds:8.1f}"
+        print(f"{pair.replace('+', ' + '):28} {scores}", flush=True)
         rows.append(row)
-        paintings.append((painting, f"{content_name}, {style_name.replace('_', ' ')}"))
+        cells.append((painting.image, pair.replace("+", ", ").replace("_", " ")))
     mean = {key: statistics.mean(row[key] for row in rows) for key in ("style", "content", "noise")}
     print(f"{'mean':28} {mean['style']:7.4f} {mean['content']:8.3f} {mean['noise']:6.2f}")
-    if args.others:
-        return
-    demo(args.out)
-    cells = [(painting.image, caption) for painting, caption in paintings]
-    write(contact_sheet([cells[:3], cells[3:]], height=400), args.out / "five_pairs.jpg")
+    if not args.others:
+        demo(args.out)
+        write(contact_sheet([cells[:3], cells[3:]], height=400), args.out / "five_pairs.jpg")
 
 
 if __name__ == "__main__":
