@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from impasto.backbone import Backbone, Weights, load
+from impasto.backbone.convolution import Convolution
 from impasto.errors import ConfigError, WeightsError
 from impasto.pictures import read, resize
 from impasto.pictures.samples import sample_photograph
@@ -53,15 +54,15 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture
 def convolutions(monkeypatch: pytest.MonkeyPatch) -> list[torch.Size]:
-    """The shapes of the kernels that have been applied, one a call of conv2d."""
+    """The shapes of what has been convolved forward, one a convolution."""
     applied: list[torch.Size] = []
-    true_conv2d = F.conv2d
+    true_forward = Convolution.forward
 
-    def counting(x: torch.Tensor, kernel: torch.Tensor, *args: object, **kwargs: object) -> torch.Tensor:
-        applied.append(kernel.shape)
-        return true_conv2d(x, kernel, *args, **kwargs)
+    def counting(self: Convolution, y: torch.Tensor, **kwargs: object) -> torch.Tensor:
+        applied.append(y.shape)
+        return true_forward(self, y, **kwargs)
 
-    monkeypatch.setattr(F, "conv2d", counting)
+    monkeypatch.setattr(Convolution, "forward", counting)
     return applied
 
 

@@ -116,7 +116,7 @@ def test_ctrl_c_before_there_is_a_picture_writes_nothing(painted, tmp_path, monk
     def stop(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("impasto.objective.terms.Objective.__call__", stop)
+    monkeypatch.setattr("impasto.objective.objective.Objective.evaluate", stop)
     code, out, err = painted()
     assert (code, out, err.strip()) == (130, "", "impasto: stopped")
     assert list(tmp_path.iterdir()) == []

@@ -12,7 +12,7 @@ def _nothing_is_painted(monkeypatch):
     def paint(*_):
         raise AssertionError("the painting began")
 
-    monkeypatch.setattr("impasto.objective.terms.Objective.__call__", paint)
+    monkeypatch.setattr("impasto.objective.objective.Objective.evaluate", paint)
 
 
 @pytest.fixture
@@ -177,7 +177,7 @@ def test_out_of_memory_names_the_way_out(refused, photo, style, tiny, monkeypatc
     def fail(*_):
         raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
 
-    monkeypatch.setattr("impasto.objective.terms.Objective.__call__", fail)
+    monkeypatch.setattr("impasto.objective.objective.Objective.evaluate", fail)
     assert "give a smaller --size" in refused("paint", photo, style, "-o", "out.png", *tiny)
 
 

@@ -132,14 +132,14 @@ def test_ctrl_c_returns_what_was_painted_at_full_size(config: Config, photo, sty
 
 
 def test_a_run_that_goes_wrong_is_mended_said_and_the_best_kept(config: Config, photo, style, monkeypatch) -> None:
-    real, calls = Objective.__call__, []
+    real, calls = Objective.evaluate, []
 
     def sick(self, pixels):
         calls.append(1)
-        value = real(self, pixels)
-        return value._replace(total=value.total * float("nan")) if len(calls) in (4, 5) else value
+        value, gradient = real(self, pixels)
+        return (value._replace(total=value.total * float("nan")) if len(calls) in (4, 5) else value), gradient
 
-    monkeypatch.setattr(Objective, "__call__", sick)
+    monkeypatch.setattr(Objective, "evaluate", sick)
     painting = paint(photo, style, config.changed(levels=1))
     assert painting.finished
     assert len(painting.notes) == 2
@@ -149,13 +149,13 @@ def test_a_run_that_goes_wrong_is_mended_said_and_the_best_kept(config: Config, 
 
 
 def test_an_objective_that_is_never_finite_is_an_error(config: Config, photo, style, monkeypatch) -> None:
-    real = Objective.__call__
+    real = Objective.evaluate
 
     def hopeless(self, pixels):
-        value = real(self, pixels)
-        return value._replace(total=value.total * float("inf"))
+        value, gradient = real(self, pixels)
+        return value._replace(total=value.total * float("inf")), gradient
 
-    monkeypatch.setattr(Objective, "__call__", hopeless)
+    monkeypatch.setattr(Objective, "evaluate", hopeless)
     with pytest.raises(SolverError, match="at the start"):
         paint(photo, style, config)
 
@@ -251,11 +251,11 @@ def test_the_grain_term_brings_the_surface_to_the_styles(config: Config, backbon
 def test_trouble_at_a_later_level_does_not_lose_the_painting(config, photo, style, monkeypatch, trouble, said) -> None:
     real, sizes = Objective.__init__, []
 
-    def fails_when_large(self, config, backbone, content, styles):
+    def fails_when_large(self, config, backbone, content, *rest):
         sizes.append(content.shape)
         if len(sizes) == 2:
             raise trouble
-        real(self, config, backbone, content, styles)
+        real(self, config, backbone, content, *rest)
 
     monkeypatch.setattr(Objective, "__init__", fails_when_large)
     painting = paint(photo, style, config.changed(size=192))

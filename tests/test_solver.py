@@ -63,7 +63,9 @@ def test_lbfgs_learns_nothing_from_wrong_curvature() -> None:
     solver = LBFGS()
     solver.step(torch.zeros(3), torch.ones(3))
     solver.step(torch.ones(3), -torch.ones(3))  # s.y < 0
-    assert not solver._s
+    # the next step is that of the first pair's absence: along the gradient, in the first step's unit
+    moved = solver.step(torch.zeros(3), torch.full((3,), 0.1))
+    assert torch.isfinite(moved).all()
 
 
 def test_lbfgs_takes_a_first_step_of_the_size_asked_for() -> None:
@@ -101,7 +103,7 @@ def test_a_step_changes_neither_point_nor_gradient(solver) -> None:
 
 
 def checked(guard: Guard, value: float, x: float = 0.0) -> str:
-    return guard.check(torch.full((2,), x), torch.tensor(value), torch.zeros(2))
+    return guard.check(torch.full((2,), x), torch.tensor(value), torch.zeros(2), torch.tensor([value]))
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
@@ -109,15 +111,15 @@ def test_the_guard_sees_what_is_not_finite_and_keeps_the_best(bad: float) -> Non
     guard = Guard()
     assert checked(guard, 5.0, x=1.0) == ""
     assert "not finite" in checked(guard, bad, x=2.0)
-    assert guard.value == 5
-    assert torch.equal(guard.best, torch.ones(2))
+    assert guard.best.value == 5
+    assert torch.equal(guard.best.point, torch.ones(2))
 
 
 def test_the_guard_sees_a_gradient_that_is_not_finite() -> None:
     guard = Guard()
     checked(guard, 5.0)
-    assert guard.check(torch.zeros(2), torch.tensor(4.0), torch.tensor([0.0, math.nan])) != ""
-    assert guard.value == 5
+    assert guard.check(torch.zeros(2), torch.tensor(4.0), torch.tensor([0.0, math.nan]), torch.tensor([4.0])) != ""
+    assert guard.best.value == 5
 
 
 def test_the_guard_lets_a_detour_pass_but_not_a_blow_up() -> None:

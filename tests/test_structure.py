@@ -23,8 +23,9 @@ MAY = {
     "objective": {"config", "errors", "backbone"},
     "solver": {"config", "errors", "objective"},
     "inputs": {"config", "errors", "pictures", "backbone", "solver", "__init__"},
-    "painting": {"config", "errors", "pictures", "backbone", "objective", "solver", "inputs"},
-    "apps": {"config", "errors", "presets", "pictures", "backbone", "inputs", "painting", "__init__"},
+    "memory": {"config", "errors", "backbone"},
+    "painting": {"config", "errors", "pictures", "backbone", "objective", "solver", "inputs", "memory"},
+    "apps": {"config", "errors", "presets", "pictures", "backbone", "inputs", "memory", "painting", "__init__"},
 }
 # Libraries that only one place may load.
 ONLY = {"matplotlib": {"pictures/figures"}, "gradio": {"apps/web"}, "ray": {"apps/batch"}}

@@ -64,6 +64,19 @@ Weight = Annotated[float, Field(ge=0, le=1_000_000_000_000)]
 Layers = Annotated[dict[str, Weight], BeforeValidator(_parse_layers)]
 
 
+def _parse_bytes(value: Any) -> Any:
+    """Bytes from "4GB", "800 MB" or "1.5 GiB"; anything else as it is."""
+    found = re.fullmatch(r"([\d.]+)\s*([kmgt]?)(i?)b?", value.strip().lower()) if isinstance(value, str) else None
+    try:
+        return (
+            value
+            if found is None
+            else round(float(found[1]) * (1024 if found[3] else 1000) ** " kmgt".index(found[2] or " "))
+        )
+    except ValueError:  # two points in the number
+        return value
+
+
 def _option(default: Any, group: str, help: str, **limits: Any) -> Any:
     return Field(default, description=help, json_schema_extra={"group": group}, **limits)
 
@@ -146,6 +159,14 @@ class Config(BaseModel):
     step_ratio: float = _option(1.0, "Solver", "steps of a level against the level before", gt=0, le=16)
     save_every: int = _option(0, "Solver", "write a snapshot every so many steps (command line only; 0: none)", ge=0)
 
+    memory: Annotated[Annotated[int, Field(ge=1)] | Literal["auto"], BeforeValidator(_parse_bytes)] = _option(
+        "auto",
+        "Machine",
+        "memory to paint in, as 4GB; a picture that takes more is painted in tiles (auto: what is free)",
+    )
+    tile: Annotated[int, Field(ge=16, le=65536)] | Literal["auto"] = _option(
+        "auto", "Machine", "largest side of a tile in pixels (auto: what fits into the memory)"
+    )
     device: Literal["auto", "cpu", "cuda", "mps"] = _option("auto", "Machine", "where to compute")
     precision: Literal["auto", "float32", "bfloat16"] = _option(
         "auto", "Machine", "of the network's features: bfloat16 where the hardware multiplies it fast, else float32"

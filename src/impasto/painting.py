@@ -18,11 +18,14 @@ from impasto.backbone.vgg import fast_dtype
 from impasto.config import Config
 from impasto.errors import ConfigError, SolverError, out_of_memory
 from impasto.inputs import check, enlarged, painted_size, read_all, settings_of, starting_point, style_at
-from impasto.objective import Objective, Value
+from impasto.memory import Plan, keep_big_blocks, plan
+from impasto.objective import Objective
 from impasto.pictures import Source, read, resize, to_image, write
-from impasto.solver import LBFGS, Adam, Guard
+from impasto.solver import LBFGS, Adam, Best, Guard
 
 __all__ = ["Painting", "Step", "make_backbone", "paint", "paint_steps"]
+
+LOOK = 10  # steps between two looks for trouble on a device of its own: each one waits for it
 
 
 @dataclass(frozen=True)
@@ -30,9 +33,10 @@ class Step:
     """One solver step: what was evaluated, and how far the run is.
 
     number and level count from 1. picture: the evaluated point, (1, 3, h, w) float32 in [0, 1], or wherever the solver
-    went without `clamp`. value and terms: the objective and its weighted terms there, 0-d tensors that stay on the
-    device until somebody asks. best: whether this is the lowest value so far at its level. evaluations and seconds:
-    since the start. fraction: share of the run's work that is done, by pixels. note: what went wrong and was mended.
+    went without `clamp`; it must not be changed. value and terms: the objective and its weighted terms there, 0-d
+    tensors that stay on the device until somebody asks. best: the lowest value so far at this level, its picture and
+    its terms. evaluations and seconds: since the start. fraction: share of the run's work that is done, by pixels.
+    note: what went wrong and was mended.
     """
 
     number: int
@@ -42,7 +46,7 @@ class Step:
     picture: torch.Tensor
     value: torch.Tensor
     terms: dict[str, torch.Tensor]
-    best: bool
+    best: Best
     evaluations: int
     seconds: float
     fraction: float
@@ -92,14 +96,16 @@ def paint(
     *,
     start: Source | None = None,
     backbone: Backbone | None = None,
+    fits: Plan | None = None,
     on_step: Callable[[Step], object] | None = None,
 ) -> Painting:
     """Paint `content` in the style of `style` (one picture or several) and return the best picture found.
 
     Pictures are paths, PIL images, NumPy arrays or tensors (see `pictures.read`). `start` is a picture to start from,
-    in place of the config's. A loaded `backbone` is used as it is. `on_step` sees every Step. Ctrl-C, too little memory
-    for the next level, or an objective that is not finite there, end the run early: what has been painted is returned,
-    at full size, and `stopped` says why. Raises ImpastoError for what is wrong before that.
+    in place of the config's. A loaded `backbone` is used as it is, and so is what `plan` said (`fits`). `on_step` sees
+    every Step. Ctrl-C, too little memory for the next level, or an objective that is not finite there, end the run
+    early: what has been painted is returned, at full size, and `stopped` says why. Raises ImpastoError for what is
+    wrong before that.
     """
     config = config or Config()
     picture, styles = read(content), read_all(style)
@@ -107,28 +113,25 @@ def paint(
     if backbone is None:
         check(picture, styles, config)  # before a network is downloaded for nothing
         backbone = make_backbone(config)
-    best: Step | None = None
     last: Step | None = None
     notes, stopped = [], ""
     try:
-        for last in paint_steps(picture, styles, config, start=begun, backbone=backbone):
-            best = last if last.best else best
+        for last in paint_steps(picture, styles, config, start=begun, backbone=backbone, fits=fits):
             if last.note:
                 notes.append(last.note)
             if on_step:
                 on_step(last)
     except (KeyboardInterrupt, SolverError, MemoryError, RuntimeError) as error:
-        if best is None or not (stopped := _why_stopped(error)):
+        if last is None or not (stopped := _why_stopped(error)):
             raise
-    assert best is not None
     assert last is not None
     height, width = painted_size(picture, config)
     return Painting(
-        pixels=resize(best.picture.clamp(0, 1).cpu(), height, width),
+        pixels=resize(last.best.point.clamp(0, 1).cpu(), height, width),
         alpha=None if picture.alpha is None else resize(picture.alpha, height, width),
         config=config,
-        value=float(best.value),
-        terms={name: float(value) for name, value in best.terms.items()},
+        value=float(last.best.value),
+        terms=dict(zip(last.terms, last.best.parts.tolist(), strict=True)),
         steps=last.number,
         evaluations=last.evaluations,
         seconds=last.seconds,
@@ -154,6 +157,7 @@ def paint_steps(
     *,
     start: Source | None = None,
     backbone: Backbone | None = None,
+    fits: Plan | None = None,
 ) -> Iterator[Step]:
     """The painting as a stream of Steps; to stop is to stop reading. Arguments and errors as in `paint`."""
     config = config or Config()
@@ -161,6 +165,9 @@ def paint_steps(
     levels = check(picture, styles, config)
     backbone = backbone or make_backbone(config)
     device = backbone.device
+    fits = fits or plan(config, backbone, levels[-1].height, levels[-1].width)
+    if device.type == "cpu":
+        keep_big_blocks()
     began, number, work = time.perf_counter(), 0, 0.0
     all_work = sum(level.steps * level.height * level.width for level in levels)
     x: torch.Tensor | None = None
@@ -168,45 +175,37 @@ def paint_steps(
     for index, level in enumerate(levels, 1):
         before, small = small, resize(picture.pixels, level.height, level.width).to(device)
         patterns = [style_at(level, each, config, levels[-1]).to(device) for each in styles]
-        objective = Objective(config, backbone, small, patterns)
-        solver, guard = _solver(config), Guard()
+        objective = Objective(config, backbone, small, patterns, fits.side)
+        solver, guard = _solver(config), Guard(1 if device.type == "cpu" else LOOK)
         if x is None or before is None:
             x = starting_point(config, start, small, patterns[0])
         else:
             x = enlarged(x, before, small) if config.content_layers else resize(x, *small.shape[2:])
         for k in range(level.steps):
-            value, gradient = _evaluate(objective, x)
-            trouble = guard.check(x, value.total, gradient)
+            value, gradient = objective.evaluate(x)
+            trouble = guard.check(x, value.total, gradient, value.parts)
             number, work = number + 1, work + level.height * level.width
             yield Step(
-                number, config.steps, index, len(levels), x, value.total, value.terms, guard.improved,
+                number, config.steps, index, len(levels), x, value.total, value.terms, guard.best,
                 number, time.perf_counter() - began, work / all_work, trouble,
             )  # fmt: skip
             if k == level.steps - 1:
                 break
             if trouble:
-                x = guard.best
+                x = guard.best.point
                 solver.reset()
                 solver.rate /= 2
                 continue
             x = solver.step(x, gradient)
             if config.clamp:
                 x = x.clamp(0, 1)
-        x = guard.best
+        x = guard.best.point
 
 
 def _solver(config: Config) -> LBFGS | Adam:
     if config.optimizer == "adam":
         return Adam(config.rate)
     return LBFGS(config.rate, config.history, config.first_step)
-
-
-def _evaluate(objective: Objective, x: torch.Tensor) -> tuple[Value, torch.Tensor]:
-    """The objective at `x` and its gradient there: one forward and one backward pass."""
-    point = x.detach().requires_grad_()
-    value = objective(point)
-    (gradient,) = torch.autograd.grad(value.total, point)
-    return Value(value.total.detach(), {name: term.detach() for name, term in value.terms.items()}), gradient
 
 
 def make_backbone(config: Config, progress: Progress | None = None) -> Backbone:

@@ -1,22 +1,28 @@
-"""VGG-19's convolutions: one forward pass, a dict from layer name to features."""
+"""VGG-19's convolutions: one forward pass, a dict from layer name to features; and the way back to the pixels."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Literal
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
+from torch.autograd.function import once_differentiable
 
+from impasto.backbone.convolution import Convolution
 from impasto.backbone.weights import Weights
 from impasto.config import CONVOLUTIONS, layer_name
 from impasto.errors import ConfigError, WeightsError
 
-__all__ = ["Backbone", "Features", "fast_dtype"]
+__all__ = ["STRIDE", "Backbone", "Features", "Tape", "fast_dtype", "layer_stride", "reach"]
 
 Features = dict[str, torch.Tensor]
+AddGradient = Callable[[str, torch.Tensor | None], torch.Tensor | None]
 
-POOLED = tuple(name for name in CONVOLUTIONS[1:] if name.endswith("_1"))
+# The last convolution of each stage but the last; a pooling follows it.
+BEFORE_POOLING = tuple(CONVOLUTIONS[k - 1] for k, name in enumerate(CONVOLUTIONS) if k and name.endswith("_1"))
+
+STRIDE = 16  # pixels from one position of the deepest stage to the next
 
 # Average pooling loses energy that max pooling keeps, so this much is put back: root mean square after max pooling
 # over that after average pooling, geometric mean over 60 photographs and Oxford's VGG-19's first three poolings,
@@ -32,6 +38,34 @@ def fast_dtype(device: torch.device) -> torch.dtype:
         found = torch.cpu.get_capabilities()
         return torch.bfloat16 if found.get("amx_bf16") or found.get("avx512_bf16") else torch.float32
     return torch.float32
+
+
+def layer_stride(layer: str) -> int:
+    """Pixels from one position of a layer to the next: "relu3_1" -> 4."""
+    return 1 << int(layer[4]) - 1  # conv3_1, relu3_1: the stage
+
+
+def reach(layers: Iterable[str]) -> int:
+    """How far beyond its first pixel, either way, a position of any of `layers` sees: a tile's halo.
+
+    Each 3 x 3 convolution adds the stride of its stage on both sides; the position itself is a stride wide.
+    """
+    deepest = max(CONVOLUTIONS.index(layer.replace("relu", "conv")) for layer in layers)
+    return sum(map(layer_stride, CONVOLUTIONS[: deepest + 1])) + layer_stride(CONVOLUTIONS[deepest]) - 1
+
+
+class _Trace(NamedTuple):
+    """What the way back needs of one convolution.
+
+    y: where ReLU let something through, y > 0. If a pooling followed, `size` is what it took, and `indices` where its
+    maxima were; with `small`, y is the pooled one: of what was pooled only the maxima matter.
+    """
+
+    name: str
+    y: torch.Tensor
+    size: torch.Size | None = None
+    indices: torch.Tensor | None = None
+    small: bool = False
 
 
 class Backbone:
@@ -52,12 +86,8 @@ class Backbone:
     ):
         self.weights, self.pooling, self.padding = weights, pooling, padding
         self.device, self.dtype = torch.device(device), dtype
-        self._kernels = {
-            name: (
-                kernel.detach().to(device, dtype, memory_format=torch.channels_last),
-                bias.detach().to(device, dtype),
-            )
-            for name, (kernel, bias) in weights.kernels.items()
+        self._convolutions = {
+            name: Convolution(kernel, bias, self.device, dtype) for name, (kernel, bias) in weights.kernels.items()
         }
         self._mean, self._scale = (
             torch.tensor(values, device=device).view(1, 3, 1, 1) for values in (weights.mean, weights.scale)
@@ -67,39 +97,157 @@ class Backbone:
         """Features of `pixels` at `layers`, each (B, C, H / 2^(stage-1), W / 2^(stage-1)), in this backbone's dtype.
 
         pixels: (B, 3, H, W) float32 sRGB in [0, 1], at least 16 x 16 for stage 5. The pass ends with the last layer
-        asked for. Raises ConfigError for an unknown layer, WeightsError for one that these weights do not reach.
+        asked for. The features carry gradients to the pixels. Raises ConfigError for an unknown layer,
+        WeightsError for one that these weights do not reach.
         """
         asked = {name: layer_name(name) for name in layers}
-        wanted = list(asked.values())
-        last = self._last(wanted)
-        found: Features = {}
-        y = pixels.flip(1) if self.weights.order == "BGR" else pixels
-        y = ((y - self._mean) * self._scale).to(self.dtype).contiguous(memory_format=torch.channels_last)
-        for name in CONVOLUTIONS[: last + 1]:
-            if name in POOLED:
-                y = F.max_pool2d(y, 2) if self.pooling == "max" else F.avg_pool2d(y, 2) * AVERAGE_GAIN
-            padding = 1
-            if name == "conv1_1" and self.padding == "replicate":
-                y, padding = F.pad(y, (1, 1, 1, 1), mode="replicate"), 0
-            kernel, bias = self._kernels[name]
-            y = F.conv2d(y, kernel, bias, padding=padding)
-            if name in wanted:
-                found[name] = y
-            y = F.relu(y, inplace=name not in wanted)
-            relu = name.replace("conv", "relu")
-            if relu in wanted:
-                found[relu] = y
+        wanted = tuple(dict.fromkeys(asked.values()))
+        if torch.is_grad_enabled() and pixels.requires_grad:
+            found = dict(zip(wanted, _Pass.apply(pixels, self, wanted), strict=True))  # type: ignore[no-untyped-call]
+        else:
+            found = self._forward(pixels, wanted, None)
         return {name: found[plain] for name, plain in asked.items()}
 
-    def _last(self, wanted: Iterable[str]) -> int:
-        """Index of the deepest convolution that `wanted` needs."""
-        names = [name.replace("relu", "conv") for name in wanted]
+    def record(self, pixels: torch.Tensor, layers: Iterable[str]) -> tuple[Features, Tape]:
+        """The features at `layers` (as the package names them) and the tape that leads back; without autograd."""
+        wanted = tuple(dict.fromkeys(layers))
+        tape = Tape(self, [], frozenset(wanted))
+        with torch.no_grad():
+            return self._forward(pixels.detach(), wanted, tape.traces), tape
+
+    def deepest(self, layers: Iterable[str]) -> int:
+        """Index in CONVOLUTIONS of the deepest that `layers` need. Raises as a call does."""
+        names = [name.replace("relu", "conv") for name in layers]
         if not names:
             raise ConfigError("no layers asked for: name at least one, as conv4_2")
         for name in names:
-            if name not in self._kernels:
-                have = list(self._kernels)
+            if name not in self._convolutions:
+                have = list(self._convolutions)
                 raise WeightsError(
                     f"layer {name} is not in {self.weights.name}, which holds {have[0]} to {have[-1]}", name, have
                 )
         return max(CONVOLUTIONS.index(name) for name in names)
+
+    def _forward(self, pixels: torch.Tensor, wanted: Sequence[str], traces: list[_Trace] | None) -> Features:
+        """The features at `wanted`; `traces`, if it is a list, receives what the way back needs."""
+        last = self.deepest(wanted)
+        found: Features = {}
+        y = pixels.flip(1) if self.weights.order == "BGR" else pixels
+        y = ((y - self._mean) * self._scale).to(self.dtype).contiguous(memory_format=torch.channels_last)
+        if self.padding == "replicate":
+            y = F.pad(y, (1, 1, 1, 1), mode="replicate")
+        for name in CONVOLUTIONS[: last + 1]:
+            relu = name.replace("conv", "relu")
+            y = self._convolutions[name].forward(y, relu=name not in wanted, padding=self._padding(name))
+            if name in wanted:
+                found[name] = y
+                y = F.relu(y)
+            if relu in wanted:
+                found[relu] = y
+            trace = _Trace(name, y.detach())
+            if name in BEFORE_POOLING and name != CONVOLUTIONS[last]:
+                y, trace = self._pool(y, trace, relu in wanted, keep=traces is not None)
+            if traces is not None:
+                traces.append(trace)
+        return found
+
+    def _padding(self, name: str) -> int:
+        return 0 if name == "conv1_1" and self.padding == "replicate" else 1
+
+    def _pool(self, y: torch.Tensor, trace: _Trace, wanted: bool, *, keep: bool) -> tuple[torch.Tensor, _Trace]:
+        """y halved, and its trace. Where ReLU let nothing through no maximum is positive: the pooled y tells it too."""
+        if self.pooling == "average":
+            return F.avg_pool2d(y, 2) * AVERAGE_GAIN, trace._replace(size=y.shape)
+        if not keep:
+            return F.max_pool2d(y, 2), trace
+        pooled, indices = F.max_pool2d(y, 2, return_indices=True)
+        trace = trace._replace(size=y.shape, indices=indices)
+        return pooled, trace if wanted else trace._replace(y=pooled, small=True)
+
+    def _unpool(self, g: torch.Tensor, trace: _Trace) -> torch.Tensor:
+        """The gradient to what was pooled. The last row and column of an odd size were dropped, and get none."""
+        assert trace.size is not None
+        if trace.indices is not None:
+            return F.max_unpool2d(g, trace.indices, [2, 2], output_size=trace.size[2:])
+        g = F.interpolate(g * (AVERAGE_GAIN / 4), scale_factor=2, mode="nearest")
+        return F.pad(g, (0, trace.size[3] - g.shape[3], 0, trace.size[2] - g.shape[2]))
+
+
+class Tape(NamedTuple):
+    """The way back from the features of one picture to its pixels; it is used up on the way, and memory freed.
+
+    Written out by hand: autograd would keep twice as much, and add up and mask in passes of its own.
+    """
+
+    backbone: Backbone
+    traces: list[_Trace]
+    wanted: frozenset[str]
+
+    @torch.no_grad()
+    def gradient(self, add: AddGradient) -> torch.Tensor:
+        """The gradient to the pixels, (B, 3, H, W) float32, of a function of the features.
+
+        add(layer, g) is called for each layer wanted, the deepest first: it returns g, the gradient of that function to
+        the layer's features as far as it comes from deeper ones (None: nothing yet), plus what comes from the layer
+        itself. g may be changed in place.
+        """
+        g: torch.Tensor | None = None
+        while self.traces:
+            trace = self.traces.pop()
+            if g is not None and trace.size is not None:
+                g = self.backbone._unpool(_through_relu(g, trace.y) if trace.small else g, trace)
+            if (relu := trace.name.replace("conv", "relu")) in self.wanted:
+                g = add(relu, g)
+            if g is not None and not trace.small:
+                g = _through_relu(g, trace.y)
+            if trace.name in self.wanted:
+                g = add(trace.name, g)
+            if g is not None:
+                g = self.backbone._convolutions[trace.name].backward(g, padding=self.backbone._padding(trace.name))
+        if g is None:
+            raise RuntimeError("a tape leads back once: evaluate the network again")
+        if self.backbone.padding == "replicate":
+            g = _unpadded(g)
+        g = g * self.backbone._scale  # float32 again
+        return g.flip(1) if self.backbone.weights.order == "BGR" else g
+
+
+class _Pass(torch.autograd.Function):
+    """The network as one node of autograd's graph."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, pixels: torch.Tensor, backbone: Backbone, wanted: tuple[str, ...]
+    ) -> tuple[torch.Tensor, ...]:
+        ctx.set_materialize_grads(False)
+        found, ctx.tape = backbone.record(pixels, wanted)
+        ctx.wanted = wanted
+        return tuple(found[name] for name in wanted)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: torch.Tensor | None) -> tuple[torch.Tensor | None, None, None]:
+        given = dict(zip(ctx.wanted, gradients, strict=True))
+        if all(g is None for g in gradients):
+            return None, None, None
+
+        def add(layer: str, g: torch.Tensor | None) -> torch.Tensor | None:
+            more = given[layer]
+            return more if g is None else g if more is None else g.add_(more)
+
+        tape = ctx.tape._replace(traces=list(ctx.tape.traces))  # autograd may come again
+        return tape.gradient(add), None, None
+
+
+def _through_relu(g: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    """The gradient before ReLU from that after it; y is ReLU's output. In g's own memory it would be slower."""
+    return torch.ops.aten.threshold_backward(g, y, 0)  # type: ignore[no-any-return]
+
+
+def _unpadded(g: torch.Tensor) -> torch.Tensor:
+    """The gradient to what was padded by one copied pixel on each side: (B, C, H + 2, W + 2) -> (B, C, H, W)."""
+    g[:, :, 1] += g[:, :, 0]
+    g[:, :, -2] += g[:, :, -1]
+    g[:, :, :, 1] += g[:, :, :, 0]
+    g[:, :, :, -2] += g[:, :, :, -1]
+    return g[:, :, 1:-1, 1:-1]

@@ -1,6 +1,6 @@
 """Features to one number."""
 
 from impasto.objective.losses import content_loss, differences, energy, gram, style_loss, total_variation
-from impasto.objective.terms import Objective, Value
+from impasto.objective.objective import Objective, Value
 
 __all__ = ["Objective", "Value", "content_loss", "differences", "energy", "gram", "style_loss", "total_variation"]

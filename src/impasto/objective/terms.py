@@ -1,122 +1,202 @@
-"""Targets, weights, the sum, and each term's value by name."""
+"""The terms of the objective: what each sums up over a picture, its value, and its gradient.
+
+Every term is a function of a sum over positions (a Gram matrix, a squared distance, a roughness), so it is exact over
+tiles: `measure` adds up what lies in one tile, `value` takes the sum over all, and `add_gradient`, which needs that sum
+too, gives one tile its part of the gradient of the whole. The formulas are in losses.py; gradients are written out.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Protocol
 
 import torch
 
-from impasto.backbone import Backbone
-from impasto.backbone.weights import IMAGENET
-from impasto.config import Config
-from impasto.objective.losses import content_loss, differences, energy, gram, style_loss, total_variation
+from impasto.backbone import layer_stride
+from impasto.objective.losses import differences, products, roughness, squared_distance
+from impasto.objective.tiles import Tile
 
-__all__ = ["Objective", "Value"]
-
-FLAT = (
-    1e-9  # energy of the grain of pixels that differ by one of 255 grey levels: a flat style asks for no more than that
-)
-
-
-class Value(NamedTuple):
-    """The objective at one picture: the sum, and each weighted term by name; 0-d tensors on the picture's device."""
-
-    total: torch.Tensor
-    terms: dict[str, torch.Tensor]
+__all__ = [
+    "Content",
+    "Grain",
+    "Style",
+    "Term",
+    "Variation",
+    "layer_products",
+    "tile_differences",
+    "tile_roughness",
+]
 
 
-class Objective:
-    """Content, style, grain and total variation of a picture against fixed targets: the sum that a painting minimises.
+class Term(Protocol):
+    """One weighted term. name: as it is shown; layer: whose features it takes, or "" for the pixels themselves."""
 
-    With `normalize="energy"` (the house form) a term is its squared distance over its target's sum of squares:
+    name: str
+    layer: str
 
-        content  |F(x) - F(c)|^2 / |F(c)|^2    style, grain  |G(x) - G(s)|^2 / |G(s)|^2    tv  TV(x) / TV(s)
+    def measure(self, x: torch.Tensor, tile: Tile) -> torch.Tensor:
+        """The tile's part of the sum; x (B, C, h, w): features or pixels of the tile's crop."""
 
-    so that 1 means "as far away as nothing at all", at every size and with every network. Else the reductions and
-    divisors of the config apply, to features in the config's `feature_units`. Layer weights multiply; `strength`
-    multiplies the style and grain terms.
-    """
+    def value(self, total: torch.Tensor) -> torch.Tensor:
+        """The weighted term, (), from the sum over all tiles."""
 
-    def __init__(self, config: Config, backbone: Backbone, content: torch.Tensor, styles: Sequence[torch.Tensor]):
-        """content (1, 3, H, W) and each style (1, 3, h, w) float32 in [0, 1], on the backbone's device."""
-        self.config, self.backbone = config, backbone
-        self.layers = tuple(dict.fromkeys([*config.content_layers, *config.style_layers]))
-        with torch.no_grad():
-            features = backbone(content, config.content_layers) if config.content_layers else {}
-            self._content = {name: value.clone() for name, value in features.items()}
-            self._style = self._style_targets(styles)
-            self._grain = self._grain_target(styles) if config.grain_weight else None
-            self._units = self._energies(styles)
-
-    def _style_targets(self, styles: Sequence[torch.Tensor]) -> dict[str, torch.Tensor]:
-        """The styles' Gram matrices, blended by their shares."""
-        if not self.config.style_layers:
-            return {}
-        targets: dict[str, torch.Tensor] = {}
-        for share, style in zip(shares(self.config, len(styles)), styles, strict=True):
-            for name, value in self.backbone(style, self.config.style_layers).items():
-                part = share * gram(value, self.config.gram_divisor)
-                targets[name] = targets[name] + part if name in targets else part
-        return targets
-
-    def _grain_target(self, styles: Sequence[torch.Tensor]) -> torch.Tensor:
-        """The Gram matrix of the styles' differences, blended by their shares."""
-        weighted = [
-            s * gram(differences(style)) for s, style in zip(shares(self.config, len(styles)), styles, strict=True)
-        ]
-        return torch.stack(weighted).sum(0)
-
-    def _energies(self, styles: Sequence[torch.Tensor]) -> dict[str, torch.Tensor]:
-        """What each term is divided by in the house form; empty in the others."""
-        config = self.config
-        if config.normalize == "none":
-            return {}
-        units = {f"content {name}": energy(target) for name, target in self._content.items()}
-        units |= {f"style {name}": energy(target) for name, target in self._style.items()}
-        if self._grain is not None:
-            units["grain"] = energy(self._grain).clamp_min(FLAT)
-        if config.tv_weight:
-            roughness = [total_variation(style, config.tv_form, config.tv_reduction) for style in styles]
-            weighted = [share * each for share, each in zip(shares(config, len(styles)), roughness, strict=True)]
-            units["tv"] = torch.stack(weighted).sum().clamp_min(1e-8)
-        return units
-
-    def __call__(self, pixels: torch.Tensor) -> Value:
-        """The objective at `pixels` (1, 3, H, W) in [0, 1], H and W the content's: one forward pass."""
-        config = self.config
-        house = config.normalize == "energy"
-        features = self.backbone(pixels, self.layers)
-        units = 1.0 if house else features_in(config.feature_units, self.backbone)
-        terms: dict[str, torch.Tensor] = {}
-        for name, weight in config.content_layers.items():
-            distance = content_loss(features[name], self._content[name], "sum" if house else config.content_reduction)
-            terms[f"content {name}"] = config.content_weight * weight * units**2 * distance
-        for name, weight in config.style_layers.items():
-            matrix = gram(features[name], config.gram_divisor)
-            distance = style_loss(matrix, self._style[name], "sum" if house else config.style_reduction)
-            terms[f"style {name}"] = config.strength * config.style_weight * weight * units**4 * distance
-        if self._grain is not None:
-            distance = style_loss(gram(differences(pixels)), self._grain, "sum" if house else config.style_reduction)
-            terms["grain"] = config.strength * config.grain_weight * distance
-        if config.tv_weight:
-            terms["tv"] = config.tv_weight * total_variation(pixels, config.tv_form, config.tv_reduction)
-        terms = {name: value / self._units[name] if house else value for name, value in terms.items()}
-        return Value(torch.stack(list(terms.values())).sum(), terms)
+    def add_gradient(self, g: torch.Tensor | None, x: torch.Tensor, tile: Tile, total: torch.Tensor) -> torch.Tensor:
+        """g (its memory may be used; None: zero) plus the gradient of the term to x, as far as it comes from `tile`."""
 
 
-def features_in(units: str, backbone: Backbone) -> float:
-    """What a network's features are to be multiplied by to be in `units` of the input.
+class Content:
+    """scale * |F(x) - F(c)|^2. target (B, C, H, W): the content's features, whole."""
 
-    A recipe's weights hold for features of one size: those of pixels from 0 to 255 (Oxford's VGG-19) are about 57 times
-    those of pixels divided by their deviation (torchvision's, `compact`). As ReLU keeps a factor, so do the features,
-    but for the biases; a content term grows with its square, a style term with its fourth power.
-    """
-    own = sum(backbone.weights.scale) / 3
-    return {"own": own, "normalized": sum(IMAGENET[2]) / 3, "0-255": 255.0}[units] / own
+    def __init__(self, name: str, layer: str, target: torch.Tensor, scale: float):
+        self.name, self.layer, self.target, self.scale = name, layer, target, scale
+
+    def measure(self, x: torch.Tensor, tile: Tile) -> torch.Tensor:
+        """The tile's part of the sum."""
+        return squared_distance(*self._both(x, tile))
+
+    def value(self, total: torch.Tensor) -> torch.Tensor:
+        """The weighted term from the sum over all tiles."""
+        return self.scale * total
+
+    def add_gradient(self, g: torch.Tensor | None, x: torch.Tensor, tile: Tile, total: torch.Tensor) -> torch.Tensor:
+        """g plus the gradient of the term to x, from this tile."""
+        region = tile.region(layer_stride(self.layer))
+        here, target = self._both(x, tile)
+        g = torch.zeros_like(x) if g is None else g
+        g[:, :, region.inner_rows, region.inner_columns].add_(here - target, alpha=2 * self.scale)
+        return g
+
+    def _both(self, x: torch.Tensor, tile: Tile) -> tuple[torch.Tensor, torch.Tensor]:
+        region = tile.region(layer_stride(self.layer))
+        return (
+            x[:, :, region.inner_rows, region.inner_columns],
+            self.target[:, :, region.rows, region.columns],
+        )
 
 
-def shares(config: Config, styles: int) -> list[float]:
-    """Each style's share, adding to 1: `blend`, or equal shares. `blend` has one weight a style (paint checks)."""
-    weights = config.blend or (1.0,) * styles
-    return [weight / sum(weights) for weight in weights]
+class Style:
+    """scale * |P / divisor - A|^2 with P the products of the features; target A (B, C, C): the style's Gram matrix."""
+
+    def __init__(self, name: str, layer: str, target: torch.Tensor, divisor: float, scale: float):
+        self.name, self.layer, self.target, self.divisor, self.scale = name, layer, target, divisor, scale
+
+    def measure(self, x: torch.Tensor, tile: Tile) -> torch.Tensor:
+        """The tile's part of the sum."""
+        return layer_products(x, tile, self.layer)
+
+    def value(self, total: torch.Tensor) -> torch.Tensor:
+        """The weighted term from the sum over all tiles."""
+        return self.scale * squared_distance(total / self.divisor, self.target)
+
+    def add_gradient(self, g: torch.Tensor | None, x: torch.Tensor, tile: Tile, total: torch.Tensor) -> torch.Tensor:
+        """g plus the gradient of the term to x, from this tile."""
+        by = (4 * self.scale / self.divisor * (total / self.divisor - self.target)).to(x.dtype)  # (B, C, C), symmetric
+        region = tile.region(layer_stride(self.layer))
+        g = torch.zeros_like(x) if g is None else g
+        for each in range(len(x)):
+            inner = (each, slice(None), region.inner_rows, region.inner_columns)
+            part, f = (y[inner].permute(1, 2, 0) for y in (g, x))  # (h, w, C), channels last in memory
+            if region.whole:
+                flat = part.view(-1, len(by[each]))
+                torch.addmm(flat, f.reshape(flat.shape), by[each], out=flat)  # in g's own memory
+            else:
+                part += f @ by[each]
+        return g
+
+
+class Grain:
+    """scale * |G - A|^2 with G the Gram matrix of the pixels' differences; target A (B, 6, 6): the styles'."""
+
+    name, layer = "grain", ""
+
+    def __init__(self, target: torch.Tensor, divisor: float, scale: float):
+        self.target, self.divisor, self.scale = target, divisor, scale
+
+    def measure(self, x: torch.Tensor, tile: Tile) -> torch.Tensor:
+        """The tile's part of the sum."""
+        return products(tile_differences(x, tile))
+
+    def value(self, total: torch.Tensor) -> torch.Tensor:
+        """The weighted term from the sum over all tiles."""
+        return self.scale * squared_distance(total / self.divisor, self.target)
+
+    def add_gradient(self, g: torch.Tensor | None, x: torch.Tensor, tile: Tile, total: torch.Tensor) -> torch.Tensor:
+        """g plus the gradient of the term to x, from this tile."""
+        by = 4 * self.scale / self.divisor * (total / self.divisor - self.target)
+        d = tile_differences(x, tile)
+        across, down = (by @ d.flatten(2)).view_as(d).chunk(2, 1)
+        g = torch.zeros_like(x) if g is None else g
+        inner = g[(..., *_more(tile, 1, 1))]
+        inner[..., :-1, 1:] += across
+        inner[..., 1:, :-1] += down
+        inner[..., :-1, :-1] -= across
+        inner[..., :-1, :-1] -= down
+        return g
+
+
+class Variation:
+    """factors . (sum over neighbours across, sum over neighbours down) of squared or absolute differences."""
+
+    name, layer = "tv", ""
+
+    def __init__(self, form: str, factors: tuple[float, float]):
+        self.form, self.factors = form, factors
+
+    def measure(self, x: torch.Tensor, tile: Tile) -> torch.Tensor:
+        """The tile's part of the sum."""
+        return tile_roughness(x, tile, self.form)
+
+    def value(self, total: torch.Tensor) -> torch.Tensor:
+        """The weighted term from the sum over all tiles."""
+        return self.factors[0] * total[0] + self.factors[1] * total[1]
+
+    def add_gradient(self, g: torch.Tensor | None, x: torch.Tensor, tile: Tile, total: torch.Tensor) -> torch.Tensor:
+        """g plus the gradient of the term to x, from this tile."""
+        across, down = (
+            factor * (2 * each if self.form == "squared" else each.sign())
+            for factor, each in zip(self.factors, _neighbours(x, tile), strict=True)
+        )
+        g = torch.zeros_like(x) if g is None else g
+        inner = g[(..., *_more(tile, 0, 1))]
+        inner[..., :, 1:] += across
+        inner[..., :, :-1] -= across
+        inner = g[(..., *_more(tile, 1, 0))]
+        inner[..., 1:, :] += down
+        inner[..., :-1, :] -= down
+        return g
+
+
+def layer_products(features: torch.Tensor, tile: Tile, layer: str) -> torch.Tensor:
+    """Products of the features of the tile's crop at `layer`, over the tile alone; (B, C, C)."""
+    region = tile.region(layer_stride(layer))
+    return products(features[:, :, region.inner_rows, region.inner_columns])
+
+
+def tile_differences(pixels: torch.Tensor, tile: Tile) -> torch.Tensor:
+    """Differences of the pixels of the tile's crop, for those whose first pixel is the tile's."""
+    return differences(pixels[(..., *_more(tile, 1, 1))])
+
+
+def tile_roughness(pixels: torch.Tensor, tile: Tile, form: str) -> torch.Tensor:
+    """Roughness of the pixels of the tile's crop, for those neighbours whose first pixel is the tile's; (2,)."""
+    return roughness(*_neighbours(pixels, tile), form)
+
+
+def _neighbours(x: torch.Tensor, tile: Tile) -> tuple[torch.Tensor, torch.Tensor]:
+    beside, below = x[(..., *_more(tile, 0, 1))], x[(..., *_more(tile, 1, 0))]
+    return beside[..., :, 1:] - beside[..., :, :-1], below[..., 1:, :] - below[..., :-1, :]
+
+
+def _more(tile: Tile, rows: int, columns: int) -> tuple[slice, slice]:
+    """The tile's pixels in its crop with `rows` and `columns` more at the end, where the picture has them."""
+    region = tile.region()
+    down, right = (
+        slice(part.start, min(part.stop + more, size - crop.start))
+        for part, more, size, crop in zip(
+            (region.inner_rows, region.inner_columns),
+            (rows, columns),
+            (tile.height, tile.width),
+            tile.crop,
+            strict=True,
+        )
+    )
+    return down, right

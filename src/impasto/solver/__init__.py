@@ -1,8 +1,8 @@
 """One number to better pixels; knows nothing of style."""
 
 from impasto.solver.adam import Adam
-from impasto.solver.guard import Guard
+from impasto.solver.guard import Best, Guard
 from impasto.solver.lbfgs import LBFGS
 from impasto.solver.pyramid import Level, pyramid
 
-__all__ = ["LBFGS", "Adam", "Guard", "Level", "pyramid"]
+__all__ = ["LBFGS", "Adam", "Best", "Guard", "Level", "pyramid"]

@@ -2,63 +2,82 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 
 from impasto.errors import SolverError
 
-__all__ = ["Guard"]
+__all__ = ["Best", "Guard"]
 
 BLOW_UP = 10.0  # this many times the best value so far is no longer a detour
 STRAYED = 1.5  # this many times the best value ...
 PATIENCE = 25  # ... for so many steps in a row is no detour either
+NOT_FINITE, ROSE, STAYED_ABOVE = 1, 2, 3
+
+
+class Best(NamedTuple):
+    """The lowest value seen, (), its point, and its parts; all on the device."""
+
+    point: torch.Tensor
+    value: torch.Tensor
+    parts: torch.Tensor
 
 
 class Guard:
-    """Watches (point, value) pairs of one level.
+    """Watches the evaluations of one level; `best` is the lowest so far.
 
-    `best` and `value` are the lowest value seen and its point. `check` says whether the run has gone wrong: the value
-    is not finite, has blown up, or has strayed far above the best for long.
+    `check` says whether the run has gone wrong: the value is not finite, has blown up, or has strayed far above the
+    best for long. Everything is kept on the device; it is asked for trouble only every `look` evaluations, because each
+    answer waits for it. Trouble in between is not lost, only told later.
     """
 
-    def __init__(self) -> None:
-        self._best: torch.Tensor | None = None
-        self.value = torch.tensor(torch.inf)
-        self._since = 0
-        self._above = 0
+    def __init__(self, look: int = 1):
+        self.look = look
+        self._best: Best | None = None
+        self._checked = 0
 
     @property
-    def best(self) -> torch.Tensor:
-        """The point of the lowest value; there is one after the first check."""
+    def best(self) -> Best:
+        """The lowest value so far and its point; there is one after the first check."""
         assert self._best is not None
         return self._best
 
-    @property
-    def improved(self) -> bool:
-        """Whether the evaluation taken in last is the best so far."""
-        return self._since == 0
-
     @torch.no_grad()
-    def check(self, x: torch.Tensor, value: torch.Tensor, gradient: torch.Tensor) -> str:
-        """Take in one evaluation; what is wrong with it, in words, or "" if nothing is.
+    def check(self, x: torch.Tensor, value: torch.Tensor, gradient: torch.Tensor, parts: torch.Tensor) -> str:
+        """Take in one evaluation; what has gone wrong, in words, or "" if nothing has.
 
-        Raises SolverError if it is the first and not finite: there is nowhere to go back to.
+        Raises SolverError if no value has been finite so far: there is nowhere to go back to.
         """
-        now = float(value)
-        if not (torch.isfinite(value) and torch.isfinite(gradient).all()):
-            if self._best is None:
-                raise SolverError(f"the objective is {now} at the start, or its gradient is not finite", now)
-            self._since += 1
-            return f"the objective is {now}, or its gradient is not finite"
-        best = float(self.value)
-        if now < best:
-            self._best, self.value, self._since = x.detach().clone(), value.detach(), 0
-            self._above = 0
-            return ""
-        self._since += 1
-        self._above = self._above + 1 if now > STRAYED * best else 0
-        if now > BLOW_UP * best:
-            return f"the objective rose from {best:.4g} to {now:.4g}"
-        if self._above == PATIENCE:
-            self._above = 0
+        finite = torch.isfinite(value + gradient.abs().max())
+        now = torch.where(finite, value, torch.inf)
+        if self._best is None:
+            self._best = Best(x, now, parts)
+            self._above = torch.zeros_like(now)
+            self._trouble = torch.stack([torch.zeros_like(now)] * 3)  # kind, value, best value then
+        better = now < self._best.value
+        self._best = Best(*(torch.where(better, a, b) for a, b in zip((x, now, parts), self._best, strict=True)))
+        lowest = self._best.value
+        self._above = torch.where(now > STRAYED * lowest, self._above + 1, 0)
+        kind = torch.where(self._above >= PATIENCE, STAYED_ABOVE, 0)
+        kind = torch.where(now > BLOW_UP * lowest, ROSE, kind)
+        kind = torch.where(finite, kind, NOT_FINITE)
+        self._above = torch.where(kind == STAYED_ABOVE, 0, self._above)
+        self._trouble = torch.where(self._trouble[0] > 0, self._trouble, torch.stack([kind.to(now), value, lowest]))
+        self._checked += 1
+        return "" if self._checked % self.look else self._asked()
+
+    def _asked(self) -> str:
+        """The first trouble since it was last asked for; waits for the device."""
+        kind, value, lowest = self._trouble.tolist()
+        self._trouble = torch.zeros_like(self._trouble)
+        if kind == NOT_FINITE:
+            words = f"the objective is {value}, or its gradient is not finite"
+            if lowest == float("inf"):
+                raise SolverError(f"{words}, at the start", value)
+            return words
+        if kind == ROSE:
+            return f"the objective rose from {lowest:.4g} to {value:.4g}"
+        if kind == STAYED_ABOVE:
             return f"the objective has stayed above {STRAYED} times its best for {PATIENCE} steps"
         return ""

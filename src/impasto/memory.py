@@ -1,0 +1,141 @@
+"""Memory: what is free, what a painting takes, the tiles that fit; and an allocator that keeps what it was given."""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import psutil
+import torch
+
+from impasto.backbone import STRIDE, Backbone, layer_stride, reach
+from impasto.config import CONVOLUTIONS, Config
+from impasto.errors import ConfigError
+
+__all__ = ["Plan", "free_memory", "keep_big_blocks", "plan"]
+
+PIXEL = 12  # bytes of one float32 RGB pixel
+VECTORS = 9  # pictures alive at once, besides the solver's history: points, gradients, the best, the content
+STEPS_AT_ONCE = 3  # the largest features alive at once on the way back, besides the tape
+FEW = 3  # pairs of L-BFGS that are still worth having
+SHARE = 0.8  # of what is free is planned with: other programs live too
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
+CGROUP = Path("/sys/fs/cgroup")
+
+
+def keep_big_blocks() -> bool:
+    """Tell glibc's malloc to keep freed blocks, of any size, for the next evaluation; whether there is a glibc.
+
+    By default it hands blocks of more than some megabytes back to the system at once, and every evaluation would begin
+    with hundreds of megabytes of page faults.
+    """
+    if not sys.platform.startswith("linux"):
+        return False
+    try:
+        mallopt = ctypes.CDLL("libc.so.6").mallopt
+    except (OSError, AttributeError):  # another C library, as musl
+        return False
+    return bool(mallopt(M_MMAP_THRESHOLD, 1 << 30) and mallopt(M_TRIM_THRESHOLD, 2**31 - 1))
+
+
+class Plan(NamedTuple):
+    """How a painting fits into memory: tiles of at most side x side (None: in one piece), and what it is to take.
+
+    needed and budget: bytes, over what the interpreter, the network's weights and the pictures as read take.
+    """
+
+    side: int | None
+    needed: int
+    budget: int
+
+    def __str__(self) -> str:
+        how = "in one piece" if self.side is None else f"in tiles of at most {self.side} pixels"
+        return f"{how}, about {_in_words(self.needed)} of {_in_words(self.budget)}"
+
+
+def plan(config: Config, backbone: Backbone, height: int, width: int) -> Plan:
+    """The largest tiles with which a painting of height x width fits into `config.memory`, or those of `config.tile`.
+
+    Raises ConfigError where it cannot fit, or where a tile would be smaller than its halo: most work would be halo.
+    """
+    layers = [*config.content_layers, *config.style_layers]
+    backbone.deepest(layers)  # raises what is wrong with them
+    halo = reach(layers)
+    budget = int(SHARE * free_memory(backbone.device)) if config.memory == "auto" else config.memory
+    if config.tile != "auto" and config.tile < halo:
+        raise ConfigError(
+            f"--tile {config.tile} is less than the {halo} pixels that the network sees around it: give {halo} or more",
+            config.tile,
+        )
+    fixed = height * width * _picture_bytes(config, backbone)
+    whole = max(height, width)
+    largest = whole if config.tile == "auto" else min(config.tile, whole)
+    needed = 0
+    for side in (largest, *range(largest - STRIDE, halo - 1, -STRIDE)):
+        crop = math.prod(min(full, side + 2 * (halo + STRIDE)) for full in (height, width))
+        needed = fixed + crop * _network_bytes(config, backbone)
+        if needed <= budget:
+            return Plan(side if side < whole else None, needed, budget)
+    given = f"{_in_words(budget)} of free memory is" if config.memory == "auto" else f"--memory {_in_words(budget)} is"
+    helps = [f"{_in_words(needed, up=True)} of memory"]
+    if config.optimizer == "lbfgs" and config.history > FEW:
+        less = needed - height * width * PIXEL * 2 * (config.history - FEW)
+        helps.append(f"{_in_words(less, up=True)} with --history {FEW}")
+    raise ConfigError(
+        f"{given} too little to paint {width} x {height} pixels with {backbone.weights.name}: it takes "
+        f"{', '.join(helps)}, or a smaller --size",
+        budget,
+        needed,
+    )
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes that can be had on `device` now; for a CPU within the limit of the container, if there is one."""
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        return int(free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device))
+    available = int(psutil.virtual_memory().available)
+    try:
+        limit, used = (int((CGROUP / name).read_text()) for name in ("memory.max", "memory.current"))
+    except (OSError, ValueError):  # no container, or one without a limit ("max")
+        return available
+    return min(available, max(0, limit - used))
+
+
+def _picture_bytes(config: Config, backbone: Backbone) -> int:
+    """Bytes a pixel of the painting that are there once, however it is cut: vectors and the content's features."""
+    vectors = VECTORS + (2 * config.history if config.optimizer == "lbfgs" else 4)
+    features = sum(_layer_bytes(backbone, layer) for layer in config.content_layers)
+    return PIXEL * vectors + math.ceil(features)
+
+
+def _network_bytes(config: Config, backbone: Backbone) -> int:
+    """Bytes a pixel of a tile's crop that an evaluation takes: what its tape keeps, and the largest steps on it."""
+    wanted = {*config.content_layers, *config.style_layers}
+    deepest = backbone.deepest(wanted)
+    kept, largest = 0.0, 0.0
+    for name, following in zip(CONVOLUTIONS[: deepest + 1], [*CONVOLUTIONS[1 : deepest + 1], ""], strict=True):
+        size = _layer_bytes(backbone, name)
+        pooled = following.endswith("_1") and backbone.pooling == "max"
+        indices = size / 4 * 8 / backbone.dtype.itemsize if pooled else 0.0
+        whole = not pooled or name.replace("conv", "relu") in wanted
+        kept += indices + (size if whole else size / 4) + (size if name in wanted else 0)
+        largest = max(largest, size + indices)
+    return math.ceil(kept + STEPS_AT_ONCE * largest)
+
+
+def _layer_bytes(backbone: Backbone, layer: str) -> float:
+    """Bytes that a layer's features take a pixel of the picture."""
+    kernel, _ = backbone.weights.kernels[layer.replace("relu", "conv")]
+    return len(kernel) * backbone.dtype.itemsize / layer_stride(layer) ** 2
+
+
+def _in_words(count: int, *, up: bool = False) -> str:
+    """ "4.2GB": in GB or MB, rounded up if `up`."""
+    unit, name = (10**9, "GB") if count >= 10**9 else (10**6, "MB")
+    digits = 1 if unit == 10**9 else 0
+    scale = 10**digits
+    return f"{(math.ceil if up else round)(count / unit * scale) / scale:.{digits}f}{name}"
