@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: setup demo test test-all check format styles gallery train clean
+.PHONY: setup demo test test-all check format styles gallery bench train clean
 
 setup: $(READY)
 
@@ -38,6 +38,10 @@ styles: $(READY)
 # Paint the five pairs of docs/gallery and score them; needs ../shared.
 gallery: $(READY)
 	$(BIN)/python examples/gallery.py
+
+# Measure speed, memory and solvers anew, into benchmarks/RESULTS.md: an hour and a half; table 2 needs ../shared.
+bench: $(READY)
+	for each in startup evaluation memory solvers levels same_picture report; do $(BIN)/python benchmarks/$$each.py || exit 1; done
 
 # Train the network in the package anew: about an hour on two cores; needs ../shared.
 train: $(READY)

@@ -11,12 +11,12 @@ then over the poolings.
 import argparse
 import datetime
 import math
-import platform
 import time
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from common import machine
 
 from impasto.backbone import Backbone, load
 from impasto.pictures import read
@@ -28,15 +28,6 @@ def log_ratio(features: torch.Tensor) -> float:
     """Natural logarithm of rms(max pooled) / rms(average pooled) of (1, C, H, W) features."""
     energy_max, energy_average = (pool(features, 2).square().mean() for pool in (F.max_pool2d, F.avg_pool2d))
     return 0.5 * math.log(float(energy_max / energy_average))
-
-
-def machine() -> str:
-    """The processor, its number of threads here, and torch's version."""
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
-    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    name = models[0] if models else platform.processor() or platform.machine()
-    return f"{name}, {torch.get_num_threads()} threads, torch {torch.__version__}"
 
 
 def main() -> None:

@@ -29,7 +29,7 @@ def test_paint_writes_a_picture_and_says_where(painted, tmp_path):
     assert code == 0
     assert out.startswith("out.png  (painted in ")
     assert "step 2/2" in err
-    assert "tiny.safetensors on cpu, float32, 2 steps of lbfgs\n" in err
+    assert "tiny.safetensors on cpu, float32, 2 steps of lbfgs; in one piece, about " in err
     assert read(tmp_path / "out.png").pixels.shape == (1, 3, 27, 32)
     assert [path.name for path in tmp_path.iterdir()] == ["out.png"]
 

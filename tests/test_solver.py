@@ -3,6 +3,7 @@ import math
 import pytest
 import torch
 
+from impasto.errors import SolverError
 from impasto.solver import LBFGS, Adam, Guard, pyramid
 
 
@@ -153,3 +154,200 @@ def test_a_pyramid_has_no_level_too_small_to_see() -> None:
 
 def test_a_pyramids_levels_share_the_steps_by_the_ratio() -> None:
     assert [level.steps for level in pyramid(800, 800, 3, 2.0, 70, 0.5)] == [39, 20, 11]
+
+
+# --- L-BFGS against the two-loop recursion -------------------------------------------------------------------------
+
+
+class TwoLoop:
+    """Algorithm 7.4 of Nocedal & Wright 2006, as it reads. Pairs with s.y <= 0 take their slot and are passed over."""
+
+    def __init__(self, history: int):
+        self.history, self.before, self.pairs = history, None, []
+
+    def step(self, x: torch.Tensor, g: torch.Tensor) -> torch.Tensor:
+        if self.before is None:
+            self.scale = min(1.0, 1 / float(g.abs().sum()))
+        else:
+            s, y = x - self.before[0], g - self.before[1]
+            self.pairs = [*self.pairs, (s, y)][-self.history :]
+            if s @ y > 0:
+                self.scale = (s @ y) / (y @ y)
+        self.before = x, g
+        good = [(s, y) for s, y in self.pairs if s @ y > 0]
+        q, alphas = g.clone(), []
+        for s, y in reversed(good):
+            alphas.append((s @ q) / (s @ y))
+            q -= alphas[-1] * y
+        r = self.scale * q
+        for (s, y), alpha in zip(good, reversed(alphas), strict=True):
+            r += (alpha - (y @ r) / (s @ y)) * s
+        return x - r
+
+
+def valley(x: torch.Tensor) -> torch.Tensor:
+    """Convex, but no quadratic; L-BFGS without a line search comes down it."""
+    return torch.cosh(torch.linspace(0.5, 2, x.numel(), dtype=x.dtype) * (x - 1)).sum() + (x[1:] - x[:-1]).pow(4).sum()
+
+
+@pytest.mark.parametrize("history", [1, 2, 5, 8])
+def test_lbfgs_walks_as_the_two_loop_recursion_does(history: int) -> None:
+    # three times around the history and some
+    x = torch.linspace(-1, 2, 30, dtype=torch.float64)
+    steps = 3 * history + 2
+    ours, theirs = run(LBFGS(1.0, history), valley, x, steps), run(TwoLoop(history), valley, x, steps)
+    assert valley(ours[-1]) < valley(x)
+    for k, (a, b) in enumerate(zip(ours, theirs, strict=True)):
+        torch.testing.assert_close(a, b, rtol=1e-8, atol=1e-9, msg=lambda text, k=k: f"step {k}: {text}")
+
+
+@pytest.mark.parametrize("history", [1, 2, 4, 9])
+def test_lbfgs_walks_as_torchs_does_around_a_short_history(history: int) -> None:
+    x = torch.linspace(-1, 2, 30, dtype=torch.float64)
+    theirs = x.clone().requires_grad_()
+    optimizer = torch.optim.LBFGS(
+        [theirs], lr=1, max_iter=1, history_size=history, tolerance_grad=0, tolerance_change=0
+    )
+
+    def closure() -> torch.Tensor:
+        optimizer.zero_grad()
+        value = valley(theirs)
+        value.backward()
+        return value
+
+    for ours in run(LBFGS(1.0, history), valley, x, 22)[1:]:
+        optimizer.step(closure)
+        torch.testing.assert_close(ours, theirs.detach(), rtol=1e-6, atol=1e-9)
+
+
+def path(bad: set[int], count: int = 14, size: int = 20) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """Points and gradients of which the k-th pair has s.y > 0, or s.y < 0 where k is in `bad`."""
+    generator = torch.Generator().manual_seed(7)
+    x, g = torch.zeros(size, dtype=torch.float64), torch.randn(size, generator=generator, dtype=torch.float64)
+    curvature = torch.logspace(-1, 1, size, dtype=torch.float64)
+    found = [(x, g)]
+    for k in range(1, count):
+        s = torch.randn(size, generator=generator, dtype=torch.float64)
+        x, g = x + s, g + (-1 if k in bad else 1) * curvature * s * (1 + 0.1 * k)
+        found.append((x, g))
+    return found
+
+
+@pytest.mark.parametrize(
+    "bad", [set(), {5}, {1}, {1, 2, 3}, {5, 6}, {6, 11}, {2, 4, 6, 8, 10}, {13}, set(range(4, 12)), set(range(14))]
+)
+@pytest.mark.parametrize("history", [1, 3, 4, 20])
+def test_a_pair_of_wrong_curvature_is_passed_over_and_takes_a_slot(bad: set[int], history: int) -> None:
+    ours, theirs = LBFGS(1.0, history), TwoLoop(history)
+    for k, (x, g) in enumerate(path(bad)):
+        a, b = ours.step(x, g), theirs.step(x, g)
+        assert (a - b).norm() < 1e-9 * (b - x).norm(), k
+
+
+def test_a_pair_of_no_length_is_passed_over() -> None:
+    given = path(set())
+    given.insert(6, given[5])
+    ours, theirs = LBFGS(1.0, 4), TwoLoop(4)
+    for x, g in given:
+        a, b = ours.step(x, g), theirs.step(x, g)
+        assert (a - b).norm() < 1e-9 * (b - x).norm()
+
+
+def test_a_reset_lbfgs_is_a_new_one() -> None:
+    used = LBFGS(1.0, 3)
+    for x, g in path({4}):
+        used.step(x, g)
+    used.reset()
+    new = LBFGS(1.0, 3)
+    for x, g in path({2}, size=8):  # of another size too
+        assert torch.equal(used.step(x, g), new.step(x, g))
+
+
+def test_a_long_step_in_float32_is_that_of_float64() -> None:
+    ours, exact = LBFGS(1.0, 3), LBFGS(1.0, 3)
+    for x, g in path({2}, 6, 300_000):
+        a, b = ours.step(x.float(), g.float()), exact.step(x, g)
+        assert (a - b).norm() < 1e-4 * (b - x).norm()
+
+
+# --- nothing waits for the device ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def nobody_asks(monkeypatch):
+    """From the call on, whoever reads a tensor's number fails."""
+
+    def begin() -> None:
+        def refuse(*_: object) -> None:
+            raise AssertionError("a number was read back from the device")
+
+        for name in ("item", "tolist", "numpy", "cpu", "__bool__", "__float__", "__int__", "__index__", "__array__"):
+            monkeypatch.setattr(torch.Tensor, name, refuse)
+        for name in ("equal", "allclose", "is_nonzero"):
+            monkeypatch.setattr(torch, name, refuse)
+
+    return begin
+
+
+def test_a_step_waits_for_nothing(nobody_asks) -> None:
+    solvers = [LBFGS(history=3), LBFGS(history=20, first=0.01), Adam()]
+    given = path({4, 9})
+    nobody_asks()
+    for solver in solvers:
+        for x, g in given:  # the first, growing, going around, with pairs of wrong curvature
+            solver.step(x, g)
+
+
+def test_a_check_waits_only_when_it_looks(nobody_asks) -> None:
+    guard = Guard(look=10)
+    evaluation = torch.ones(4), torch.tensor(3.0), torch.ones(4), torch.ones(2)
+    nobody_asks()
+    for _ in range(2):
+        for _ in range(9):
+            assert guard.check(*evaluation) == ""
+        with pytest.raises(AssertionError, match="read back"):
+            guard.check(*evaluation)
+
+
+# --- a guard that looks now and then -------------------------------------------------------------------------------
+
+
+def test_trouble_between_looks_is_told_at_the_next_and_the_best_is_kept() -> None:
+    guard = Guard(look=3)
+    assert [checked(guard, value, x=value) for value in (5.0, math.nan)] == ["", ""]
+    assert "not finite" in checked(guard, 4.0, x=4.0)
+    assert guard.best.value == 4
+    assert torch.equal(guard.best.point, torch.full((2,), 4.0))
+    assert guard.best.parts.tolist() == [4.0]
+    assert [checked(guard, 3.0) for _ in range(6)] == [""] * 6  # told once
+    assert guard.best.value == 3
+
+
+def test_of_several_troubles_between_looks_the_first_is_told() -> None:
+    guard = Guard(look=4)
+    said = [checked(guard, value) for value in (5.0, 60.0, math.nan, 4.0)]
+    assert said == ["", "", "", "the objective rose from 5 to 60"]
+    assert guard.best.value == 4
+
+
+def test_lost_patience_is_told_at_the_next_look_and_once() -> None:
+    guard = Guard(look=7)
+    said = [checked(guard, value) for value in [5.0] + [9.0] * 47]
+    assert [k for k, words in enumerate(said, 1) if words] == [28]  # the 25th step above is the 26th
+    assert "stayed above" in said[27]
+
+
+def test_the_best_is_known_between_looks() -> None:
+    guard = Guard(look=100)
+    for value in (5.0, 2.0, math.nan, 7.0):
+        checked(guard, value, x=value)
+    assert guard.best.value == 2
+    assert torch.equal(guard.best.point, torch.full((2,), 2.0))
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_no_finite_value_at_all_ends_the_run_at_the_look(bad: float) -> None:
+    guard = Guard(look=3)
+    assert [checked(guard, bad), checked(guard, bad)] == ["", ""]
+    with pytest.raises(SolverError, match="not finite, at the start"):
+        checked(guard, bad)

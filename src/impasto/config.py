@@ -66,14 +66,14 @@ Layers = Annotated[dict[str, Weight], BeforeValidator(_parse_layers)]
 
 def _parse_bytes(value: Any) -> Any:
     """Bytes from "4GB", "800 MB" or "1.5 GiB"; anything else as it is."""
-    found = re.fullmatch(r"([\d.]+)\s*([kmgt]?)(i?)b?", value.strip().lower()) if isinstance(value, str) else None
+    found = re.fullmatch(r"([\d.]+)\s*(?:([kmgt])(i?))?b?", value.strip().lower()) if isinstance(value, str) else None
     try:
         return (
             value
             if found is None
             else round(float(found[1]) * (1024 if found[3] else 1000) ** " kmgt".index(found[2] or " "))
         )
-    except ValueError:  # two points in the number
+    except (ValueError, OverflowError):  # two points in the number, or too many digits
         return value
 
 
@@ -137,11 +137,18 @@ class Config(BaseModel):
     tv_reduction: Literal["mean", "sum"] = _option("mean", "Objective", "mean or sum of the differences")
 
     optimizer: Literal["lbfgs", "adam"] = _option("lbfgs", "Solver", "L-BFGS or Adam")
-    steps: int = _option(150, "Solver", "solver steps in all, over all levels", ge=1, le=10_000_000)
+    steps: int = _option(120, "Solver", "solver steps in all, over all levels", ge=1, le=10_000_000)
     learning_rate: float | None = _option(
         None, "Solver", "step length (default: 1 for L-BFGS, 0.02 for Adam)", gt=0, le=100
     )
     history: int = _option(10, "Solver", "pairs that L-BFGS remembers", ge=1, le=1000)
+    precondition: float = _option(
+        0.5,
+        "Solver",
+        "L-BFGS's first guess is 1/|f|^this at frequency f: coarse forms move farther than fine ones; 0: none",
+        ge=0,
+        le=2,
+    )
     first_step: float = _option(
         0.01,
         "Solver",
@@ -156,13 +163,15 @@ class Config(BaseModel):
     clamp: bool = _option(True, "Solver", "keep every pixel between black and white after each step")
     levels: int = _option(3, "Solver", "sizes painted one after the other, small to large", ge=1, le=12)
     level_ratio: float = _option(2.0, "Solver", "each level is this much larger than the one before", gt=1, le=16)
-    step_ratio: float = _option(1.0, "Solver", "steps of a level against the level before", gt=0, le=16)
+    step_ratio: float = _option(1.5, "Solver", "steps of a level against the level before", gt=0, le=16)
     save_every: int = _option(0, "Solver", "write a snapshot every so many steps (command line only; 0: none)", ge=0)
 
-    memory: Annotated[Annotated[int, Field(ge=1)] | Literal["auto"], BeforeValidator(_parse_bytes)] = _option(
-        "auto",
-        "Machine",
-        "memory to paint in, as 4GB; a picture that takes more is painted in tiles (auto: what is free)",
+    memory: Annotated[Annotated[int, Field(ge=1, strict=True)] | Literal["auto"], BeforeValidator(_parse_bytes)] = (
+        _option(
+            "auto",
+            "Machine",
+            "memory to paint in, as 4GB; a picture that takes more is painted in tiles (auto: what is free)",
+        )
     )
     tile: Annotated[int, Field(ge=16, le=65536)] | Literal["auto"] = _option(
         "auto", "Machine", "largest side of a tile in pixels (auto: what fits into the memory)"

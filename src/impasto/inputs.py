@@ -15,7 +15,7 @@ from impasto.errors import ConfigError, PictureError, did_you_mean
 from impasto.pictures import SMALLEST, Picture, Source, read, resize
 from impasto.solver import Level, pyramid
 
-__all__ = ["check", "enlarged", "painted_size", "read_all", "settings_of", "starting_point", "style_at"]
+__all__ = ["check", "enlarged", "painted_size", "read_all", "settings_of", "starting_point", "style_at", "style_size"]
 
 
 def read_all(sources: Source | Sequence[Source]) -> list[Picture]:
@@ -63,14 +63,18 @@ def check(content: Picture, styles: Sequence[Picture], config: Config) -> list[L
     return pyramid(height, width, config.levels, config.level_ratio, config.steps, config.step_ratio)
 
 
-def style_at(level: Level, style: Picture, config: Config, last: Level) -> torch.Tensor:
-    """The style picture as this level sees it: with its own proportions its long side is the painting's."""
+def style_size(level: Level, style: Picture, config: Config, last: Level) -> tuple[int, int]:
+    """(height, width) of a style at this level: with its own proportions its long side is the painting's."""
     if config.style_shape == "content":
-        return resize(style.pixels, level.height, level.width)
+        return level.height, level.width
     height, width = style.pixels.shape[2:]
     scale = level.scale * max(last.height, last.width) / max(height, width)
-    shape = [max(SMALLEST, round(side * scale)) for side in (height, width)]
-    return resize(style.pixels, *shape)
+    return max(SMALLEST, round(height * scale)), max(SMALLEST, round(width * scale))
+
+
+def style_at(level: Level, style: Picture, config: Config, last: Level) -> torch.Tensor:
+    """The style picture as this level sees it."""
+    return resize(style.pixels, *style_size(level, style, config, last))
 
 
 def starting_point(config: Config, start: Source | None, content: torch.Tensor, style: torch.Tensor) -> torch.Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import math
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -56,39 +57,45 @@ class Plan(NamedTuple):
         return f"{how}, about {_in_words(self.needed)} of {_in_words(self.budget)}"
 
 
-def plan(config: Config, backbone: Backbone, height: int, width: int) -> Plan:
-    """The largest tiles with which a painting of height x width fits into `config.memory`, or those of `config.tile`.
+def plan(config: Config, backbone: Backbone, size: tuple[int, int], styles: Iterable[tuple[int, int]] = ()) -> Plan:
+    """The largest tiles with which a painting of (height, width) fits into `config.memory`, or those of `config.tile`.
 
-    Raises ConfigError where it cannot fit, or where a tile would be smaller than its halo: most work would be halo.
+    styles: (height, width) of the style pictures at that size. Raises ConfigError where it cannot fit, or where a tile
+    would be smaller than its halo: most work would be halo.
     """
     layers = [*config.content_layers, *config.style_layers]
     backbone.deepest(layers)  # raises what is wrong with them
-    halo = reach(layers)
-    budget = int(SHARE * free_memory(backbone.device)) if config.memory == "auto" else config.memory
-    if config.tile != "auto" and config.tile < halo:
+    halo, whole = reach(layers), max(size)
+    if config.tile != "auto" and config.tile < min(halo, whole):
         raise ConfigError(
             f"--tile {config.tile} is less than the {halo} pixels that the network sees around it: give {halo} or more",
             config.tile,
         )
-    fixed = height * width * _picture_bytes(config, backbone)
-    whole = max(height, width)
+    budget = int(SHARE * free_memory(backbone.device)) if config.memory == "auto" else config.memory
+    pictures = [size, *styles]
+    fixed = math.prod(size) * _picture_bytes(config, backbone) + PIXEL * sum(map(math.prod, pictures[1:]))
     largest = whole if config.tile == "auto" else min(config.tile, whole)
     needed = 0
     for side in (largest, *range(largest - STRIDE, halo - 1, -STRIDE)):
-        crop = math.prod(min(full, side + 2 * (halo + STRIDE)) for full in (height, width))
-        needed = fixed + crop * _network_bytes(config, backbone)
+        crops = (math.prod(min(full, side + 2 * (halo + STRIDE)) for full in picture) for picture in pictures)
+        needed = fixed + max(crops) * _network_bytes(config, backbone)
         if needed <= budget:
             return Plan(side if side < whole else None, needed, budget)
-    given = f"{_in_words(budget)} of free memory is" if config.memory == "auto" else f"--memory {_in_words(budget)} is"
-    helps = [f"{_in_words(needed, up=True)} of memory"]
+    raise ConfigError(_too_little(config, backbone, size, budget, needed), budget, needed)
+
+
+def _too_little(config: Config, backbone: Backbone, size: tuple[int, int], budget: int, needed: int) -> str:
+    """What to say of a painting that needs at least `needed`."""
+    free = config.memory == "auto"
+    takes = needed / SHARE if free else needed  # of what must be free
+    helps = [f"{_in_words(takes, up=True)} of memory"]
     if config.optimizer == "lbfgs" and config.history > FEW:
-        less = needed - height * width * PIXEL * 2 * (config.history - FEW)
-        helps.append(f"{_in_words(less, up=True)} with --history {FEW}")
-    raise ConfigError(
-        f"{given} too little to paint {width} x {height} pixels with {backbone.weights.name}: it takes "
-        f"{', '.join(helps)}, or a smaller --size",
-        budget,
-        needed,
+        less = math.prod(size) * PIXEL * 2 * (config.history - FEW)
+        helps.append(f"{_in_words(takes - less, up=True)} with --history {FEW}")
+    given = f"{_in_words(budget / SHARE)} of free memory is" if free else f"--memory {_in_words(budget)} is"
+    return (
+        f"{given} too little to paint {size[1]} x {size[0]} pixels with {backbone.weights.name}: "
+        f"it takes {', '.join(helps)}, or a smaller --size"
     )
 
 
@@ -133,9 +140,11 @@ def _layer_bytes(backbone: Backbone, layer: str) -> float:
     return len(kernel) * backbone.dtype.itemsize / layer_stride(layer) ** 2
 
 
-def _in_words(count: int, *, up: bool = False) -> str:
-    """ "4.2GB": in GB or MB, rounded up if `up`."""
-    unit, name = (10**9, "GB") if count >= 10**9 else (10**6, "MB")
-    digits = 1 if unit == 10**9 else 0
-    scale = 10**digits
-    return f"{(math.ceil if up else round)(count / unit * scale) / scale:.{digits}f}{name}"
+def _in_words(count: float, *, up: bool = False) -> str:
+    """Bytes as "4.2GB" or "230MB", rounded up if `up`."""
+    unit, name = next(
+        each for each in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1, "B")) if count >= each[0] or each[0] == 1
+    )
+    digits = 1 if name == "GB" else 0
+    scaled = count / unit * 10**digits
+    return f"{(math.ceil if up else round)(scaled) / 10**digits:.{digits}f}{name}"

@@ -17,13 +17,13 @@ from impasto.backbone.download import Progress
 from impasto.backbone.vgg import fast_dtype
 from impasto.config import Config
 from impasto.errors import ConfigError, SolverError, out_of_memory
-from impasto.inputs import check, enlarged, painted_size, read_all, settings_of, starting_point, style_at
+from impasto.inputs import check, enlarged, painted_size, read_all, settings_of, starting_point, style_at, style_size
 from impasto.memory import Plan, keep_big_blocks, plan
 from impasto.objective import Objective
-from impasto.pictures import Source, read, resize, to_image, write
-from impasto.solver import LBFGS, Adam, Best, Guard
+from impasto.pictures import Picture, Source, read, resize, to_image, write
+from impasto.solver import LBFGS, Adam, Best, Guard, Level, Spectrum
 
-__all__ = ["Painting", "Step", "make_backbone", "paint", "paint_steps"]
+__all__ = ["Painting", "Step", "fit", "make_backbone", "paint", "paint_steps"]
 
 LOOK = 10  # steps between two looks for trouble on a device of its own: each one waits for it
 
@@ -102,7 +102,7 @@ def paint(
     """Paint `content` in the style of `style` (one picture or several) and return the best picture found.
 
     Pictures are paths, PIL images, NumPy arrays or tensors (see `pictures.read`). `start` is a picture to start from,
-    in place of the config's. A loaded `backbone` is used as it is, and so is what `plan` said (`fits`). `on_step` sees
+    in place of the config's. A loaded `backbone` is used as it is, and so is what `fit` said (`fits`). `on_step` sees
     every Step. Ctrl-C, too little memory for the next level, or an objective that is not finite there, end the run
     early: what has been painted is returned, at full size, and `stopped` says why. Raises ImpastoError for what is
     wrong before that.
@@ -165,7 +165,7 @@ def paint_steps(
     levels = check(picture, styles, config)
     backbone = backbone or make_backbone(config)
     device = backbone.device
-    fits = fits or plan(config, backbone, levels[-1].height, levels[-1].width)
+    fits = fits or fit(picture, styles, config, backbone)
     if device.type == "cpu":
         keep_big_blocks()
     began, number, work = time.perf_counter(), 0, 0.0
@@ -176,14 +176,14 @@ def paint_steps(
         before, small = small, resize(picture.pixels, level.height, level.width).to(device)
         patterns = [style_at(level, each, config, levels[-1]).to(device) for each in styles]
         objective = Objective(config, backbone, small, patterns, fits.side)
-        solver, guard = _solver(config), Guard(1 if device.type == "cpu" else LOOK)
+        solver, guard = _solver(config, level, device), Guard(1 if device.type == "cpu" else LOOK)
         if x is None or before is None:
             x = starting_point(config, start, small, patterns[0])
         else:
             x = enlarged(x, before, small) if config.content_layers else resize(x, *small.shape[2:])
         for k in range(level.steps):
             value, gradient = objective.evaluate(x)
-            trouble = guard.check(x, value.total, gradient, value.parts)
+            trouble = guard.check(x, value.total, gradient, value.parts, last=k == level.steps - 1)
             number, work = number + 1, work + level.height * level.width
             yield Step(
                 number, config.steps, index, len(levels), x, value.total, value.terms, guard.best,
@@ -202,10 +202,17 @@ def paint_steps(
         x = guard.best.point
 
 
-def _solver(config: Config) -> LBFGS | Adam:
+def fit(content: Picture, styles: Sequence[Picture], config: Config, backbone: Backbone) -> Plan:
+    """Whether, and in how many tiles, a painting fits into memory. Raises as `check` and `plan` do."""
+    last = check(content, styles, config)[-1]
+    return plan(config, backbone, last[:2], [style_size(last, style, config, last) for style in styles])
+
+
+def _solver(config: Config, level: Level, device: torch.device) -> LBFGS | Adam:
     if config.optimizer == "adam":
         return Adam(config.rate)
-    return LBFGS(config.rate, config.history, config.first_step)
+    spectrum = Spectrum(level.height, level.width, config.precondition, device) if config.precondition else None
+    return LBFGS(config.rate, config.history, config.first_step, spectrum)
 
 
 def make_backbone(config: Config, progress: Progress | None = None) -> Backbone:

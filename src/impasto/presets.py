@@ -44,7 +44,8 @@ PRESETS: dict[str, Preset] = {
             size=512, size_of="at-most", style_shape="content",
             content_layers={"conv4_2": 1.0}, style_layers=FIRST_CONVOLUTIONS, content_weight=1, style_weight=1e6,
             normalize="none", grain_weight=0, gram_divisor="chw", content_reduction="mean", style_reduction="mean",
-            optimizer="lbfgs", history=100, first_step=0, steps=300, start={"content": 1}, levels=1, clamp=False,
+            optimizer="lbfgs", history=100, first_step=0, precondition=0, steps=300,
+            start={"content": 1}, levels=1, clamp=False,
         ),
         "recipe A: Gatys et al. with L-BFGS from the content, as coopercox315/neural-style-transfer has it",
         {
@@ -84,7 +85,7 @@ PRESETS: dict[str, Preset] = {
             size=512, size_of="at-most", style_shape="content",
             content_layers={"conv4_2": 1.0}, style_layers=FIRST_CONVOLUTIONS, content_weight=1, style_weight=1e6,
             normalize="none", grain_weight=0, gram_divisor="chw", content_reduction="mean", style_reduction="mean",
-            optimizer="lbfgs", history=100, first_step=0, steps=500, start={"noise": 1}, levels=1,
+            optimizer="lbfgs", history=100, first_step=0, precondition=0, steps=500, start={"noise": 1}, levels=1,
         ),
         "recipe C: from white noise; --start content and --optimizer adam are its other forms",
         {
@@ -124,7 +125,8 @@ PRESETS: dict[str, Preset] = {
             content_weight=1e5, style_weight=3e4, normalize="none", grain_weight=0, gram_divisor="chw",
             content_reduction="mean", style_reduction="sum",
             tv_weight=255, tv_form="absolute", tv_reduction="sum",
-            optimizer="lbfgs", history=100, first_step=0, steps=1000, start={"content": 1}, levels=1, clamp=False,
+            optimizer="lbfgs", history=100, first_step=0, precondition=0, steps=1000,
+            start={"content": 1}, levels=1, clamp=False,
         ),
         "recipe E: L-BFGS with total variation, 400 pixels high",
         {

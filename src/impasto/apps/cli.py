@@ -154,7 +154,7 @@ def _paint(pictures: list[Picture], config: Config, target: Path, quiet: bool) -
     """Paint with a progress bar (unless `quiet`) and the snapshots that the config asks for."""
     from impasto.apps.progress import downloading, log, painting
     from impasto.inputs import check
-    from impasto.painting import make_backbone
+    from impasto.painting import fit, make_backbone
     from impasto.painting import paint as run
 
     console = log(quiet)
@@ -162,11 +162,12 @@ def _paint(pictures: list[Picture], config: Config, target: Path, quiet: bool) -
     check(content, styles, config)  # before a network is downloaded for nothing
     with downloading(console, config.backbone) as progress:
         backbone = make_backbone(config, progress)
+    fits = fit(content, styles, config, backbone)
     readers: list[Reader] = [_snapshots(config, pictures, backbone, target, console)] if config.save_every else []
     dtype = str(backbone.dtype).removeprefix("torch.")
-    title = f"{backbone.weights.name} on {backbone.device}, {dtype}, {config.steps} steps of {config.optimizer}"
+    title = f"{backbone.weights.name} on {backbone.device}, {dtype}, {config.steps} steps of {config.optimizer}; {fits}"
     with painting(console, title) as bar:
-        return run(content, styles, config, backbone=backbone, on_step=_each([bar, *readers]))
+        return run(content, styles, config, backbone=backbone, fits=fits, on_step=_each([bar, *readers]))
 
 
 def _each(readers: list[Reader]) -> Reader:

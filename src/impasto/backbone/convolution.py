@@ -7,8 +7,6 @@ import torch.nn.functional as F
 
 __all__ = ["Convolution"]
 
-_fused = torch.ops.mkldnn._convolution_pointwise
-
 
 class Convolution:
     """A 3 x 3 convolution with fixed numbers: forward, with or without ReLU, and the gradient to its input.
@@ -38,8 +36,7 @@ class Convolution:
     def forward(self, y: torch.Tensor, *, relu: bool, padding: int = 1) -> torch.Tensor:
         """(B, I, H, W) channels last -> (B, O, H, W), after ReLU if `relu`; H and W less 2 with padding 0."""
         if self._fused:
-            after = "relu" if relu else "none"
-            return _fused(y, self._kernel, self._bias, [padding] * 2, [1, 1], [1, 1], 1, after, [], "")  # type: ignore[no-any-return]
+            return _fused(y, self._kernel, self._bias, padding, "relu" if relu else "none")
         z = F.conv2d(y, self._kernel, self._bias, padding=padding)
         return z.relu_() if relu else z
 
@@ -47,5 +44,19 @@ class Convolution:
         """The gradient to the input from that to the output (without ReLU); `padding` is the forward pass's."""
         padding = 2 - padding
         if self._fused:
-            return _fused(gradient, self._turned, None, [padding] * 2, [1, 1], [1, 1], 1, "none", [], "")  # type: ignore[no-any-return]
+            return _fused(gradient, self._turned, None, padding, "none")
         return F.conv2d(gradient, self._turned, padding=padding)
+
+
+def _has_fused(dtype: torch.dtype) -> bool:
+    """Whether this torch has oneDNN's fused convolution, and for this type on this processor."""
+    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+        return False
+    return dtype == torch.float32 or (dtype == torch.bfloat16 and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported()))
+
+
+def _fused(y: torch.Tensor, kernel: torch.Tensor, bias: torch.Tensor | None, padding: int, after: str) -> torch.Tensor:
+    found: torch.Tensor = torch.ops.mkldnn._convolution_pointwise(
+        y, kernel, bias, [padding, padding], [1, 1], [1, 1], 1, after, [], ""
+    )
+    return found

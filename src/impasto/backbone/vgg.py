@@ -208,7 +208,7 @@ class Tape(NamedTuple):
             raise RuntimeError("a tape leads back once: evaluate the network again")
         if self.backbone.padding == "replicate":
             g = _unpadded(g)
-        g = g * self.backbone._scale  # float32 again
+        g = g.contiguous() * self.backbone._scale  # float32 again, and as pixels lie
         return g.flip(1) if self.backbone.weights.order == "BGR" else g
 
 

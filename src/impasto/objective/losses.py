@@ -65,7 +65,7 @@ def _wide_products(f: torch.Tensor) -> torch.Tensor:
     """
     blocks = max(1, f.shape[1] // BLOCK)
     whole = blocks * (f.shape[1] // blocks)
-    parts = f[:, :whole].reshape(-1, whole // blocks, f.shape[2])
+    parts = f[:, :whole].reshape(len(f) * blocks, whole // blocks, f.shape[2])
     total = _twice(parts).view(len(f), blocks, f.shape[2], f.shape[2]).sum(1)
     return total + _twice(f[:, whole:]) if whole < f.shape[1] else total
 

@@ -42,15 +42,15 @@ class Tile(NamedTuple):
         """Whether this tile is the whole picture."""
         return (self.bottom - self.top, self.right - self.left) == (self.height, self.width)
 
-    def region(self, stride: int = 1, less: int = 0) -> Region:
-        """This tile in a map with one position every `stride` pixels; `less` rows and columns are missing at its end.
+    def region(self, stride: int = 1) -> Region:
+        """This tile in a map with one position every `stride` pixels.
 
         A position belongs to the tile that holds its first pixel: the tiles of a picture share out every map exactly.
         """
         parts = []
         ends = ((self.top, self.bottom, self.height), (self.left, self.right, self.width))
         for (start, end, size), crop in zip(ends, self.crop, strict=True):
-            last = size // stride - less
+            last = size // stride
             first, stop = (min(math.ceil(side / stride), last) for side in (start, end))
             parts.append((slice(first, stop), slice(first - crop.start // stride, stop - crop.start // stride)))
         (rows, inner_rows), (columns, inner_columns) = parts

@@ -4,5 +4,6 @@ from impasto.solver.adam import Adam
 from impasto.solver.guard import Best, Guard
 from impasto.solver.lbfgs import LBFGS
 from impasto.solver.pyramid import Level, pyramid
+from impasto.solver.spectrum import Spectrum
 
-__all__ = ["LBFGS", "Adam", "Best", "Guard", "Level", "pyramid"]
+__all__ = ["LBFGS", "Adam", "Best", "Guard", "Level", "Spectrum", "pyramid"]

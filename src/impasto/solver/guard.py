@@ -44,8 +44,10 @@ class Guard:
         return self._best
 
     @torch.no_grad()
-    def check(self, x: torch.Tensor, value: torch.Tensor, gradient: torch.Tensor, parts: torch.Tensor) -> str:
-        """Take in one evaluation; what has gone wrong, in words, or "" if nothing has.
+    def check(
+        self, x: torch.Tensor, value: torch.Tensor, gradient: torch.Tensor, parts: torch.Tensor, last: bool = False
+    ) -> str:
+        """Take in one evaluation, the `last` one or not; what has gone wrong, in words, or "" if nothing has.
 
         Raises SolverError if no value has been finite so far: there is nowhere to go back to.
         """
@@ -65,7 +67,7 @@ class Guard:
         self._above = torch.where(kind == STAYED_ABOVE, 0, self._above)
         self._trouble = torch.where(self._trouble[0] > 0, self._trouble, torch.stack([kind.to(now), value, lowest]))
         self._checked += 1
-        return "" if self._checked % self.look else self._asked()
+        return "" if self._checked % self.look and not last else self._asked()
 
     def _asked(self) -> str:
         """The first trouble since it was last asked for; waits for the device."""

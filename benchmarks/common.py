@@ -1,0 +1,91 @@
+"""What the benchmarks share: the machine and its ceilings, medians, the shared pictures, and where the tables go."""
+
+import datetime
+import json
+import platform
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+
+ROOT = Path(__file__).resolve().parent.parent
+SHARED = ROOT.parent / "shared"
+TRUE_STAGES = SHARED / "weights" / "vgg19_oxford_conv1_1-conv3_4.safetensors"
+RECORDS = ROOT / "benchmarks" / "records"
+PAIRS = (
+    "tiger+starry_night",
+    "tubingen+starry_night",
+    "lion+great_wave",
+    "chicago+composition_vii",
+    "face+mosaic",
+)
+
+
+def machine(device: str = "cpu") -> str:
+    """The processor or accelerator, the threads in use here, and torch's version."""
+    if device != "cpu":
+        return f"{torch.cuda.get_device_name()}, torch {torch.__version__}"
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    name = models[0] if models else platform.processor() or platform.machine()
+    return f"{name}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+
+
+def wait(device: str) -> None:
+    """Until the device has done what it was given."""
+    if device != "cpu":
+        torch.cuda.synchronize()
+
+
+def median_seconds(call: Callable[[], object], runs: int = 7, device: str = "cpu") -> float:
+    """Median time of `call`, after one that is not counted."""
+    taken = []
+    for _ in range(runs + 1):
+        wait(device)
+        began = time.perf_counter()
+        call()
+        wait(device)
+        taken.append(time.perf_counter() - began)
+    return statistics.median(taken[1:])
+
+
+def ceilings(device: str = "cpu") -> dict[str, float]:
+    """TFLOP/s of the best of three large matrix products in each precision, and GB/s of a copy (read and written)."""
+    found = {}
+    for dtype in (torch.float32, torch.bfloat16):
+        rates = []
+        for side in (1024, 2048, 4096):
+            a, b = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
+            rates.append(2 * side**3 / median_seconds(lambda a=a, b=b: a @ b, device=device) / 1e12)
+        found[str(dtype).removeprefix("torch.")] = max(rates)
+    source = torch.randn(2**26, device=device)
+    target = torch.empty_like(source)
+    found["copy"] = 2 * source.nbytes / median_seconds(lambda: target.copy_(source), device=device) / 1e9
+    return found
+
+
+def record(table: str, rows: Sequence[dict], device: str = "cpu", **more: object) -> None:
+    """Keep a table's rows with date and machine, one file a table and device; report.py makes RESULTS.md of them."""
+    RECORDS.mkdir(exist_ok=True)
+    kept = {
+        "date": str(datetime.date.today()),
+        "machine": machine(device),
+        "device": device,
+        **more,
+        "rows": list(rows),
+    }
+    (RECORDS / f"{table}-{device}.json").write_text(json.dumps(kept, indent=1) + "\n")
+
+
+def find(folder: Path, name: str) -> Path:
+    """The picture `name` in `folder`, whatever its suffix."""
+    return next(path for path in sorted(folder.iterdir()) if path.stem == name)
+
+
+def pictures(pair: str) -> tuple[Path, Path]:
+    """The content and the style of "content+style" in ../shared."""
+    content, style = pair.split("+")
+    return find(SHARED / "images" / "content", content), find(SHARED / "images" / "style", style)

@@ -1,0 +1,61 @@
+"""Table 6: how the steps are split over the sizes, against time. Needs ../shared.
+
+Each split paints the five pairs at 512 pixels with the defaults otherwise; the objective is that at full size in
+float32, whatever sizes the run went through, and the referee scores the pictures.
+"""
+
+import statistics
+import sys
+import tempfile
+from pathlib import Path
+
+from common import PAIRS, ROOT, SHARED, pictures, record
+
+from impasto import Config, paint
+from impasto.backbone import Backbone, load
+from impasto.inputs import check, style_at
+from impasto.objective import Objective
+from impasto.painting import make_backbone
+from impasto.pictures import read, resize
+
+sys.path.insert(0, str(ROOT / "examples"))
+from gallery import load_referee
+
+SPLITS = (
+    {},
+    {"precondition": 0},
+    {"levels": 1, "steps": 80},
+    {"levels": 2, "steps": 100},
+    {"steps": 150, "step_ratio": 1},
+    {"steps": 180, "step_ratio": 0.7},
+    {"levels": 1, "steps": 300},
+)
+
+
+def main() -> None:
+    """Paint, score, print, record."""
+    referee, house = load_referee(SHARED), Config()
+    backbone, exact = make_backbone(house), Backbone(load(house.backbone), padding=house.padding)
+    rows = []
+    for split in SPLITS:
+        config, scores = house.changed(**split), []
+        for pair in PAIRS:
+            content, style = pictures(pair)
+            painting = paint(content, style, config, backbone=backbone)
+            whole = check(read(content), [read(style)], house.changed(levels=1))[-1]
+            small = resize(read(content).pixels, whole.height, whole.width)
+            objective = Objective(house, exact, small, [style_at(whole, read(style), house, whole)])
+            with tempfile.TemporaryDirectory() as folder:
+                score = referee.score(content, style, [painting.save(Path(folder) / "painting.png")])[0]
+            scores.append({"objective": float(objective(painting.pixels).total), "seconds": painting.seconds, **score})
+        mean = {
+            key: statistics.mean(row[key] for row in scores)
+            for key in ("objective", "seconds", "style", "content", "noise")
+        }
+        rows.append({"split": split, **mean, "slowest": max(row["seconds"] for row in scores)})
+        print(rows[-1], flush=True)
+    record("levels", rows)
+
+
+if __name__ == "__main__":
+    main()

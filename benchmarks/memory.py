@@ -1,0 +1,81 @@
+"""Table 3: peak memory and seconds against pixels, in one piece and in tiles; each row in a process of its own."""
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import time
+
+import numpy as np
+import psutil
+import torch
+from common import ROOT, TRUE_STAGES, machine, record
+
+from impasto.backbone import Backbone, load
+from impasto.config import Config
+from impasto.painting import fit, paint_steps
+from impasto.pictures import read
+from impasto.pictures.samples import sample_photograph, sample_style
+from networks import vgg19
+
+STEPS = 4  # at the last size: the second already has a pair, the others are timed
+
+
+def measure(network: str, size: int, memory: str, device: str) -> dict:
+    """Paint a few steps of the sample at size x size; bytes over what interpreter, weights and pictures take."""
+    weights = load("compact") if network == "compact" else vgg19(TRUE_STAGES)
+    backbone = Backbone(weights, padding="replicate", dtype=torch.bfloat16, device=device)
+    content = read(np.asarray(read(sample_photograph()).pixels[0].permute(1, 2, 0))[:400, :400])  # square
+    style = read(sample_style("strokes"))
+    config = Config(size=size, levels=1, steps=STEPS, memory=memory, history=3 if size > 2048 else 10)
+    plan = fit(content, [style], config, backbone)
+    rest = psutil.Process().memory_info().rss
+    if device != "cpu":
+        torch.cuda.reset_peak_memory_stats()
+        rest = torch.cuda.memory_allocated()
+    times = []
+    began = time.perf_counter()
+    for step in paint_steps(content, style, config, backbone=backbone, fits=plan):
+        _ = float(step.value)
+        times.append(time.perf_counter() - began)
+        began = time.perf_counter()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    if device != "cpu":
+        peak = torch.cuda.max_memory_allocated()
+    seconds = sorted(times[1:])[(STEPS - 1) // 2]
+    return {
+        "network": weights.name, "size": size, "memory": memory, "side": plan.side, "planned": plan.needed,
+        "peak": peak - rest, "history": config.history, "seconds": seconds,
+        "seconds_a_megapixel": seconds / size**2 * 1e6,
+    }  # fmt: skip
+
+
+def main() -> None:
+    """Run each row in a process of its own, and record."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument(
+        "--one", nargs=3, metavar=("NETWORK", "SIZE", "MEMORY"), help="measure one row, print it as JSON"
+    )
+    args = parser.parse_args()
+    if args.one:
+        print(json.dumps(measure(args.one[0], int(args.one[1]), args.one[2], args.device)))
+        return
+    print(machine(args.device))
+    rows = []
+    for network in ("compact", "vgg19"):
+        for size in (512, 1024, 2048, 4096):
+            for memory in ("auto", f"{max(60, 4000 * size**2 // 4096**2)}MB"):
+                command = [sys.executable, __file__, "--device", args.device, "--one", network, str(size), memory]
+                done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+                if done.returncode:
+                    print(network, size, memory, done.stderr.strip().splitlines()[-1], flush=True)
+                    continue
+                rows.append({**json.loads(done.stdout), "tiled": memory != "auto"})
+                print(rows[-1], flush=True)
+    record("memory", rows, args.device)
+
+
+if __name__ == "__main__":
+    main()

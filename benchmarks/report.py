@@ -1,0 +1,155 @@
+"""Makes benchmarks/RESULTS.md of what the other scripts recorded; what was not measured is said to be so."""
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+
+from common import RECORDS, ROOT
+
+GPU = "cuda"
+
+
+def table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A Markdown table."""
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
+
+
+def evaluation(kept: dict) -> str:
+    """Table 1."""
+    before, after = kept["ceilings"], kept["ceilings_after"]
+    ceilings = ", ".join(f"{name} {before[name]:.2f} and {after[name]:.2f} TFLOP/s" for name in ("float32", "bfloat16"))
+    rows = [
+        (
+            row["network"], row["side"], row["variant"], f"{row['seconds']:.3f}", f"{row['tflops']:.2f}",
+            f"{row['speedup']:.1f}", f"{row['of_ceiling']:.0%}",
+        )
+        for row in kept["rows"]
+    ]  # fmt: skip
+    heads = ("network", "side", "variant", "seconds", "TFLOP/s", "times the baseline", "of the ceiling")
+    return (
+        f"Ceilings, largest matrix product, before and after: {ceilings}; copy {before['copy']:.0f} GB/s.\n\n"
+        + table(heads, rows)
+    )
+
+
+def same_picture(kept: dict) -> str:
+    """Table 2."""
+    rows = [
+        (
+            row["pair"].replace("+", ", "), f"{row['width']} x {row['height']}",
+            f"{row['baseline']:.0f}", f"{row['baseline_seconds']:.0f}",
+            f"{row['seconds']:.1f}" if row["seconds"] else f"not reached ({row['last']:.0f})",
+            row["steps"] or "", f"**{row['ratio']:.1f}**" if row["ratio"] else "",
+            f"{row['house_seconds']:.1f}", f"{row['house_ratio']:.0f}",
+        )
+        for row in kept["rows"]
+    ]  # fmt: skip
+    heads = (
+        "pair", "size", "objective to reach", "baseline, s", "impasto, s", "steps", "ratio",
+        "house with compact, s", "ratio of times",
+    )  # fmt: skip
+    median = f"{kept['median']:.1f}" if kept["median"] else "none"
+    return f"Network: {kept['network']}. Median ratio: **{median}**.\n\n" + table(heads, rows)
+
+
+def memory(kept: dict) -> str:
+    """Table 3."""
+    rows = [
+        (
+            row["network"], f"{row['size']} x {row['size']}", row["memory"],
+            row["side"] or "one piece", row["history"], f"{row['planned'] / 1e6:,.0f}", f"{row['peak'] / 1e6:,.0f}",
+            f"{row['peak'] / row['size'] ** 2:,.0f}", f"{row['seconds_a_megapixel']:.2f}",
+        )
+        for row in kept["rows"]
+    ]  # fmt: skip
+    heads = (
+        "network", "size", "--memory", "tiles of", "--history", "planned, MB", "peak, MB", "peak, bytes a pixel",
+        "s an evaluation and megapixel",
+    )  # fmt: skip
+    return table(heads, rows)
+
+
+def startup(kept: dict) -> str:
+    """Table 4."""
+    rows = [(row["what"], f"{row['seconds']:.2f}", f"{row['least']:.2f} to {row['most']:.2f}") for row in kept["rows"]]
+    return table(("what", "seconds, median of 7", "range"), rows)
+
+
+def solvers(kept: dict) -> str:
+    """Table 5."""
+    rows = [
+        (row["pair"].replace("+", ", "), row["solver"], *(f"{value:.4f}" for value in row["values"]))
+        for row in kept["rows"]
+    ]
+    return table(("pair", "solver", *(f"{mark} evaluations" for mark in kept["marks"])), rows)
+
+
+def levels(kept: dict) -> str:
+    """Table 6."""
+    rows = [
+        (
+            ", ".join(f"{name} {value}" for name, value in row["split"].items()) or "the defaults",
+            f"{row['objective']:.4f}", f"{row['seconds']:.1f}", f"{row['slowest']:.1f}",
+            f"{row['style']:.4f}", f"{row['content']:.3f}", f"{row['noise']:.2f}",
+        )
+        for row in kept["rows"]
+    ]  # fmt: skip
+    return table(("setting", "objective", "seconds", "slowest pair", "style", "content", "noise"), rows)
+
+
+TABLES: dict[str, tuple[str, Callable[[dict], str], str]] = {
+    "evaluation": (
+        "1. One evaluation",
+        evaluation,
+        "Forward and backward pass to the pixels, recipe A's objective, median of 7; TFLOP/s counts convolutions only. "
+        "The baseline is measured before the allocator is told to keep its blocks, and after.",
+    ),
+    "same_picture": (
+        "2. Time to the same picture",
+        same_picture,
+        "The baseline paints recipe A in 300 evaluations; ours paints until the baseline's own function, in float32 at "
+        "full size, is no higher than what the baseline ended with. The house's are the shipped defaults: another "
+        "objective and network: their ratio is of times only.",
+    ),
+    "memory": (
+        "3. Memory",
+        memory,
+        "Peak of the process less what interpreter, weights and pictures took before the first step.",
+    ),
+    "startup": ("4. Start-up", startup, "New processes, files warm."),
+    "solvers": (
+        "5. Solvers",
+        solvers,
+        "The lowest objective after so many evaluations: the house's, shipped network, float32, 256 pixels, unclamped.",
+    ),
+    "levels": (
+        "6. Sizes and steps",
+        levels,
+        "The defaults, but for what the first column says, on five pairs at 512 pixels: means. The objective is "
+        "that at full size in float32.",
+    ),
+}
+
+
+def main() -> None:
+    """Write RESULTS.md."""
+    parts = [
+        "# Results",
+        "Printed by `make bench` (`benchmarks/*.py`); the numbers behind each table are in `benchmarks/records`. "
+        "These machines are noisy: read the ratios.",
+    ]
+    for name, (title, render, about) in TABLES.items():
+        parts += [f"## {title}", about]
+        for device in ("cpu", GPU):
+            path = RECORDS / f"{name}-{device}.json"
+            if not path.exists():
+                if name in ("evaluation", "same_picture", "memory"):
+                    parts.append(f"**{'GPU' if device == GPU else 'CPU'}**: not measured.")
+                continue
+            kept = json.loads(path.read_text())
+            parts += [f"**{kept['machine']}**, {kept['date']}.", render(kept)]
+    (ROOT / "benchmarks" / "RESULTS.md").write_text("\n\n".join(parts) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,73 @@
+"""Table 5: the objective that a solver reaches in so many evaluations. Needs ../shared.
+
+The house's objective with the shipped network in float32 at 256 pixels, one size, nothing clamped: torch.optim.LBFGS
+with the recipes' settings (lr 1, history 100), ours with the same, ours with fewer pairs, and ours preconditioned.
+"""
+
+import torch
+from common import PAIRS, pictures, record
+
+from impasto import Config
+from impasto.backbone import Backbone, load
+from impasto.inputs import check, style_at
+from impasto.memory import keep_big_blocks
+from impasto.objective import Objective
+from impasto.pictures import read, resize
+from impasto.solver import LBFGS, Spectrum
+
+MARKS = (20, 50, 100, 150)
+OURS = {
+    "ours: history 100, as the recipes": (100, 0.0, 0.0),
+    "ours: history 10": (10, 0.01, 0.0),
+    "ours: history 100, preconditioned": (100, 0.01, 0.5),
+    "ours: history 10, preconditioned (the default)": (10, 0.01, 0.5),
+}
+
+
+def torchs(objective: Objective, start: torch.Tensor) -> list[float]:
+    """The value at each evaluation of torch.optim.LBFGS."""
+    x, values = start.clone().requires_grad_(), []
+    most = MARKS[-1]
+    solver = torch.optim.LBFGS([x], max_iter=most, max_eval=most, tolerance_grad=0, tolerance_change=0)
+
+    def closure() -> torch.Tensor:
+        value, x.grad = objective.evaluate(x.detach())
+        values.append(float(value.total))
+        return value.total
+
+    solver.step(closure)
+    return values
+
+
+def ours(objective: Objective, start: torch.Tensor, history: int, first: float, power: float) -> list[float]:
+    """The value at each evaluation of our LBFGS."""
+    spectrum = Spectrum(*start.shape[2:], power) if power else None
+    x, values, solver = start, [], LBFGS(1.0, history, first, spectrum)
+    for _ in range(MARKS[-1]):
+        value, gradient = objective.evaluate(x)
+        values.append(float(value.total))
+        x = solver.step(x, gradient)
+    return values
+
+
+def main() -> None:
+    """Run, print, record."""
+    keep_big_blocks()
+    config = Config(size=256, levels=1)
+    backbone = Backbone(load("compact"), padding=config.padding)
+    rows = []
+    for pair in PAIRS:
+        content, style = (read(path) for path in pictures(pair))
+        level = check(content, [style], config)[-1]
+        start = resize(content.pixels, level.height, level.width)
+        objective = Objective(config, backbone, start, [style_at(level, style, config, level)])
+        found = {"torch.optim.LBFGS, history 100": torchs(objective, start)}
+        found |= {name: ours(objective, start, *settings) for name, settings in OURS.items()}
+        for name, values in found.items():
+            rows.append({"pair": pair, "solver": name, "values": [min(values[:mark]) for mark in MARKS]})
+            print(rows[-1], flush=True)
+    record("solvers", rows, marks=MARKS)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,351 @@
+"""The plan: the largest tiles that fit, one clear line where none do, and what counts as free."""
+
+import re
+import weakref
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from impasto import Config, memory
+from impasto.backbone import Backbone, load, reach
+from impasto.errors import ConfigError
+from impasto.memory import Plan, free_memory, keep_big_blocks, plan
+from impasto.objective import Objective
+from impasto.solver import LBFGS, Guard
+
+HALO = 85  # of relu5_1, the deepest of the house's layers
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def backbone(tiny_weights) -> Backbone:
+    return Backbone(load(str(tiny_weights)))
+
+
+def needed_whole(backbone: Backbone, size: tuple[int, int], config: Config = Config()) -> int:  # noqa: B008
+    return plan(config.changed(memory=10**15), backbone, size).needed
+
+
+def refusal(config: Config, backbone: Backbone, size: tuple[int, int]) -> ConfigError:
+    """What a plan that cannot be made says: one line."""
+    with pytest.raises(ConfigError) as caught:
+        plan(config, backbone, size)
+    assert "\n" not in str(caught.value)
+    return caught.value
+
+
+# --- the plan ------------------------------------------------------------------------------------------------------
+
+
+def test_a_picture_that_fits_is_painted_whole(backbone: Backbone) -> None:
+    needed = needed_whole(backbone, (600, 800))
+    assert plan(Config(memory=needed), backbone, (600, 800)) == Plan(None, needed, needed)
+    assert plan(Config(memory=needed - 1), backbone, (600, 800)).side is not None
+
+
+def test_less_memory_gives_smaller_tiles_and_every_plan_keeps_to_it(backbone: Backbone) -> None:
+    sides = []
+    budget = needed_whole(backbone, (1200, 1600))
+    least = refusal(Config(memory=1), backbone, (1200, 1600)).allowed
+    for share in (1.0, 0.95, 0.8, 0.6, 0.4, 0.2, 0.0):
+        have = plan(Config(memory=round(least + share * (budget - least))), backbone, (1200, 1600))
+        assert have.needed <= have.budget
+        sides.append(have.side or 1600)
+    assert sides == sorted(sides, reverse=True)
+    assert sides[0] == 1600
+    assert len(set(sides)) > 4
+    assert HALO <= sides[-1] < HALO + 16
+
+
+def test_the_largest_side_that_fits_is_taken(backbone: Backbone) -> None:
+    have = plan(Config(memory=round(0.9 * needed_whole(backbone, (1200, 1600)))), backbone, (1200, 1600))
+    with_more = plan(Config(tile=have.side + 16, memory=10**12), backbone, (1200, 1600))
+    assert with_more.side == have.side + 16
+    assert with_more.needed > have.budget
+
+
+def test_a_larger_picture_takes_more(backbone: Backbone) -> None:
+    needed = [needed_whole(backbone, (side, side)) for side in (100, 200, 400, 800)]
+    assert needed == sorted(needed)
+    assert needed[-1] == pytest.approx(64 * needed[0], rel=0.01)  # bytes a pixel
+
+
+def test_what_is_kept_takes_memory(backbone: Backbone, tiny_weights) -> None:
+    def needed(network: Backbone = backbone, **changes: object) -> int:
+        return needed_whole(network, (500, 700), Config(**changes))
+
+    pixels = 500 * 700
+    # S and Y of a pair: two pictures of three float32 numbers a pixel
+    assert needed(history=13) - needed(history=10) == 3 * 2 * 12 * pixels
+    assert needed(optimizer="adam") < needed()
+    assert needed(style_layers="relu1_1,relu2_1", content_layers="relu2_2") < needed()
+    half = Backbone(load(str(tiny_weights)), dtype=torch.bfloat16)
+    assert needed(half) < needed()
+
+
+def test_an_asked_for_tile_is_taken_unless_it_does_not_fit(backbone: Backbone) -> None:
+    asked = plan(Config(tile=300, memory=10**12), backbone, (600, 800))
+    assert asked.side == 300
+    assert plan(Config(tile=300, memory=asked.needed), backbone, (600, 800)).side == 300
+    assert plan(Config(tile=300, memory=asked.needed - 1), backbone, (600, 800)).side < 300
+
+
+def test_a_tile_as_large_as_the_picture_is_the_whole_picture(backbone: Backbone) -> None:
+    assert plan(Config(tile=800, memory=10**12), backbone, (600, 800)).side is None
+    assert plan(Config(tile=799, memory=10**12), backbone, (600, 800)).side == 799
+
+
+def test_the_smallest_tile_is_the_halo(backbone: Backbone) -> None:
+    assert reach(["relu5_1"]) == HALO
+    assert plan(Config(tile=HALO, memory=10**12), backbone, (600, 800)).side == HALO
+    error = refusal(Config(tile=HALO - 1), backbone, (600, 800))
+    assert str(error).startswith("--tile 84 is less than the 85 pixels that the network sees around it")
+    assert error.value == 84
+    # the deepest layer counts: a shallow one needs less
+    assert plan(Config(tile=20, style_layers="relu1_1", content_layers="relu3_1"), backbone, (600, 800)).side == 20
+
+
+def test_too_little_memory_names_what_would_do_and_it_does(backbone: Backbone) -> None:
+    config = Config(memory="20MB")
+    error = refusal(config, backbone, (600, 800))
+    said = re.fullmatch(
+        r"--memory 20MB is too little to paint 800 x 600 pixels with .*tiny\.safetensors: it takes "
+        r"(\S+) of memory, (\S+) with --history 3, or a smaller --size",
+        str(error),
+    )
+    assert said
+    assert plan(config.changed(memory=said[1]), backbone, (600, 800)).side < HALO + 16
+    less = plan(config.changed(memory=said[2], history=3), backbone, (600, 800))
+    assert less.side < HALO + 16
+    assert refusal(config.changed(memory=said[2]), backbone, (600, 800))  # without fewer pairs it is too little
+    # neither is a lavish guess: a hundredth less is refused
+    assert refusal(config.changed(memory=round(0.98 * error.allowed)), backbone, (600, 800))
+    assert refusal(config.changed(memory=round(0.98 * less.needed), history=3), backbone, (600, 800))
+
+
+@pytest.mark.parametrize("changes", [{"history": 3}, {"history": 1}, {"optimizer": "adam"}])
+def test_fewer_pairs_are_named_only_where_they_help(backbone: Backbone, changes: dict) -> None:
+    line = str(refusal(Config(memory="20MB", **changes), backbone, (600, 800)))
+    assert "--history" not in line
+    assert line.endswith("of memory, or a smaller --size")
+
+
+@pytest.mark.parametrize("size", [(601, 801), (97, 3001), (2000, 2000), (4001, 5003)])
+def test_the_amount_named_always_does(backbone: Backbone, size: tuple[int, int]) -> None:
+    for pooling in ("max", "average"):
+        network = Backbone(backbone.weights, pooling=pooling)
+        said = re.findall(r"([\d.]+[MG]B)", str(refusal(Config(memory=1), network, size)).partition(": it takes")[2])
+        assert plan(Config(memory=said[0]), network, size).needed > 0
+        assert plan(Config(memory=said[1], history=3), network, size).needed > 0
+
+
+def test_a_plan_in_words() -> None:
+    assert str(Plan(None, 1_234_000_000, 4 * 10**9)) == "in one piece, about 1.2GB of 4.0GB"
+    assert str(Plan(200, 56_700_000, 80 * 10**6)) == "in tiles of at most 200 pixels, about 57MB of 80MB"
+
+
+# --- the plan and what is taken ------------------------------------------------------------------------------------
+
+
+class Taken(TorchDispatchMode):
+    """Counts the bytes of all tensors made within it that are alive at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sizes: dict[int, int] = {}
+        self.now = self.most = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        made = function(*args, **(kwargs or {}))
+        for tensor in made if isinstance(made, (tuple, list)) else [made]:
+            storage = tensor.untyped_storage() if isinstance(tensor, torch.Tensor) else None
+            if storage is not None and storage._cdata not in self.sizes:
+                self.sizes[storage._cdata] = storage.nbytes()
+                weakref.finalize(storage, self.freed, storage._cdata)
+                self.now += storage.nbytes()
+                self.most = max(self.most, self.now)
+        return made
+
+    def freed(self, key: int) -> None:
+        self.now -= self.sizes.pop(key)
+
+
+def taken(config: Config, backbone: Backbone, height: int, width: int, style: tuple[int, int], side: int | None) -> int:
+    """Bytes at once in a few steps of a painting, from when its pictures are there."""
+    with Taken() as count:
+        content, pattern = torch.rand(1, 3, height, width), torch.rand(1, 3, *style)
+        objective = Objective(config, backbone, content, [pattern], side)
+        solver, guard, x = LBFGS(1.0, config.history, 0.01), Guard(), content
+        for _ in range(config.history + 2):
+            value, gradient = objective.evaluate(x)
+            guard.check(x, value.total, gradient, value.parts)
+            x = solver.step(x, gradient).clamp(0, 1)
+    return count.most
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("pooling", ["max", "average"])
+@pytest.mark.parametrize("tile", ["auto", 85])
+def test_a_painting_takes_what_its_plan_says(tiny_weights, dtype: torch.dtype, pooling: str, tile: object) -> None:
+    backbone = Backbone(load(str(tiny_weights)), pooling=pooling, dtype=dtype)
+    config = Config(history=3, tile=tile, memory="1GB")
+    have = plan(config, backbone, (240, 190), [(240, 190)])
+    most = taken(config, backbone, 240, 190, (240, 190), have.side)
+    assert 0.5 * have.needed < most < have.needed
+
+
+def test_a_style_of_another_shape_does_not_take_more_than_the_plan_says(backbone: Backbone) -> None:
+    # as large as `style_at` makes a square style for a panorama
+    config = Config(history=3, memory="1GB")
+    have = plan(config, backbone, (64, 640), [(640, 640)])
+    assert taken(config, backbone, 64, 640, (640, 640), have.side) < have.needed
+
+
+# --- what is free --------------------------------------------------------------------------------------------------
+
+
+def test_auto_plans_with_most_of_what_is_free(backbone: Backbone, monkeypatch) -> None:
+    asked: list[torch.device] = []
+    monkeypatch.setattr(memory, "free_memory", lambda device: asked.append(device) or 10**9)
+    have = plan(Config(memory="auto"), backbone, (600, 800))
+    assert asked == [CPU]
+    assert 0.5 * 10**9 < have.budget < 10**9
+    assert plan(Config(memory=have.budget), backbone, (600, 800)) == have
+
+
+def test_auto_with_too_little_free_says_so(backbone: Backbone, monkeypatch) -> None:
+    monkeypatch.setattr(memory, "free_memory", lambda _: 25 * 10**6)
+    line = str(refusal(Config(), backbone, (600, 800)))
+    assert line.startswith("25MB of free memory is too little to paint 800 x 600 pixels")
+    assert "--memory" not in line
+    named = float(re.search(r"it takes ([\d.]+)MB of memory", line)[1])
+    monkeypatch.setattr(memory, "free_memory", lambda _: int(named * 10**6))
+    assert plan(Config(), backbone, (600, 800)).needed > 0
+
+
+def test_asked_for_memory_is_not_held_against_what_is_free(backbone: Backbone, monkeypatch) -> None:
+    monkeypatch.setattr(memory, "free_memory", lambda _: 1)
+    assert plan(Config(memory="4GB"), backbone, (600, 800)).side is None
+
+
+@pytest.fixture
+def container(tmp_path: Path, monkeypatch):
+    """A machine with 8 GB available, and files of a container's limits as given."""
+
+    def write(**files: str) -> int:
+        for name, text in files.items():
+            (tmp_path / name.replace("_", ".")).write_text(text)
+        return free_memory(CPU)
+
+    monkeypatch.setattr(memory, "CGROUP", tmp_path)
+    monkeypatch.setattr(memory.psutil, "virtual_memory", lambda: SimpleNamespace(available=8 * 10**9))
+    return write
+
+
+@pytest.mark.parametrize(
+    ("files", "free"),
+    [
+        ({}, 8 * 10**9),
+        ({"memory_max": "max\n", "memory_current": "123\n"}, 8 * 10**9),
+        ({"memory_max": "3000000000\n"}, 8 * 10**9),  # the root group has no memory.current
+        ({"memory_max": "", "memory_current": ""}, 8 * 10**9),
+        ({"memory_max": "3000000000\n", "memory_current": "1000000000\n"}, 2 * 10**9),
+        ({"memory_max": "90000000000\n", "memory_current": "1000000000\n"}, 8 * 10**9),
+        ({"memory_max": "1000\n", "memory_current": "2000\n"}, 0),
+    ],
+)
+def test_free_memory_keeps_to_a_containers_limit(container, files: dict[str, str], free: int) -> None:
+    assert container(**files) == free
+
+
+def test_free_memory_of_this_machine() -> None:
+    assert 10**6 < free_memory(CPU) <= memory.psutil.virtual_memory().total
+
+
+# --- the option ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("given", "count"),
+    [
+        ("4GB", 4 * 10**9), ("800 MB", 800 * 10**6), ("1.5GiB", 3 * 2**29), ("4096", 4096), (4096, 4096),
+        (" 2 g ", 2 * 10**9), ("0.5tb", 5 * 10**11), ("64KiB", 65536), ("7b", 7), ("auto", "auto"),
+    ],
+)  # fmt: skip
+def test_memory_as_it_is_typed(given: object, count: object) -> None:
+    assert Config(memory=given).memory == count
+    assert Config(**Config(memory=given).model_dump(mode="json")).memory == count
+
+
+@pytest.mark.parametrize(
+    "given", ["0", "-1", "lots", "4XB", "1.2.3GB", "", ".", "GB", "4 5GB", "1e400", "inf", "nan", 0, -1, 2.5, None]
+)
+def test_memory_that_is_none_is_refused(given: object) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Config(memory=given)
+    assert re.fullmatch(r"--memory is .*: it takes a whole number from 1, or auto", str(caught.value))
+
+
+def test_memory_with_more_digits_than_a_float_holds_is_refused() -> None:
+    with pytest.raises(ConfigError, match="--memory is"):
+        Config(memory="9" * 400 + "GB")
+
+
+@pytest.mark.parametrize("given", ["15", "0", "-1", "70000", "big", "", 3.5])
+def test_a_tile_out_of_range_is_refused(given: object) -> None:
+    with pytest.raises(ConfigError, match=r"--tile is .*: it takes a whole number from 16 to 65,536, or auto"):
+        Config(tile=given)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ("--tile 20", "--tile 20 is less than the 85 pixels that the network sees around it: give 85 or more"),
+        ("--size 400 --memory 1MB", "--memory 1MB is too little to paint 400 x 333 pixels"),
+        ("--size 400 --tile 90 --memory 1MB", "--memory 1MB is too little to paint 400 x 333 pixels"),
+        ("--memory lots", "--memory is 'lots': it takes a whole number from 1, or auto"),
+        ("--memory 0", "--memory is 0: it takes a whole number from 1, or auto"),
+        ("--tile 15", "--tile is '15': it takes a whole number from 16 to 65,536, or auto"),
+    ],
+)
+def test_the_command_line_ends_with_one_line(impasto, tiny, photo, style, tmp_path, options: str, said: str) -> None:
+    code, out, err = impasto("paint", photo, style, "-o", "out.png", *tiny, *options.split())
+    assert (code, out) == (2, "")
+    assert err.startswith(f"impasto: {said}")
+    assert len(err.splitlines()) == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_command_line_paints_in_tiles(impasto, tiny, photo, style, tmp_path) -> None:
+    code, _, _ = impasto("paint", photo, style, "-o", "out.png", *tiny, "--size", 120, "--tile", 85, "--memory", "1GB")
+    assert code == 0
+    assert (tmp_path / "out.png").exists()
+
+
+# --- the allocator -------------------------------------------------------------------------------------------------
+
+
+def test_keeping_big_blocks_can_be_asked_for_again() -> None:
+    first, second = keep_big_blocks(), keep_big_blocks()
+    assert isinstance(first, bool)
+    assert first == second
+    assert torch.ones(3_000_000).sum() == 3_000_000  # memory is still to be had
+
+
+@pytest.mark.parametrize("name", ["darwin", "win32"])
+def test_another_system_keeps_its_own_ways(monkeypatch, name: str) -> None:
+    monkeypatch.setattr(memory.sys, "platform", name)
+    monkeypatch.setattr(memory.ctypes, "CDLL", lambda _: pytest.fail("a C library was loaded"))
+    assert keep_big_blocks() is False
+
+
+def test_another_c_library_keeps_its_own_ways(monkeypatch) -> None:
+    def missing(_: str) -> None:
+        raise OSError("libc.so.6: cannot open shared object file")
+
+    monkeypatch.setattr(memory.sys, "platform", "linux")
+    monkeypatch.setattr(memory.ctypes, "CDLL", missing)
+    assert keep_big_blocks() is False
