@@ -48,7 +48,7 @@ def main() -> None:
     """Measure and record. The baseline is measured before the allocator is told to keep its blocks, and after."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--runs", type=int, default=7)
+    parser.add_argument("--runs", type=int, default=5)
     args = parser.parse_args()
     networks = {weights.name: weights for weights in (vgg19(TRUE_STAGES), up_to_conv5_1(load("compact")))}
     cases = [(name, side) for name in networks for side in SIDES]

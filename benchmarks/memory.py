@@ -19,6 +19,8 @@ from impasto.pictures import read
 from impasto.pictures.samples import sample_photograph, sample_style
 from networks import vgg19
 
+BUDGETS = {512: "120MB", 1024: "350MB", 2048: "1.1GB", 4096: "4GB"}
+HISTORY = 3  # pairs are whole pictures: with the default 10 they would take most of it
 STEPS = 4  # at the last size: the second already has a pair, the others are timed
 
 
@@ -28,7 +30,7 @@ def measure(network: str, size: int, memory: str, device: str) -> dict:
     backbone = Backbone(weights, padding="replicate", dtype=torch.bfloat16, device=device)
     content = read(np.asarray(read(sample_photograph()).pixels[0].permute(1, 2, 0))[:400, :400])  # square
     style = read(sample_style("strokes"))
-    config = Config(size=size, levels=1, steps=STEPS, memory=memory, history=3 if size > 2048 else 10)
+    config = Config(size=size, levels=1, steps=STEPS, memory=memory, history=HISTORY)
     plan = fit(content, [style], config, backbone)
     rest = psutil.Process().memory_info().rss
     if device != "cpu":
@@ -65,8 +67,8 @@ def main() -> None:
     print(machine(args.device))
     rows = []
     for network in ("compact", "vgg19"):
-        for size in (512, 1024, 2048, 4096):
-            for memory in ("auto", f"{max(60, 4000 * size**2 // 4096**2)}MB"):
+        for size, budget in BUDGETS.items():
+            for memory in ("auto", budget):
                 command = [sys.executable, __file__, "--device", args.device, "--one", network, str(size), memory]
                 done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
                 if done.returncode:

@@ -101,7 +101,7 @@ TABLES: dict[str, tuple[str, Callable[[dict], str], str]] = {
     "evaluation": (
         "1. One evaluation",
         evaluation,
-        "Forward and backward pass to the pixels, recipe A's objective, median of 7; TFLOP/s counts convolutions only. "
+        "Forward and backward pass to the pixels, recipe A's objective, median of 5; TFLOP/s counts convolutions only. "
         "The baseline is measured before the allocator is told to keep its blocks, and after.",
     ),
     "same_picture": (

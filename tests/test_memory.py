@@ -5,6 +5,7 @@ import weakref
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -12,9 +13,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from impasto import Config, memory
 from impasto.backbone import Backbone, load, reach
 from impasto.errors import ConfigError
+from impasto.inputs import check
 from impasto.memory import Plan, free_memory, keep_big_blocks, plan
 from impasto.objective import Objective
-from impasto.solver import LBFGS, Guard
+from impasto.pictures import read
+from impasto.solver import LBFGS, Guard, Spectrum
 
 HALO = 85  # of relu5_1, the deepest of the house's layers
 CPU = torch.device("cpu")
@@ -42,7 +45,7 @@ def refusal(config: Config, backbone: Backbone, size: tuple[int, int]) -> Config
 
 def test_a_picture_that_fits_is_painted_whole(backbone: Backbone) -> None:
     needed = needed_whole(backbone, (600, 800))
-    assert plan(Config(memory=needed), backbone, (600, 800)) == Plan(None, needed, needed)
+    assert plan(Config(memory=needed), backbone, (600, 800))[:3] == (None, needed, needed)
     assert plan(Config(memory=needed - 1), backbone, (600, 800)).side is not None
 
 
@@ -101,7 +104,9 @@ def test_a_tile_as_large_as_the_picture_is_the_whole_picture(backbone: Backbone)
 def test_the_smallest_tile_is_the_halo(backbone: Backbone) -> None:
     assert reach(["relu5_1"]) == HALO
     assert plan(Config(tile=HALO, memory=10**12), backbone, (600, 800)).side == HALO
-    error = refusal(Config(tile=HALO - 1), backbone, (600, 800))
+    with pytest.raises(ConfigError) as caught:  # before a network is loaded
+        check(read(np.zeros((600, 800, 3), np.uint8)), [], Config(tile=HALO - 1))
+    error = caught.value
     assert str(error).startswith("--tile 84 is less than the 85 pixels that the network sees around it")
     assert error.value == 84
     # the deepest layer counts: a shallow one needs less
@@ -178,7 +183,8 @@ def taken(config: Config, backbone: Backbone, height: int, width: int, style: tu
     with Taken() as count:
         content, pattern = torch.rand(1, 3, height, width), torch.rand(1, 3, *style)
         objective = Objective(config, backbone, content, [pattern], side)
-        solver, guard, x = LBFGS(1.0, config.history, 0.01), Guard(), content
+        spectrum = Spectrum(height, width, config.precondition)
+        solver, guard, x = LBFGS(1.0, config.history, 0.01, spectrum), Guard(), content
         for _ in range(config.history + 2):
             value, gradient = objective.evaluate(x)
             guard.check(x, value.total, gradient, value.parts)

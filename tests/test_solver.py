@@ -160,10 +160,10 @@ def test_a_pyramids_levels_share_the_steps_by_the_ratio() -> None:
 
 
 class TwoLoop:
-    """Algorithm 7.4 of Nocedal & Wright 2006, as it reads. Pairs with s.y <= 0 take their slot and are passed over."""
+    """Algorithm 7.4 of Nocedal & Wright 2006, as it reads; H_0 = scale p. Pairs with s.y <= 0 only take their slot."""
 
-    def __init__(self, history: int):
-        self.history, self.before, self.pairs = history, None, []
+    def __init__(self, history: int, p=lambda x: x):
+        self.history, self.p, self.before, self.pairs = history, p, None, []
 
     def step(self, x: torch.Tensor, g: torch.Tensor) -> torch.Tensor:
         if self.before is None:
@@ -172,14 +172,14 @@ class TwoLoop:
             s, y = x - self.before[0], g - self.before[1]
             self.pairs = [*self.pairs, (s, y)][-self.history :]
             if s @ y > 0:
-                self.scale = (s @ y) / (y @ y)
+                self.scale = (s @ y) / (y @ self.p(y))
         self.before = x, g
         good = [(s, y) for s, y in self.pairs if s @ y > 0]
         q, alphas = g.clone(), []
         for s, y in reversed(good):
             alphas.append((s @ q) / (s @ y))
             q -= alphas[-1] * y
-        r = self.scale * q
+        r = self.scale * self.p(q)
         for (s, y), alpha in zip(good, reversed(alphas), strict=True):
             r += (alpha - (y @ r) / (s @ y)) * s
         return x - r
@@ -196,7 +196,26 @@ def test_lbfgs_walks_as_the_two_loop_recursion_does(history: int) -> None:
     x = torch.linspace(-1, 2, 30, dtype=torch.float64)
     steps = 3 * history + 2
     ours, theirs = run(LBFGS(1.0, history), valley, x, steps), run(TwoLoop(history), valley, x, steps)
+    assert_same_walk(ours, theirs)
     assert valley(ours[-1]) < valley(x)
+
+
+@pytest.mark.parametrize("history", [1, 3, 8])
+def test_lbfgs_walks_as_the_two_loop_recursion_does_when_preconditioned(history: int) -> None:
+    x = torch.linspace(-1, 2, 30, dtype=torch.float64)
+    mixed = torch.randn(30, 30, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    matrix = torch.eye(30, dtype=torch.float64) + 0.01 * mixed @ mixed.T
+
+    def p(v: torch.Tensor) -> torch.Tensor:
+        return matrix @ v
+
+    steps = 3 * history + 2
+    ours, theirs = (run(solver, valley, x, steps) for solver in (LBFGS(1.0, history, 0, p), TwoLoop(history, p)))
+    assert_same_walk(ours, theirs)
+    assert valley(ours[-1]) < valley(x)
+
+
+def assert_same_walk(ours: list[torch.Tensor], theirs: list[torch.Tensor]) -> None:
     for k, (a, b) in enumerate(zip(ours, theirs, strict=True)):
         torch.testing.assert_close(a, b, rtol=1e-8, atol=1e-9, msg=lambda text, k=k: f"step {k}: {text}")
 

@@ -77,8 +77,8 @@ def _parse_bytes(value: Any) -> Any:
         return value
 
 
-def _option(default: Any, group: str, help: str, **limits: Any) -> Any:
-    return Field(default, description=help, json_schema_extra={"group": group}, **limits)
+def _option(default: Any, group: str, help: str, takes: str = "", **limits: Any) -> Any:
+    return Field(default, description=help, json_schema_extra={"group": group, "takes": takes}, **limits)
 
 
 class Config(BaseModel):
@@ -152,7 +152,7 @@ class Config(BaseModel):
     first_step: float = _option(
         0.01,
         "Solver",
-        "root mean square of L-BFGS's first step; 0: min(1, 1/|g|_1) times the gradient, as torch",
+        "root mean square of L-BFGS's first step; 0 (with --precondition 0): min(1, 1/|g|_1) g, as torch",
         ge=0,
         le=1,
     )
@@ -170,7 +170,8 @@ class Config(BaseModel):
         _option(
             "auto",
             "Machine",
-            "memory to paint in, as 4GB; a picture that takes more is painted in tiles (auto: what is free)",
+            "memory to paint in; a picture that takes more is painted in tiles (auto: what is free)",
+            takes="bytes, as 4GB or 800MB, or auto",
         )
     )
     tile: Annotated[int, Field(ge=16, le=65536)] | Literal["auto"] = _option(
@@ -218,6 +219,8 @@ class Config(BaseModel):
 def allowed(field: str) -> str:
     """What a field takes, in words, from its schema: "16 to 65536, or original"."""
     schema = Config.model_json_schema()["properties"][field]
+    if schema["takes"]:
+        return str(schema["takes"])
     parts = [_allowed(part) for part in schema.get("anyOf", [schema]) if part.get("type") != "null"]
     return ", or ".join(parts)
 

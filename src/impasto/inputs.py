@@ -9,7 +9,7 @@ from typing import Any, cast
 import torch
 
 from impasto import __version__
-from impasto.backbone import Backbone
+from impasto.backbone import Backbone, reach
 from impasto.config import STARTS, Config
 from impasto.errors import ConfigError, PictureError, did_you_mean
 from impasto.pictures import SMALLEST, Picture, Source, read, resize
@@ -42,7 +42,7 @@ def check(content: Picture, styles: Sequence[Picture], config: Config) -> list[L
     """The sizes and steps of the run, small to large, if it can be painted: all that can be known before the network.
 
     Raises PictureError if the painting would be too thin or a picture to start from cannot be read, ConfigError if
-    `blend` or `start` does not fit.
+    `blend`, `start` or `tile` does not fit.
     """
     if config.blend and len(config.blend) != len(styles):
         raise ConfigError(
@@ -59,6 +59,12 @@ def check(content: Picture, styles: Sequence[Picture], config: Config) -> list[L
             f"{content.name} would be painted at {width} x {height} pixels, the least is {SMALLEST} x {SMALLEST}: "
             "give a larger --size",
             (width, height),
+        )
+    halo = reach([*config.content_layers, *config.style_layers])
+    if config.tile != "auto" and config.tile < min(halo, max(height, width)):
+        raise ConfigError(
+            f"--tile {config.tile} is less than the {halo} pixels that the network sees around it: give {halo} or more",
+            config.tile,
         )
     return pyramid(height, width, config.levels, config.level_ratio, config.steps, config.step_ratio)
 

@@ -19,38 +19,48 @@ from impasto.errors import ConfigError
 __all__ = ["Plan", "free_memory", "keep_big_blocks", "plan"]
 
 PIXEL = 12  # bytes of one float32 RGB pixel
-VECTORS = 9  # pictures alive at once, besides the solver's history: points, gradients, the best, the content
-STEPS_AT_ONCE = 3  # the largest features alive at once on the way back, besides the tape
+VECTORS = 9  # pictures alive at once, besides the solver's history: points, gradients, the best, the spectrum's
+STEPS_AT_ONCE = 4  # the largest features alive at once on the way back, besides the tape; measured, with oneDNN's
 FEW = 3  # pairs of L-BFGS that are still worth having
 SHARE = 0.8  # of what is free is planned with: other programs live too
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
 CGROUP = Path("/sys/fs/cgroup")
 
 
-def keep_big_blocks() -> bool:
-    """Tell glibc's malloc to keep freed blocks, of any size, for the next evaluation; whether there is a glibc.
+def keep_big_blocks(up_to: int = 1 << 30) -> bool:
+    """Tell glibc's malloc to keep freed blocks of up to so many bytes for the next evaluation; whether it took it.
 
     By default it hands blocks of more than some megabytes back to the system at once, and every evaluation would begin
-    with hundreds of megabytes of page faults.
+    with hundreds of megabytes of page faults. Larger ones are handed back as before: kept, they would lie in each
+    other's way. A glibc before 2.35 takes no more than 32 MB.
     """
+    libc = _glibc()
+    return libc is not None and bool(
+        libc.mallopt(M_MMAP_THRESHOLD, up_to) and libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+    )
+
+
+def _glibc() -> ctypes.CDLL | None:
     if not sys.platform.startswith("linux"):
-        return False
+        return None
     try:
-        mallopt = ctypes.CDLL("libc.so.6").mallopt
-    except (OSError, AttributeError):  # another C library, as musl
-        return False
-    return bool(mallopt(M_MMAP_THRESHOLD, 1 << 30) and mallopt(M_TRIM_THRESHOLD, 2**31 - 1))
+        libc = ctypes.CDLL("libc.so.6")
+        return libc if hasattr(libc, "mallopt") else None
+    except OSError:  # another C library, as musl
+        return None
 
 
 class Plan(NamedTuple):
     """How a painting fits into memory: tiles of at most side x side (None: in one piece), and what it is to take.
 
-    needed and budget: bytes, over what the interpreter, the network's weights and the pictures as read take.
+    needed and budget: bytes, over what the interpreter, the network's weights and the pictures as read take. block: the
+    largest piece that a tile's evaluation asks for, in bytes.
     """
 
     side: int | None
     needed: int
     budget: int
+    block: int = 0
 
     def __str__(self) -> str:
         how = "in one piece" if self.side is None else f"in tiles of at most {self.side} pixels"
@@ -60,27 +70,23 @@ class Plan(NamedTuple):
 def plan(config: Config, backbone: Backbone, size: tuple[int, int], styles: Iterable[tuple[int, int]] = ()) -> Plan:
     """The largest tiles with which a painting of (height, width) fits into `config.memory`, or those of `config.tile`.
 
-    styles: (height, width) of the style pictures at that size. Raises ConfigError where it cannot fit, or where a tile
-    would be smaller than its halo: most work would be halo.
+    styles: (height, width) of the style pictures at that size. Raises ConfigError where it cannot fit. A tile is never
+    smaller than its halo: most work would be halo (`inputs.check` says so of `config.tile`).
     """
     layers = [*config.content_layers, *config.style_layers]
     backbone.deepest(layers)  # raises what is wrong with them
     halo, whole = reach(layers), max(size)
-    if config.tile != "auto" and config.tile < min(halo, whole):
-        raise ConfigError(
-            f"--tile {config.tile} is less than the {halo} pixels that the network sees around it: give {halo} or more",
-            config.tile,
-        )
     budget = int(SHARE * free_memory(backbone.device)) if config.memory == "auto" else config.memory
     pictures = [size, *styles]
     fixed = math.prod(size) * _picture_bytes(config, backbone) + PIXEL * sum(map(math.prod, pictures[1:]))
     largest = whole if config.tile == "auto" else min(config.tile, whole)
+    kept, block = _network_bytes(config, backbone)
     needed = 0
     for side in (largest, *range(largest - STRIDE, halo - 1, -STRIDE)):
-        crops = (math.prod(min(full, side + 2 * (halo + STRIDE)) for full in picture) for picture in pictures)
-        needed = fixed + max(crops) * _network_bytes(config, backbone)
+        crop = max(math.prod(min(full, side + 2 * (halo + STRIDE)) for full in picture) for picture in pictures)
+        needed = fixed + crop * (kept + STEPS_AT_ONCE * block)
         if needed <= budget:
-            return Plan(side if side < whole else None, needed, budget)
+            return Plan(side if side < whole else None, needed, budget, crop * block)
     raise ConfigError(_too_little(config, backbone, size, budget, needed), budget, needed)
 
 
@@ -100,16 +106,20 @@ def _too_little(config: Config, backbone: Backbone, size: tuple[int, int], budge
 
 
 def free_memory(device: torch.device) -> int:
-    """Bytes that can be had on `device` now; for a CPU within the limit of the container, if there is one."""
+    """Bytes that can be had on `device` now; on a CPU within the limit of its container (cgroup 2), if any."""
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         return int(free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device))
+    if libc := _glibc():
+        libc.malloc_trim(0)  # what an earlier painting's allocator kept is free, too
     available = int(psutil.virtual_memory().available)
     try:
         limit, used = (int((CGROUP / name).read_text()) for name in ("memory.max", "memory.current"))
+        counts = dict(line.split() for line in (CGROUP / "memory.stat").read_text().splitlines())
     except (OSError, ValueError):  # no container, or one without a limit ("max")
         return available
-    return min(available, max(0, limit - used))
+    files = int(counts.get("inactive_file", 0))  # read files that the system keeps until somebody wants the memory
+    return min(available, max(0, limit - used + files))
 
 
 def _picture_bytes(config: Config, backbone: Backbone) -> int:
@@ -119,8 +129,8 @@ def _picture_bytes(config: Config, backbone: Backbone) -> int:
     return PIXEL * vectors + math.ceil(features)
 
 
-def _network_bytes(config: Config, backbone: Backbone) -> int:
-    """Bytes a pixel of a tile's crop that an evaluation takes: what its tape keeps, and the largest steps on it."""
+def _network_bytes(config: Config, backbone: Backbone) -> tuple[int, int]:
+    """Bytes a pixel of a tile's crop: what an evaluation's tape keeps, and the largest features on the way."""
     wanted = {*config.content_layers, *config.style_layers}
     deepest = backbone.deepest(wanted)
     kept, largest = 0.0, 0.0
@@ -131,7 +141,7 @@ def _network_bytes(config: Config, backbone: Backbone) -> int:
         whole = not pooled or name.replace("conv", "relu") in wanted
         kept += indices + (size if whole else size / 4) + (size if name in wanted else 0)
         largest = max(largest, size + indices)
-    return math.ceil(kept + STEPS_AT_ONCE * largest)
+    return math.ceil(kept), math.ceil(largest)
 
 
 def _layer_bytes(backbone: Backbone, layer: str) -> float:

@@ -167,20 +167,24 @@ def paint_steps(
     device = backbone.device
     fits = fits or fit(picture, styles, config, backbone)
     if device.type == "cpu":
-        keep_big_blocks()
+        keep_big_blocks() if fits.side is None else keep_big_blocks(fits.block)
     began, number, work = time.perf_counter(), 0, 0.0
     all_work = sum(level.steps * level.height * level.width for level in levels)
     x: torch.Tensor | None = None
-    small: torch.Tensor | None = None
+    before: Level | None = None
     for index, level in enumerate(levels, 1):
-        before, small = small, resize(picture.pixels, level.height, level.width).to(device)
+        small = resize(picture.pixels, level.height, level.width).to(device)
         patterns = [style_at(level, each, config, levels[-1]).to(device) for each in styles]
         objective = Objective(config, backbone, small, patterns, fits.side)
         solver, guard = _solver(config, level, device), Guard(1 if device.type == "cpu" else LOOK)
         if x is None or before is None:
             x = starting_point(config, start, small, patterns[0])
+        elif config.content_layers:
+            x = enlarged(x, resize(picture.pixels, before.height, before.width).to(device), small)
         else:
-            x = enlarged(x, before, small) if config.content_layers else resize(x, *small.shape[2:])
+            x = resize(x, level.height, level.width)
+        before = level
+        del small, patterns  # pictures as large as the painting, and of no more use
         for k in range(level.steps):
             value, gradient = objective.evaluate(x)
             trouble = guard.check(x, value.total, gradient, value.parts, last=k == level.steps - 1)
@@ -203,7 +207,7 @@ def paint_steps(
 
 
 def fit(content: Picture, styles: Sequence[Picture], config: Config, backbone: Backbone) -> Plan:
-    """Whether, and in how many tiles, a painting fits into memory. Raises as `check` and `plan` do."""
+    """Whether, and in tiles of which size, a painting fits into memory. Raises as `check` and `plan` do."""
     last = check(content, styles, config)[-1]
     return plan(config, backbone, last[:2], [style_size(last, style, config, last) for style in styles])
 
@@ -212,7 +216,7 @@ def _solver(config: Config, level: Level, device: torch.device) -> LBFGS | Adam:
     if config.optimizer == "adam":
         return Adam(config.rate)
     spectrum = Spectrum(level.height, level.width, config.precondition, device) if config.precondition else None
-    return LBFGS(config.rate, config.history, config.first_step, spectrum)
+    return LBFGS(config.rate, min(config.history, level.steps), config.first_step, spectrum)
 
 
 def make_backbone(config: Config, progress: Progress | None = None) -> Backbone:

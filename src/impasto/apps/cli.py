@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["cli", "main"]
 
+BEFORE = {"precondition": 0.0}  # what a painting was made with before there was such a choice
 Reader = Callable[["Step"], object]
 
 
@@ -136,7 +137,7 @@ def _settings(
     if not pictures:
         pictures = tuple(each["name"] for each in recorded["inputs"] if each["role"] != "start")
         _check_unchanged(recorded["inputs"])
-    return Config(**recorded["config"]).changed(**options), pictures
+    return Config(**{**BEFORE, **recorded["config"]}).changed(**options), pictures
 
 
 def _check_unchanged(inputs: list[dict[str, str]]) -> None:

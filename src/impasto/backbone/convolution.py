@@ -19,9 +19,7 @@ class Convolution:
 
     def __init__(self, kernel: torch.Tensor, bias: torch.Tensor, device: torch.device, dtype: torch.dtype):
         """kernel (O, I, 3, 3), bias (O,), float32."""
-        self._fused = (
-            device.type == "cpu" and dtype in (torch.float32, torch.bfloat16) and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
-        )
+        self._fused = device.type == "cpu" and _has_fused(dtype)
         self._kernel = self._laid_out(kernel.detach().to(device, dtype))
         self._turned = self._laid_out(kernel.detach().flip(2, 3).transpose(0, 1).to(device, dtype))
         self._bias = bias.detach().to(device, dtype)

@@ -144,22 +144,25 @@ class Backbone:
                 y = F.relu(y)
             if relu in wanted:
                 found[relu] = y
-            trace = _Trace(name, y.detach())
-            if name in BEFORE_POOLING and name != CONVOLUTIONS[last]:
-                y, trace = self._pool(y, trace, relu in wanted, keep=traces is not None)
-            if traces is not None:
-                traces.append(trace)
+            pooled = name in BEFORE_POOLING and name != CONVOLUTIONS[last]
+            if traces is None:
+                y = self._pool(y) if pooled else y
+                continue
+            traces.append(_Trace(name, found.get(name, y)))  # what is kept anyway tells where ReLU let through
+            if pooled:
+                y, traces[-1] = self._pool_traced(y, traces[-1], relu in wanted)
         return found
 
     def _padding(self, name: str) -> int:
         return 0 if name == "conv1_1" and self.padding == "replicate" else 1
 
-    def _pool(self, y: torch.Tensor, trace: _Trace, wanted: bool, *, keep: bool) -> tuple[torch.Tensor, _Trace]:
+    def _pool(self, y: torch.Tensor) -> torch.Tensor:
+        return F.max_pool2d(y, 2) if self.pooling == "max" else F.avg_pool2d(y, 2) * AVERAGE_GAIN
+
+    def _pool_traced(self, y: torch.Tensor, trace: _Trace, wanted: bool) -> tuple[torch.Tensor, _Trace]:
         """y halved, and its trace. Where ReLU let nothing through no maximum is positive: the pooled y tells it too."""
         if self.pooling == "average":
-            return F.avg_pool2d(y, 2) * AVERAGE_GAIN, trace._replace(size=y.shape)
-        if not keep:
-            return F.max_pool2d(y, 2), trace
+            return self._pool(y), trace._replace(size=y.shape)
         pooled, indices = F.max_pool2d(y, 2, return_indices=True)
         trace = trace._replace(size=y.shape, indices=indices)
         return pooled, trace if wanted else trace._replace(y=pooled, small=True)
@@ -168,7 +171,8 @@ class Backbone:
         """The gradient to what was pooled. The last row and column of an odd size were dropped, and get none."""
         assert trace.size is not None
         if trace.indices is not None:
-            return F.max_unpool2d(g, trace.indices, [2, 2], output_size=trace.size[2:])
+            found = F.max_unpool2d(g, trace.indices, [2, 2], output_size=trace.size[2:])
+            return found.contiguous(memory_format=torch.channels_last)  # some devices' kernels are not
         g = F.interpolate(g * (AVERAGE_GAIN / 4), scale_factor=2, mode="nearest")
         return F.pad(g, (0, trace.size[3] - g.shape[3], 0, trace.size[2] - g.shape[2]))
 
@@ -193,23 +197,28 @@ class Tape(NamedTuple):
         """
         g: torch.Tensor | None = None
         while self.traces:
-            trace = self.traces.pop()
-            if g is not None and trace.size is not None:
-                g = self.backbone._unpool(_through_relu(g, trace.y) if trace.small else g, trace)
-            if (relu := trace.name.replace("conv", "relu")) in self.wanted:
-                g = add(relu, g)
-            if g is not None and not trace.small:
-                g = _through_relu(g, trace.y)
-            if trace.name in self.wanted:
-                g = add(trace.name, g)
+            name, g = self._before(self.traces.pop(), g, add)
             if g is not None:
-                g = self.backbone._convolutions[trace.name].backward(g, padding=self.backbone._padding(trace.name))
+                g = self.backbone._convolutions[name].backward(g, padding=self.backbone._padding(name))
         if g is None:
             raise RuntimeError("a tape leads back once: evaluate the network again")
         if self.backbone.padding == "replicate":
             g = _unpadded(g)
         g = g.contiguous() * self.backbone._scale  # float32 again, and as pixels lie
         return g.flip(1) if self.backbone.weights.order == "BGR" else g
+
+    def _before(self, trace: _Trace, g: torch.Tensor | None, add: AddGradient) -> tuple[str, torch.Tensor | None]:
+        """From what follows a convolution back to its output; the trace ends here, before the largest step."""
+        relu = trace.name.replace("conv", "relu")
+        if g is not None and trace.size is not None:
+            g = self.backbone._unpool(_through_relu(g, trace.y) if trace.small else g, trace)
+        if relu in self.wanted:
+            g = add(relu, g)
+        if g is not None and not trace.small:
+            g = _through_relu(g, trace.y)
+        if trace.name in self.wanted:
+            g = add(trace.name, g)
+        return trace.name, g
 
 
 class _Pass(torch.autograd.Function):
@@ -222,6 +231,8 @@ class _Pass(torch.autograd.Function):
         ctx.set_materialize_grads(False)
         found, ctx.tape = backbone.record(pixels, wanted)
         ctx.wanted = wanted
+        # what is returned is given a node, and must not be held by it
+        ctx.tape.traces[:] = [trace._replace(y=trace.y.detach()) for trace in ctx.tape.traces]
         return tuple(found[name] for name in wanted)
 
     @staticmethod

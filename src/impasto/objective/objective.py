@@ -138,7 +138,7 @@ class Objective:
 
     def _crops(self, picture: torch.Tensor, layers: Sequence[str]) -> Iterator[tuple[Tile, torch.Tensor, Features]]:
         """Each tile of a picture, its crop, and the crop's features at `layers`."""
-        for tile in self._cut(picture, layers or self.layers):
+        for tile in self._cut(picture, layers or self.layers):  # one way of cutting, with or without a network
             crop = picture[(..., *tile.crop)]
             yield tile, crop, self.backbone(crop, layers) if layers else {}
 

@@ -17,7 +17,7 @@ NOT_FINITE, ROSE, STAYED_ABOVE = 1, 2, 3
 
 
 class Best(NamedTuple):
-    """The lowest value seen, (), its point, and its parts; all on the device."""
+    """The point of the lowest value seen, that value, (), and its parts; all on the device."""
 
     point: torch.Tensor
     value: torch.Tensor
@@ -29,7 +29,7 @@ class Guard:
 
     `check` says whether the run has gone wrong: the value is not finite, has blown up, or has strayed far above the
     best for long. Everything is kept on the device; it is asked for trouble only every `look` evaluations, because each
-    answer waits for it. Trouble in between is not lost, only told later.
+    answer waits for it. Trouble in between is not lost, only told later. The first evaluation is always asked about.
     """
 
     def __init__(self, look: int = 1):
@@ -58,7 +58,10 @@ class Guard:
             self._above = torch.zeros_like(now)
             self._trouble = torch.stack([torch.zeros_like(now)] * 3)  # kind, value, best value then
         better = now < self._best.value
-        self._best = Best(*(torch.where(better, a, b) for a, b in zip((x, now, parts), self._best, strict=True)))
+        if self.look > 1:
+            self._best = Best(*(torch.where(better, a, b) for a, b in zip((x, now, parts), self._best, strict=True)))
+        elif better:  # where asking costs nothing the best is no copy
+            self._best = Best(x, now, parts)
         lowest = self._best.value
         self._above = torch.where(now > STRAYED * lowest, self._above + 1, 0)
         kind = torch.where(self._above >= PATIENCE, STAYED_ABOVE, 0)
@@ -67,7 +70,7 @@ class Guard:
         self._above = torch.where(kind == STAYED_ABOVE, 0, self._above)
         self._trouble = torch.where(self._trouble[0] > 0, self._trouble, torch.stack([kind.to(now), value, lowest]))
         self._checked += 1
-        return "" if self._checked % self.look and not last else self._asked()
+        return self._asked() if last or self._checked == 1 or self._checked % self.look == 0 else ""
 
     def _asked(self) -> str:
         """The first trouble since it was last asked for; waits for the device."""
@@ -75,7 +78,7 @@ class Guard:
         self._trouble = torch.zeros_like(self._trouble)
         if kind == NOT_FINITE:
             words = f"the objective is {value}, or its gradient is not finite"
-            if lowest == float("inf"):
+            if self.best.value == torch.inf:
                 raise SolverError(f"{words}, at the start", value)
             return words
         if kind == ROSE:

@@ -79,8 +79,8 @@ class LBFGS:
         torch.sub(x, x_before, out=s.view_as(x))
         torch.sub(g, g_before, out=y.view_as(g))
         products = (self._pairs[0, : self._count] @ y).to(self._products)  # S'y
-        sy, yy = products[row], y.dot(y)
-        good = sy > 1e-10 * (s.dot(s) * yy).sqrt()
+        sy, ss, yy = products[row], s.dot(s).to(products), y.dot(y).to(products)
+        good = sy > 1e-10 * (ss * yy).sqrt()
         self._scale = torch.where(good, sy / y.dot(self.precondition(y.view_as(g)).flatten()), self._scale).to(g)
         self._good[row] = good
         self._products[: self._count, row] = products * self._good[: self._count] * good

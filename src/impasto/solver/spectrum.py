@@ -16,7 +16,7 @@ class Spectrum:
 
     Pictures have most of their energy in coarse forms (their amplitudes fall about as 1/|f|; Field 1987), and so has
     what changes between a photograph and its painting: as the first guess of the inverse Hessian this reaches the same
-    objective in fewer steps than a multiple of the identity does (docs/solver.md). f is in cycles a pixel; less than
+    objective in fewer steps than a multiple of the identity does (docs/speed.md). f is in cycles a pixel; less than
     one cycle a picture counts as one. x is framed with zeros for the transform, and cut out again.
     """
 
@@ -29,7 +29,7 @@ class Spectrum:
         self._gain = gain / gain.mean()  # (height, width // 2 + 1), of the framed size
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        """x (..., height, width) filtered, plane by plane: a transform takes twice a plane's memory."""
+        """x (..., height, width) filtered, plane by plane: a transform takes several times its memory."""
         height, width = x.shape[-2:]
         y = torch.empty_like(x)
         for plane, out in zip(x.flatten(0, -3), y.flatten(0, -3), strict=True):

@@ -1,0 +1,67 @@
+"""The preconditioner: symmetric, positive, coarse before fine, and worth it."""
+
+import pytest
+import torch
+
+from impasto import Config
+from impasto.backbone import Backbone, load
+from impasto.inputs import check, style_at
+from impasto.objective import Objective
+from impasto.pictures import read, resize
+from impasto.pictures.samples import sample_photograph, sample_style
+from impasto.solver import LBFGS, Spectrum
+
+SIZES = [(32, 64), (37, 53), (33, 31), (1, 40)]
+
+
+def picture(size: tuple[int, int], seed: int) -> torch.Tensor:
+    return torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("power", [0.5, 1.0])
+def test_it_is_symmetric_and_positive(size: tuple[int, int], power: float) -> None:
+    p, a, b = Spectrum(*size, power), picture(size, 1), picture(size, 2)
+    assert float((a * p(b)).sum()) == pytest.approx(float((b * p(a)).sum()), rel=1e-6)
+    assert float((a * p(a)).sum()) > 0
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_power_0_changes_nothing(size: tuple[int, int]) -> None:
+    x = picture(size, 1)
+    torch.testing.assert_close(Spectrum(*size, 0.0)(x), x, rtol=1e-6, atol=1e-6)
+
+
+def test_a_wave_is_multiplied_by_its_frequency_to_the_power() -> None:
+    p = Spectrum(64, 64, 0.5)
+    position = torch.arange(64, dtype=torch.float64)
+    gains = []
+    for cycles in (2, 8, 32):  # in 64 pixels
+        wave = torch.cos(2 * torch.pi * cycles * position / 64).expand(1, 3, 64, 64)
+        gains.append(float((wave * p(wave)).sum() / wave.square().sum()))
+        torch.testing.assert_close(p(wave), gains[-1] * wave, rtol=1e-5, atol=1e-5)
+    assert gains[0] / gains[1] == pytest.approx(2, rel=1e-5)  # a fourth of the frequency, to the power -1/2
+    assert gains[1] / gains[2] == pytest.approx(2, rel=1e-5)
+
+
+def test_the_planes_are_filtered_apart() -> None:
+    x = picture((20, 30), 1)
+    p = Spectrum(20, 30, 0.5)
+    torch.testing.assert_close(p(x)[:, 1:2], p(x[:, 1:2]))
+
+
+def test_it_saves_evaluations() -> None:
+    # what it is for: the objective after 20 of them
+    config = Config(size=128, levels=1)
+    content, style = read(sample_photograph()), read(sample_style("strokes"))
+    level = check(content, [style], config)[-1]
+    start = resize(content.pixels, level.height, level.width)
+    objective = Objective(config, Backbone(load("compact")), start, [style_at(level, style, config, level)])
+    reached = {}
+    for power in (0.0, 0.5):
+        x, solver = start, LBFGS(1.0, 10, 0.01, Spectrum(*start.shape[2:], power))
+        for _ in range(20):
+            value, gradient = objective.evaluate(x)
+            x = solver.step(x, gradient)
+        reached[power] = float(value.total)
+    assert reached[0.5] < 0.95 * reached[0.0]
