@@ -10,7 +10,7 @@ from PIL import Image
 from impasto import __version__
 from impasto.config import GROUPS, Config, option_name
 from impasto.errors import OutputError
-from impasto.pictures import read, read_settings
+from impasto.pictures import read, read_settings, write
 from impasto.presets import PRESETS, Preset
 
 
@@ -153,6 +153,23 @@ def test_from_takes_other_pictures(painted, impasto, tmp_path, style):
     before, after = (read_settings(tmp_path / name) for name in ("out.png", "again.png"))
     assert after["config"] == before["config"]
     assert [each["name"] for each in after["inputs"]] == [str(style)] * 2
+
+
+def test_from_a_painting_made_before_the_preconditioner_paints_without(painted, impasto, tmp_path):
+    painted()
+    settings = read_settings(tmp_path / "out.png")
+    del settings["config"]["precondition"]
+    write(Image.open(tmp_path / "out.png"), tmp_path / "older.png", settings)
+    assert impasto("paint", "--from", "older.png", "-o", "again.png")[0] == 0
+    assert read_settings(tmp_path / "again.png")["config"]["precondition"] == 0
+
+
+def test_from_a_painting_in_tiles_cuts_it_alike(impasto, photo, style, tiny, tmp_path):
+    size = ("--size", 160, "--history", 1)
+    assert impasto("paint", photo, style, "-o", "out.png", *tiny, *size, "--tile", 100)[0] == 0
+    assert read_settings(tmp_path / "out.png")["config"]["tile"] == 100
+    assert impasto("paint", "--from", "out.png", "-o", "again.png")[0] == 0
+    assert (tmp_path / "again.png").read_bytes() == (tmp_path / "out.png").read_bytes()
 
 
 def test_from_a_changed_picture_is_refused(impasto, photo, style, tiny, tmp_path):

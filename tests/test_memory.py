@@ -292,7 +292,7 @@ def test_memory_as_it_is_typed(given: object, count: object) -> None:
 def test_memory_that_is_none_is_refused(given: object) -> None:
     with pytest.raises(ConfigError) as caught:
         Config(memory=given)
-    assert re.fullmatch(r"--memory is .*: it takes a whole number from 1, or auto", str(caught.value))
+    assert re.fullmatch(r"--memory is .*: it takes bytes, as 4GB or 800MB, or auto", str(caught.value))
 
 
 def test_memory_with_more_digits_than_a_float_holds_is_refused() -> None:
@@ -312,8 +312,8 @@ def test_a_tile_out_of_range_is_refused(given: object) -> None:
         ("--tile 20", "--tile 20 is less than the 85 pixels that the network sees around it: give 85 or more"),
         ("--size 400 --memory 1MB", "--memory 1MB is too little to paint 400 x 333 pixels"),
         ("--size 400 --tile 90 --memory 1MB", "--memory 1MB is too little to paint 400 x 333 pixels"),
-        ("--memory lots", "--memory is 'lots': it takes a whole number from 1, or auto"),
-        ("--memory 0", "--memory is 0: it takes a whole number from 1, or auto"),
+        ("--memory lots", "--memory is 'lots': it takes bytes, as 4GB or 800MB, or auto"),
+        ("--memory 0", "--memory is 0: it takes bytes, as 4GB or 800MB, or auto"),
         ("--tile 15", "--tile is '15': it takes a whole number from 16 to 65,536, or auto"),
     ],
 )

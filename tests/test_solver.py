@@ -320,12 +320,15 @@ def test_a_step_waits_for_nothing(nobody_asks) -> None:
 def test_a_check_waits_only_when_it_looks(nobody_asks) -> None:
     guard = Guard(look=10)
     evaluation = torch.ones(4), torch.tensor(3.0), torch.ones(4), torch.ones(2)
+    guard.check(*evaluation)  # the first is always asked about
     nobody_asks()
-    for _ in range(2):
-        for _ in range(9):
+    for between in (8, 9):
+        for _ in range(between):
             assert guard.check(*evaluation) == ""
         with pytest.raises(AssertionError, match="read back"):
             guard.check(*evaluation)
+    with pytest.raises(AssertionError, match="read back"):
+        guard.check(*evaluation, last=True)
 
 
 # --- a guard that looks now and then -------------------------------------------------------------------------------
@@ -365,8 +368,14 @@ def test_the_best_is_known_between_looks() -> None:
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
-def test_no_finite_value_at_all_ends_the_run_at_the_look(bad: float) -> None:
+def test_a_first_value_that_is_not_finite_ends_the_run_at_once(bad: float) -> None:
+    with pytest.raises(SolverError, match="at the start"):
+        checked(Guard(look=3), bad)
+
+
+def test_trouble_after_the_last_look_is_told_with_the_last_evaluation() -> None:
     guard = Guard(look=3)
-    assert [checked(guard, bad), checked(guard, bad)] == ["", ""]
-    with pytest.raises(SolverError, match="not finite, at the start"):
-        checked(guard, bad)
+    assert [checked(guard, value) for value in (5.0, 4.0, 3.0, math.nan)] == [""] * 4
+    last = torch.zeros(2), torch.tensor(2.0), torch.zeros(2), torch.tensor([2.0])
+    assert "not finite" in guard.check(*last, last=True)
+    assert guard.best.value == 2

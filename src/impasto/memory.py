@@ -115,11 +115,18 @@ def free_memory(device: torch.device) -> int:
     available = int(psutil.virtual_memory().available)
     try:
         limit, used = (int((CGROUP / name).read_text()) for name in ("memory.max", "memory.current"))
-        counts = dict(line.split() for line in (CGROUP / "memory.stat").read_text().splitlines())
     except (OSError, ValueError):  # no container, or one without a limit ("max")
         return available
-    files = int(counts.get("inactive_file", 0))  # read files that the system keeps until somebody wants the memory
-    return min(available, max(0, limit - used + files))
+    return min(available, max(0, limit - used + _old_files()))
+
+
+def _old_files() -> int:
+    """Bytes of read files that the system counts as the container's, and gives up when somebody wants the memory."""
+    try:
+        lines = (CGROUP / "memory.stat").read_text().splitlines()
+        return int(next(line.split()[1] for line in lines if line.startswith("inactive_file ")))
+    except (OSError, ValueError, IndexError, StopIteration):
+        return 0
 
 
 def _picture_bytes(config: Config, backbone: Backbone) -> int:

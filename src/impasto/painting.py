@@ -113,6 +113,8 @@ def paint(
     if backbone is None:
         check(picture, styles, config)  # before a network is downloaded for nothing
         backbone = make_backbone(config)
+    fits = fits or fit(picture, styles, config, backbone)
+    config = config.changed(tile=fits.side or config.tile)  # so that `--from` cuts it alike
     last: Step | None = None
     notes, stopped = [], ""
     try:

@@ -164,6 +164,7 @@ def _paint(pictures: list[Picture], config: Config, target: Path, quiet: bool) -
     with downloading(console, config.backbone) as progress:
         backbone = make_backbone(config, progress)
     fits = fit(content, styles, config, backbone)
+    config = config.changed(tile=fits.side or config.tile)
     readers: list[Reader] = [_snapshots(config, pictures, backbone, target, console)] if config.save_every else []
     dtype = str(backbone.dtype).removeprefix("torch.")
     title = f"{backbone.weights.name} on {backbone.device}, {dtype}, {config.steps} steps of {config.optimizer}; {fits}"

@@ -1,9 +1,9 @@
 """The formulas: content, Gram matrix, style, total variation. Pure functions, one formula each.
 
 `products`, `squared_distance` and `roughness` are sums over positions: those of the parts of a picture add up to those
-of the whole, on which exact tiling rests. Sums run in the dtype of their inputs, except that features narrower than
-float32 are widened. The losses of whole pictures are the reference: `terms.py` has them as they are summed over tiles, with
-their gradients, and tests hold the two together.
+of the whole, on which exact tiling rests. The losses of whole pictures are the reference: `terms.py` has them as they
+are summed over tiles, with their gradients, and tests hold the two together. Sums run in the dtype of their inputs,
+except that features narrower than float32 are widened.
 """
 
 from __future__ import annotations
