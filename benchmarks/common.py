@@ -4,6 +4,7 @@ import datetime
 import json
 import platform
 import statistics
+import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,16 +12,12 @@ from pathlib import Path
 import torch
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "examples"))
+from gallery import PAIRS, find, load_referee  # noqa: E402, F401
+
 SHARED = ROOT.parent / "shared"
 TRUE_STAGES = SHARED / "weights" / "vgg19_oxford_conv1_1-conv3_4.safetensors"
 RECORDS = ROOT / "benchmarks" / "records"
-PAIRS = (
-    "tiger+starry_night",
-    "tubingen+starry_night",
-    "lion+great_wave",
-    "chicago+composition_vii",
-    "face+mosaic",
-)
 
 
 def machine(device: str = "cpu") -> str:
@@ -78,11 +75,6 @@ def record(table: str, rows: Sequence[dict], device: str = "cpu", **more: object
         "rows": list(rows),
     }
     (RECORDS / f"{table}-{device}.json").write_text(json.dumps(kept, indent=1) + "\n")
-
-
-def find(folder: Path, name: str) -> Path:
-    """The picture `name` in `folder`, whatever its suffix."""
-    return next(path for path in sorted(folder.iterdir()) if path.stem == name)
 
 
 def pictures(pair: str) -> tuple[Path, Path]:

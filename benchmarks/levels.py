@@ -5,11 +5,10 @@ float32, whatever sizes the run went through, and the referee scores the picture
 """
 
 import statistics
-import sys
 import tempfile
 from pathlib import Path
 
-from common import PAIRS, ROOT, SHARED, pictures, record
+from common import PAIRS, SHARED, load_referee, pictures, record
 
 from impasto import Config, paint
 from impasto.backbone import Backbone, load
@@ -17,9 +16,6 @@ from impasto.inputs import check, style_at
 from impasto.objective import Objective
 from impasto.painting import make_backbone
 from impasto.pictures import read, resize
-
-sys.path.insert(0, str(ROOT / "examples"))
-from gallery import load_referee
 
 SPLITS = (
     {},

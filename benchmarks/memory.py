@@ -19,7 +19,7 @@ from impasto.pictures import read
 from impasto.pictures.samples import sample_photograph, sample_style
 from networks import vgg19
 
-BUDGETS = {512: "120MB", 1024: "350MB", 2048: "1.1GB", 4096: "4GB"}
+BUDGETS = {512: "210MB", 1024: "500MB", 2048: "1.1GB", 4096: "4GB"}
 HISTORY = 3  # pairs are whole pictures: with the default 10 they would take most of it
 STEPS = 4  # at the last size: the second already has a pair, the others are timed
 
