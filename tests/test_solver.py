@@ -28,10 +28,8 @@ def run(solver, objective, x: torch.Tensor, steps: int) -> list[torch.Tensor]:
     return points
 
 
-@pytest.mark.parametrize("history", [3, 100])
-@pytest.mark.parametrize("objective", [bowl, rosenbrock])
-def test_lbfgs_walks_as_torchs_does(objective, history: int) -> None:
-    x = torch.full((2, 6), 0.3, dtype=torch.float64)
+def assert_torchs_walk(objective, x: torch.Tensor, history: int, steps: int) -> None:
+    """Our LBFGS goes where torch.optim.LBFGS goes, step by step."""
     theirs = x.clone().requires_grad_()
     optimizer = torch.optim.LBFGS(
         [theirs], lr=1, max_iter=1, history_size=history, tolerance_grad=0, tolerance_change=0
@@ -43,9 +41,15 @@ def test_lbfgs_walks_as_torchs_does(objective, history: int) -> None:
         value.backward()
         return value
 
-    for ours in run(LBFGS(1.0, history), objective, x, 12)[1:]:
+    for ours in run(LBFGS(1.0, history), objective, x, steps)[1:]:
         optimizer.step(closure)
         torch.testing.assert_close(ours, theirs.detach(), rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("history", [3, 100])
+@pytest.mark.parametrize("objective", [bowl, rosenbrock])
+def test_lbfgs_walks_as_torchs_does(objective, history: int) -> None:
+    assert_torchs_walk(objective, torch.full((2, 6), 0.3, dtype=torch.float64), history, 12)
 
 
 def test_lbfgs_reaches_the_minimum_of_a_quadratic() -> None:
@@ -222,21 +226,7 @@ def assert_same_walk(ours: list[torch.Tensor], theirs: list[torch.Tensor]) -> No
 
 @pytest.mark.parametrize("history", [1, 2, 4, 9])
 def test_lbfgs_walks_as_torchs_does_around_a_short_history(history: int) -> None:
-    x = torch.linspace(-1, 2, 30, dtype=torch.float64)
-    theirs = x.clone().requires_grad_()
-    optimizer = torch.optim.LBFGS(
-        [theirs], lr=1, max_iter=1, history_size=history, tolerance_grad=0, tolerance_change=0
-    )
-
-    def closure() -> torch.Tensor:
-        optimizer.zero_grad()
-        value = valley(theirs)
-        value.backward()
-        return value
-
-    for ours in run(LBFGS(1.0, history), valley, x, 22)[1:]:
-        optimizer.step(closure)
-        torch.testing.assert_close(ours, theirs.detach(), rtol=1e-6, atol=1e-9)
+    assert_torchs_walk(valley, torch.linspace(-1, 2, 30, dtype=torch.float64), history, 22)
 
 
 def path(bad: set[int], count: int = 14, size: int = 20) -> list[tuple[torch.Tensor, torch.Tensor]]:

@@ -16,7 +16,7 @@ from impasto.backbone import STRIDE, Backbone, layer_stride, reach
 from impasto.config import CONVOLUTIONS, Config
 from impasto.errors import ConfigError
 
-__all__ = ["Plan", "free_memory", "keep_big_blocks", "plan"]
+__all__ = ["MOST", "Plan", "free_memory", "keep_big_blocks", "plan"]
 
 PIXEL = 12  # bytes of one float32 RGB pixel
 VECTORS = 9  # pictures alive at once, besides the solver's history: points, gradients, the best, the spectrum's
@@ -24,10 +24,11 @@ STEPS_AT_ONCE = 4  # the largest features alive at once on the way back, besides
 FEW = 3  # pairs of L-BFGS that are still worth having
 SHARE = 0.8  # of what is free is planned with: other programs live too
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
+MOST = 1 << 30  # bytes; mallopt takes an int
 CGROUP = Path("/sys/fs/cgroup")
 
 
-def keep_big_blocks(up_to: int = 1 << 30) -> bool:
+def keep_big_blocks(up_to: int = MOST) -> bool:
     """Tell glibc's malloc to keep freed blocks of up to so many bytes for the next evaluation; whether it took it.
 
     By default it hands blocks of more than some megabytes back to the system at once, and every evaluation would begin
@@ -36,7 +37,7 @@ def keep_big_blocks(up_to: int = 1 << 30) -> bool:
     """
     libc = _glibc()
     return libc is not None and bool(
-        libc.mallopt(M_MMAP_THRESHOLD, up_to) and libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+        libc.mallopt(M_MMAP_THRESHOLD, min(up_to, MOST)) and libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
     )
 
 

@@ -18,7 +18,7 @@ from impasto.backbone.vgg import fast_dtype
 from impasto.config import Config
 from impasto.errors import ConfigError, SolverError, out_of_memory
 from impasto.inputs import check, enlarged, painted_size, read_all, settings_of, starting_point, style_at, style_size
-from impasto.memory import Plan, keep_big_blocks, plan
+from impasto.memory import MOST, Plan, keep_big_blocks, plan
 from impasto.objective import Objective
 from impasto.pictures import Picture, Source, read, resize, to_image, write
 from impasto.solver import LBFGS, Adam, Best, Guard, Level, Spectrum
@@ -169,7 +169,7 @@ def paint_steps(
     device = backbone.device
     fits = fits or fit(picture, styles, config, backbone)
     if device.type == "cpu":
-        keep_big_blocks() if fits.side is None else keep_big_blocks(fits.block)
+        keep_big_blocks(MOST if fits.side is None else fits.block)
     began, number, work = time.perf_counter(), 0, 0.0
     all_work = sum(level.steps * level.height * level.width for level in levels)
     x: torch.Tensor | None = None

@@ -25,6 +25,8 @@ from impasto.objective.tiles import Tile, cut
 
 __all__ = ["Objective", "Value"]
 
+Shared = Sequence[tuple[float, torch.Tensor]]  # styles with their shares
+
 # Energy of the grain of pixels that differ by one of 255 grey levels: a flat style asks for no more than that.
 FLAT = 1e-9
 
@@ -69,11 +71,12 @@ class Objective:
         self.config, self.backbone, self.side = config, backbone, side
         self.layers = tuple(dict.fromkeys([*config.content_layers, *config.style_layers]))
         self.tiles = self._cut(content, self.layers)
+        shared = list(zip(shares(config, len(styles)), styles, strict=True))
         with torch.no_grad():
             self.terms: list[Term] = [
                 *self._content_terms(content),
-                *self._style_terms(styles),
-                *self._pixel_terms(content, styles),
+                *self._style_terms(shared),
+                *self._pixel_terms(content, shared),
             ]
         self.names = tuple(term.name for term in self.terms)
 
@@ -171,13 +174,13 @@ class Objective:
                 scale *= units**2 * reduction_factor(config.content_reduction, target.numel())
             yield Content(f"content {layer}", layer, target, scale)
 
-    def _style_terms(self, styles: Sequence[torch.Tensor]) -> Iterator[Style]:
+    def _style_terms(self, styles: Shared) -> Iterator[Style]:
         config = self.config
         if not config.style_layers:
             return
         targets: dict[str, torch.Tensor] = {}
         height, width = self.tiles[0].height, self.tiles[0].width
-        for share, style in zip(shares(config, len(styles)), styles, strict=True):
+        for share, style in styles:
             for tile, _, features in self._crops(style, list(config.style_layers)):
                 for layer, x in features.items():
                     divisor = self._divisor(layer, x.shape[1], tile.height, tile.width)
@@ -199,23 +202,22 @@ class Objective:
         stride = layer_stride(layer)
         return gram_divisor(self.config.gram_divisor, (channels, height // stride, width // stride))
 
-    def _pixel_terms(self, content: torch.Tensor, styles: Sequence[torch.Tensor]) -> Iterator[Term]:
+    def _pixel_terms(self, content: torch.Tensor, styles: Shared) -> Iterator[Term]:
         """Grain and total variation, which need no network."""
         config = self.config
         house = config.normalize == "energy"
         height, width = content.shape[2:]
         if config.grain_weight:
             target = torch.zeros(())
-            for share, style in zip(shares(config, len(styles)), styles, strict=True):
+            for share, style in styles:
                 for tile, crop, _ in self._crops(style, []):
                     part = products(tile_differences(crop, tile))
                     target = target.to(part) + share * part / ((tile.height - 1) * (tile.width - 1))
             scale = config.strength * config.grain_weight
-            scale *= (
-                1 / max(float(energy(target)), FLAT)
-                if house
-                else reduction_factor(config.style_reduction, target.numel())
-            )
+            if house:
+                scale /= max(float(energy(target)), FLAT)
+            else:
+                scale *= reduction_factor(config.style_reduction, target.numel())
             yield Grain(target, (height - 1) * (width - 1), scale)
         if config.tv_weight:
             unit = self._tv_unit(styles) if house else 1.0
@@ -228,10 +230,10 @@ class Objective:
         reduction = self.config.tv_reduction
         return reduction_factor(reduction, across), reduction_factor(reduction, down)
 
-    def _tv_unit(self, styles: Sequence[torch.Tensor]) -> float:
+    def _tv_unit(self, styles: Shared) -> float:
         """The styles' total variation, blended by their shares."""
         total = 0.0
-        for share, style in zip(shares(self.config, len(styles)), styles, strict=True):
+        for share, style in styles:
             across, down = self._tv_factors(*style.shape[2:])
             for tile, crop, _ in self._crops(style, []):
                 sums = tile_roughness(crop, tile, self.config.tv_form)
