@@ -5,9 +5,7 @@ from pathlib import Path
 import torch
 
 from impasto.backbone import Weights, load
-from impasto.config import CONVOLUTIONS, DEPTHS
-
-WIDTHS = (64, 128, 256, 512, 512)  # channels of each stage (Simonyan & Zisserman 2015, table 1, E)
+from impasto.config import CONVOLUTIONS, DEPTHS, WIDTHS
 
 
 def vgg19(partial: Path | None, seed: int = 0) -> Weights:

@@ -38,7 +38,7 @@ def same_picture(kept: dict) -> str:
         (
             row["pair"].replace("+", ", "), f"{row['width']} x {row['height']}",
             f"{row['baseline']:.0f}", f"{row['baseline_seconds']:.0f}",
-            f"{row['seconds']:.1f}" if row["seconds"] else f"not reached ({row['last']:.0f})",
+            f"{row['seconds']:.1f}" if row["seconds"] else "not reached",
             row["steps"] or "", f"**{row['ratio']:.1f}**" if row["ratio"] else "",
             f"{row['house_seconds']:.1f}", f"{row['house_ratio']:.0f}",
         )

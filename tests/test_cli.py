@@ -11,7 +11,7 @@ from impasto import __version__
 from impasto.config import GROUPS, Config, option_name
 from impasto.errors import OutputError
 from impasto.pictures import read, read_settings, write
-from impasto.presets import PRESETS, Preset
+from impasto.presets import PRESETS
 
 
 @pytest.fixture
@@ -218,7 +218,7 @@ def test_weights_are_listed_and_verified(impasto, monkeypatch, tmp_path):
 
 def test_demo_paints_the_sample_and_its_sheet(impasto, monkeypatch, tmp_path, tiny_weights):
     config = Config(backbone=str(tiny_weights), size=32, steps=1, levels=1, precision="float32", device="cpu")
-    monkeypatch.setattr("impasto.apps.cli.preset", lambda name: Preset(config, "", {}))
+    monkeypatch.setattr("impasto.apps.paint.Config", lambda: config)
     code, out, _ = impasto("demo", "--style", "woodcut")
     assert code == 0
     assert "impasto-demo.png  (painted in " in out

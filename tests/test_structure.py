@@ -25,10 +25,22 @@ MAY = {
     "inputs": {"config", "errors", "pictures", "backbone", "solver", "__init__"},
     "memory": {"config", "errors", "backbone"},
     "painting": {"config", "errors", "pictures", "backbone", "objective", "solver", "inputs", "memory"},
-    "apps": {"config", "errors", "presets", "pictures", "backbone", "inputs", "memory", "painting", "__init__"},
+    "experiments": {"config", "errors", "presets", "pictures", "backbone", "objective", "inputs", "painting"},
+    "apps": {
+        "config",
+        "errors",
+        "presets",
+        "pictures",
+        "backbone",
+        "inputs",
+        "memory",
+        "painting",
+        "experiments",
+        "__init__",
+    },
 }
 # Libraries that only one place may load.
-ONLY = {"matplotlib": {"pictures/figures"}, "gradio": {"apps/web"}, "ray": {"apps/batch"}}
+ONLY = {"matplotlib": {"pictures/plots"}, "av": {"pictures/film"}, "gradio": {"apps/web"}, "ray": {"apps/batch"}}
 
 
 def imported(module: str) -> set[str]:

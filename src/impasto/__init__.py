@@ -8,10 +8,11 @@ if TYPE_CHECKING:
     from impasto.backbone import Backbone
     from impasto.config import Config
     from impasto.errors import ImpastoError
+    from impasto.experiments import texture
     from impasto.painting import Painting, Step, paint, paint_steps
     from impasto.presets import PRESETS
 
-__all__ = ["PRESETS", "Backbone", "Config", "ImpastoError", "Painting", "Step", "paint", "paint_steps"]
+__all__ = ["PRESETS", "Backbone", "Config", "ImpastoError", "Painting", "Step", "paint", "paint_steps", "texture"]
 __version__ = version("impasto")
 
 _HOME = {
@@ -23,6 +24,7 @@ _HOME = {
     "Step": "impasto.painting",
     "paint": "impasto.painting",
     "paint_steps": "impasto.painting",
+    "texture": "impasto.experiments",
 }
 
 

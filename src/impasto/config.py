@@ -14,9 +14,21 @@ from pydantic.fields import FieldInfo
 
 from impasto.errors import ConfigError, did_you_mean
 
-__all__ = ["CONVOLUTIONS", "DEPTHS", "GROUPS", "LAYERS", "STARTS", "Config", "allowed", "layer_name", "option_name"]
+__all__ = [
+    "CONVOLUTIONS",
+    "DEPTHS",
+    "GROUPS",
+    "LAYERS",
+    "STARTS",
+    "WIDTHS",
+    "Config",
+    "allowed",
+    "layer_name",
+    "option_name",
+]
 
 DEPTHS = (2, 2, 4, 4, 4)  # VGG-19: convolutions in each of its five stages (Simonyan & Zisserman 2015, table 1, E)
+WIDTHS = (64, 128, 256, 512, 512)  # and channels of each
 CONVOLUTIONS = tuple(f"conv{stage}_{k}" for stage, depth in enumerate(DEPTHS, 1) for k in range(1, depth + 1))
 LAYERS = tuple(name for conv in CONVOLUTIONS for name in (conv, conv.replace("conv", "relu")))
 GROUPS = ("Picture", "Network", "Objective", "Solver", "Machine")
@@ -166,6 +178,10 @@ class Config(BaseModel):
     step_ratio: float = _option(1.5, "Solver", "steps of a level against the level before", gt=0, le=16)
     save_every: int = _option(0, "Solver", "write a snapshot every so many steps (command line only; 0: none)", ge=0)
 
+    save_at: Annotated[tuple[Annotated[int, Field(ge=1)], ...], BeforeValidator(_parse_numbers)] = _option(
+        (), "Solver", "write a snapshot at these steps, as 3000,9000 (command line only)", takes="steps, as 3000,9000"
+    )
+
     memory: Annotated[Annotated[int, Field(ge=1, strict=True)] | Literal["auto"], BeforeValidator(_parse_bytes)] = (
         _option(
             "auto",
@@ -195,6 +211,11 @@ class Config(BaseModel):
     def _check_together(self) -> None:
         if not self.content_layers and not self.style_layers:
             raise ConfigError("--content-layers and --style-layers are both empty: name at least one layer")
+        beyond = [step for step in self.save_at if step > self.steps]
+        if beyond:
+            raise ConfigError(
+                f"--save-at {beyond[0]} is beyond the last of {self.steps} steps: choose earlier ones", beyond
+            )
         for name in ("blend", "start"):
             value = getattr(self, name)
             weights = value.values() if isinstance(value, dict) else value

@@ -15,7 +15,19 @@ from impasto.errors import ConfigError, PictureError, did_you_mean
 from impasto.pictures import SMALLEST, Picture, Source, read, resize
 from impasto.solver import Level, pyramid
 
-__all__ = ["check", "enlarged", "painted_size", "read_all", "settings_of", "starting_point", "style_at", "style_size"]
+__all__ = [
+    "CANVAS",
+    "check",
+    "enlarged",
+    "painted_size",
+    "read_all",
+    "settings_of",
+    "starting_point",
+    "style_at",
+    "style_size",
+]
+
+CANVAS = "canvas"  # in place of a checksum: a content that is nothing but a size (experiments.py)
 
 
 def read_all(sources: Source | Sequence[Source]) -> list[Picture]:
@@ -124,7 +136,7 @@ def settings_of(
 
     The same run gives the same settings: no time of day, no duration.
     """
-    roles = [("content", content), *(("style", style) for style in styles)]
+    roles = [(CANVAS if content.sha256 == CANVAS else "content", content), *(("style", style) for style in styles)]
     starts = [read(name) for name in config.start if name not in STARTS] if start is None else [start]
     roles += [("start", each) for each in starts]
     return {

@@ -128,17 +128,20 @@ def paint(
             raise
     assert last is not None
     height, width = painted_size(picture, config)
+    value = float(last.best.value)
+    terms = dict(zip(last.terms, last.best.parts.tolist(), strict=True))
+    settings = settings_of(picture, styles, config, backbone, last.number, begun)
     return Painting(
         pixels=resize(last.best.point.clamp(0, 1).cpu(), height, width),
         alpha=None if picture.alpha is None else resize(picture.alpha, height, width),
         config=config,
-        value=float(last.best.value),
-        terms=dict(zip(last.terms, last.best.parts.tolist(), strict=True)),
+        value=value,
+        terms=terms,
         steps=last.number,
         evaluations=last.evaluations,
         seconds=last.seconds,
         stopped=stopped,
-        settings=settings_of(picture, styles, config, backbone, last.number, begun),
+        settings={**settings, "objective": value, "terms": terms},
         notes=notes,
     )
 

@@ -69,9 +69,9 @@ class GroupedCommand(click.Command):
                     formatter.write_dl(records)
 
 
-def config_options(command: click.Command) -> click.Command:
-    """Add every field of Config to `command` as an option."""
-    command.params.extend(ConfigOption(field) for field in Config.model_fields)
+def config_options(command: click.Command, *fields: str) -> click.Command:
+    """Add these fields of Config (default: all) to `command` as options."""
+    command.params.extend(ConfigOption(field) for field in fields or Config.model_fields)
     return command
 
 

@@ -18,6 +18,8 @@ from rich.progress import (
 )
 from rich.table import Column
 
+from impasto.pictures.figures import kinds
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -76,10 +78,7 @@ def painting(console: Console, title: str) -> Iterator[Callable[[Step], None]]:
 
 def _text(step: Step) -> str:
     """ "level 2/3  step 80/200  9.8 steps/s  content 0.61  style 1.92"."""
-    sums: dict[str, float] = {}
-    for name, value in step.terms.items():
-        kind = name.partition(" ")[0]
-        sums[kind] = sums.get(kind, 0.0) + float(value)
+    sums = kinds({name: float(value) for name, value in step.terms.items()})
     terms = "  ".join(f"{kind} {value:.3g}" for kind, value in sums.items())
     rate = step.evaluations / step.seconds if step.seconds else 0.0
     return f"level {step.level}/{step.levels}  step {step.number}/{step.steps}  {rate:.1f} steps/s  {terms}"

@@ -1,37 +1,137 @@
-"""Figures made of pictures: the contact sheet."""
+"""Figures made of pictures: contact sheets and grids, with captions."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
 
-__all__ = ["contact_sheet"]
+from impasto.pictures.samples import matplotlib_data
 
-PAPER, INK = (250, 249, 246), (40, 38, 36)
+__all__ = ["PAPER", "Cell", "contact_sheet", "in_rows", "kinds"]
+
+PAPER, INK, FAINT = (250, 249, 246), (40, 38, 36), (200, 196, 190)
+WIDEST, TALLEST = 2400, 3200  # pixels; a sheet that would be larger has smaller pictures
+LEAST = 96  # pixels of a picture's height that captions can still stand under
+MOST_LINES = 6  # of one caption
+
+Cell = tuple[Image.Image | str, str]
+"""A picture, or in words why there is none; and its caption, whose first line is bold if there are more."""
 
 
-def contact_sheet(
-    rows: Sequence[Sequence[tuple[Image.Image, str]]], height: int = 320, margin: int = 16
-) -> Image.Image:
-    """Captioned pictures in rows on light paper, each `height` pixels high; a short row ends in paper."""
-    size = max(12, height // 20)
-    font, line = ImageFont.load_default(size), 2 * size
-    cells = [[(_at_height(image, height), caption) for image, caption in row] for row in rows]
-    width = max(sum(image.width + margin for image, _ in row) for row in cells) + margin
-    sheet = Image.new("RGB", (width, len(cells) * (height + line + margin) + margin), PAPER)
+def kinds(terms: Mapping[str, Any]) -> dict[str, Any]:
+    """The sum of each kind of term: "content", "style" and so on, over their layers; of numbers or arrays alike."""
+    sums: dict[str, Any] = {}
+    for name, value in terms.items():
+        kind = name.partition(" ")[0]
+        sums[kind] = sums[kind] + value if kind in sums else value
+    return sums
+
+
+def in_rows(cells: Sequence[Cell], columns: int = 0) -> list[list[Cell]]:
+    """`cells` in rows of `columns`, or of what makes the sheet about 3 : 2."""
+    if not columns:
+        shapes = [image.width / image.height for image, _ in cells if isinstance(image, Image.Image)]
+        columns = max(1, round((1.5 * len(cells) / (sum(shapes) / len(shapes) if shapes else 1.0)) ** 0.5))
+    return [list(cells[k : k + columns]) for k in range(0, len(cells), columns)]
+
+
+def contact_sheet(rows: Sequence[Sequence[Cell]], height: int = 320, margin: int = 16) -> Image.Image:
+    """Captioned pictures in rows on light paper, each `height` pixels high; a short row ends in paper.
+
+    Where the sheet would be wider than WIDEST or taller than TALLEST, the pictures are less high. Captions are wrapped
+    to their picture's width.
+    """
+    rows = [[(_plain(image), caption) for image, caption in row] for row in rows]
+    height = min(height, *_fitting(rows, margin))
+    size = max(12, height // 24)
+    line = round(1.4 * size)
+    shape = next((_shape(image) for row in rows for image, _ in row if isinstance(image, Image.Image)), 4 / 3)
+    laid = [[_laid(image, caption, height, round(shape * height), size) for image, caption in row] for row in rows]
+    below = [max((len(lines) for _, lines in row), default=0) * line + (line // 2) for row in laid]
+    width = max(sum(image.width + margin for image, _ in row) for row in laid) + margin
+    sheet = Image.new("RGB", (width, margin + sum(height + under + margin for under in below)), PAPER)
     draw = ImageDraw.Draw(sheet)
     top = margin
-    for row in cells:
+    for row, under in zip(laid, below, strict=True):
         left = margin
-        for image, caption in row:
+        for image, lines in row:
             sheet.paste(image, (left, top), image if image.mode == "RGBA" else None)
-            draw.text((left + image.width / 2, top + height + line / 2), caption, INK, font, anchor="mm")
+            for k, text in enumerate(lines):
+                at = left + image.width / 2, top + height + line // 2 + (k + 0.5) * line
+                draw.text(at, text, INK, font(size, bold=k == 0 and len(lines) > 1), anchor="mm")
             left += image.width + margin
-        top += height + line + margin
+        top += height + under + margin
     return sheet
 
 
-def _at_height(image: Image.Image, height: int) -> Image.Image:
-    kept = image.convert("RGBA" if image.has_transparency_data else "RGB")
-    return kept.resize((max(1, round(image.width * height / image.height)), height), Image.Resampling.LANCZOS)
+@cache
+def font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
+    """DejaVu Sans, which matplotlib ships; laid out alike on every machine."""
+    name = f"DejaVuSans{'-Bold' if bold else ''}.ttf"
+    return ImageFont.truetype(
+        str(matplotlib_data() / "fonts" / "ttf" / name), size, layout_engine=ImageFont.Layout.BASIC
+    )
+
+
+def _plain(image: Image.Image | str) -> Image.Image | str:
+    return image if isinstance(image, str) else image.convert("RGBA" if image.has_transparency_data else "RGB")
+
+
+def _shape(image: Image.Image) -> float:
+    return image.width / image.height
+
+
+def _fitting(rows: Sequence[Sequence[Cell]], margin: int) -> tuple[int, int]:
+    """The height of a picture at which the widest row fits, and at which all rows do (about: captions are text)."""
+    widths = [sum(_shape(image) if isinstance(image, Image.Image) else 4 / 3 for image, _ in row) for row in rows]
+    across = min((WIDEST - margin * (len(row) + 1)) / width for row, width in zip(rows, widths, strict=True) if row)
+    down = (TALLEST - margin) / len(rows) / 1.2 - margin
+    return max(LEAST, int(across)), max(LEAST, int(down))
+
+
+def _laid(image: Image.Image | str, caption: str, height: int, usual: int, size: int) -> tuple[Image.Image, list[str]]:
+    """The picture at its height (or its reason in a frame of the `usual` width), and the lines of its caption."""
+    if isinstance(image, str):
+        drawn = _reason(image, usual, height, size)
+    else:
+        drawn = image.resize((max(1, round(_shape(image) * height)), height), Image.Resampling.LANCZOS)
+    return drawn, _wrapped(caption, drawn.width, size, bold_first="\n" in caption)[:MOST_LINES] if caption else []
+
+
+def _reason(text: str, width: int, height: int, size: int) -> Image.Image:
+    """A frame with `text` in it, where a picture would have been."""
+    frame = Image.new("RGB", (width, height), PAPER)
+    draw = ImageDraw.Draw(frame)
+    draw.rectangle((0, 0, width - 1, height - 1), outline=FAINT)
+    lines = _wrapped(text, width - 2 * size, size)[: max(1, round(height / (1.4 * size)) - 2)]
+    for k, each in enumerate(lines):
+        at = width / 2, height / 2 + (k - (len(lines) - 1) / 2) * 1.4 * size
+        draw.text(at, each, INK, font(size), anchor="mm")
+    return frame
+
+
+def _wrapped(text: str, width: int, size: int, bold_first: bool = False) -> list[str]:
+    """`text` in lines of at most `width` pixels; broken at spaces, but not at no-break ones."""
+    lines: list[str] = []
+    for k, paragraph in enumerate(text.split("\n")):
+        used, line = font(size, bold=bold_first and k == 0), ""
+        for word in paragraph.split(" "):
+            longer = f"{line} {word}".strip(" ")
+            if line and used.getlength(longer) > width:
+                lines.append(_cut(line, used, width))
+                line = word
+            else:
+                line = longer
+        lines.append(_cut(line, used, width))
+    return lines
+
+
+def _cut(line: str, used: ImageFont.FreeTypeFont, width: int) -> str:
+    """`line`, or as much of it as fits before an ellipsis."""
+    if used.getlength(line) <= width:
+        return line
+    kept = next(k for k in range(len(line), -1, -1) if k == 0 or used.getlength(line[:k] + "…") <= width)
+    return line[:kept] + "…"

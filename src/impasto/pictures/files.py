@@ -7,7 +7,7 @@ import io
 import json
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
@@ -20,7 +20,19 @@ from PIL import ExifTags, Image, PngImagePlugin, UnidentifiedImageError, feature
 from impasto.errors import OutputError, PictureError
 from impasto.pictures.decode import from_array, from_image
 
-__all__ = ["SMALLEST", "Picture", "Source", "check_output", "read", "read_settings", "resize", "to_image", "write"]
+__all__ = [
+    "FORMATS",
+    "SMALLEST",
+    "Picture",
+    "Source",
+    "check_output",
+    "read",
+    "read_settings",
+    "resize",
+    "to_image",
+    "whole",
+    "write",
+]
 
 SMALLEST = 16  # pixels on each side: four poolings leave one
 # What each suffix is written as, with which options; the options decide the bytes, so they are fixed here.
@@ -165,14 +177,15 @@ def to_image(pixels: torch.Tensor, alpha: torch.Tensor | None = None) -> Image.I
     return Image.fromarray(values.numpy())
 
 
-def check_output(path: str | PathLike[str]) -> Path:
-    """`path`, if a picture can be written there; nothing is left behind. Raises OutputError."""
+def check_output(path: str | PathLike[str], suffixes: Collection[str] = FORMATS, what: str = "picture") -> Path:
+    """`path`, if `what` can be written there, with such a suffix; nothing is left behind. Raises OutputError."""
     out = Path(path)
     suffix = out.suffix.lower()
     try:
         if out.is_dir():
-            raise OutputError(f"{out} is a folder: give the picture a name, as {out / 'painting.png'}", str(out))
-        _check_format(out, suffix)
+            example = out / f"{what}{next(iter(suffixes))}"
+            raise OutputError(f"{out} is a folder: give the {what} a name, as {example}", str(out))
+        _check_format(out, suffix, suffixes, what)
         if not out.parent.is_dir():
             raise OutputError(f"no folder {out.parent} to write {out.name} into", str(out.parent))
         part = _part(out)
@@ -185,12 +198,13 @@ def check_output(path: str | PathLike[str]) -> Path:
     return out
 
 
-def _check_format(out: Path, suffix: str) -> None:
-    if suffix not in FORMATS:
-        raise OutputError(f"{out} has no picture's suffix: choose from {', '.join(FORMATS)}", suffix, list(FORMATS))
-    if FORMATS[suffix][0] == "HEIF":
+def _check_format(out: Path, suffix: str, suffixes: Collection[str], what: str) -> None:
+    if suffix not in suffixes:
+        raise OutputError(f"{out} has no {what}'s suffix: choose from {', '.join(suffixes)}", suffix, list(suffixes))
+    kind = FORMATS.get(suffix, ("",))[0]
+    if kind == "HEIF":
         _register_heif(OutputError)
-    elif FORMATS[suffix][0] == "AVIF" and not features.check("avif"):
+    elif kind == "AVIF" and not features.check("avif"):
         raise OutputError("this Pillow was built without AVIF: choose .png, .jpg or .webp", suffix)
 
 
@@ -208,16 +222,25 @@ def write(image: Image.Image, path: str | PathLike[str], settings: dict[str, Any
     if image.mode == "RGBA" and kind not in WITH_ALPHA:
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image).convert("RGB")
+    with whole(out) as part, part.open("wb") as file:
+        image.save(file, format=kind, **options, **_carrying(kind, settings))
+    return out
+
+
+@contextmanager
+def whole(out: Path) -> Iterator[Path]:
+    """A path beside `out` to write to; what lies there then takes the place of `out`, or of nothing if that failed.
+
+    Raises OutputError for what goes wrong with the file inside.
+    """
     part = _part(out)
     try:
-        with part.open("wb") as file:
-            image.save(file, format=kind, **options, **_carrying(kind, settings))
+        yield part
         os.replace(part, out)
     except (OSError, ValueError, RuntimeError) as error:  # encoders raise the latter two, for too large a picture
         raise OutputError(f"cannot write {out}: {_reason(error)}", str(out)) from error
     finally:
         part.unlink(missing_ok=True)
-    return out
 
 
 def _carrying(kind: str, settings: dict[str, Any] | None) -> dict[str, Any]:

@@ -8,19 +8,25 @@ from pathlib import Path
 
 from impasto.errors import ConfigError, PictureError, did_you_mean
 
-__all__ = ["STYLES", "sample_photograph", "sample_style"]
+__all__ = ["STYLES", "matplotlib_data", "sample_photograph", "sample_style"]
 
 STYLES = ("strokes", "woodcut", "glass", "points")  # drawn by examples/draw_styles.py
 
 
-def sample_photograph() -> Path:
-    """Rear Admiral Grace Hopper, 1984, by the U.S. Navy (public domain), from matplotlib's sample data."""
-    found = find_spec("matplotlib")  # only its file is wanted: importing it takes half a second
+def matplotlib_data() -> Path:
+    """The folder of fonts and pictures that matplotlib ships."""
+    found = find_spec("matplotlib")  # only its files are wanted: importing it takes half a second
     if found is None or found.origin is None:
         raise PictureError(
-            "the sample photograph comes with matplotlib, which is not installed: pip install matplotlib"
+            "the sample photograph and the fonts of figures come with matplotlib, which is not installed: "
+            "pip install matplotlib"
         )
-    return Path(found.origin).parent / "mpl-data" / "sample_data" / "grace_hopper.jpg"
+    return Path(found.origin).parent / "mpl-data"
+
+
+def sample_photograph() -> Path:
+    """Rear Admiral Grace Hopper, 1984, by the U.S. Navy (public domain), from matplotlib's sample data."""
+    return matplotlib_data() / "sample_data" / "grace_hopper.jpg"
 
 
 def sample_style(name: str) -> Path:

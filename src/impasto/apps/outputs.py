@@ -1,0 +1,141 @@
+"""What a run leaves behind: the painting's file, and beside it what was asked for."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import click
+
+from impasto.apps.readers import Reader, Say, check_trace, film_of, snapshots, trace
+from impasto.errors import OutputError
+from impasto.pictures import check_output, to_image, write
+from impasto.pictures.figures import Cell, contact_sheet, kinds
+from impasto.pictures.film import check_film
+
+if TYPE_CHECKING:
+    from impasto.backbone import Backbone
+    from impasto.config import Config
+    from impasto.painting import Painting, Step
+    from impasto.pictures import Picture
+    from impasto.pictures.film import Film
+
+__all__ = ["Outputs", "outputs_of", "report", "sheet", "terms_in_words"]
+
+
+ORDER = ("content", "style", "grain", "tv")  # of the terms in a caption; a file has them in the alphabet's
+
+
+class Outputs(NamedTuple):
+    """The files of one run, checked; None: not asked for."""
+
+    picture: Path
+    timelapse: Path | None = None
+    figure: Path | None = None
+    trace: Path | None = None
+
+    def named(self) -> dict[str, Path]:
+        """Those that were asked for, by name."""
+        return {name: path for name, path in self._asdict().items() if path is not None}
+
+    def film(self, content: Picture, config: Config) -> Film | None:
+        """The film to be made, if one was asked for; to be closed by whoever asks."""
+        return None if self.timelapse is None else film_of(self.timelapse, content, config)
+
+    def readers(
+        self, pictures: Sequence[Picture], config: Config, backbone: Backbone, film: Film | None, say: Say
+    ) -> list[Reader]:
+        """The readers of the run's Steps that these files need."""
+        found: list[Reader] = []
+        if config.save_every or config.save_at:
+            found.append(snapshots(config, pictures, backbone, self.picture, say))
+        if self.trace:
+            found.append(trace(self.trace, say))
+        if film:
+            found.append(_filming(film, say))
+        return found
+
+
+def outputs_of(
+    picture: str, timelapse: str | None, figure: str | None, trace: str | None, used: Iterable[str]
+) -> Outputs:
+    """The files of a run, if all can be written, are different ones, and none is `used` as an input.
+
+    Raises OutputError.
+    """
+    outputs = Outputs(
+        check_output(picture),
+        check_film(timelapse) if timelapse else None,
+        check_output(figure, what="figure") if figure else None,
+        check_trace(trace) if trace else None,
+    )
+    taken = {os.path.realpath(each): "one of the pictures to paint from" for each in used}
+    for name, path in outputs.named().items():
+        real = os.path.realpath(path)
+        if real in taken:
+            raise OutputError(f"{path} is {taken[real]}: give another name", str(path))
+        taken[real] = f"the {name} too"
+    return outputs
+
+
+def _filming(film: Film, say: Say) -> Reader:
+    """Shows the film every step; where there is no more room for frames it ends there, and the run goes on."""
+    broken = False
+
+    def look(step: Step) -> None:
+        nonlocal broken
+        if not broken:
+            try:
+                film.look(step.picture)
+            except OutputError as error:
+                broken = True
+                say(f"no film from step {step.number} on: {error}")
+
+    return look
+
+
+def sheet(painting: Painting, pictures: Sequence[Picture], out: Path) -> Path:
+    """Write the contact sheet content | styles | result. Raises OutputError."""
+    content, *styles = pictures
+    cells: list[Cell] = [(to_image(content.pixels, content.alpha), f"content\n{Path(content.name).name}")]
+    for k, style in enumerate(styles, 1):
+        role = "style" if len(styles) == 1 else f"style {k}"
+        cells.append((to_image(style.pixels, style.alpha), f"{role}\n{Path(style.name).name}"))
+    cells.append((painting.image, f"result\n{painting.steps} steps"))
+    return write(contact_sheet([cells]), out)
+
+
+def terms_in_words(terms: dict[str, float | None]) -> str:
+    """ "content 0.61  style 0.43": the sum of each kind of term; the spaces inside a pair do not break."""
+    sums = kinds({name: value for name, value in terms.items() if value is not None})
+    ordered = sorted(sums, key=lambda kind: (ORDER.index(kind) if kind in ORDER else len(ORDER), kind))
+    return "  ".join(f"{kind}\u00a0{sums[kind]:.2g}" for kind in ordered)
+
+
+def report(painting: Painting, outputs: Outputs, quiet: bool, as_json: bool) -> None:
+    """Say what was made, in words or as one line of JSON."""
+    if as_json:
+        height, width = painting.pixels.shape[2:]
+        line = {
+            **{name: str(path) for name, path in outputs.named().items()},
+            "width": width,
+            "height": height,
+            "seconds": round(painting.seconds, 3),
+            "steps": painting.steps,
+            "evaluations": painting.evaluations,
+            "finished": painting.finished,
+            "stopped": painting.stopped,
+            "objective": painting.value,
+            "terms": painting.terms,
+            "notes": painting.notes,
+            **{key: painting.settings[key] for key in ("version", "config", "inputs")},
+        }
+        click.echo(json.dumps(line))
+    elif not quiet:
+        early = "" if painting.finished else f", {painting.stopped}: {painting.steps} of {painting.config.steps} steps"
+        click.echo(f"{outputs.picture}  (painted in {painting.seconds:.1f} s{early})")
+        for name, path in list(outputs.named().items())[1:]:
+            click.echo(f"{path}  ({name})")

@@ -1,0 +1,122 @@
+"""The commands that paint one picture: paint and demo."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from impasto.apps.options import GroupedCommand, config_options, given
+from impasto.apps.sources import job_of
+from impasto.config import Config
+from impasto.errors import ConfigError, OutputError
+
+if TYPE_CHECKING:
+    from impasto.apps.outputs import Outputs
+    from impasto.painting import Painting
+    from impasto.pictures import Picture
+    from impasto.pictures.film import Film
+
+__all__ = ["demo", "paint"]
+
+
+@click.command(cls=GroupedCommand)
+@click.argument("pictures", nargs=-1, metavar="CONTENT STYLE [STYLE ...]")
+@click.option("-o", "--out", help="the painting's file; its suffix is its format [default: CONTENT-STYLE.png]")
+@click.option(
+    "--preset", "preset_name", metavar="NAME", help="a recipe by name; see `impasto presets` [default: house]"
+)
+@click.option("--from", "source", metavar="FILE", help="paint again with the settings (and pictures) of a painting")
+@click.option("--timelapse", metavar="FILE", help="a film of the painting: .gif, .webp, .apng, .mp4 or .webm")
+@click.option("--figure", metavar="FILE", help="content, style and result side by side, with captions")
+@click.option("--trace", metavar="FILE", help="one line of JSON a step, for `impasto curves`: .jsonl")
+@click.option("--open", "show_it", is_flag=True, help="show the painting in the system's viewer when it is done")
+@click.option("--quiet", is_flag=True, help="say nothing but errors")
+@click.option("--json", "as_json", is_flag=True, help="print the result as one line of JSON")
+def paint(
+    pictures: tuple[str, ...],
+    out: str | None,
+    preset_name: str | None,
+    source: str | None,
+    timelapse: str | None,
+    figure: str | None,
+    trace: str | None,
+    show_it: bool,
+    quiet: bool,
+    as_json: bool,
+    **values: Any,
+) -> None:
+    """Paint the picture CONTENT in the style of STYLE; several styles are blended.
+
+    impasto paint photo.jpg painting.jpg -o result.png
+    """
+    from impasto.apps.outputs import outputs_of, report
+    from impasto.apps.progress import log
+    from impasto.apps.running import run, save
+    from impasto.pictures import read
+
+    config, pictures, canvas = job_of(pictures, preset_name, source, given(values))
+    if canvas:
+        raise ConfigError(f"{source} is a texture: `impasto texture --from {source}` makes it again", source)
+    if len(pictures) < 2:
+        raise ConfigError("give a CONTENT and a STYLE picture: impasto paint photo.jpg painting.jpg", pictures)
+    used = [*pictures, *config.start, *([source] if source else [])]
+    outputs = outputs_of(
+        out or f"{Path(pictures[0]).stem}-{Path(pictures[1]).stem}.png", timelapse, figure, trace, used
+    )
+    inputs = [read(picture) for picture in pictures]  # before the network is loaded: bad pictures fail at once
+    console = log(quiet or as_json)
+
+    def say(message: str) -> None:
+        console.print(message, markup=False)
+
+    with outputs.film(inputs[0], config) or nullcontext() as film:
+        painting = run(
+            console,
+            inputs,
+            config,
+            readers=lambda config, backbone: outputs.readers(inputs, config, backbone, film, say),
+        )
+        save(painting, outputs.picture)
+        _save_more(painting, inputs, outputs, film)
+    report(painting, outputs, quiet, as_json)
+    if show_it:
+        click.launch(str(outputs.picture))
+
+
+config_options(paint)
+
+
+def _save_more(painting: Painting, inputs: list[Picture], outputs: Outputs, film: Film | None) -> None:
+    """What was asked for beside the painting, which is safe by now."""
+    from impasto.apps.outputs import sheet
+
+    try:
+        if film:
+            film.write(painting.pixels)
+        if outputs.figure:
+            sheet(painting, inputs, outputs.figure)
+    except OutputError as error:
+        raise OutputError(f"{error}; the painting is in {outputs.picture}", error.value) from error
+
+
+@click.command()
+@click.option("--style", "style_name", default="strokes", help="strokes, woodcut, glass or points [default: strokes]")
+@click.option("--out", "folder", default=".", help="the folder that the pictures go to [default: this one]")
+def demo(style_name: str, folder: str) -> None:
+    """Paint the sample photograph in a sample style."""
+    from impasto.apps.outputs import outputs_of, report
+    from impasto.apps.progress import log
+    from impasto.apps.running import run, save
+    from impasto.pictures import read
+    from impasto.pictures.samples import sample_photograph, sample_style
+
+    inputs = [read(sample_photograph()), read(sample_style(style_name))]
+    picture, figure = (str(Path(folder) / name) for name in ("impasto-demo.png", "impasto-demo-sheet.png"))
+    outputs = outputs_of(picture, None, figure, None, [])
+    painting = run(log(), inputs, Config())
+    save(painting, outputs.picture)
+    _save_more(painting, inputs, outputs, None)
+    report(painting, outputs, quiet=False, as_json=False)

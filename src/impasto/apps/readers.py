@@ -1,0 +1,128 @@
+"""Readers of the stream of Steps: snapshots, the trace, the time-lapse. Each keeps what it needs, and no more."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from impasto.errors import OutputError, PictureError
+from impasto.inputs import painted_size, settings_of
+from impasto.pictures import check_output, resize, to_image, write
+from impasto.pictures.film import Film
+
+if TYPE_CHECKING:
+    from impasto.backbone import Backbone
+    from impasto.config import Config
+    from impasto.painting import Step
+    from impasto.pictures import Picture
+    from impasto.pictures.plots import Curve
+
+__all__ = ["Reader", "Say", "check_trace", "film_of", "reached_at", "read_trace", "snapshots", "trace"]
+
+Reader = Callable[["Step"], object]
+Say = Callable[[str], object]
+TRACES = (".jsonl", ".json")
+
+
+def snapshots(config: Config, pictures: Sequence[Picture], backbone: Backbone, target: Path, say: Say) -> Reader:
+    """Writes OUT-01000.png beside OUT.png, every `save_every` steps and at `save_at`, with the terms inside.
+
+    One that cannot be written is told to `say`, and does not end the run.
+    """
+    content, *styles = pictures
+    settings = settings_of(content, styles, config, backbone, 0)
+
+    def save(step: Step) -> None:
+        if step.number not in config.save_at and not (config.save_every and step.number % config.save_every == 0):
+            return
+        alpha = None if content.alpha is None else resize(content.alpha, *step.picture.shape[2:])
+        path = target.with_name(f"{target.stem}-{step.number:05d}{target.suffix}")
+        reached = {"steps_done": step.number, **reached_at(step)}
+        try:
+            write(to_image(step.picture, alpha), path, {**settings, **reached})
+        except OutputError as error:
+            say(f"no snapshot at step {step.number}: {error}")
+
+    return save
+
+
+def reached_at(step: Step) -> dict[str, Any]:
+    """The objective and its weighted terms at a step, as JSON takes them: None where a value is not finite."""
+    values = {"objective": float(step.value), **{name: float(value) for name, value in step.terms.items()}}
+    finite = {name: value if math.isfinite(value) else None for name, value in values.items()}
+    return {"objective": finite.pop("objective"), "terms": finite}
+
+
+def trace(path: Path, say: Say) -> Reader:
+    """Writes one line of JSON a step, as it goes: step, level, seconds, evaluations, objective, terms.
+
+    The file begins anew with the first step. Where it cannot be written, `say` is told once, and the run goes on.
+    """
+    broken = False
+
+    def add(step: Step) -> None:
+        nonlocal broken
+        if broken:
+            return
+        line = {
+            "step": step.number, "level": step.level, "seconds": round(step.seconds, 4),
+            "evaluations": step.evaluations, **reached_at(step),
+        }  # fmt: skip
+        try:
+            with path.open("w" if step.number == 1 else "a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
+        except OSError as error:
+            broken = True
+            say(f"no trace from step {step.number} on: cannot write {path}: {error.strerror or error}")
+
+    return add
+
+
+def read_trace(path: str) -> Curve:
+    """A trace as `trace` wrote it; a last line that was cut off is left out. Raises PictureError."""
+    from impasto.pictures.plots import Curve
+
+    file = Path(path)
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
+    except FileNotFoundError:
+        raise PictureError(f"no trace at {path}", path) from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "it is not text"
+        raise PictureError(f"{path} cannot be read as a trace: {reason}", path) from None
+    if lines and not lines[-1].endswith("\n"):
+        lines.pop()  # a run that was killed, or is writing right now
+    steps, levels, objective = [], [], []
+    terms: dict[str, list[float]] = {}
+    for number, line in enumerate(lines, 1):
+        try:
+            row = json.loads(line)
+            steps.append(int(row["step"]))
+            levels.append(int(row["level"]))
+            objective.append(_number(row["objective"]))
+            for name, value in row["terms"].items():
+                terms.setdefault(name, [math.nan] * (number - 1)).append(_number(value))
+        except (TypeError, ValueError, KeyError, AttributeError):
+            raise PictureError(f"{path} is not a trace: line {number} is not a step of --trace", path) from None
+        for values in terms.values():
+            values.extend([math.nan] * (number - len(values)))
+    if not steps:
+        raise PictureError(f"{path} is a trace without a step", path)
+    return Curve(file.stem, steps, levels, objective, terms)
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else float(value)
+
+
+def film_of(path: Path, content: Picture, config: Config) -> Film:
+    """The film of a painting of `content`: its `look` is a reader of pictures. Raises OutputError."""
+    return Film(path, *painted_size(content, config), content.alpha)
+
+
+def check_trace(path: str) -> Path:
+    """`path`, if a trace can be written there. Raises OutputError."""
+    return check_output(path, TRACES, "trace")

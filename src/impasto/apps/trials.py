@@ -1,0 +1,236 @@
+"""The commands that paint several pictures into one figure, or without a content: compare, reconstruct, texture."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from impasto.apps.options import GroupedCommand, config_options, given
+from impasto.apps.sources import job_of
+from impasto.config import Config
+from impasto.errors import ConfigError, ImpastoError, out_of_memory
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import Console
+
+    from impasto.painting import Painting
+    from impasto.pictures import Picture
+    from impasto.pictures.figures import Cell
+
+__all__ = ["compare", "reconstruct", "texture"]
+
+SMALL = {"size": 256, "steps": 200}  # of a reconstruction, unless typed: what a cell of the figure shows
+PARTLY = 3  # exit code when some pictures could not be painted
+CONTENT_LAYERS = "conv1_2,conv2_2,conv3_2,conv4_2,conv5_2"  # Gatys et al. 2016, figure 1
+STYLE_LAYERS = "conv1_1,conv2_1,conv3_1,conv4_1,conv5_1"
+SNAPSHOTS = ("save_every", "save_at")
+NOT_FOR_RECONSTRUCTIONS = ("content_layers", "style_layers", "grain_weight", "start", "blend", *SNAPSHOTS)
+NOT_FOR_TEXTURES = ("size", "size_of", "start", "content_layers", "content_weight", "content_reduction", *SNAPSHOTS)
+
+
+@click.command(cls=GroupedCommand)
+@click.argument("pictures", nargs=-1, required=True, metavar="CONTENT STYLE [STYLE ...]")
+@click.option("-o", "--out", default="compare.png", help="the figure's file [default: compare.png]")
+@click.option(
+    "--vary",
+    multiple=True,
+    required=True,
+    metavar="FIELD=A,B,C",
+    help="a setting (or preset) and its values; once or twice. Values with commas in them: separated by ;",
+)
+@click.option("--preset", "preset_name", default="house", metavar="NAME", help="what is varied [default: house]")
+@click.option("--quiet", is_flag=True, help="say nothing but errors")
+def compare(
+    pictures: tuple[str, ...], out: str, vary: tuple[str, ...], preset_name: str, quiet: bool, **values: Any
+) -> int:
+    """Paint CONTENT in the style of STYLE with every value of one or two settings, into one figure.
+
+    impasto compare photo.jpg painting.jpg --vary optimizer=lbfgs,adam --vary strength=0.5,1,2 -o compare.png
+    """
+    from impasto.apps.progress import log
+    from impasto.experiments import variations
+    from impasto.pictures import check_output, read, write
+    from impasto.pictures.figures import contact_sheet, in_rows
+
+    if len(pictures) < 2:
+        raise ConfigError(
+            "give a CONTENT and a STYLE picture: impasto compare photo.jpg painting.jpg --vary strength=1,2", pictures
+        )
+    target = check_output(out, what="figure")
+    varied = _parse_vary(vary)
+    configs = [(_in_words(chosen), config) for chosen, config in variations(varied, preset_name, **given(values))]
+    inputs = [read(picture) for picture in pictures]
+    cells = _cells(log(quiet), inputs, configs, timed=True)
+    columns = len(list(varied.values())[1]) if len(varied) == 2 else 0
+    write(contact_sheet(in_rows(cells, columns)), target)
+    return _done(target, cells)
+
+
+config_options(compare, *(name for name in Config.model_fields if name not in SNAPSHOTS))
+
+
+def _parse_vary(texts: Sequence[str]) -> dict[str, list[str]]:
+    """ "strength=1,2" as {"strength": ["1", "2"]}; "layers=a,b;c" as {"layers": ["a,b", "c"]}."""
+    varied: dict[str, list[str]] = {}
+    for text in texts:
+        field, equals, values = text.partition("=")
+        field = field.strip().removeprefix("--").replace("-", "_")
+        if not equals:
+            raise ConfigError(f"--vary {text} has no values: give it as --vary strength=0.5,1,2", text)
+        if field in varied:
+            raise ConfigError(f"--vary {field} is there twice: give all its values at once", text)
+        varied[field] = [value.strip() for value in values.split(";" if ";" in values else ",") if value.strip()]
+    return varied
+
+
+def _in_words(chosen: dict[str, str]) -> str:
+    return ", ".join(f"{field.replace('_', ' ')} {value}" for field, value in chosen.items())
+
+
+def _cells(
+    console: Console, inputs: list[Picture], configs: list[tuple[str, Config]], timed: bool = False
+) -> list[Cell]:
+    """A cell for every config: its painting with evaluations, objective (and time), or why there is none.
+
+    Ctrl-C ends the painting that is being made, and leaves out those after it.
+    """
+    from impasto.apps.running import run
+
+    cells: list[Cell] = []
+    stopped = False
+    for number, (words, config) in enumerate(configs, 1):
+        try:
+            if stopped:
+                raise KeyboardInterrupt
+            painting = run(console, inputs, config, about=f"{number}/{len(configs)}  {words}: ")
+        except KeyboardInterrupt:
+            if not cells:
+                raise
+            stopped = True
+            cells.append(("stopped before this one", words))
+        except (ImpastoError, MemoryError, RuntimeError) as error:
+            if not isinstance(error, ImpastoError) and not out_of_memory(error):
+                raise
+            reason = str(error) if isinstance(error, ImpastoError) else "not enough memory: give a smaller --size"
+            console.print(f"{words}: {reason}", markup=False)
+            cells.append((reason, words))
+        else:
+            stopped = not painting.finished
+            cells.append((painting.image, f"{words}\n{_result_in_words(painting, timed)}"))
+    return cells
+
+
+def _result_in_words(painting: Painting, timed: bool) -> str:
+    seconds = f"{painting.seconds:.1f}\u00a0s, " if timed else ""
+    early = f"\n{painting.stopped}" if painting.stopped else ""
+    return f"{seconds}{painting.evaluations}\u00a0evaluations\nobjective\u00a0{painting.value:.4g}{early}"
+
+
+def _done(target: Path, cells: Sequence[Cell]) -> int:
+    """Say where the figure is, and whether it is whole: the exit code."""
+    click.echo(str(target))
+    missing = sum(isinstance(image, str) for image, _ in cells)
+    if missing:
+        click.echo(f"impasto: {missing} of {len(cells)} could not be painted; the figure says why", err=True)
+    return PARTLY if missing else 0
+
+
+@click.command(cls=GroupedCommand)
+@click.option("--content", metavar="PICTURE", help="show what each layer keeps of this picture's content")
+@click.option("--style", metavar="PICTURE", help="show what the layers up to each keep of this picture's style")
+@click.option("-o", "--out", default="reconstruct.png", help="the figure's file [default: reconstruct.png]")
+@click.option("--layers", help=f"layers to show [default: {CONTENT_LAYERS}; of the style {STYLE_LAYERS}]")
+@click.option("--quiet", is_flag=True, help="say nothing but errors")
+def reconstruct(
+    content: str | None, style: str | None, out: str, layers: str | None, quiet: bool, **values: Any
+) -> int:
+    """Paint the two classic experiments: from noise, what each layer keeps of a content, and of a style.
+
+    impasto reconstruct --content photo.jpg --style painting.jpg -o reconstruct.png
+    """
+    from impasto.apps.progress import log
+    from impasto.experiments import canvas, content_reconstructions, style_reconstructions
+    from impasto.inputs import painted_size
+    from impasto.pictures import check_output, read, to_image, write
+    from impasto.pictures.figures import contact_sheet
+
+    if content is None and style is None:
+        raise ConfigError("give --content PICTURE, --style PICTURE, or both")
+    target = check_output(out, what="figure")
+    config = Config(**{**SMALL, **given(values)})
+    rows = []
+    for path, role, usual, configs_of in (
+        (content, "content", CONTENT_LAYERS, content_reconstructions),
+        (style, "style", STYLE_LAYERS, style_reconstructions),
+    ):
+        if path is None:
+            continue
+        picture = read(path)
+        asked = [each for each in (layers or usual).split(",") if each.strip()]
+        if role == "style":
+            height, width = painted_size(picture, config)
+            inputs = [canvas(width, height), picture]
+        else:
+            inputs = [picture, picture]
+        cells = _cells(log(quiet), inputs, configs_of(config, asked))
+        rows.append([(to_image(picture.pixels, picture.alpha), f"{role}\n{Path(path).name}"), *cells])
+    write(contact_sheet(rows), target)
+    return _done(target, [cell for row in rows for cell in row])
+
+
+config_options(reconstruct, *(name for name in Config.model_fields if name not in NOT_FOR_RECONSTRUCTIONS))
+
+
+@click.command(cls=GroupedCommand)
+@click.argument("styles", nargs=-1, metavar="STYLE [STYLE ...]")
+@click.option("--size", metavar="WIDTHxHEIGHT", help="pixels of the texture, as 1024x768 [default: 512x512]")
+@click.option("-o", "--out", help="the texture's file; its suffix is its format [default: STYLE-texture.png]")
+@click.option("--preset", "preset_name", metavar="NAME", help="a recipe by name [default: house]")
+@click.option("--from", "source", metavar="FILE", help="make a texture again with the settings of its file")
+@click.option("--quiet", is_flag=True, help="say nothing but errors")
+def texture(
+    styles: tuple[str, ...],
+    size: str | None,
+    out: str | None,
+    preset_name: str | None,
+    source: str | None,
+    quiet: bool,
+    **values: Any,
+) -> None:
+    """Make a texture like STYLE, of any size: a painting without a content, from noise.
+
+    impasto texture painting.jpg --size 1024x768 -o texture.png
+    """
+    from impasto.apps.outputs import outputs_of, report
+    from impasto.apps.progress import log
+    from impasto.apps.running import run, save
+    from impasto.experiments import canvas, texture_config
+    from impasto.pictures import read
+
+    config, pictures, before = job_of(styles, preset_name, source, given(values))
+    if source and not before:
+        raise ConfigError(f"{source} is no texture: `impasto paint --from {source}` paints it again", source)
+    if not pictures:
+        raise ConfigError("give a STYLE picture: impasto texture painting.jpg")
+    width, height = _parse_size(size or before or "512x512")
+    used = [*pictures, *([source] if source else [])]
+    outputs = outputs_of(out or f"{Path(pictures[0]).stem}-texture.png", None, None, None, used)
+    inputs = [canvas(width, height), *(read(picture) for picture in pictures)]
+    painting = run(log(quiet), inputs, texture_config(config))
+    save(painting, outputs.picture)
+    report(painting, outputs, quiet, as_json=False)
+
+
+config_options(texture, *(name for name in Config.model_fields if name not in NOT_FOR_TEXTURES))
+
+
+def _parse_size(text: str) -> tuple[int, int]:
+    found = re.fullmatch(r"\s*(\d{1,6})\s*[x×,]\s*(\d{1,6})\s*", text)
+    if found is None:
+        raise ConfigError(f"--size is {text!r}: a texture takes its width and height, as 1024x768", text)
+    return int(found[1]), int(found[2])
