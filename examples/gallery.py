@@ -1,4 +1,4 @@
-"""Paints the five pairs with the defaults, scores them, and makes docs/gallery: python examples/gallery.py
+"""Paints the five pairs with the defaults, scores them, and makes their sheet: python examples/gallery.py
 
 Needs the pictures and the referee in ../shared. The sheet shows paintings only: the pictures that they were painted
 from are not ours to copy. --set field=value tries other settings, as --set strength=2.
@@ -12,13 +12,10 @@ import statistics
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from PIL import Image
-
 from impasto import Config, Painting, paint
 from impasto.painting import make_backbone
 from impasto.pictures import write
 from impasto.pictures.figures import contact_sheet
-from impasto.pictures.samples import sample_photograph, sample_style
 
 ROOT = Path(__file__).resolve().parent.parent
 PAIRS = (
@@ -45,13 +42,6 @@ def find(folder: Path, name: str) -> Path:
     return next(path for path in sorted(folder.iterdir()) if path.stem == name)
 
 
-def demo(out: Path) -> None:
-    """The sheet of `impasto demo`, as out/demo.jpg."""
-    content, style = sample_photograph(), sample_style("strokes")
-    row = [(Image.open(content), "content"), (Image.open(style), "style"), (paint(content, style).image, "result")]
-    write(contact_sheet([row]), out / "demo.jpg")
-
-
 def paint_pairs(pairs: Sequence[str], config: Config, shared: Path, folder: Path) -> Iterator[tuple[Painting, dict]]:
     """Each painting and its row of the referee's scores; the painting lies in `folder` only while it is scored."""
     referee, backbone = load_referee(shared), make_backbone(config)
@@ -65,7 +55,7 @@ def paint_pairs(pairs: Sequence[str], config: Config, shared: Path, folder: Path
 
 
 def main() -> None:
-    """Paint, score, print the table, write the sheets."""
+    """Paint, score, print the table, write the sheet."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shared", type=Path, default=ROOT.parent / "shared")
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "gallery")
@@ -87,7 +77,6 @@ def main() -> None:
     mean = {key: statistics.mean(row[key] for row in rows) for key in ("style", "content", "noise")}
     print(f"{'mean':28} {mean['style']:7.4f} {mean['content']:8.3f} {mean['noise']:6.2f}")
     if not args.others:
-        demo(args.out)
         write(contact_sheet([cells[:3], cells[3:]], height=400), args.out / "five_pairs.jpg")
 
 

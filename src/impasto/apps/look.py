@@ -17,6 +17,7 @@ __all__ = ["presets", "show", "weights"]
 @click.option("--json", "as_json", is_flag=True, help="print the settings as JSON")
 def show(file: str, as_json: bool) -> None:
     """Print the settings that the painting FILE was made with."""
+    from impasto.apps.outputs import terms_in_words
     from impasto.pictures import read_settings
 
     settings = read_settings(file)
@@ -24,6 +25,8 @@ def show(file: str, as_json: bool) -> None:
         click.echo(json.dumps(settings, indent=1))
         return
     click.echo(f"impasto {settings['version']}, {settings['steps_done']} steps")
+    if isinstance(settings.get("terms"), dict):  # older files have none
+        click.echo(f"objective {settings['objective']:.4g}: {terms_in_words(settings['terms'])}")
     for each in settings["inputs"]:
         click.echo(f"{each['role']:8} {each['name']}  sha256 {each['sha256'][:16]}")
     for name, value in settings["config"].items():

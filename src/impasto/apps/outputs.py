@@ -109,10 +109,10 @@ def sheet(painting: Painting, pictures: Sequence[Picture], out: Path) -> Path:
 
 
 def terms_in_words(terms: dict[str, float | None]) -> str:
-    """ "content 0.61  style 0.43": the sum of each kind of term; the spaces inside a pair do not break."""
+    """ "content 0.61, style 0.43": the sum of each kind of term; the spaces inside a pair do not break."""
     sums = kinds({name: value for name, value in terms.items() if value is not None})
     ordered = sorted(sums, key=lambda kind: (ORDER.index(kind) if kind in ORDER else len(ORDER), kind))
-    return "  ".join(f"{kind}\u00a0{sums[kind]:.2g}" for kind in ordered)
+    return ", ".join(f"{kind}\u00a0{sums[kind]:.2g}" for kind in ordered)
 
 
 def report(painting: Painting, outputs: Outputs, quiet: bool, as_json: bool) -> None:
