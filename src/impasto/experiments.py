@@ -139,6 +139,6 @@ def variations(
     for values in product(*fields.values()):
         chosen = dict(zip(fields, values, strict=True))
         rest = {field: value for field, value in chosen.items() if field != "preset"}
-        base = preset(chosen.get("preset", name)).config.changed(**settings)
-        found.append((chosen, base.changed(**rest)))
+        base = preset(chosen.get("preset", name)).config
+        found.append((chosen, base.changed(**{**settings, **rest})))
     return found

@@ -26,7 +26,9 @@ def show(file: str, as_json: bool) -> None:
         return
     click.echo(f"impasto {settings['version']}, {settings['steps_done']} steps")
     if isinstance(settings.get("terms"), dict):  # older files have none
-        click.echo(f"objective {settings['objective']:.4g}: {terms_in_words(settings['terms'])}")
+        objective = settings.get("objective")
+        value = f"{objective:.4g}" if isinstance(objective, (int, float)) else "not finite"
+        click.echo(f"objective {value}: {terms_in_words(settings['terms'])}")
     for each in settings["inputs"]:
         click.echo(f"{each['role']:8} {each['name']}  sha256 {each['sha256'][:16]}")
     for name, value in settings["config"].items():

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from impasto.apps.readers import Reader, Say, check_trace, film_of, snapshots, trace
+from impasto.apps.readers import Reader, Say, check_trace, film_of, snapshot_path, snapshots, trace
 from impasto.errors import OutputError
 from impasto.pictures import check_output, to_image, write
 from impasto.pictures.figures import Cell, contact_sheet, kinds
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from impasto.pictures import Picture
     from impasto.pictures.film import Film
 
-__all__ = ["Outputs", "outputs_of", "report", "sheet", "terms_in_words"]
+__all__ = ["Outputs", "not_among", "outputs_of", "report", "sheet", "terms_in_words"]
 
 
 ORDER = ("content", "style", "grain", "tv")  # of the terms in a caption; a file has them in the alphabet's
@@ -60,11 +60,16 @@ class Outputs(NamedTuple):
 
 
 def outputs_of(
-    picture: str, timelapse: str | None, figure: str | None, trace: str | None, used: Iterable[str]
+    picture: str,
+    timelapse: str | None = None,
+    figure: str | None = None,
+    trace: str | None = None,
+    config: Config | None = None,
+    used: Iterable[str] = (),
 ) -> Outputs:
     """The files of a run, if all can be written, are different ones, and none is `used` as an input.
 
-    Raises OutputError.
+    config: says which snapshots there will be. Raises OutputError.
     """
     outputs = Outputs(
         check_output(picture),
@@ -78,7 +83,19 @@ def outputs_of(
         if real in taken:
             raise OutputError(f"{path} is {taken[real]}: give another name", str(path))
         taken[real] = f"the {name} too"
+    every = range(config.save_every, config.steps + 1, config.save_every) if config and config.save_every else ()
+    for step in {*every, *(config.save_at if config else ())}:
+        path = snapshot_path(outputs.picture, step)
+        if (what := taken.get(os.path.realpath(path))) is not None:
+            raise OutputError(f"the snapshot {path} is {what}: give the painting another name", str(path))
     return outputs
+
+
+def not_among(target: Path, used: Iterable[str]) -> Path:
+    """`target`, unless it is one of the files `used` to make it. Raises OutputError."""
+    if os.path.realpath(target) in map(os.path.realpath, used):
+        raise OutputError(f"{target} is one of the files to draw from: give another name", str(target))
+    return target
 
 
 def _filming(film: Film, say: Say) -> Reader:
@@ -110,7 +127,7 @@ def sheet(painting: Painting, pictures: Sequence[Picture], out: Path) -> Path:
 
 def terms_in_words(terms: dict[str, float | None]) -> str:
     """ "content 0.61, style 0.43": the sum of each kind of term; the spaces inside a pair do not break."""
-    sums = kinds({name: value for name, value in terms.items() if value is not None})
+    sums = kinds({name: value for name, value in terms.items() if isinstance(value, (int, float))})
     ordered = sorted(sums, key=lambda kind: (ORDER.index(kind) if kind in ORDER else len(ORDER), kind))
     return ", ".join(f"{kind}\u00a0{sums[kind]:.2g}" for kind in ordered)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,7 +65,7 @@ def paint(
         raise ConfigError("give a CONTENT and a STYLE picture: impasto paint photo.jpg painting.jpg", pictures)
     used = [*pictures, *config.start, *([source] if source else [])]
     outputs = outputs_of(
-        out or f"{Path(pictures[0]).stem}-{Path(pictures[1]).stem}.png", timelapse, figure, trace, used
+        out or f"{Path(pictures[0]).stem}-{Path(pictures[1]).stem}.png", timelapse, figure, trace, config, used
     )
     inputs = [read(picture) for picture in pictures]  # before the network is loaded: bad pictures fail at once
     console = log(quiet or as_json)
@@ -93,13 +94,19 @@ def _save_more(painting: Painting, inputs: list[Picture], outputs: Outputs, film
     """What was asked for beside the painting, which is safe by now."""
     from impasto.apps.outputs import sheet
 
-    try:
-        if film:
-            film.write(painting.pixels)
-        if outputs.figure:
-            sheet(painting, inputs, outputs.figure)
-    except OutputError as error:
-        raise OutputError(f"{error}; the painting is in {outputs.picture}", error.value) from error
+    failed = []
+    for write in (
+        film and partial(film.write, painting.pixels),
+        outputs.figure and partial(sheet, painting, inputs, outputs.figure),
+    ):
+        try:
+            if write:
+                write()
+        except OutputError as error:
+            failed.append(error)
+    if failed:
+        reasons = "; ".join(map(str, failed))
+        raise OutputError(f"{reasons}; the painting is in {outputs.picture}", failed[0].value) from failed[0]
 
 
 @click.command()
@@ -115,7 +122,7 @@ def demo(style_name: str, folder: str) -> None:
 
     inputs = [read(sample_photograph()), read(sample_style(style_name))]
     picture, figure = (str(Path(folder) / name) for name in ("impasto-demo.png", "impasto-demo-sheet.png"))
-    outputs = outputs_of(picture, None, figure, None, [])
+    outputs = outputs_of(picture, figure=figure)
     painting = run(log(), inputs, Config())
     save(painting, outputs.picture)
     _save_more(painting, inputs, outputs, None)

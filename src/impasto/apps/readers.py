@@ -20,11 +20,16 @@ if TYPE_CHECKING:
     from impasto.pictures import Picture
     from impasto.pictures.plots import Curve
 
-__all__ = ["Reader", "Say", "check_trace", "film_of", "reached_at", "read_trace", "snapshots", "trace"]
+__all__ = ["Reader", "Say", "check_trace", "film_of", "reached_at", "read_trace", "snapshot_path", "snapshots", "trace"]
 
 Reader = Callable[["Step"], object]
 Say = Callable[[str], object]
 TRACES = (".jsonl", ".json")
+
+
+def snapshot_path(target: Path, step: int) -> Path:
+    """Where the snapshot of a step lies: OUT-01000.png beside OUT.png."""
+    return target.with_name(f"{target.stem}-{step:05d}{target.suffix}")
 
 
 def snapshots(config: Config, pictures: Sequence[Picture], backbone: Backbone, target: Path, say: Say) -> Reader:
@@ -39,7 +44,7 @@ def snapshots(config: Config, pictures: Sequence[Picture], backbone: Backbone, t
         if step.number not in config.save_at and not (config.save_every and step.number % config.save_every == 0):
             return
         alpha = None if content.alpha is None else resize(content.alpha, *step.picture.shape[2:])
-        path = target.with_name(f"{target.stem}-{step.number:05d}{target.suffix}")
+        path = snapshot_path(target, step.number)
         reached = {"steps_done": step.number, **reached_at(step)}
         try:
             write(to_image(step.picture, alpha), path, {**settings, **reached})
@@ -105,7 +110,7 @@ def read_trace(path: str) -> Curve:
             objective.append(_number(row["objective"]))
             for name, value in row["terms"].items():
                 terms.setdefault(name, [math.nan] * (number - 1)).append(_number(value))
-        except (TypeError, ValueError, KeyError, AttributeError):
+        except (TypeError, ValueError, KeyError, AttributeError, OverflowError, RecursionError):
             raise PictureError(f"{path} is not a trace: line {number} is not a step of --trace", path) from None
         for values in terms.values():
             values.extend([math.nan] * (number - len(values)))

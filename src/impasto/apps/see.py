@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +11,7 @@ import click
 
 from impasto.apps.options import GroupedCommand, config_options, given
 from impasto.config import DEPTHS, LAYERS, WIDTHS, Config, layer_name
-from impasto.errors import ConfigError, OutputError, PictureError
+from impasto.errors import ConfigError, PictureError
 from impasto.presets import preset
 
 if TYPE_CHECKING:
@@ -35,10 +34,11 @@ def progress(snapshots: tuple[str, ...], out: str, steps: str | None, columns: i
 
     impasto progress result-*.png -o progress.png
     """
+    from impasto.apps.outputs import not_among
     from impasto.pictures import check_output, write
     from impasto.pictures.figures import contact_sheet, in_rows
 
-    target = _not_among(check_output(out, what="figure"), snapshots)
+    target = not_among(check_output(out, what="figure"), snapshots)
     # the last snapshot and the painting itself are one picture: shown once
     once = {
         json.dumps(recorded, sort_keys=True): (recorded, path) for path in snapshots for recorded in [_step_of(path)]
@@ -83,13 +83,6 @@ def _snapshot_cell(recorded: dict[str, Any], path: str) -> Cell:
     return to_image(picture.pixels, picture.alpha), f"step\u00a0{recorded['steps_done']:,}\n{words}".rstrip()
 
 
-def _not_among(target: Path, used: Iterable[str]) -> Path:
-    """`target`, unless it is one of the files that the figure is made of."""
-    if os.path.realpath(target) in map(os.path.realpath, used):
-        raise OutputError(f"{target} is one of the files to draw from: give another name", str(target))
-    return target
-
-
 @click.command()
 @click.argument("runs", nargs=-1, required=True, metavar="RUN [RUN ...]")
 @click.option("-o", "--out", default="curves.png", help="the figure's file: .png or .svg [default: curves.png]")
@@ -104,7 +97,9 @@ def curves(runs: tuple[str, ...], out: str) -> None:
     target = check_output(out, plots.PLOTS, "plot")
     traces = [read_trace(path) for path in runs]
     if len({each.name for each in traces}) < len(traces):  # files of one name in several folders
-        traces = [each._replace(name=str(Path(path).with_suffix(""))) for each, path in zip(traces, runs, strict=True)]
+        names = [str(Path(path).with_suffix("")) for path in runs]
+        names = list(runs) if len(set(names)) < len(names) else names
+        traces = [each._replace(name=name) for each, name in zip(traces, names, strict=True)]
     plots.write_plot(plots.curves(traces), target)
     click.echo(str(target))
 
@@ -123,6 +118,8 @@ def features(
     impasto features photo.jpg -o features.png
     """
     config = preset(preset_name).config.changed(**given(values))
+    if network and (picture is not None or layers is not None):
+        raise ConfigError("--network draws a network and its preset's layers: leave out PICTURE and --layers")
     if network:
         _draw_network(config, preset_name, out or "network.png")
     elif picture is None:
@@ -145,27 +142,33 @@ def _layers_of(config: Config) -> list[str]:
 def _draw_features(path: str, config: Config, layers: Sequence[str], out: str) -> None:
     from PIL import Image
 
+    from impasto.apps.outputs import not_among
     from impasto.apps.progress import log
     from impasto.apps.running import load_backbone
     from impasto.experiments import feature_maps
     from impasto.inputs import painted_size
-    from impasto.pictures import check_output, read, resize, to_image, write
+    from impasto.pictures import SMALLEST, check_output, read, resize, to_image, write
     from impasto.pictures.figures import contact_sheet
     from impasto.pictures.plots import heat
 
     nearest = Image.Resampling.NEAREST  # the figure's own scaling would blur the positions of a small map
-    target = _not_among(check_output(out, what="figure"), [path])
+    target = not_among(check_output(out, what="figure"), [path])
     picture = read(path)
     pixels = resize(picture.pixels, *painted_size(picture, config))
-    backbone = load_backbone(log(), config)
     height, width = pixels.shape[2:]
+    if min(height, width) < SMALLEST:
+        raise PictureError(
+            f"{path} would be looked at with {width} x {height} pixels, the least is {SMALLEST} x {SMALLEST}: "
+            "give a larger --size",
+            (width, height),
+        )
+    backbone = load_backbone(log(), config)
     rows: list[list[Cell]] = [
         [
             (to_image(pixels), f"{Path(path).name}\n{width} × {height} pixels"),
             (
-                f"What {backbone.weights.name} sees.\n\nEach row is a layer, shallow to deep: its strongest channels,"
-                " dark where they are silent; and its Gram matrix, which channels are strong together wherever that is"
-                " (strongest first). The maps are the content, the matrix is the style.",
+                f"What {Path(backbone.weights.name).name} sees: each row is a layer. Its strongest channels are the "
+                "content; its Gram matrix, which channels are strong together, is the style.",
                 "",
             ),
         ]
@@ -195,6 +198,6 @@ def _draw_network(config: Config, name: str, out: str) -> None:
     else:
         kernels = load_backbone(log(), config).weights.kernels
         channels = {each: len(kernel) for each, (kernel, _) in kernels.items()}
-    title = f"{config.backbone}, as the preset {name} uses it"
+    title = f"{Path(config.backbone).name}, as the preset {name} uses it"
     plots.write_plot(plots.network(title, channels, config.content_layers, config.style_layers), target)
     click.echo(str(target))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+    from impasto.backbone import Backbone
     from impasto.painting import Painting
     from impasto.pictures import Picture
     from impasto.pictures.figures import Cell
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["compare", "reconstruct", "texture"]
 
 SMALL = {"size": 256, "steps": 200}  # of a reconstruction, unless typed: what a cell of the figure shows
+NETWORK = ("backbone", "pooling", "padding", "device", "precision")  # what decides which network is loaded
 PARTLY = 3  # exit code when some pictures could not be painted
 CONTENT_LAYERS = "conv1_2,conv2_2,conv3_2,conv4_2,conv5_2"  # Gatys et al. 2016, figure 1
 STYLE_LAYERS = "conv1_1,conv2_1,conv3_1,conv4_1,conv5_1"
@@ -52,6 +54,7 @@ def compare(
 
     impasto compare photo.jpg painting.jpg --vary optimizer=lbfgs,adam --vary strength=0.5,1,2 -o compare.png
     """
+    from impasto.apps.outputs import not_among
     from impasto.apps.progress import log
     from impasto.experiments import variations
     from impasto.pictures import check_output, read, write
@@ -61,11 +64,12 @@ def compare(
         raise ConfigError(
             "give a CONTENT and a STYLE picture: impasto compare photo.jpg painting.jpg --vary strength=1,2", pictures
         )
-    target = check_output(out, what="figure")
     varied = _parse_vary(vary)
     configs = [(_in_words(chosen), config) for chosen, config in variations(varied, preset_name, **given(values))]
+    starts = {name for _, config in configs for name in config.start}
+    target = not_among(check_output(out, what="figure"), [*pictures, *starts])
     inputs = [read(picture) for picture in pictures]
-    cells = _cells(log(quiet), inputs, configs, timed=True)
+    cells = _cells(log(quiet), [Trial(words, config, inputs) for words, config in configs], timed=True)
     columns = len(list(varied.values())[1]) if len(varied) == 2 else 0
     write(contact_sheet(in_rows(cells, columns)), target)
     return _done(target, cells)
@@ -92,22 +96,33 @@ def _in_words(chosen: dict[str, str]) -> str:
     return ", ".join(f"{field.replace('_', ' ')} {value}" for field, value in chosen.items())
 
 
-def _cells(
-    console: Console, inputs: list[Picture], configs: list[tuple[str, Config]], timed: bool = False
-) -> list[Cell]:
-    """A cell for every config: its painting with evaluations, objective (and time), or why there is none.
+class Trial(NamedTuple):
+    """One picture of a figure: what it is called there, and what it is painted with and from."""
+
+    words: str
+    config: Config
+    pictures: list[Picture]
+
+
+def _cells(console: Console, trials: Sequence[Trial], timed: bool = False) -> list[Cell]:
+    """A cell for every trial: its painting with evaluations, objective (and time), or why there is none.
 
     Ctrl-C ends the painting that is being made, and leaves out those after it.
     """
-    from impasto.apps.running import run
+    from impasto.apps.running import load_backbone, run
 
+    networks: dict[tuple[object, ...], Backbone] = {}  # the last one used
     cells: list[Cell] = []
     stopped = False
-    for number, (words, config) in enumerate(configs, 1):
+    for number, (words, config, pictures) in enumerate(trials, 1):
         try:
             if stopped:
                 raise KeyboardInterrupt
-            painting = run(console, inputs, config, about=f"{number}/{len(configs)}  {words}: ")
+            key = tuple(getattr(config, name) for name in NETWORK)
+            if key not in networks:
+                networks.clear()
+                networks[key] = load_backbone(console, config)
+            painting = run(console, pictures, config, networks[key], about=f"{number}/{len(trials)}  {words}: ")
         except KeyboardInterrupt:
             if not cells:
                 raise
@@ -153,34 +168,42 @@ def reconstruct(
 
     impasto reconstruct --content photo.jpg --style painting.jpg -o reconstruct.png
     """
+    from impasto.apps.outputs import not_among
     from impasto.apps.progress import log
     from impasto.experiments import canvas, content_reconstructions, style_reconstructions
-    from impasto.inputs import painted_size
+    from impasto.inputs import check, painted_size
     from impasto.pictures import check_output, read, to_image, write
     from impasto.pictures.figures import contact_sheet
 
     if content is None and style is None:
         raise ConfigError("give --content PICTURE, --style PICTURE, or both")
-    target = check_output(out, what="figure")
+    target = not_among(check_output(out, what="figure"), [path for path in (content, style) if path])
     config = Config(**{**SMALL, **given(values)})
-    rows = []
-    for path, role, usual, configs_of in (
-        (content, "content", CONTENT_LAYERS, content_reconstructions),
-        (style, "style", STYLE_LAYERS, style_reconstructions),
-    ):
-        if path is None:
-            continue
-        picture = read(path)
-        asked = [each for each in (layers or usual).split(",") if each.strip()]
-        if role == "style":
-            height, width = painted_size(picture, config)
-            inputs = [canvas(width, height), picture]
-        else:
-            inputs = [picture, picture]
-        cells = _cells(log(quiet), inputs, configs_of(config, asked))
-        rows.append([(to_image(picture.pixels, picture.alpha), f"{role}\n{Path(path).name}"), *cells])
+    asked = None if layers is None else list(dict.fromkeys(each for each in layers.split(",") if each.strip()))
+    if asked == []:
+        raise ConfigError("--layers is empty: name at least one, as conv4_2")
+    console = log(quiet)
+    rows: list[list[Cell]] = []
+    jobs: list[tuple[list[Picture], list[tuple[str, Config]]]] = []
+    if content is not None:
+        picture = read(content)
+        rows.append([(to_image(picture.pixels, picture.alpha), f"content\n{Path(content).name}")])
+        jobs.append(([picture, picture], content_reconstructions(config, asked or CONTENT_LAYERS.split(","))))
+    if style is not None:
+        picture = read(style)
+        height, width = painted_size(picture, config)
+        rows.append([(to_image(picture.pixels, picture.alpha), f"style\n{Path(style).name}")])
+        inputs = [canvas(width, height), picture]
+        jobs.append((inputs, style_reconstructions(config, asked or STYLE_LAYERS.split(","))))
+    trials = [Trial(words, each, inputs) for inputs, configs in jobs for words, each in configs]
+    for trial in trials:
+        check(trial.pictures[0], trial.pictures[1:], trial.config)
+    cells = _cells(console, trials)
+    for row, (_, configs) in zip(rows, jobs, strict=True):
+        row += cells[: len(configs)]
+        del cells[: len(configs)]
     write(contact_sheet(rows), target)
-    return _done(target, [cell for row in rows for cell in row])
+    return _done(target, [cell for row in rows for cell in row[1:]])
 
 
 config_options(reconstruct, *(name for name in Config.model_fields if name not in NOT_FOR_RECONSTRUCTIONS))
@@ -217,9 +240,9 @@ def texture(
         raise ConfigError(f"{source} is no texture: `impasto paint --from {source}` paints it again", source)
     if not pictures:
         raise ConfigError("give a STYLE picture: impasto texture painting.jpg")
-    width, height = _parse_size(size or before or "512x512")
+    width, height = _parse_size(size if size is not None else before or "512x512")
     used = [*pictures, *([source] if source else [])]
-    outputs = outputs_of(out or f"{Path(pictures[0]).stem}-texture.png", None, None, None, used)
+    outputs = outputs_of(out or f"{Path(pictures[0]).stem}-texture.png", config=config, used=used)
     inputs = [canvas(width, height), *(read(picture) for picture in pictures)]
     painting = run(log(quiet), inputs, texture_config(config))
     save(painting, outputs.picture)

@@ -15,6 +15,7 @@ __all__ = ["PAPER", "Cell", "contact_sheet", "in_rows", "kinds"]
 PAPER, INK, FAINT = (250, 249, 246), (40, 38, 36), (200, 196, 190)
 WIDEST, TALLEST = 2400, 3200  # pixels; a sheet that would be larger has smaller pictures
 LEAST = 96  # pixels of a picture's height that captions can still stand under
+SMALLEST = 16  # pixels of a picture's height, where so many stand beside one another
 MOST_LINES = 6  # of one caption
 
 Cell = tuple[Image.Image | str, str]
@@ -45,26 +46,53 @@ def contact_sheet(rows: Sequence[Sequence[Cell]], height: int = 320, margin: int
     to their picture's width.
     """
     rows = [[(_plain(image), caption) for image, caption in row] for row in rows]
-    height = min(height, *_fitting(rows, margin))
-    size = max(12, height // 24)
-    line = round(1.4 * size)
     shape = next((_shape(image) for row in rows for image, _ in row if isinstance(image, Image.Image)), 4 / 3)
-    laid = [[_laid(image, caption, height, round(shape * height), size) for image, caption in row] for row in rows]
-    below = [max((len(lines) for _, lines in row), default=0) * line + (line // 2) for row in laid]
+    height = min(height, _widest(rows, shape, margin))
+    laid = _laid_out(rows, height, shape)
+    while (over := _total(laid, height, margin) - TALLEST) > 0 and height > LEAST:
+        height = max(LEAST, height - max(1, over // len(rows)))  # captions wrap into more lines as pictures shrink
+        laid = _laid_out(rows, height, shape)
+    size, line = _text_size(height)
     width = max(sum(image.width + margin for image, _ in row) for row in laid) + margin
-    sheet = Image.new("RGB", (width, margin + sum(height + under + margin for under in below)), PAPER)
+    sheet = Image.new("RGB", (width, _total(laid, height, margin)), PAPER)
     draw = ImageDraw.Draw(sheet)
     top = margin
-    for row, under in zip(laid, below, strict=True):
+    for row in laid:
         left = margin
         for image, lines in row:
             sheet.paste(image, (left, top), image if image.mode == "RGBA" else None)
-            for k, text in enumerate(lines):
+            for k, (text, bold) in enumerate(lines):
                 at = left + image.width / 2, top + height + line // 2 + (k + 0.5) * line
-                draw.text(at, text, INK, font(size, bold=k == 0 and len(lines) > 1), anchor="mm")
+                draw.text(at, text, INK, font(size, bold), anchor="mm")
             left += image.width + margin
-        top += height + under + margin
+        top += height + _below(row, line) + margin
     return sheet
+
+
+Line = tuple[str, bool]  # of text, and whether it is bold
+LaidOut = list[list[tuple[Image.Image, list[Line]]]]
+
+
+def _text_size(height: int) -> tuple[int, int]:
+    """Of a caption under pictures of this height: its size, and that of a line."""
+    size = max(12, height // 24)
+    return size, round(1.4 * size)
+
+
+def _below(row: list[tuple[Image.Image, list[Line]]], line: int) -> int:
+    """Pixels that a row's captions take."""
+    most = max((len(lines) for _, lines in row), default=0)
+    return most * line + line // 2 if most else 0
+
+
+def _total(laid: LaidOut, height: int, margin: int) -> int:
+    _, line = _text_size(height)
+    return margin + sum(height + _below(row, line) + margin for row in laid)
+
+
+def _laid_out(rows: Sequence[Sequence[Cell]], height: int, shape: float) -> LaidOut:
+    size, _ = _text_size(height)
+    return [[_laid(image, caption, height, round(shape * height), size) for image, caption in row] for row in rows]
 
 
 @cache
@@ -84,21 +112,23 @@ def _shape(image: Image.Image) -> float:
     return image.width / image.height
 
 
-def _fitting(rows: Sequence[Sequence[Cell]], margin: int) -> tuple[int, int]:
-    """The height of a picture at which the widest row fits, and at which all rows do (about: captions are text)."""
-    widths = [sum(_shape(image) if isinstance(image, Image.Image) else 4 / 3 for image, _ in row) for row in rows]
-    across = min((WIDEST - margin * (len(row) + 1)) / width for row, width in zip(rows, widths, strict=True) if row)
-    down = (TALLEST - margin) / len(rows) / 1.2 - margin
-    return max(LEAST, int(across)), max(LEAST, int(down))
+def _widest(rows: Sequence[Sequence[Cell]], shape: float, margin: int) -> int:
+    """The height of a picture at which the widest row fits; words are as wide as a picture of the usual `shape`."""
+    fitting = []
+    for row in rows:
+        shapes = [_shape(image) if isinstance(image, Image.Image) else shape for image, _ in row]
+        # half a pixel each for rounding
+        fitting.append((WIDEST - margin * (len(row) + 1) - len(row) / 2) / sum(shapes) if shapes else WIDEST)
+    return max(SMALLEST, int(min(fitting)))
 
 
-def _laid(image: Image.Image | str, caption: str, height: int, usual: int, size: int) -> tuple[Image.Image, list[str]]:
+def _laid(image: Image.Image | str, caption: str, height: int, usual: int, size: int) -> tuple[Image.Image, list[Line]]:
     """The picture at its height (or its reason in a frame of the `usual` width), and the lines of its caption."""
     if isinstance(image, str):
         drawn = _reason(image, usual, height, size)
     else:
         drawn = image.resize((max(1, round(_shape(image) * height)), height), Image.Resampling.LANCZOS)
-    return drawn, _wrapped(caption, drawn.width, size, bold_first="\n" in caption)[:MOST_LINES] if caption else []
+    return drawn, _wrapped(caption, drawn.width, size, MOST_LINES, "\n" in caption) if caption else []
 
 
 def _reason(text: str, width: int, height: int, size: int) -> Image.Image:
@@ -106,32 +136,36 @@ def _reason(text: str, width: int, height: int, size: int) -> Image.Image:
     frame = Image.new("RGB", (width, height), PAPER)
     draw = ImageDraw.Draw(frame)
     draw.rectangle((0, 0, width - 1, height - 1), outline=FAINT)
-    lines = _wrapped(text, width - 2 * size, size)[: max(1, round(height / (1.4 * size)) - 2)]
-    for k, each in enumerate(lines):
+    lines = _wrapped(text, width - 2 * size, size, max(1, int(height / (1.4 * size)) - 1))
+    for k, (each, _) in enumerate(lines):
         at = width / 2, height / 2 + (k - (len(lines) - 1) / 2) * 1.4 * size
         draw.text(at, each, INK, font(size), anchor="mm")
     return frame
 
 
-def _wrapped(text: str, width: int, size: int, bold_first: bool = False) -> list[str]:
-    """`text` in lines of at most `width` pixels; broken at spaces, but not at no-break ones."""
-    lines: list[str] = []
+def _wrapped(text: str, width: int, size: int, most: int, bold_first: bool = False) -> list[Line]:
+    """`text` in at most so many lines of at most `width` pixels; broken at spaces, but not at no-break ones."""
+    lines: list[Line] = []
     for k, paragraph in enumerate(text.split("\n")):
-        used, line = font(size, bold=bold_first and k == 0), ""
+        bold, line = bold_first and k == 0, ""
         for word in paragraph.split(" "):
             longer = f"{line} {word}".strip(" ")
-            if line and used.getlength(longer) > width:
-                lines.append(_cut(line, used, width))
+            if line and font(size, bold).getlength(longer) > width:
+                lines.append((line, bold))
                 line = word
             else:
                 line = longer
-        lines.append(_cut(line, used, width))
-    return lines
+        lines.append((line, bold))
+    if len(lines) > most:
+        last, bold = lines[most - 1]
+        lines = [*lines[: most - 1], (f"{last} …", bold)]
+    return [(_cut(line, font(size, bold), width), bold) for line, bold in lines]
 
 
 def _cut(line: str, used: ImageFont.FreeTypeFont, width: int) -> str:
     """`line`, or as much of it as fits before an ellipsis."""
     if used.getlength(line) <= width:
         return line
+    line = line.removesuffix(" …")
     kept = next(k for k in range(len(line), -1, -1) if k == 0 or used.getlength(line[:k] + "…") <= width)
     return line[:kept] + "…"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Sequence
+from contextlib import ExitStack
 from itertools import accumulate, pairwise
 from os import PathLike
 from pathlib import Path
@@ -70,7 +71,10 @@ class Film:
         self.path = check_film(path)
         self.height, self.width = film_size(self.path, height, width)
         self._alpha = None if alpha is None else resize(alpha, self.height, self.width)
-        self._folder = Path(tempfile.mkdtemp(prefix="impasto-film-"))
+        try:
+            self._folder = Path(tempfile.mkdtemp(prefix="impasto-film-"))
+        except OSError as error:
+            raise OutputError(f"no room for the film's frames: {error.strerror or error}", str(self.path)) from error
         self._kept: list[Kept] = []
         self._visible, self._count = FIRST_CHANGE, 0
 
@@ -127,7 +131,10 @@ class Film:
         self._keep(last, proxy)
         files, durations, suffix = [each.file for each in self._kept], self.durations(), self.path.suffix.lower()
         with whole(self.path) as part:
-            (_write_video if suffix in CODECS else _write_animation)(part, suffix, files, durations)
+            if suffix in CODECS:
+                _write_video(part, suffix, (self.height, self.width), files, durations)
+            else:
+                _write_animation(part, suffix, files, durations)
         return self.path
 
     def __enter__(self) -> Film:
@@ -150,15 +157,17 @@ def _write_animation(part: Path, suffix: str, files: Sequence[Path], durations: 
         ".apng": ("PNG", {"default_image": False}),
     }
     kind, options = formats[suffix]
-    frames = [Image.open(file) for file in files]  # read one by one, when each is written
-    with part.open("wb") as out:
+    with ExitStack() as stack, part.open("wb") as out:
+        frames = [stack.enter_context(Image.open(file)) for file in files]  # each is read when it is written
         frames[0].save(
             out, format=kind, save_all=True, append_images=frames[1:], loop=0,
             duration=[round(100 * each) * 10 for each in durations], **options,
         )  # fmt: skip
 
 
-def _write_video(part: Path, suffix: str, files: Sequence[Path], durations: Sequence[float]) -> None:
+def _write_video(
+    part: Path, suffix: str, size: tuple[int, int], files: Sequence[Path], durations: Sequence[float]
+) -> None:
     """Each frame as often as its time asks for at RATE frames a second."""
     av = _av()
     codec, options = CODECS[suffix]
@@ -166,16 +175,16 @@ def _write_video(part: Path, suffix: str, files: Sequence[Path], durations: Sequ
     try:
         with av.open(str(part), "w", format=suffix[1:], options={"fflags": "+bitexact"}) as container:
             stream = container.add_stream(codec, rate=RATE, options=options)
+            stream.height, stream.width = size
             stream.pix_fmt = "yuv420p"
             for file, (begin, end) in zip(files, pairwise(ends), strict=True):
                 with Image.open(file) as image:
-                    stream.width, stream.height = image.size
                     pixels = np.asarray(image)
                 for _ in range(end - begin):
                     container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
             container.mux(stream.encode(None))
     except av.FFmpegError as error:
-        raise OutputError(f"cannot write the film {part.name}: {error}", str(part)) from error
+        raise ValueError(error.strerror) from error  # `whole` tells it with the film's name
 
 
 def _av() -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
@@ -12,6 +13,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patches import FancyBboxPatch
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from PIL import Image
@@ -31,12 +33,14 @@ DASHES = (
     (0, (6, 1.5, 1.2, 1.5)),
     (0, (9, 2)),
     (0, (3, 1.2, 1.2, 1.2, 1.2, 1.2)),
+    (0, (12, 2, 1.2, 2)),
 )
 STYLE: Any = {
     "font.family": "DejaVu Sans", "font.size": 9, "axes.titlesize": 10, "axes.titleweight": "bold",
     "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.color": "#e4e1dc",
     "grid.linewidth": 0.6, "axes.axisbelow": True, "figure.facecolor": "#ffffff", "savefig.dpi": 160,
-    "svg.hashsalt": "impasto", "legend.frameon": False, "legend.handlelength": 3.2, "axes.linewidth": 0.7,
+    "svg.hashsalt": "impasto", "text.parse_math": False,
+    "legend.frameon": False, "legend.handlelength": 3.2, "axes.linewidth": 0.7,
 }  # fmt: skip
 
 
@@ -55,7 +59,8 @@ def write_plot(figure: Figure, path: str | PathLike[str]) -> Path:
     out = check_output(path, PLOTS, "plot")
     kind = out.suffix.lower().removeprefix(".")
     stamps: dict[str, Any] = {"Software": None} if kind == "png" else {"Date": None, "Creator": "impasto"}
-    with mpl.rc_context(STYLE), whole(out) as part:
+    with mpl.rc_context(STYLE), warnings.catch_warnings(), whole(out) as part:
+        warnings.filterwarnings("ignore", "Glyph")  # a name in letters that the font has not is shown as boxes
         figure.savefig(part, format=kind, metadata=stamps)
     return out
 
@@ -74,11 +79,15 @@ def _one_run(run: Curve) -> Figure:
         "objective": np.asarray(run.objective),
         **kinds({name: np.asarray(values) for name, values in run.terms.items()}),
     }
-    _panel(left, "objective and its terms", [(name, run.steps, values) for name, values in sums.items()])
-    _panel(right, "term by term", [(name, run.steps, values) for name, values in run.terms.items()], skip=1)
-    for axes in (left, right):
+    for axes, title, curves, skip in (
+        (left, "objective and its terms", sums, 0),
+        (right, "term by term", run.terms, 1),
+    ):
+        drawn = _panel(axes, title, [(name, run.steps, values) for name, values in curves.items()], skip)
         _mark_levels(axes, run)
-        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=4, fontsize=8)
+        if drawn:
+            names = [str(each.get_label()) for each in drawn]
+            axes.legend(drawn, names, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=4, fontsize=8)
     figure.suptitle(run.name, fontsize=11)
     return figure
 
@@ -90,7 +99,7 @@ def _several_runs(runs: Sequence[Curve]) -> Figure:
     rows = math.ceil((len(names) + 1) / columns)
     figure = Figure(figsize=(3.7 * columns, 2.5 * rows + 0.5), layout="constrained")
     panels = figure.subplots(rows, columns, squeeze=False).flatten()
-    _panel(panels[0], "objective", [(run.name, run.steps, run.objective) for run in runs])
+    drawn = _panel(panels[0], "objective", [(run.name, run.steps, run.objective) for run in runs])
     for axes, name in zip(panels[1:], names, strict=False):
         _panel(axes, name, [(run.name, run.steps, run.terms.get(name, ())) for run in runs])
     if len({tuple(run.levels) for run in runs}) == 1:  # else a line would hold for one run only
@@ -98,15 +107,15 @@ def _several_runs(runs: Sequence[Curve]) -> Figure:
             _mark_levels(axes, runs[0], named=False)
     for axes in panels[len(names) + 1 :]:
         axes.set_visible(False)
-    handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=min(4, len(runs)), fontsize=9)
+    figure.legend(drawn, [run.name for run in runs], loc="outside lower center", ncols=min(4, len(runs)), fontsize=9)
     return figure
 
 
 def _panel(
     axes: Axes, title: str, lines: Sequence[tuple[str, Sequence[int], Sequence[float] | np.ndarray]], skip: int = 0
-) -> None:
+) -> list[Line2D]:
     """Lines by name over steps, on a log scale; an empty one keeps its colour. skip: colours that are not used."""
+    found = []
     axes.set(title=title, xlabel="step", yscale="log")
     axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if _narrow(lines) else (1.0,), numticks=9))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
@@ -115,10 +124,17 @@ def _panel(
         drawn = np.asarray(values, dtype=float)
         if drawn.size:
             drawn = np.where(drawn > 0, drawn, np.nan)  # a log scale has no place for 0
-            axes.plot(
+            found += axes.plot(
                 steps, drawn, color=COLOURS[k % len(COLOURS)], linestyle=DASHES[k % len(DASHES)],
-                linewidth=1.8 if k == 0 else 1.3, label=name,
+                linewidth=1.8 if k == 0 else 1.3, label=name, marker=".", markevery=_alone(drawn),
             )  # fmt: skip
+    return found
+
+
+def _alone(values: np.ndarray) -> list[int]:
+    """Where a value has no neighbours for a line to go to."""
+    there = np.pad(np.isfinite(values), 1)
+    return [int(k) for k in np.flatnonzero(there[1:-1] & ~there[:-2] & ~there[2:])]
 
 
 def _narrow(lines: Sequence[tuple[str, Sequence[int], Sequence[float] | np.ndarray]]) -> bool:
@@ -144,6 +160,7 @@ def _mark_levels(axes: Axes, run: Curve, named: bool = True) -> None:
 def heat(values: np.ndarray, colours: str = "magma") -> Image.Image:
     """Values (h, w) as a picture: the colour map spans all but the greatest half percent, which would hide the rest."""
     low, high = float(values.min()), float(np.percentile(values, 99.5))
+    high = high if high > low else float(values.max())  # a map with few marks
     scaled = ((values - low) / (high - low)).clip(0, 1) if high > low else np.zeros_like(values)
     return Image.fromarray((mpl.colormaps[colours](scaled)[..., :3] * 255).round().astype(np.uint8))
 
