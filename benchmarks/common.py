@@ -77,6 +77,14 @@ def record(table: str, rows: Sequence[dict], device: str = "cpu", **more: object
     (RECORDS / f"{table}-{device}.json").write_text(json.dumps(kept, indent=1) + "\n")
 
 
+def recorded(table: str, device: str = "cpu") -> list[dict]:
+    """The rows of a table that were made today on this machine."""
+    file = RECORDS / f"{table}-{device}.json"
+    kept = json.loads(file.read_text()) if file.exists() else {"rows": []}
+    same = (kept.get("date"), kept.get("machine")) == (str(datetime.date.today()), machine(device))
+    return kept["rows"] if same else []
+
+
 def pictures(pair: str) -> tuple[Path, Path]:
     """The content and the style of "content+style" in ../shared."""
     content, style = pair.split("+")

@@ -18,7 +18,7 @@ import time
 
 import torch
 from baseline import Baseline, Run, run
-from common import PAIRS, TRUE_STAGES, pictures, record
+from common import PAIRS, TRUE_STAGES, pictures, record, recorded
 
 from impasto import Config, paint
 from impasto.backbone import Backbone
@@ -74,7 +74,7 @@ def first_as_good(objective: Baseline, steps: list[Step], target: float) -> tupl
 def main() -> None:
     """Paint, compare, record; each pair's row is kept as it is made."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pairs", nargs="*", default=PAIRS)
+    parser.add_argument("--pairs", nargs="*", default=PAIRS, help="the others' rows are kept, if of today and here")
     parser.add_argument("--size", type=int, default=512)
     parser.add_argument("--evaluations", type=int, default=300)
     parser.add_argument("--baseline", metavar="PAIR", help="run the baseline alone, print its figures as JSON")
@@ -86,7 +86,7 @@ def main() -> None:
         return
     backbone = Backbone(weights, padding=RECIPE.padding, dtype=torch.bfloat16)
     compact = make_backbone(Config())
-    rows = []
+    rows = [row for row in recorded("same_picture") if row["pair"] not in args.pairs]
     for pair in args.pairs:
         content, style = (read(path) for path in pictures(pair))
         small, pattern = recipe_pictures(content, style, args.size)
@@ -108,6 +108,7 @@ def main() -> None:
             }
         )  # fmt: skip
         print(rows[-1], flush=True)
+        rows.sort(key=lambda row: [*PAIRS, row["pair"]].index(row["pair"]))
         reached = [row["ratio"] for row in rows if row["ratio"]]
         record("same_picture", rows, network=weights.name, median=statistics.median(reached) if reached else None)
 

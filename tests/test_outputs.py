@@ -234,6 +234,12 @@ def test_two_files_of_one_name_are_refused(refused, tmp_path, out, options, said
     assert f"{said}: give another name" in refused(*options.split(), out=out)
 
 
+@pytest.mark.parametrize("option", ["--save-every", "--save-at"])
+def test_a_snapshot_and_a_figure_of_one_name_are_refused(refused, option):
+    line = refused("--figure", "out-00002.png", option, 2)
+    assert "out-00002.png is the figure too: give " in line
+
+
 @pytest.mark.parametrize("option", ["-o", "--figure", "--timelapse", "--trace"])
 @pytest.mark.parametrize("role", ["content", "style", "start", "from"])
 def test_no_file_overwrites_what_is_painted_from(painted, impasto, refused, photo, style, tiny, tmp_path, option, role):
