@@ -71,7 +71,10 @@ def paint(
     console = log(quiet or as_json)
 
     def say(message: str) -> None:
-        console.print(message, markup=False)
+        if console.quiet:
+            click.echo(f"impasto: {message}", err=True)
+        else:
+            console.print(message, markup=False, soft_wrap=True)
 
     with outputs.film(inputs[0], config) or nullcontext() as film:
         painting = run(

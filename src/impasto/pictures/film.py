@@ -24,9 +24,12 @@ __all__ = ["FILMS", "Film", "check_film", "film_size"]
 FILMS = (".gif", ".webp", ".apng", ".mp4", ".webm")
 LARGEST = {".gif": 512, ".webp": 640, ".apng": 512, ".mp4": 1280, ".webm": 1280}  # pixels on the long side
 CODECS: dict[str, tuple[str, dict[str, str]]] = {
-    ".mp4": ("libx264", {"crf": "18", "preset": "medium", "threads": "1"}),
+    # mbtree: x264's with AVX-512 does not find the same bytes every time
+    ".mp4": ("libx264", {"crf": "20", "preset": "medium", "threads": "1", "mbtree": "0"}),
     ".webm": ("libvpx-vp9", {"crf": "24", "b": "0", "deadline": "good", "cpu-used": "4", "threads": "1"}),
 }
+CONTAINERS = {".mp4": {"movflags": "+faststart"}, ".webm": {}}  # the index first: a page shows it as it loads
+BT709 = 1  # H.273: of colour primaries, transfer and matrix; what players take for granted in all but small films
 RATE = 30  # frames a second of a video
 FRAMES = 60  # a film has from this many frames to twice as many, if that much can be seen
 SECONDS, HOLD = 6.0, 2.0  # of the painting, and of its last frame
@@ -172,16 +175,20 @@ def _write_video(
     av = _av()
     codec, options = CODECS[suffix]
     ends = [round(RATE * each) for each in accumulate(durations, initial=0.0)]
+    exact = {"fflags": "+bitexact", **CONTAINERS[suffix]}
     try:
-        with av.open(str(part), "w", format=suffix[1:], options={"fflags": "+bitexact"}) as container:
+        with av.open(str(part), "w", format=suffix[1:], options=exact) as container:
             stream = container.add_stream(codec, rate=RATE, options=options)
             stream.height, stream.width = size
             stream.pix_fmt = "yuv420p"
+            context = stream.codec_context
+            context.color_primaries = context.color_trc = context.colorspace = BT709
             for file, (begin, end) in zip(files, pairwise(ends), strict=True):
                 with Image.open(file) as image:
                     pixels = np.asarray(image)
                 for _ in range(end - begin):
-                    container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+                    frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+                    container.mux(stream.encode(frame.reformat(format="yuv420p", dst_colorspace="ITU709")))
             container.mux(stream.encode(None))
     except av.FFmpegError as error:
         raise ValueError(error.strerror) from error  # `whole` tells it with the film's name
