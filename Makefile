@@ -38,6 +38,7 @@ styles: $(READY)
 # One of each figure for docs/gallery: minutes. With the pictures in ../shared, also the five pairs and their scores.
 gallery: $(READY)
 	$(BIN)/python examples/figures.py
+	$(BIN)/python examples/controls.py
 	[ ! -d ../shared/images ] || $(BIN)/python examples/gallery.py
 
 # Measure speed, memory and solvers anew, into benchmarks/RESULTS.md: an hour and a half; table 2 needs ../shared.

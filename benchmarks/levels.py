@@ -12,10 +12,10 @@ from common import PAIRS, SHARED, load_referee, pictures, record
 
 from impasto import Config, paint
 from impasto.backbone import Backbone, load
-from impasto.inputs import check, style_at
 from impasto.objective import Objective
-from impasto.painting import make_backbone
+from impasto.painting import make_backbone, regions_at
 from impasto.pictures import read, resize
+from impasto.scene import scene_of
 
 SPLITS = (
     {},
@@ -38,9 +38,10 @@ def main() -> None:
         for pair in PAIRS:
             content, style = pictures(pair)
             painting = paint(content, style, config, backbone=backbone)
-            whole = check(read(content), [read(style)], house.changed(levels=1))[-1]
+            scene = scene_of(read(content), [read(style)], house)
+            whole = scene.levels[-1]
             small = resize(read(content).pixels, whole.height, whole.width)
-            objective = Objective(house, exact, small, [style_at(whole, read(style), house, whole)])
+            objective = Objective(house, exact, small, regions_at(scene, whole, house))
             with tempfile.TemporaryDirectory() as folder:
                 score = referee.score(content, style, [painting.save(Path(folder) / "painting.png")])[0]
             scores.append({"objective": float(objective(painting.pixels).total), "seconds": painting.seconds, **score})

@@ -17,6 +17,7 @@ from impasto.config import Config
 from impasto.painting import fit, paint_steps
 from impasto.pictures import read
 from impasto.pictures.samples import sample_photograph, sample_style
+from impasto.scene import scene_of
 from networks import vgg19
 
 BUDGETS = {512: "210MB", 1024: "400MB", 2048: "1.1GB", 4096: "4GB"}
@@ -31,7 +32,7 @@ def measure(network: str, size: int, memory: str, device: str) -> dict:
     content = read(np.asarray(read(sample_photograph()).pixels[0].permute(1, 2, 0))[:400, :400])  # square
     style = read(sample_style("strokes"))
     config = Config(size=size, levels=1, steps=STEPS, memory=memory, history=HISTORY)
-    plan = fit(content, [style], config, backbone)
+    plan = fit(scene_of(content, [style], config), config, backbone)
     rest = psutil.Process().memory_info().rss
     if device != "cpu":
         torch.cuda.reset_peak_memory_stats()

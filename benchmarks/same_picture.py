@@ -44,7 +44,7 @@ def baseline_of(pair: str, size: int, evaluations: int) -> dict:
 
 def recipe_pictures(content: Picture, style: Picture, size: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Both pictures at the recipe's size."""
-    level = check(content, [style], RECIPE.changed(size=size))[-1]
+    level = check(content, RECIPE.changed(size=size))[-1]
     small, pattern = (resize(each.pixels, level.height, level.width) for each in (content, style))
     return small, pattern
 

@@ -9,10 +9,11 @@ from common import PAIRS, pictures, record
 
 from impasto import Config
 from impasto.backbone import Backbone, load
-from impasto.inputs import check, style_at
 from impasto.memory import keep_big_blocks
 from impasto.objective import Objective
+from impasto.painting import regions_at
 from impasto.pictures import read, resize
+from impasto.scene import scene_of
 from impasto.solver import LBFGS, Spectrum
 
 MARKS = (20, 50, 100, 150)
@@ -58,9 +59,10 @@ def main() -> None:
     rows = []
     for pair in PAIRS:
         content, style = (read(path) for path in pictures(pair))
-        level = check(content, [style], config)[-1]
+        scene = scene_of(content, [style], config)
+        level = scene.levels[-1]
         start = resize(content.pixels, level.height, level.width)
-        objective = Objective(config, backbone, start, [style_at(level, style, config, level)])
+        objective = Objective(config, backbone, start, regions_at(scene, level, config))
         found = {"torch.optim.LBFGS, history 100": torchs(objective, start)}
         found |= {name: ours(objective, start, *settings) for name, settings in OURS.items()}
         for name, values in found.items():

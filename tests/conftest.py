@@ -10,6 +10,8 @@ from safetensors.torch import save_file
 
 from impasto.apps.cli import main
 from impasto.config import DEPTHS
+from impasto.pictures import figures
+from impasto.pictures.figures import contact_sheet
 
 torch.set_num_threads(1)  # the networks here are tiny: threads would only wait for one another
 
@@ -62,3 +64,45 @@ def impasto(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pyt
 def tiny(tiny_weights: Path) -> list[str]:
     """Options that make a painting take a tenth of a second."""
     return f"--backbone {tiny_weights} --size 32 --steps 2 --levels 1 --device cpu --precision float32".split()
+
+
+@pytest.fixture
+def painted(impasto, photo, style, tiny):
+    """A painting of `photo` in `style`, out.png."""
+
+    def paint(*options: object, out: str = "out.png") -> tuple[object, str, str]:
+        return impasto("paint", photo, style, "-o", out, *tiny, *options)
+
+    return paint
+
+
+@pytest.fixture
+def refused(impasto, tmp_path, monkeypatch):
+    """Runs a command that must fail with one line, before anything is painted or written; gives that line."""
+    evaluate = "impasto.objective.objective.Objective.evaluate"
+
+    def run(*arguments: object) -> str:
+        before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+        with monkeypatch.context() as patch:
+            patch.setattr(evaluate, lambda *_: pytest.fail("the painting began"))
+            code, out, err = impasto(*arguments)
+        assert (code, out) == (2, "")
+        assert err.startswith("impasto: ")
+        assert err.count("\n") == 1
+        assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+        return err
+
+    return run
+
+
+@pytest.fixture
+def sheets(monkeypatch):
+    """The rows of the figures that are made from here on."""
+    found = []
+
+    def sheet(rows, **more):
+        found.append([list(row) for row in rows])
+        return contact_sheet(rows, **more)
+
+    monkeypatch.setattr(figures, "contact_sheet", sheet)
+    return found

@@ -14,16 +14,6 @@ from impasto.pictures import read, read_settings, write
 from impasto.presets import PRESETS
 
 
-@pytest.fixture
-def painted(impasto, photo, style, tiny):
-    """A painting of `photo` in `style`, out.png."""
-
-    def paint(*options: object, out: str = "out.png") -> tuple[object, str, str]:
-        return impasto("paint", photo, style, "-o", out, *tiny, *options)
-
-    return paint
-
-
 def test_paint_writes_a_picture_and_says_where(painted, tmp_path):
     code, out, err = painted()
     assert code == 0

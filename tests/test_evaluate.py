@@ -9,7 +9,18 @@ import torch.nn.functional as F
 from impasto import Config, paint
 from impasto.backbone import Backbone, Weights, load
 from impasto.backbone.vgg import AVERAGE_GAIN
-from impasto.objective import Objective, content_loss, differences, energy, gram, losses, style_loss, total_variation
+from impasto.objective import (
+    Objective,
+    Pattern,
+    Region,
+    content_loss,
+    differences,
+    energy,
+    gram,
+    losses,
+    style_loss,
+    total_variation,
+)
 from impasto.objective.losses import products
 from impasto.pictures import read, resize
 from impasto.pictures.samples import sample_photograph, sample_style
@@ -41,6 +52,12 @@ def picture(seed: int, height: int, width: int) -> torch.Tensor:
 
 
 X, CONTENT, STYLES = picture(1, 37, 51), picture(2, 37, 51), [picture(3, 64, 33), picture(4, 23, 40)]
+
+
+def shared(config: Config, styles: list[torch.Tensor]) -> list[Region]:
+    """The styles, blended as the config says."""
+    weights = config.blend or [1.0] * len(styles)
+    return [Region("", None, [Pattern(each, weight) for each, weight in zip(styles, weights, strict=True)])]
 
 
 def plainly(
@@ -110,7 +127,7 @@ def test_value_and_gradient_are_those_of_the_formulas(form: str, pooling: str, p
     terms = plainly(config, backbone, CONTENT, STYLES, x)
     total = sum(terms.values())
     (expected,) = torch.autograd.grad(total, x)
-    value, gradient = Objective(config, backbone, CONTENT, STYLES).evaluate(X)
+    value, gradient = Objective(config, backbone, CONTENT, shared(config, STYLES)).evaluate(X)
     assert set(value.terms) == set(terms)
     for name, term in terms.items():
         torch.testing.assert_close(value.terms[name], term.detach(), rtol=1e-12, atol=0, msg=name)

@@ -248,25 +248,6 @@ def test_what_cannot_be_varied_is_told_in_one_line(vary, said):
 
 
 @pytest.fixture
-def refused(impasto, tmp_path, monkeypatch):
-    """Runs a command that must fail with one line, before anything is painted or written; gives that line."""
-    evaluate = "impasto.objective.objective.Objective.evaluate"
-
-    def run(*arguments: object) -> str:
-        before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-        with monkeypatch.context() as patch:
-            patch.setattr(evaluate, lambda *_: pytest.fail("the painting began"))
-            code, out, err = impasto(*arguments)
-        assert (code, out) == (2, "")
-        assert err.startswith("impasto: ")
-        assert err.count("\n") == 1
-        assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
-        return err
-
-    return run
-
-
-@pytest.fixture
 def quick(tiny):
     """The tiny options, less the size, which is a texture's own."""
     return [*tiny[:2], *tiny[4:]]

@@ -105,7 +105,7 @@ def test_the_smallest_tile_is_the_halo(backbone: Backbone) -> None:
     assert reach(["relu5_1"]) == HALO
     assert plan(Config(tile=HALO, memory=10**12), backbone, (600, 800)).side == HALO
     with pytest.raises(ConfigError) as caught:  # before a network is loaded
-        check(read(np.zeros((600, 800, 3), np.uint8)), [], Config(tile=HALO - 1))
+        check(read(np.zeros((600, 800, 3), np.uint8)), Config(tile=HALO - 1))
     error = caught.value
     assert str(error).startswith("--tile 84 is less than the 85 pixels that the network sees around it")
     assert error.value == 84

@@ -16,14 +16,6 @@ MARGIN, HIGH = 16, 320  # of a contact sheet, in pixels
 
 
 @pytest.fixture
-def painted(impasto, photo, style, tiny):
-    def paint(*options: object, out: str = "out.png") -> tuple[object, str, str]:
-        return impasto("paint", photo, style, "-o", out, *tiny, *options)
-
-    return paint
-
-
-@pytest.fixture
 def refused(painted, tmp_path, monkeypatch):
     """Runs a painting that must fail with one line before it begins, and gives that line; nothing may be written."""
 

@@ -22,14 +22,6 @@ ROW = {"step": 1, "level": 1, "seconds": 0.5, "evaluations": 1, "objective": 3.0
 
 
 @pytest.fixture
-def painted(impasto, photo, style, tiny):
-    def paint(*options: object, out: str = "out.png") -> tuple[object, str, str]:
-        return impasto("paint", photo, style, "-o", out, *tiny, *options)
-
-    return paint
-
-
-@pytest.fixture
 def config(tiny_weights) -> Config:
     return Config(backbone=str(tiny_weights), size=32, steps=4, levels=1, device="cpu", precision="float32")
 

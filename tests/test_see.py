@@ -10,25 +10,12 @@ from impasto.config import CONVOLUTIONS, LAYERS, Config
 from impasto.experiments import feature_maps
 from impasto.inputs import painted_size
 from impasto.painting import make_backbone
-from impasto.pictures import figures, plots, read, read_settings, resize, to_image, write
-from impasto.pictures.figures import PAPER, contact_sheet
+from impasto.pictures import plots, read, read_settings, resize, to_image, write
+from impasto.pictures.figures import PAPER
 from impasto.pictures.plots import CONTENT, STYLE_MARK, write_plot
 from impasto.presets import PRESETS
 
 NB = "\u00a0"  # a space that does not break
-
-
-@pytest.fixture
-def sheets(monkeypatch):
-    """The rows of the figures that are made from here on."""
-    found = []
-
-    def sheet(rows, **more):
-        found.append([list(row) for row in rows])
-        return contact_sheet(rows, **more)
-
-    monkeypatch.setattr(figures, "contact_sheet", sheet)
-    return found
 
 
 @pytest.fixture

@@ -5,10 +5,11 @@ import torch
 
 from impasto import Config
 from impasto.backbone import Backbone, load
-from impasto.inputs import check, style_at
 from impasto.objective import Objective
+from impasto.painting import regions_at
 from impasto.pictures import read, resize
 from impasto.pictures.samples import sample_photograph, sample_style
+from impasto.scene import scene_of
 from impasto.solver import LBFGS, Spectrum
 
 SIZES = [(32, 64), (37, 53), (33, 31), (1, 40)]
@@ -54,9 +55,10 @@ def test_it_saves_evaluations() -> None:
     # what it is for: the objective after 20 of them
     config = Config(size=128, levels=1)
     content, style = read(sample_photograph()), read(sample_style("strokes"))
-    level = check(content, [style], config)[-1]
+    scene = scene_of(content, [style], config)
+    level = scene.levels[-1]
     start = resize(content.pixels, level.height, level.width)
-    objective = Objective(config, Backbone(load("compact")), start, [style_at(level, style, config, level)])
+    objective = Objective(config, Backbone(load("compact")), start, regions_at(scene, level, config))
     reached = {}
     for power in (0.0, 0.5):
         x, solver = start, LBFGS(1.0, 10, 0.01, Spectrum(*start.shape[2:], power))

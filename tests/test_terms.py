@@ -5,7 +5,7 @@ import torch
 
 from impasto.backbone import Backbone, load
 from impasto.config import Config
-from impasto.objective import Objective, differences, gram, total_variation
+from impasto.objective import Objective, Pattern, Region, differences, gram, total_variation
 
 
 @pytest.fixture(scope="module")
@@ -75,16 +75,13 @@ def test_the_house_form_does_not_depend_on_the_scale_of_features_or_divisor(back
 
 
 def test_blended_styles_are_between(backbone: Backbone) -> None:
-    def terms(blend):
-        return value_of(
-            Config(blend=blend, normalize="none"), backbone, OTHER[..., :32, :31].contiguous(), [STYLE, OTHER]
-        )
-
-    objective = Objective(Config(blend="1,3"), backbone, CONTENT, [STYLE, OTHER])
+    regions = [Region("", None, [Pattern(STYLE, 1), Pattern(OTHER, 3)])]
+    objective = Objective(Config(), backbone, CONTENT, regions)
     first, second = (gram(backbone(each, ["relu1_1"])["relu1_1"]) for each in (STYLE, OTHER))
-    target = next(term.target for term in objective.terms if term.name == "style relu1_1")
+    target = next(term.target.second for term in objective.terms if term.name == "style relu1_1")
     torch.testing.assert_close(target, 0.25 * first + 0.75 * second)
-    assert Objective(Config(blend="1,0"), backbone, CONTENT, [STYLE, OTHER])(CONTENT).total == pytest.approx(
+    only = [Region("", None, [Pattern(STYLE, 1), Pattern(OTHER, 0)])]
+    assert Objective(Config(), backbone, CONTENT, only)(CONTENT).total == pytest.approx(
         Objective(Config(), backbone, CONTENT, [STYLE])(CONTENT).total.item()
     )
 

@@ -44,8 +44,8 @@ def test_tiles_share_out_every_map_exactly(size: tuple[int, int], layers: list[s
     for side, stride in product(SIDES, STRIDES):
         times = torch.zeros(size[0] // stride, size[1] // stride)
         for tile in cut(*size, side, layers):
-            region = tile.region(stride)
-            times[region.rows, region.columns] += 1
+            window = tile.window(stride)
+            times[window.rows, window.columns] += 1
         assert (times == 1).all(), (side, stride)
 
 
@@ -53,17 +53,17 @@ def test_tiles_share_out_every_map_exactly(size: tuple[int, int], layers: list[s
 def test_a_position_belongs_to_the_tile_that_holds_its_first_pixel(size: tuple[int, int]) -> None:
     for side, stride in product(SIDES, STRIDES):
         for tile in cut(*size, side, ["conv1_1"]):
-            region = tile.region(stride)
+            window = tile.window(stride)
             for ours, start, end, full in (
-                (region.rows, tile.top, tile.bottom, size[0]),
-                (region.columns, tile.left, tile.right, size[1]),
+                (window.rows, tile.top, tile.bottom, size[0]),
+                (window.columns, tile.left, tile.right, size[1]),
             ):
                 inside = [k for k in range(full // stride) if start <= k * stride < end]
                 assert list(range(ours.start, ours.stop)) == inside, (side, stride, tile)
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_a_region_is_the_same_place_in_the_map_and_in_the_crops_map(size: tuple[int, int]) -> None:
+def test_a_window_is_the_same_place_in_the_map_and_in_the_crops_map(size: tuple[int, int]) -> None:
     height, width = size
     numbered = torch.arange(height * width).view(height, width)
     for side, stride in product(SIDES, STRIDES):
@@ -74,10 +74,10 @@ def test_a_region_is_the_same_place_in_the_map_and_in_the_crops_map(size: tuple[
             crop = numbered[tile.crop]
             rows, columns = (length // stride * stride for length in crop.shape)
             crop = crop[:rows:stride, :columns:stride]
-            region = tile.region(stride)
-            inner = crop[region.inner_rows, region.inner_columns]
-            assert torch.equal(inner, whole[region.rows, region.columns]), (side, stride, tile)
-            assert region.whole == (len(tiles) == 1)
+            window = tile.window(stride)
+            inner = crop[window.inner_rows, window.inner_columns]
+            assert torch.equal(inner, whole[window.rows, window.columns]), (side, stride, tile)
+            assert window.whole == (len(tiles) == 1)
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -174,9 +174,9 @@ def test_features_in_a_tile_are_those_of_the_whole_picture(weights: Weights, poo
     for tile in cut(201, 187, 67, layers):
         assert not tile.whole
         for layer, features in backbone(pixels[(..., *tile.crop)], layers).items():
-            region = tile.region(layer_stride(layer))
-            inner = features[:, :, region.inner_rows, region.inner_columns]
-            torch.testing.assert_close(inner, whole[layer][:, :, region.rows, region.columns], rtol=1e-12, atol=1e-12)
+            window = tile.window(layer_stride(layer))
+            inner = features[:, :, window.inner_rows, window.inner_columns]
+            torch.testing.assert_close(inner, whole[layer][:, :, window.rows, window.columns], rtol=1e-12, atol=1e-12)
 
 
 # --- the objective over tiles --------------------------------------------------------------------------------------

@@ -5,25 +5,11 @@ import pytest
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from impasto.pictures import figures
-from impasto.pictures.figures import FAINT, contact_sheet
+from impasto.pictures.figures import FAINT
 from impasto.solver.lbfgs import LBFGS
 
 NB = "\u00a0"  # a space that does not break
 STOPPED = "stopped before this one"
-
-
-@pytest.fixture
-def sheets(monkeypatch):
-    """The rows of the figures that are made from here on."""
-    found = []
-
-    def sheet(rows, **more):
-        found.append([list(row) for row in rows])
-        return contact_sheet(rows, **more)
-
-    monkeypatch.setattr(figures, "contact_sheet", sheet)
-    return found
 
 
 @pytest.fixture
@@ -32,25 +18,6 @@ def compare(impasto, photo, style, tiny):
 
     def run(*options: object) -> tuple[object, str, str]:
         return impasto("compare", photo, style, *tiny, *options)
-
-    return run
-
-
-@pytest.fixture
-def refused(impasto, tmp_path, monkeypatch):
-    """Runs a command that must fail with one line, before anything is painted or written; gives that line."""
-    evaluate = "impasto.objective.objective.Objective.evaluate"
-
-    def run(*arguments: object) -> str:
-        before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-        with monkeypatch.context() as patch:
-            patch.setattr(evaluate, lambda *_: pytest.fail("the painting began"))
-            code, out, err = impasto(*arguments)
-        assert (code, out) == (2, "")
-        assert err.startswith("impasto: ")
-        assert err.count("\n") == 1
-        assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
-        return err
 
     return run
 
@@ -179,10 +146,10 @@ def test_no_memory_for_one_painting_leaves_the_others(compare, sheets, monkeypat
 
     fit = running.fit
 
-    def full(content, styles, config, backbone):
+    def full(scene, config, backbone):
         if config.seed == 1:
             raise MemoryError
-        return fit(content, styles, config, backbone)
+        return fit(scene, config, backbone)
 
     monkeypatch.setattr(running, "fit", full)
     assert compare("--vary", "seed=0,1,2")[0] == 3

@@ -5,14 +5,25 @@ The command line's options and the settings inside a painting's file are made fr
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 
 from impasto.errors import ConfigError, did_you_mean
+from impasto.parsing import (
+    CONVOLUTIONS,
+    DEPTHS,
+    LAYERS,
+    WIDTHS,
+    check_mask,
+    layer_name,
+    parse_bytes,
+    parse_layers,
+    parse_numbers,
+    parse_texts,
+    parse_weights,
+)
 
 __all__ = [
     "CONVOLUTIONS",
@@ -27,23 +38,8 @@ __all__ = [
     "option_name",
 ]
 
-DEPTHS = (2, 2, 4, 4, 4)  # VGG-19: convolutions in each of its five stages (Simonyan & Zisserman 2015, table 1, E)
-WIDTHS = (64, 128, 256, 512, 512)  # and channels of each
-CONVOLUTIONS = tuple(f"conv{stage}_{k}" for stage, depth in enumerate(DEPTHS, 1) for k in range(1, depth + 1))
-LAYERS = tuple(name for conv in CONVOLUTIONS for name in (conv, conv.replace("conv", "relu")))
 GROUPS = ("Picture", "Network", "Objective", "Solver", "Machine")
 STARTS = ("content", "style", "noise")
-
-
-def layer_name(name: str) -> str:
-    """`name` in the package's form: "conv4_2", "relu4_2", or Keras's block form "block4_conv2".
-
-    Raises ConfigError for a layer that VGG-19 does not have.
-    """
-    plain = re.sub(r"^block(\d)_conv(\d)$", r"conv\1_\2", name.strip().lower())
-    if plain not in LAYERS:
-        raise ConfigError(f"no layer {name!r} in VGG-19: {did_you_mean(plain, LAYERS)}", name, LAYERS)
-    return plain
 
 
 def option_name(field: str) -> str:
@@ -51,42 +47,8 @@ def option_name(field: str) -> str:
     return "--" + field.replace("_", "-")
 
 
-def _parse_weights(value: Any) -> Any:
-    """A mapping from "a=1,b=0.5" (a name alone weighs 1), from a list of names, or as it is."""
-    if isinstance(value, str):
-        pairs = [part.rpartition("=") if "=" in part else (part, "=", "1") for part in value.split(",") if part]
-        return {name.strip(): weight for name, _, weight in pairs}
-    if isinstance(value, Iterable) and not isinstance(value, Mapping):
-        return dict.fromkeys(value, 1.0)
-    return value
-
-
-def _parse_layers(value: Any) -> Any:
-    weights = _parse_weights(value)
-    return (
-        {layer_name(str(name)): weight for name, weight in weights.items()} if isinstance(weights, Mapping) else value
-    )
-
-
-def _parse_numbers(value: Any) -> Any:
-    return [part for part in value.split(",") if part] if isinstance(value, str) else value
-
-
 Weight = Annotated[float, Field(ge=0, le=1_000_000_000_000)]
-Layers = Annotated[dict[str, Weight], BeforeValidator(_parse_layers)]
-
-
-def _parse_bytes(value: Any) -> Any:
-    """Bytes from "4GB", "800 MB" or "1.5 GiB"; anything else as it is."""
-    found = re.fullmatch(r"([\d.]+)\s*(?:([kmgt])(i?))?b?", value.strip().lower()) if isinstance(value, str) else None
-    try:
-        return (
-            value
-            if found is None
-            else round(float(found[1]) * (1024 if found[3] else 1000) ** " kmgt".index(found[2] or " "))
-        )
-    except (ValueError, OverflowError):  # two points in the number, or too many digits
-        return value
+Layers = Annotated[dict[str, Weight], BeforeValidator(parse_layers)]
 
 
 def _option(default: Any, group: str, help: str, takes: str = "", **limits: Any) -> Any:
@@ -107,9 +69,38 @@ class Config(BaseModel):
     style_shape: Literal["own", "content"] = _option(
         "own", "Picture", "keep the style picture's proportions, or squeeze it to the content's shape"
     )
-    blend: Annotated[tuple[Weight, ...], BeforeValidator(_parse_numbers)] = _option(
+    style_scale: float = _option(
+        1.0, "Picture", "size of the brush: the style picture's long side against the painting's", ge=0.1, le=10
+    )
+    blend: Annotated[tuple[Weight, ...], BeforeValidator(parse_numbers)] = _option(
         (), "Picture", "share of each style picture, as 0.7,0.3 (default: equal shares)"
     )
+    fine: str = _option(
+        "", "Picture", "a picture whose strokes are painted: the style of stages 1 and 2", takes="a path"
+    )
+    coarse: str = _option(
+        "", "Picture", "a picture whose forms are painted: the style of stages 3 to 5", takes="a path"
+    )
+    mask: Annotated[tuple[Annotated[str, AfterValidator(check_mask)], ...], BeforeValidator(parse_texts)] = _option(
+        (),
+        "Picture",
+        "a region and its style: what is white in the picture MASK (`alpha`: what is opaque in the content) is painted "
+        "as STYLE, or as what is white in STYLE_MASK of it; again for the next region. The rest is STYLE's",
+        takes="MASK=STYLE or MASK=STYLE=STYLE_MASK",
+    )
+    protect: str = _option(
+        "", "Picture", "a mask of what must stay as it is (faces, text): the content weighs more there", takes="a path"
+    )
+    protection: float = _option(10.0, "Picture", "how many times as much the content weighs there", ge=1, le=10_000)
+    colour: Literal["style", "content", "luminance"] = _option(
+        "style",
+        "Picture",
+        "whose colours: the style's; the content's, given to the style before; or that, and only lightness painted",
+    )
+    colour_match: Literal["root", "cholesky"] = _option(
+        "root", "Picture", "how colours are given to the style: matrix square root or Cholesky"
+    )
+    palette: str = _option("", "Picture", "a third picture, whose colours are given to the style", takes="a path")
 
     backbone: str = _option(
         "compact", "Network", "compact, vgg19, vgg19-torchvision, or a .safetensors, .pth or .h5 file", min_length=1
@@ -141,9 +132,16 @@ class Config(BaseModel):
     feature_units: Literal["own", "normalized", "0-255"] = _option(
         "own", "Objective", "units of the features that the weights were chosen for (unless normalized)"
     )
+    style_term: Literal["gram", "wasserstein", "moments", "sliced", "neighbours"] = _option(
+        "gram",
+        "Objective",
+        "what of the features is the style: Gram matrix, Wasserstein distance of mean and covariance, mean and "
+        "deviation, sliced Wasserstein distance, nearest neighbours",
+    )
     grain_weight: Weight = _option(
         0.5, "Objective", "weight of the grain: pixels that differ from their neighbours as the style's do"
     )
+    edge_weight: Weight = _option(0.0, "Objective", "weight of the edges: the content's Laplacian is kept")
     tv_weight: Weight = _option(0.0, "Objective", "weight of total variation: smoother above 0")
     tv_form: Literal["squared", "absolute"] = _option("squared", "Objective", "squared or absolute differences")
     tv_reduction: Literal["mean", "sum"] = _option("mean", "Objective", "mean or sum of the differences")
@@ -168,21 +166,23 @@ class Config(BaseModel):
         ge=0,
         le=1,
     )
-    start: Annotated[dict[str, Weight], BeforeValidator(_parse_weights)] = _option(
+    start: Annotated[dict[str, Weight], BeforeValidator(parse_weights)] = _option(
         {"content": 1.0}, "Solver", "content, style, noise, a picture's path, or a blend as content=0.6,noise=0.4"
     )
     seed: int = _option(0, "Solver", "seed of the noise", ge=0, le=2**32 - 1)
     clamp: bool = _option(True, "Solver", "keep every pixel between black and white after each step")
-    levels: int = _option(3, "Solver", "sizes painted one after the other, small to large", ge=1, le=12)
+    levels: Annotated[int, Field(ge=1, le=12)] | Literal["auto"] = _option(
+        "auto", "Solver", "sizes painted one after the other, small to large (auto: the first is about 128 pixels)"
+    )
     level_ratio: float = _option(2.0, "Solver", "each level is this much larger than the one before", gt=1, le=16)
     step_ratio: float = _option(1.5, "Solver", "steps of a level against the level before", gt=0, le=16)
     save_every: int = _option(0, "Solver", "write a snapshot every so many steps (command line only; 0: none)", ge=0)
 
-    save_at: Annotated[tuple[Annotated[int, Field(ge=1)], ...], BeforeValidator(_parse_numbers)] = _option(
+    save_at: Annotated[tuple[Annotated[int, Field(ge=1)], ...], BeforeValidator(parse_numbers)] = _option(
         (), "Solver", "write a snapshot at these steps, as 3000,9000 (command line only)", takes="steps, as 3000,9000"
     )
 
-    memory: Annotated[Annotated[int, Field(ge=1, strict=True)] | Literal["auto"], BeforeValidator(_parse_bytes)] = (
+    memory: Annotated[Annotated[int, Field(ge=1, strict=True)] | Literal["auto"], BeforeValidator(parse_bytes)] = (
         _option(
             "auto",
             "Machine",
@@ -211,6 +211,10 @@ class Config(BaseModel):
     def _check_together(self) -> None:
         if not self.content_layers and not self.style_layers:
             raise ConfigError("--content-layers and --style-layers are both empty: name at least one layer")
+        if self.palette and self.colour != "style":
+            raise ConfigError(
+                f"--palette and --colour {self.colour} are two answers to one question: give one of them", self.palette
+            )
         beyond = [step for step in self.save_at if step > self.steps]
         if beyond:
             raise ConfigError(

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import torch
 
-from impasto import __version__
-from impasto.backbone import Backbone, reach
+from impasto.backbone import reach
 from impasto.config import STARTS, Config
 from impasto.errors import ConfigError, PictureError, did_you_mean
 from impasto.pictures import SMALLEST, Picture, Source, read, resize
@@ -21,12 +21,11 @@ __all__ = [
     "enlarged",
     "painted_size",
     "read_all",
-    "settings_of",
     "starting_point",
-    "style_at",
     "style_size",
 ]
 
+FIRST = 128  # pixels on the long side of the first level
 CANVAS = "canvas"  # in place of a checksum: a content that is nothing but a size (experiments.py)
 
 
@@ -34,8 +33,6 @@ def read_all(sources: Source | Sequence[Source]) -> list[Picture]:
     """One picture or several; a Picture is itself a tuple, but one picture."""
     if isinstance(sources, Picture) or not isinstance(sources, (list, tuple)):
         return [read(cast(Source, sources))]
-    if not sources:
-        raise ConfigError("no style picture: give at least one")
     return [read(source) for source in sources]
 
 
@@ -50,16 +47,12 @@ def painted_size(content: Picture, config: Config) -> tuple[int, int]:
     return max(1, round(height * scale)), max(1, round(width * scale))
 
 
-def check(content: Picture, styles: Sequence[Picture], config: Config) -> list[Level]:
-    """The sizes and steps of the run, small to large, if it can be painted: all that can be known before the network.
+def check(content: Picture, config: Config) -> list[Level]:
+    """The sizes and steps of the run, small to large.
 
     Raises PictureError if the painting would be too thin or a picture to start from cannot be read, ConfigError if
-    `blend`, `start` or `tile` does not fit.
+    `start` or `tile` does not fit.
     """
-    if config.blend and len(config.blend) != len(styles):
-        raise ConfigError(
-            f"--blend has {len(config.blend)} weights for {len(styles)} styles: give one a style", config.blend
-        )
     for name in config.start:
         if name not in STARTS:
             if not Path(name).suffix and not Path(name).exists():
@@ -78,21 +71,27 @@ def check(content: Picture, styles: Sequence[Picture], config: Config) -> list[L
             f"--tile {config.tile} is less than the {halo} pixels that the network sees around it: give {halo} or more",
             config.tile,
         )
-    return pyramid(height, width, config.levels, config.level_ratio, config.steps, config.step_ratio)
+    levels = _levels(max(height, width), config.level_ratio) if config.levels == "auto" else config.levels
+    return pyramid(height, width, levels, config.level_ratio, config.steps, config.step_ratio)
+
+
+def _levels(side: int, ratio: float) -> int:
+    """How many levels there are from about FIRST pixels to `side`: what is coarse is found where it is small."""
+    return 1 + max(0, round(math.log(side / FIRST, ratio)))
 
 
 def style_size(level: Level, style: Picture, config: Config, last: Level) -> tuple[int, int]:
-    """(height, width) of a style at this level: with its own proportions its long side is the painting's."""
+    """(height, width) of a style at this level: its long side is the painting's, times `style_scale`.
+
+    With the content's shape it is as large as the painting, times the same.
+    """
     if config.style_shape == "content":
-        return level.height, level.width
+        height, width = level.height, level.width
+        scale = config.style_scale
+        return max(SMALLEST, round(height * scale)), max(SMALLEST, round(width * scale))
     height, width = style.pixels.shape[2:]
-    scale = level.scale * max(last.height, last.width) / max(height, width)
+    scale = config.style_scale * level.scale * max(last.height, last.width) / max(height, width)
     return max(SMALLEST, round(height * scale)), max(SMALLEST, round(width * scale))
-
-
-def style_at(level: Level, style: Picture, config: Config, last: Level) -> torch.Tensor:
-    """The style picture as this level sees it."""
-    return resize(style.pixels, *style_size(level, style, config, last))
 
 
 def starting_point(config: Config, start: Source | None, content: torch.Tensor, style: torch.Tensor) -> torch.Tensor:
@@ -122,30 +121,3 @@ def enlarged(painting: torch.Tensor, content: torch.Tensor, larger: torch.Tensor
     """
     size = larger.shape[2:]
     return (resize(painting, *size) + larger - resize(content, *size)).clamp(0, 1)
-
-
-def settings_of(
-    content: Picture,
-    styles: Sequence[Picture],
-    config: Config,
-    backbone: Backbone,
-    steps: int,
-    start: Picture | None = None,
-) -> dict[str, Any]:
-    """What a painting's file carries: `impasto show` prints it, `--from` paints again with it.
-
-    The same run gives the same settings: no time of day, no duration.
-    """
-    roles = [(CANVAS if content.sha256 == CANVAS else "content", content), *(("style", style) for style in styles)]
-    starts = [read(name) for name in config.start if name not in STARTS] if start is None else [start]
-    roles += [("start", each) for each in starts]
-    return {
-        "program": "impasto",
-        "version": __version__,
-        "config": config.model_dump(mode="json"),
-        "inputs": [{"role": role, "name": each.name, "sha256": each.sha256} for role, each in roles],
-        "network": backbone.weights.name,
-        "precision": str(backbone.dtype).removeprefix("torch."),
-        "device": backbone.device.type,
-        "steps_done": steps,
-    }

@@ -20,6 +20,8 @@ __all__ = ["MOST", "Plan", "free_memory", "keep_big_blocks", "plan"]
 
 PIXEL = 12  # bytes of one float32 RGB pixel
 VECTORS = 9  # pictures alive at once, besides the solver's history: points, gradients, the best, the spectrum's
+MASK = 12  # bytes of a mask's pixel, at full size and at the layers
+COPIES, SORTED = 4, 3  # of features in float32 at once, and of projections from one layer to the next
 STEPS_AT_ONCE = 4  # the largest features alive at once on the way back, besides the tape; measured, with oneDNN's
 FEW = 3  # pairs of L-BFGS that are still worth having
 SHARE = 0.8  # of what is free is planned with: other programs live too
@@ -68,20 +70,29 @@ class Plan(NamedTuple):
         return f"{how}, about {_in_words(self.needed)} of {_in_words(self.budget)}"
 
 
-def plan(config: Config, backbone: Backbone, size: tuple[int, int], styles: Iterable[tuple[int, int]] = ()) -> Plan:
+def plan(
+    config: Config,
+    backbone: Backbone,
+    size: tuple[int, int],
+    styles: Iterable[tuple[int, int]] = (),
+    masks: int = 0,
+) -> Plan:
     """The largest tiles with which a painting of (height, width) fits into `config.memory`, or those of `config.tile`.
 
-    styles: (height, width) of the style pictures at that size. Raises ConfigError where it cannot fit. A tile is never
-    smaller than its halo: most work would be halo (`inputs.check` says so of `config.tile`).
+    styles: (height, width) of the style pictures at that size; masks: how many there are of the
+    painting. Raises ConfigError where it cannot fit. A tile is never smaller than its halo: most work would be halo
+    (`inputs.check` says so of `config.tile`).
     """
     layers = [*config.content_layers, *config.style_layers]
     backbone.deepest(layers)  # raises what is wrong with them
     halo, whole = reach(layers), max(size)
     budget = int(SHARE * free_memory(backbone.device)) if config.memory == "auto" else config.memory
     pictures = [size, *styles]
-    fixed = math.prod(size) * _picture_bytes(config, backbone) + PIXEL * sum(map(math.prod, pictures[1:]))
+    each_pixel = _picture_bytes(config, backbone) + MASK * masks
+    fixed = math.prod(size) * each_pixel + PIXEL * sum(map(math.prod, pictures[1:]))
     largest = whole if config.tile == "auto" else min(config.tile, whole)
     kept, block = _network_bytes(config, backbone)
+    kept += _matching_bytes(config, backbone)
     needed = 0
     for side in (largest, *range(largest - STRIDE, halo - 1, -STRIDE)):
         crop = max(math.prod(min(full, side + 2 * (halo + STRIDE)) for full in picture) for picture in pictures)
@@ -150,6 +161,15 @@ def _network_bytes(config: Config, backbone: Backbone) -> tuple[int, int]:
         kept += indices + (size if whole else size / 4) + (size if name in wanted else 0)
         largest = max(largest, size + indices)
     return math.ceil(kept), math.ceil(largest)
+
+
+def _matching_bytes(config: Config, backbone: Backbone) -> int:
+    """Bytes a pixel of a tile's crop that a style term takes which looks at features one by one, in float32."""
+    if config.style_term not in ("sliced", "neighbours"):
+        return 0
+    wide = [_layer_bytes(backbone, layer) * 4 / backbone.dtype.itemsize for layer in config.style_layers]
+    sorted_ones = SORTED * sum(wide) if config.style_term == "sliced" else 0.0
+    return math.ceil(COPIES * max(wide, default=0.0) + sorted_ones)
 
 
 def _layer_bytes(backbone: Backbone, layer: str) -> float:

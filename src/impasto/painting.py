@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -17,13 +18,14 @@ from impasto.backbone.download import Progress
 from impasto.backbone.vgg import fast_dtype
 from impasto.config import Config
 from impasto.errors import ConfigError, SolverError, out_of_memory
-from impasto.inputs import check, enlarged, painted_size, read_all, settings_of, starting_point, style_at, style_size
+from impasto.inputs import enlarged, painted_size, read_all, starting_point, style_size
 from impasto.memory import MOST, Plan, keep_big_blocks, plan
-from impasto.objective import Objective
-from impasto.pictures import Picture, Source, read, resize, to_image, write
+from impasto.objective import Objective, Pattern, Region
+from impasto.pictures import Source, read, resize, to_image, write
+from impasto.scene import Scene, scene_of, settings_of
 from impasto.solver import LBFGS, Adam, Best, Guard, Level, Spectrum
 
-__all__ = ["Painting", "Step", "fit", "make_backbone", "paint", "paint_steps"]
+__all__ = ["Painting", "Step", "fit", "make_backbone", "paint", "paint_steps", "regions_at"]
 
 LOOK = 10  # steps between two looks for trouble on a device of its own: each one waits for it
 
@@ -51,6 +53,12 @@ class Step:
     seconds: float
     fraction: float
     note: str = ""
+    finish: Callable[[torch.Tensor], torch.Tensor] = field(default=lambda pixels: pixels, repr=False)
+
+    @property
+    def shown(self) -> torch.Tensor:
+        """The picture to be seen: in [0, 1], with the content's colours where only lightness is painted."""
+        return self.finish(self.picture.clamp(0, 1))
 
 
 @dataclass(frozen=True)
@@ -96,29 +104,30 @@ def paint(
     *,
     start: Source | None = None,
     backbone: Backbone | None = None,
+    scene: Scene | None = None,
     fits: Plan | None = None,
     on_step: Callable[[Step], object] | None = None,
 ) -> Painting:
     """Paint `content` in the style of `style` (one picture or several) and return the best picture found.
 
     Pictures are paths, PIL images, NumPy arrays or tensors (see `pictures.read`). `start` is a picture to start from,
-    in place of the config's. A loaded `backbone` is used as it is, and so is what `fit` said (`fits`). `on_step` sees
-    every Step. Ctrl-C, too little memory for the next level, or an objective that is not finite there, end the run
+    in place of the config's. A loaded `backbone` is used as it is, and so is what `scene_of` and `fit` said. `on_step`
+    sees every Step. Ctrl-C, too little memory for the next level, or an objective that is not finite there, end the run
     early: what has been painted is returned, at full size, and `stopped` says why. Raises ImpastoError for what is
     wrong before that.
     """
     config = config or Config()
     picture, styles = read(content), read_all(style)
     begun = None if start is None else read(start)
-    if backbone is None:
-        check(picture, styles, config)  # before a network is downloaded for nothing
-        backbone = make_backbone(config)
-    fits = fits or fit(picture, styles, config, backbone)
+    scene = scene or scene_of(picture, styles, config)  # before a network is downloaded for nothing
+    backbone = backbone or make_backbone(config)
+    fits = fits or fit(scene, config, backbone)
     config = config.changed(tile=fits.side or config.tile)  # so that `--from` cuts it alike
+    settings = settings_of(picture, styles, config, backbone, begun)
     last: Step | None = None
-    notes, stopped = [], ""
+    notes, stopped = [*scene.notes], ""
     try:
-        for last in paint_steps(picture, styles, config, start=begun, backbone=backbone, fits=fits):
+        for last in paint_steps(picture, styles, config, start=begun, backbone=backbone, scene=scene, fits=fits):
             if last.note:
                 notes.append(last.note)
             if on_step:
@@ -130,9 +139,9 @@ def paint(
     height, width = painted_size(picture, config)
     value = float(last.best.value)
     terms = dict(zip(last.terms, last.best.parts.tolist(), strict=True))
-    settings = settings_of(picture, styles, config, backbone, last.number, begun)
+    pixels = resize(last.best.point.clamp(0, 1).cpu(), height, width)
     return Painting(
-        pixels=resize(last.best.point.clamp(0, 1).cpu(), height, width),
+        pixels=scene.finished(pixels, resize(picture.pixels, height, width)),
         alpha=None if picture.alpha is None else resize(picture.alpha, height, width),
         config=config,
         value=value,
@@ -141,7 +150,7 @@ def paint(
         evaluations=last.evaluations,
         seconds=last.seconds,
         stopped=stopped,
-        settings={**settings, "objective": value, "terms": terms},
+        settings={**settings, "steps_done": last.number, "objective": value, "terms": terms},
         notes=notes,
     )
 
@@ -162,15 +171,15 @@ def paint_steps(
     *,
     start: Source | None = None,
     backbone: Backbone | None = None,
+    scene: Scene | None = None,
     fits: Plan | None = None,
 ) -> Iterator[Step]:
     """The painting as a stream of Steps; to stop is to stop reading. Arguments and errors as in `paint`."""
     config = config or Config()
-    picture, styles = read(content), read_all(style)
-    levels = check(picture, styles, config)
+    scene = scene or scene_of(read(content), read_all(style), config)
     backbone = backbone or make_backbone(config)
-    device = backbone.device
-    fits = fits or fit(picture, styles, config, backbone)
+    device, levels, picture = backbone.device, scene.levels, scene.content
+    fits = fits or fit(scene, config, backbone)
     if device.type == "cpu":
         keep_big_blocks(MOST if fits.side is None else fits.block)
     began, number, work = time.perf_counter(), 0, 0.0
@@ -179,24 +188,25 @@ def paint_steps(
     before: Level | None = None
     for index, level in enumerate(levels, 1):
         small = resize(picture.pixels, level.height, level.width).to(device)
-        patterns = [style_at(level, each, config, levels[-1]).to(device) for each in styles]
-        objective = Objective(config, backbone, small, patterns, fits.side)
+        regions = regions_at(scene, level, config, device)
+        objective = Objective(config, backbone, small, regions, fits.side, _at(scene.protect, level, device))
         solver, guard = _solver(config, level, device), Guard(1 if device.type == "cpu" else LOOK)
         if x is None or before is None:
-            x = starting_point(config, start, small, patterns[0])
+            x = starting_point(config, start, small, regions[0].patterns[0].pixels)
         elif config.content_layers:
             x = enlarged(x, resize(picture.pixels, before.height, before.width).to(device), small)
         else:
             x = resize(x, level.height, level.width)
         before = level
-        del small, patterns  # pictures as large as the painting, and of no more use
+        finish = partial(scene.finished, content=resize(scene.original.pixels, level.height, level.width))
+        del small, regions  # pictures as large as the painting, and of no more use
         for k in range(level.steps):
             value, gradient = objective.evaluate(x)
             trouble = guard.check(x, value.total, gradient, value.parts, last=k == level.steps - 1)
             number, work = number + 1, work + level.height * level.width
             yield Step(
                 number, config.steps, index, len(levels), x, value.total, value.terms, guard.best,
-                number, time.perf_counter() - began, work / all_work, trouble,
+                number, time.perf_counter() - began, work / all_work, trouble, finish,
             )  # fmt: skip
             if k == level.steps - 1:
                 break
@@ -211,10 +221,33 @@ def paint_steps(
         x = guard.best.point
 
 
-def fit(content: Picture, styles: Sequence[Picture], config: Config, backbone: Backbone) -> Plan:
-    """Whether, and in tiles of which size, a painting fits into memory. Raises as `check` and `plan` do."""
-    last = check(content, styles, config)[-1]
-    return plan(config, backbone, last[:2], [style_size(last, style, config, last) for style in styles])
+def _at(mask: torch.Tensor | None, level: Level, device: torch.device | str) -> torch.Tensor | None:
+    """A mask at a level's size."""
+    return None if mask is None else resize(mask, level.height, level.width).to(device)
+
+
+def regions_at(scene: Scene, level: Level, config: Config, device: torch.device | str = "cpu") -> list[Region]:
+    """The parts of a scene as the objective of one of its levels takes them."""
+    masks = [_at(part.mask, level, device) for part in scene.parts]
+    total = sum(mask for mask in masks if mask is not None)  # 1, but for what scaling each of them alone rounds off
+    regions = []
+    for part, mask_of_part in zip(scene.parts, masks, strict=True):
+        patterns = []
+        for example in part.examples:
+            height, width = style_size(level, example.picture, config, scene.levels[-1])
+            mask = None if example.mask is None else resize(example.mask, height, width).to(device)
+            pixels = resize(example.picture.pixels, height, width).to(device)
+            patterns.append(Pattern(pixels, example.share, mask, example.layers))
+        regions.append(Region(part.name, None if mask_of_part is None else mask_of_part / total, patterns))
+    return regions
+
+
+def fit(scene: Scene, config: Config, backbone: Backbone) -> Plan:
+    """Whether, and in tiles of which size, a scene fits into memory. Raises as `plan` does."""
+    last = scene.levels[-1]
+    sizes = [style_size(last, example.picture, config, last) for example in scene.examples]
+    masks = sum(part.mask is not None for part in scene.parts) + (scene.protect is not None)
+    return plan(config, backbone, last[:2], sizes, masks)
 
 
 def _solver(config: Config, level: Level, device: torch.device) -> LBFGS | Adam:

@@ -35,7 +35,7 @@ PRESETS: dict[str, Preset] = {
             "normalize": "docs/formulas.md",
             "style_weight": "chosen by eye and referee (docs/house.md)",
             "grain_weight": "chosen by eye and referee (docs/house.md)",
-            "levels": "chosen by eye (docs/speed.md)",
+            "levels": "from about 128 pixels on, chosen by eye (docs/speed.md)",
             "steps": "120, half as many again from size to size: benchmarks/levels.py",
             "precondition": "0.5: benchmarks/solvers.py; history 10 costs 0.3 % against 100 there",
         },

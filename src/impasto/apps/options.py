@@ -11,6 +11,10 @@ from impasto.config import GROUPS, Config, allowed, option_name
 __all__ = ["GroupedCommand", "config_options", "given"]
 
 
+REPEATED = {"mask"}  # options that may be given more than once
+ALIASES = {"colour": ("--color",), "colour_match": ("--color-match",)}
+
+
 class ConfigOption(click.Option):
     """An option that stands for a field of Config; its text is checked there, not here."""
 
@@ -22,9 +26,11 @@ class ConfigOption(click.Option):
         flag = info.annotation is bool
         name = option_name(field)
         help = f"{info.description} [{self._takes(field)}default: {_shown(info.default)}]"
+        many = field in REPEATED
         super().__init__(
-            [f"{name}/--no-{name[2:]}" if flag else name],
+            [f"{name}/--no-{name[2:]}" if flag else name, *ALIASES.get(field, ())],
             default=None,
+            multiple=many,
             help=help,
             metavar=None if flag else "TEXT",
             is_flag=flag,
@@ -77,4 +83,4 @@ def config_options(command: click.Command, *fields: str) -> click.Command:
 
 def given(values: dict[str, Any]) -> dict[str, Any]:
     """Those of `values` that are Config's and were typed."""
-    return {name: value for name, value in values.items() if name in Config.model_fields and value is not None}
+    return {name: value for name, value in values.items() if name in Config.model_fields and value not in (None, ())}

@@ -12,9 +12,10 @@ import click
 
 from impasto.apps.readers import Reader, Say, check_trace, film_of, snapshot_path, snapshots, trace
 from impasto.errors import OutputError
-from impasto.pictures import check_output, to_image, write
+from impasto.pictures import check_output, read, to_image, write
 from impasto.pictures.figures import Cell, contact_sheet, kinds
 from impasto.pictures.film import check_film
+from impasto.scene import extras
 
 if TYPE_CHECKING:
     from impasto.backbone import Backbone
@@ -106,7 +107,7 @@ def _filming(film: Film, say: Say) -> Reader:
         nonlocal broken
         if not broken:
             try:
-                film.look(step.picture)
+                film.look(step.shown)
             except OutputError as error:
                 broken = True
                 say(f"no film from step {step.number} on: {error}")
@@ -115,12 +116,15 @@ def _filming(film: Film, say: Say) -> Reader:
 
 
 def sheet(painting: Painting, pictures: Sequence[Picture], out: Path) -> Path:
-    """Write the contact sheet content | styles | result. Raises OutputError."""
+    """Write the contact sheet: content, styles, what else the settings name, result. Raises OutputError."""
     content, *styles = pictures
     cells: list[Cell] = [(to_image(content.pixels, content.alpha), f"content\n{Path(content.name).name}")]
     for k, style in enumerate(styles, 1):
         role = "style" if len(styles) == 1 else f"style {k}"
         cells.append((to_image(style.pixels, style.alpha), f"{role}\n{Path(style.name).name}"))
+    for role, path in extras(painting.config):
+        extra = read(path)
+        cells.append((to_image(extra.pixels, extra.alpha), f"{role}\n{Path(path).name}"))
     cells.append((painting.image, f"result\n{painting.steps} steps"))
     return write(contact_sheet([cells]), out)
 

@@ -57,16 +57,18 @@ def paint(
     from impasto.apps.progress import log
     from impasto.apps.running import run, save
     from impasto.pictures import read
+    from impasto.scene import extras
 
     config, pictures, canvas = job_of(pictures, preset_name, source, given(values))
     if canvas:
         raise ConfigError(f"{source} is a texture: `impasto texture --from {source}` makes it again", source)
-    if len(pictures) < 2:
+    named = [path for role, path in extras(config) if role in ("coarse", "mask-style")]  # they can be all the styles
+    if not pictures or len([*pictures, *named]) < 2:
         raise ConfigError("give a CONTENT and a STYLE picture: impasto paint photo.jpg painting.jpg", pictures)
-    used = [*pictures, *config.start, *([source] if source else [])]
-    outputs = outputs_of(
-        out or f"{Path(pictures[0]).stem}-{Path(pictures[1]).stem}.png", timelapse, figure, trace, config, used
-    )
+    used = [*pictures, *(path for _, path in extras(config)), *([source] if source else [])]
+    first = [*pictures, *named][1]
+    picture = out or f"{Path(pictures[0]).stem}-{Path(first).stem}.png"
+    outputs = outputs_of(picture, timelapse, figure, trace, config, used)
     inputs = [read(picture) for picture in pictures]  # before the network is loaded: bad pictures fail at once
     console = log(quiet or as_json)
 

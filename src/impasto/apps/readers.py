@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from impasto.errors import OutputError, PictureError
-from impasto.inputs import painted_size, settings_of
+from impasto.inputs import painted_size
 from impasto.pictures import check_output, resize, to_image, write
 from impasto.pictures.film import Film
+from impasto.scene import settings_of
 
 if TYPE_CHECKING:
     from impasto.backbone import Backbone
@@ -38,7 +39,7 @@ def snapshots(config: Config, pictures: Sequence[Picture], backbone: Backbone, t
     One that cannot be written is told to `say`, and does not end the run.
     """
     content, *styles = pictures
-    settings = settings_of(content, styles, config, backbone, 0)
+    settings = settings_of(content, styles, config, backbone)
 
     def save(step: Step) -> None:
         if step.number not in config.save_at and not (config.save_every and step.number % config.save_every == 0):
@@ -47,7 +48,7 @@ def snapshots(config: Config, pictures: Sequence[Picture], backbone: Backbone, t
         path = snapshot_path(target, step.number)
         reached = {"steps_done": step.number, **reached_at(step)}
         try:
-            write(to_image(step.picture, alpha), path, {**settings, **reached})
+            write(to_image(step.shown, alpha), path, {**settings, **reached})
         except OutputError as error:
             say(f"no snapshot at step {step.number}: {error}")
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from impasto.apps.progress import downloading, painting
 from impasto.errors import OutputError
-from impasto.inputs import check
 from impasto.painting import Painting, fit, make_backbone, paint
+from impasto.scene import scene_of
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -43,12 +43,14 @@ def run(
     readers: makes the other readers of the run, once its config and its network are known.
     """
     content, *styles = pictures
-    check(content, styles, config)  # before a network is downloaded for nothing
+    scene = scene_of(content, styles, config)  # before a network is downloaded for nothing
     backbone = backbone or load_backbone(console, config)
-    fits = fit(content, styles, config, backbone)
+    fits = fit(scene, config, backbone)
     config = config.changed(tile=fits.side or config.tile)
     dtype = str(backbone.dtype).removeprefix("torch.")
     title = f"{backbone.weights.name} on {backbone.device}, {dtype}, {config.steps} steps of {config.optimizer}; {fits}"
+    for note in scene.notes:
+        console.print(note, markup=False, soft_wrap=True)
     with painting(console, f"{about}{title}") as bar:
         all_readers = [bar, *(readers(config, backbone) if readers else [])]
 
@@ -56,7 +58,7 @@ def run(
             for reader in all_readers:
                 reader(step)
 
-        return paint(content, styles, config, backbone=backbone, fits=fits, on_step=read)
+        return paint(content, styles, config, backbone=backbone, scene=scene, fits=fits, on_step=read)
 
 
 def save(painting: Painting, target: Path) -> None:

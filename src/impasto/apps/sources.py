@@ -37,7 +37,7 @@ def job_of(pictures: tuple[str, ...], preset_name: str | None, source: str | Non
     canvas = next((each["name"] for each in recorded["inputs"] if each["role"] == CANVAS), "")
     if not pictures:
         files = [each for each in recorded["inputs"] if each["role"] != CANVAS]
-        pictures = tuple(each["name"] for each in files if each["role"] != "start")
+        pictures = tuple(each["name"] for each in files if each["role"] in ("content", "style"))
         _check_unchanged(files)
     return Job(Config(**{**BEFORE, **recorded["config"]}).changed(**typed), pictures, canvas)
 

@@ -32,7 +32,20 @@ CONTENT_LAYERS = "conv1_2,conv2_2,conv3_2,conv4_2,conv5_2"  # Gatys et al. 2016,
 STYLE_LAYERS = "conv1_1,conv2_1,conv3_1,conv4_1,conv5_1"
 SNAPSHOTS = ("save_every", "save_at")
 NOT_FOR_RECONSTRUCTIONS = ("content_layers", "style_layers", "grain_weight", "start", "blend", *SNAPSHOTS)
-NOT_FOR_TEXTURES = ("size", "size_of", "start", "content_layers", "content_weight", "content_reduction", *SNAPSHOTS)
+NOT_FOR_TEXTURES = (
+    "colour",
+    "mask",
+    "protect",
+    "protection",
+    "edge_weight",
+    "size",
+    "size_of",
+    "start",
+    "content_layers",
+    "content_weight",
+    "content_reduction",
+    *SNAPSHOTS,
+)
 
 
 @click.command(cls=GroupedCommand)
@@ -59,6 +72,7 @@ def compare(
     from impasto.experiments import variations
     from impasto.pictures import check_output, read, write
     from impasto.pictures.figures import contact_sheet, in_rows
+    from impasto.scene import extras
 
     if len(pictures) < 2:
         raise ConfigError(
@@ -66,8 +80,8 @@ def compare(
         )
     varied = _parse_vary(vary)
     configs = [(_in_words(chosen), config) for chosen, config in variations(varied, preset_name, **given(values))]
-    starts = {name for _, config in configs for name in config.start}
-    target = not_among(check_output(out, what="figure"), [*pictures, *starts])
+    named = {path for _, config in configs for _, path in extras(config)}
+    target = not_among(check_output(out, what="figure"), [*pictures, *named])
     inputs = [read(picture) for picture in pictures]
     cells = _cells(log(quiet), [Trial(words, config, inputs) for words, config in configs], timed=True)
     columns = len(list(varied.values())[1]) if len(varied) == 2 else 0
@@ -171,9 +185,10 @@ def reconstruct(
     from impasto.apps.outputs import not_among
     from impasto.apps.progress import log
     from impasto.experiments import canvas, content_reconstructions, style_reconstructions
-    from impasto.inputs import check, painted_size
+    from impasto.inputs import painted_size
     from impasto.pictures import check_output, read, to_image, write
     from impasto.pictures.figures import contact_sheet
+    from impasto.scene import scene_of
 
     if content is None and style is None:
         raise ConfigError("give --content PICTURE, --style PICTURE, or both")
@@ -197,7 +212,7 @@ def reconstruct(
         jobs.append((inputs, style_reconstructions(config, asked or STYLE_LAYERS.split(","))))
     trials = [Trial(words, each, inputs) for inputs, configs in jobs for words, each in configs]
     for trial in trials:
-        check(trial.pictures[0], trial.pictures[1:], trial.config)
+        scene_of(trial.pictures[0], trial.pictures[1:], trial.config)
     cells = _cells(console, trials)
     for row, (_, configs) in zip(rows, jobs, strict=True):
         row += cells[: len(configs)]

@@ -2,33 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 
-from impasto.backbone import Backbone, Features, Tape, layer_stride
-from impasto.backbone.weights import IMAGENET
+from impasto.backbone import Backbone, Features, Tape
 from impasto.config import Config
-from impasto.objective.losses import energy, gram_divisor, products, reduction_factor
-from impasto.objective.terms import (
-    Content,
-    Grain,
-    Style,
-    Term,
-    Variation,
-    layer_products,
-    tile_differences,
-    tile_roughness,
-)
-from impasto.objective.tiles import Tile, cut
+from impasto.objective.build import Build, Region, regions_of
+from impasto.objective.terms import Term
+from impasto.objective.tiles import Tile
 
 __all__ = ["Objective", "Value"]
-
-Shared = Sequence[tuple[float, torch.Tensor]]  # styles with their shares
-
-# Energy of the grain of pixels that differ by one of 255 grey levels: a flat style asks for no more than that.
-FLAT = 1e-9
 
 
 class Value(NamedTuple):
@@ -53,7 +38,8 @@ class Objective:
 
     so that 1 means "as far away as nothing at all", at every size and with every network. Else the reductions and
     divisors of the config apply, to features in the config's `feature_units`. Layer weights multiply; `strength`
-    multiplies the style and grain terms.
+    multiplies the style and grain terms. With regions there is a style and a grain term for each; together they weigh
+    as much as those of one.
     """
 
     def __init__(
@@ -61,23 +47,22 @@ class Objective:
         config: Config,
         backbone: Backbone,
         content: torch.Tensor,
-        styles: Sequence[torch.Tensor],
+        styles: Sequence[torch.Tensor] | Sequence[Region],
         side: int | None = None,
+        protect: torch.Tensor | None = None,
     ):
         """content (1, 3, H, W) and each style (1, 3, h, w) float32 in [0, 1], on the backbone's device.
 
-        side: pictures larger than side x side are cut into tiles no larger; the objective is the same.
+        styles: pictures, which share the whole content equally, or regions, each with its own. side: pictures larger
+        than side x side are cut into tiles no larger; the objective is the same. protect (1, 1, H, W) in [0, 1]: where
+        the content weighs more.
         """
-        self.config, self.backbone, self.side = config, backbone, side
+        self.backbone = backbone
         self.layers = tuple(dict.fromkeys([*config.content_layers, *config.style_layers]))
-        self.tiles = self._cut(content, self.layers)
-        shared = list(zip(shares(config, len(styles)), styles, strict=True))
+        build = Build(config, backbone, side, content, self.layers)
+        self.tiles = build.tiles
         with torch.no_grad():
-            self.terms: list[Term] = [
-                *self._content_terms(content),
-                *self._style_terms(shared),
-                *self._pixel_terms(content, shared),
-            ]
+            self.terms: list[Term] = list(build.terms(content, regions_of(styles), protect))
         self.names = tuple(term.name for term in self.terms)
 
     @torch.no_grad()
@@ -134,125 +119,3 @@ class Objective:
         gradient = add("", tape.gradient(add))
         assert gradient is not None
         return gradient
-
-    def _cut(self, picture: torch.Tensor, layers: Sequence[str]) -> list[Tile]:
-        height, width = picture.shape[2:]
-        return cut(height, width, self.side or max(height, width), layers)
-
-    def _crops(self, picture: torch.Tensor, layers: Sequence[str]) -> Iterator[tuple[Tile, torch.Tensor, Features]]:
-        """Each tile of a picture, its crop, and the crop's features at `layers`."""
-        for tile in self._cut(picture, layers or self.layers):  # one way of cutting, with or without a network
-            crop = picture[(..., *tile.crop)]
-            yield tile, crop, self.backbone(crop, layers) if layers else {}
-
-    def _content_terms(self, content: torch.Tensor) -> Iterator[Content]:
-        config = self.config
-        if not config.content_layers:
-            return
-        height, width = content.shape[2:]
-        targets: Features = {}
-        for tile, _, features in self._crops(content, list(config.content_layers)):
-            for layer, x in features.items():
-                if tile.whole:
-                    targets[layer] = x
-                    continue
-                if layer not in targets:
-                    shape = (1, x.shape[1], height // layer_stride(layer), width // layer_stride(layer))
-                    targets[layer] = torch.empty(
-                        shape, device=x.device, dtype=x.dtype, memory_format=torch.channels_last
-                    )
-                region = tile.region(layer_stride(layer))
-                inner = x[:, :, region.inner_rows, region.inner_columns]
-                targets[layer][:, :, region.rows, region.columns] = inner
-        units = features_in(config.feature_units, self.backbone)
-        for layer, weight in config.content_layers.items():
-            target = targets[layer]
-            scale = config.content_weight * weight
-            if config.normalize == "energy":
-                scale /= float(energy(target))
-            else:
-                scale *= units**2 * reduction_factor(config.content_reduction, target.numel())
-            yield Content(f"content {layer}", layer, target, scale)
-
-    def _style_terms(self, styles: Shared) -> Iterator[Style]:
-        config = self.config
-        if not config.style_layers:
-            return
-        targets: dict[str, torch.Tensor] = {}
-        height, width = self.tiles[0].height, self.tiles[0].width
-        for share, style in styles:
-            for tile, _, features in self._crops(style, list(config.style_layers)):
-                for layer, x in features.items():
-                    divisor = self._divisor(layer, x.shape[1], tile.height, tile.width)
-                    part = share * (layer_products(x, tile, layer) / divisor)
-                    targets[layer] = targets[layer] + part if layer in targets else part
-        units = features_in(config.feature_units, self.backbone)
-        for layer, weight in config.style_layers.items():
-            target = targets[layer]
-            scale = config.strength * config.style_weight * weight
-            if config.normalize == "energy":
-                scale /= float(energy(target))
-            else:
-                scale *= units**4 * reduction_factor(config.style_reduction, target.numel())
-            divisor = self._divisor(layer, target.shape[1], height, width)
-            yield Style(f"style {layer}", layer, target, divisor, scale)
-
-    def _divisor(self, layer: str, channels: int, height: int, width: int) -> float:
-        """What the Gram matrix of a whole picture of height x width is divided by."""
-        stride = layer_stride(layer)
-        return gram_divisor(self.config.gram_divisor, (channels, height // stride, width // stride))
-
-    def _pixel_terms(self, content: torch.Tensor, styles: Shared) -> Iterator[Term]:
-        """Grain and total variation, which need no network."""
-        config = self.config
-        house = config.normalize == "energy"
-        height, width = content.shape[2:]
-        if config.grain_weight:
-            target = torch.zeros(())
-            for share, style in styles:
-                for tile, crop, _ in self._crops(style, []):
-                    part = products(tile_differences(crop, tile))
-                    target = target.to(part) + share * part / ((tile.height - 1) * (tile.width - 1))
-            scale = config.strength * config.grain_weight
-            if house:
-                scale /= max(float(energy(target)), FLAT)
-            else:
-                scale *= reduction_factor(config.style_reduction, target.numel())
-            yield Grain(target, (height - 1) * (width - 1), scale)
-        if config.tv_weight:
-            unit = self._tv_unit(styles) if house else 1.0
-            across, down = self._tv_factors(height, width)
-            yield Variation(config.tv_form, (config.tv_weight / unit * across, config.tv_weight / unit * down))
-
-    def _tv_factors(self, height: int, width: int) -> tuple[float, float]:
-        """What the sums over neighbours across and down are multiplied by."""
-        across, down = 3 * height * (width - 1), 3 * (height - 1) * width
-        reduction = self.config.tv_reduction
-        return reduction_factor(reduction, across), reduction_factor(reduction, down)
-
-    def _tv_unit(self, styles: Shared) -> float:
-        """The styles' total variation, blended by their shares."""
-        total = 0.0
-        for share, style in styles:
-            across, down = self._tv_factors(*style.shape[2:])
-            for tile, crop, _ in self._crops(style, []):
-                sums = tile_roughness(crop, tile, self.config.tv_form)
-                total += share * (across * float(sums[0]) + down * float(sums[1]))
-        return max(1e-8, total)
-
-
-def features_in(units: str, backbone: Backbone) -> float:
-    """What a network's features are to be multiplied by to be in `units` of the input.
-
-    A recipe's weights hold for features of one size: those of pixels from 0 to 255 (Oxford's VGG-19) are about 57 times
-    those of pixels divided by their deviation (torchvision's, `compact`). As ReLU keeps a factor, so do the features,
-    but for the biases; a content term grows with its square, a style term with its fourth power.
-    """
-    own = sum(backbone.weights.scale) / 3
-    return {"own": own, "normalized": sum(IMAGENET[2]) / 3, "0-255": 255.0}[units] / own
-
-
-def shares(config: Config, styles: int) -> list[float]:
-    """Each style's share, adding to 1: `blend`, or equal shares. `blend` has one weight a style (paint checks)."""
-    weights = config.blend or (1.0,) * styles
-    return [weight / sum(weights) for weight in weights]

@@ -2,7 +2,8 @@
 
 Every term is a function of a sum over positions (a Gram matrix, a squared distance, a roughness), so it is exact over
 tiles: `measure` adds up what lies in one tile, `value` takes the sum over all, and `add_gradient`, which needs that sum
-too, gives one tile its part of the gradient of the whole. The formulas are in losses.py; gradients are written out.
+too, gives one tile its part of the gradient of the whole. The formulas are in losses.py and statistics.py; gradients
+are written out. The terms of the pixels are in pixel_terms.py.
 """
 
 from __future__ import annotations
@@ -10,20 +11,21 @@ from __future__ import annotations
 from typing import Protocol
 
 import torch
+import torch.nn.functional as F
 
 from impasto.backbone import layer_stride
-from impasto.objective.losses import differences, products, roughness, squared_distance
+from impasto.objective.losses import products, squared_distance
+from impasto.objective.statistics import DISTANCES, NEEDS_MEAN, Moments, Solved
 from impasto.objective.tiles import Tile
 
 __all__ = [
     "Content",
-    "Grain",
     "Style",
     "Term",
-    "Variation",
-    "layer_products",
-    "tile_differences",
-    "tile_roughness",
+    "inside",
+    "layer_sums",
+    "layer_weights",
+    "moments_of",
 ]
 
 
@@ -44,14 +46,19 @@ class Term(Protocol):
 
 
 class Content:
-    """scale * |F(x) - F(c)|^2. target (B, C, H, W): the content's features, whole."""
+    """scale * sum of w |F(x) - F(c)|^2. target (B, C, H, W): the content's features, whole; w: None is 1 everywhere."""
 
-    def __init__(self, name: str, layer: str, target: torch.Tensor, scale: float):
-        self.name, self.layer, self.target, self.scale = name, layer, target, scale
+    def __init__(self, name: str, layer: str, target: torch.Tensor, scale: float, weights: torch.Tensor | None = None):
+        """weights (1, 1, H, W): how much each position counts."""
+        self.name, self.layer, self.target, self.scale, self.weights = name, layer, target, scale, weights
 
     def measure(self, x: torch.Tensor, tile: Tile) -> torch.Tensor:
         """The tile's part of the sum."""
-        return squared_distance(*self._both(x, tile))
+        here, target = self._both(x, tile)
+        if self.weights is None:
+            return squared_distance(here, target)
+        weights = inside(self.weights, tile, self.layer)
+        return ((here.float() - target.float()).square() * weights).sum()
 
     def value(self, total: torch.Tensor) -> torch.Tensor:
         """The weighted term from the sum over all tiles."""
@@ -59,144 +66,123 @@ class Content:
 
     def add_gradient(self, g: torch.Tensor | None, x: torch.Tensor, tile: Tile, total: torch.Tensor) -> torch.Tensor:
         """g plus the gradient of the term to x, from this tile."""
-        region = tile.region(layer_stride(self.layer))
+        window = tile.window(layer_stride(self.layer))
         here, target = self._both(x, tile)
         g = torch.zeros_like(x) if g is None else g
-        g[:, :, region.inner_rows, region.inner_columns].add_(here - target, alpha=2 * self.scale)
+        difference = here - target
+        if self.weights is not None:
+            difference *= inside(self.weights, tile, self.layer).to(difference)
+        g[:, :, window.inner_rows, window.inner_columns].add_(difference, alpha=2 * self.scale)
         return g
 
     def _both(self, x: torch.Tensor, tile: Tile) -> tuple[torch.Tensor, torch.Tensor]:
-        region = tile.region(layer_stride(self.layer))
+        window = tile.window(layer_stride(self.layer))
         return (
-            x[:, :, region.inner_rows, region.inner_columns],
-            self.target[:, :, region.rows, region.columns],
+            x[:, :, window.inner_rows, window.inner_columns],
+            self.target[:, :, window.rows, window.columns],
         )
 
 
 class Style:
-    """scale * |P / divisor - A|^2 with P the products of the features; target A (B, C, C): the style's Gram matrix."""
+    """scale * a distance (statistics.py) of the features' moments from the style's.
 
-    def __init__(self, name: str, layer: str, target: torch.Tensor, divisor: float, scale: float):
-        self.name, self.layer, self.target, self.divisor, self.scale = name, layer, target, divisor, scale
+    Moments are sums over positions, weighted by the region's mask if there is one, divided by the positions' number
+    (the sum of weights): a small region is as strong as a large one (Gatys et al. 2017, eq. 5).
+    """
+
+    def __init__(
+        self,
+        name: str,
+        layer: str,
+        term: str,
+        target: Moments,
+        divisors: tuple[float, float],
+        scale: float,
+        weights: torch.Tensor | None = None,
+    ):
+        """divisors: of the sums of the features, and of their products. weights (1, 1, H, W): of the region."""
+        self.name, self.layer, self.target, self.scale, self.weights = name, layer, target, scale, weights
+        self._distance, self._mean = DISTANCES[term], term in NEEDS_MEAN
+        self._divisors = divisors
+        self._last: tuple[torch.Tensor, Solved] | None = None
 
     def measure(self, x: torch.Tensor, tile: Tile) -> torch.Tensor:
-        """The tile's part of the sum."""
-        return layer_products(x, tile, self.layer)
+        """The tile's part of the sums: products (B, C, C), and sums as one more column where they are needed."""
+        return layer_sums(x, tile, self.layer, self._mean, self.weights)
 
     def value(self, total: torch.Tensor) -> torch.Tensor:
-        """The weighted term from the sum over all tiles."""
-        return self.scale * squared_distance(total / self.divisor, self.target)
+        """The weighted term from the sums over all tiles."""
+        return self.scale * self._solved(total)[0]
+
+    def _solved(self, total: torch.Tensor) -> Solved:
+        """Value and gradients; solved once for all tiles of an evaluation."""
+        if self._last is None or self._last[0] is not total:
+            self._last = total, self._distance(moments_of(total, self._mean, self._divisors), self.target)
+        return self._last[1]
 
     def add_gradient(self, g: torch.Tensor | None, x: torch.Tensor, tile: Tile, total: torch.Tensor) -> torch.Tensor:
         """g plus the gradient of the term to x, from this tile."""
-        by = (4 * self.scale / self.divisor * (total / self.divisor - self.target)).to(x.dtype)  # (B, C, C), symmetric
-        region = tile.region(layer_stride(self.layer))
+        _, by_mean, by_second = self._solved(total)
+        by = (2 * self.scale / self._divisors[1] * by_second).to(x.dtype)  # (B, C, C), symmetric
+        constant = None if by_mean is None else (self.scale / self._divisors[0] * by_mean).to(x.dtype)  # (B, C)
+        window = tile.window(layer_stride(self.layer))
         g = torch.zeros_like(x) if g is None else g
         for each in range(len(x)):
-            inner = (each, slice(None), region.inner_rows, region.inner_columns)
+            inner = (each, slice(None), window.inner_rows, window.inner_columns)
             part, f = (y[inner].permute(1, 2, 0) for y in (g, x))  # (h, w, C), channels last in memory
-            if region.whole:
+            if window.whole and self.weights is None:
                 flat = part.view(-1, len(by[each]))
                 torch.addmm(flat, f.reshape(flat.shape), by[each], out=flat)  # in g's own memory
-            else:
-                part += f @ by[each]
+                if constant is not None:
+                    flat += constant[each]
+                continue
+            more = f @ by[each]
+            if constant is not None:
+                more += constant[each]
+            if self.weights is not None:
+                more *= inside(self.weights, tile, self.layer)[0, 0, :, :, None].to(more)
+            part += more
         return g
 
 
-class Grain:
-    """scale * |G - A|^2 with G the Gram matrix of the pixels' differences; target A (B, 6, 6): the styles'."""
+def layer_weights(mask: torch.Tensor, layer: str) -> torch.Tensor:
+    """A mask of pixels (1, 1, H, W) at a layer's positions: halved as often, as the network halves, by averaging.
 
-    name, layer = "grain", ""
-
-    def __init__(self, target: torch.Tensor, divisor: float, scale: float):
-        self.target, self.divisor, self.scale = target, divisor, scale
-
-    def measure(self, x: torch.Tensor, tile: Tile) -> torch.Tensor:
-        """The tile's part of the sum."""
-        return products(tile_differences(x, tile))
-
-    def value(self, total: torch.Tensor) -> torch.Tensor:
-        """The weighted term from the sum over all tiles."""
-        return self.scale * squared_distance(total / self.divisor, self.target)
-
-    def add_gradient(self, g: torch.Tensor | None, x: torch.Tensor, tile: Tile, total: torch.Tensor) -> torch.Tensor:
-        """g plus the gradient of the term to x, from this tile."""
-        by = 4 * self.scale / self.divisor * (total / self.divisor - self.target)
-        d = tile_differences(x, tile)
-        across, down = (by @ d.flatten(2)).view_as(d).chunk(2, 1)
-        g = torch.zeros_like(x) if g is None else g
-        inner = g[(..., *_more(tile, 1, 1))]
-        inner[..., :-1, 1:] += across
-        inner[..., 1:, :-1] += down
-        inner[..., :-1, :-1] -= across
-        inner[..., :-1, :-1] -= down
-        return g
+    Averages of masks that add to 1 add to 1, which maxima would not: every position is shared out exactly.
+    """
+    for _ in range(layer_stride(layer).bit_length() - 1):
+        mask = F.avg_pool2d(mask, 2)
+    return mask
 
 
-class Variation:
-    """factors . (sum over neighbours across, sum over neighbours down) of squared or absolute differences."""
-
-    name, layer = "tv", ""
-
-    def __init__(self, form: str, factors: tuple[float, float]):
-        self.form, self.factors = form, factors
-
-    def measure(self, x: torch.Tensor, tile: Tile) -> torch.Tensor:
-        """The tile's part of the sum."""
-        return tile_roughness(x, tile, self.form)
-
-    def value(self, total: torch.Tensor) -> torch.Tensor:
-        """The weighted term from the sum over all tiles."""
-        return self.factors[0] * total[0] + self.factors[1] * total[1]
-
-    def add_gradient(self, g: torch.Tensor | None, x: torch.Tensor, tile: Tile, total: torch.Tensor) -> torch.Tensor:
-        """g plus the gradient of the term to x, from this tile."""
-        across, down = (
-            factor * (2 * each if self.form == "squared" else each.sign())
-            for factor, each in zip(self.factors, _neighbours(x, tile), strict=True)
-        )
-        g = torch.zeros_like(x) if g is None else g
-        inner = g[(..., *_more(tile, 0, 1))]
-        inner[..., :, 1:] += across
-        inner[..., :, :-1] -= across
-        inner = g[(..., *_more(tile, 1, 0))]
-        inner[..., 1:, :] += down
-        inner[..., :-1, :] -= down
-        return g
+def inside(weights: torch.Tensor, tile: Tile, layer: str) -> torch.Tensor:
+    """The weights of a layer's positions that are the tile's."""
+    window = tile.window(layer_stride(layer))
+    return weights[:, :, window.rows, window.columns]
 
 
-def layer_products(features: torch.Tensor, tile: Tile, layer: str) -> torch.Tensor:
-    """Products of the features of the tile's crop at `layer`, over the tile alone; (B, C, C)."""
-    region = tile.region(layer_stride(layer))
-    return products(features[:, :, region.inner_rows, region.inner_columns])
+def layer_sums(
+    features: torch.Tensor, tile: Tile, layer: str, mean: bool = False, weights: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Products of the features of the tile's crop at `layer`, over the tile alone, (B, C, C); weighted by position.
+
+    mean: with the features' sums as one more column, (B, C, C + 1).
+    """
+    window = tile.window(layer_stride(layer))
+    x = features[:, :, window.inner_rows, window.inner_columns]
+    if weights is not None:
+        root = inside(weights, tile, layer).sqrt()
+        scaled = x * root.to(x)
+        found = products(scaled)
+        sums = (scaled.float() * root).sum((2, 3)) if mean else None
+    else:
+        found = products(x)
+        sums = x.sum((2, 3), dtype=torch.float32) if mean else None
+    return found if sums is None else torch.cat([found, sums[..., None].to(found)], 2)
 
 
-def tile_differences(pixels: torch.Tensor, tile: Tile) -> torch.Tensor:
-    """Differences of the pixels of the tile's crop, for those whose first pixel is the tile's."""
-    return differences(pixels[(..., *_more(tile, 1, 1))])
-
-
-def tile_roughness(pixels: torch.Tensor, tile: Tile, form: str) -> torch.Tensor:
-    """Roughness of the pixels of the tile's crop, for those neighbours whose first pixel is the tile's; (2,)."""
-    return roughness(*_neighbours(pixels, tile), form)
-
-
-def _neighbours(x: torch.Tensor, tile: Tile) -> tuple[torch.Tensor, torch.Tensor]:
-    beside, below = x[(..., *_more(tile, 0, 1))], x[(..., *_more(tile, 1, 0))]
-    return beside[..., :, 1:] - beside[..., :, :-1], below[..., 1:, :] - below[..., :-1, :]
-
-
-def _more(tile: Tile, rows: int, columns: int) -> tuple[slice, slice]:
-    """The tile's pixels in its crop with `rows` and `columns` more at the end, where the picture has them."""
-    region = tile.region()
-    down, right = (
-        slice(part.start, min(part.stop + more, size - crop.start))
-        for part, more, size, crop in zip(
-            (region.inner_rows, region.inner_columns),
-            (rows, columns),
-            (tile.height, tile.width),
-            tile.crop,
-            strict=True,
-        )
-    )
-    return down, right
+def moments_of(total: torch.Tensor, mean: bool, divisors: tuple[float, float]) -> Moments:
+    """Moments from `layer_sums`."""
+    if not mean:
+        return Moments(None, total / divisors[1])
+    return Moments(total[..., -1] / divisors[0], total[..., :-1] / divisors[1])

@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 from impasto.backbone import STRIDE, reach
 
-__all__ = ["Region", "Tile", "cut"]
+__all__ = ["Tile", "Window", "cut"]
 
 
-class Region(NamedTuple):
+class Window(NamedTuple):
     """Rows and columns of a map, and where they lie in the tile's crop of it; `whole`: the crop is the whole map."""
 
     rows: slice
@@ -42,7 +42,7 @@ class Tile(NamedTuple):
         """Whether this tile is the whole picture."""
         return (self.bottom - self.top, self.right - self.left) == (self.height, self.width)
 
-    def region(self, stride: int = 1) -> Region:
+    def window(self, stride: int = 1) -> Window:
         """This tile in a map with one position every `stride` pixels.
 
         A position belongs to the tile that holds its first pixel: the tiles of a picture share out every map exactly.
@@ -54,12 +54,15 @@ class Tile(NamedTuple):
             first, stop = (min(math.ceil(side / stride), last) for side in (start, end))
             parts.append((slice(first, stop), slice(first - crop.start // stride, stop - crop.start // stride)))
         (rows, inner_rows), (columns, inner_columns) = parts
-        return Region(rows, columns, inner_rows, inner_columns, self.whole)
+        return Window(rows, columns, inner_rows, inner_columns, self.whole)
 
 
-def cut(height: int, width: int, side: int, layers: Iterable[str]) -> list[Tile]:
-    """Tiles of about one size, at most side x side without their halos, for features of `layers`."""
-    halo = reach(layers)
+def cut(height: int, width: int, side: int, layers: Iterable[str], least: int = 0) -> list[Tile]:
+    """Tiles of about one size, at most side x side without their halos, for features of `layers`.
+
+    least: pixels of a halo at least, for what looks at the pixels themselves.
+    """
+    halo = max(reach(layers), least)
     return [
         Tile(
             top, bottom, left, right, (_crop(top, bottom, height, halo), _crop(left, right, width, halo)), height, width

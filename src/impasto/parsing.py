@@ -1,0 +1,96 @@
+"""What is typed, as what Config takes: names of layers, weights, lists, bytes, masks."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from impasto.errors import ConfigError, did_you_mean
+
+__all__ = [
+    "CONVOLUTIONS",
+    "DEPTHS",
+    "LAYERS",
+    "WIDTHS",
+    "check_mask",
+    "layer_name",
+    "mask_parts",
+    "parse_bytes",
+    "parse_layers",
+    "parse_numbers",
+    "parse_texts",
+    "parse_weights",
+]
+
+DEPTHS = (2, 2, 4, 4, 4)  # VGG-19: convolutions in each of its five stages (Simonyan & Zisserman 2015, table 1, E)
+WIDTHS = (64, 128, 256, 512, 512)  # and channels of each
+CONVOLUTIONS = tuple(f"conv{stage}_{k}" for stage, depth in enumerate(DEPTHS, 1) for k in range(1, depth + 1))
+LAYERS = tuple(name for conv in CONVOLUTIONS for name in (conv, conv.replace("conv", "relu")))
+
+
+def layer_name(name: str) -> str:
+    """`name` in the package's form: "conv4_2", "relu4_2", or Keras's block form "block4_conv2".
+
+    Raises ConfigError for a layer that VGG-19 does not have.
+    """
+    plain = re.sub(r"^block(\d)_conv(\d)$", r"conv\1_\2", name.strip().lower())
+    if plain not in LAYERS:
+        raise ConfigError(f"no layer {name!r} in VGG-19: {did_you_mean(plain, LAYERS)}", name, LAYERS)
+    return plain
+
+
+def parse_weights(value: Any) -> Any:
+    """A mapping from "a=1,b=0.5" (a name alone weighs 1), from a list of names, or as it is."""
+    if isinstance(value, str):
+        pairs = [part.rpartition("=") if "=" in part else (part, "=", "1") for part in value.split(",") if part]
+        return {name.strip(): weight for name, _, weight in pairs}
+    if isinstance(value, Iterable) and not isinstance(value, Mapping):
+        return dict.fromkeys(value, 1.0)
+    return value
+
+
+def parse_layers(value: Any) -> Any:
+    """`parse_weights` with the layers' names in the package's form."""
+    weights = parse_weights(value)
+    return (
+        {layer_name(str(name)): weight for name, weight in weights.items()} if isinstance(weights, Mapping) else value
+    )
+
+
+def parse_numbers(value: Any) -> Any:
+    """A list from "1,2", or as it is."""
+    return [part for part in value.split(",") if part] if isinstance(value, str) else value
+
+
+def parse_texts(value: Any) -> Any:
+    """A list from one text, or as it is; "" is none at all."""
+    texts = (value,) if isinstance(value, str) else value
+    return () if texts in (("",), [""]) else texts
+
+
+def check_mask(mask: str) -> str:
+    """`mask`, if it can be read. Raises ValueError."""
+    mask_parts(mask)
+    return mask
+
+
+def mask_parts(text: str) -> tuple[str, str, str]:
+    """ "MASK=STYLE=STYLE_MASK" as its three names, the last "" if it is not there. Raises ValueError."""
+    parts = [each.strip() for each in text.split("=")]
+    if len(parts) not in (2, 3) or not all(parts):
+        raise ValueError(text)
+    return parts[0], parts[1], parts[2] if len(parts) == 3 else ""
+
+
+def parse_bytes(value: Any) -> Any:
+    """Bytes from "4GB", "800 MB" or "1.5 GiB"; anything else as it is."""
+    found = re.fullmatch(r"([\d.]+)\s*(?:([kmgt])(i?))?b?", value.strip().lower()) if isinstance(value, str) else None
+    try:
+        return (
+            value
+            if found is None
+            else round(float(found[1]) * (1024 if found[3] else 1000) ** " kmgt".index(found[2] or " "))
+        )
+    except (ValueError, OverflowError):  # two points in the number, or too many digits
+        return value

@@ -1,0 +1,118 @@
+"""Keeping or moving colours: moments matched between pictures, and painting in luminance alone.
+
+Colours are mixed and compared in Oklab (Ottosson 2020, "A perceptual color space for image processing"): a change of
+its lightness leaves hue and chroma as people see them, which those of YIQ (Gatys et al. 2017) and CIELAB do not.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+
+__all__ = ["from_oklab", "grey", "match_lightness", "match_moments", "to_oklab", "with_chroma_of"]
+
+# Ottosson 2020: linear sRGB to cone responses, and their cube roots to L, a, b.
+CONES = torch.tensor(
+    [
+        [0.4122214708, 0.5363325363, 0.0514459929],
+        [0.2119034982, 0.6806995451, 0.1073969566],
+        [0.0883024619, 0.2817188376, 0.6299787005],
+    ],
+    dtype=torch.float64,
+)
+OPPONENTS = torch.tensor(
+    [
+        [0.2104542553, 0.7936177850, -0.0040720468],
+        [1.9779984951, -2.4285922050, 0.4505937099],
+        [0.0259040371, 0.7827717662, -0.8086757660],
+    ],
+    dtype=torch.float64,
+)
+HALVINGS = 8  # of the chroma of a colour that no screen has; within 1/256 of the most that can be shown
+
+
+def to_oklab(pixels: torch.Tensor) -> torch.Tensor:
+    """sRGB (B, 3, H, W) in [0, 1] to Oklab: L in [0, 1], a and b about [-0.4, 0.4]."""
+    linear = torch.where(pixels <= 0.04045, pixels / 12.92, ((pixels.clamp_min(0) + 0.055) / 1.055) ** 2.4)
+    cones = _mix(CONES, linear)
+    return _mix(OPPONENTS, cones.sign() * cones.abs() ** (1 / 3))
+
+
+def from_oklab(lab: torch.Tensor) -> torch.Tensor:
+    """Oklab (B, 3, H, W) to sRGB in [0, 1]; colours that no screen has lose chroma, not lightness or hue."""
+    rgb = _unbounded(lab)
+    outside = ((rgb < -1e-4) | (rgb > 1 + 1e-4)).any(1, keepdim=True)
+    if outside.any():
+        colours = lab.movedim(1, -1)[outside[:, 0]].T[None, :, :, None]  # (1, 3, n, 1): those alone
+        light, chroma = colours[:, :1].clamp(0, 1), colours[:, 1:]
+        least, most = torch.zeros_like(light), torch.ones_like(light)
+        for _ in range(HALVINGS):
+            middle = (least + most) / 2
+            shown = _unbounded(torch.cat([light, middle * chroma], 1))
+            inside = ((shown >= -1e-4) & (shown <= 1 + 1e-4)).all(1, keepdim=True)
+            least, most = torch.where(inside, middle, least), torch.where(inside, most, middle)
+        rgb = rgb.movedim(1, -1)
+        rgb[outside[:, 0]] = _unbounded(torch.cat([light, least * chroma], 1))[0, :, :, 0].T
+        rgb = rgb.movedim(-1, 1)
+    return rgb.clamp(0, 1).contiguous()
+
+
+def match_moments(
+    pixels: torch.Tensor, target: torch.Tensor, form: Literal["root", "cholesky"] = "root"
+) -> torch.Tensor:
+    """`pixels` (1, 3, H, W) with the mean and covariance of the colours of `target` (1, 3, h, w); sRGB in [0, 1].
+
+    x -> A (x - mean(x)) + mean(t) with A S_x A^T = S_t: Gatys et al. 2017, section 5.1; in Oklab. "root": A is
+    S_t^1/2 S_x^-1/2, their "image analogies" form; "cholesky": A is L_t L_x^-1.
+    """
+    x, t = (to_oklab(each).double().flatten(2)[0] for each in (pixels, target))  # (3, n)
+    (mean_x, cov_x), (mean_t, cov_t) = _moments(x), _moments(t)
+    if form == "root":
+        a = _power(cov_t, 0.5) @ _power(cov_x, -0.5)
+    else:
+        a = torch.linalg.cholesky(cov_t) @ torch.linalg.inv(torch.linalg.cholesky(cov_x))
+    moved = a @ (x - mean_x) + mean_t
+    return from_oklab(moved.view(1, 3, *pixels.shape[2:])).to(pixels)
+
+
+def grey(pixels: torch.Tensor) -> torch.Tensor:
+    """`pixels` (B, 3, H, W) without their chroma: every channel the grey of the same Oklab lightness."""
+    light = to_oklab(pixels)[:, :1]
+    return from_oklab(torch.cat([light, torch.zeros_like(light).expand(-1, 2, -1, -1)], 1))
+
+
+def match_lightness(pixels: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """`pixels` in grey, with the mean and deviation of the lightness of `target` (Gatys et al. 2017, section 5.2)."""
+    light, wanted = (to_oklab(each)[:, :1] for each in (pixels, target))
+    scale = wanted.std() / light.std().clamp_min(1e-6)
+    moved = ((light - light.mean()) * scale + wanted.mean()).clamp(0, 1)
+    return from_oklab(torch.cat([moved, torch.zeros_like(moved).expand(-1, 2, -1, -1)], 1))
+
+
+def with_chroma_of(painting: torch.Tensor, content: torch.Tensor) -> torch.Tensor:
+    """The lightness of `painting` with the chroma of `content`; both (1, 3, H, W) sRGB in [0, 1]."""
+    return from_oklab(torch.cat([to_oklab(painting.clamp(0, 1))[:, :1], to_oklab(content)[:, 1:]], 1))
+
+
+def _mix(matrix: torch.Tensor, channels: torch.Tensor) -> torch.Tensor:
+    return torch.einsum("oc,bchw->bohw", matrix.to(channels), channels)
+
+
+def _unbounded(lab: torch.Tensor) -> torch.Tensor:
+    """Oklab to sRGB, outside [0, 1] where no screen has the colour."""
+    linear = _mix(torch.linalg.inv(CONES), _mix(torch.linalg.inv(OPPONENTS), lab) ** 3)
+    return torch.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear.clamp_min(0.0031308) ** (1 / 2.4) - 0.055)
+
+
+def _moments(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean (3, 1) and covariance (3, 3) of colours (3, n); never singular: grey has a little of every colour."""
+    mean = x.mean(1, keepdim=True)
+    centred = x - mean
+    return mean, centred @ centred.T / x.shape[1] + 1e-7 * torch.eye(3).to(x)
+
+
+def _power(matrix: torch.Tensor, power: float) -> torch.Tensor:
+    values, vectors = torch.linalg.eigh(matrix)
+    found: torch.Tensor = (vectors * values**power) @ vectors.T
+    return found

@@ -1,0 +1,120 @@
+"""The distances of moments: known values, and gradients against differences in float64."""
+
+import pytest
+import torch
+
+from impasto.objective import statistics
+from impasto.objective.losses import products
+from impasto.objective.statistics import DISTANCES, Moments, sqrt_and_inverse
+
+
+def moments(features):
+    """Of features (n, C), over positions."""
+    return Moments(features.mean(0)[None], (features.T @ features / len(features))[None])
+
+
+def features(seed, count=300, channels=5):
+    generator = torch.Generator().manual_seed(seed)
+    mixed = torch.randn(count, channels, generator=generator, dtype=torch.float64)
+    return (mixed @ torch.randn(channels, channels, generator=generator, dtype=torch.float64)).relu()
+
+
+@pytest.mark.parametrize("term", DISTANCES)
+def test_the_gradient_to_features_is_that_of_autograd(term):
+    x, target = features(1).requires_grad_(), moments(features(2))
+    value, by_mean, by_second = DISTANCES[term](moments(x), target)
+    (expected,) = torch.autograd.grad(value, x)
+    found = 2 * x.detach() @ by_second[0].detach() / len(x)
+    if by_mean is not None:
+        found += by_mean.detach() / len(x)
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-9)
+
+
+@pytest.mark.parametrize("term", DISTANCES)
+def test_a_distance_is_nothing_from_itself_and_something_from_others(term):
+    here, there = moments(features(1)), moments(features(2))
+    itself, elsewhere = (float(DISTANCES[term](here, each)[0]) for each in (here, there))
+    assert abs(itself) < 1e-6 * elsewhere
+
+
+def test_two_gram_matrices_one_apart():
+    one = torch.eye(2)[None]
+    value, mean, second = statistics.gram_distance(Moments(None, one), Moments(None, 2 * one))
+    assert float(value) == 2
+    assert mean is None
+    assert torch.equal(second, -2 * one)
+
+
+def test_moments_count_means_and_deviations():
+    here = Moments(torch.tensor([[1.0, 0.0]]), torch.diag_embed(torch.tensor([[2.0, 4.0]])))  # deviations 1, 2
+    there = Moments(torch.tensor([[3.0, 0.0]]), torch.diag_embed(torch.tensor([[18.0, 1.0]])))  # deviations 3, 1
+    assert float(statistics.moments_distance(here, there)[0]) == pytest.approx(4 + 4 + 1, rel=1e-4)
+
+
+def test_wasserstein_of_normal_distributions_is_what_it_is_known_to_be(monkeypatch):
+    monkeypatch.setattr(statistics, "RIDGE", 0.0)
+    # commuting covariances: the squared distance of the means plus that of the deviations (Olkin & Pukelsheim 1982)
+    here = Moments(torch.tensor([[1.0, 2.0]]), torch.diag_embed(torch.tensor([[1.0 + 4, 4.0 + 9]])))
+    here = here._replace(second=here.second + torch.tensor([[[0.0, 2.0], [2.0, 0.0]]]))
+    there = Moments(torch.zeros(1, 2), torch.diag_embed(torch.tensor([[1.0, 1.0]])))
+    value = float(statistics.wasserstein_distance(here, there)[0])
+    assert value == pytest.approx(1 + 4 + (2 - 1) ** 2 + (3 - 1) ** 2, rel=1e-4)
+
+
+def test_wasserstein_is_that_of_eigenvalues():
+    (mean, second, _), (wanted, wanted_second, _) = moments(features(1)), moments(features(2))
+    covariance, other = (b[0] - a.T @ a for a, b in ((mean, second), (wanted, wanted_second)))
+    ridge = statistics.RIDGE * other.diagonal().mean() * torch.eye(5)
+    covariance, other = covariance + ridge, other + ridge
+
+    def root(matrix):
+        values, vectors = torch.linalg.eigh(matrix)
+        return vectors @ torch.diag(values.sqrt()) @ vectors.T
+
+    middle = root(root(other) @ covariance @ root(other))
+    expected = (mean - wanted).square().sum() + (covariance + other - 2 * middle).trace()
+    found = statistics.wasserstein_distance(Moments(mean, second), Moments(wanted, wanted_second))[0]
+    torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("channels", [1, 3, 64, 256])
+def test_newton_and_schulz_find_root_and_inverse(channels):
+    x = features(3, 400, channels)
+    matrix = (x.T @ x / len(x))[None]
+    matrix += statistics.RIDGE * matrix[0].diagonal().mean() * torch.eye(channels)
+    root, inverse = sqrt_and_inverse(matrix)
+    torch.testing.assert_close(root @ root, matrix, rtol=1e-4, atol=1e-4 * float(matrix.max()))
+    torch.testing.assert_close(root @ inverse, torch.eye(channels, dtype=x.dtype)[None], rtol=0, atol=1e-3)
+
+
+def test_a_constant_channel_is_no_trouble():
+    still = Moments(torch.zeros(1, 3), torch.zeros(1, 3, 3))
+    there = moments(features(2, channels=3).float())
+    for term in DISTANCES.values():
+        assert all(torch.isfinite(each).all() for each in term(still, there) if each is not None)
+        assert all(torch.isfinite(each).all() for each in term(there, still) if each is not None)
+
+
+def test_what_a_style_hardly_has_does_not_break_the_root():
+    # as the sample `glass` did: most of its variance in a few channels, and a content with all of it elsewhere
+    there = torch.diag_embed(torch.logspace(4, -6, 96, dtype=torch.float64)[None])
+    here = torch.diag_embed(torch.logspace(-6, 6, 96, dtype=torch.float64)[None])
+    none = torch.zeros(1, 96, dtype=torch.float64)
+    found = statistics.wasserstein_distance(Moments(none, here), Moments(none, there))
+    assert all(torch.isfinite(each).all() for each in found)
+    ridge = statistics.RIDGE * there[0].diagonal().mean()
+    expected = ((here[0].diagonal() + ridge).sqrt() - (there[0].diagonal() + ridge).sqrt()).square().sum()
+    torch.testing.assert_close(found[0], expected, rtol=1e-3, atol=0)
+
+
+@pytest.mark.parametrize("large", [1, 1e3])
+def test_fewer_positions_than_channels_in_bfloat16_are_no_trouble(large):
+    # relu5_1 of a small level: 48 positions of 128 channels, products rounded, a mean far from 0
+    generator = torch.Generator().manual_seed(0)
+
+    def few(scale):
+        f = (torch.randn(1, 128, 6, 8, generator=generator) + 1).relu().mul(scale).bfloat16()
+        return Moments(f.float().mean((2, 3)), products(f) / 48)
+
+    found = statistics.wasserstein_distance(few(large), few(1))
+    assert all(torch.isfinite(each).all() for each in found)
