@@ -111,11 +111,11 @@ def main() -> None:
         sheet(
             "cleanliness",
             [corner("as it is"), corner("zeros at the border, no grain", padding="zeros", grain_weight=0),
-             corner("from noise, as recipe C", start={"noise": 1.0}, **plain),
+             corner("from noise, plain", start={"noise": 1.0}, **plain),
              corner("from noise, as it is", start={"noise": 1.0})],
-            [corner("Adam, 20 steps, no grain", optimizer="adam", steps=20, **plain),
+            [corner("Adam, plain, 20 steps", optimizer="adam", steps=20, **plain),
              corner("Adam, as it is", optimizer="adam"),
-             corner("average pooling, no grain", pooling="average", **plain),
+             corner("average pooling, plain", pooling="average", **plain),
              corner("average pooling", pooling="average")],
         )  # fmt: skip
 
