@@ -5,7 +5,6 @@ import torch
 from impasto.config import Config
 from impasto.errors import ConfigError, PictureError, WeightsError
 from impasto.experiments import (
-    FIRST_OF_STAGES,
     canvas,
     content_reconstructions,
     feature_maps,
@@ -17,9 +16,11 @@ from impasto.experiments import (
 from impasto.objective import gram
 from impasto.painting import make_backbone
 from impasto.pictures import read, read_settings, resize
-from impasto.presets import PRESETS
+from impasto.presets import FIRST_CONVOLUTIONS, PRESETS
 
 NOISE = {"noise": 1.0}
+
+STAGES = tuple(FIRST_CONVOLUTIONS)
 
 
 @pytest.fixture
@@ -130,12 +131,12 @@ def test_a_content_reconstruction_is_one_layer_s_content_term_from_noise():
 
 
 def test_style_reconstructions_add_layer_after_layer():
-    found = style_reconstructions(Config(levels=2, steps=77), FIRST_OF_STAGES)
+    found = style_reconstructions(Config(levels=2, steps=77), STAGES)
     assert [name for name, _ in found] == [
         "conv1_1", "conv1_1 to conv2_1", "conv1_1 to conv3_1", "conv1_1 to conv4_1", "conv1_1 to conv5_1",
     ]  # fmt: skip
     for k, (_, changed) in enumerate(found, 1):
-        assert changed.style_layers == dict.fromkeys(FIRST_OF_STAGES[:k], 1.0)
+        assert changed.style_layers == dict.fromkeys(STAGES[:k], 1.0)
         assert (changed.content_layers, changed.grain_weight, changed.start) == ({}, 0, NOISE)
         assert (changed.size, changed.levels, changed.steps) == ("original", 2, 77)
 

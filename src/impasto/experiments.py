@@ -19,7 +19,6 @@ from impasto.pictures import SMALLEST, Picture, Source
 from impasto.presets import preset
 
 __all__ = [
-    "FIRST_OF_STAGES",
     "LayerMaps",
     "canvas",
     "content_reconstructions",
@@ -30,7 +29,6 @@ __all__ = [
     "variations",
 ]
 
-FIRST_OF_STAGES = ("conv1_1", "conv2_1", "conv3_1", "conv4_1", "conv5_1")
 LARGEST = 65536  # as Config's `size`
 
 

@@ -12,6 +12,7 @@ from impasto.apps.options import GroupedCommand, config_options, given
 from impasto.apps.sources import job_of
 from impasto.config import Config
 from impasto.errors import ConfigError, ImpastoError, out_of_memory
+from impasto.presets import FIRST_CONVOLUTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,7 +30,7 @@ SMALL = {"size": 256, "steps": 200}  # of a reconstruction, unless typed: what a
 NETWORK = ("backbone", "pooling", "padding", "device", "precision")  # what decides which network is loaded
 PARTLY = 3  # exit code when some pictures could not be painted
 CONTENT_LAYERS = "conv1_2,conv2_2,conv3_2,conv4_2,conv5_2"  # Gatys et al. 2016, figure 1
-STYLE_LAYERS = "conv1_1,conv2_1,conv3_1,conv4_1,conv5_1"
+STYLE_LAYERS = ",".join(FIRST_CONVOLUTIONS)
 SNAPSHOTS = ("save_every", "save_at")
 NOT_FOR_RECONSTRUCTIONS = ("content_layers", "style_layers", "grain_weight", "start", "blend", *SNAPSHOTS)
 NOT_FOR_TEXTURES = (

@@ -12,7 +12,7 @@ from impasto.backbone.weights import IMAGENET
 from impasto.config import Config
 from impasto.errors import ConfigError
 from impasto.objective.losses import energy, gram_divisor, reduction_factor
-from impasto.objective.matching import SAMPLES, Neighbours, Sliced, directions_for, quantiles, sample
+from impasto.objective.matching import SAMPLES, Neighbours, Sliced, directions_for, least_cover, quantiles, sample
 from impasto.objective.pixel_terms import EDGE_REACH, Edges, Grain, Variation, grain_products, laplacian, tile_roughness
 from impasto.objective.statistics import DISTANCES, NEEDS_MEAN, Moments, rooted
 from impasto.objective.terms import Content, Style, Term, inside, layer_sums, layer_weights, moments_of
@@ -131,12 +131,11 @@ class Build:
                 continue
             name = f"style {layer} {region.name}".strip()
             scale = config.strength * config.style_weight * weight / regions
+            patterns = _shared([each for each in region.patterns if each.holds(layer)])
             if of_moments:
-                shares = _shared([each for each in region.patterns if each.holds(layer)])
-                target = _blended([each[layer] for each in found if layer in each], [each.share for each in shares])
+                target = _blended([each[layer] for each in found if layer in each], [each.share for each in patterns])
                 yield self._distance(name, layer, target, scale, weights)
             else:
-                patterns = _shared([each for each in region.patterns if each.holds(layer)])
                 yield self._matching(name, layer, patterns, scale, weights)
 
     def _moments(self, pattern: Pattern) -> dict[str, Moments]:
@@ -183,13 +182,14 @@ class Build:
         self, name: str, layer: str, patterns: list[Pattern], scale: float, weights: torch.Tensor | None
     ) -> Term:
         """A style term that compares features themselves."""
-        style = torch.cat([self._features(each, layer, round(SAMPLES * each.share) or 1) for each in patterns])
         if self.config.style_term == "neighbours":
+            style = torch.cat([self._features(each, layer, round(SAMPLES * each.share) or 1) for each in patterns])
             rows, columns = self.height // layer_stride(layer), self.width // layer_stride(layer)
             count = rows * columns if weights is None else float(weights.sum())
             return Neighbours(name, layer, style, count, scale, weights)
-        directions = directions_for(style.shape[1], self.config.seed).to(style.device)
-        along = sum(each.share * quantiles(self._features(each, layer, None), directions) for each in patterns)
+        features = [self._features(each, layer, None) for each in patterns]
+        directions = directions_for(features[0].shape[1], self.config.seed).to(features[0].device)
+        along = sum(each.share * quantiles(f, directions) for each, f in zip(patterns, features, strict=True))
         assert isinstance(along, torch.Tensor)
         scale /= max(float(along.square().mean(0).sum()), 1e-30)
         return Sliced(name, layer, along, directions, scale, weights)
@@ -203,7 +203,7 @@ class Build:
             x = features[layer][0, :, window.inner_rows, window.inner_columns].permute(1, 2, 0).flatten(0, 1)
             if shown is not None:
                 here = inside(shown, tile, layer).flatten()
-                x = x[here >= min(0.5, float(shown.max()))]
+                x = x[here >= least_cover(shown)]
             parts.append(x)
         found = torch.cat(parts)
         return found if most is None else sample(found, most, self.config.seed)

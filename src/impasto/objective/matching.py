@@ -93,9 +93,7 @@ class Sliced:
         self.name, self.layer, self.scale = name, layer, scale
         self._style, self._directions = style, directions
         self._last: tuple[torch.Tensor, tuple[torch.Tensor, torch.Tensor]] | None = None
-        self._chosen = (
-            None if weights is None else (weights.flatten() >= min(COVERED, float(weights.max()))).nonzero()[:, 0]
-        )
+        self._chosen = None if weights is None else (weights.flatten() >= least_cover(weights)).nonzero()[:, 0]
 
     def measure(self, x: torch.Tensor, tile: Tile) -> torch.Tensor:
         """The region's features along the directions, (n, K): of a whole picture, as sorting takes it."""
@@ -145,6 +143,11 @@ def quantiles(features: torch.Tensor, directions: torch.Tensor) -> torch.Tensor:
     high = (low + 1).clamp_max(len(ordered) - 1)
     part = (at - low).clamp(0, 1)[:, None]
     return ordered[low] * (1 - part) + ordered[high] * part
+
+
+def least_cover(weights: torch.Tensor) -> float:
+    """How much of a position a mask must cover for it to count: half, or the most that it covers anywhere."""
+    return min(COVERED, float(weights.max()))
 
 
 def directions_for(channels: int, seed: int) -> torch.Tensor:
