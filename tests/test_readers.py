@@ -14,6 +14,7 @@ from impasto.backbone import Backbone, load
 from impasto.errors import ConfigError, OutputError, PictureError
 from impasto.painting import Step
 from impasto.pictures import read, read_settings, to_image
+from impasto.scene import scene_of
 
 KEYS = ["step", "level", "seconds", "evaluations", "objective", "terms"]
 TERMS = {"content relu4_2", *(f"style relu{k}_1" for k in range(1, 6)), "grain"}
@@ -62,9 +63,9 @@ def test_save_at_writes_the_steps_it_names_with_the_terms_inside(painted, tmp_pa
 
 
 def test_a_snapshot_is_the_picture_of_its_step(config, backbone, steps, photo, style, tmp_path):
-    keep = snapshots(
-        config.changed(save_at=[2]), [read(photo), read(style)], backbone, tmp_path / "out.png", unexpected
-    )
+    saving = config.changed(save_at=[2])
+    scene = scene_of(read(photo), [read(style)], saving)
+    keep = snapshots(scene, saving, backbone, tmp_path / "out.png", unexpected)
     for step in steps:
         keep(step)
     assert names(tmp_path) == ["out-00002.png"]

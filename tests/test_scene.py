@@ -283,12 +283,36 @@ def test_settings_record_every_picture(files, tiny_weights) -> None:
         fine=files["cold"], mask=f"{files['left']}={files['warm']}={files['top']}",
     )  # fmt: skip
     content, style = read(files["photo"]), read(files["style"])
-    inputs = settings_of(content, [style], config, Backbone(load(str(tiny_weights))))["inputs"]
+    scene = scene_of(content, [style], config)
+    inputs = settings_of(scene, config, Backbone(load(str(tiny_weights))))["inputs"]
     wanted = ["content photo", "style style", "start cold", "fine cold", "palette warm", "protect disc"]
     wanted += ["mask left", "mask-style warm", "style-mask top"]
     assert inputs == [
         {"role": role, "name": files[name], "sha256": read(files[name]).sha256} for role, name in map(str.split, wanted)
     ]
+
+
+def test_pictures_in_memory_stand_for_names(files, tiny_weights, tmp_path) -> None:
+    """What the config names may be given as arrays: the painting is the same, and the names are in its settings."""
+    names = {"start": "cold", "palette": "warm", "protect": "disc", "fine": "cold"}
+    common = {"backbone": str(tiny_weights), "size": 32, "steps": 3, "device": "cpu", "precision": "float32"}
+    from_files = Config(**common, **{field: files[name] for field, name in names.items()},
+                        mask=f"{files['left']}={files['warm']}={files['top']}")  # fmt: skip
+    from_memory = Config(**common, **names, mask="left=warm=top")
+    named = {name: read(files[name]) for name in ("cold", "warm", "disc", "left", "top")}
+    a = paint(files["photo"], files["style"], from_files)
+    b = paint(files["photo"], files["style"], from_memory, named=named)
+    assert torch.equal(a.pixels, b.pixels)
+    assert [each["name"] for each in b.settings["inputs"][2:]] == [
+        "cold",
+        "cold",
+        "warm",
+        "disc",
+        "left",
+        "warm",
+        "top",
+    ]
+    assert [each["sha256"] for each in a.settings["inputs"]] == [each["sha256"] for each in b.settings["inputs"]]
 
 
 @pytest.mark.parametrize("control", ["protect", "palette", "fine", "mask", "colour"])

@@ -43,7 +43,12 @@ MAY = {
     },
 }
 # Libraries that only one place may load.
-ONLY = {"matplotlib": {"pictures/plots"}, "av": {"pictures/film"}, "gradio": {"apps/web"}, "ray": {"apps/batch"}}
+ONLY = {
+    "matplotlib": {"pictures/plots"},
+    "av": {"pictures/film"},
+    "gradio": {f"apps/web/{each}" for each in ("controls", "form", "page", "server")},
+    "ray": {"apps/batch"},
+}
 
 
 def imported(module: str) -> set[str]:

@@ -51,8 +51,10 @@ Weight = Annotated[float, Field(ge=0, le=1_000_000_000_000)]
 Layers = Annotated[dict[str, Weight], BeforeValidator(parse_layers)]
 
 
-def _option(default: Any, group: str, help: str, takes: str = "", **limits: Any) -> Any:
-    return Field(default, description=help, json_schema_extra={"group": group, "takes": takes}, **limits)
+def _option(default: Any, group: str, help: str, takes: str = "", usual: tuple[float, ...] = (), **limits: Any) -> Any:
+    """A field. takes: in words, where its type does not say it; usual: the values that a page offers first."""
+    extra: dict[str, Any] = {"group": group, "takes": takes, "usual": list(usual)}
+    return Field(default, description=help, json_schema_extra=extra, **limits)
 
 
 class Config(BaseModel):
@@ -61,7 +63,10 @@ class Config(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True)
 
     size: Annotated[int, Field(ge=16, le=65536)] | Literal["original"] = _option(
-        512, "Picture", "pixels on the painting's long side (see --size-of), or the content's own size"
+        512,
+        "Picture",
+        "pixels on the painting's long side (see --size-of), or the content's own size",
+        usual=(256, 384, 512, 768, 1024, 1536, 2048),
     )
     size_of: Literal["long", "at-most", "height"] = _option(
         "long", "Picture", "what --size measures: the long side, the long side but never enlarged, or the height"
@@ -70,7 +75,12 @@ class Config(BaseModel):
         "own", "Picture", "keep the style picture's proportions, or squeeze it to the content's shape"
     )
     style_scale: float = _option(
-        1.0, "Picture", "size of the brush: the style picture's long side against the painting's", ge=0.1, le=10
+        1.0,
+        "Picture",
+        "size of the brush: the style picture's long side against the painting's",
+        usual=(0.25, 2.5),
+        ge=0.1,
+        le=10,
     )
     blend: Annotated[tuple[Weight, ...], BeforeValidator(parse_numbers)] = _option(
         (), "Picture", "share of each style picture, as 0.7,0.3 (default: equal shares)"
@@ -116,7 +126,7 @@ class Config(BaseModel):
     )
     content_weight: Weight = _option(1.0, "Objective", "weight of the content terms")
     style_weight: Weight = _option(3.5, "Objective", "weight of the style terms")
-    strength: float = _option(1.0, "Objective", "more style above 1, more content below", ge=0, le=1000)
+    strength: float = _option(1.0, "Objective", "more style above 1, more content below", usual=(0.1, 5), ge=0, le=1000)
     normalize: Literal["energy", "none"] = _option(
         "energy", "Objective", "divide every term by its own target's energy, or not (see docs/formulas.md)"
     )
@@ -147,7 +157,7 @@ class Config(BaseModel):
     tv_reduction: Literal["mean", "sum"] = _option("mean", "Objective", "mean or sum of the differences")
 
     optimizer: Literal["lbfgs", "adam"] = _option("lbfgs", "Solver", "L-BFGS or Adam")
-    steps: int = _option(120, "Solver", "solver steps in all, over all levels", ge=1, le=10_000_000)
+    steps: int = _option(120, "Solver", "solver steps in all, over all levels", usual=(20, 500), ge=1, le=10_000_000)
     learning_rate: float | None = _option(
         None, "Solver", "step length (default: 1 for L-BFGS, 0.02 for Adam)", gt=0, le=100
     )

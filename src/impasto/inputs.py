@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import cast
 
 import torch
 
 from impasto.backbone import reach
-from impasto.config import STARTS, Config
-from impasto.errors import ConfigError, PictureError, did_you_mean
+from impasto.config import Config
+from impasto.errors import ConfigError, PictureError
 from impasto.pictures import SMALLEST, Picture, Source, read, resize
 from impasto.solver import Level, pyramid
 
@@ -50,14 +49,8 @@ def painted_size(content: Picture, config: Config) -> tuple[int, int]:
 def check(content: Picture, config: Config) -> list[Level]:
     """The sizes and steps of the run, small to large.
 
-    Raises PictureError if the painting would be too thin or a picture to start from cannot be read, ConfigError if
-    `start` or `tile` does not fit.
+    Raises PictureError if the painting would be too thin, ConfigError if `tile` does not fit.
     """
-    for name in config.start:
-        if name not in STARTS:
-            if not Path(name).suffix and not Path(name).exists():
-                raise ConfigError(f"no start {name!r}, nor a picture of that name: {did_you_mean(name, STARTS)}", name)
-            read(name)
     height, width = painted_size(content, config)
     if min(height, width) < SMALLEST:
         raise PictureError(
@@ -94,10 +87,12 @@ def style_size(level: Level, style: Picture, config: Config, last: Level) -> tup
     return max(SMALLEST, round(height * scale)), max(SMALLEST, round(width * scale))
 
 
-def starting_point(config: Config, start: Source | None, content: torch.Tensor, style: torch.Tensor) -> torch.Tensor:
-    """The blend that the config's `start` names (or the picture `start`), at the size of `content`."""
+def starting_point(
+    config: Config, start: Source | Mapping[str, Picture], content: torch.Tensor, style: torch.Tensor
+) -> torch.Tensor:
+    """The picture `start`, or the blend that the config's names, of the pictures `start`; at the size of `content`."""
     height, width = content.shape[2:]
-    if start is not None:
+    if not isinstance(start, Mapping):
         return resize(read(start).pixels, height, width).to(content)
     point = torch.zeros_like(content)
     for name, weight in config.start.items():
@@ -108,7 +103,7 @@ def starting_point(config: Config, start: Source | None, content: torch.Tensor, 
         elif name == "noise":
             part = torch.rand(content.shape, generator=torch.Generator().manual_seed(config.seed)).to(content)
         else:
-            part = resize(read(name).pixels, height, width).to(content)
+            part = resize(start[name].pixels, height, width).to(content)
         point += weight / sum(config.start.values()) * part
     return point
 

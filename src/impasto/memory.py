@@ -16,7 +16,7 @@ from impasto.backbone import STRIDE, Backbone, layer_stride, reach
 from impasto.config import CONVOLUTIONS, Config
 from impasto.errors import ConfigError
 
-__all__ = ["MOST", "Plan", "free_memory", "keep_big_blocks", "plan"]
+__all__ = ["MOST", "Plan", "free_memory", "give_back", "keep_big_blocks", "plan"]
 
 PIXEL = 12  # bytes of one float32 RGB pixel
 VECTORS = 9  # pictures alive at once, besides the solver's history: points, gradients, the best, the spectrum's
@@ -25,7 +25,7 @@ COPIES, SORTED = 4, 3  # of features in float32 at once, and of projections from
 STEPS_AT_ONCE = 4  # the largest features alive at once on the way back, besides the tape; measured, with oneDNN's
 FEW = 3  # pairs of L-BFGS that are still worth having
 SHARE = 0.8  # of what is free is planned with: other programs live too
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8  # malloc.h
 MOST = 1 << 30  # bytes; mallopt takes an int
 CGROUP = Path("/sys/fs/cgroup")
 
@@ -35,12 +35,22 @@ def keep_big_blocks(up_to: int = MOST) -> bool:
 
     By default it hands blocks of more than some megabytes back to the system at once, and every evaluation would begin
     with hundreds of megabytes of page faults. Larger ones are handed back as before: kept, they would lie in each
-    other's way. A glibc before 2.35 takes no more than 32 MB.
+    other's way. A glibc before 2.35 takes no more than 32 MB. Threads that start after the first call share one arena:
+    one of their own would keep no block above 64 MB.
     """
     libc = _glibc()
     return libc is not None and bool(
-        libc.mallopt(M_MMAP_THRESHOLD, min(up_to, MOST)) and libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+        libc.mallopt(M_ARENA_MAX, 1)
+        and libc.mallopt(M_MMAP_THRESHOLD, min(up_to, MOST))
+        and libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
     )
+
+
+def give_back() -> None:
+    """Hand freed blocks back to the system: for a program that waits after a painting."""
+    libc = _glibc()
+    if libc is not None:
+        libc.malloc_trim(0)
 
 
 def _glibc() -> ctypes.CDLL | None:

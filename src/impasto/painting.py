@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from os import PathLike
@@ -18,14 +18,24 @@ from impasto.backbone.download import Progress
 from impasto.backbone.vgg import fast_dtype
 from impasto.config import Config
 from impasto.errors import ConfigError, SolverError, out_of_memory
-from impasto.inputs import enlarged, painted_size, read_all, starting_point, style_size
+from impasto.inputs import enlarged, read_all, starting_point, style_size
 from impasto.memory import MOST, Plan, keep_big_blocks, plan
 from impasto.objective import Objective, Pattern, Region
 from impasto.pictures import Source, read, resize, to_image, write
 from impasto.scene import Scene, scene_of, settings_of
 from impasto.solver import LBFGS, Adam, Best, Guard, Level, Spectrum
 
-__all__ = ["Painting", "Step", "fit", "make_backbone", "paint", "paint_steps", "regions_at"]
+__all__ = [
+    "Painting",
+    "Step",
+    "fit",
+    "make_backbone",
+    "paint",
+    "paint_steps",
+    "painting_of",
+    "regions_at",
+    "why_stopped",
+]
 
 LOOK = 10  # steps between two looks for trouble on a device of its own: each one waits for it
 
@@ -104,6 +114,7 @@ def paint(
     *,
     start: Source | None = None,
     backbone: Backbone | None = None,
+    named: Mapping[str, Source] | None = None,
     scene: Scene | None = None,
     fits: Plan | None = None,
     on_step: Callable[[Step], object] | None = None,
@@ -111,21 +122,21 @@ def paint(
     """Paint `content` in the style of `style` (one picture or several) and return the best picture found.
 
     Pictures are paths, PIL images, NumPy arrays or tensors (see `pictures.read`). `start` is a picture to start from,
-    in place of the config's. A loaded `backbone` is used as it is, and so is what `scene_of` and `fit` said. `on_step`
-    sees every Step. Ctrl-C, too little memory for the next level, or an objective that is not finite there, end the run
-    early: what has been painted is returned, at full size, and `stopped` says why. Raises ImpastoError for what is
-    wrong before that.
+    in place of the config's. `named` are pictures in memory, by the names that the config has for them (masks, palette
+    ...). A loaded `backbone` is used as it is, and so is what `scene_of` and `fit` said. `on_step` sees every Step.
+    Ctrl-C, too little memory for the next level, or an objective that is not finite there, end the run early: what has
+    been painted is returned, at full size, and `stopped` says why. Raises ImpastoError for what is wrong before that.
     """
     config = config or Config()
     picture, styles = read(content), read_all(style)
     begun = None if start is None else read(start)
-    scene = scene or scene_of(picture, styles, config)  # before a network is downloaded for nothing
+    scene = scene or scene_of(picture, styles, config, named)  # before a network is downloaded for nothing
     backbone = backbone or make_backbone(config)
     fits = fits or fit(scene, config, backbone)
     config = config.changed(tile=fits.side or config.tile)  # so that `--from` cuts it alike
-    settings = settings_of(picture, styles, config, backbone, begun)
+    settings = settings_of(scene, config, backbone, begun)
     last: Step | None = None
-    notes, stopped = [*scene.notes], ""
+    notes, stopped = [], ""
     try:
         for last in paint_steps(picture, styles, config, start=begun, backbone=backbone, scene=scene, fits=fits):
             if last.note:
@@ -133,16 +144,23 @@ def paint(
             if on_step:
                 on_step(last)
     except (KeyboardInterrupt, SolverError, MemoryError, RuntimeError) as error:
-        if last is None or not (stopped := _why_stopped(error)):
+        if last is None or not (stopped := why_stopped(error)):
             raise
     assert last is not None
-    height, width = painted_size(picture, config)
+    return painting_of(last, scene, config, settings, stopped, notes)
+
+
+def painting_of(
+    last: Step, scene: Scene, config: Config, settings: dict[str, Any], stopped: str = "", notes: Sequence[str] = ()
+) -> Painting:
+    """The painting of a run that ended with the step `last`, at full size; its file will carry `settings`."""
+    content, (height, width) = scene.original, scene.levels[-1][:2]
     value = float(last.best.value)
     terms = dict(zip(last.terms, last.best.parts.tolist(), strict=True))
     pixels = resize(last.best.point.clamp(0, 1).cpu(), height, width)
     return Painting(
-        pixels=scene.finished(pixels, resize(picture.pixels, height, width)),
-        alpha=None if picture.alpha is None else resize(picture.alpha, height, width),
+        pixels=scene.finished(pixels, resize(content.pixels, height, width)),
+        alpha=None if content.alpha is None else resize(content.alpha, height, width),
         config=config,
         value=value,
         terms=terms,
@@ -151,11 +169,11 @@ def paint(
         seconds=last.seconds,
         stopped=stopped,
         settings={**settings, "steps_done": last.number, "objective": value, "terms": terms},
-        notes=notes,
+        notes=[*scene.notes, *notes],
     )
 
 
-def _why_stopped(error: BaseException) -> str:
+def why_stopped(error: BaseException) -> str:
     """Why a run ended with `error` although it had painted, or "" if that is nobody's fault but ours."""
     if isinstance(error, KeyboardInterrupt):
         return "stopped by hand"
@@ -171,12 +189,13 @@ def paint_steps(
     *,
     start: Source | None = None,
     backbone: Backbone | None = None,
+    named: Mapping[str, Source] | None = None,
     scene: Scene | None = None,
     fits: Plan | None = None,
 ) -> Iterator[Step]:
     """The painting as a stream of Steps; to stop is to stop reading. Arguments and errors as in `paint`."""
     config = config or Config()
-    scene = scene or scene_of(read(content), read_all(style), config)
+    scene = scene or scene_of(read(content), read_all(style), config, named)
     backbone = backbone or make_backbone(config)
     device, levels, picture = backbone.device, scene.levels, scene.content
     fits = fits or fit(scene, config, backbone)
@@ -192,7 +211,7 @@ def paint_steps(
         objective = Objective(config, backbone, small, regions, fits.side, _at(scene.protect, level, device))
         solver, guard = _solver(config, level, device), Guard(1 if device.type == "cpu" else LOOK)
         if x is None or before is None:
-            x = starting_point(config, start, small, regions[0].patterns[0].pixels)
+            x = starting_point(config, scene.named if start is None else start, small, regions[0].patterns[0].pixels)
         elif config.content_layers:
             x = enlarged(x, resize(picture.pixels, before.height, before.width).to(device), small)
         else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import count
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -12,10 +12,10 @@ import torch
 from impasto import __version__
 from impasto.backbone import Backbone
 from impasto.config import STARTS, Config
-from impasto.errors import ConfigError, PictureError
+from impasto.errors import ConfigError, PictureError, did_you_mean
 from impasto.inputs import CANVAS, check, painted_size
 from impasto.parsing import mask_parts
-from impasto.pictures import Picture, read, resize
+from impasto.pictures import Picture, Source, read, resize
 from impasto.pictures.colour import grey, match_lightness, match_moments, with_chroma_of
 from impasto.pictures.masks import NOTHING, read_mask, shape_note
 from impasto.solver import Level
@@ -27,6 +27,7 @@ ALPHA = "alpha"  # the content's own transparency, as a mask
 
 
 Layers = Literal["all", "fine", "coarse"]
+Find = Callable[[str], Picture]  # a picture that the config names
 
 
 class Example(NamedTuple):
@@ -47,10 +48,15 @@ class Part(NamedTuple):
 
 
 class Scene(NamedTuple):
-    """What is painted. content and the examples have the colours that the run sees; original: the content as read."""
+    """What is painted. content and the examples have the colours that the run sees; original and styles are as read.
+
+    named: the pictures that the config names, by name.
+    """
 
     content: Picture
     original: Picture
+    styles: list[Picture]
+    named: dict[str, Picture]
     parts: list[Part]
     protect: torch.Tensor | None
     luminance: bool
@@ -82,30 +88,46 @@ def extras(config: Config) -> Iterator[tuple[str, str]]:
                 yield role, path
 
 
-def scene_of(content: Picture, styles: Sequence[Picture], config: Config) -> Scene:
+def scene_of(
+    content: Picture, styles: Sequence[Picture], config: Config, named: Mapping[str, Source] | None = None
+) -> Scene:
     """The scene of a painting: all that can be known, and said to be wrong, before there is a network.
 
-    Raises PictureError for a picture or mask that is no good, or a painting that would be too thin; ConfigError for a
-    style that would paint nothing, and for `blend`, `start` or `tile` that does not fit.
+    named: pictures in memory, by the name that the config has for them; other names are paths. Raises PictureError for
+    a picture or mask that is no good, or a painting that would be too thin; ConfigError for a style that would paint
+    nothing, and for `blend`, `start` or `tile` that does not fit.
     """
     levels = check(content, config)
     notes: list[str] = []
-    given = _by_layer(_blended(styles, config), config)
-    parts = _regions(content, given, config, notes)
+    found: dict[str, Picture] = {}
+
+    def find(name: str) -> Picture:
+        if name not in found:
+            found[name] = read(named[name])._replace(name=name) if named and name in named else read(name)
+        return found[name]
+
+    for name in config.start:
+        if name not in STARTS:
+            if not Path(name).suffix and not Path(name).exists() and name not in (named or ()):
+                raise ConfigError(f"no start {name!r}, nor a picture of that name: {did_you_mean(name, STARTS)}", name)
+            find(name)
+    given = _by_layer(_blended(styles, config), config, find)
+    parts = _regions(content, given, config, find, notes)
     protect = None
     if config.protect:
-        mask = read_mask(config.protect)
+        mask = read_mask(find(config.protect))
         notes.append(shape_note(mask, content))
         protect = mask.alpha
     painted = content._replace(pixels=grey(content.pixels)) if config.colour == "luminance" else content
-    colours = _colours_for(content, config)
+    colours = _colours_for(content, config, find)
     parts = [
         part._replace(examples=[each._replace(picture=colours(each.picture)) for each in part.examples])
         for part in parts
     ]
     return Scene(
-        painted, content, parts, protect, config.colour == "luminance", levels, [note for note in notes if note]
-    )
+        painted, content, list(styles), found, parts, protect, config.colour == "luminance", levels,
+        [note for note in notes if note],
+    )  # fmt: skip
 
 
 def _blended(styles: Sequence[Picture], config: Config) -> list[Example]:
@@ -118,7 +140,7 @@ def _blended(styles: Sequence[Picture], config: Config) -> list[Example]:
     return [Example(each, weight / sum(weights)) for each, weight in zip(styles, weights, strict=True)]
 
 
-def _by_layer(given: list[Example], config: Config) -> list[Example]:
+def _by_layer(given: list[Example], config: Config, find: Find) -> list[Example]:
     """The styles, where `fine` or `coarse` names one, by layer."""
     if not (config.fine or config.coarse):
         return given
@@ -128,15 +150,15 @@ def _by_layer(given: list[Example], config: Config) -> list[Example]:
     found: list[Example] = []
     which: list[tuple[Layers, str]] = [("fine", config.fine), ("coarse", config.coarse)]
     for layers, path in which:
-        found += [Example(read(path), layers=layers)] if path else [each._replace(layers=layers) for each in given]
+        found += [Example(find(path), layers=layers)] if path else [each._replace(layers=layers) for each in given]
     if {each.layers for each in found} < {"fine", "coarse"}:
         raise ConfigError("no style picture for the other layers: give one, or both --fine and --coarse")
     return found
 
 
-def _regions(content: Picture, given: list[Example], config: Config, notes: list[str]) -> list[Part]:
+def _regions(content: Picture, given: list[Example], config: Config, find: Find, notes: list[str]) -> list[Part]:
     """The masked parts; first what is left of the picture, which falls to the first style."""
-    parts = [_masked(text, content, config, notes) for text in config.mask]
+    parts = [_masked(text, content, config, find, notes) for text in config.mask]
     if not parts:
         if not given:
             raise ConfigError("no style picture: give at least one")
@@ -167,46 +189,41 @@ def _named_apart(parts: list[Part]) -> list[Part]:
     return found
 
 
-def _masked(text: str, content: Picture, config: Config, notes: list[str]) -> Part:
+def _masked(text: str, content: Picture, config: Config, find: Find, notes: list[str]) -> Part:
     """The part of one `mask`, its mask at the painting's size."""
     name, style, of_style = mask_parts(text)
     if name == ALPHA and content.alpha is None:
         raise PictureError(f"{content.name} has no transparency to use as a mask", content.name)
-    mask = read_mask(content if name == ALPHA else name)
-    picture = read(style)
+    mask = read_mask(content if name == ALPHA else find(name))
+    picture = find(style)
     notes.append(shape_note(mask, content))
     shown = None
     if of_style:
-        found = read_mask(of_style)
+        found = read_mask(find(of_style))
         notes.append(shape_note(found, picture))
         shown = found.alpha
     assert mask.alpha is not None
     return Part(Path(name).stem, resize(mask.alpha, *painted_size(content, config)), [Example(picture, mask=shown)])
 
 
-def _colours_for(content: Picture, config: Config) -> Callable[[Picture], Picture]:
+def _colours_for(content: Picture, config: Config, find: Find) -> Callable[[Picture], Picture]:
     """What is done to the colours of a style before the run."""
     if config.colour == "luminance":
         return lambda style: style._replace(pixels=match_lightness(style.pixels, content.pixels))
     if config.colour == "content" or config.palette:
-        target = read(config.palette).pixels if config.palette else content.pixels
+        target = find(config.palette).pixels if config.palette else content.pixels
         return lambda style: style._replace(pixels=match_moments(style.pixels, target, config.colour_match))
     return lambda style: style
 
 
-def settings_of(
-    content: Picture,
-    styles: Sequence[Picture],
-    config: Config,
-    backbone: Backbone,
-    start: Picture | None = None,
-) -> dict[str, Any]:
+def settings_of(scene: Scene, config: Config, backbone: Backbone, start: Picture | None = None) -> dict[str, Any]:
     """What a painting's file carries, but for `steps_done`: `impasto show` prints it, `--from` paints again with it.
 
-    The same run gives the same settings: no time of day, no duration. Asked for before the run: it reads every picture.
+    The same run gives the same settings: no time of day, no duration.
     """
-    roles = [(CANVAS if content.sha256 == CANVAS else "content", content), *(("style", style) for style in styles)]
-    named = [(role, read(path)) for role, path in extras(config) if start is None or role != "start"]
+    content = scene.original
+    roles = [(CANVAS if content.sha256 == CANVAS else "content", content), *(("style", each) for each in scene.styles)]
+    named = [(role, scene.named[name]) for role, name in extras(config) if start is None or role != "start"]
     roles += named if start is None else [("start", start), *named]
     return {
         "program": "impasto",

@@ -12,6 +12,7 @@ from impasto import __version__
 from impasto.apps.look import presets, show, weights
 from impasto.apps.paint import demo, paint
 from impasto.apps.see import curves, features, progress
+from impasto.apps.serve import serve
 from impasto.apps.trials import compare, reconstruct, texture
 from impasto.errors import ImpastoError, out_of_memory
 
@@ -54,5 +55,5 @@ def cli() -> None:
     """Paint any picture in the style of any other."""
 
 
-for command in (paint, demo, texture, compare, reconstruct, progress, curves, features, show, presets, weights):
+for command in (paint, demo, texture, compare, reconstruct, progress, curves, features, serve, show, presets, weights):
     cli.add_command(command)

@@ -8,7 +8,7 @@ import click
 
 from impasto.config import GROUPS, Config, allowed, option_name
 
-__all__ = ["GroupedCommand", "config_options", "given"]
+__all__ = ["GroupedCommand", "config_options", "given", "typed"]
 
 
 REPEATED = {"mask"}  # options that may be given more than once
@@ -48,14 +48,21 @@ class ConfigOption(click.Option):
         return name, self.help or ""
 
 
+def typed(value: Any) -> str:
+    """A setting as it is typed."""
+    if isinstance(value, dict):
+        return ",".join(name if weight == 1 else f"{name}={weight:g}" for name, weight in value.items())
+    if isinstance(value, (list, tuple)):
+        return ",".join(map(str, value))
+    return "" if value is None else str(value)
+
+
 def _shown(default: Any) -> str:
-    if isinstance(default, dict):
-        return ",".join(name if weight == 1 else f"{name}={weight:g}" for name, weight in default.items())
     if isinstance(default, bool):
         return "yes" if default else "no"
     if isinstance(default, float):
         return f"{default:g}"
-    return "its own" if default is None or default == () else str(default)
+    return "its own" if default is None or default == () else typed(default)
 
 
 class GroupedCommand(click.Command):

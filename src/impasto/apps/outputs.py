@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from impasto.painting import Painting, Step
     from impasto.pictures import Picture
     from impasto.pictures.film import Film
+    from impasto.scene import Scene
 
 __all__ = ["Outputs", "not_among", "outputs_of", "report", "sheet", "terms_in_words"]
 
@@ -46,13 +47,11 @@ class Outputs(NamedTuple):
         """The film to be made, if one was asked for; to be closed by whoever asks."""
         return None if self.timelapse is None else film_of(self.timelapse, content, config)
 
-    def readers(
-        self, pictures: Sequence[Picture], config: Config, backbone: Backbone, film: Film | None, say: Say
-    ) -> list[Reader]:
+    def readers(self, scene: Scene, config: Config, backbone: Backbone, film: Film | None, say: Say) -> list[Reader]:
         """The readers of the run's Steps that these files need."""
         found: list[Reader] = []
         if config.save_every or config.save_at:
-            found.append(snapshots(config, pictures, backbone, self.picture, say))
+            found.append(snapshots(scene, config, backbone, self.picture, say))
         if self.trace:
             found.append(trace(self.trace, say))
         if film:

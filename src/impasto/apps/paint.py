@@ -83,7 +83,7 @@ def paint(
             console,
             inputs,
             config,
-            readers=lambda config, backbone: outputs.readers(inputs, config, backbone, film, say),
+            readers=lambda scene, config, backbone: outputs.readers(scene, config, backbone, film, say),
         )
         save(painting, outputs.picture)
         _save_more(painting, inputs, outputs, film)

@@ -18,6 +18,7 @@ from rich.progress import (
 )
 from rich.table import Column
 
+from impasto.apps.readers import in_words, seconds_left
 from impasto.pictures.figures import kinds
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def painting(console: Console, title: str) -> Iterator[Callable[[Step], None]]:
         if step.seconds - shown < REFRESH and step.fraction < 1:
             return
         shown = step.seconds
-        bar.update(task, completed=step.fraction, text=_text(step), left=time_left(step))
+        bar.update(task, completed=step.fraction, text=_text(step), left=in_words(seconds_left(step)))
 
     try:
         yield show
@@ -82,15 +83,6 @@ def _text(step: Step) -> str:
     terms = "  ".join(f"{kind} {value:.3g}" for kind, value in sums.items())
     rate = step.evaluations / step.seconds if step.seconds else 0.0
     return f"level {step.level}/{step.levels}  step {step.number}/{step.steps}  {rate:.1f} steps/s  {terms}"
-
-
-def time_left(step: Step) -> str:
-    """The time left, from the work done: a step at a large level counts for as many as its pixels."""
-    if step.number < 3:
-        return ""
-    seconds = round(step.seconds * (1 - step.fraction) / step.fraction)
-    hours, minutes = divmod(seconds // 60, 60)
-    return f"{hours}:{minutes:02}:{seconds % 60:02} left" if hours else f"{minutes}:{seconds % 60:02} left"
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,8 +20,21 @@ if TYPE_CHECKING:
     from impasto.painting import Step
     from impasto.pictures import Picture
     from impasto.pictures.plots import Curve
+    from impasto.scene import Scene
 
-__all__ = ["Reader", "Say", "check_trace", "film_of", "reached_at", "read_trace", "snapshot_path", "snapshots", "trace"]
+__all__ = [
+    "Reader",
+    "Say",
+    "check_trace",
+    "film_of",
+    "in_words",
+    "reached_at",
+    "read_trace",
+    "seconds_left",
+    "snapshot_path",
+    "snapshots",
+    "trace",
+]
 
 Reader = Callable[["Step"], object]
 Say = Callable[[str], object]
@@ -33,13 +46,12 @@ def snapshot_path(target: Path, step: int) -> Path:
     return target.with_name(f"{target.stem}-{step:05d}{target.suffix}")
 
 
-def snapshots(config: Config, pictures: Sequence[Picture], backbone: Backbone, target: Path, say: Say) -> Reader:
+def snapshots(scene: Scene, config: Config, backbone: Backbone, target: Path, say: Say) -> Reader:
     """Writes OUT-01000.png beside OUT.png, every `save_every` steps and at `save_at`, with the terms inside.
 
     One that cannot be written is told to `say`, and does not end the run.
     """
-    content, *styles = pictures
-    settings = settings_of(content, styles, config, backbone)
+    content, settings = scene.original, settings_of(scene, config, backbone)
 
     def save(step: Step) -> None:
         if step.number not in config.save_at and not (config.save_every and step.number % config.save_every == 0):
@@ -60,6 +72,20 @@ def reached_at(step: Step) -> dict[str, Any]:
     values = {"objective": float(step.value), **{name: float(value) for name, value in step.terms.items()}}
     finite = {name: value if math.isfinite(value) else None for name, value in values.items()}
     return {"objective": finite.pop("objective"), "terms": finite}
+
+
+def seconds_left(step: Step) -> float | None:
+    """From the work done: a step at a large level counts for as many as its pixels. None: too early to say."""
+    return step.seconds * (1 - step.fraction) / step.fraction if step.number >= 3 else None
+
+
+def in_words(seconds: float | None) -> str:
+    """ "1:05 left", or "" where nobody knows."""
+    if seconds is None:
+        return ""
+    hours, rest = divmod(round(seconds), 3600)
+    minutes, rest = divmod(rest, 60)
+    return f"{hours}:{minutes:02}:{rest:02} left" if hours else f"{minutes}:{rest:02} left"
 
 
 def trace(path: Path, say: Say) -> Reader:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from impasto.config import Config
     from impasto.painting import Step
     from impasto.pictures import Picture
+    from impasto.scene import Scene
 
 __all__ = ["load_backbone", "run", "save"]
 
@@ -35,12 +36,12 @@ def run(
     pictures: Sequence[Picture],
     config: Config,
     backbone: Backbone | None = None,
-    readers: Callable[[Config, Backbone], list[Reader]] | None = None,
+    readers: Callable[[Scene, Config, Backbone], list[Reader]] | None = None,
     about: str = "",
 ) -> Painting:
     """Paint pictures[0] in the style of the others with a progress bar, under a line that begins with `about`.
 
-    readers: makes the other readers of the run, once its config and its network are known.
+    readers: makes the other readers of the run, once its scene, its config and its network are known.
     """
     content, *styles = pictures
     scene = scene_of(content, styles, config)  # before a network is downloaded for nothing
@@ -52,7 +53,7 @@ def run(
     for note in scene.notes:
         console.print(note, markup=False, soft_wrap=True)
     with painting(console, f"{about}{title}") as bar:
-        all_readers = [bar, *(readers(config, backbone) if readers else [])]
+        all_readers = [bar, *(readers(scene, config, backbone) if readers else [])]
 
         def read(step: Step) -> None:
             for reader in all_readers:

@@ -8,7 +8,7 @@ from impasto.config import Config
 from impasto.errors import ConfigError
 from impasto.presets import preset
 
-__all__ = ["Job", "job_of"]
+__all__ = ["Job", "job_of", "recorded_config"]
 
 BEFORE = {"precondition": 0.0}  # what a painting was made with before there was such a choice
 
@@ -39,7 +39,12 @@ def job_of(pictures: tuple[str, ...], preset_name: str | None, source: str | Non
         files = [each for each in recorded["inputs"] if each["role"] != CANVAS]
         pictures = tuple(each["name"] for each in files if each["role"] in ("content", "style"))
         _check_unchanged(files)
-    return Job(Config(**{**BEFORE, **recorded["config"]}).changed(**typed), pictures, canvas)
+    return Job(recorded_config(recorded).changed(**typed), pictures, canvas)
+
+
+def recorded_config(recorded: dict[str, Any]) -> Config:
+    """The config of the settings in a painting's file, as it was then. Raises ConfigError."""
+    return Config(**{**BEFORE, **recorded["config"]})
 
 
 def _check_unchanged(inputs: list[dict[str, str]]) -> None:

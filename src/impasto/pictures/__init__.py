@@ -6,10 +6,24 @@ from impasto.pictures.files import (
     Source,
     check_output,
     read,
+    read_bytes,
     read_settings,
     resize,
+    settings_in,
     to_image,
     write,
 )
 
-__all__ = ["SMALLEST", "Picture", "Source", "check_output", "read", "read_settings", "resize", "to_image", "write"]
+__all__ = [
+    "SMALLEST",
+    "Picture",
+    "Source",
+    "check_output",
+    "read",
+    "read_bytes",
+    "read_settings",
+    "resize",
+    "settings_in",
+    "to_image",
+    "write",
+]

@@ -27,8 +27,10 @@ __all__ = [
     "Source",
     "check_output",
     "read",
+    "read_bytes",
     "read_settings",
     "resize",
+    "settings_in",
     "to_image",
     "whole",
     "write",
@@ -80,14 +82,33 @@ def read(source: Source) -> Picture:
     if isinstance(source, Picture):
         return source
     if isinstance(source, (str, PathLike)):
-        pixels, alpha, name, digest = _read_file(Path(source))
-    elif isinstance(source, Image.Image):
+        return read_bytes(_bytes_of(Path(source)), str(source))
+    if isinstance(source, Image.Image):
         with _decoding("image"):
             pixels, alpha = from_image(source)
         name, digest = "image", hashlib.sha256(pixels.tobytes()).hexdigest()
     else:
         pixels, alpha = from_array(source)
         name, digest = "array", hashlib.sha256(pixels.tobytes()).hexdigest()
+    return _picture(pixels, alpha, name, digest)
+
+
+def read_bytes(data: bytes, name: str, most: int | None = None) -> Picture:
+    """A picture from the bytes of its file, as `read` has it; errors call it `name`.
+
+    most: pixels; a picture with more is refused before it is decoded. Raises PictureError.
+    """
+    _check_bytes(data, name)
+    with _decoding(name), Image.open(io.BytesIO(data)) as image:
+        if most is not None and image.width * image.height > most:
+            size = f"{image.width} x {image.height} pixels"
+            raise PictureError(f"{name} has {size}, more than {most:,}: scale it down first", image.size)
+        pixels, alpha = from_image(image)
+    return _picture(pixels, alpha, name, hashlib.sha256(data).hexdigest())
+
+
+def _picture(pixels: np.ndarray, alpha: np.ndarray | None, name: str, digest: str) -> Picture:
+    """The picture of pixels (H, W, 3) and alpha (H, W)."""
     height, width = pixels.shape[:2]
     if min(height, width) < SMALLEST:
         raise PictureError(
@@ -103,13 +124,6 @@ def read(source: Source) -> Picture:
     return Picture(tensor, None if alpha is None else torch.from_numpy(alpha.copy())[None, None], name, digest)
 
 
-def _read_file(path: Path) -> tuple[np.ndarray, np.ndarray | None, str, str]:
-    data = _bytes_of(path)
-    with _decoding(str(path)), Image.open(io.BytesIO(data)) as image:
-        pixels, alpha = from_image(image)
-    return pixels, alpha, str(path), hashlib.sha256(data).hexdigest()
-
-
 @contextmanager
 def _decoding(name: str) -> Iterator[None]:
     """Turns whatever goes wrong inside with the picture `name` into one PictureError."""
@@ -122,7 +136,7 @@ def _decoding(name: str) -> Iterator[None]:
         raise PictureError(f"{name} has more than {limit:,} pixels: scale it down first", name) from None
     except UnidentifiedImageError:
         raise PictureError(f"{name} is not a picture that can be read", name) from None
-    except MemoryError:
+    except (MemoryError, PictureError):
         raise
     except Exception as error:  # every format has its own decoder, which raises whatever it likes on broken bytes
         reason = " ".join(str(error).split()) or "it is broken"
@@ -134,16 +148,19 @@ def _bytes_of(path: Path) -> bytes:
     try:
         if path.is_dir():
             raise PictureError(f"{path} is a folder: give a picture in it", str(path))
-        data = path.read_bytes()
+        return path.read_bytes()
     except FileNotFoundError:
         raise PictureError(f"no picture at {path}", str(path)) from None
     except (OSError, ValueError) as error:  # ValueError: a null byte in the name
         raise PictureError(f"{path} cannot be opened: {_reason(error)}", str(path)) from error
+
+
+def _check_bytes(data: bytes, name: str) -> None:
+    """Whether there is anything to decode, and a decoder for it."""
     if not data:
-        raise PictureError(f"{path} is empty", str(path))
-    if path.suffix.lower() in (".heic", ".heif") or data[4:10] == b"ftyphe":  # telephones send HEIC as .jpg too
+        raise PictureError(f"{name} is empty", name)
+    if name.lower().endswith((".heic", ".heif")) or data[4:10] == b"ftyphe":  # telephones send HEIC as .jpg too
         _register_heif(PictureError)
-    return data
 
 
 def _reason(error: Exception) -> str:
@@ -262,9 +279,13 @@ def _carrying(kind: str, settings: dict[str, Any] | None) -> dict[str, Any]:
 
 def read_settings(path: str | PathLike[str]) -> dict[str, Any]:
     """The settings that a painting's file carries. Raises PictureError if it has none."""
-    file = Path(path)
-    data = _bytes_of(file)
-    with _decoding(str(file)), Image.open(io.BytesIO(data)) as image:
+    return settings_in(_bytes_of(Path(path)), str(path))
+
+
+def settings_in(data: bytes, name: str) -> dict[str, Any]:
+    """The settings that the bytes of a painting's file carry; errors call it `name`. Raises PictureError."""
+    _check_bytes(data, name)
+    with _decoding(name), Image.open(io.BytesIO(data)) as image:
         comment = image.info.get("comment", b"")
         text = image.info.get(KEY) or image.getexif().get(ExifTags.Base.ImageDescription) or comment
     try:
@@ -279,6 +300,6 @@ def read_settings(path: str | PathLike[str]) -> dict[str, Any]:
             _ = each["role"], each["name"] + each["sha256"]  # text, both
     except (TypeError, ValueError, KeyError, AttributeError):
         raise PictureError(
-            f"{file} carries no settings: it was not painted by impasto, or was saved anew since", str(file)
+            f"{name} carries no settings: it was not painted by impasto, or was saved anew since", name
         ) from None
     return dict(settings)

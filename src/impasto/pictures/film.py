@@ -144,6 +144,9 @@ class Film:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
         """Remove the frames."""
         shutil.rmtree(self._folder, ignore_errors=True)
 

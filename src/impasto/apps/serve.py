@@ -1,0 +1,114 @@
+"""The command that opens the studio: serve."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import click
+
+from impasto.apps.options import GroupedCommand, config_options, given
+from impasto.config import Config
+from impasto.errors import ConfigError
+
+__all__ = ["serve"]
+
+
+@click.command(cls=GroupedCommand)
+@click.option("--host", default="127.0.0.1", help="the address to listen on [default: 127.0.0.1, this machine only]")
+@click.option(
+    "--port", default=7860, type=click.IntRange(0, 65535), help="the port; 0: any free one [default: 7860]", metavar="N"
+)
+@click.option(
+    "--auth",
+    envvar="IMPASTO_AUTH",
+    metavar="USER:PASSWORD",
+    help="who may come in; also $IMPASTO_AUTH, which nobody sees",
+)
+@click.option("--no-auth", is_flag=True, help="everybody who reaches --host may come in")
+@click.option("--workers", default=1, type=click.IntRange(1, 64), help="paintings at a time [default: 1]", metavar="N")
+@click.option(
+    "--queue", default=20, type=click.IntRange(1, 10_000), help="paintings that may wait [default: 20]", metavar="N"
+)
+@click.option(
+    "--max-upload",
+    default=50.0,
+    type=click.FloatRange(0.1, 10_000),
+    help="MB of one upload [default: 50]",
+    metavar="MB",
+)
+@click.option(
+    "--max-pixels", default=4_194_304, type=click.IntRange(256, 2**40), metavar="N",
+    help="pixels of a painting; what is uploaded may have 16 times as many [default: 4194304, 2048 x 2048]",
+)  # fmt: skip
+@click.option(
+    "--max-steps", default=2000, type=click.IntRange(1), help="steps of a painting [default: 2000]", metavar="N"
+)
+@click.option(
+    "--keep", default=60.0, type=click.FloatRange(0.1), metavar="MINUTES",
+    help="how long pictures and paintings are kept [default: 60]",
+)  # fmt: skip
+@click.option("--demo", is_flag=True, help="fill in the sample pictures")
+@click.option("--open", "show_it", is_flag=True, help="show the page in the system's browser")
+def serve(
+    host: str,
+    port: int,
+    auth: str | None,
+    no_auth: bool,
+    workers: int,
+    queue: int,
+    max_upload: float,
+    max_pixels: int,
+    max_steps: int,
+    keep: float,
+    demo: bool,
+    show_it: bool,
+    **values: Any,
+) -> None:
+    """Open the studio: a page where people paint, and the same for programs over HTTP.
+
+    impasto serve
+    """
+    machine = Config(**given(values)).model_dump(
+        include=set(MACHINE)
+    )  # before seconds of loading: bad values fail at once
+    if auth is not None and not re.fullmatch(r"[^:]+:.+", auth):
+        raise ConfigError("--auth takes a user and a password with a colon between: --auth ann:secret")
+    try:
+        from impasto.apps.web import server
+        from impasto.apps.web.jobs import Limits
+        from impasto.apps.web.studio import Studio
+    except ImportError as error:
+        if (error.name or "").split(".")[0] not in ("gradio", "fastapi", "uvicorn", "prometheus_client"):
+            raise
+        raise ConfigError("the studio needs an extra: pip install 'impasto[web]'") from None
+    from impasto.backbone import cached, known
+
+    local = server.is_loopback(host)
+    if not local and not auth and not no_auth:
+        raise ConfigError(
+            f"--host {host} opens the studio to others: give --auth USER:PASSWORD, or --no-auth to let everybody in",
+            host,
+        )
+    networks = dict.fromkeys([machine.pop("backbone"), *(name for name in known() if cached(name))])
+    limits = Limits(workers, queue, round(max_upload * 1e6), max_pixels, max_steps, keep * 60)
+    with server.listen(host, port) as sock:
+        studio = Studio(limits, machine, list(networks))
+        try:
+            studio.open()
+            hosts = server.LOCAL if local and not auth and not no_auth else ()
+            app = server.application(studio, auth or "", hosts, demo)
+            address = f"http://{f'[{host}]' if ':' in host else host}:{sock.getsockname()[1]}"
+            server.serve(app, sock, lambda: _tell(address, show_it))
+        finally:
+            studio.close()
+
+
+MACHINE = ("backbone", "memory", "tile", "device", "precision")
+config_options(serve, *MACHINE)
+
+
+def _tell(address: str, show_it: bool) -> None:
+    click.echo(f"the studio is open at {address}  (Ctrl-C closes it)")
+    if show_it:
+        click.launch(address)

@@ -1,0 +1,1 @@
+"""The studio: a page where people paint, and the same over HTTP."""

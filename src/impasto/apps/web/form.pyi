@@ -1,0 +1,208 @@
+"""The page's form: the pictures, the brush, the settings; and what they ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import gradio as gr
+from gradio.components import Component
+from gradio.data_classes import ImageData
+
+from impasto.apps.sources import recorded_config
+from impasto.apps.web.brush import COLOURS, masks_of
+from impasto.apps.web.controls import FIRST, PICTURES, by_group, control, values_of
+from impasto.apps.web.jobs import MORE_IN, Order, Upload, clean, thumbnail
+from impasto.apps.web.studio import SERVERS, Studio
+from impasto.config import Config
+from impasto.errors import ConfigError, ImpastoError, PictureError
+from impasto.pictures import settings_in
+from impasto.pictures.film import FILMS
+from impasto.pictures.samples import STYLES, sample_photograph, sample_style
+from impasto.presets import PRESETS, preset
+
+__all__ = ["QUIET", "Form", "PictureInput", "form_of"]
+
+MOST_STYLES = 4
+QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}  # for events of the page alone
+
+class PictureInput(gr.Image):
+    """A picture as it was uploaded: its file's name and bytes, with the settings that may be inside."""
+
+    is_template = True  # for the browser it is gr.Image
+
+    def preprocess(self, payload: ImageData | None) -> Upload | None:  # type: ignore[override]
+        """The upload; gradio has made sure that the path is one of its own uploads."""
+        if payload is None or payload.path is None:
+            return None
+        path = Path(payload.path)
+        return Upload(clean(payload.orig_name or path.name), path.read_bytes)
+    from typing import Callable, Literal, Sequence, Any, TYPE_CHECKING
+    from gradio.blocks import Block
+    if TYPE_CHECKING:
+        from gradio.components import Timer
+        from gradio.components.base import Component
+
+def picture_input(label: str, value: Any = None, **more: Any) -> PictureInput:
+    """A place for a picture, from a file, the camera or the clipboard."""
+    return PictureInput(
+        value=value, label=label, type="filepath", image_mode=None, sources=["upload", "webcam", "clipboard"],
+        buttons=[], interactive=True, **more,
+    )  # fmt: skip
+
+class Form(NamedTuple):
+    """The components that say what is to be painted."""
+
+    content: PictureInput
+    styles: Sequence[Component]
+    shares: Sequence[Component]
+    brush: Component
+    pictures: dict[str, Component]
+    settings: dict[str, Component]
+    timelapse: Component
+
+    @property
+    def flat(self) -> list[Component]:
+        """All of them, as an event takes them."""
+        more = [*self.pictures.values(), *self.settings.values()]
+        return [self.content, *self.styles, *self.shares, self.brush, self.timelapse, *more]
+
+    def order(self, values: Sequence[Any], base: str) -> Order:
+        """What the values of `flat` ask for. Raises ConfigError."""
+        content, *rest = values
+        styles, shares, rest = rest[:MOST_STYLES], rest[MOST_STYLES : 2 * MOST_STYLES], rest[2 * MOST_STYLES :]
+        drawing, timelapse, *rest = rest
+        pictures = dict(zip(self.pictures, rest[: len(self.pictures)], strict=True))
+        settings = dict(zip(self.settings, rest[len(self.pictures) :], strict=True))
+        if content is None:
+            raise ConfigError("drop a photograph in first")
+        named = {name: upload for name, upload in pictures.items() if upload is not None}
+        settings = {name: value for name, value in settings.items() if value is not None} | {
+            name: name for name in named
+        }
+        masks = masks_of(drawing["layers"] if drawing else [])
+        given = {f"style {k}": (style, share) for k, (style, share) in enumerate(zip(styles, shares, strict=True), 1)}
+        for name, mask in masks.items():
+            if name == "protect":
+                settings["protect"], named["protect"] = "protect", Upload("protect", partial(bytes, mask))
+                continue
+            style, _ = given.pop(name)
+            if style is None:
+                raise ConfigError(f"a part of the photograph is marked for {name}, and there is no {name}")
+            settings["mask"] = [*settings.get("mask", []), f"where {name}={name}"]
+            named |= {name: style, f"where {name}": Upload(f"where {name}", partial(bytes, mask))}
+        there = [(style, share) for style, share in given.values() if style is not None]
+        if len(there) > 1:
+            settings["blend"] = [share for _, share in there]
+        if not there and not {"fine", "coarse", "mask"} & settings.keys():
+            raise ConfigError("drop a painting in first, for its style")
+        return Order(content, [style for style, _ in there], settings, named, timelapse or "", base)
+
+def form_of(studio: Studio, demo: bool) -> Form:
+    """The form, put where the page is being built. demo: the samples are filled in."""
+    networks, steps = studio.networks, studio.limits.steps
+    photograph, samples = str(sample_photograph()), [str(sample_style(name)) for name in STYLES]
+    with gr.Row():
+        content = picture_input("Photograph", photograph if demo else None, elem_id="content", height=260)
+        first = picture_input("Painting, for its style", samples[0] if demo else None, elem_id="style-1", height=260)
+    gr.Examples([[photograph, each] for each in samples], [content, first], label="Examples", elem_id="examples")
+    with gr.Accordion("More styles", open=False):
+        gr.Markdown("Several styles are blended by their shares, or each gets a part of the photograph (below).")
+        styles: list[Component] = [first]
+        shares: list[Component] = [_share(1)]
+        for k in range(2, MOST_STYLES + 1):
+            with gr.Row():
+                styles.append(picture_input(f"Style {k}", elem_id=f"style-{k}", height=160))
+                shares.append(_share(k))
+    recipe = gr.Dropdown(
+        [(f"{name}: {each.about}", name) for name, each in PRESETS.items()], value="house", label="Recipe",
+        info="a whole set of settings; the published ones take their time", elem_id="recipe",
+    )  # fmt: skip
+    with gr.Row():
+        settings = {name: control(name, networks, steps) for name in FIRST}
+    with gr.Accordion("Parts of the photograph", open=False):
+        brush = _brush(content, MORE_IN * studio.limits.pixels)
+    with gr.Accordion("All settings", open=False):
+        earlier = gr.File(
+            label="An earlier painting: its settings are taken over", file_types=["image"], type="filepath",
+            elem_id="earlier", height=120,
+        )  # fmt: skip
+        for group, names in by_group(SERVERS).items():
+            with gr.Accordion(group, open=False):
+                settings |= {name: control(name, networks, steps) for name in names}
+        with gr.Accordion("Other pictures", open=False):
+            pictures: dict[str, Component] = {
+                name: picture_input(f"{name.capitalize()}: {Config.model_fields[name].description}", height=160)
+                for name in PICTURES
+            }
+    timelapse = gr.Dropdown(
+        [("none", ""), *((suffix[1:], suffix) for suffix in FILMS)], value="", label="Time-lapse",
+        info="a film of the painting, which takes some seconds more", elem_id="timelapse",
+    )  # fmt: skip
+    found = Form(content, styles, shares, brush, pictures, settings, timelapse)
+    _wire_settings(studio, found, recipe, earlier)
+    return found
+
+def _share(k: int) -> gr.Slider:
+    return gr.Slider(0, 1, 1, step=0.05, label=f"Share of style {k}", elem_id=f"share-{k}")
+
+def _brush(content: PictureInput, most: int) -> gr.ImageEditor:
+    """The brush on the photograph; a new photograph begins with nothing drawn."""
+    names = {"protect": "stays as it is", **{name: f"is painted as {name}" for name in COLOURS if name != "protect"}}
+    patches = "".join(f"<li><i style='background:{COLOURS[name]}'></i>{what}</li>" for name, what in names.items())
+    gr.HTML(f"<p>Draw on the photograph. What has the colour</p><ul class='patches'>{patches}</ul>")
+    editor = gr.ImageEditor(
+        label="Brush", type="numpy", sources=(), transforms=(), layers=gr.LayerOptions(allow_additional_layers=False),
+        brush=gr.Brush(colors=list(COLOURS.values()), color_mode="fixed", default_size=40), elem_id="brush",
+        buttons=[], height=420,
+    )  # fmt: skip
+
+    def begin(upload: Upload | None) -> Any:
+        if upload is None:
+            return None
+        try:
+            small = thumbnail(upload, most)
+        except PictureError:
+            return None  # it is said when it is to be painted
+        return {"background": small, "layers": [], "composite": None}
+
+    content.change(begin, content, editor, **QUIET)
+    return editor
+
+def _wire_settings(studio: Studio, form: Form, recipe: gr.Dropdown, earlier: gr.File) -> None:
+    """What sets many settings at once: a recipe, and an earlier painting dropped on the page."""
+    names, every = list(form.settings), QUIET
+
+    def choose(name: str) -> list[Any]:
+        config = preset(name).config
+        if config.backbone not in studio.networks:
+            gr.Info(
+                f"Published with {config.backbone}, which is not on this server: painted with {studio.networks[0]}."
+            )
+        return values_of(config, names, studio.networks)
+
+    def restore(name: str, data: bytes) -> list[Any]:
+        found = values_of(recorded_config(settings_in(data, name)), names, studio.networks)
+        gr.Info("The settings of the painting are taken over.")
+        return found
+
+    def drop(path: str | None) -> list[Any]:
+        if path is None:
+            return [gr.skip() for _ in names]
+        try:
+            return restore(clean(path), Path(path).read_bytes())
+        except ImpastoError as error:
+            raise gr.Error(f"No settings taken over: {error}", print_exception=False) from None
+
+    def uploaded(upload: Upload | None) -> list[Any]:
+        try:
+            return restore(upload.name, upload.read()) if upload else [gr.skip() for _ in names]
+        except ImpastoError:
+            return [gr.skip() for _ in names]  # a picture like any other
+
+    controls = list(form.settings.values())
+    recipe.input(choose, recipe, controls, **every)
+    earlier.upload(drop, earlier, controls, **every)
+    form.content.upload(uploaded, form.content, controls, **every)

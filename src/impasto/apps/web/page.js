@@ -1,0 +1,17 @@
+() => {
+  // On a telephone the picture is far below the button that begins it.
+  document.addEventListener("click", (event) => {
+    if (event.target.closest("#paint, #paint-on") && window.innerWidth <= 700) {
+      document.getElementById("said")?.scrollIntoView({ behavior: "smooth" });
+    }
+  });
+  // Names for screen readers where gradio gives none: a button that is nothing but an example picture.
+  const name = () => {
+    for (const button of document.querySelectorAll("button.gallery-item:not([aria-label])")) {
+      const file = button.querySelector("img")?.src.split("/").pop() ?? "";
+      button.setAttribute("aria-label", "Example: " + decodeURIComponent(file).replace(/\.\w+$/, "").replace(/_/g, " "));
+    }
+  };
+  new MutationObserver(name).observe(document.body, { childList: true, subtree: true });
+  name();
+};

@@ -1,0 +1,94 @@
+"""What a worker of the studio does: it paints a job until it ends, or until something else is wanted."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from functools import lru_cache
+
+import torch
+
+from impasto.apps.readers import film_of, trace
+from impasto.apps.web.jobs import SHOWN_SIDE, Job, Run, State, jpeg
+from impasto.backbone import Backbone
+from impasto.config import Config
+from impasto.errors import ImpastoError
+from impasto.painting import fit, make_backbone, paint, paint_steps, painting_of, why_stopped
+from impasto.scene import scene_of, settings_of
+
+__all__ = ["warm_up", "work"]
+
+log = logging.getLogger("impasto.studio")
+
+
+def work(job: Job, most: int) -> State:
+    """Paint until the end, or until something else is wanted; says what the job has become.
+
+    most: pixels of an input. A paused job keeps its stream of Steps, and another call goes on with it.
+    """
+    run = job.run = job.run or _begin(job, most)
+    keep, stopped = trace(job.file("trace.jsonl"), log.warning), ""
+    try:
+        while not job.wanted:
+            step = next(run.steps, None)
+            if step is None:
+                break
+            run.last = dataclasses.replace(step, seconds=step.seconds - job.idle)
+            job.look(run.last)
+            keep(run.last)
+            if run.film:
+                run.film.look(run.last.shown)
+    except (MemoryError, RuntimeError, ImpastoError) as error:
+        if run.last is None or not (stopped := why_stopped(error)):
+            raise
+        job.note = stopped
+    if job.wanted == "cancel" or run.last is None:
+        return "cancelled"
+    if run.last.number < run.last.steps and not stopped:
+        if job.wanted == "pause":
+            return "paused"
+        stopped = "stopped by hand"
+    _finish(job, run, stopped)
+    return "stopped" if stopped else "done"
+
+
+def _begin(job: Job, most: int) -> Run:
+    content, styles, named = job.inputs(most)
+    scene = scene_of(content, styles, job.config, named)
+    backbone = _backbone(job.config)
+    fits = fit(scene, job.config, backbone)
+    config = job.config.changed(tile=fits.side or job.config.tile)
+    settings = settings_of(scene, config, backbone)
+    film = film_of(job.file(f"timelapse{job.timelapse}"), content, config) if job.timelapse else None
+    steps = paint_steps(content, styles, config, backbone=backbone, scene=scene, fits=fits)
+    return Run(scene, config, steps, settings, film)
+
+
+def _finish(job: Job, run: Run, stopped: str) -> None:
+    """Save the painting, what is shown of it, and the film."""
+    assert run.last is not None
+    assert job.progress is not None
+    painting = painting_of(run.last, run.scene, run.config, run.settings, stopped, [job.note] if job.note else [])
+    painting.save(job.file("painting.png"))
+    job.file("after.jpg").write_bytes(jpeg(painting.pixels, SHOWN_SIDE))
+    job.show(painting.pixels)
+    job.progress = job.progress._replace(objective=painting.value, terms=dict(painting.terms), left=0.0)
+    if run.film:
+        run.film.write(painting.pixels)
+
+
+def _backbone(config: Config) -> Backbone:
+    """The config's network, loaded once."""
+    return _loaded(config.backbone, config.pooling, config.padding, config.device, config.precision)
+
+
+@lru_cache(maxsize=3)  # each is up to 80 MB
+def _loaded(backbone: str, pooling: str, padding: str, device: str, precision: str) -> Backbone:
+    settings = {"pooling": pooling, "padding": padding, "device": device, "precision": precision}
+    return make_backbone(Config().changed(backbone=backbone, **settings))
+
+
+def warm_up(config: Config) -> None:
+    """Load the config's network and run it once. Raises ImpastoError."""
+    noise = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    paint(noise, noise, config, backbone=_backbone(config))
