@@ -157,7 +157,7 @@ class Config(BaseModel):
     tv_reduction: Literal["mean", "sum"] = _option("mean", "Objective", "mean or sum of the differences")
 
     optimizer: Literal["lbfgs", "adam"] = _option("lbfgs", "Solver", "L-BFGS or Adam")
-    steps: int = _option(120, "Solver", "solver steps in all, over all levels", usual=(20, 500), ge=1, le=10_000_000)
+    steps: int = _option(120, "Solver", "solver steps in all, over all levels", ge=1, le=10_000_000)
     learning_rate: float | None = _option(
         None, "Solver", "step length (default: 1 for L-BFGS, 0.02 for Adam)", gt=0, le=100
     )

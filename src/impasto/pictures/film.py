@@ -6,6 +6,7 @@ import shutil
 import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
+from importlib.util import find_spec
 from itertools import accumulate, pairwise
 from os import PathLike
 from pathlib import Path
@@ -19,7 +20,7 @@ from PIL import Image
 from impasto.errors import OutputError
 from impasto.pictures.files import check_output, resize, to_image, whole
 
-__all__ = ["FILMS", "Film", "check_film", "film_size"]
+__all__ = ["FILMS", "Film", "check_film", "film_size", "films"]
 
 FILMS = (".gif", ".webp", ".apng", ".mp4", ".webm")
 LARGEST = {".gif": 512, ".webp": 640, ".apng": 512, ".mp4": 1280, ".webm": 1280}  # pixels on the long side
@@ -36,6 +37,11 @@ SECONDS, HOLD = 6.0, 2.0  # of the painting, and of its last frame
 SHORTEST, LONGEST = 0.04, 0.5  # seconds of one frame but the last
 FIRST_CHANGE = 0.5 / 255  # less than this between two frames nobody sees
 PROXY = 96  # pixels of what changes are measured on
+
+
+def films() -> list[str]:
+    """The suffixes of the films that can be made here."""
+    return [suffix for suffix in FILMS if suffix not in CODECS or find_spec("av")]
 
 
 def check_film(path: str | PathLike[str]) -> Path:

@@ -13,9 +13,10 @@ from impasto.apps.web.views import as_labels, label
 from impasto.config import GROUPS, Config, allowed
 from impasto.errors import ConfigError
 
-__all__ = ["FIRST", "PICTURES", "by_group", "control", "values_of"]
+__all__ = ["DRAWN", "FIRST", "PICTURES", "SLIDERS", "by_group", "control", "slider", "values_of"]
 
-FIRST = ("strength", "style_scale", "size", "colour")  # what stands in sight
+FIRST = ("size", "colour")  # what stands in sight
+SLIDERS = ("strength", "style_scale")  # and what has a slider there, beside its exact control among the others
 PICTURES = ("fine", "coarse", "palette")  # fields that are a picture: the page takes them as uploads
 DRAWN = ("blend", "mask", "protect")  # fields that the sliders of the styles, and the brush on the content, stand for
 ABOUT = {"compact": "compact (in the box)"}
@@ -32,8 +33,8 @@ def by_group(without: Sequence[str]) -> dict[str, list[str]]:
     return {group: names for group, names in found.items() if names}
 
 
-def control(name: str, networks: Sequence[str], steps: int) -> Component:
-    """The control of a field. networks: the backbones to choose from. steps: the most that may be asked for."""
+def control(name: str, networks: Sequence[str]) -> Component:
+    """The control of a field. networks: the backbones to choose from."""
     schema = Config.model_json_schema()["properties"][name]
     usual, default = schema["usual"], value_of(name, Config.model_fields[name].default)
     kinds = [part for part in schema.get("anyOf", [schema]) if part.get("type") != "null"]
@@ -52,17 +53,22 @@ def control(name: str, networks: Sequence[str], steps: int) -> Component:
     if schema.get("type") == "boolean":
         return gr.Checkbox(value=default, **common)
     if "type" in schema and kinds[0]["type"] in ("number", "integer"):  # without None: gradio would make a 0 of it
-        return _number(kinds[0], default, usual and [usual[0], min(usual[1], steps)], common)
+        low, high = schema.get("minimum", schema.get("exclusiveMinimum")), schema.get("maximum")
+        precision = 0 if kinds[0]["type"] == "integer" else None
+        return gr.Number(value=default, minimum=low, maximum=high, precision=precision, **common)
     return gr.Textbox(value=default, placeholder=allowed(name), max_lines=3, **common)
 
 
-def _number(schema: dict[str, Any], default: Any, usual: Sequence[float], common: dict[str, Any]) -> Component:
-    """A slider over the usual values, or a number in the field's own range."""
-    whole = schema["type"] == "integer"
-    if usual:
-        return gr.Slider(usual[0], usual[1], default, step=1 if whole else 0.05, **common)
-    low, high = schema.get("minimum", schema.get("exclusiveMinimum")), schema.get("maximum")
-    return gr.Number(value=default, minimum=low, maximum=high, precision=0 if whole else None, **common)
+def slider(name: str, exact: Component) -> None:
+    """A slider over a field's usual values, bound to its exact control, which is what counts and reaches farther."""
+    schema = Config.model_json_schema()["properties"][name]
+    low, high = schema["usual"]
+    common: dict[str, Any] = {"info": as_labels(schema["description"]), "elem_id": f"slider-{name}"}
+    shown = gr.Slider(low, high, Config.model_fields[name].default, step=0.05, label=label(name), **common)
+    quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "queue": False}
+    shown.input(None, shown, exact, js="(value) => value", **quiet)
+    within = f"(value) => Math.min({high}, Math.max({low}, value))"
+    exact.change(None, exact, shown, js=within, **quiet)  # type: ignore[attr-defined]
 
 
 def value_of(name: str, value: Any) -> Any:
@@ -79,14 +85,11 @@ def values_of(config: Config, names: Sequence[str], networks: Sequence[str]) -> 
     """
     found = []
     for name in names:
-        value, schema = value_of(name, getattr(config, name)), Config.model_json_schema()["properties"][name]
+        value = value_of(name, getattr(config, name))
         if name == "backbone" and value not in networks:
             found.append(gr.skip())
         elif name == "start" and not set(config.start) <= {"content", "style", "noise"}:
             raise ConfigError("it began from another picture; drop that one too, and choose the settings by hand")
-        elif schema["usual"] and isinstance(value, (int, float)):  # a slider, which may have to reach farther
-            low, high = schema["usual"]
-            found.append(gr.update(value=value, minimum=min(low, value), maximum=max(high, value)))
         else:
             found.append(gr.update(value=value))
     return found

@@ -13,41 +13,39 @@ from gradio.data_classes import ImageData
 
 from impasto.apps.sources import recorded_config
 from impasto.apps.web.brush import COLOURS, masks_of
-from impasto.apps.web.controls import FIRST, PICTURES, by_group, control, values_of
+from impasto.apps.web.controls import FIRST, PICTURES, SLIDERS, by_group, control, slider, values_of
 from impasto.apps.web.jobs import MORE_IN, Order, Upload, clean, thumbnail
 from impasto.apps.web.studio import SERVERS, Studio
 from impasto.config import Config
 from impasto.errors import ConfigError, ImpastoError, PictureError
 from impasto.pictures import settings_in
-from impasto.pictures.film import FILMS
+from impasto.pictures.film import films
 from impasto.pictures.samples import STYLES, sample_photograph, sample_style
 from impasto.presets import PRESETS, preset
 
-__all__ = ["QUIET", "Form", "PictureInput", "form_of"]
+__all__ = ["QUIET", "Form", "form_of", "picture_input"]
 
 MOST_STYLES = 4
+DRAWINGS = 50  # that are on their way from pages at once
 QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}  # for events of the page alone
 
 
-class PictureInput(gr.Image):
-    """A picture as it was uploaded: its file's name and bytes, with the settings that may be inside."""
-
-    is_template = True  # for the browser it is gr.Image
-
-    def preprocess(self, payload: ImageData | None) -> Upload | None:  # type: ignore[override]
-        """The upload; gradio has made sure that the path is one of its own uploads."""
-        if payload is None or payload.path is None:
-            return None
-        path = Path(payload.path)
-        return Upload(clean(payload.orig_name or path.name), path.read_bytes)
-
-
-def picture_input(label: str, value: Any = None, **more: Any) -> PictureInput:
-    """A place for a picture, from a file, the camera or the clipboard."""
-    return PictureInput(
+def picture_input(label: str, value: Any = None, **more: Any) -> gr.Image:
+    """A place for a picture, from a file, the camera or the clipboard; events get it as an Upload, or None."""
+    found = gr.Image(
         value=value, label=label, type="filepath", image_mode=None, sources=["upload", "webcam", "clipboard"],
         buttons=[], interactive=True, **more,
     )  # fmt: skip
+    found.preprocess = _as_upload  # type: ignore[assignment,method-assign]  # beside a subclass gradio writes a file
+    return found
+
+
+def _as_upload(payload: ImageData | None) -> Upload | None:
+    """What was uploaded, as it is: gr.Image would decode it. gradio has made sure that the path is one of its own."""
+    if payload is None or payload.path is None:
+        return None
+    path = Path(payload.path)
+    return Upload(clean(payload.orig_name or path.name), path.read_bytes)
 
 
 def _unsaid(name: str, value: object) -> bool:
@@ -55,10 +53,19 @@ def _unsaid(name: str, value: object) -> bool:
     return value == "" and Config.model_fields[name].default is None
 
 
+class Latest(dict[str, Any]):
+    """Keeps the newest entries only: what pages send of a drawing and then do not ask for must not pile up."""
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        super().__setitem__(key, value)
+        if len(self) > DRAWINGS:
+            del self[next(iter(self))]
+
+
 class Form(NamedTuple):
     """The components that say what is to be painted."""
 
-    content: PictureInput
+    content: gr.Image
     styles: Sequence[Component]
     shares: Sequence[Component]
     brush: Component
@@ -105,15 +112,15 @@ class Form(NamedTuple):
 
 def form_of(studio: Studio, demo: bool) -> Form:
     """The form, put where the page is being built. demo: the samples are filled in."""
-    networks, steps = studio.networks, studio.limits.steps
+    networks = studio.networks
     photograph, samples = str(sample_photograph()), [str(sample_style(name)) for name in STYLES]
     with gr.Row(elem_id="pictures"):
         with gr.Column(min_width=150):
             content = picture_input("Photograph", photograph if demo else None, elem_id="content", height=260)
-            gr.Examples([photograph], content, label="Example", elem_id="example-photograph")
+            _examples([photograph], content, "Example", "example-photograph")
         with gr.Column(min_width=150):
             first = picture_input("Style", samples[0] if demo else None, elem_id="style-1", height=260)
-            gr.Examples(samples, first, label="Examples", elem_id="example-styles")
+            _examples(samples, first, "Examples", "example-styles")
     with gr.Accordion("More styles", open=False):
         gr.Markdown("Several styles are blended by their shares, or each gets a part of the photograph (below).")
         styles: list[Component] = [first]
@@ -126,8 +133,9 @@ def form_of(studio: Studio, demo: bool) -> Form:
         list(PRESETS), value="house", label="Recipe", elem_id="recipe",
         info="all settings at once: the default, or a published recipe, which takes its time",
     )  # fmt: skip
-    with gr.Row():
-        settings = {name: control(name, networks, steps) for name in FIRST}
+    row = gr.Row()
+    with row:
+        settings = {name: control(name, networks) for name in FIRST}
     with gr.Accordion("Parts of the photograph", open=False):
         brush = _brush(content, photograph if demo else None, MORE_IN * studio.limits.pixels)
     with gr.Accordion("All settings", open=False):
@@ -137,14 +145,17 @@ def form_of(studio: Studio, demo: bool) -> Form:
         )  # fmt: skip
         for group, names in by_group(SERVERS).items():
             with gr.Accordion(group, open=False):
-                settings |= {name: control(name, networks, steps) for name in names}
+                settings |= {name: control(name, networks) for name in names}
         with gr.Accordion("Other pictures", open=False):
             pictures: dict[str, Component] = {
                 name: picture_input(f"{name.capitalize()}: {Config.model_fields[name].description}", height=160)
                 for name in PICTURES
             }
+    with row:
+        for name in SLIDERS:
+            slider(name, settings[name])
     timelapse = gr.Dropdown(
-        [("none", ""), *((suffix[1:], suffix) for suffix in FILMS)], value="", label="Time-lapse",
+        [("none", ""), *((suffix[1:], suffix) for suffix in films())], value="", label="Time-lapse",
         info="a film of the painting, which takes some seconds more", elem_id="timelapse",
     )  # fmt: skip
     found = Form(content, styles, shares, brush, pictures, settings, timelapse)
@@ -152,11 +163,19 @@ def form_of(studio: Studio, demo: bool) -> Form:
     return found
 
 
+def _examples(paths: list[str], target: gr.Image, label: str, name: str) -> None:
+    """Pictures that a click puts into `target`. gr.Examples would make a new component of it, without `_as_upload`."""
+    shown = gr.Dataset(
+        components=[gr.Image(render=False)], samples=[[path] for path in paths], label=label, type="index", elem_id=name
+    )
+    shown.click(lambda k: paths[k], shown, target, **QUIET)
+
+
 def _share(k: int) -> gr.Slider:
     return gr.Slider(0, 1, 1, step=0.05, label=f"Share of style {k}", elem_id=f"share-{k}")
 
 
-def _brush(content: PictureInput, first: str | None, most: int) -> gr.ImageEditor:
+def _brush(content: gr.Image, first: str | None, most: int) -> gr.ImageEditor:
     """The brush on the photograph; a new photograph begins with nothing drawn."""
     names = {"protect": "stays as it is", **{name: f"is painted as {name}" for name in COLOURS if name != "protect"}}
     patches = "".join(f"<li><i style='background:{COLOURS[name]}'></i>{what}</li>" for name, what in names.items())
@@ -172,12 +191,13 @@ def _brush(content: PictureInput, first: str | None, most: int) -> gr.ImageEdito
         return {"background": small, "layers": [], "composite": None}
 
     editor = gr.ImageEditor(
-        value=begin(first and Upload("photograph", Path(first).read_bytes)), label="Brush", type="numpy", sources=(),
-        transforms=(), layers=gr.LayerOptions(allow_additional_layers=False),
+        value=begin(Upload("photograph", Path(first).read_bytes) if first else None), label="Brush", type="numpy",
+        sources=(), transforms=(), layers=gr.LayerOptions(allow_additional_layers=False),
         brush=gr.Brush(colors=list(COLOURS.values()), color_mode="fixed", default_size=40), elem_id="brush",
         buttons=[], height=420,
     )  # fmt: skip
 
+    editor.blob_storage = Latest()
     content.change(begin, content, editor, **QUIET)
     return editor
 
@@ -188,6 +208,9 @@ def _wire_settings(studio: Studio, form: Form, recipe: gr.Dropdown, earlier: gr.
 
     def choose(name: str) -> list[Any]:
         config = preset(name).config
+        if config.steps > studio.limits.steps:
+            gr.Info(f"Published with {config.steps:,} steps; this server makes at most {studio.limits.steps:,}.")
+            config = config.changed(steps=studio.limits.steps, save_at=())
         if config.backbone not in studio.networks:
             gr.Info(
                 f"Published with {config.backbone}, which is not on this server: painted with {studio.networks[0]}."
@@ -214,6 +237,6 @@ def _wire_settings(studio: Studio, form: Form, recipe: gr.Dropdown, earlier: gr.
             return [gr.skip() for _ in names]  # a picture like any other
 
     controls = list(form.settings.values())
-    recipe.input(choose, recipe, controls, **every)
+    recipe.select(choose, recipe, controls, **every)
     earlier.upload(drop, earlier, controls, **every)
     form.content.upload(uploaded, form.content, controls, **every)

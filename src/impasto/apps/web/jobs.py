@@ -228,6 +228,11 @@ def clean(name: str) -> str:
 
 
 def thumbnail(upload: Upload, most: int) -> Image.Image:
-    """The picture small, as the page draws on it. Raises PictureError, also for one of more than `most` pixels."""
+    """The picture as the page draws on it: of one size, so that a brush has one too.
+
+    Raises PictureError, also for a picture of more than `most` pixels.
+    """
     pixels = read_bytes(upload.read(), upload.name, most).pixels
-    return to_image(resize(pixels, *_within(pixels.shape[2], pixels.shape[3], FRAME_SIDE)))
+    height, width = pixels.shape[2:]
+    scale = FRAME_SIDE / max(height, width)
+    return to_image(resize(pixels, max(1, round(height * scale)), max(1, round(width * scale))))

@@ -5,12 +5,16 @@
       document.getElementById("said")?.scrollIntoView({ behavior: "smooth" });
     }
   });
-  // Names for screen readers where gradio gives none: a button that is nothing but an example picture.
+  // Names for screen readers where gradio gives none: buttons that are nothing but an example picture or a colour.
   const name = () => {
     for (const button of document.querySelectorAll("button.gallery-item:not([aria-label])")) {
       const file = button.querySelector("img")?.src.split("/").pop() ?? "";
       button.setAttribute("aria-label", "Example: " + decodeURIComponent(file).replace(/\.\w+$/, "").replace(/_/g, " "));
     }
+    document.querySelectorAll("#brush button.color").forEach((button, k) => {
+      const meaning = document.querySelectorAll(".patches li")[k]?.innerText;
+      if (meaning && !button.hasAttribute("aria-label")) button.setAttribute("aria-label", "What " + meaning);
+    });
   };
   new MutationObserver(name).observe(document.body, { childList: true, subtree: true });
   name();

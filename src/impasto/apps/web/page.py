@@ -12,7 +12,7 @@ import gradio as gr
 from gradio.components import Component
 from starlette.concurrency import run_in_threadpool
 
-from impasto.apps.web.form import QUIET, Form, PictureInput, form_of
+from impasto.apps.web.form import QUIET, Form, form_of, picture_input
 from impasto.apps.web.jobs import Job, Order, Upload
 from impasto.apps.web.studio import Studio
 from impasto.apps.web.views import EMPTY, finished, live, problem, said
@@ -36,6 +36,8 @@ def theme() -> gr.themes.Base:
         block_info_text_color="*neutral_600", block_info_text_color_dark="*neutral_300",
         block_label_text_color="*neutral_700", block_title_text_color="*neutral_800",
         button_primary_background_fill="*primary_700", button_primary_background_fill_hover="*primary_800",
+        button_primary_background_fill_dark="*primary_700", button_primary_background_fill_hover_dark="*primary_800",
+        button_primary_text_color="white", button_primary_text_color_dark="white",
         input_placeholder_color="*neutral_600", slider_color="*primary_700",
     )  # fmt: skip
 
@@ -190,7 +192,7 @@ def _wire(studio: Studio, form: Form, out: Outputs, page: gr.Blocks) -> None:
 
 def _for_programs(studio: Studio) -> None:
     """A painting for gradio's own clients: `Client(URL).predict(content, style, settings, api_name="/paint")`."""
-    content, style = PictureInput(visible=False, image_mode=None), PictureInput(visible=False, image_mode=None)
+    content, style = (picture_input(name, visible=False) for name in ("content", "style"))
     settings, painting = gr.JSON(visible=False), gr.File(visible=False)
 
     async def paint(content: Upload | None, style: Upload | None, settings: dict[str, Any] | None) -> str:

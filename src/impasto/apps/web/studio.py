@@ -23,7 +23,7 @@ from impasto.config import Config, option_name
 from impasto.errors import ConfigError, ImpastoError
 from impasto.inputs import painted_size
 from impasto.memory import give_back, keep_big_blocks
-from impasto.pictures.film import FILMS
+from impasto.pictures.film import films
 from impasto.scene import extras, scene_of
 
 __all__ = ["SERVERS", "Studio"]
@@ -97,10 +97,8 @@ class Studio:
         owner: whose turn it is when several wait. watched: whether it ends with its page. Raises ImpastoError.
         """
         self._room()
-        if order.timelapse and order.timelapse not in FILMS:
-            raise ConfigError(
-                f"no film {order.timelapse!r}: choose from {', '.join(FILMS)}", order.timelapse, list(FILMS)
-            )
+        if order.timelapse and order.timelapse not in films():
+            raise ConfigError(f"no film {order.timelapse!r} here: choose from {', '.join(films())}", order.timelapse)
         if order.base:
             order = self._painted_on(order)
         config = self.config_of(order.settings)

@@ -1,0 +1,455 @@
+"""The studio's page in a real browser: Debian's Chromium, driven by Playwright."""
+
+import re
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from PIL import Image
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+from studios import running
+
+from impasto.apps.web import jobs, studio
+from impasto.config import Config
+from impasto.pictures import read_settings
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+# The last one lets the brush's canvas draw without a graphics card.
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--enable-unsafe-swiftshader",
+]
+LONG = 20_000  # steps that nobody waits for
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium")
+
+
+@pytest.fixture(scope="module")
+def place(tiny_weights):
+    with running(tiny_weights, steps=LONG, upload=200_000) as place:
+        yield place
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as driver:
+        yield driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+
+
+@pytest.fixture
+def open_page(browser, place, photo, style):
+    """Opens pages, each as a visitor of its own, with the two pictures in it unless told otherwise."""
+    visitors, asked = [], []
+
+    def open(filled: bool = True, **options: object) -> Page:
+        visitors.append(browser.new_context(**{"viewport": {"width": 1300, "height": 1000}, **options}))
+        page = visitors[-1].new_page()
+        page.set_default_timeout(15_000)
+        page.on("request", lambda request: asked.append(request.url))
+        page.on("pageerror", lambda error: asked.append(f"error: {error}"))
+        page.goto(place.url)
+        if filled:
+            upload(page, "content", photo)
+            upload(page, "style-1", style)
+            settle(page, size=64, steps=4)
+        return page
+
+    yield open
+    for visitor in visitors:
+        visitor.close()
+    strange = [url for url in asked if not url.startswith((place.url, "data:", "blob:"))]
+    assert not strange, "the page asked others, or failed"
+
+
+def upload(page: Page, where: str, path: Path) -> None:
+    page.locator(f"#{where} input[type=file]").set_input_files(path)
+    expect(page.locator(f"#{where} img").first).to_be_visible()
+
+
+def settle(page: Page, size: int, steps: int) -> None:
+    """Set the size, in sight, and the steps, in a folder of a folder."""
+    choose(page, "size", str(size))
+    if not page.locator("#setting-steps").is_visible():
+        unfold(page, "All settings", "Solver")
+    page.locator("#setting-steps input").fill(str(steps))
+    page.keyboard.press("Tab")
+
+
+def choose(page: Page, setting: str, value: str) -> None:
+    box = page.locator(f"#setting-{setting} input")
+    box.fill(value)
+    page.keyboard.press("Enter")
+    expect(box).to_have_value(value)
+
+
+def unfold(page: Page, *titles: str) -> None:
+    for title in titles:
+        page.get_by_role("button", name=re.compile(f"^{title}")).first.click()
+
+
+def said(page: Page, text: str, timeout: float = 15) -> None:
+    expect(page.locator("#said")).to_contain_text(text, timeout=1000 * timeout)
+
+
+def frames_of(page: Page, count: int) -> list[str]:
+    """The first so many different pictures that the page shows while it is painted."""
+    found: list[str] = []
+    deadline = time.monotonic() + 20
+    while len(found) < count and time.monotonic() < deadline:
+        source = page.evaluate("document.querySelector('#live img')?.src ?? ''")
+        if source and source not in found:
+            found.append(source)
+        page.wait_for_timeout(50)
+    return found
+
+
+def take_home(page: Page, name: str, folder: Path) -> Path:
+    with page.expect_download() as taken:
+        page.get_by_role("link", name=name, exact=True).click()
+    path = folder / taken.value.suggested_filename
+    taken.value.save_as(path)
+    return path
+
+
+def last_job(place) -> jobs.Job:
+    return list(place.studio.jobs.values())[-1]
+
+
+def over(job: jobs.Job, seconds: float) -> str:
+    deadline = time.monotonic() + seconds
+    while not job.over and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return job.state
+
+
+def findings(page: Page) -> list[str]:
+    """What axe-core calls serious, or worse."""
+    page.wait_for_timeout(500)  # colours fade from one into the other
+    found = Axe().run(page).response["violations"]
+    return [
+        f"{each['id']}: {node['html'][:150]}"
+        for each in found
+        if each["impact"] in ("serious", "critical")
+        for node in each["nodes"]
+    ]
+
+
+def test_a_newcomer_paints_watches_stops_and_downloads(open_page, tmp_path) -> None:
+    page = open_page()
+    settle(page, 96, LONG)
+    page.get_by_role("button", name="Paint", exact=True).click()
+    assert len(frames_of(page, 3)) == 3
+    expect(page.locator("#live")).to_contain_text(re.compile(r"0:\d\d left|\d+:\d\d left"))
+    expect(page.locator("#live svg")).to_be_visible()
+    assert re.search(rf"level \d/\d · step \d+/{LONG}", page.inner_text("#live"))
+    page.get_by_role("button", name="Stop").click()
+    said(page, "Stopped after")
+    painting = take_home(page, "PNG", tmp_path)
+    assert painting.name == "photo-style.png"
+    settings = read_settings(painting)
+    assert settings["config"]["size"] == 96
+    assert 3 <= settings["steps_done"] < LONG
+    assert [each["name"] for each in settings["inputs"]] == ["photo.png", "style.png"]
+    with Image.open(painting) as image:
+        assert max(image.size) == 96
+
+
+def test_a_finished_painting_is_compared_and_taken_home_in_every_format(open_page, tmp_path) -> None:
+    page = open_page()
+    page.locator("#timelapse input").click()
+    page.get_by_role("option", name="gif").click()
+    page.click("#paint")
+    said(page, "Done")
+    for name, kind in (("PNG", "PNG"), ("JPEG", "JPEG"), ("WebP", "WEBP"), ("Time-lapse (gif)", "GIF")):
+        path = take_home(page, name, tmp_path)
+        with Image.open(path) as image:
+            assert image.format == kind
+        if kind != "GIF":
+            assert read_settings(path)["config"]["steps"] == 4
+    with page.context.expect_page() as opened:
+        page.get_by_role("link", name="Loss curves").click()
+    assert opened.value.evaluate("document.images[0].naturalWidth") > 500
+    before, after = (page.locator("#result img").nth(k) for k in (1, 0))
+    assert before.evaluate("e => e.complete && e.naturalWidth") == after.evaluate("e => e.naturalWidth") == 64
+
+
+def test_the_comparison_is_moved_with_keys(open_page) -> None:
+    page = open_page()
+    page.click("#paint")
+    said(page, "Done")
+    page.get_by_role("slider", name="Share of the photograph that is shown").focus()
+    for _ in range(10):
+        page.keyboard.press("ArrowRight")
+    assert page.locator(".compared").evaluate("e => e.style.getPropertyValue('--at')") == "60%"
+
+
+def test_pause_and_go_on(open_page, place) -> None:
+    page = open_page()
+    settle(page, 96, LONG)
+    page.click("#paint")
+    frames_of(page, 2)
+    page.click("#pause")
+    said(page, "Paused")
+    job, step = last_job(place), last_job(place).progress.step
+    page.wait_for_timeout(700)
+    assert job.progress.step == step
+    page.get_by_role("button", name="Go on").click()
+    said(page, "Painting")
+    frames_of(page, 2)
+    assert job.progress.step > step
+    page.click("#stop")
+    said(page, "Stopped")
+
+
+def test_paint_on_starts_from_what_is_there_with_other_settings(open_page, place) -> None:
+    page = open_page()
+    expect(page.locator("#paint-on")).to_be_disabled()
+    page.click("#paint")
+    said(page, "Done")
+    settle(page, 64, 7)
+    page.click("#paint-on")
+    expect(page.locator("#live")).to_contain_text("step 7/7")
+    said(page, "Done")
+    settings = read_settings(last_job(place).file("painting.png"))
+    assert settings["config"]["start"] == {studio.BASE: 1.0}
+    assert [each["role"] for each in settings["inputs"]] == ["content", "style", "start"]
+
+
+def test_the_history_goes_back_to_earlier_paintings(open_page) -> None:
+    page = open_page()
+    for size in ("64", "80"):
+        choose(page, "size", size)
+        page.click("#paint")
+        said(page, "Done")
+        expect(page.locator("#result img").first).to_have_js_property("naturalWidth", int(size))
+    expect(page.locator("#history .thumbnail-item")).to_have_count(2)
+    page.locator("#history .thumbnail-item").nth(1).click()
+    expect(page.locator("#result img").first).to_have_js_property("naturalWidth", 64)
+
+
+def test_two_visitors_take_turns_and_see_nothing_of_each_other(open_page, place) -> None:
+    one, two = open_page(), open_page()
+    settle(one, 96, LONG)
+    one.click("#paint")
+    frames_of(one, 1)
+    two.click("#paint")
+    said(two, "In the queue: 1 painting comes first.")
+    one.click("#stop")
+    said(one, "Stopped")
+    said(two, "Done")
+    for page in (one, two):
+        expect(page.locator("#history .thumbnail-item")).to_have_count(1)
+    ids = [re.search(r"paintings/([^/]+)/", page.locator("#result a").first.get_attribute("href"))[1]
+           for page in (one, two)]  # fmt: skip
+    assert ids[0] != ids[1]
+    assert ids[0] not in two.content()
+
+
+def test_a_page_that_is_closed_ends_its_painting(open_page, place) -> None:
+    page = open_page()
+    settle(page, 96, LONG)
+    page.click("#paint")
+    frames_of(page, 1)
+    job = last_job(place)
+    page.close()
+    assert over(job, 10) == "cancelled"
+
+
+def test_a_page_that_is_closed_in_the_queue_leaves_it(open_page, place) -> None:
+    one, two = open_page(), open_page()
+    settle(one, 96, LONG)
+    one.click("#paint")
+    frames_of(one, 1)
+    two.click("#paint")
+    said(two, "In the queue")
+    job = last_job(place)
+    two.close()
+    assert over(job, 10) == "cancelled"
+    one.click("#stop")
+    said(one, "Stopped")
+
+
+def test_a_corrupt_picture_is_told_and_can_be_put_right(open_page, tmp_path, photo) -> None:
+    page = open_page()
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(photo.read_bytes()[:100])
+    page.get_by_role("button", name="Remove Image").first.click()
+    page.locator("#content input[type=file]").set_input_files(broken)
+    page.wait_for_timeout(300)
+    page.click("#paint")
+    alert = page.get_by_role("alert").filter(has_text="broken.png")
+    expect(alert).to_be_visible()
+    assert "/tmp" not in alert.inner_text()
+    page.get_by_role("button", name="Remove Image").first.click()
+    upload(page, "content", photo)
+    page.click("#paint")
+    said(page, "Done")
+
+
+def test_too_large_an_upload_is_told(open_page, tmp_path) -> None:
+    page = open_page()
+    huge = tmp_path / "huge.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (400, 400, 3), dtype=np.uint8)).save(huge)
+    page.get_by_role("button", name="Remove Image").first.click()
+    page.locator("#content input[type=file]").set_input_files(huge)
+    expect(page.get_by_text(re.compile("maximum allowed size", re.IGNORECASE))).to_be_visible()
+
+
+def test_pictures_that_are_missing_are_asked_for(open_page, photo) -> None:
+    page = open_page(filled=False)
+    page.click("#paint")
+    said(page, "Drop a photograph in first")
+    upload(page, "content", photo)
+    page.click("#paint")
+    said(page, "Drop a painting in first")
+
+
+def test_a_setting_out_of_range_is_told_by_its_label(open_page) -> None:
+    page = open_page()
+    unfold(page, "Objective")
+    page.locator("#setting-style_layers textarea").fill("relu9_1")
+    page.click("#paint")
+    said(page, "relu9_1")
+    choose(page, "size", "3")
+    page.locator("#setting-style_layers textarea").fill("relu1_1")
+    page.click("#paint")
+    said(page, "“Size” is '3'")
+
+
+def test_an_example_is_a_click_away(open_page) -> None:
+    page = open_page(filled=False)
+    page.get_by_role("button", name="Example: grace hopper").click()
+    page.get_by_role("button", name="Example: woodcut").click()
+    for where in ("content", "style-1"):
+        expect(page.locator(f"#{where} img").first).to_be_visible()
+    settle(page, 64, 3)
+    page.click("#paint")
+    said(page, "Done")
+
+
+def test_an_earlier_painting_restores_its_settings(open_page, place, tmp_path) -> None:
+    page = open_page()
+    choose(page, "colour", "luminance")
+    page.click("#paint")
+    said(page, "Done")
+    painting = take_home(page, "WebP", tmp_path)
+    for where in ("earlier", "content"):
+        again = open_page(filled=False)
+        if where == "earlier":
+            unfold(again, "All settings")
+        again.locator(f"#{where} input[type=file]").set_input_files(painting)
+        expect(again.locator("#setting-colour input")).to_have_value("luminance")
+        expect(again.locator("#setting-size input")).to_have_value("64")
+
+
+def test_a_recipe_sets_the_controls(open_page) -> None:
+    page = open_page(filled=False)
+    page.locator("#recipe input").click()
+    page.get_by_role("option", name="noise-start").click()
+    unfold(page, "All settings", "Solver")
+    expect(page.locator("#setting-start textarea, #setting-start input").first).to_have_value("noise")
+    expect(page.get_by_text("which is not on this server")).to_be_visible()
+
+
+def test_several_styles_are_blended_by_their_shares(open_page, place, photo) -> None:
+    page = open_page()
+    unfold(page, "More styles")
+    upload(page, "style-2", photo)
+    page.get_by_label("number input for Share of style 2").fill("0.25")
+    page.keyboard.press("Tab")
+    page.click("#paint")
+    said(page, "Done")
+    job = last_job(place)
+    assert (job.config.blend, job.styles) == ((1.0, 0.25), ["style.png", "photo.png"])
+
+
+def test_parts_are_drawn_on_the_photograph(open_page, place, photo) -> None:
+    page = open_page()
+    unfold(page, "More styles", "Parts of the photograph")
+    upload(page, "style-2", photo)
+    for k, height in ((0, 0.4), (1, 0.6)):
+        if k:
+            page.locator("#brush").get_by_label("Color").click()
+            page.locator("#brush button.color").nth(k).click()
+            page.locator("#brush").get_by_label("Brush", exact=True).click()
+        canvas = page.locator("#brush canvas").first.bounding_box()
+        x, y = canvas["x"] + canvas["width"] / 2, canvas["y"] + canvas["height"] * height
+        page.mouse.move(x - 30, y)
+        page.mouse.down()
+        page.mouse.move(x + 30, y, steps=8)
+        page.mouse.up()
+    page.wait_for_timeout(500)
+    page.click("#paint")
+    said(page, "Done")
+    config = last_job(place).config
+    assert config.protect == "protect"
+    assert config.mask == ("where style 2=style 2",)
+
+
+def test_keys_alone_are_enough(open_page) -> None:
+    page = open_page()
+    page.locator("#setting-size input").focus()
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.id") == "paint":
+            break
+    page.keyboard.press("Enter")
+    said(page, "Done")
+    for wanted in ("PNG", "JPEG", "WebP"):
+        for _ in range(12):
+            if page.evaluate("document.activeElement.innerText") == wanted:
+                break
+            page.keyboard.press("Tab")
+        assert page.evaluate("document.activeElement.innerText") == wanted
+
+
+@pytest.mark.parametrize(
+    "look", [{}, {"viewport": {"width": 390, "height": 844}}, {"color_scheme": "dark"}], ids=["wide", "phone", "dark"]
+)
+def test_axe_finds_nothing_serious(open_page, look) -> None:
+    page = open_page(**look)
+    assert findings(page) == []
+    unfold(page, "More styles", "Parts of the photograph", "Picture", "Network", "Objective", "Other pictures")
+    page.wait_for_timeout(300)
+    assert findings(page) == []
+    settle(page, 96, LONG)
+    page.click("#paint")
+    frames_of(page, 1)
+    assert findings(page) == []
+    page.click("#stop")
+    said(page, "Stopped")
+    assert findings(page) == []
+    page.locator("#setting-size input").fill("3")
+    page.keyboard.press("Enter")
+    page.click("#paint")
+    said(page, "“Size” is")
+    assert findings(page) == []
+
+
+def test_the_first_look_on_a_telephone_fits(open_page) -> None:
+    page = open_page(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    box = page.locator("#paint").bounding_box()
+    assert box["y"] + box["height"] <= 844, "the button that begins is in sight"
+    page.locator("#paint").tap()
+    said(page, "Done")
+    page.wait_for_timeout(800)
+    assert page.locator("#said").bounding_box()["y"] < 844, "the page went to where it is painted"
+
+
+def test_every_control_says_what_the_command_line_says(open_page) -> None:
+    page = open_page()
+    unfold(page, "Picture", "Network", "Objective")
+    for name in ("strength", "style_scale", "colour", "tv_weight", "padding", "history"):
+        text = re.sub(r"--[a-z-]+", "", Config.model_fields[name].description)
+        expect(page.locator(f"#setting-{name}")).to_contain_text(text[:40])
