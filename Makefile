@@ -39,6 +39,7 @@ styles: $(READY)
 gallery: $(READY)
 	$(BIN)/python examples/figures.py
 	$(BIN)/python examples/controls.py
+	$(BIN)/python examples/studio.py
 	[ ! -d ../shared/images ] || $(BIN)/python examples/gallery.py
 
 # Measure speed, memory and solvers anew, into benchmarks/RESULTS.md: an hour and a half; table 2 needs ../shared.

@@ -36,7 +36,7 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-ge
 
 @pytest.fixture(scope="module")
 def place(tiny_weights):
-    with running(tiny_weights, steps=LONG, upload=200_000) as place:
+    with running(tiny_weights, steps=LONG, upload=2_000_000) as place:
         yield place
 
 
@@ -299,7 +299,7 @@ def test_a_corrupt_picture_is_told_and_can_be_put_right(open_page, tmp_path, pho
 def test_too_large_an_upload_is_told(open_page, tmp_path) -> None:
     page = open_page()
     huge = tmp_path / "huge.png"
-    Image.fromarray(np.random.default_rng(0).integers(0, 256, (400, 400, 3), dtype=np.uint8)).save(huge)
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (900, 900, 3), dtype=np.uint8)).save(huge)
     page.get_by_role("button", name="Remove Image").first.click()
     page.locator("#content input[type=file]").set_input_files(huge)
     expect(page.get_by_text(re.compile("maximum allowed size", re.IGNORECASE))).to_be_visible()

@@ -77,10 +77,8 @@ def live(job: Job) -> str:
         else f"<progress max='1' value='{done.fraction:.4f}' aria-label='share of the work done'></progress>"
     )
     return (
-        f"<figure>{picture}<figcaption>"
-        f"{bar}"
-        f"<p class='numbers'><strong>{left}</strong> {numbers}</p>{_curve(job)}"
-        f"<p class='numbers'>{escape(terms_in_words(done.terms))}</p></figcaption></figure>"
+        f"{bar}<p class='numbers'><strong>{left}</strong> {numbers}</p><figure>{picture}<figcaption>"
+        f"{_curve(job)}<p class='numbers'>{escape(terms_in_words(done.terms))}</p></figcaption></figure>"
     )
 
 

@@ -1,0 +1,70 @@
+"""Pictures of the studio's page for the documents, into docs/gallery: needs Chromium (apt-get install chromium)."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from PIL import Image
+from playwright.sync_api import Page, sync_playwright
+
+GALLERY = Path(__file__).parent.parent / "docs" / "gallery"
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--enable-unsafe-swiftshader"]
+
+
+def painted(page: Page) -> None:
+    """Press Paint and wait for the end."""
+    page.click("#paint")
+    page.wait_for_function("document.querySelector('#said').innerText.startsWith('Done')", timeout=120_000)
+    page.wait_for_timeout(1000)
+
+
+def keep(page: Page, name: str) -> None:
+    """A screenshot as a JPEG: photographs in PNG would be megabytes."""
+    png = GALLERY / f"{name}.png"
+    page.mouse.move(0, 0)
+    page.screenshot(path=png)
+    with Image.open(png) as image:
+        image.convert("RGB").save(GALLERY / f"{name}.jpg", quality=88)
+    png.unlink()
+    print(GALLERY / f"{name}.jpg")
+
+
+def main() -> None:
+    """Open the studio, paint in it, keep what it looks like."""
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        sys.exit("needs Chromium: apt-get install chromium")
+    command = [Path(sys.executable).parent / "impasto", "serve", "--demo", "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server, sync_playwright() as driver:
+        assert server.stdout is not None
+        url = re.search(r"http://\S+", server.stdout.readline())[0]
+        browser = driver.chromium.launch(executable_path=chromium, args=FLAGS)
+        page = browser.new_page(viewport={"width": 1400, "height": 900})
+        page.goto(url)
+        page.get_by_role("button", name="Example: woodcut").click()
+        painted(page)
+        page.get_by_role("button", name="Example: strokes").click()
+        page.wait_for_timeout(500)
+        page.click("#paint")
+        page.wait_for_selector("#live img")
+        page.wait_for_function(
+            "/step (8|9|1\\d)\\d\\//.test(document.querySelector('#live').innerText)", timeout=60_000
+        )
+        keep(page, "studio-live")
+        page.wait_for_function("document.querySelector('#said').innerText.startsWith('Done')", timeout=120_000)
+        page.wait_for_timeout(1000)
+        keep(page, "studio")
+        phone = browser.new_page(viewport={"width": 390, "height": 844}, device_scale_factor=2)
+        phone.goto(url)
+        phone.wait_for_timeout(1000)
+        keep(phone, "studio-phone")
+        painted(phone)
+        keep(phone, "studio-phone-done")
+        browser.close()
+        server.terminate()
+
+
+if __name__ == "__main__":
+    main()
