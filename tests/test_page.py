@@ -11,11 +11,11 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect, sync_playwright
-from studios import running
 
-from impasto.apps.web import jobs, studio
+from impasto.apps.web import jobs, terms
 from impasto.config import Config
 from impasto.pictures import read_settings
+from studios import running
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 # The last one lets the brush's canvas draw without a graphics card.
@@ -221,7 +221,7 @@ def test_paint_on_starts_from_what_is_there_with_other_settings(open_page, place
     expect(page.locator("#live")).to_contain_text("step 7/7")
     said(page, "Done")
     settings = read_settings(last_job(place).file("painting.png"))
-    assert settings["config"]["start"] == {studio.BASE: 1.0}
+    assert settings["config"]["start"] == {terms.BASE: 1.0}
     assert [each["role"] for each in settings["inputs"]] == ["content", "style", "start"]
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 
-from impasto.errors import ConfigError, did_you_mean
+from impasto.errors import ConfigError, did_you_mean, shortened
 from impasto.parsing import (
     CONVOLUTIONS,
     DEPTHS,
@@ -278,11 +278,12 @@ def _explain(error: ValidationError) -> ConfigError:
     """pydantic's first complaint as one line: the option, its value, what it takes."""
     first = error.errors(include_url=False)[0]
     if not first["loc"]:
-        return ConfigError(f"settings are {first['input']!r}: give a mapping of names to values", first["input"])
+        given = shortened(first["input"])
+        return ConfigError(f"settings are {given}: give a mapping of names to values", first["input"])
     name, value = str(first["loc"][0]), first["input"]
     fields: dict[str, FieldInfo] = Config.model_fields
     if name not in fields:
-        return ConfigError(f"no setting {name!r}: {did_you_mean(name, fields)}", name, list(fields))
+        return ConfigError(f"no setting {shortened(name)}: {did_you_mean(name, fields)}", name, list(fields))
     inside = [str(part) for part in first["loc"][1:] if str(part) in LAYERS]
     where = f"{option_name(name)} {' '.join(inside)}".strip()
-    return ConfigError(f"{where} is {value!r}: it takes {allowed(name)}", value, allowed(name))
+    return ConfigError(f"{where} is {shortened(value)}: it takes {allowed(name)}", value, allowed(name))

@@ -14,6 +14,7 @@ __all__ = [
     "WeightsError",
     "did_you_mean",
     "out_of_memory",
+    "shortened",
 ]
 
 
@@ -49,8 +50,14 @@ class SolverError(ImpastoError):
 def did_you_mean(value: str, allowed: Iterable[str]) -> str:
     """The end of an error's line: the nearest allowed name, or all of them where none is near."""
     names = list(allowed)
-    near = difflib.get_close_matches(value, names, n=1, cutoff=0.6)
+    near = difflib.get_close_matches(value[:100], names, n=1, cutoff=0.6)
     return f"did you mean {near[0]}?" if near else f"choose from {', '.join(names)}"
+
+
+def shortened(value: object, most: int = 100) -> str:
+    """A value as it is said in an error's line: not at any length."""
+    text = repr(value)
+    return text if len(text) <= most else f"{text[:most]}..."
 
 
 def out_of_memory(error: BaseException) -> bool:

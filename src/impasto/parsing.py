@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from impasto.errors import ConfigError, did_you_mean
+from impasto.errors import ConfigError, did_you_mean, shortened
 
 __all__ = [
     "CONVOLUTIONS",
@@ -36,7 +36,7 @@ def layer_name(name: str) -> str:
     """
     plain = re.sub(r"^block(\d)_conv(\d)$", r"conv\1_\2", name.strip().lower())
     if plain not in LAYERS:
-        raise ConfigError(f"no layer {name!r} in VGG-19: {did_you_mean(plain, LAYERS)}", name, LAYERS)
+        raise ConfigError(f"no layer {shortened(name)} in VGG-19: {did_you_mean(plain, LAYERS)}", name, LAYERS)
     return plain
 
 
@@ -45,7 +45,7 @@ def parse_weights(value: Any) -> Any:
     if isinstance(value, str):
         pairs = [part.rpartition("=") if "=" in part else (part, "=", "1") for part in value.split(",") if part]
         return {name.strip(): weight for name, _, weight in pairs}
-    if isinstance(value, Iterable) and not isinstance(value, Mapping):
+    if isinstance(value, (list, tuple, set)) and all(isinstance(name, str) for name in value):
         return dict.fromkeys(value, 1.0)
     return value
 
@@ -79,7 +79,7 @@ def mask_parts(text: str) -> tuple[str, str, str]:
     """ "MASK=STYLE=STYLE_MASK" as its three names, the last "" if it is not there. Raises ValueError."""
     parts = [each.strip() for each in text.split("=")]
     if len(parts) not in (2, 3) or not all(parts):
-        raise ValueError(text)
+        raise ValueError("no mask")
     return parts[0], parts[1], parts[2] if len(parts) == 3 else ""
 
 

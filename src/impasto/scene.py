@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import count
 from pathlib import Path
@@ -108,7 +109,7 @@ def scene_of(
 
     for name in config.start:
         if name not in STARTS:
-            if not Path(name).suffix and not Path(name).exists() and name not in (named or ()):
+            if name not in (named or ()) and not Path(name).suffix and not os.path.exists(name):  # which never raises
                 raise ConfigError(f"no start {name!r}, nor a picture of that name: {did_you_mean(name, STARTS)}", name)
             find(name)
     given = _by_layer(_blended(styles, config), config, find)

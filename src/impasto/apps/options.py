@@ -51,10 +51,15 @@ class ConfigOption(click.Option):
 def typed(value: Any) -> str:
     """A setting as it is typed."""
     if isinstance(value, dict):
-        return ",".join(name if weight == 1 else f"{name}={weight:g}" for name, weight in value.items())
+        return ",".join(name if weight == 1 else f"{name}={_digits(weight)}" for name, weight in value.items())
     if isinstance(value, (list, tuple)):
         return ",".join(map(str, value))
     return "" if value is None else str(value)
+
+
+def _digits(number: float) -> str:
+    """All digits that make a difference, and no more."""
+    return repr(number).removesuffix(".0")
 
 
 def _shown(default: Any) -> str:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import re
+import signal
+import sys
+import threading
 from typing import Any
 
 import click
@@ -72,7 +76,7 @@ def serve(
     machine = Config(**given(values)).model_dump(
         include=set(MACHINE)
     )  # before seconds of loading: bad values fail at once
-    if auth is not None and not re.fullmatch(r"[^:]+:.+", auth):
+    if auth is not None and not (re.fullmatch(r"[^:]+:.+", auth) and auth.isprintable()):
         raise ConfigError("--auth takes a user and a password with a colon between: --auth ann:secret")
     try:
         from impasto.apps.web import server
@@ -90,13 +94,18 @@ def serve(
             f"--host {host} opens the studio to others: give --auth USER:PASSWORD, or --no-auth to let everybody in",
             host,
         )
+    for name, value in (("--max-upload", max_upload), ("--keep", keep)):
+        if not math.isfinite(value):
+            raise ConfigError(f"{name} is {value}: give a number", value)
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that all is removed, also before uvicorn has its own
     networks = dict.fromkeys([machine.pop("backbone"), *(name for name in known() if cached(name))])
     limits = Limits(workers, queue, round(max_upload * 1e6), max_pixels, max_steps, keep * 60)
     with server.listen(host, port) as sock:
         studio = Studio(limits, machine, list(networks))
         try:
             studio.open()
-            hosts = server.LOCAL if local and not auth and not no_auth else ()
+            hosts = (*server.LOCAL, host) if local and not auth and not no_auth else ()
             app = server.application(studio, auth or "", hosts, demo)
             address = f"http://{f'[{host}]' if ':' in host else host}:{sock.getsockname()[1]}"
             server.serve(app, sock, lambda: _tell(address, show_it))

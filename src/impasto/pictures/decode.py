@@ -10,7 +10,18 @@ from PIL import Image, ImageCms, ImageOps
 
 from impasto.errors import PictureError
 
-__all__ = ["from_array", "from_image"]
+__all__ = ["from_array", "from_image", "opened"]
+
+# What is read: not all that Pillow knows, for some of it (PostScript) is a program that would be run.
+READ = (
+    "PNG", "JPEG", "MPO", "WEBP", "TIFF", "AVIF", "HEIF", "GIF", "BMP", "DIB", "PPM", "ICO", "TGA", "JPEG2000", "PSD",
+)  # fmt: skip
+
+
+def opened(data: bytes) -> Image.Image:
+    """The image in the bytes of a file, not yet decoded. Raises what Pillow raises."""
+    Image.init()  # all formats, so that those that are there can be told
+    return Image.open(io.BytesIO(data), formats=[kind for kind in READ if kind in Image.OPEN])
 
 
 def from_image(image: Image.Image) -> tuple[np.ndarray, np.ndarray | None]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import os
+import threading
 import warnings
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -18,7 +18,7 @@ import torch
 from PIL import ExifTags, Image, PngImagePlugin, UnidentifiedImageError, features
 
 from impasto.errors import OutputError, PictureError
-from impasto.pictures.decode import from_array, from_image
+from impasto.pictures.decode import from_array, from_image, opened
 
 __all__ = [
     "FORMATS",
@@ -52,6 +52,7 @@ FORMATS: dict[str, tuple[str, dict[str, Any]]] = {
     ".heif": ("HEIF", {"quality": 95}),
 }
 WITH_ALPHA = {"PNG", "WEBP", "TIFF", "AVIF", "HEIF"}
+ONE_AT_A_TIME = threading.RLock()  # what is ignored is the process's, and threads would leave it to one another
 KEY = "impasto"  # of the settings in a PNG's text; elsewhere they are the EXIF's image description
 RECORD = {"program", "version", "config", "inputs", "steps_done"}  # what `Painting.settings` always holds
 
@@ -99,7 +100,7 @@ def read_bytes(data: bytes, name: str, most: int | None = None) -> Picture:
     most: pixels; a picture with more is refused before it is decoded. Raises PictureError.
     """
     _check_bytes(data, name)
-    with _decoding(name), Image.open(io.BytesIO(data)) as image:
+    with _decoding(name), opened(data) as image:
         if most is not None and image.width * image.height > most:
             size = f"{image.width} x {image.height} pixels"
             raise PictureError(f"{name} has {size}, more than {most:,}: scale it down first", image.size)
@@ -128,7 +129,7 @@ def _picture(pixels: np.ndarray, alpha: np.ndarray | None, name: str, digest: st
 def _decoding(name: str) -> Iterator[None]:
     """Turns whatever goes wrong inside with the picture `name` into one PictureError."""
     try:
-        with warnings.catch_warnings():
+        with ONE_AT_A_TIME, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a large picture is the user's choice; a bomb is still an error
             yield
     except Image.DecompressionBombError:
@@ -226,7 +227,7 @@ def _check_format(out: Path, suffix: str, suffixes: Collection[str], what: str) 
 
 
 def _part(out: Path) -> Path:
-    return out.with_name(f".{out.name}.{os.getpid()}.part")
+    return out.with_name(f".{out.name}.{os.getpid()}-{threading.get_ident()}.part")
 
 
 def write(image: Image.Image, path: str | PathLike[str], settings: dict[str, Any] | None = None) -> Path:
@@ -285,7 +286,7 @@ def read_settings(path: str | PathLike[str]) -> dict[str, Any]:
 def settings_in(data: bytes, name: str) -> dict[str, Any]:
     """The settings that the bytes of a painting's file carry; errors call it `name`. Raises PictureError."""
     _check_bytes(data, name)
-    with _decoding(name), Image.open(io.BytesIO(data)) as image:
+    with _decoding(name), opened(data) as image:
         comment = image.info.get("comment", b"")
         text = image.info.get(KEY) or image.getexif().get(ExifTags.Base.ImageDescription) or comment
     try:

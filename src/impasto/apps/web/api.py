@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -19,7 +20,7 @@ from starlette.concurrency import run_in_threadpool
 from impasto.apps.readers import read_trace
 from impasto.apps.web.jobs import BusyError, Job, Order, State, Upload
 from impasto.apps.web.studio import Studio
-from impasto.errors import ImpastoError
+from impasto.errors import ImpastoError, OutputError
 from impasto.pictures import read_settings, write
 
 __all__ = ["Status", "routes", "status_of"]
@@ -27,6 +28,7 @@ __all__ = ["Status", "routes", "status_of"]
 EVERY = 0.3  # seconds between two looks at a painting that is followed
 AGAIN = "60"  # seconds after which a busy studio may be asked again
 Film = Literal["", ".gif", ".webp", ".apng", ".mp4", ".webm"]
+log = logging.getLogger("impasto.studio")
 routes = APIRouter()  # its application's `state.studio` is the studio
 
 
@@ -77,7 +79,7 @@ def _file(kind: str, *codes: int) -> dict[int | str, dict[str, Any]]:
 JPEG, PNG = (_file(f"image/{kind}", 404, 409) for kind in ("jpeg", "png"))
 
 
-def _studio(request: Request) -> Studio:
+async def _studio(request: Request) -> Studio:
     return request.app.state.studio  # type: ignore[no-any-return]
 
 
@@ -85,7 +87,7 @@ Here = Annotated[Studio, Depends(_studio)]
 Id = Annotated[str, InPath(description="the painting's id; who has it may see the painting and end it")]
 
 
-def _job(id: Id, studio: Here) -> Job:
+async def _job(id: Id, studio: Here) -> Job:
     job = studio.jobs.get(id)
     if job is None:
         raise HTTPException(404, "no such painting: it was never asked for, or is not kept any more")
@@ -95,7 +97,7 @@ def _job(id: Id, studio: Here) -> Job:
 Known = Annotated[Job, Depends(_job)]
 
 
-def _finished(job: Known) -> Job:
+async def _finished(job: Known) -> Job:
     if not job.finished:
         raise HTTPException(409, f"there is no painting: it is {job.state}")
     return job
@@ -122,7 +124,7 @@ async def submit(
     order = Order(_upload(content), [_upload(each) for each in style], _object(settings), named, timelapse, base)
     owner = f"program {request.client.host if request.client else ''}"
     try:
-        job = await run_in_threadpool(studio.submit, order, owner)
+        job = await studio.take(order, owner)
     except BusyError as error:
         raise HTTPException(503, str(error), {"Retry-After": AGAIN}) from None
     except ImpastoError as error:
@@ -194,7 +196,11 @@ async def frame(job: Known) -> Response:
 )
 async def picture(job: Finished, format: Literal["png", "jpeg", "webp"] = "png") -> FileResponse:
     """The painting, with its settings inside."""
-    path = await run_in_threadpool(_as, job, format)
+    try:
+        path = await run_in_threadpool(_as, job, format)
+    except OutputError as error:
+        log.warning("%s", error)
+        raise HTTPException(422, f"this painting cannot be written as {format}; ask for png") from None
     return FileResponse(path, media_type=f"image/{format}", filename=f"{job.title}.{format.replace('jpeg', 'jpg')}")
 
 
@@ -256,6 +262,7 @@ def _upload(file: UploadFile) -> Upload:
 def _object(settings: str) -> dict[str, Any]:
     try:
         found = json.loads(settings or "{}")
+        json.dumps(found, ensure_ascii=False).encode()  # half a character is no text
     except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):

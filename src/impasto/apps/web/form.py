@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
-from functools import partial
+from functools import partial, wraps
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import gradio as gr
+from fastapi import HTTPException
 from gradio.components import Component
+from gradio.components.image_editor import AcceptBlobs
 from gradio.data_classes import ImageData
 
 from impasto.apps.sources import recorded_config
 from impasto.apps.web.brush import COLOURS, masks_of
 from impasto.apps.web.controls import FIRST, PICTURES, SLIDERS, by_group, control, slider, values_of
 from impasto.apps.web.jobs import MORE_IN, Order, Upload, clean, thumbnail
-from impasto.apps.web.studio import SERVERS, Studio
+from impasto.apps.web.studio import Studio
+from impasto.apps.web.terms import SERVERS
 from impasto.config import Config
 from impasto.errors import ConfigError, ImpastoError, PictureError
 from impasto.pictures import settings_in
@@ -26,8 +30,13 @@ from impasto.presets import PRESETS, preset
 __all__ = ["QUIET", "Form", "form_of", "picture_input"]
 
 MOST_STYLES = 4
-DRAWINGS = 50  # that are on their way from pages at once
+DRAWINGS, LAYERS = 50, 4  # that are on their way from pages at once, and layers of each
 QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}  # for events of the page alone
+
+
+def _served(folder: Path, pictures: Sequence[Path]) -> list[str]:
+    """Copies of pictures where gradio serves files from, and nowhere else."""
+    return [str(shutil.copy(path, folder / path.name)) for path in pictures]
 
 
 def picture_input(label: str, value: Any = None, **more: Any) -> gr.Image:
@@ -41,10 +50,10 @@ def picture_input(label: str, value: Any = None, **more: Any) -> gr.Image:
 
 
 def _as_upload(payload: ImageData | None) -> Upload | None:
-    """What was uploaded, as it is: gr.Image would decode it. gradio has made sure that the path is one of its own."""
+    """What was uploaded, as it is: gr.Image would decode it."""
     if payload is None or payload.path is None:
         return None
-    path = Path(payload.path)
+    path = Path(payload.path)  # gradio has made sure that it is in its folder for uploads
     return Upload(clean(payload.orig_name or path.name), path.read_bytes)
 
 
@@ -60,6 +69,20 @@ class Latest(dict[str, Any]):
         super().__setitem__(key, value)
         if len(self) > DRAWINGS:
             del self[next(iter(self))]
+
+
+def _bound(editor: gr.ImageEditor) -> None:
+    """Keep what pages send of a drawing within bounds."""
+    accept = editor.accept_blobs
+
+    @wraps(accept)
+    def few(data: AcceptBlobs) -> Any:
+        index = str(data.data["index"])
+        if index.isdigit() and int(index) >= LAYERS:
+            raise HTTPException(422, f"a drawing has at most {LAYERS} layers")
+        return accept(data)
+
+    editor.blob_storage, editor.accept_blobs = Latest(), few
 
 
 class Form(NamedTuple):
@@ -113,7 +136,7 @@ class Form(NamedTuple):
 def form_of(studio: Studio, demo: bool) -> Form:
     """The form, put where the page is being built. demo: the samples are filled in."""
     networks = studio.networks
-    photograph, samples = str(sample_photograph()), [str(sample_style(name)) for name in STYLES]
+    photograph, *samples = _served(studio.uploads, [sample_photograph(), *map(sample_style, STYLES)])
     with gr.Row(elem_id="pictures"):
         with gr.Column(min_width=150):
             content = picture_input("Photograph", photograph if demo else None, elem_id="content", height=260)
@@ -197,7 +220,7 @@ def _brush(content: gr.Image, first: str | None, most: int) -> gr.ImageEditor:
         buttons=[], height=420,
     )  # fmt: skip
 
-    editor.blob_storage = Latest()
+    _bound(editor)
     content.change(begin, content, editor, **QUIET)
     return editor
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from impasto.apps.readers import reached_at, seconds_left
 from impasto.config import Config
-from impasto.errors import ImpastoError
+from impasto.errors import ImpastoError, PictureError
 from impasto.inputs import painted_size
 from impasto.pictures import Picture, read_bytes, resize, to_image, write
 
@@ -35,12 +34,14 @@ __all__ = [
     "Run",
     "State",
     "Upload",
+    "Wanted",
     "clean",
     "jpeg",
     "thumbnail",
 ]
 
 State = Literal["waiting", "painting", "paused", "done", "stopped", "failed", "cancelled"]
+Wanted = Literal["", "pause", "stop", "cancel"]
 OVER = ("done", "stopped", "failed", "cancelled")  # the states that nothing follows
 FRAME_EVERY = 0.3  # seconds between two live pictures: more of them nobody sees, and each costs a copy
 FRAME_SIDE, SHOWN_SIDE = 768, 1600  # pixels of a live picture, and of the two that are compared at the end
@@ -131,7 +132,7 @@ class Job:
     created: float = field(default_factory=time.time)
     ended: float = 0.0
     state: State = "waiting"
-    wanted: Literal["", "pause", "stop", "cancel"] = ""
+    wanted: Wanted = ""
     error: str = ""
     note: str = ""
     progress: Progress | None = None
@@ -139,8 +140,9 @@ class Job:
     frames: int = 0
     curve: list[tuple[int, float | None]] = field(default_factory=list)  # (level, objective) of each step
     run: Run | None = None
-    idle: float = 0.0  # seconds that it was put aside
-    aside: float = 0.0  # since when
+    idle: float = 0.0  # seconds that it was begun and not being painted
+    aside: float = 0.0  # since when it is; 0: it is not
+    paused: float = 0.0  # since when, if it is
     _shown: float = 0.0
 
     @property
@@ -167,7 +169,12 @@ class Job:
         self.folder.mkdir()
         uploads = [order.content, *order.styles, *order.named.values()]
         for k, upload in enumerate(uploads):
-            self.file(f"input-{k}").write_bytes(upload.read())
+            try:
+                data = upload.read()
+            except OSError:
+                name = clean(upload.name)
+                raise PictureError(f"{name} is not kept here any more: upload it again", name) from None
+            self.file(f"input-{k}").write_bytes(data)
 
     def drop(self) -> None:
         """Let go of the run, and of the uploaded pictures."""
@@ -175,12 +182,18 @@ class Job:
             self.run.film.close()
         self.run = None
         for path in self.folder.glob("input-*"):
-            path.unlink()
+            path.unlink(missing_ok=True)
 
     def inputs(self, most: int) -> tuple[Picture, list[Picture], dict[str, Picture]]:
-        """Content, styles and named pictures, as read. Raises PictureError, also for one of more than `most` pixels."""
-        names = [self.content, *self.styles, *self.named]
-        read = [read_bytes(self.file(f"input-{k}").read_bytes(), name, most) for k, name in enumerate(names)]
+        """Content, styles and named pictures, as read.
+
+        Raises PictureError, also for a picture of more than `most` pixels, or all together of more than twice that.
+        """
+        read: list[Picture] = []
+        for k, name in enumerate([self.content, *self.styles, *map(clean, self.named)]):
+            read.append(read_bytes(self.file(f"input-{k}").read_bytes(), name, most))
+            if sum(each.pixels[0, 0].numel() for each in read) > 2 * most:
+                raise PictureError(f"the pictures have more than {2 * most:,} pixels together: scale them down first")
         styles = len(self.styles)
         return read[0], read[1 : 1 + styles], dict(zip(self.named, read[1 + styles :], strict=True))
 
@@ -223,8 +236,8 @@ def _within(height: int, width: int, most: int) -> tuple[int, int]:
 
 def clean(name: str) -> str:
     """A file's name from outside as it may stand in settings and titles: no folder, nothing unprintable, not long."""
-    plain = re.sub(r"[\x00-\x1f\x7f=]", "", name.replace("\\", "/").rpartition("/")[2]).strip()
-    return plain[-100:] or "picture"
+    last = name.replace("\\", "/").rpartition("/")[2]
+    return "".join(each for each in last if each.isprintable() and each != "=").strip()[-100:] or "picture"
 
 
 def thumbnail(upload: Upload, most: int) -> Image.Image:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 if TYPE_CHECKING:
-    from impasto.apps.web.jobs import Job
+    from impasto.apps.web.jobs import Job, State
     from impasto.apps.web.studio import Studio
 
 __all__ = ["Metrics"]
@@ -36,10 +36,10 @@ class Metrics:
         for reason in ("busy", "invalid"):
             self.refused.labels(reason)
 
-    def over(self, job: Job) -> None:
-        """Count a job that has ended."""
-        self._over.labels(job.state).inc()
-        if job.finished and job.progress:
+    def over(self, job: Job, state: State) -> None:
+        """Count a job that has come to its end, `state`."""
+        self._over.labels(state).inc()
+        if state in ("done", "stopped") and job.progress:
             self._seconds.observe(job.progress.seconds)
 
     def text(self) -> bytes:

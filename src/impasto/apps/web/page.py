@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import gradio as gr
+from gradio.blocks import Block
 from gradio.components import Component
-from starlette.concurrency import run_in_threadpool
 
 from impasto.apps.web.form import QUIET, Form, form_of, picture_input
 from impasto.apps.web.jobs import Job, Order, Upload
 from impasto.apps.web.studio import Studio
 from impasto.apps.web.views import EMPTY, finished, live, problem, said
-from impasto.errors import ImpastoError
+from impasto.errors import ConfigError, ImpastoError
 
 __all__ = ["CSS", "SCRIPT", "page_of", "theme"]
 
@@ -84,6 +84,11 @@ def _history(studio: Studio, owner: str) -> list[tuple[str, str]]:
     return [(str(job.file("after.jpg")), job.title) for job in _paintings(studio, owner)]
 
 
+def _owner(request: gr.Request) -> str:
+    """Whose paintings these are: a page's. It chooses its number itself, and must not pass for somebody else."""
+    return f"page {request.session_hash}"
+
+
 def page_of(studio: Studio, demo: bool) -> gr.Blocks:
     """The page. demo: the samples are filled in."""
     page = gr.Blocks(title="impasto", analytics_enabled=False, fill_width=True)
@@ -96,6 +101,8 @@ def page_of(studio: Studio, demo: bool) -> gr.Blocks:
                 outputs = _outputs()
         _wire(studio, form, outputs, page)
         _for_programs(studio)
+    for block in page.blocks.values():
+        _keep_here(block)
     page.queue(default_concurrency_limit=None, max_size=None)
     return page
 
@@ -146,7 +153,7 @@ def _wire(studio: Studio, form: Form, out: Outputs, page: gr.Blocks) -> None:
         starting = "<p role='status'>Starting.</p>"
         yield out.running(True) | {out.said: starting, out.live: EMPTY, out.result: ""}
         try:
-            job = await run_in_threadpool(studio.submit, form.order(values, base), owner, watched=True)
+            job = await studio.take(form.order(values, base), owner, watched=True)
         except ImpastoError as error:
             yield out.running(False, bool(shown)) | {out.said: problem(str(error))}
             return
@@ -154,16 +161,16 @@ def _wire(studio: Studio, form: Form, out: Outputs, page: gr.Blocks) -> None:
             yield update
         yield out.running(False, bool(shown) or job.finished)
 
-    async def paint(request: gr.Request, shown: str, *values: Any) -> AsyncIterator[dict[Component, Any]]:
-        async for update in begin("", str(request.session_hash), shown, values):
+    async def anew(request: gr.Request, shown: str, *values: Any) -> AsyncIterator[dict[Component, Any]]:
+        async for update in begin("", _owner(request), shown, values):
             yield update
 
     async def again(request: gr.Request, shown: str, *values: Any) -> AsyncIterator[dict[Component, Any]]:
-        async for update in begin(shown, str(request.session_hash), shown, values):
+        async for update in begin(shown, _owner(request), shown, values):
             yield update
 
     def current(request: gr.Request) -> Job | None:
-        return next((job for job in reversed(studio.of(str(request.session_hash))) if not job.over), None)
+        return next((job for job in reversed(studio.of(_owner(request))) if not job.over), None)
 
     def pause(request: gr.Request) -> None:
         if job := current(request):
@@ -178,11 +185,11 @@ def _wire(studio: Studio, form: Form, out: Outputs, page: gr.Blocks) -> None:
             studio.cancel(job)
 
     def choose(request: gr.Request, chosen: gr.SelectData) -> dict[Component, Any]:
-        found = _paintings(studio, str(request.session_hash))
+        found = _paintings(studio, _owner(request))
         return out.show(studio, found[chosen.index]) if chosen.index < len(found) else {}
 
     every = QUIET
-    out.paint.click(paint, [out.shown, *form.flat], list(out), **every)
+    out.paint.click(anew, [out.shown, *form.flat], list(out), **every)
     out.again.click(again, [out.shown, *form.flat], list(out), **every)
     out.pause.click(pause, **every)
     out.stop.click(stop, **every)
@@ -190,18 +197,32 @@ def _wire(studio: Studio, form: Form, out: Outputs, page: gr.Blocks) -> None:
     page.unload(leave)
 
 
+def _keep_here(block: Block) -> None:
+    """Have gradio fetch no picture from an address that a request gives in place of an upload."""
+    move = block.async_move_resource_to_block_cache
+
+    async def moved(path: str | Path | None) -> str | None:
+        if path is not None and "://" in str(path):
+            raise gr.Error("upload the picture: addresses are not fetched", print_exception=False)
+        return await move(path)
+
+    block.async_move_resource_to_block_cache = moved  # type: ignore[assignment,method-assign]
+
+
 def _for_programs(studio: Studio) -> None:
     """A painting for gradio's own clients: `Client(URL).predict(content, style, settings, api_name="/paint")`."""
     content, style = (picture_input(name, visible=False) for name in ("content", "style"))
     settings, painting = gr.JSON(visible=False), gr.File(visible=False)
 
-    async def paint(content: Upload | None, style: Upload | None, settings: dict[str, Any] | None) -> str:
+    async def paint(
+        request: gr.Request, content: Upload | None, style: Upload | None, settings: dict[str, Any] | None
+    ) -> str:
         if content is None or style is None:
             raise gr.Error("give a content and a style picture", print_exception=False)
         try:
-            job = await run_in_threadpool(
-                studio.submit, Order(content, [style], settings or {}), "gradio clients", True
-            )
+            if not isinstance(settings or {}, dict):
+                raise ConfigError("give the settings as a JSON object", settings)
+            job = await studio.take(Order(content, [style], settings or {}), f"program {request.client.host}", True)
         except ImpastoError as error:
             raise gr.Error(str(error), print_exception=False) from None
         while not job.over:

@@ -15,24 +15,28 @@ from queue import SimpleQueue
 from typing import Any
 
 import torch
+from anyio import CapacityLimiter, to_thread
 
-from impasto.apps.web.jobs import MORE_IN, BusyError, Job, Limits, Order, State, clean
+from impasto.apps.web.jobs import MORE_IN, OVER, BusyError, Job, Limits, Order, State, Wanted, clean
 from impasto.apps.web.metrics import Metrics
+from impasto.apps.web.terms import Terms, painted_on
 from impasto.apps.web.work import warm_up, work
-from impasto.config import Config, option_name
-from impasto.errors import ConfigError, ImpastoError
-from impasto.inputs import painted_size
+from impasto.config import Config
+from impasto.errors import ImpastoError, OutputError, out_of_memory
 from impasto.memory import give_back, keep_big_blocks
-from impasto.pictures.film import films
-from impasto.scene import extras, scene_of
 
-__all__ = ["SERVERS", "Studio"]
+__all__ = ["Studio"]
 
-SERVERS = ("memory", "tile", "device", "precision", "save_every", "save_at")  # settings that are not a visitor's
+STRONGER: dict[Wanted, tuple[Wanted, ...]] = {  # what may take the place of each wish; "" takes back a pause only
+    "": ("", "pause", "stop", "cancel"),
+    "pause": ("", "pause", "stop", "cancel"),
+    "stop": ("stop", "cancel"),
+    "cancel": ("cancel",),
+}
 GONE = 6.0  # seconds without its page after which a painting is cancelled
 PAUSE = 600.0  # seconds after which a paused painting is ended with what there is: it holds memory
+READERS = 4  # orders that are looked at at once; the others wait
 TICK = 1.0  # seconds between two looks at what is old or alone
-BASE = "the painting so far.png"  # what a painting that is painted on is called in the settings
 log = logging.getLogger("impasto.studio")
 
 
@@ -43,15 +47,17 @@ class Studio:
     """
 
     def __init__(self, limits: Limits, machine: dict[str, Any], networks: Sequence[str] = ("compact",)):
-        self.limits, self.networks, self._machine = limits, tuple(networks), machine
+        self.limits, self.networks = limits, tuple(networks)
+        self.terms = Terms(limits, machine, self.networks)
         self.folder = Path(tempfile.mkdtemp(prefix="impasto-studio-"))
         self.uploads = self.folder / "uploads"
         self.uploads.mkdir()
         self.jobs: dict[str, Job] = {}
         self.metrics = Metrics(self)
         self._change = threading.Condition()
+        self._readers = CapacityLimiter(READERS)
         self._reading = threading.Lock()  # uploads are decoded one at a time: a large one takes a lot of memory
-        self._clock, self._number, self._next = 0.0, 0, dict[str, float]()
+        self._clock, self._served, self._number, self._next = 0.0, "", 0, dict[str, float]()
         self._closed = False
         self._spared = set[Path]()
         self._threads: list[threading.Thread] = []
@@ -62,7 +68,7 @@ class Studio:
         Raises ImpastoError if there is no such network.
         """
         keep_big_blocks()  # before there are threads: those that start after it share its arena
-        share, ready = max(1, torch.get_num_threads() // self.limits.workers), SimpleQueue[ImpastoError | None]()
+        share, ready = max(1, torch.get_num_threads() // self.limits.workers), SimpleQueue[Exception | None]()
         for _ in range(self.limits.workers):
             self._start(self._work, share, ready)
             if (error := ready.get()) is not None:
@@ -78,75 +84,51 @@ class Studio:
 
     # Orders -----------------------------------------------------------------------------------------------------------
 
-    def config_of(self, settings: dict[str, Any]) -> Config:
-        """The config of a visitor's settings. Raises ConfigError, also for what is the server's to choose."""
-        for name in SERVERS:
-            if name in settings:
-                raise ConfigError(f"{option_name(name)} is the server's choice: leave it out", name)
-        config = Config(**{"backbone": self.networks[0], **settings, **self._machine})
-        if config.backbone not in self.networks:
-            choice = ", ".join(self.networks)
-            raise ConfigError(f"no network {config.backbone!r} on this server: choose from {choice}", config.backbone)
-        if config.steps > self.limits.steps:
-            raise ConfigError(f"{config.steps:,} steps are more than this server's {self.limits.steps:,}", config.steps)
-        return config
-
     def submit(self, order: Order, owner: str, watched: bool = False) -> Job:
         """Queue an order, once all that can be wrong with it is known. It blocks while it reads the pictures.
 
         owner: whose turn it is when several wait. watched: whether it ends with its page. Raises ImpastoError.
         """
+        try:
+            return self._submit(order, owner, watched)
+        except (OSError, OutputError) as error:
+            log.error("an order could not be kept: %s", error)
+            raise OutputError("the server has no room for the pictures; try again later") from error
+        except ImpastoError as error:
+            self.metrics.refused.labels("busy" if isinstance(error, BusyError) else "invalid").inc()
+            raise
+
+    async def take(self, order: Order, owner: str, watched: bool = False) -> Job:
+        """`submit` without blocking; few read pictures at once, so that others are answered meanwhile."""
+        return await to_thread.run_sync(self.submit, order, owner, watched, limiter=self._readers)
+
+    def _submit(self, order: Order, owner: str, watched: bool) -> Job:
         self._room()
-        if order.timelapse and order.timelapse not in films():
-            raise ConfigError(f"no film {order.timelapse!r} here: choose from {', '.join(films())}", order.timelapse)
         if order.base:
-            order = self._painted_on(order)
-        config = self.config_of(order.settings)
+            order = painted_on(order, self.jobs.get(order.base))
+        config = self.terms.config_of(order)
         job = Job(
             id=secrets.token_urlsafe(16), owner=owner, config=config, folder=self.folder / secrets.token_hex(16),
             content=clean(order.content.name), styles=[clean(each.name) for each in order.styles],
-            named=list(order.named), timelapse=order.timelapse, rank=(0.0, 0),
-            watched=time.time() if watched else None,
+            named=list(order.named), timelapse=order.timelapse, rank=(0.0, 0), watched=None,
         )  # fmt: skip
-        unknown = [name for _, name in extras(config) if name not in order.named]
-        if unknown:
-            raise ConfigError(f"the settings name {unknown[0]!r}, and no picture of that name came with them", unknown)
         try:
             with self._reading:
                 job.keep_inputs(order)
-                self._check(job)
+                self.terms.check(job)
+            job.watched = time.time() if watched else None
             self._queue(job)
         except BaseException:
             shutil.rmtree(job.folder, ignore_errors=True)
             raise
         return job
 
-    def _painted_on(self, order: Order) -> Order:
-        """An order that starts from an earlier painting, at its own size: what is there is not painted again small."""
-        earlier = self.jobs.get(order.base)
-        if earlier is None or not earlier.finished:
-            raise ConfigError("the painting to paint on from is not here any more: start a new one", order.base)
-        picture = earlier.file("painting.png")
-        named = {**order.named, BASE: order.content._replace(name=BASE, read=picture.read_bytes)}
-        return order._replace(settings={**order.settings, "start": {BASE: 1.0}, "levels": 1}, named=named)
-
-    def _check(self, job: Job) -> None:
-        """Read the pictures once, for all that is wrong with them. Raises ImpastoError."""
-        content, styles, named = job.inputs(MORE_IN * self.limits.pixels)
-        height, width = painted_size(content, job.config)
-        if height * width > self.limits.pixels:
-            raise ConfigError(
-                f"{width} x {height} pixels are more than this server's {self.limits.pixels:,}: give a smaller --size",
-                (width, height),
-            )
-        scene_of(content, styles, job.config, named)
-        job.keep_before(content)
-
     def _room(self) -> None:
         """Raises BusyError if the queue is full."""
-        if self._closed or len(self.waiting()) >= self.limits.waiting:
-            self.metrics.refused.labels("busy").inc()
-            raise BusyError(f"busy: {len(self.waiting())} paintings are waiting already; try again in a minute")
+        waiting, most = len(self.waiting()), self.limits.waiting
+        if self._closed or waiting >= most or waiting + self.count("paused") > most:  # those hold memory
+            what = f"{waiting + self.count('paused')} paintings are waiting already; try again in a minute"
+            raise BusyError(f"busy: {'the studio is being closed' if self._closed else what}")
 
     def _queue(self, job: Job) -> None:
         """Give the job its place: owners take turns (start-time fair queueing, Goyal et al. 1996; each job costs 1)."""
@@ -191,7 +173,7 @@ class Studio:
         """End a painting with what there is of it; where there is nothing yet it is cancelled."""
         if job.progress is None and job.state in ("waiting", "paused"):
             self.cancel(job)
-        self._want(job, "stop", {"painting": "painting", "paused": "waiting", "waiting": "waiting"})
+        self._want(job, "stop", {"painting": "painting", "paused": "paused", "waiting": "paused"})
 
     def cancel(self, job: Job) -> None:
         """End a painting and keep nothing of it."""
@@ -205,23 +187,29 @@ class Studio:
         self.jobs.pop(job.id, None)
         shutil.rmtree(job.folder, ignore_errors=True)
 
-    def _want(self, job: Job, wanted: Any, states: dict[State, State]) -> None:
+    def _want(self, job: Job, wanted: Wanted, states: dict[State, State]) -> None:
+        """Note a wish, unless a stronger one is there already: what is to be stopped is not paused."""
         with self._change:
-            if job.state in states:
+            if job.state in states and (wanted in STRONGER[job.wanted]):
                 job.wanted = wanted
                 self._enter(job, states[job.state])
 
     def _enter(self, job: Job, state: State) -> None:
         """Move a job into a state; under the lock."""
-        if state == "painting" and job.run and job.aside:
-            job.idle += time.monotonic() - job.aside
-        if state == "paused":
-            job.aside = time.monotonic()
-        job.state = state
         if job.over:
+            return
+        now = time.monotonic()
+        if state == "painting" and job.aside:
+            job.idle, job.aside = job.idle + now - job.aside, 0.0
+        elif job.state == "painting" and state != "painting" and job.run and job.run.last:
+            job.aside = now
+        if state == "paused" and job.state != "paused":
+            job.paused = now
+        if state in OVER:
             job.ended = time.time()
             job.drop()
-            self.metrics.over(job)
+            self.metrics.over(job, state)
+        job.state = state
         self._change.notify_all()
 
     # Workers ----------------------------------------------------------------------------------------------------------
@@ -230,35 +218,47 @@ class Studio:
         """End all paintings and remove everything."""
         with self._change:
             self._closed = True
-            for job in self.jobs.values():
+            for job in list(self.jobs.values()):
                 job.wanted = "cancel"
             self._change.notify_all()
         for thread in self._threads:
             thread.join(timeout=GONE)
+        with self._change:
+            for job in list(self.jobs.values()):
+                if not job.over:
+                    self._enter(job, "cancelled")
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _work(self, threads: int, ready: SimpleQueue[ImpastoError | None]) -> None:
+    def _work(self, threads: int, ready: SimpleQueue[Exception | None]) -> None:
         torch.set_num_threads(threads)
         try:
-            warm_up(self.config_of({"size": 64, "steps": 2}))
+            warm_up(Config(backbone=self.networks[0], size=64, steps=2, **self.terms.machine))
             ready.put(None)
-        except ImpastoError as error:
+        except Exception as error:  # whatever it is, `open` waits for an answer
             ready.put(error)
             return
         while (job := self._take()) is not None:
-            try:
-                state = work(job, MORE_IN * self.limits.pixels)
-            except ImpastoError as error:
-                job.error, state = str(error), "failed"
-            except Exception as error:
-                log.exception("a painting failed")
-                job.error, state = f"something went wrong here ({type(error).__name__}); try again", "failed"
-            with self._change:
-                if state == "paused" and job.wanted != "pause":  # somebody thought better of it meanwhile
-                    state = "waiting"
-                self._enter(job, state)
+            self._work_on(job)
             if not self.waiting():
                 give_back()
+
+    def _work_on(self, job: Job) -> None:
+        try:
+            state = work(job, MORE_IN * self.limits.pixels)
+        except OutputError as error:
+            log.error("a painting could not be written: %s", error)
+            job.error, state = "the server could not write the painting; try again later", "failed"
+        except ImpastoError as error:
+            job.error, state = str(error), "failed"
+        except Exception as error:
+            log.exception("a painting failed")
+            job.error, state = f"something went wrong here ({type(error).__name__}); try again", "failed"
+            if out_of_memory(error):
+                job.error = "there is not enough memory for this: give a smaller --size"
+        with self._change:
+            if state == "paused" and job.wanted == "":  # somebody thought better of it meanwhile
+                state = "waiting"
+            self._enter(job, state)
 
     def _take(self) -> Job | None:
         with self._change:
@@ -266,7 +266,9 @@ class Studio:
             if self._closed:
                 return None
             job = self.waiting()[0]
-            self._clock = max(self._clock, job.rank[0])
+            if self._served:  # each painting takes the clock, at which newcomers begin, on: nobody waits for ever
+                self._clock += 1 / len({self._served, *(each.owner for each in self.waiting())})
+            self._clock, self._served = max(self._clock, job.rank[0]), job.owner
             self._enter(job, "painting")
             return job
 
@@ -279,15 +281,27 @@ class Studio:
     def _sweep(self) -> None:
         while not self._closed:
             time.sleep(TICK)
-            now = time.time()
-            for job in list(self.jobs.values()):
-                if job.over and now - job.ended > self.limits.keep:
-                    self.forget(job)
-                elif job.watched is not None and not job.over and now - job.watched > GONE:
-                    self.cancel(job)
-                elif job.state == "paused" and time.monotonic() - job.aside > PAUSE:
-                    self.stop(job)
-            for path in sorted(self.uploads.rglob("*"), reverse=True):  # what is in a folder before the folder
-                with suppress(OSError):  # a folder that is not empty, or somebody was faster
-                    if path not in self._spared and now - path.stat().st_mtime > self.limits.keep:
-                        path.rmdir() if path.is_dir() else path.unlink()
+            try:
+                for job in list(self.jobs.values()):
+                    self._look_after(job)
+                self._clear_uploads()
+            except Exception:  # it must not be the last look
+                log.exception("looking after the paintings failed")
+
+    def _look_after(self, job: Job) -> None:
+        now = time.time()
+        if job.over and now - job.ended > self.limits.keep:
+            self.forget(job)
+        elif job.watched is not None and not job.over and now - job.watched > GONE:
+            self.cancel(job)
+        elif job.state == "paused" and job.wanted == "stop":
+            self._want(job, "stop", {"paused": "painting"})
+            self._work_on(job)
+        elif job.state == "paused" and time.monotonic() - job.paused > PAUSE:
+            self.stop(job)
+
+    def _clear_uploads(self) -> None:
+        for path in sorted(self.uploads.rglob("*"), reverse=True):  # what is in a folder before the folder
+            with suppress(OSError):  # a folder that is not empty, or somebody was faster
+                if path not in self._spared and time.time() - path.stat().st_mtime > self.limits.keep:
+                    path.rmdir() if path.is_dir() else path.unlink()

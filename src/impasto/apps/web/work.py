@@ -12,7 +12,7 @@ from impasto.apps.readers import film_of, trace
 from impasto.apps.web.jobs import SHOWN_SIDE, Job, Run, State, jpeg
 from impasto.backbone import Backbone
 from impasto.config import Config
-from impasto.errors import ImpastoError
+from impasto.errors import ImpastoError, OutputError
 from impasto.painting import fit, make_backbone, paint, paint_steps, painting_of, why_stopped
 from impasto.scene import scene_of, settings_of
 
@@ -27,9 +27,9 @@ def work(job: Job, most: int) -> State:
     most: pixels of an input. A paused job keeps its stream of Steps, and another call goes on with it.
     """
     run = job.run = job.run or _begin(job, most)
-    keep, stopped = trace(job.file("trace.jsonl"), log.warning), ""
+    wanted, keep, stopped = "", trace(job.file("trace.jsonl"), log.warning), ""
     try:
-        while not job.wanted:
+        while not (wanted := job.wanted):
             step = next(run.steps, None)
             if step is None:
                 break
@@ -42,13 +42,16 @@ def work(job: Job, most: int) -> State:
         if run.last is None or not (stopped := why_stopped(error)):
             raise
         job.note = stopped
-    if job.wanted == "cancel" or run.last is None:
+    unfinished = run.last is None or (run.last.number < run.last.steps and not stopped)
+    if wanted == "pause" and unfinished:
+        return "paused"
+    if wanted == "cancel" or run.last is None:
         return "cancelled"
-    if run.last.number < run.last.steps and not stopped:
-        if job.wanted == "pause":
-            return "paused"
+    if unfinished:
         stopped = "stopped by hand"
     _finish(job, run, stopped)
+    if job.wanted == "cancel":
+        return "cancelled"
     return "stopped" if stopped else "done"
 
 
@@ -74,7 +77,11 @@ def _finish(job: Job, run: Run, stopped: str) -> None:
     job.show(painting.pixels)
     job.progress = job.progress._replace(objective=painting.value, terms=dict(painting.terms), left=0.0)
     if run.film:
-        run.film.write(painting.pixels)
+        try:
+            run.film.write(painting.pixels)
+        except OutputError as error:
+            log.error("a film could not be written: %s", error)
+            job.note, job.timelapse = "the film could not be written", ""
 
 
 def _backbone(config: Config) -> Backbone:

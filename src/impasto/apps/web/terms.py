@@ -1,0 +1,89 @@
+"""The terms on which the studio takes an order: whose choice a setting is, and how large a picture may be."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from impasto.apps.web.jobs import MORE_IN, Job, Limits, Order, Upload
+from impasto.config import Config, option_name
+from impasto.errors import ConfigError, shortened
+from impasto.inputs import painted_size, style_size
+from impasto.pictures.film import films
+from impasto.scene import Scene, extras, scene_of
+
+__all__ = ["BASE", "SERVERS", "Terms", "painted_on"]
+
+SERVERS = ("memory", "tile", "device", "precision", "save_every", "save_at")  # settings that are not a visitor's
+MOST_PICTURES, MOST_MASKS = 24, 8  # each mask is held at the painting's size
+BASE = "the painting so far.png"  # what a painting that is painted on is called in the settings
+
+
+class Terms(NamedTuple):
+    """The limits, the server's own settings, and the networks that visitors may choose from."""
+
+    limits: Limits
+    machine: dict[str, Any]
+    networks: Sequence[str]
+
+    def config(self, settings: dict[str, Any]) -> Config:
+        """The config of a visitor's settings. Raises ConfigError, also for what is the server's to choose."""
+        for name in SERVERS:
+            if name in settings:
+                raise ConfigError(f"{option_name(name)} is the server's choice: leave it out", name)
+        config = Config(**{"backbone": self.networks[0], **settings, **self.machine})
+        if config.backbone not in self.networks:
+            choice, given = ", ".join(self.networks), shortened(config.backbone)
+            raise ConfigError(f"no network {given} on this server: choose from {choice}", config.backbone)
+        if config.steps > self.limits.steps:
+            raise ConfigError(f"{config.steps:,} steps are more than this server's {self.limits.steps:,}", config.steps)
+        return config
+
+    def config_of(self, order: Order) -> Config:
+        """The config of an order whose pictures and film there can be. Raises ConfigError."""
+        if order.timelapse and order.timelapse not in films():
+            given = shortened(order.timelapse)
+            raise ConfigError(f"no film {given} here: choose from {', '.join(films())}", order.timelapse)
+        config = self.config(order.settings)
+        if 1 + len(order.styles) + len(order.named) > MOST_PICTURES or len(config.mask) > MOST_MASKS:
+            raise ConfigError(f"too much at once: at most {MOST_PICTURES} pictures and {MOST_MASKS} masks")
+        unknown = [name for _, name in extras(config) if name not in order.named]
+        if unknown:
+            given = shortened(unknown[0])
+            raise ConfigError(f"the settings name {given}, and no picture of that name came with them", unknown)
+        return config
+
+    def check(self, job: Job) -> None:
+        """Read the job's pictures once, for all that is wrong with them. Raises ImpastoError."""
+        content, styles, named = job.inputs(MORE_IN * self.limits.pixels)
+        height, width = painted_size(content, job.config)
+        if height * width > self.limits.pixels:
+            raise ConfigError(
+                f"{width} x {height} pixels are more than this server's {self.limits.pixels:,}: give a smaller --size",
+                (width, height),
+            )
+        self._check_styles(scene_of(content, styles, job.config, named), job.config)
+        job.keep_before(content)
+
+    def _check_styles(self, scene: Scene, config: Config) -> None:
+        most, last = MORE_IN * self.limits.pixels, scene.levels[-1]
+        sizes = [style_size(last, example.picture, config, last) for example in scene.examples]
+        pixels = sum(height * width for height, width in sizes)
+        if pixels > most:
+            raise ConfigError(
+                f"the styles would have {pixels:,} pixels, more than this server's {most:,}: "
+                "give a smaller --style-scale, or fewer of them",
+                pixels,
+            )
+
+
+def painted_on(order: Order, earlier: Job | None) -> Order:
+    """An order that starts from an earlier painting, at its own size: what is there is not painted again small.
+
+    Raises ConfigError if there is no such painting.
+    """
+    if earlier is None or not earlier.finished:
+        raise ConfigError("the painting to paint on from is not here any more: start a new one", order.base)
+    picture = Upload(BASE, earlier.file("painting.png").read_bytes)
+    settings = {**order.settings, "start": {BASE: 1.0}, "levels": 1}
+    return order._replace(settings=settings, named={**order.named, BASE: picture})

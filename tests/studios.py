@@ -1,0 +1,60 @@
+"""The whole studio on a free port of this machine, with the tiny network."""
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+from unittest.mock import patch
+
+import uvicorn
+
+from impasto.apps.web import server
+from impasto.apps.web.jobs import Limits
+from impasto.apps.web.studio import Studio
+
+MACHINE = {"memory": "auto", "tile": "auto", "device": "cpu", "precision": "float32"}
+
+
+class Place(NamedTuple):
+    """A studio that is open."""
+
+    url: str
+    studio: Studio
+    server: uvicorn.Server
+
+
+@contextmanager
+def running(
+    weights: Path, auth: str = "", hosts: tuple[str, ...] = server.LOCAL, demo: bool = False, **limits: Any
+) -> Iterator[Place]:
+    """A studio as `impasto serve` opens it. limits: fields of `Limits`."""
+    studio = Studio(Limits(**limits), MACHINE, [str(weights)])
+    with patch.dict("os.environ"), server.listen("127.0.0.1", 0) as sock:  # the application sets GRADIO_TEMP_DIR
+        try:
+            studio.open()
+            app = asyncio.run(_application(studio, auth, () if auth else hosts, demo))
+            config = uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=server.PATIENCE)
+            service, ready = uvicorn.Server(config), threading.Event()
+            startup = service.startup
+
+            async def started(sockets: Any = None) -> None:
+                await startup(sockets)
+                ready.set()
+
+            service.startup = started  # type: ignore[method-assign]
+            thread = threading.Thread(target=service.run, kwargs={"sockets": [sock]}, daemon=True)
+            thread.start()
+            assert ready.wait(20), "the server did not start"
+            yield Place(f"http://127.0.0.1:{sock.getsockname()[1]}", studio, service)
+            service.should_exit = True
+            thread.join(20)
+            assert not thread.is_alive(), "the server did not end"
+        finally:
+            studio.close()
+
+
+async def _application(*given: Any) -> Any:
+    """Where a loop is running: elsewhere gradio begins a dozen, and leaves them open."""
+    return server.application(*given)
