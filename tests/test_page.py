@@ -41,7 +41,7 @@ def place(tiny_weights):
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
+def browser(place) -> Iterator[Browser]:  # after `place`: Playwright leaves a loop running, which that cannot have
     with sync_playwright() as driver:
         yield driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
 
