@@ -11,9 +11,9 @@ from pathlib import Path
 from common import PAIRS, SHARED, load_referee, pictures, record
 
 from impasto import Config, paint
-from impasto.backbone import Backbone, load
+from impasto.backbone import Backbone, load, make_backbone
 from impasto.objective import Objective
-from impasto.painting import make_backbone, regions_at
+from impasto.painting import regions_at
 from impasto.pictures import read, resize
 from impasto.scene import scene_of
 

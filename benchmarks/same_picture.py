@@ -21,9 +21,9 @@ from baseline import Baseline, Run, run
 from common import PAIRS, TRUE_STAGES, pictures, record, recorded
 
 from impasto import Config, paint
-from impasto.backbone import Backbone
+from impasto.backbone import Backbone, make_backbone
 from impasto.inputs import check
-from impasto.painting import Step, make_backbone, paint_steps
+from impasto.painting import Step, paint_steps
 from impasto.pictures import Picture, read, resize
 from impasto.presets import preset
 from networks import vgg19

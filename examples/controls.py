@@ -12,7 +12,7 @@ from typing import Any
 from PIL import Image, ImageDraw, ImageFilter
 
 from impasto import Config, paint
-from impasto.painting import make_backbone
+from impasto.backbone import make_backbone
 from impasto.pictures import write
 from impasto.pictures.figures import contact_sheet
 from impasto.pictures.samples import STYLES, sample_photograph, sample_style

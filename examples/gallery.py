@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from impasto import Config, Painting, paint
-from impasto.painting import make_backbone
+from impasto.backbone import make_backbone
 from impasto.pictures import write
 from impasto.pictures.figures import contact_sheet
 

@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 
 from impasto.apps.cli import main
 from impasto.config import DEPTHS
+from impasto.objective import Objective
 from impasto.pictures import figures
 from impasto.pictures.figures import contact_sheet
 
@@ -106,3 +107,21 @@ def sheets(monkeypatch):
 
     monkeypatch.setattr(figures, "contact_sheet", sheet)
     return found
+
+
+@pytest.fixture
+def ctrl_c(monkeypatch):
+    """Has Ctrl-C pressed while the so-manieth evaluation is made, counted over all paintings."""
+
+    def press(at: int, patch: pytest.MonkeyPatch = monkeypatch) -> None:
+        evaluate, made = Objective.evaluate, []
+
+        def interrupted(self: Objective, x: torch.Tensor):
+            made.append(x.shape)
+            if len(made) == at:
+                raise KeyboardInterrupt
+            return evaluate(self, x)
+
+        patch.setattr(Objective, "evaluate", interrupted)
+
+    return press

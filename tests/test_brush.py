@@ -7,9 +7,8 @@ import pytest
 import torch
 
 from impasto import Config, paint
-from impasto.backbone import Backbone, load
+from impasto.backbone import Backbone, load, make_backbone
 from impasto.objective import gram
-from impasto.painting import make_backbone
 from impasto.pictures import resize
 from impasto.pictures.samples import sample_photograph, sample_style
 

@@ -7,7 +7,8 @@ import torch
 import torch.nn.functional as F
 
 from impasto import Config
-from impasto.painting import make_backbone, paint_steps
+from impasto.backbone import make_backbone
+from impasto.painting import paint_steps
 from impasto.pictures import read, resize
 from impasto.pictures.samples import sample_photograph, sample_style
 

@@ -91,11 +91,8 @@ def test_open_shows_the_painting(painted, monkeypatch):
 
 
 @pytest.mark.parametrize("options", [[], ["--json"]], ids=["plain", "json"])
-def test_ctrl_c_saves_the_best_picture_so_far(painted, tmp_path, monkeypatch, options):
-    def stop(*_):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("impasto.solver.lbfgs.LBFGS.step", stop)  # after the first Step
+def test_ctrl_c_saves_the_best_picture_so_far(painted, tmp_path, ctrl_c, options):
+    ctrl_c(2)
     code, out, _ = painted(*options)
     assert code == 0
     assert json.loads(out)["finished"] is False if options else "stopped by hand: 1 of " in out

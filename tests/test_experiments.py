@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from impasto.backbone import make_backbone
 from impasto.config import Config
 from impasto.errors import ConfigError, PictureError, WeightsError
 from impasto.experiments import (
@@ -14,7 +15,6 @@ from impasto.experiments import (
     variations,
 )
 from impasto.objective import gram
-from impasto.painting import make_backbone
 from impasto.pictures import read, read_settings, resize
 from impasto.presets import FIRST_CONVOLUTIONS, PRESETS
 

@@ -102,11 +102,8 @@ def test_a_run_of_one_step_has_a_timelapse(painted, tmp_path):
     assert np.array_equal(frames_of(tmp_path / "film.apng")[-1], pixels_of(tmp_path / "out.png"))
 
 
-def test_ctrl_c_leaves_a_timelapse_of_what_was_painted(painted, tmp_path, monkeypatch):
-    def stop(*_):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("impasto.solver.lbfgs.LBFGS.step", stop)
+def test_ctrl_c_leaves_a_timelapse_of_what_was_painted(painted, tmp_path, ctrl_c):
+    ctrl_c(2)
     assert painted("--timelapse", "film.apng")[0] == 0
     assert np.array_equal(frames_of(tmp_path / "film.apng")[-1], pixels_of(tmp_path / "out.png"))
 
@@ -127,7 +124,7 @@ def test_a_timelapse_that_cannot_be_written_does_not_lose_the_figure(painted, tm
 
 
 def test_a_figure_that_cannot_be_written_does_not_lose_the_painting(painted, tmp_path, monkeypatch):
-    monkeypatch.setattr("impasto.apps.outputs.sheet", full)
+    monkeypatch.setattr("impasto.apps.running.sheet", full)
     code, _, err = painted("--timelapse", "film.gif", "--figure", "sheet.png")
     assert code == 2
     assert err.splitlines()[-1].endswith("; the painting is in out.png")

@@ -5,11 +5,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from impasto.backbone import load
+from impasto.backbone import load, make_backbone
 from impasto.config import CONVOLUTIONS, LAYERS, Config
 from impasto.experiments import feature_maps
 from impasto.inputs import painted_size
-from impasto.painting import make_backbone
 from impasto.pictures import plots, read, read_settings, resize, to_image, write
 from impasto.pictures.figures import PAPER
 from impasto.pictures.plots import CONTENT, STYLE_MARK, write_plot

@@ -27,6 +27,7 @@ MAY = {
     "scene": {"config", "parsing", "errors", "pictures", "backbone", "solver", "inputs", "__init__"},
     "memory": {"config", "errors", "backbone"},
     "painting": {"config", "errors", "pictures", "backbone", "objective", "solver", "inputs", "scene", "memory"},
+    "checkpoint": {"config", "errors", "pictures", "backbone", "scene", "memory", "painting", "__init__"},
     "experiments": {"config", "errors", "presets", "pictures", "backbone", "objective", "inputs", "painting"},
     "apps": {
         "config",
@@ -39,6 +40,7 @@ MAY = {
         "memory",
         "painting",
         "experiments",
+        "checkpoint",
         "__init__",
     },
 }

@@ -11,8 +11,8 @@ import torch
 
 from data import load_pictures
 from impasto import Config, paint_steps
+from impasto.backbone import make_backbone
 from impasto.errors import SolverError
-from impasto.painting import make_backbone
 from impasto.pictures import to_image
 
 SEED = 7

@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Iterable
 
 __all__ = [
+    "CheckpointError",
     "ConfigError",
     "ImpastoError",
     "OutputError",
@@ -41,6 +42,10 @@ class OutputError(ImpastoError):
 
 class WeightsError(ImpastoError):
     """Weights that cannot be had, are broken, or lack a layer."""
+
+
+class CheckpointError(ImpastoError):
+    """A checkpoint that cannot be read, or gone on with."""
 
 
 class SolverError(ImpastoError):

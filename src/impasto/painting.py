@@ -8,34 +8,48 @@ from dataclasses import dataclass, field
 from functools import partial
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from PIL import Image
 
-from impasto.backbone import Backbone, load
-from impasto.backbone.download import Progress
-from impasto.backbone.vgg import fast_dtype
+from impasto.backbone import Backbone, make_backbone
 from impasto.config import Config
-from impasto.errors import ConfigError, SolverError, out_of_memory
+from impasto.errors import SolverError, out_of_memory
 from impasto.inputs import enlarged, read_all, starting_point, style_size
 from impasto.memory import MOST, Plan, keep_big_blocks, plan
 from impasto.objective import Objective, Pattern, Region
 from impasto.pictures import Source, read, resize, to_image, write
 from impasto.scene import Scene, scene_of, settings_of
-from impasto.solver import LBFGS, Adam, Best, Guard, Level, Spectrum
+from impasto.solver import LBFGS, Adam, Best, Descent, Guard, Level, Spectrum
 
 __all__ = [
     "Painting",
+    "State",
     "Step",
     "fit",
-    "make_backbone",
     "paint",
     "paint_steps",
     "painting_of",
     "regions_at",
     "why_stopped",
 ]
+
+
+class State(NamedTuple):
+    """A run after a step: all that it needs to go on and end with the same picture.
+
+    number, level, done: steps made in all, the level (from 1) and the steps made there. work, seconds: done, spent.
+    tensors: the next point, the solver's and the guard's; on the device, and only until the next step.
+    """
+
+    number: int
+    level: int
+    done: int
+    work: float
+    seconds: float
+    tensors: dict[str, torch.Tensor]
+
 
 LOOK = 10  # steps between two looks for trouble on a device of its own: each one waits for it
 
@@ -48,7 +62,7 @@ class Step:
     went without `clamp`; it must not be changed. value and terms: the objective and its weighted terms there, 0-d
     tensors that stay on the device until somebody asks. best: the lowest value so far at this level, its picture and
     its terms. evaluations and seconds: since the start. fraction: share of the run's work that is done, by pixels.
-    note: what went wrong and was mended.
+    note: what went wrong and was mended. state: gives the run's State, until the next step.
     """
 
     number: int
@@ -64,6 +78,7 @@ class Step:
     fraction: float
     note: str = ""
     finish: Callable[[torch.Tensor], torch.Tensor] = field(default=lambda pixels: pixels, repr=False)
+    state: Callable[[], State] | None = field(default=None, repr=False)
 
     @property
     def shown(self) -> torch.Tensor:
@@ -117,6 +132,7 @@ def paint(
     named: Mapping[str, Source] | None = None,
     scene: Scene | None = None,
     fits: Plan | None = None,
+    resume: State | None = None,
     on_step: Callable[[Step], object] | None = None,
 ) -> Painting:
     """Paint `content` in the style of `style` (one picture or several) and return the best picture found.
@@ -138,7 +154,9 @@ def paint(
     last: Step | None = None
     notes, stopped = [], ""
     try:
-        for last in paint_steps(picture, styles, config, start=begun, backbone=backbone, scene=scene, fits=fits):
+        for last in paint_steps(
+            picture, styles, config, start=begun, backbone=backbone, scene=scene, fits=fits, resume=resume
+        ):
             if last.note:
                 notes.append(last.note)
             if on_step:
@@ -192,8 +210,12 @@ def paint_steps(
     named: Mapping[str, Source] | None = None,
     scene: Scene | None = None,
     fits: Plan | None = None,
+    resume: State | None = None,
 ) -> Iterator[Step]:
-    """The painting as a stream of Steps; to stop is to stop reading. Arguments and errors as in `paint`."""
+    """The painting as a stream of Steps; to stop is to stop reading. Arguments and errors as in `paint`.
+
+    resume: the State of a run of the same pictures, config, network and plan: goes on after its step.
+    """
     config = config or Config()
     scene = scene or scene_of(read(content), read_all(style), config, named)
     backbone = backbone or make_backbone(config)
@@ -201,16 +223,21 @@ def paint_steps(
     fits = fits or fit(scene, config, backbone)
     if device.type == "cpu":
         keep_big_blocks(MOST if fits.side is None else fits.block)
-    began, number, work = time.perf_counter(), 0, 0.0
+    number, work = (resume.number, resume.work) if resume else (0, 0.0)
+    began = time.perf_counter() - (resume.seconds if resume else 0.0)
     all_work = sum(level.steps * level.height * level.width for level in levels)
     x: torch.Tensor | None = None
     before: Level | None = None
     for index, level in enumerate(levels, 1):
+        if resume and index < resume.level:
+            continue
         small = resize(picture.pixels, level.height, level.width).to(device)
         regions = regions_at(scene, level, config, device)
         objective = Objective(config, backbone, small, regions, fits.side, _at(scene.protect, level, device))
-        solver, guard = _solver(config, level, device), Guard(1 if device.type == "cpu" else LOOK)
-        if x is None or before is None:
+        descent, first = _descent(config, level, device), 0
+        if resume and index == resume.level:
+            first, x = resume.done, descent.restore(resume.tensors, device)
+        elif x is None or before is None:
             x = starting_point(config, scene.named if start is None else start, small, regions[0].patterns[0].pixels)
         elif config.content_layers:
             x = enlarged(x, resize(picture.pixels, before.height, before.width).to(device), small)
@@ -219,25 +246,21 @@ def paint_steps(
         before = level
         finish = partial(scene.finished, content=resize(scene.original.pixels, level.height, level.width))
         del small, regions  # pictures as large as the painting, and of no more use
-        for k in range(level.steps):
+        for k in range(first, level.steps):
+            seen = x
             value, gradient = objective.evaluate(x)
-            trouble = guard.check(x, value.total, gradient, value.parts, last=k == level.steps - 1)
+            x, trouble = descent.step(x, value.total, gradient, value.parts, last=k == level.steps - 1)
             number, work = number + 1, work + level.height * level.width
+            seconds = time.perf_counter() - began
+            state = partial(_state, State(number, index, k + 1, work, seconds, {"x": x}), descent)
             yield Step(
-                number, config.steps, index, len(levels), x, value.total, value.terms, guard.best,
-                number, time.perf_counter() - began, work / all_work, trouble, finish,
+                number, config.steps, index, len(levels), seen, value.total, value.terms, descent.best,
+                number, seconds, work / all_work, trouble, finish, state,
             )  # fmt: skip
-            if k == level.steps - 1:
-                break
-            if trouble:
-                x = guard.best.point
-                solver.reset()
-                solver.rate /= 2
-                continue
-            x = solver.step(x, gradient)
-            if config.clamp:
-                x = x.clamp(0, 1)
-        x = guard.best.point
+
+
+def _state(state: State, descent: Descent) -> State:
+    return state._replace(tensors={**state.tensors, **descent.state()})
 
 
 def _at(mask: torch.Tensor | None, level: Level, device: torch.device | str) -> torch.Tensor | None:
@@ -269,29 +292,10 @@ def fit(scene: Scene, config: Config, backbone: Backbone) -> Plan:
     return plan(config, backbone, last[:2], sizes, masks)
 
 
-def _solver(config: Config, level: Level, device: torch.device) -> LBFGS | Adam:
+def _descent(config: Config, level: Level, device: torch.device) -> Descent:
+    guard = Guard(1 if device.type == "cpu" else LOOK)
     if config.optimizer == "adam":
-        return Adam(config.rate)
+        return Descent(Adam(config.rate), guard, config.clamp)
     spectrum = Spectrum(level.height, level.width, config.precondition, device) if config.precondition else None
-    return LBFGS(config.rate, min(config.history, level.steps), config.first_step, spectrum)
-
-
-def make_backbone(config: Config, progress: Progress | None = None) -> Backbone:
-    """The network that `config` names, on its device, in its precision; `progress` sees its download, if any.
-
-    Raises WeightsError, ConfigError.
-    """
-    device = _device(config.device)
-    dtype = fast_dtype(device) if config.precision == "auto" else getattr(torch, config.precision)
-    weights = load(config.backbone, progress)
-    return Backbone(weights, pooling=config.pooling, padding=config.padding, device=device, dtype=dtype)
-
-
-def _device(name: str) -> torch.device:
-    have = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if name == "auto":
-        return torch.device(next(each for each in ("cuda", "mps", "cpu") if have[each]))
-    if not have[name]:
-        here = [each for each, there in have.items() if there]
-        raise ConfigError(f"--device {name} is not on this machine: choose from {', '.join(here)}", name, here)
-    return torch.device(name)
+    solver = LBFGS(config.rate, min(config.history, level.steps), config.first_step, spectrum)
+    return Descent(solver, guard, config.clamp)

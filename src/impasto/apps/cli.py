@@ -11,6 +11,7 @@ import click
 from impasto import __version__
 from impasto.apps.look import presets, show, weights
 from impasto.apps.paint import demo, paint
+from impasto.apps.resume import resume
 from impasto.apps.see import curves, features, progress
 from impasto.apps.serve import serve
 from impasto.apps.trials import compare, reconstruct, texture
@@ -55,5 +56,19 @@ def cli() -> None:
     """Paint any picture in the style of any other."""
 
 
-for command in (paint, demo, texture, compare, reconstruct, progress, curves, features, serve, show, presets, weights):
+for command in (
+    paint,
+    resume,
+    demo,
+    texture,
+    compare,
+    reconstruct,
+    progress,
+    curves,
+    features,
+    serve,
+    show,
+    presets,
+    weights,
+):
     cli.add_command(command)

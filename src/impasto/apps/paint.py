@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,13 +10,10 @@ import click
 from impasto.apps.options import GroupedCommand, config_options, given
 from impasto.apps.sources import job_of
 from impasto.config import Config
-from impasto.errors import ConfigError, OutputError
+from impasto.errors import ConfigError
 
 if TYPE_CHECKING:
-    from impasto.apps.outputs import Outputs
-    from impasto.painting import Painting
-    from impasto.pictures import Picture
-    from impasto.pictures.film import Film
+    pass
 
 __all__ = ["demo", "paint"]
 
@@ -33,6 +28,11 @@ __all__ = ["demo", "paint"]
 @click.option("--timelapse", metavar="FILE", help="a film of the painting: .gif, .webp, .apng, .mp4 or .webm")
 @click.option("--figure", metavar="FILE", help="content, style and result side by side, with captions")
 @click.option("--trace", metavar="FILE", help="one line of JSON a step, for `impasto curves`: .jsonl")
+@click.option(
+    "--checkpoint",
+    metavar="FOLDER",
+    help="keep the run's state there, for `impasto resume FOLDER` after whatever happens",
+)
 @click.option("--open", "show_it", is_flag=True, help="show the painting in the system's viewer when it is done")
 @click.option("--quiet", is_flag=True, help="say nothing but errors")
 @click.option("--json", "as_json", is_flag=True, help="print the result as one line of JSON")
@@ -44,6 +44,7 @@ def paint(
     timelapse: str | None,
     figure: str | None,
     trace: str | None,
+    checkpoint: str | None,
     show_it: bool,
     quiet: bool,
     as_json: bool,
@@ -53,10 +54,9 @@ def paint(
 
     impasto paint photo.jpg painting.jpg -o result.png
     """
-    from impasto.apps.outputs import outputs_of, report
-    from impasto.apps.progress import log
-    from impasto.apps.running import run, save
-    from impasto.pictures import read
+    from impasto.apps.outputs import outputs_of
+    from impasto.apps.resume import Work, keep
+    from impasto.apps.running import carry_out
     from impasto.scene import extras
 
     config, pictures, canvas = job_of(pictures, preset_name, source, given(values))
@@ -69,49 +69,13 @@ def paint(
     first = [*pictures, *named][1]
     picture = out or f"{Path(pictures[0]).stem}-{Path(first).stem}.png"
     outputs = outputs_of(picture, timelapse, figure, trace, config, used)
-    inputs = [read(picture) for picture in pictures]  # before the network is loaded: bad pictures fail at once
-    console = log(quiet or as_json)
-
-    def say(message: str) -> None:
-        if console.quiet:
-            click.echo(f"impasto: {message}", err=True)
-        else:
-            console.print(message, markup=False, soft_wrap=True)
-
-    with outputs.film(inputs[0], config) or nullcontext() as film:
-        painting = run(
-            console,
-            inputs,
-            config,
-            readers=lambda scene, config, backbone: outputs.readers(scene, config, backbone, film, say),
-        )
-        save(painting, outputs.picture)
-        _save_more(painting, inputs, outputs, film)
-    report(painting, outputs, quiet, as_json)
+    work = Work(tuple(pictures), config, outputs)
+    carry_out(work, keep(checkpoint, work) if checkpoint else None, quiet, as_json)
     if show_it:
         click.launch(str(outputs.picture))
 
 
 config_options(paint)
-
-
-def _save_more(painting: Painting, inputs: list[Picture], outputs: Outputs, film: Film | None) -> None:
-    """What was asked for beside the painting, which is safe by now."""
-    from impasto.apps.outputs import sheet
-
-    failed = []
-    for write in (
-        film and partial(film.write, painting.pixels),
-        outputs.figure and partial(sheet, painting, inputs, outputs.figure),
-    ):
-        try:
-            if write:
-                write()
-        except OutputError as error:
-            failed.append(error)
-    if failed:
-        reasons = "; ".join(map(str, failed))
-        raise OutputError(f"{reasons}; the painting is in {outputs.picture}", failed[0].value) from failed[0]
 
 
 @click.command()
@@ -121,7 +85,7 @@ def demo(style_name: str, folder: str) -> None:
     """Paint the sample photograph in a sample style."""
     from impasto.apps.outputs import outputs_of, report
     from impasto.apps.progress import log
-    from impasto.apps.running import run, save
+    from impasto.apps.running import run, save, save_more
     from impasto.pictures import read
     from impasto.pictures.samples import sample_photograph, sample_style
 
@@ -130,5 +94,5 @@ def demo(style_name: str, folder: str) -> None:
     outputs = outputs_of(picture, figure=figure)
     painting = run(log(), inputs, Config())
     save(painting, outputs.picture)
-    _save_more(painting, inputs, outputs, None)
+    save_more(painting, inputs, outputs, None)
     report(painting, outputs, quiet=False, as_json=False)

@@ -91,12 +91,13 @@ def in_words(seconds: float | None) -> str:
 def trace(path: Path, say: Say) -> Reader:
     """Writes one line of JSON a step, as it goes: step, level, seconds, evaluations, objective, terms.
 
-    The file begins anew with the first step. Where it cannot be written, `say` is told once, and the run goes on.
+    The file begins anew with the first step; a run that is resumed goes on in it, after what it was resumed from.
+    Where it cannot be written, `say` is told once, and the run goes on.
     """
-    broken = False
+    broken, begun = False, False
 
     def add(step: Step) -> None:
-        nonlocal broken
+        nonlocal broken, begun
         if broken:
             return
         line = {
@@ -104,6 +105,9 @@ def trace(path: Path, say: Say) -> Reader:
             "evaluations": step.evaluations, **reached_at(step),
         }  # fmt: skip
         try:
+            if not begun and step.number > 1:
+                path.write_text(_until(path, step.number), encoding="utf-8")
+            begun = True
             with path.open("w" if step.number == 1 else "a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
         except OSError as error:
@@ -111,6 +115,14 @@ def trace(path: Path, say: Say) -> Reader:
             say(f"no trace from step {step.number} on: cannot write {path}: {error.strerror or error}")
 
     return add
+
+
+def _until(path: Path, number: int) -> str:
+    """The whole lines of a trace before a step."""
+    if not path.exists():
+        return ""
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)[: number - 1]
+    return "".join(line for line in lines if line.endswith("\n"))
 
 
 def read_trace(path: str) -> Curve:

@@ -2,27 +2,40 @@
 
 from __future__ import annotations
 
+import signal
 import tempfile
+import threading
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from impasto.apps.progress import downloading, painting
+import click
+
+from impasto.apps.outputs import report, sheet
+from impasto.apps.progress import downloading, log, painting
+from impasto.apps.resume import Work, finish
+from impasto.backbone import make_backbone
+from impasto.checkpoint import Checkpoints, load
 from impasto.errors import OutputError
-from impasto.painting import Painting, fit, make_backbone, paint
+from impasto.painting import Painting, fit, paint
+from impasto.pictures import read
 from impasto.scene import scene_of
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from impasto.apps.outputs import Outputs
     from impasto.apps.readers import Reader
     from impasto.backbone import Backbone
     from impasto.config import Config
     from impasto.painting import Step
     from impasto.pictures import Picture
+    from impasto.pictures.film import Film
     from impasto.scene import Scene
 
-__all__ = ["load_backbone", "run", "save"]
+__all__ = ["carry_out", "load_backbone", "run", "save", "save_more"]
 
 
 def load_backbone(console: Console, config: Config) -> Backbone:
@@ -38,28 +51,106 @@ def run(
     backbone: Backbone | None = None,
     readers: Callable[[Scene, Config, Backbone], list[Reader]] | None = None,
     about: str = "",
+    keep: Path | None = None,
 ) -> Painting:
     """Paint pictures[0] in the style of the others with a progress bar, under a line that begins with `about`.
 
-    readers: makes the other readers of the run, once its scene, its config and its network are known.
+    readers: makes the other readers of the run, once its scene, its config and its network are known. keep: a folder
+    for checkpoints; where there is one the run goes on from it. Ctrl-C, or SIGTERM, ends it after its step.
     """
     content, *styles = pictures
     scene = scene_of(content, styles, config)  # before a network is downloaded for nothing
     backbone = backbone or load_backbone(console, config)
-    fits = fit(scene, config, backbone)
+    found = load(keep, scene, config, backbone) if keep else None
+    fits = found.plan if found else fit(scene, config, backbone)
     config = config.changed(tile=fits.side or config.tile)
     dtype = str(backbone.dtype).removeprefix("torch.")
     title = f"{backbone.weights.name} on {backbone.device}, {dtype}, {config.steps} steps of {config.optimizer}; {fits}"
     for note in scene.notes:
         console.print(note, markup=False, soft_wrap=True)
-    with painting(console, f"{about}{title}") as bar:
+    if found:
+        console.print(f"goes on after step {found.state.number}", markup=False)
+    checkpoints = Checkpoints(keep, scene, config, backbone, fits) if keep else None
+    with painting(console, f"{about}{title}") as bar, Stopping() as stopping:
         all_readers = [bar, *(readers(scene, config, backbone) if readers else [])]
 
         def read(step: Step) -> None:
             for reader in all_readers:
                 reader(step)
+            if checkpoints:
+                _checkpoint(checkpoints, step, stopping.asked, console)
+            stopping.end_here()
 
-        return paint(content, styles, config, backbone=backbone, scene=scene, fits=fits, on_step=read)
+        return paint(
+            content, styles, config, backbone=backbone, scene=scene, fits=fits, on_step=read,
+            resume=found.state if found else None,
+        )  # fmt: skip
+
+
+def _checkpoint(checkpoints: Checkpoints, step: Step, now: bool, console: Console) -> None:
+    """Write a checkpoint if it is time, or `now`. One that cannot be written is told; the run goes on."""
+    try:
+        (checkpoints.save if now else checkpoints.look)(step)
+    except OutputError as error:
+        console.print(f"no checkpoint at step {step.number}: {error}; the one before is kept", markup=False)
+
+
+class Stopping:
+    """Ctrl-C or SIGTERM once: the run ends after its step. Again, or before there is a step: at once."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        self._painting = False
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Stopping:
+        if threading.current_thread() is threading.main_thread():  # others get no signals
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._stop)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, before in self._before.items():
+            signal.signal(number, before)
+
+    def _stop(self, *_: object) -> None:
+        if self.asked or not self._painting:
+            raise KeyboardInterrupt
+        self.asked = True
+
+    def end_here(self) -> None:
+        """To be called after every step. Raises KeyboardInterrupt if it was asked for."""
+        self._painting = True
+        if self.asked:
+            raise KeyboardInterrupt
+
+
+def carry_out(work: Work, folder: Path | None, quiet: bool, as_json: bool) -> None:
+    """Paint, with all that was asked for beside; `folder` keeps checkpoints, and may hold one to go on from."""
+    inputs = [read(picture) for picture in work.pictures]  # before the network is loaded: bad pictures fail at once
+    console, outputs = log(quiet or as_json), work.outputs
+
+    def say(message: str) -> None:
+        if console.quiet:
+            click.echo(f"impasto: {message}", err=True)
+        else:
+            console.print(message, markup=False, soft_wrap=True)
+
+    with outputs.film(inputs[0], work.config) or nullcontext() as film:
+        painted = run(
+            console,
+            inputs,
+            work.config,
+            readers=lambda scene, config, backbone: outputs.readers(scene, config, backbone, film, say),
+            keep=folder,
+        )
+        save(painted, outputs.picture)
+        save_more(painted, inputs, outputs, film)
+    if folder and painted.finished:
+        finish(folder, work)
+    report(painted, outputs, quiet, as_json)
+    if folder and not painted.finished:
+        say(f"`impasto resume {folder}` goes on with it")
 
 
 def save(painting: Painting, target: Path) -> None:
@@ -70,3 +161,21 @@ def save(painting: Painting, target: Path) -> None:
         elsewhere = Path(tempfile.mkdtemp(prefix="impasto-")) / f"{target.stem}.png"
         painting.save(elsewhere)
         raise OutputError(f"{error}; the painting was saved as {elsewhere}", str(target)) from error
+
+
+def save_more(painting: Painting, inputs: list[Picture], outputs: Outputs, film: Film | None) -> None:
+    """What was asked for beside the painting, which is safe by now."""
+
+    failed = []
+    for write in (
+        film and partial(film.write, painting.pixels),
+        outputs.figure and partial(sheet, painting, inputs, outputs.figure),
+    ):
+        try:
+            if write:
+                write()
+        except OutputError as error:
+            failed.append(error)
+    if failed:
+        reasons = "; ".join(map(str, failed))
+        raise OutputError(f"{reasons}; the painting is in {outputs.picture}", failed[0].value) from failed[0]

@@ -1,5 +1,6 @@
 """Pictures to features."""
 
+from impasto.backbone.make import make_backbone
 from impasto.backbone.vgg import STRIDE, Backbone, Features, Tape, layer_stride, reach
 from impasto.backbone.weights import Weights, cached, fetch, known, load, verify
 
@@ -14,6 +15,7 @@ __all__ = [
     "known",
     "layer_stride",
     "load",
+    "make_backbone",
     "reach",
     "verify",
 ]

@@ -11,6 +11,7 @@ from impasto.pictures.files import (
     resize,
     settings_in,
     to_image,
+    whole,
     write,
 )
 
@@ -25,5 +26,6 @@ __all__ = [
     "resize",
     "settings_in",
     "to_image",
+    "whole",
     "write",
 ]

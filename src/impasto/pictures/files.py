@@ -246,19 +246,34 @@ def write(image: Image.Image, path: str | PathLike[str], settings: dict[str, Any
 
 
 @contextmanager
-def whole(out: Path) -> Iterator[Path]:
+def whole(out: Path, durable: bool = False) -> Iterator[Path]:
     """A path beside `out` to write to; what lies there then takes the place of `out`, or of nothing if that failed.
 
-    Raises OutputError for what goes wrong with the file inside.
+    durable: also after a power cut. Raises OutputError for what goes wrong with the file inside.
     """
     part = _part(out)
     try:
         yield part
+        if durable:
+            _sync(part)
         os.replace(part, out)
+        if durable:
+            _sync(out.parent)
     except (OSError, ValueError, RuntimeError) as error:  # encoders raise the latter two, for too large a picture
         raise OutputError(f"cannot write {out}: {_reason(error)}", str(out)) from error
     finally:
         part.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    """Wait until a file, or a folder's list of names, is on the disk."""
+    if path.is_dir() and os.name == "nt":  # a folder cannot be opened there
+        return
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _carrying(kind: str, settings: dict[str, Any] | None) -> dict[str, Any]:

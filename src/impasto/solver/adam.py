@@ -20,6 +20,16 @@ class Adam:
         self._v: torch.Tensor | None = None
         self._count = 0
 
+    def state(self) -> dict[str, torch.Tensor]:
+        """All that `restore` needs; the tensors are the solver's own, and must be copied or written before a step."""
+        found = {"count": torch.tensor(self._count), "rate": torch.tensor(self.rate, dtype=torch.float64)}
+        return found if self._m is None or self._v is None else {**found, "m": self._m, "v": self._v}
+
+    def restore(self, state: dict[str, torch.Tensor]) -> None:
+        """Become the solver whose `state` this is."""
+        self._count, self.rate = int(state["count"]), float(state["rate"])
+        self._m, self._v = state.get("m"), state.get("v")
+
     @torch.no_grad()
     def step(self, x: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
         """The next point after `x`, where the gradient is `gradient` (any shape, float32). Neither is changed."""

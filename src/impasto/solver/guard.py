@@ -43,6 +43,18 @@ class Guard:
         assert self._best is not None
         return self._best
 
+    def state(self) -> dict[str, torch.Tensor]:
+        """All that `restore` needs, once there has been a check."""
+        return {
+            "checked": torch.tensor(self._checked), "above": self._above, "trouble": self._trouble,
+            **{f"best_{name}": value for name, value in self.best._asdict().items()},
+        }  # fmt: skip
+
+    def restore(self, state: dict[str, torch.Tensor]) -> None:
+        """Become the guard whose `state` this is."""
+        self._checked, self._above, self._trouble = int(state["checked"]), state["above"], state["trouble"]
+        self._best = Best(*(state[f"best_{name}"] for name in Best._fields))
+
     @torch.no_grad()
     def check(
         self, x: torch.Tensor, value: torch.Tensor, gradient: torch.Tensor, parts: torch.Tensor, last: bool = False

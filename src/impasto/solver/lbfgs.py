@@ -61,6 +61,28 @@ class LBFGS:
         self._before = x, gradient
         return x.sub(direction, alpha=self.rate)
 
+    def state(self) -> dict[str, torch.Tensor]:
+        """All that `restore` needs; the tensors are the solver's own, and must be copied or written before a step."""
+        known = min(self._count, self.history)
+        found = {"count": torch.tensor(self._count), "rate": torch.tensor(self.rate, dtype=torch.float64)}
+        if self._before is not None:
+            found |= {"x": self._before[0], "gradient": self._before[1], "scale": self._scale}
+        if known:
+            found |= {"pairs": self._pairs[:, :known], "products": self._products, "good": self._good}
+        return found
+
+    def restore(self, state: dict[str, torch.Tensor]) -> None:
+        """Become the solver whose `state` this is; it had the same history and precondition."""
+        self.reset()
+        self._count, self.rate = int(state["count"]), float(state["rate"])
+        if "x" in state:
+            self._before, self._scale = (state["x"], state["gradient"]), state["scale"]
+        if self._count:
+            pairs = state["pairs"]
+            self._pairs = pairs.new_empty(2, self.history, pairs.shape[2])
+            self._pairs[:, : pairs.shape[1]] = pairs
+            self._products, self._good = state["products"], state["good"]
+
     def _first_length(self, g: torch.Tensor, direction: torch.Tensor) -> torch.Tensor:
         if not self.first:
             return torch.clamp(1 / g.abs().sum().clamp_min(1e-30), max=1.0)

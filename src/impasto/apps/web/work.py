@@ -10,10 +10,10 @@ import torch
 
 from impasto.apps.readers import film_of, trace
 from impasto.apps.web.jobs import SHOWN_SIDE, Job, Run, State, jpeg
-from impasto.backbone import Backbone
+from impasto.backbone import Backbone, make_backbone
 from impasto.config import Config
 from impasto.errors import ImpastoError, OutputError
-from impasto.painting import fit, make_backbone, paint, paint_steps, painting_of, why_stopped
+from impasto.painting import fit, paint, paint_steps, painting_of, why_stopped
 from impasto.scene import scene_of, settings_of
 
 __all__ = ["warm_up", "work"]

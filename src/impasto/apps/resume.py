@@ -1,0 +1,107 @@
+"""The command that goes on with a painting that was cut off: resume; and the folder that paint --checkpoint keeps."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import click
+
+from impasto.errors import CheckpointError, ConfigError, OutputError
+
+if TYPE_CHECKING:
+    from impasto.apps.outputs import Outputs
+    from impasto.config import Config
+
+__all__ = ["Work", "finish", "keep", "resume"]
+
+JOB = "job.json"
+
+
+class Work(NamedTuple):
+    """What a run of `paint` is to do: the pictures and the settings, and the files that it leaves."""
+
+    pictures: tuple[str, ...]
+    config: Config
+    outputs: Outputs
+
+
+def keep(folder: str, work: Work) -> Path:
+    """Write down in `folder` what is to be done, so that `resume` can do it. Raises ConfigError, OutputError."""
+    from impasto.checkpoint import clear
+
+    path = Path(folder)
+    if (path / JOB).exists() and not _read(path)["finished"]:
+        raise ConfigError(
+            f"{folder} holds a painting that is not finished: `impasto resume {folder}` goes on with it; "
+            "give another folder to begin a new one",
+            folder,
+        )
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot make the folder {folder}: {error.strerror}", folder) from error
+    clear(path)
+    _write(path, work, finished=False)
+    return path
+
+
+def finish(folder: Path, work: Work) -> None:
+    """Write down that it is done; the checkpoint is of no more use."""
+    from impasto.checkpoint import clear
+
+    _write(folder, work, finished=True)
+    clear(folder)
+
+
+def _write(folder: Path, work: Work, finished: bool) -> None:
+    from impasto.pictures import whole
+
+    job = {
+        "pictures": work.pictures,
+        "config": work.config.model_dump(mode="json"),
+        "outputs": {name: str(path) for name, path in work.outputs.named().items()},
+        "folder": os.getcwd(),  # which the paths begin at
+        "finished": finished,
+    }
+    with whole(folder / JOB, durable=True) as part:
+        part.write_text(json.dumps(job, indent=1), encoding="utf-8")
+
+
+def _read(folder: Path) -> dict[str, Any]:
+    try:
+        job = json.loads((folder / JOB).read_text(encoding="utf-8"))
+        if not job.keys() >= {"pictures", "config", "outputs", "folder", "finished"}:
+            raise ValueError("it lacks something")
+    except FileNotFoundError:
+        raise CheckpointError(f"{folder} holds no painting to go on with: no {JOB} there", str(folder)) from None
+    except (OSError, ValueError, AttributeError) as error:
+        raise CheckpointError(f"{folder / JOB} cannot be read: {error}", str(folder)) from None
+    return dict(job)
+
+
+@click.command()
+@click.argument("folder")
+@click.option("--quiet", is_flag=True, help="say nothing but errors")
+@click.option("--json", "as_json", is_flag=True, help="print the result as one line of JSON")
+def resume(folder: str, quiet: bool, as_json: bool) -> None:
+    """Go on with a painting that `paint --checkpoint FOLDER` began; it ends with the same picture."""
+    from impasto.apps.outputs import outputs_of
+    from impasto.apps.running import carry_out
+    from impasto.config import Config
+
+    path = Path(folder).absolute()
+    job = _read(path)
+    outputs = job["outputs"]
+    if job["finished"]:
+        click.echo(f"{folder} is finished: the painting is {outputs['picture']}", err=as_json)
+        return
+    try:
+        os.chdir(str(job["folder"]))
+    except OSError as error:
+        raise CheckpointError(f"the folder that it was begun in is gone: {job['folder']} ({error.strerror})") from None
+    config = Config(**job["config"])
+    work = Work(tuple(job["pictures"]), config, outputs_of(**outputs, config=config))
+    carry_out(work, path, quiet, as_json)

@@ -1,0 +1,146 @@
+"""Checkpoints: the whole state of a run on disk, so that it goes on after anything and ends with the same picture."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from impasto import __version__
+from impasto.backbone import Backbone
+from impasto.config import Config
+from impasto.errors import CheckpointError, OutputError
+from impasto.memory import Plan
+from impasto.painting import State, Step
+from impasto.pictures import whole
+from impasto.scene import Scene, settings_of
+
+__all__ = ["COST", "NAME", "Checkpoint", "Checkpoints", "clear", "load"]
+
+NAME = "checkpoint.safetensors"
+KEY = "impasto"  # of the record in the file's metadata
+COST = 0.01  # share of the run's time that checkpoints may take
+SOONEST = 2.0  # seconds before the first one, and between two
+
+
+class Checkpoint(NamedTuple):
+    """A run's state, and how it was planned to fit into memory."""
+
+    state: State
+    plan: Plan
+
+
+class Checkpoints:
+    """Writes the state of a run into a folder, every so often: a reader of Steps.
+
+    There is one file, which is replaced as a whole: whenever the run dies, the last whole one is there. The time
+    between two is such that writing takes about COST of the run's.
+    """
+
+    def __init__(self, folder: Path, scene: Scene, config: Config, backbone: Backbone, plan: Plan):
+        self._path, self._plan = folder / NAME, plan
+        _sweep(folder)
+        self._made_of = _made_of(scene, config, backbone)
+        self._last, self._took = time.monotonic(), 0.0
+
+    def look(self, step: Step) -> None:
+        """Write a checkpoint if it is time for one. Raises OutputError; the one before is still there then."""
+        if time.monotonic() - self._last >= max(SOONEST, self._took / COST) and step.number < step.steps:
+            self.save(step)
+
+    def save(self, step: Step) -> None:
+        """Write a checkpoint of the step. Raises OutputError; the one before is still there then."""
+        assert step.state is not None
+        began = time.monotonic()
+        state = step.state()
+        record = {**state._asdict(), "plan": self._plan._asdict(), **self._made_of}
+        del record["tensors"]
+        tensors = {name: value.cpu().contiguous() for name, value in state.tensors.items()}
+        try:
+            with whole(self._path, durable=True) as part:
+                save_file(_apart(tensors), part, {KEY: json.dumps(record)})
+        except SafetensorError as error:  # what the system said is in its text
+            raise OutputError(f"cannot write {self._path}: {error}", str(self._path)) from error
+        finally:
+            self._last = time.monotonic()
+            self._took = self._last - began
+
+
+def clear(folder: Path) -> None:
+    """Remove the checkpoint, if there is one, and what a run that died while it wrote one has left."""
+    (folder / NAME).unlink(missing_ok=True)
+    _sweep(folder)
+
+
+def _sweep(folder: Path) -> None:
+    for pattern in (".tmp*", f".{NAME}.*.part"):  # the library's, and `whole`'s
+        for path in folder.glob(pattern):
+            path.unlink(missing_ok=True)
+
+
+def load(folder: Path, scene: Scene, config: Config, backbone: Backbone) -> Checkpoint | None:
+    """The checkpoint in a folder, or None if there is none yet.
+
+    config: the plan's tile is taken from the checkpoint. Raises CheckpointError if it is broken, or of another version,
+    other pictures, other settings or another network: the run would end with another picture.
+    """
+    path = folder / NAME
+    if not path.exists():
+        return None
+    try:
+        with safe_open(path, "pt") as file:
+            record = json.loads(file.metadata()[KEY])
+            names = file.keys()  # it is no mapping
+            # Copies lie where torch puts tensors; as they lie in the file some sums would be added in another order.
+            tensors = {name: file.get_tensor(name).clone() for name in names}
+        plan = Plan(**record["plan"])
+        state = State(**{name: record[name] for name in State._fields if name != "tensors"}, tensors=tensors)
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{path} is not a checkpoint that can be read: {error}", str(path)) from None
+    made_of = _made_of(scene, config.changed(tile=plan.side or config.tile), backbone)
+    for name, now in made_of.items():
+        if record.get(name) != now:
+            raise CheckpointError(f"{path} cannot be gone on with: {_difference(name, record.get(name), now)}", name)
+    return Checkpoint(state, plan)
+
+
+def _made_of(scene: Scene, config: Config, backbone: Backbone) -> dict[str, Any]:
+    """What decides a run's picture; as JSON gives it back."""
+    settings = settings_of(scene, config, backbone)
+    of = {
+        "version": f"impasto {__version__} with torch {torch.__version__}",
+        **{name: settings[name] for name in ("inputs", "precision", "device", "config")},
+        "network": backbone.weights.sha256,
+        "threads": torch.get_num_threads() if backbone.device.type == "cpu" else 0,
+    }
+    return json.loads(json.dumps(of))  # type: ignore[no-any-return]
+
+
+def _difference(name: str, then: Any, now: Any) -> str:
+    """What is not as it was."""
+    if name == "inputs" and isinstance(then, list):
+        was = {(each["role"], each["name"]): each["sha256"] for each in then}
+        changed = [each["name"] for each in now if was.get((each["role"], each["name"])) != each["sha256"]]
+        return f"{', '.join(changed) or 'a picture'} is not the picture that it was begun with"
+    if name == "config" and isinstance(then, dict):
+        changed = [key for key in now if then.get(key) != now[key]]
+        others = ", ".join(f"{key} {then.get(key)}, not {now[key]}" for key in changed)
+        return f"it was begun with other settings: {others}"
+    if name == "network":
+        return "it was begun with another network"
+    return f"it was begun with {name} {then}, and this is {now}"
+
+
+def _apart(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The same, none sharing memory with another: the format knows no such thing."""
+    seen: set[int] = set()
+    found = {}
+    for name, value in tensors.items():
+        found[name] = value.clone() if value.data_ptr() in seen else value
+        seen.add(value.data_ptr())
+    return found
