@@ -335,7 +335,7 @@ def test_a_waiting_one_knows_its_place_and_has_no_picture_yet(busy, ask, client)
     waiting = [taken(ask()) for _ in range(2)]
     places = [client.get(f"/api/paintings/{id}").json() for id in waiting]
     assert [(each["state"], each["before"]) for each in places] == [("waiting", 1), ("waiting", 2)]
-    refusal(client.get(f"/api/paintings/{waiting[0]}/frame"), 404)
+    refusal(client.get(f"/api/paintings/{waiting[0]}/frame"), 409)
 
 
 @pytest.mark.parametrize("what", OF_A_PAINTING)
@@ -710,6 +710,16 @@ def test_a_drawing_cannot_have_a_million_layers(client) -> None:
     assert answer.status_code in (400, 403, 404, 422)
 
 
+def test_a_file_that_no_path_can_name_is_not_found(place) -> None:
+    assert raw(place, "/gradio_api/file=%00")[0] in (403, 404)
+
+
+@pytest.mark.parametrize("path", ["queue/join", "component_server"])
+def test_an_unknown_number_is_no_fault_of_the_server(place, path) -> None:
+    body = {"data": [], "fn_index": 999, "session_hash": "x", "component_id": 999, "fn_name": "accept_blobs"}
+    assert httpx.post(f"{place.url}/gradio_api/{path}", json=body).status_code < 500
+
+
 @pytest.mark.parametrize("path", ["call/nothing", "run/nothing"])
 def test_an_unknown_event_is_no_fault_of_the_server(place, path) -> None:
     body = {"data": [], "session_hash": "x"}
@@ -732,6 +742,11 @@ def test_one_endpoint_is_public(client) -> None:
 
 def test_the_public_endpoint_is_called_paint(client) -> None:
     assert public(client) == ["paint"]
+
+
+def test_a_gradio_client_can_say_that_it_is_there(program, client) -> None:
+    with client.stream("GET", f"/gradio_api/heartbeat/{program.session_hash}") as stream:
+        assert stream.status_code == 200
 
 
 def test_a_gradio_client_paints(program, client, photo, style) -> None:

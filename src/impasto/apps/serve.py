@@ -98,7 +98,8 @@ def serve(
         if not math.isfinite(value):
             raise ConfigError(f"{name} is {value}: give a number", value)
     if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that all is removed, also before uvicorn has its own
+        for number in {signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)}:
+            signal.signal(number, lambda *_: sys.exit(0))  # so that all is removed, also before uvicorn has its own
     networks = dict.fromkeys([machine.pop("backbone"), *(name for name in known() if cached(name))])
     limits = Limits(workers, queue, round(max_upload * 1e6), max_pixels, max_steps, keep * 60)
     with server.listen(host, port) as sock:
@@ -108,7 +109,7 @@ def serve(
             hosts = (*server.LOCAL, host) if local and not auth and not no_auth else ()
             app = server.application(studio, auth or "", hosts, demo)
             address = f"http://{f'[{host}]' if ':' in host else host}:{sock.getsockname()[1]}"
-            server.serve(app, sock, lambda: _tell(address, show_it))
+            server.serve(app, sock, lambda: _tell(address, show_it), studio.close)
         finally:
             studio.close()
 

@@ -267,8 +267,8 @@ def whole(out: Path, durable: bool = False) -> Iterator[Path]:
 
 def _sync(path: Path) -> None:
     """Wait until a file, or a folder's list of names, is on the disk."""
-    if path.is_dir() and os.name == "nt":  # a folder cannot be opened there
-        return
+    if os.name == "nt" and path.is_dir():
+        return  # a folder cannot be opened there
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -306,11 +306,8 @@ def settings_in(data: bytes, name: str) -> dict[str, Any]:
         text = image.info.get(KEY) or image.getexif().get(ExifTags.Base.ImageDescription) or comment
     try:
         settings = json.loads(text)
-        if (
-            settings["program"] != "impasto"
-            or not settings.keys() >= RECORD
-            or not isinstance(settings["config"], dict)
-        ):
+        known = settings["program"] == "impasto" and settings.keys() >= RECORD
+        if not (known and isinstance(settings["config"], dict)):
             raise KeyError
         for each in settings["inputs"]:
             _ = each["role"], each["name"] + each["sha256"]  # text, both

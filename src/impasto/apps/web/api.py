@@ -121,6 +121,8 @@ async def submit(
 ) -> Status:
     """Ask for a painting."""
     named = {each.filename or "picture": _upload(each) for each in pictures or []}
+    if len(named) < len(pictures or []):
+        raise HTTPException(422, "two of the pictures have the same name: give each its own")
     order = Order(_upload(content), [_upload(each) for each in style], _object(settings), named, timelapse, base)
     owner = f"program {request.client.host if request.client else ''}"
     try:
@@ -180,11 +182,11 @@ async def cancel(job: Known, studio: Here) -> None:
     await run_in_threadpool(studio.forget, job)
 
 
-@routes.get("/api/paintings/{id}/frame", response_class=Response, responses=_file("image/jpeg", 404), tags=["pictures"])
+@routes.get("/api/paintings/{id}/frame", response_class=Response, responses=JPEG, tags=["pictures"])
 async def frame(job: Known) -> Response:
     """The newest live picture; small, for looking at."""
     if not job.frames:
-        raise HTTPException(404, "nothing has been painted yet")
+        raise HTTPException(409, "nothing has been painted yet")
     return Response(job.frame, media_type="image/jpeg", headers={"Cache-Control": "no-store"})
 
 
@@ -243,6 +245,7 @@ async def curve(job: Finished) -> FileResponse:
     return FileResponse(await run_in_threadpool(_curve, job), media_type="image/png")
 
 
+@routes.head("/healthz", include_in_schema=False)
 @routes.get("/healthz", tags=["server"], response_class=PlainTextResponse)
 async def health() -> str:
     """Whether the studio is there."""

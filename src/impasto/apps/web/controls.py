@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import gradio as gr
@@ -33,10 +34,10 @@ def by_group(without: Sequence[str]) -> dict[str, list[str]]:
     return {group: names for group, names in found.items() if names}
 
 
-def control(name: str, networks: Sequence[str]) -> Component:
-    """The control of a field. networks: the backbones to choose from."""
+def control(name: str, networks: Sequence[str], defaults: Mapping[str, Any] = MappingProxyType({})) -> Component:
+    """The control of a field. networks: the backbones to choose from. defaults: values in place of Config's."""
     schema = Config.model_json_schema()["properties"][name]
-    usual, default = schema["usual"], value_of(name, Config.model_fields[name].default)
+    usual, default = schema["usual"], value_of(name, defaults.get(name, Config.model_fields[name].default))
     kinds = [part for part in schema.get("anyOf", [schema]) if part.get("type") != "null"]
     common: dict[str, Any] = {
         "label": label(name), "info": as_labels(schema["description"]), "elem_id": f"setting-{name}",

@@ -158,7 +158,7 @@ def form_of(studio: Studio, demo: bool) -> Form:
     )  # fmt: skip
     row = gr.Row()
     with row:
-        settings = {name: control(name, networks) for name in FIRST}
+        settings = {name: control(name, networks, studio.terms.defaults) for name in FIRST}
     with gr.Accordion("Parts of the photograph", open=False):
         brush = _brush(content, photograph if demo else None, MORE_IN * studio.limits.pixels)
     with gr.Accordion("All settings", open=False):
@@ -168,7 +168,7 @@ def form_of(studio: Studio, demo: bool) -> Form:
         )  # fmt: skip
         for group, names in by_group(SERVERS).items():
             with gr.Accordion(group, open=False):
-                settings |= {name: control(name, networks) for name in names}
+                settings |= {name: control(name, networks, studio.terms.defaults) for name in names}
         with gr.Accordion("Other pictures", open=False):
             pictures: dict[str, Component] = {
                 name: picture_input(f"{name.capitalize()}: {Config.model_fields[name].description}", height=160)

@@ -89,6 +89,11 @@ def _owner(request: gr.Request) -> str:
     return f"page {request.session_hash}"
 
 
+def _client(request: gr.Request) -> str:
+    """Whose paintings these are: a program's that uses gradio's client."""
+    return f"gradio {request.session_hash}"
+
+
 def page_of(studio: Studio, demo: bool) -> gr.Blocks:
     """The page. demo: the samples are filled in."""
     page = gr.Blocks(title="impasto", analytics_enabled=False, fill_width=True)
@@ -181,8 +186,10 @@ def _wire(studio: Studio, form: Form, out: Outputs, page: gr.Blocks) -> None:
             studio.stop(job)
 
     def leave(request: gr.Request) -> None:
-        if job := current(request):
-            studio.cancel(job)
+        for owner in (_owner(request), _client(request)):
+            for job in studio.of(owner):
+                if not job.over:
+                    studio.cancel(job)
 
     def choose(request: gr.Request, chosen: gr.SelectData) -> dict[Component, Any]:
         found = _paintings(studio, _owner(request))
@@ -222,7 +229,7 @@ def _for_programs(studio: Studio) -> None:
         try:
             if not isinstance(settings or {}, dict):
                 raise ConfigError("give the settings as a JSON object", settings)
-            job = await studio.take(Order(content, [style], settings or {}), f"program {request.client.host}", True)
+            job = await studio.take(Order(content, [style], settings or {}), _client(request), True)
         except ImpastoError as error:
             raise gr.Error(str(error), print_exception=False) from None
         while not job.over:

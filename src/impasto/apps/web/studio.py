@@ -35,6 +35,7 @@ STRONGER: dict[Wanted, tuple[Wanted, ...]] = {  # what may take the place of eac
 }
 GONE = 6.0  # seconds without its page after which a painting is cancelled
 PAUSE = 600.0  # seconds after which a paused painting is ended with what there is: it holds memory
+UPLOADS = 20  # largest uploads that the folder for them has room for
 READERS = 4  # orders that are looked at at once; the others wait
 TICK = 1.0  # seconds between two looks at what is old or alone
 log = logging.getLogger("impasto.studio")
@@ -54,6 +55,7 @@ class Studio:
         self.uploads.mkdir()
         self.jobs: dict[str, Job] = {}
         self.metrics = Metrics(self)
+        self.crowded = False  # whether there is no room for more uploads
         self._change = threading.Condition()
         self._readers = CapacityLimiter(READERS)
         self._reading = threading.Lock()  # uploads are decoded one at a time: a large one takes a lot of memory
@@ -301,7 +303,10 @@ class Studio:
             self.stop(job)
 
     def _clear_uploads(self) -> None:
+        stored = 0
         for path in sorted(self.uploads.rglob("*"), reverse=True):  # what is in a folder before the folder
             with suppress(OSError):  # a folder that is not empty, or somebody was faster
+                stored += path.stat().st_size
                 if path not in self._spared and time.time() - path.stat().st_mtime > self.limits.keep:
                     path.rmdir() if path.is_dir() else path.unlink()
+        self.crowded = stored > UPLOADS * self.limits.upload

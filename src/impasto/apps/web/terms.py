@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -26,12 +27,18 @@ class Terms(NamedTuple):
     machine: dict[str, Any]
     networks: Sequence[str]
 
+    @property
+    def defaults(self) -> dict[str, Any]:
+        """The settings whose usual values may be beyond the limits."""
+        size, steps = Config.model_fields["size"].default, Config.model_fields["steps"].default
+        return {"size": min(size, math.isqrt(self.limits.pixels)), "steps": min(steps, self.limits.steps)}
+
     def config(self, settings: dict[str, Any]) -> Config:
         """The config of a visitor's settings. Raises ConfigError, also for what is the server's to choose."""
         for name in SERVERS:
             if name in settings:
                 raise ConfigError(f"{option_name(name)} is the server's choice: leave it out", name)
-        config = Config(**{"backbone": self.networks[0], **settings, **self.machine})
+        config = Config(**{"backbone": self.networks[0], **self.defaults, **settings, **self.machine})
         if config.backbone not in self.networks:
             choice, given = ", ".join(self.networks), shortened(config.backbone)
             raise ConfigError(f"no network {given} on this server: choose from {choice}", config.backbone)
