@@ -60,8 +60,6 @@ def main() -> None:
         phone.goto(url)
         phone.wait_for_timeout(1000)
         keep(phone, "studio-phone")
-        painted(phone)
-        keep(phone, "studio-phone-done")
         browser.close()
         server.terminate()
 
