@@ -217,7 +217,7 @@ def until(path: Path) -> None:
         time.sleep(0.01)
 
 
-@pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.slow)])
 def test_killed_at_random_moments_it_ends_with_the_same_bytes(tiny_weights, photo, style, tmp_path, kills) -> None:
     run = (tiny_weights, photo, style, tmp_path)
     with begin(*run, "whole.png", 1500) as process:
