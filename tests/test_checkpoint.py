@@ -170,12 +170,19 @@ def test_ctrl_c_keeps_what_there_is_and_resume_ends_it(painted, impasto, ctrl_c,
 
 
 def test_a_folder_with_an_unfinished_painting_is_not_begun_anew(painted, ctrl_c, monkeypatch) -> None:
+    monkeypatch.setattr("impasto.checkpoint.SOONEST", 0.0)
+    monkeypatch.setattr("impasto.checkpoint.COST", 1e9)
     with monkeypatch.context() as patch:
         ctrl_c(3, patch)
         painted("--steps", 5, "--checkpoint", "kept")
     code, _, err = painted("--checkpoint", "kept")
     assert code == 2
     assert "`impasto resume kept` goes on with it" in err
+
+
+def test_a_folder_in_which_nothing_was_begun_is_free(impasto, painted, style, tiny) -> None:
+    assert impasto("paint", "missing.png", style, "-o", "out.png", *tiny, "--checkpoint", "kept")[0] == 2
+    assert painted("--checkpoint", "kept")[0] == 0
 
 
 def test_resume_says_what_is_wrong(impasto, painted, photo, style, tiny, ctrl_c, tmp_path, monkeypatch) -> None:

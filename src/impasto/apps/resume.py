@@ -30,10 +30,10 @@ class Work(NamedTuple):
 
 def keep(folder: str, work: Work) -> Path:
     """Write down in `folder` what is to be done, so that `resume` can do it. Raises ConfigError, OutputError."""
-    from impasto.checkpoint import clear
+    from impasto.checkpoint import NAME, clear
 
     path = Path(folder)
-    if (path / JOB).exists() and not _read(path)["finished"]:
+    if (path / NAME).exists() and (path / JOB).exists() and not _read(path)["finished"]:
         raise ConfigError(
             f"{folder} holds a painting that is not finished: `impasto resume {folder}` goes on with it; "
             "give another folder to begin a new one",

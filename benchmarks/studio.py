@@ -1,0 +1,66 @@
+"""The demo in the studio against the library, and against a studio whose main thread computes too: medians of five.
+
+Each kind runs in a process of its own, one after the other: python benchmarks/studio.py
+"""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+import time
+
+RUNS = 5
+
+
+def alone() -> None:
+    """The library, in the main thread."""
+    from impasto import Config, paint
+    from impasto.backbone import make_backbone
+    from impasto.pictures.samples import sample_photograph, sample_style
+
+    config = Config()
+    backbone = make_backbone(config)
+    for _ in range(1 + RUNS):
+        print(paint(sample_photograph(), sample_style("strokes"), config, backbone=backbone).seconds, flush=True)
+
+
+def studio(crowded: bool) -> None:
+    """The studio's worker. crowded: another thread keeps OpenMP threads of its own, as a warm-up there would."""
+    import torch
+
+    from impasto.apps.web.jobs import Limits, Order, Upload
+    from impasto.apps.web.studio import Studio
+    from impasto.pictures.samples import sample_photograph, sample_style
+
+    if crowded:
+        torch.rand(4000, 4000) @ torch.rand(4000, 4000)
+    machine = {"device": "auto", "precision": "auto", "memory": "auto", "tile": "auto"}
+    place = Studio(Limits(), machine)
+    place.open()
+    photograph = Upload("photograph", sample_photograph().read_bytes)
+    style = Upload("style", sample_style("strokes").read_bytes)
+    for _ in range(1 + RUNS):
+        job = place.submit(Order(photograph, [style], {}), "benchmark")
+        while not job.over:
+            time.sleep(0.1)
+        assert job.progress is not None
+        print(job.progress.seconds, flush=True)
+    place.close()
+
+
+def measured(kind: str) -> float:
+    """Median seconds of a painting, the first one apart."""
+    done = subprocess.run([sys.executable, __file__, kind], capture_output=True, text=True, check=True)
+    return statistics.median([float(line) for line in done.stdout.split()][1:])
+
+
+KINDS = {"library": alone, "studio": lambda: studio(False), "crowded": lambda: studio(True)}
+
+if __name__ == "__main__":
+    if len(sys.argv) > 1:
+        KINDS[sys.argv[1]]()
+    else:
+        seconds = {kind: measured(kind) for kind in KINDS}
+        for kind, each in seconds.items():
+            print(f"{kind:8} {each:5.2f} s   {each / seconds['library']:.2f} times the library")
