@@ -81,8 +81,11 @@ def settle(page: Page, size: int, steps: int) -> None:
     choose(page, "size", str(size))
     if not page.locator("#setting-steps").is_visible():
         unfold(page, "All settings", "Solver")
-    page.locator("#setting-steps input").fill(str(steps))
+        page.wait_for_timeout(300)  # what is unfolded comes with its own value, faster than anybody types
+    box = page.locator("#setting-steps input")
+    box.fill(str(steps))
     page.keyboard.press("Tab")
+    expect(box).to_have_value(str(steps))
 
 
 def choose(page: Page, setting: str, value: str) -> None:

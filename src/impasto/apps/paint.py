@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -11,9 +11,6 @@ from impasto.apps.options import GroupedCommand, config_options, given
 from impasto.apps.sources import job_of
 from impasto.config import Config
 from impasto.errors import ConfigError
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = ["demo", "paint"]
 

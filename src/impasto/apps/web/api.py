@@ -209,7 +209,7 @@ async def picture(job: Finished, format: Literal["png", "jpeg", "webp"] = "png")
 @routes.get(
     "/api/paintings/{id}/before",
     response_class=FileResponse,
-    responses=_file("image/jpeg", 404, 409),
+    responses=JPEG,
     tags=["pictures"],
 )
 async def before(job: Finished) -> FileResponse:
@@ -217,9 +217,7 @@ async def before(job: Finished) -> FileResponse:
     return FileResponse(job.file("before.jpg"))
 
 
-@routes.get(
-    "/api/paintings/{id}/after", response_class=FileResponse, responses=_file("image/jpeg", 404, 409), tags=["pictures"]
-)
+@routes.get("/api/paintings/{id}/after", response_class=FileResponse, responses=JPEG, tags=["pictures"])
 async def after(job: Finished) -> FileResponse:
     """The painting as it is compared with the content; at most 1600 pixels."""
     return FileResponse(job.file("after.jpg"))

@@ -14,12 +14,14 @@ from impasto.apps.web.views import as_labels, label
 from impasto.config import GROUPS, Config, allowed
 from impasto.errors import ConfigError
 
-__all__ = ["DRAWN", "FIRST", "PICTURES", "SLIDERS", "by_group", "control", "slider", "values_of"]
+__all__ = ["DRAWN", "FIRST", "PICTURES", "QUIET", "SLIDERS", "by_group", "control", "slider", "values_of"]
 
 FIRST = ("size", "colour")  # what stands in sight
 SLIDERS = ("strength", "style_scale")  # and what has a slider there, beside its exact control among the others
 PICTURES = ("fine", "coarse", "palette")  # fields that are a picture: the page takes them as uploads
 DRAWN = ("blend", "mask", "protect")  # fields that the sliders of the styles, and the brush on the content, stand for
+SCHEMAS = Config.model_json_schema()["properties"]
+QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}  # for events of the page alone
 ABOUT = {"compact": "compact (in the box)"}
 
 
@@ -36,7 +38,7 @@ def by_group(without: Sequence[str]) -> dict[str, list[str]]:
 
 def control(name: str, networks: Sequence[str], defaults: Mapping[str, Any] = MappingProxyType({})) -> Component:
     """The control of a field. networks: the backbones to choose from. defaults: values in place of Config's."""
-    schema = Config.model_json_schema()["properties"][name]
+    schema = SCHEMAS[name]
     usual, default = schema["usual"], value_of(name, defaults.get(name, Config.model_fields[name].default))
     kinds = [part for part in schema.get("anyOf", [schema]) if part.get("type") != "null"]
     common: dict[str, Any] = {
@@ -62,19 +64,18 @@ def control(name: str, networks: Sequence[str], defaults: Mapping[str, Any] = Ma
 
 def slider(name: str, exact: Component) -> None:
     """A slider over a field's usual values, bound to its exact control, which is what counts and reaches farther."""
-    schema = Config.model_json_schema()["properties"][name]
+    schema = SCHEMAS[name]
     low, high = schema["usual"]
     common: dict[str, Any] = {"info": as_labels(schema["description"]), "elem_id": f"slider-{name}"}
     shown = gr.Slider(low, high, Config.model_fields[name].default, step=0.05, label=label(name), **common)
-    quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "queue": False}
-    shown.input(None, shown, exact, js="(value) => value", **quiet)
+    shown.input(None, shown, exact, js="(value) => value", queue=False, **QUIET)
     within = f"(value) => Math.min({high}, Math.max({low}, value))"
-    exact.change(None, exact, shown, js=within, **quiet)  # type: ignore[attr-defined]
+    exact.change(None, exact, shown, js=within, queue=False, **QUIET)  # type: ignore[attr-defined]
 
 
 def value_of(name: str, value: Any) -> Any:
     """A setting as its control shows it: numbers, choices and ticks as they are, the rest as it is typed."""
-    schema = Config.model_json_schema()["properties"][name]
+    schema = SCHEMAS[name]
     plain = isinstance(value, (bool, int, float)) or value is None
     return value if plain and "const" not in str(schema.get("anyOf", "")) else typed(value)
 

@@ -16,7 +16,7 @@ from gradio.data_classes import ImageData
 
 from impasto.apps.sources import recorded_config
 from impasto.apps.web.brush import COLOURS, masks_of
-from impasto.apps.web.controls import FIRST, PICTURES, SLIDERS, by_group, control, slider, values_of
+from impasto.apps.web.controls import FIRST, PICTURES, QUIET, SLIDERS, by_group, control, slider, values_of
 from impasto.apps.web.jobs import MORE_IN, Order, Upload, clean, thumbnail
 from impasto.apps.web.studio import Studio
 from impasto.apps.web.terms import SERVERS
@@ -27,11 +27,10 @@ from impasto.pictures.film import films
 from impasto.pictures.samples import STYLES, sample_photograph, sample_style
 from impasto.presets import PRESETS, preset
 
-__all__ = ["QUIET", "Form", "form_of", "picture_input"]
+__all__ = ["Form", "form_of", "picture_input"]
 
 MOST_STYLES = 4
 DRAWINGS, LAYERS = 50, 4  # that are on their way from pages at once, and layers of each
-QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}  # for events of the page alone
 
 
 def _served(folder: Path, pictures: Sequence[Path]) -> list[str]:
@@ -227,7 +226,7 @@ def _brush(content: gr.Image, first: str | None, most: int) -> gr.ImageEditor:
 
 def _wire_settings(studio: Studio, form: Form, recipe: gr.Dropdown, earlier: gr.File) -> None:
     """What sets many settings at once: a recipe, and an earlier painting dropped on the page."""
-    names, every = list(form.settings), QUIET
+    names = list(form.settings)
 
     def choose(name: str) -> list[Any]:
         config = preset(name).config
@@ -260,6 +259,6 @@ def _wire_settings(studio: Studio, form: Form, recipe: gr.Dropdown, earlier: gr.
             return [gr.skip() for _ in names]  # a picture like any other
 
     controls = list(form.settings.values())
-    recipe.select(choose, recipe, controls, **every)
-    earlier.upload(drop, earlier, controls, **every)
-    form.content.upload(uploaded, form.content, controls, **every)
+    recipe.select(choose, recipe, controls, **QUIET)
+    earlier.upload(drop, earlier, controls, **QUIET)
+    form.content.upload(uploaded, form.content, controls, **QUIET)

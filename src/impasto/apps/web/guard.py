@@ -102,11 +102,7 @@ class Guard:
         if self._auth and scope["path"] not in OPEN:
             given = headers.get(b"authorization", b"")
             if not secrets.compare_digest(given[:6].title() + given[6:], self._auth):
-                return (
-                    401,
-                    "give the user and the password",
-                    {b"www-authenticate": b'Basic realm="impasto", charset="UTF-8"'},
-                )
+                return 401, "give the user and the password", {b"www-authenticate": CHALLENGE}
         return None
 
     def _unwanted(self, scope: Scope, headers: MutableMapping[bytes, bytes]) -> tuple[Any, ...] | None:

@@ -116,7 +116,7 @@ class Job:
     """A painting that was asked for. The studio's lock guards `state`, `wanted` and `rank`.
 
     watched: seconds since the epoch at which its page was last there; None: a program's, which need not wait.
-    folder: its files and nobody else's. pictures: the files in it, by name; the first two are content and style.
+    folder: its files and nobody else's. content, styles, named: the names of its pictures, in the order of their files.
     """
 
     id: str
@@ -129,7 +129,6 @@ class Job:
     timelapse: str
     rank: tuple[float, int]
     watched: float | None
-    created: float = field(default_factory=time.time)
     ended: float = 0.0
     state: State = "waiting"
     wanted: Wanted = ""

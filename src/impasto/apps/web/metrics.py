@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from impasto.apps.web.jobs import OVER
+
 if TYPE_CHECKING:
     from impasto.apps.web.jobs import Job, State
     from impasto.apps.web.studio import Studio
@@ -27,7 +29,7 @@ class Metrics:
         for state in ("painting", "paused"):
             states.labels(state).set_function(partial(studio.count, state))
         self._over = Counter("impasto_paintings", "paintings that have ended", ["outcome"], registry=self._registry)
-        for outcome in ("done", "stopped", "failed", "cancelled"):
+        for outcome in OVER:
             self._over.labels(outcome)
         self._seconds = Histogram(
             "impasto_painting_seconds", "seconds of a painting", buckets=SECONDS, registry=self._registry

@@ -12,7 +12,8 @@ import gradio as gr
 from gradio.blocks import Block
 from gradio.components import Component
 
-from impasto.apps.web.form import QUIET, Form, form_of, picture_input
+from impasto.apps.web.controls import QUIET
+from impasto.apps.web.form import Form, form_of, picture_input
 from impasto.apps.web.jobs import Job, Order, Upload
 from impasto.apps.web.studio import Studio
 from impasto.apps.web.views import EMPTY, finished, live, problem, said
@@ -195,12 +196,11 @@ def _wire(studio: Studio, form: Form, out: Outputs, page: gr.Blocks) -> None:
         found = _paintings(studio, _owner(request))
         return out.show(studio, found[chosen.index]) if chosen.index < len(found) else {}
 
-    every = QUIET
-    out.paint.click(anew, [out.shown, *form.flat], list(out), **every)
-    out.again.click(again, [out.shown, *form.flat], list(out), **every)
-    out.pause.click(pause, **every)
-    out.stop.click(stop, **every)
-    out.history.select(choose, None, list(out), **every)
+    out.paint.click(anew, [out.shown, *form.flat], list(out), **QUIET)
+    out.again.click(again, [out.shown, *form.flat], list(out), **QUIET)
+    out.pause.click(pause, **QUIET)
+    out.stop.click(stop, **QUIET)
+    out.history.select(choose, None, list(out), **QUIET)
     page.unload(leave)
 
 

@@ -1,4 +1,4 @@
-"""The studio's server: the page and the interface for programs in one application, and what guards it."""
+"""The studio's server: the page and the interface for programs in one application."""
 
 from __future__ import annotations
 
@@ -26,7 +26,6 @@ from impasto.errors import ConfigError
 
 __all__ = ["application", "is_loopback", "listen", "serve"]
 
-log = logging.getLogger("impasto.studio")
 MOST_SAID = 300  # characters of what is wrong with a request
 PATIENCE = 2  # seconds that pages and streams have to end when the server does
 LOCAL = ("localhost", "127.0.0.1", "::1")

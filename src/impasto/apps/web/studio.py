@@ -76,7 +76,7 @@ class Studio:
             if (error := ready.get()) is not None:
                 raise error
         # No other thread computes with more than one: OpenMP lets idle threads sleep as soon as there are more of them
-        # than processors, and waking them takes a third of a painting's time.
+        # than processors, and a painting took 1.47 times as long instead of 1.06 (benchmarks/studio.py).
         torch.set_num_threads(1)
         self._start(self._sweep)
 
