@@ -28,6 +28,7 @@ MAY = {
     "memory": {"config", "errors", "backbone"},
     "painting": {"config", "errors", "pictures", "backbone", "objective", "solver", "inputs", "scene", "memory"},
     "checkpoint": {"config", "errors", "pictures", "backbone", "scene", "memory", "painting", "__init__"},
+    "together": {"config", "backbone", "objective", "scene", "memory", "painting"},
     "experiments": {"config", "errors", "presets", "pictures", "backbone", "objective", "inputs", "painting"},
     "apps": {
         "config",
@@ -41,6 +42,7 @@ MAY = {
         "painting",
         "experiments",
         "checkpoint",
+        "together",
         "__init__",
     },
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from os import PathLike
@@ -27,6 +27,7 @@ __all__ = [
     "Painting",
     "State",
     "Step",
+    "course",
     "fit",
     "paint",
     "paint_steps",
@@ -219,8 +220,26 @@ def paint_steps(
     config = config or Config()
     scene = scene or scene_of(read(content), read_all(style), config, named)
     backbone = backbone or make_backbone(config)
+    run = course(scene, config, backbone, fits or fit(scene, config, backbone), start, resume)
+    for objective, x in run:
+        yield run.send(objective.evaluate(x))
+
+
+def course(
+    scene: Scene,
+    config: Config,
+    backbone: Backbone,
+    fits: Plan,
+    start: Source | None = None,
+    resume: State | None = None,
+    objective_of: Callable[..., Any] = Objective,
+) -> Generator[Any, Any, None]:
+    """The way of one painting, whose evaluations somebody else makes: alone, with others', or elsewhere.
+
+    Gives an objective and the point to evaluate it at, is sent its value and gradient, and gives the Step; and again.
+    objective_of: makes the objective of a level, as `Objective`.
+    """
     device, levels, picture = backbone.device, scene.levels, scene.content
-    fits = fits or fit(scene, config, backbone)
     if device.type == "cpu":
         keep_big_blocks(MOST if fits.side is None else fits.block)
     number, work = (resume.number, resume.work) if resume else (0, 0.0)
@@ -233,7 +252,7 @@ def paint_steps(
             continue
         small = resize(picture.pixels, level.height, level.width).to(device)
         regions = regions_at(scene, level, config, device)
-        objective = Objective(config, backbone, small, regions, fits.side, _at(scene.protect, level, device))
+        objective = objective_of(config, backbone, small, regions, fits.side, _at(scene.protect, level, device))
         descent, first = _descent(config, level, device), 0
         if resume and index == resume.level:
             first, x = resume.done, descent.restore(resume.tensors, device)
@@ -248,7 +267,7 @@ def paint_steps(
         del small, regions  # pictures as large as the painting, and of no more use
         for k in range(first, level.steps):
             seen = x
-            value, gradient = objective.evaluate(x)
+            value, gradient = yield objective, x
             x, trouble = descent.step(x, value.total, gradient, value.parts, last=k == level.steps - 1)
             number, work = number + 1, work + level.height * level.width
             seconds = time.perf_counter() - began

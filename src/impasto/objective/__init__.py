@@ -2,16 +2,21 @@
 
 from impasto.objective.build import Pattern, Region
 from impasto.objective.losses import content_loss, differences, energy, gram, style_loss, total_variation
-from impasto.objective.objective import Objective, Value
+from impasto.objective.objective import Objective, Value, evaluate_together
+from impasto.objective.tiles import Share, Tile, cut
 
 __all__ = [
     "Objective",
     "Pattern",
     "Region",
+    "Share",
+    "Tile",
     "Value",
     "content_loss",
+    "cut",
     "differences",
     "energy",
+    "evaluate_together",
     "gram",
     "style_loss",
     "total_variation",

@@ -16,7 +16,7 @@ from impasto.objective.matching import SAMPLES, Neighbours, Sliced, directions_f
 from impasto.objective.pixel_terms import EDGE_REACH, Edges, Grain, Variation, grain_products, laplacian, tile_roughness
 from impasto.objective.statistics import DISTANCES, NEEDS_MEAN, Moments, rooted
 from impasto.objective.terms import Content, Style, Term, inside, layer_sums, layer_weights, moments_of
-from impasto.objective.tiles import Tile, cut
+from impasto.objective.tiles import ALONE, Share, Tile, cut
 
 __all__ = ["FINE", "Build", "Pattern", "Region", "features_in", "regions_of"]
 
@@ -58,9 +58,15 @@ class Build:
     """Makes the terms of one picture's objective; `tiles` are how it is cut."""
 
     def __init__(
-        self, config: Config, backbone: Backbone, side: int | None, content: torch.Tensor, layers: Sequence[str]
+        self,
+        config: Config,
+        backbone: Backbone,
+        side: int | None,
+        content: torch.Tensor,
+        layers: Sequence[str],
+        share: Share = ALONE,
     ):
-        self.config, self.backbone, self.side, self.layers = config, backbone, side, layers
+        self.config, self.backbone, self.side, self.layers, self.share = config, backbone, side, layers, share
         self.height, self.width = content.shape[2:]
         self.tiles = self._cut(content, layers)
         self.house = config.normalize == "energy"
@@ -86,9 +92,12 @@ class Build:
         least = EDGE_REACH if self.config.edge_weight else 0
         return cut(height, width, self.side or max(height, width), layers, least)
 
-    def _crops(self, picture: torch.Tensor, layers: Sequence[str]) -> Iterator[tuple[Tile, torch.Tensor, Features]]:
-        """Each tile of a picture, its crop, and the crop's features at `layers`."""
-        for tile in self._cut(picture, layers or self.layers):  # one way of cutting, with or without a network
+    def _crops(
+        self, picture: torch.Tensor, layers: Sequence[str], share: Share = ALONE
+    ) -> Iterator[tuple[Tile, torch.Tensor, Features]]:
+        """Each tile of a picture (of the share), its crop, and the crop's features at `layers`."""
+        # one way of cutting, with or without a network
+        for tile in share.of(self._cut(picture, layers or self.layers)):
             crop = picture[(..., *tile.crop)]
             yield tile, crop, self.backbone(crop, layers) if layers else {}
 
@@ -97,7 +106,7 @@ class Build:
         if not config.content_layers:
             return
         targets: Features = {}
-        for tile, _, features in self._crops(content, list(config.content_layers)):
+        for tile, _, features in self._crops(content, list(config.content_layers), self.share):
             for layer, x in features.items():
                 if tile.whole:
                     targets[layer] = x
@@ -106,7 +115,7 @@ class Build:
                     shape = (1, x.shape[1], self.height // layer_stride(layer), self.width // layer_stride(layer))
                     targets[layer] = torch.empty(
                         shape, device=x.device, dtype=x.dtype, memory_format=torch.channels_last
-                    )
+                    ).zero_()
                 window = tile.window(layer_stride(layer))
                 inner = x[:, :, window.inner_rows, window.inner_columns]
                 targets[layer][:, :, window.rows, window.columns] = inner
@@ -115,7 +124,7 @@ class Build:
             target = targets[layer]
             scale = config.content_weight * weight
             if self.house:
-                scale /= float(energy(target))
+                scale /= float(self.share.add_up([energy(target)])[0])
             else:
                 scale *= units**2 * reduction_factor(config.content_reduction, target.numel())
             weights = None if protect is None else 1 + (config.protection - 1) * layer_weights(protect, layer)
@@ -143,16 +152,22 @@ class Build:
         mean = self.config.style_term in NEEDS_MEAN
         layers = [layer for layer in self.config.style_layers if pattern.holds(layer) and pattern.share > 0]
         masks = {layer: _shown(pattern, layer) for layer in layers}
-        totals: dict[str, torch.Tensor] = {}
-        for tile, _, features in self._crops(pattern.pixels, layers) if layers else ():
+        totals = {layer: torch.zeros(1, *self._sums_shape(layer, mean)) for layer in layers}
+        for tile, _, features in self._crops(pattern.pixels, layers, self.share) if layers else ():
             for layer in layers:
                 part = layer_sums(features[layer], tile, layer, mean, masks[layer])
-                totals[layer] = totals[layer] + part if layer in totals else part
+                totals[layer] = totals[layer].to(part) + part
+        totals = dict(zip(totals, self.share.add_up(list(totals.values())), strict=True))
         height, width = pattern.pixels.shape[2:]
         return {
             layer: moments_of(total, mean, self._divisors(layer, total.shape[1], height, width, masks[layer]))
             for layer, total in totals.items()
         }
+
+    def _sums_shape(self, layer: str, mean: bool) -> tuple[int, int]:
+        """Of `layer_sums`."""
+        kernel, _ = self.backbone.weights.kernels[layer.replace("relu", "conv")]
+        return len(kernel), len(kernel) + mean
 
     def _distance(self, name: str, layer: str, target: Moments, scale: float, weights: torch.Tensor | None) -> Style:
         """A style term that is a distance of moments."""

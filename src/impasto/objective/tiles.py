@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import pairwise
 from typing import NamedTuple
 
+import torch
+
 from impasto.backbone import STRIDE, reach
 
-__all__ = ["Tile", "Window", "cut"]
+__all__ = ["ALONE", "Share", "Tile", "Window", "cut"]
 
 
 class Window(NamedTuple):
@@ -55,6 +57,24 @@ class Tile(NamedTuple):
             parts.append((slice(first, stop), slice(first - crop.start // stride, stop - crop.start // stride)))
         (rows, inner_rows), (columns, inner_columns) = parts
         return Window(rows, columns, inner_rows, inner_columns, self.whole)
+
+
+class Share(NamedTuple):
+    """Every `step`-th tile from `first` on, where others have the rest of every picture.
+
+    add_up: takes the sums over these tiles and gives those over all; everyone calls it equally often.
+    """
+
+    first: int
+    step: int
+    add_up: Callable[[list[torch.Tensor]], list[torch.Tensor]]
+
+    def of(self, tiles: list[Tile]) -> list[Tile]:
+        """Those of `tiles` that are meant."""
+        return tiles[self.first :: self.step]
+
+
+ALONE = Share(0, 1, lambda totals: totals)
 
 
 def cut(height: int, width: int, side: int, layers: Iterable[str], least: int = 0) -> list[Tile]:
