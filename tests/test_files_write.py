@@ -8,7 +8,7 @@ from PIL import Image
 from crafted import noise
 from impasto.errors import OutputError, PictureError
 from impasto.pictures import check_output, read, read_settings, write
-from impasto.pictures.files import FORMATS, WITH_ALPHA
+from impasto.pictures.writing import FORMATS, WITH_ALPHA
 
 SETTINGS = {
     "program": "impasto",

@@ -62,7 +62,7 @@ class Checkpoints:
         del record["tensors"]
         tensors = {name: value.cpu().contiguous() for name, value in state.tensors.items()}
         try:
-            with whole(self._path, durable=True) as part:
+            with whole(self._path) as part:
                 save_file(_apart(tensors), part, {KEY: json.dumps(record)})
         except SafetensorError as error:  # what the system said is in its text
             raise OutputError(f"cannot write {self._path}: {error}", str(self._path)) from error

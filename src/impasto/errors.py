@@ -15,6 +15,7 @@ __all__ = [
     "WeightsError",
     "did_you_mean",
     "out_of_memory",
+    "reason",
     "shortened",
 ]
 
@@ -68,3 +69,8 @@ def shortened(value: object, most: int = 100) -> str:
 def out_of_memory(error: BaseException) -> bool:
     """Whether `error` says that memory ran out: torch says it with a RuntimeError."""
     return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "memory" in str(error))
+
+
+def reason(error: Exception) -> str:
+    """What the system says is wrong, or what the error says."""
+    return getattr(error, "strerror", None) or str(error)

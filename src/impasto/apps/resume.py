@@ -66,7 +66,7 @@ def _write(folder: Path, work: Work, finished: bool) -> None:
         "folder": os.getcwd(),  # which the paths begin at
         "finished": finished,
     }
-    with whole(folder / JOB, durable=True) as part:
+    with whole(folder / JOB) as part:
         part.write_text(json.dumps(job, indent=1), encoding="utf-8")
 
 

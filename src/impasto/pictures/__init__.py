@@ -1,25 +1,15 @@
 """Pixels in, pixels out."""
 
-from impasto.pictures.files import (
-    SMALLEST,
-    Picture,
-    Source,
-    check_output,
-    read,
-    read_bytes,
-    read_settings,
-    resize,
-    settings_in,
-    to_image,
-    whole,
-    write,
-)
+from impasto.pictures.files import SMALLEST, Picture, Source, read, read_bytes, read_settings, resize, settings_in
+from impasto.pictures.writing import FORMATS, check_output, encode, to_image, whole, write
 
 __all__ = [
+    "FORMATS",
     "SMALLEST",
     "Picture",
     "Source",
     "check_output",
+    "encode",
     "read",
     "read_bytes",
     "read_settings",

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from PIL import Image, ImageCms, ImageOps
 
-from impasto.errors import PictureError
+from impasto.errors import OutputError, PictureError
 
-__all__ = ["from_array", "from_image", "opened"]
+__all__ = ["from_array", "from_image", "opened", "register_heif"]
 
 # What is read: not all that Pillow knows, for some of it (PostScript) is a program that would be run.
 READ = (
@@ -22,6 +22,15 @@ def opened(data: bytes) -> Image.Image:
     """The image in the bytes of a file, not yet decoded. Raises what Pillow raises."""
     Image.init()  # all formats, so that those that are there can be told
     return Image.open(io.BytesIO(data), formats=[kind for kind in READ if kind in Image.OPEN])
+
+
+def register_heif(kind: type[PictureError] | type[OutputError]) -> None:
+    """Have Pillow read and write HEIC. Raises such an error where the extra is missing."""
+    try:
+        import pillow_heif  # an extra
+    except ImportError:
+        raise kind("HEIC needs an extra: pip install 'impasto[heif]'") from None
+    pillow_heif.register_heif_opener()
 
 
 def from_image(image: Image.Image) -> tuple[np.ndarray, np.ndarray | None]:

@@ -18,7 +18,8 @@ import torch.nn.functional as F
 from PIL import Image
 
 from impasto.errors import OutputError
-from impasto.pictures.files import check_output, resize, to_image, whole
+from impasto.pictures.files import resize
+from impasto.pictures.writing import check_output, to_image, whole
 
 __all__ = ["FILMS", "Film", "check_film", "film_size", "films"]
 

@@ -19,7 +19,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from PIL import Image
 
 from impasto.pictures.figures import kinds
-from impasto.pictures.files import check_output, whole
+from impasto.pictures.writing import check_output, whole
 
 __all__ = ["PLOTS", "Curve", "curves", "heat", "network", "write_plot"]
 
