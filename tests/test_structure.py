@@ -32,10 +32,12 @@ MAY = {
     "experiments": {"config", "errors", "presets", "pictures", "backbone", "objective", "inputs", "painting"},
     "apps": {
         "config",
+        "parsing",
         "errors",
         "presets",
         "pictures",
         "backbone",
+        "objective",
         "inputs",
         "scene",
         "memory",
@@ -51,7 +53,7 @@ ONLY = {
     "matplotlib": {"pictures/plots"},
     "av": {"pictures/film"},
     "gradio": {f"apps/web/{each}" for each in ("controls", "form", "page", "server")},
-    "ray": {"apps/batch"},
+    "ray": {"apps/batch/cluster", "apps/batch/crew", "apps/batch/spread"},
 }
 
 

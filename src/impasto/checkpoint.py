@@ -42,19 +42,20 @@ class Checkpoints:
     between two is such that writing takes about COST of the run's.
     """
 
-    def __init__(self, folder: Path, scene: Scene, config: Config, backbone: Backbone, plan: Plan):
-        self._path, self._plan = folder / NAME, plan
+    def __init__(self, folder: Path, scene: Scene, config: Config, backbone: Backbone, plan: Plan, runs: int = 1):
+        """runs: how many runs there are at once, each with its checkpoints."""
+        self._path, self._plan, self._runs = folder / NAME, plan, runs
         _sweep(folder)
         self._made_of = _made_of(scene, config, backbone)
         self._last, self._took = time.monotonic(), 0.0
 
-    def look(self, step: Step) -> None:
-        """Write a checkpoint if it is time for one. Raises OutputError; the one before is still there then."""
-        if time.monotonic() - self._last >= max(SOONEST, self._took / COST) and step.number < step.steps:
-            self.save(step)
+    def look(self, step: Step) -> bool:
+        """Write a checkpoint if it is time for one, and say so. Raises OutputError; the one before is there then."""
+        wait = max(SOONEST, self._took * self._runs / COST)
+        return time.monotonic() - self._last >= wait and step.number < step.steps and self.save(step)
 
-    def save(self, step: Step) -> None:
-        """Write a checkpoint of the step. Raises OutputError; the one before is still there then."""
+    def save(self, step: Step) -> bool:
+        """Write a checkpoint of the step: True. Raises OutputError; the one before is still there then."""
         assert step.state is not None
         began = time.monotonic()
         state = step.state()
@@ -69,6 +70,7 @@ class Checkpoints:
         finally:
             self._last = time.monotonic()
             self._took = self._last - began
+        return True
 
 
 def clear(folder: Path) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 __all__ = [
     "CheckpointError",
+    "ClusterError",
     "ConfigError",
     "ImpastoError",
     "OutputError",
@@ -47,6 +48,10 @@ class WeightsError(ImpastoError):
 
 class CheckpointError(ImpastoError):
     """A checkpoint that cannot be read, or gone on with."""
+
+
+class ClusterError(ImpastoError):
+    """A cluster that cannot be joined, or where nobody can paint."""
 
 
 class SolverError(ImpastoError):

@@ -24,17 +24,8 @@ from impasto.scene import Scene, scene_of, settings_of
 from impasto.solver import LBFGS, Adam, Best, Descent, Guard, Level, Spectrum
 
 __all__ = [
-    "Painting",
-    "State",
-    "Step",
-    "course",
-    "fit",
-    "paint",
-    "paint_steps",
-    "painting_of",
-    "regions_at",
-    "why_stopped",
-]
+    "Painting", "State", "Step", "course", "fit", "paint", "paint_steps", "painting_of", "regions_at", "why_stopped",
+]  # fmt: skip
 
 
 class State(NamedTuple):
@@ -242,6 +233,7 @@ def course(
     device, levels, picture = backbone.device, scene.levels, scene.content
     if device.type == "cpu":
         keep_big_blocks(MOST if fits.side is None else fits.block)
+        torch.ones(1).sqrt()  # the first root that MKL takes is a rough one for some threads if several take it at once
     number, work = (resume.number, resume.work) if resume else (0, 0.0)
     began = time.perf_counter() - (resume.seconds if resume else 0.0)
     all_work = sum(level.steps * level.height * level.width for level in levels)

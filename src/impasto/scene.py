@@ -21,7 +21,7 @@ from impasto.pictures.colour import grey, match_lightness, match_moments, with_c
 from impasto.pictures.masks import NOTHING, read_mask, shape_note
 from impasto.solver import Level
 
-__all__ = ["Example", "Part", "Scene", "extras", "scene_of", "settings_of"]
+__all__ = ["ALPHA", "Example", "Part", "Scene", "extras", "scene_of", "settings_of"]
 
 REST = "rest"  # the name of what no mask covers
 ALPHA = "alpha"  # the content's own transparency, as a mask

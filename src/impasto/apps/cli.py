@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import click
 
 from impasto import __version__
+from impasto.apps.batch.command import batch
 from impasto.apps.look import presets, show, weights
 from impasto.apps.paint import demo, paint
 from impasto.apps.resume import resume
@@ -59,6 +60,7 @@ def cli() -> None:
 for command in (
     paint,
     resume,
+    batch,
     demo,
     texture,
     compare,

@@ -86,18 +86,24 @@ def _read(folder: Path) -> dict[str, Any]:
 @click.argument("folder")
 @click.option("--quiet", is_flag=True, help="say nothing but errors")
 @click.option("--json", "as_json", is_flag=True, help="print the result as one line of JSON")
-def resume(folder: str, quiet: bool, as_json: bool) -> None:
-    """Go on with a painting that `paint --checkpoint FOLDER` began; it ends with the same picture."""
+def resume(folder: str, quiet: bool, as_json: bool) -> int:
+    """Go on with what `paint --checkpoint FOLDER` or `batch -o FOLDER` began; it ends with the same pictures."""
+    from impasto.apps.batch.command import asked_before, is_batch
+    from impasto.apps.batch.command import carry_out as carry_out_batch
     from impasto.apps.outputs import outputs_of
     from impasto.apps.running import carry_out
     from impasto.config import Config
 
     path = Path(folder).absolute()
+    if is_batch(path):
+        if as_json:
+            raise ConfigError(f"--json is of one painting, and {folder} is a batch's: see its manifest.jsonl", folder)
+        return carry_out_batch(asked_before(path), str(path), retry_failed=False, quiet=quiet)
     job = _read(path)
     outputs = job["outputs"]
     if job["finished"]:
         click.echo(f"{folder} is finished: the painting is {outputs['picture']}", err=as_json)
-        return
+        return 0
     try:
         os.chdir(str(job["folder"]))
     except OSError as error:
@@ -105,3 +111,4 @@ def resume(folder: str, quiet: bool, as_json: bool) -> None:
     config = Config(**job["config"])
     work = Work(tuple(job["pictures"]), config, outputs_of(**outputs, config=config))
     carry_out(work, path, quiet, as_json)
+    return 0

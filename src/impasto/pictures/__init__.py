@@ -1,6 +1,17 @@
 """Pixels in, pixels out."""
 
-from impasto.pictures.files import SMALLEST, Picture, Source, read, read_bytes, read_settings, resize, settings_in
+from impasto.pictures.decode import readable
+from impasto.pictures.files import (
+    SMALLEST,
+    Picture,
+    Source,
+    bytes_of,
+    read,
+    read_bytes,
+    read_settings,
+    resize,
+    settings_in,
+)
 from impasto.pictures.writing import FORMATS, check_output, encode, to_image, whole, write
 
 __all__ = [
@@ -8,11 +19,13 @@ __all__ = [
     "SMALLEST",
     "Picture",
     "Source",
+    "bytes_of",
     "check_output",
     "encode",
     "read",
     "read_bytes",
     "read_settings",
+    "readable",
     "resize",
     "settings_in",
     "to_image",

@@ -10,12 +10,18 @@ from PIL import Image, ImageCms, ImageOps
 
 from impasto.errors import OutputError, PictureError
 
-__all__ = ["from_array", "from_image", "opened", "register_heif"]
+__all__ = ["from_array", "from_image", "opened", "readable", "register_heif"]
 
 # What is read: not all that Pillow knows, for some of it (PostScript) is a program that would be run.
 READ = (
     "PNG", "JPEG", "MPO", "WEBP", "TIFF", "AVIF", "HEIF", "GIF", "BMP", "DIB", "PPM", "ICO", "TGA", "JPEG2000", "PSD",
 )  # fmt: skip
+
+
+def readable() -> set[str]:
+    """The suffixes of pictures that can be read."""
+    Image.init()
+    return {".heic", ".heif", *(suffix for suffix, kind in Image.registered_extensions().items() if kind in READ)}
 
 
 def opened(data: bytes) -> Image.Image:

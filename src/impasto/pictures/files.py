@@ -20,7 +20,7 @@ from impasto.errors import PictureError, reason
 from impasto.pictures.decode import from_array, from_image, opened, register_heif
 from impasto.pictures.writing import KEY
 
-__all__ = ["SMALLEST", "Picture", "Source", "read", "read_bytes", "read_settings", "resize", "settings_in"]
+__all__ = ["SMALLEST", "Picture", "Source", "bytes_of", "read", "read_bytes", "read_settings", "resize", "settings_in"]
 
 SMALLEST = 16  # pixels on each side: four poolings leave one
 ONE_AT_A_TIME = threading.RLock()  # what is ignored is the process's, and threads would leave it to one another
@@ -53,7 +53,7 @@ def read(source: Source) -> Picture:
     if isinstance(source, Picture):
         return source
     if isinstance(source, (str, PathLike)):
-        return read_bytes(_bytes_of(Path(source)), str(source))
+        return read_bytes(bytes_of(Path(source)), str(source))
     if isinstance(source, Image.Image):
         with _decoding("image"):
             pixels, alpha = from_image(source)
@@ -114,8 +114,8 @@ def _decoding(name: str) -> Iterator[None]:
         raise PictureError(f"{name} cannot be read as a picture: {reason}", name) from error
 
 
-def _bytes_of(path: Path) -> bytes:
-    """The file's bytes, or a PictureError that says which of the usual things is wrong with the path."""
+def bytes_of(path: Path) -> bytes:
+    """The bytes of a picture's file. Raises PictureError, which says what is wrong with the path."""
     try:
         if path.is_dir():
             raise PictureError(f"{path} is a folder: give a picture in it", str(path))
@@ -148,7 +148,7 @@ def resize(pixels: torch.Tensor, height: int, width: int) -> torch.Tensor:
 
 def read_settings(path: str | PathLike[str]) -> dict[str, Any]:
     """The settings that a painting's file carries. Raises PictureError if it has none."""
-    return settings_in(_bytes_of(Path(path)), str(path))
+    return settings_in(bytes_of(Path(path)), str(path))
 
 
 def settings_in(data: bytes, name: str) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""Many paintings by one command: here, or on a cluster."""

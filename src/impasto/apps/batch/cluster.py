@@ -1,0 +1,87 @@
+"""A Ray cluster: joining it, the places in it where one can paint, and hiring somebody there."""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import torch
+
+from impasto import __version__
+from impasto.errors import ClusterError
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # of what it will do in later versions
+    try:
+        import ray
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+    except ImportError:
+        raise ClusterError("--engine ray needs an extra: pip install 'impasto[cluster]'") from None
+
+__all__ = ["VERSIONS", "Place", "hire", "joined", "places", "take_place"]
+
+VERSIONS = f"impasto {__version__} with torch {torch.__version__}"
+
+
+class Place(NamedTuple):
+    """A device of the cluster: a GPU, or all of a machine's processors. name: as people see it."""
+
+    name: str
+    node: str
+    processors: int
+    gpus: int
+
+
+@contextmanager
+def joined(address: str | None) -> Iterator[None]:
+    """Have Ray here: a cluster's, or without an address one of this machine alone. Raises ClusterError."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # who paints is nobody's business
+    ours = not ray.is_initialized()
+    if ours:
+        try:
+            ray.init(
+                address=address or "local", include_dashboard=None if address else False,
+                log_to_driver=False, logging_level=logging.ERROR,
+            )  # fmt: skip
+        except Exception as error:  # it raises whatever it likes
+            where = address or "on this machine"
+            raise ClusterError(f"no Ray cluster {where}: {' '.join(str(error).split())}", address) from error
+    try:
+        yield
+    finally:
+        if ours:
+            ray.shutdown()
+
+
+def places() -> list[Place]:
+    """The devices of the cluster as it is now: its GPUs, or where there is none its machines. Raises ClusterError."""
+    try:
+        nodes = [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+    except Exception as error:
+        raise ClusterError(f"the Ray cluster does not answer: {' '.join(str(error).split())}") from error
+    found = []
+    for node in nodes:
+        processors, gpus = (int(node["Resources"].get(name, 0)) for name in ("CPU", "GPU"))
+        host = f"{node['NodeManagerHostname']}-{node['NodeID'][:4]}"
+        found += [Place(f"{host}/gpu{k}", node["NodeID"], processors // gpus, 1) for k in range(gpus)]
+        if not gpus and processors:
+            found.append(Place(host, node["NodeID"], processors, 0))
+    on_gpus = [place for place in found if place.gpus]
+    return on_gpus or found
+
+
+def hire(kind: type, place: Place) -> Any:
+    """An actor of a class at a place; it is there when its first answer comes."""
+    there = NodeAffinitySchedulingStrategy(place.node, soft=False)
+    options = {"num_cpus": place.processors, "num_gpus": place.gpus, "scheduling_strategy": there}
+    return ray.remote(kind).options(**options).remote(place)
+
+
+def take_place(place: Place) -> None:
+    """To be called by who is hired: use what the place has, and no more."""
+    if not place.gpus:
+        torch.set_num_threads(place.processors)

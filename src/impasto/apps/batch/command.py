@@ -1,0 +1,165 @@
+"""The command that paints many pictures: batch."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import click
+
+from impasto.apps.options import GroupedCommand, config_options, given
+from impasto.config import Config
+from impasto.errors import CheckpointError, ConfigError, OutputError
+from impasto.presets import preset
+
+__all__ = ["NOT_FOR_BATCHES", "Asked", "asked_before", "batch", "carry_out", "engine_options", "is_batch"]
+
+NOT_FOR_BATCHES = ("save_every", "save_at")
+PARTLY, STOPPED = 3, 130  # exit codes: some pictures could not be painted; it was stopped
+ASKED = ".impasto/batch.json"
+
+
+class Asked(NamedTuple):
+    """A batch as it was asked for: all that `impasto resume` needs."""
+
+    contents: list[str]
+    styles: list[str]
+    pairs: str
+    preset: str
+    typed: dict[str, Any]
+    engine: str
+    address: str | None
+
+
+def engine_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add where to paint: in this process, or on a cluster."""
+    engine = click.option(
+        "--engine",
+        type=click.Choice(["local", "ray"]),
+        default="local",
+        help="paint in this process, or on the devices of a Ray cluster (extra: cluster) [default: local]",
+    )
+    address = click.option(
+        "--address",
+        metavar="ADDRESS",
+        help="the Ray cluster to join, as auto or 10.0.0.1:6379 [default: one of its own]",
+    )
+    return engine(address(command))
+
+
+@click.command(cls=GroupedCommand)
+@click.argument("contents", nargs=-1, metavar="CONTENTS ...")
+@click.option("--style", "styles", multiple=True, metavar="STYLES", help="a style picture or a folder of them; again")
+@click.option("-o", "--out", "folder", required=True, metavar="OUT", help="the folder that is painted into")
+@click.option(
+    "--pairs",
+    default="all",
+    metavar="all|zip|FILE.csv",
+    help="every content in every style; the first in the first and so on; or a table with the columns content, style, "
+    "out, preset and any setting [default: all]",
+)
+@click.option("--preset", "preset_name", default="house", metavar="NAME", help="a recipe by name [default: house]")
+@click.option("--retry-failed", is_flag=True, help="paint again what failed in an earlier call")
+@engine_options
+@click.option("--quiet", is_flag=True, help="say nothing but errors")
+def batch(
+    contents: tuple[str, ...],
+    styles: tuple[str, ...],
+    folder: str,
+    pairs: str,
+    preset_name: str,
+    retry_failed: bool,
+    engine: str,
+    address: str | None,
+    quiet: bool,
+    **values: Any,
+) -> int:
+    """Paint every picture of CONTENTS (pictures, folders) in every style, into the folder OUT.
+
+    impasto batch photos/ --style paintings/ -o painted/
+
+    The same call again paints what is missing: what is done is known by its pictures and settings, not by its name.
+    """
+    asked = Asked(list(contents), list(styles), pairs, preset_name, given(values), engine, address)
+    return carry_out(asked, folder, retry_failed, quiet)
+
+
+config_options(batch, *(name for name in Config.model_fields if name not in NOT_FOR_BATCHES))
+
+
+def is_batch(folder: Path) -> bool:
+    """Whether a batch has been painting into `folder`."""
+    return (folder / ASKED).is_file()
+
+
+def asked_before(folder: Path) -> Asked:
+    """The batch that has been painting into `folder`; its paths begin at the current folder from here on.
+
+    Raises CheckpointError.
+    """
+    path = folder / ASKED
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        os.chdir(found.pop("folder"))
+        return Asked(**found)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"{path} cannot be gone on with: {error}", str(path)) from None
+
+
+def carry_out(asked: Asked, folder: str, retry_failed: bool, quiet: bool) -> int:
+    """Paint what a batch asks for and is not there yet; the exit code."""
+    from impasto.apps.batch.board import Board
+    from impasto.apps.batch.foreman import Foreman, paint_here
+    from impasto.apps.batch.jobs import Known, jobs_of
+    from impasto.apps.batch.ledger import opened
+    from impasto.apps.batch.sheets import write_sheets
+    from impasto.apps.progress import downloading, log
+    from impasto.apps.running import Stopping
+    from impasto.backbone import Weights, load
+    from impasto.pictures import whole
+
+    if asked.address and asked.engine != "ray":
+        raise ConfigError(f"--address {asked.address} is of a Ray cluster: give --engine ray with it", asked.address)
+    for each in (*asked.contents, *asked.styles):
+        if Path(each).is_dir() and os.path.realpath(each) == os.path.realpath(folder):
+            raise OutputError(f"{folder} is a folder of pictures to paint from: give another -o", folder)
+    console = log(quiet)
+
+    def config_for(name: str, settings: dict[str, Any]) -> Config:
+        return preset(name or asked.preset).config.changed(**{**asked.typed, **settings})
+
+    def weights(name: str) -> Weights:
+        with downloading(console, name) as progress:
+            return load(name, progress)
+
+    jobs = jobs_of(asked.contents, asked.styles, asked.pairs, config_for)
+    with Board(console) as board, opened(folder, board.note) as ledger:
+        with whole(Path(folder) / ASKED) as part:
+            part.write_text(json.dumps({**asked._asdict(), "folder": os.getcwd()}, indent=1), encoding="utf-8")
+        foreman = Foreman(ledger, board, retry_failed)
+        foreman.plan(jobs, Known(weights))
+        try:
+            if foreman.waiting and asked.engine == "ray":
+                from impasto.apps.batch.cluster import joined
+                from impasto.apps.batch.crew import paint_there
+
+                with joined(asked.address), Stopping() as stopping:
+                    paint_there(foreman, stopping)
+            else:
+                with Stopping() as stopping:
+                    paint_here(foreman, stopping)
+        except KeyboardInterrupt:
+            board.close()
+            board.summary(folder)
+            click.echo(f"impasto: stopped; `impasto resume {folder}` goes on with it", err=True)
+            return STOPPED
+        sheets = write_sheets(Path(folder), foreman.results())
+        board.close()
+        board.summary(folder)
+        if not quiet:
+            for path in sheets:
+                click.echo(f"{path}  (contact sheet)")
+        return PARTLY if board.failures else 0

@@ -1,0 +1,231 @@
+"""A batch on a Ray cluster: one painter a device, who pull their work; what dies is painted again elsewhere."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import ray
+
+from impasto.apps.batch.cluster import VERSIONS, Place, hire, places, take_place
+from impasto.apps.batch.painter import Painter, Report, Task
+from impasto.checkpoint import NAME
+from impasto.errors import ClusterError, OutputError
+from impasto.pictures import whole
+
+if TYPE_CHECKING:
+    from impasto.apps.batch.foreman import Foreman, Load
+    from impasto.apps.running import Stopping
+
+__all__ = ["paint_there"]
+
+SLICE = 0.5  # seconds that a painter paints between two words
+LOOK = 2.0  # seconds between two looks at what the cluster has
+KEEPING = 30.0  # seconds that painters have to write their last checkpoints
+REFUSALS = 3  # of a place to have a painter, after which it is not asked again
+REMEMBERED = 64  # files that are kept in the object store
+
+States = dict[str, bytes]  # checkpoints by key
+
+
+class RemotePainter:
+    """The Painter on a device of the cluster, without a shared disk: files come with the work, checkpoints go back."""
+
+    def __init__(self, place: Place):
+        take_place(place)
+        self._painter = Painter()
+        self._folder = tempfile.TemporaryDirectory(prefix="impasto-")
+
+    def versions(self) -> str:
+        """What paints here."""
+        return VERSIONS
+
+    def begin(self, tasks: Sequence[Task], states: States, digests: Sequence[str], *files: bytes) -> None:
+        """Take on tasks, from their checkpoints where there are any."""
+        folders = {task.key: Path(self._folder.name) / task.key for task in tasks}
+        for key, folder in folders.items():
+            folder.mkdir(exist_ok=True)
+            (folder / NAME).unlink(missing_ok=True)
+            if key in states:
+                (folder / NAME).write_bytes(states[key])
+        self._painter.begin(tasks, dict(zip(digests, files, strict=True)), folders)
+
+    def go_on(self) -> tuple[Report, States]:
+        """Paint for a while."""
+        return self._with_states(self._painter.go_on(SLICE))
+
+    def keep(self) -> tuple[Report, States]:
+        """Write checkpoints now."""
+        return self._with_states(self._painter.keep())
+
+    def _with_states(self, report: Report) -> tuple[Report, States]:
+        saved = {key: Path(self._folder.name) / key / NAME for key in report.saved if key not in report.done}
+        return report, {key: path.read_bytes() for key, path in saved.items()}
+
+
+@dataclass
+class Hand:
+    """A painter as the foreman sees it: what it has in hand, and the answer that it owes."""
+
+    place: Place
+    actor: Any
+    answer: Any
+    tasks: list[Task] = field(default_factory=list)
+    over: set[str] = field(default_factory=set)  # keys that it has answered for
+    ready: bool = False
+
+
+def paint_there(foreman: Foreman, stopping: Stopping) -> None:
+    """Paint everything that waits, on every device of the cluster that has been joined.
+
+    Raises KeyboardInterrupt when it is stopped, with all kept; ClusterError where nobody can paint.
+    """
+    crew = _Crew(foreman)
+    try:
+        while crew.busy or foreman.waiting:
+            crew.hire()
+            crew.deal()
+            crew.listen()
+            if stopping.asked:
+                crew.keep()
+            stopping.end_here()
+    finally:
+        crew.dismiss()
+
+
+class _Crew:
+    """All painters: never more tasks given out than there are devices."""
+
+    def __init__(self, foreman: Foreman):
+        self._foreman = foreman
+        self._hands: list[Hand] = []
+        self._looked = 0.0
+        self._refused: Counter[Place] = Counter()
+        self._why = ""
+        self._stored: dict[str, Any] = {}  # files in the object store, by checksum, the oldest first
+
+    @property
+    def busy(self) -> bool:
+        """Whether anybody has something in hand."""
+        return any(hand.tasks for hand in self._hands)
+
+    def hire(self) -> None:
+        """A painter for every device that has none: also for those that came later, or whose painter died."""
+        if time.monotonic() - self._looked < LOOK and self._hands:
+            return
+        self._looked = time.monotonic()
+        found = places()
+        able = [place for place in found if self._refused[place] < REFUSALS]
+        if not able and not self._hands:
+            raise ClusterError(self._why or "the cluster has no device to paint on", [place.name for place in found])
+        taken = {hand.place for hand in self._hands}
+        for place in able:
+            if place not in taken:
+                actor = hire(RemotePainter, place)
+                self._hands.append(Hand(place, actor, actor.versions.remote()))
+
+    def deal(self) -> None:
+        """Work for those who have none."""
+        ready = [hand for hand in self._hands if hand.ready]
+        for hand in ready:
+            if not hand.tasks and (load := self._foreman.next_load(len(ready))) is not None:
+                self._give(hand, load)
+
+    def _give(self, hand: Hand, load: Load) -> None:
+        states = {}
+        for key, folder in self._foreman.folders(load.tasks).items():
+            if (folder / NAME).exists():
+                states[key] = (folder / NAME).read_bytes()
+        files = [self._in_store(digest, data) for digest, data in load.files.items()]
+        hand.tasks, hand.over = load.tasks, set()
+        hand.actor.begin.remote(load.tasks, states, list(load.files), *files)
+        hand.answer = hand.actor.go_on.remote()
+
+    def _in_store(self, digest: str, data: bytes) -> Any:
+        """A file's bytes where all nodes can have them; a style is sent once."""
+        reference = self._stored.pop(digest, None)
+        self._stored[digest] = reference = ray.put(data) if reference is None else reference
+        if len(self._stored) > REMEMBERED:
+            del self._stored[next(iter(self._stored))]
+        return reference
+
+    def listen(self) -> None:
+        """Wait for a word from somebody."""
+        owed = {hand.answer: hand for hand in self._hands if hand.answer is not None}
+        if not owed:
+            time.sleep(SLICE)
+            return
+        answered, _ = ray.wait(list(owed), num_returns=len(owed), timeout=SLICE / 4)
+        for answer in answered:
+            self._hear(owed[answer])
+
+    def _hear(self, hand: Hand) -> None:
+        try:
+            said = ray.get(hand.answer)
+        except ray.exceptions.RayError as error:
+            self._gone(hand, error)
+            return
+        hand.answer = None
+        if not hand.ready:
+            hand.ready = said == VERSIONS
+            if not hand.ready:
+                self._refuse(hand, f"it has {said}, and this is {VERSIONS}", for_good=True)
+            return
+        report, states = said
+        if not report.over:
+            hand.answer = hand.actor.go_on.remote()  # it paints on while this is written
+        self._take(hand, report, states)
+
+    def _take(self, hand: Hand, report: Report, states: States) -> None:
+        tasks = hand.tasks
+        hand.over |= report.done.keys() | report.failed.keys()
+        folders = self._foreman.folders([task for task in tasks if task.key in states])
+        for key, state in states.items():
+            try:
+                with whole(folders[key] / NAME) as part:
+                    part.write_bytes(state)
+            except OutputError as error:
+                report.notes.append(f"no checkpoint: {error}; the one before is kept")
+        if report.over:
+            hand.tasks = []
+        self._foreman.take(hand.place.name, tasks, report)
+
+    def _gone(self, hand: Hand, error: Exception) -> None:
+        """A painter that is dead, or never came."""
+        if not hand.ready:
+            self._refuse(hand, str(error))
+            return
+        self._dismiss(hand)
+        self._foreman.died(hand.place.name, hand.tasks, hand.over)
+
+    def _refuse(self, hand: Hand, why: str, for_good: bool = False) -> None:
+        self._refused[hand.place] += REFUSALS if for_good else 1
+        self._why = f"nobody can paint at {hand.place.name}: {' '.join(why.split())}"
+        self._dismiss(hand)
+
+    def keep(self) -> None:
+        """Have everybody write a checkpoint, and bring it here."""
+        for hand in self._hands:
+            if hand.tasks:
+                hand.answer = [hand.answer, hand.actor.keep.remote()]
+        deadline = time.monotonic() + KEEPING
+        for hand in self._hands:
+            for answer in hand.answer if hand.tasks else []:
+                try:
+                    self._take(hand, *ray.get(answer, timeout=max(0.1, deadline - time.monotonic())))
+                except ray.exceptions.RayError:
+                    break  # the checkpoint before is here
+
+    def _dismiss(self, hand: Hand) -> None:
+        self._hands.remove(hand)
+        ray.kill(hand.actor)
+
+    def dismiss(self) -> None:
+        """Send everybody home."""
+        for hand in list(self._hands):
+            self._dismiss(hand)

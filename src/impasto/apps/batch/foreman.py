@@ -1,0 +1,192 @@
+"""Deals a batch's tasks out to those who paint, takes what they have made, and keeps the ledger."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+from collections import deque
+from collections.abc import Container, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from impasto import __version__
+from impasto.apps.batch.jobs import Job, Known
+from impasto.apps.batch.ledger import Ledger
+from impasto.apps.batch.painter import File, Painter, Report, Task, at_once
+from impasto.errors import PictureError
+from impasto.pictures import FORMATS, bytes_of
+
+if TYPE_CHECKING:
+    from impasto.apps.batch.board import Board
+    from impasto.apps.running import Stopping
+
+__all__ = ["Foreman", "Load", "paint_here"]
+
+DEATHS = 3  # of workers over one task, after which it is not given to another
+
+
+class Load(NamedTuple):
+    """What one worker is given: tasks, and their files' bytes by checksum."""
+
+    tasks: list[Task]
+    files: dict[str, bytes]
+
+
+class Foreman:
+    """Knows what is waiting, who has what, and what came of it."""
+
+    def __init__(self, ledger: Ledger, board: Board, retry_failed: bool):
+        self.ledger, self._board, self._retry_failed = ledger, board, retry_failed
+        self._jobs: dict[str, Job] = {}
+        self._tasks: dict[str, Task] = {}
+        self._waiting: deque[str] = deque()
+        self._deaths: dict[str, int] = {}
+        self.unreadable: list[tuple[Job, str]] = []  # jobs without a key, and why
+
+    def plan(self, jobs: Sequence[Job], known: Known) -> None:
+        """Find out what there is to do. Raises ImpastoError for what is wrong with all of it."""
+        for job in jobs:
+            try:
+                key = known.key(job)
+            except PictureError as error:
+                self.unreadable.append((job, str(error)))
+                self._board.failed(f"{job.content}: {error}")
+                continue
+            if key in self._jobs:
+                self._board.note(f"{job.content} in the style of {', '.join(job.styles)} is asked for twice")
+                continue
+            self._jobs[key] = job
+            self._tasks[key] = _task(key, job, known)
+            record = self.ledger.record(key)
+            if record is None or (record["state"] == "failed" and self._retry_failed):
+                self._waiting.append(key)
+            elif record["state"] == "failed":
+                self._board.failed(f"{self._called(key)}: {record['error']}", before=True)
+            else:
+                self._board.done_before()
+        self.ledger.name_all({key: self._jobs[key].name for key in self._waiting})
+        self._board.begin(len(self._waiting))
+
+    @property
+    def waiting(self) -> int:
+        """How many tasks nobody has yet."""
+        return len(self._waiting)
+
+    def next_load(self, workers: int = 1) -> Load | None:
+        """Work for one of so many workers: a task, or some small ones; None when nothing waits."""
+        while self._waiting:
+            first = self._tasks[self._waiting[0]].config
+            most = min(at_once(first), -(-len(self._waiting) // workers))
+            load = Load([], {})
+            while self._waiting and len(load.tasks) < most:
+                config = self._tasks[self._waiting[0]].config
+                if (config.size, config.backbone) != (first.size, first.backbone):
+                    break
+                key = self._waiting.popleft()
+                try:
+                    load.files.update(_read(self._tasks[key]))
+                    load.tasks.append(self._tasks[key])
+                except PictureError as error:
+                    self._fail(key, str(error))
+            if load.tasks:
+                return load
+        return None
+
+    def folders(self, tasks: Sequence[Task]) -> dict[str, Path]:
+        """Where the checkpoints of some tasks lie."""
+        return {task.key: self.ledger.work_folder(task.key) for task in tasks}
+
+    def take(self, worker: str, tasks: Sequence[Task], report: Report) -> None:
+        """Keep what a worker has made."""
+        for note in report.notes:
+            self._board.note(note)
+        for key, done in report.done.items():
+            self.ledger.done(key, done.picture, {**self._record(key), **done.record, "worker": worker})
+            self._board.done()
+        for key, error in report.failed.items():
+            self._fail(key, error)
+        self._board.show(worker, "" if report.over else self._in_hand(tasks), len(tasks), report.fraction)
+
+    def died(self, worker: str, tasks: Sequence[Task], finished: Container[str]) -> None:
+        """A worker is gone: what it had in hand is given to another, from its last checkpoint."""
+        self._board.show(worker, "", 0, 0.0)
+        for task in reversed(tasks):
+            if task.key in finished:
+                continue
+            self._deaths[task.key] = deaths = self._deaths.get(task.key, 0) + 1
+            if deaths < DEATHS:
+                self._waiting.appendleft(task.key)
+            else:
+                self._fail(task.key, f"{deaths} workers died over it: perhaps it takes more memory than there is")
+
+    def _fail(self, key: str, error: str) -> None:
+        self.ledger.failed(key, error, self._record(key))
+        self._board.failed(f"{self._called(key)}: {error}")
+
+    def _record(self, key: str) -> dict[str, Any]:
+        """What the manifest says of a job, whatever came of it."""
+        task = self._tasks[key]
+        inputs = [("content", task.content), *(("style", each) for each in task.styles)]
+        inputs += [("named", each) for each in task.named]
+        return {
+            "content": task.content.name,
+            "styles": [each.name for each in task.styles],
+            "inputs": [{"role": role, **file._asdict()} for role, file in inputs],
+            "config": task.config.model_dump(mode="json"),
+            "version": __version__,
+            "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        }
+
+    def _called(self, key: str) -> str:
+        job = self._jobs[key]
+        return f"{job.content} in the style of {', '.join(job.styles)}"
+
+    def _in_hand(self, tasks: Sequence[Task]) -> str:
+        first = self.ledger.path(tasks[0].key).name
+        return first if len(tasks) == 1 else f"{first} and {len(tasks) - 1} more"
+
+    def results(self) -> Iterator[tuple[Job, Path | str | None]]:
+        """Every job of this batch, and its painting, or why there is none; None: not yet."""
+        for key, job in self._jobs.items():
+            record = self.ledger.record(key)
+            if record is None:
+                yield job, None
+            elif record["state"] == "done":
+                yield job, self.ledger.folder / record["out"]
+            else:
+                yield job, str(record["error"])
+        yield from self.unreadable
+
+
+def _task(key: str, job: Job, known: Known) -> Task:
+    files = [(role, File(path, known.file(path))) for role, path in job.paths]
+    named = {file for role, file in files if role not in ("content", "style")}
+    styles = tuple(file for role, file in files if role == "style")
+    suffix = next(each for each in FORMATS if job.name.lower().endswith(each))
+    return Task(key, job.config, files[0][1], styles, tuple(sorted(named)), suffix)
+
+
+def _read(task: Task) -> dict[str, bytes]:
+    """The bytes of a task's files. Raises PictureError, also for a file that is not what it was."""
+    found = {}
+    for file in task.files:
+        data = bytes_of(Path(file.name))
+        if hashlib.sha256(data).hexdigest() != file.sha256:
+            raise PictureError(f"{file.name} has changed since the batch began", file.name)
+        found[file.sha256] = data
+    return found
+
+
+def paint_here(foreman: Foreman, stopping: Stopping) -> None:
+    """Paint everything that waits, in this process. Raises KeyboardInterrupt when it is stopped, with all kept."""
+    painter = Painter()
+    while (load := foreman.next_load()) is not None:
+        painter.begin(load.tasks, load.files, foreman.folders(load.tasks))
+        over = False
+        while not over:
+            report = painter.go_on()
+            over = report.over
+            foreman.take("", load.tasks, report)
+            if stopping.asked and not over:
+                foreman.take("", load.tasks, painter.keep())
+            stopping.end_here()

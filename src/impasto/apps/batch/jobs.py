@@ -1,0 +1,202 @@
+"""What a batch is to paint: pictures from folders, pairs, tables; and what makes two jobs the same."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from itertools import product
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from impasto.apps.batch.command import NOT_FOR_BATCHES
+from impasto.backbone import Weights, load
+from impasto.config import STARTS, Config
+from impasto.errors import ConfigError, ImpastoError, OutputError, PictureError, did_you_mean, reason
+from impasto.parsing import mask_parts
+from impasto.pictures import FORMATS, readable
+from impasto.scene import ALPHA, extras
+
+__all__ = ["Job", "Known", "jobs_of"]
+
+COLUMNS = ("content", "style", "out", "preset")  # of a table, besides Config's fields
+ELSEWHERE = (
+    "backbone",
+    "memory",
+    "tile",
+    "device",
+)  # the weights are in a key themselves; the others change no picture
+
+
+class Job(NamedTuple):
+    """One painting that is asked for. out: the name it was given, or ""."""
+
+    content: str
+    styles: tuple[str, ...]
+    config: Config
+    out: str = ""
+
+    @property
+    def name(self) -> str:
+        """What it would be called if no other were: CONTENT-STYLE.png."""
+        stems = [Path(each).stem for each in (self.content, *self.styles)]
+        return self.out or f"{'-'.join(stems)[:100]}.png"
+
+    @property
+    def paths(self) -> list[tuple[str, str]]:
+        """The role and the path of every picture that it takes."""
+        named = [("content", self.content), *(("style", each) for each in self.styles)]
+        return [*named, *extras(self.config)]
+
+
+def jobs_of(
+    contents: Sequence[str], styles: Sequence[str], pairs: str, config_for: Callable[[str, dict[str, Any]], Config]
+) -> list[Job]:
+    """The jobs of a command line. Raises ConfigError, PictureError for what is wrong with all of it.
+
+    contents, styles: pictures and folders of pictures. pairs: "all", "zip", or a table. config_for: makes the Config of
+    a preset's name ("" if none was given) and of settings as they are typed.
+    """
+    if pairs not in ("all", "zip"):
+        if contents or styles:
+            raise ConfigError(f"{pairs} names the pictures: give no others beside it", contents)
+        return list(_in_table(Path(pairs), config_for))
+    found, painted_as = (_pictures(each, what) for each, what in ((contents, "content"), (styles, "style")))
+    if pairs == "zip" and len(found) != len(painted_as):
+        raise ConfigError(
+            f"--pairs zip takes as many styles as contents, and there are {len(painted_as)} and {len(found)}", pairs
+        )
+    config = config_for("", {})
+    both = zip(found, painted_as, strict=True) if pairs == "zip" else product(found, painted_as)
+    return [Job(content, (style,), config) for content, style in both]
+
+
+def _pictures(given: Sequence[str], what: str) -> list[str]:
+    """Pictures as they are named, and those in folders by name; other files there are passed over."""
+    found: list[str] = []
+    suffixes = readable()
+    for each in given:
+        path = Path(each)
+        if not path.is_dir():
+            found.append(each)  # what is wrong with it is told when its turn comes
+            continue
+        try:
+            inside = sorted(file for file in path.iterdir() if file.suffix.lower() in suffixes)
+        except OSError as error:
+            raise PictureError(f"{each} cannot be opened: {reason(error)}", each) from error
+        here = [str(file) for file in inside if not file.name.startswith(".") and file.is_file()]
+        if not here:
+            raise PictureError(f"there is no picture in the folder {each}", each)
+        found += here
+    if not found:
+        raise ConfigError(f"no {what}: impasto batch CONTENTS --style STYLES -o OUT", given)
+    return list(dict.fromkeys(found))
+
+
+def _in_table(path: Path, config_for: Callable[[str, dict[str, Any]], Config]) -> Iterator[Job]:
+    """The jobs of a CSV table: a line each, under the names of its columns."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file, strict=True)
+            columns = [_column(name, path) for name in reader.fieldnames or ()]
+            rows = [(reader.line_num, list(row.values()), None in row) for row in reader]
+    except FileNotFoundError:
+        raise ConfigError(f"--pairs is {path}: it takes all, zip or a table, as jobs.csv", str(path)) from None
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise ConfigError(f"{path} cannot be read as a table: {reason(error)}", str(path)) from None
+    missing = [name for name in ("content", "style") if name not in columns]
+    if missing:
+        raise ConfigError(f"{path} has no column {missing[0]}: its first line names the columns", columns)
+    if len(set(columns)) < len(columns):
+        raise ConfigError(f"{path} has a column twice: {', '.join(columns)}", columns)
+    if not rows:
+        raise ConfigError(f"{path} has no line under the names of its columns", str(path))
+    for line, values, beyond in rows:
+        if beyond:
+            raise ConfigError(f"{path} line {line} has more cells than there are columns", line)
+        row = {name: (value or "").strip() for name, value in zip(columns, values, strict=True)}
+        try:
+            yield _job_of(row, config_for)
+        except ImpastoError as error:
+            raise ConfigError(f"{path} line {line}: {error}", error.value) from None
+
+
+def _column(name: str, path: Path) -> str:
+    """A column's name as a field has it. Raises ConfigError."""
+    plain = name.strip().lower().removeprefix("--").replace("-", "_")
+    allowed = [*COLUMNS, *(field for field in Config.model_fields if field not in NOT_FOR_BATCHES)]
+    if plain not in allowed:
+        raise ConfigError(f"{path} has a column {name!r}: {did_you_mean(plain, allowed)}", name, allowed)
+    return plain
+
+
+def _job_of(row: dict[str, str], config_for: Callable[[str, dict[str, Any]], Config]) -> Job:
+    """The job of one line of a table; an empty cell says nothing."""
+    settings: dict[str, Any] = {name: value for name, value in row.items() if name not in COLUMNS and value}
+    if "mask" in settings:
+        settings["mask"] = [each.strip() for each in row["mask"].split(";") if each.strip()]
+    styles = tuple(each.strip() for each in row["style"].split(";") if each.strip())
+    out = row.get("out", "")
+    if not row["content"] or not styles:
+        raise ConfigError("it takes a content and a style")
+    if out and (Path(out).name != out or Path(out).suffix.lower() not in FORMATS):
+        raise OutputError(f"out is {out!r}: it takes a picture's name without a folder, as lion.png", out)
+    return Job(row["content"], styles, config_for(row.get("preset", ""), settings), out)
+
+
+class Known:
+    """Checksums of files and networks, each taken once."""
+
+    def __init__(self, weights: Callable[[str], Weights] = load):
+        """weights: gives those of a name, downloaded if need be."""
+        self._weights = weights
+        self._files: dict[str, str] = {}
+        self._networks: dict[str, str] = {}
+
+    def file(self, path: str) -> str:
+        """The sha256 of a file's bytes. Raises PictureError."""
+        if path not in self._files:
+            try:
+                with open(path, "rb") as file:
+                    digest = hashlib.sha256()
+                    while block := file.read(1 << 20):
+                        digest.update(block)
+            except FileNotFoundError:
+                raise PictureError(f"no picture at {path}", path) from None
+            except (OSError, ValueError) as error:
+                raise PictureError(f"{path} cannot be opened: {reason(error)}", path) from error
+            self._files[path] = digest.hexdigest()
+        return self._files[path]
+
+    def network(self, name: str) -> str:
+        """The sha256 of a network's weights, which may have to be downloaded first. Raises WeightsError."""
+        if name not in self._networks:
+            self._networks[name] = self._weights(name).sha256
+        return self._networks[name]
+
+    def key(self, job: Job) -> str:
+        """The sha256 of all that decides a job's picture, wherever the files lie and whatever they are called.
+
+        Raises PictureError for a picture that cannot be opened.
+        """
+        of = {
+            "config": self._config(job.config),
+            "content": self.file(job.content),
+            "styles": [self.file(each) for each in job.styles],
+            "weights": self.network(job.config.backbone),
+        }
+        return hashlib.sha256(json.dumps(of, sort_keys=True).encode()).hexdigest()
+
+    def _config(self, config: Config) -> dict[str, Any]:
+        """The settings, with checksums in the place of paths."""
+        found = config.model_dump(mode="json", exclude={*ELSEWHERE, *NOT_FOR_BATCHES})
+        for name in ("fine", "coarse", "palette", "protect"):
+            found[name] = self.file(found[name]) if found[name] else ""
+        found["start"] = [
+            [name if name in STARTS else self.file(name), weight] for name, weight in config.start.items()
+        ]
+        found["mask"] = [
+            [each if each in ("", ALPHA) else self.file(each) for each in mask_parts(text)] for text in config.mask
+        ]
+        return found

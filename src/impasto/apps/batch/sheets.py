@@ -1,0 +1,43 @@
+"""The contact sheets of a batch: everything that it made, in as many files as it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from PIL import Image
+
+from impasto.apps.batch.jobs import Job
+from impasto.apps.batch.ledger import SHEET
+from impasto.pictures import write
+from impasto.pictures.figures import Cell, contact_sheet, in_rows
+
+__all__ = ["write_sheets"]
+
+SIDE = 320  # pixels of a picture on a sheet
+EACH = 60  # pictures on one
+
+
+def write_sheets(folder: Path, results: Iterable[tuple[Job, Path | str | None]]) -> list[Path]:
+    """Write the sheets into a folder, in the place of those before; gives their paths. Raises OutputError."""
+    cells = [_cell(job, found) for job, found in results]
+    pages = [cells[start : start + EACH] for start in range(0, len(cells), EACH)]
+    names = (
+        ["contact-sheet.png"] if len(pages) == 1 else [f"contact-sheet-{k:03d}.png" for k in range(1, len(pages) + 1)]
+    )
+    for old in folder.iterdir():
+        if SHEET.fullmatch(old.name) and old.name not in names:
+            old.unlink()
+    return [write(contact_sheet(in_rows(page)), folder / name) for page, name in zip(pages, names, strict=True)]
+
+
+def _cell(job: Job, found: Path | str | None) -> Cell:
+    caption = f"{Path(job.content).stem}\n{', '.join(Path(each).stem for each in job.styles)}"
+    if not isinstance(found, Path):
+        return found or "not painted yet", caption
+    try:
+        with Image.open(found) as image:
+            image.thumbnail((4 * SIDE, SIDE))
+            return image.copy(), caption
+    except OSError as error:
+        return f"cannot be read: {error}", caption
