@@ -16,7 +16,7 @@ from impasto.backbone import STRIDE, Backbone, layer_stride, reach
 from impasto.config import CONVOLUTIONS, Config
 from impasto.errors import ConfigError
 
-__all__ = ["MOST", "Plan", "free_memory", "give_back", "keep_big_blocks", "plan"]
+__all__ = ["MOST", "SHARE", "Plan", "free_memory", "give_back", "keep_big_blocks", "plan"]
 
 PIXEL = 12  # bytes of one float32 RGB pixel
 VECTORS = 9  # pictures alive at once, besides the solver's history: points, gradients, the best, the spectrum's

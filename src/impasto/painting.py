@@ -15,7 +15,7 @@ from PIL import Image
 
 from impasto.backbone import Backbone, make_backbone
 from impasto.config import Config
-from impasto.errors import SolverError, out_of_memory
+from impasto.errors import ClusterError, SolverError, out_of_memory
 from impasto.inputs import enlarged, read_all, starting_point, style_size
 from impasto.memory import MOST, Plan, keep_big_blocks, plan
 from impasto.objective import Objective, Pattern, Region
@@ -125,6 +125,7 @@ def paint(
     scene: Scene | None = None,
     fits: Plan | None = None,
     resume: State | None = None,
+    objective_of: Callable[..., Any] = Objective,
     on_step: Callable[[Step], object] | None = None,
 ) -> Painting:
     """Paint `content` in the style of `style` (one picture or several) and return the best picture found.
@@ -147,13 +148,14 @@ def paint(
     notes, stopped = [], ""
     try:
         for last in paint_steps(
-            picture, styles, config, start=begun, backbone=backbone, scene=scene, fits=fits, resume=resume
-        ):
+            picture, styles, config, start=begun, backbone=backbone, scene=scene, fits=fits, resume=resume,
+            objective_of=objective_of,
+        ):  # fmt: skip
             if last.note:
                 notes.append(last.note)
             if on_step:
                 on_step(last)
-    except (KeyboardInterrupt, SolverError, MemoryError, RuntimeError) as error:
+    except (KeyboardInterrupt, SolverError, ClusterError, MemoryError, RuntimeError) as error:
         if last is None or not (stopped := why_stopped(error)):
             raise
     assert last is not None
@@ -189,7 +191,7 @@ def why_stopped(error: BaseException) -> str:
         return "stopped by hand"
     if out_of_memory(error):
         return "not enough memory for the next level: give a smaller --size"
-    return str(error) if isinstance(error, SolverError) else ""
+    return str(error) if isinstance(error, (SolverError, ClusterError)) else ""
 
 
 def paint_steps(
@@ -203,15 +205,17 @@ def paint_steps(
     scene: Scene | None = None,
     fits: Plan | None = None,
     resume: State | None = None,
+    objective_of: Callable[..., Any] = Objective,
 ) -> Iterator[Step]:
     """The painting as a stream of Steps; to stop is to stop reading. Arguments and errors as in `paint`.
 
-    resume: the State of a run of the same pictures, config, network and plan: goes on after its step.
+    resume: the State of a run of the same pictures, config, network and plan: goes on after its step. objective_of:
+    makes the objective of a level, as `Objective`: of one that is evaluated elsewhere.
     """
     config = config or Config()
     scene = scene or scene_of(read(content), read_all(style), config, named)
     backbone = backbone or make_backbone(config)
-    run = course(scene, config, backbone, fits or fit(scene, config, backbone), start, resume)
+    run = course(scene, config, backbone, fits or fit(scene, config, backbone), start, resume, objective_of)
     for objective, x in run:
         yield run.send(objective.evaluate(x))
 
@@ -228,7 +232,6 @@ def course(
     """The way of one painting, whose evaluations somebody else makes: alone, with others', or elsewhere.
 
     Gives an objective and the point to evaluate it at, is sent its value and gradient, and gives the Step; and again.
-    objective_of: makes the objective of a level, as `Objective`.
     """
     device, levels, picture = backbone.device, scene.levels, scene.content
     if device.type == "cpu":

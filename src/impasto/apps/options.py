@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import click
 
 from impasto.config import GROUPS, Config, allowed, option_name
+from impasto.errors import ConfigError
 
-__all__ = ["GroupedCommand", "config_options", "given", "typed"]
+__all__ = ["GroupedCommand", "check_engine", "config_options", "engine_options", "given", "typed"]
 
 
 REPEATED = {"mask"}  # options that may be given more than once
@@ -96,3 +98,25 @@ def config_options(command: click.Command, *fields: str) -> click.Command:
 def given(values: dict[str, Any]) -> dict[str, Any]:
     """Those of `values` that are Config's and were typed."""
     return {name: value for name, value in values.items() if name in Config.model_fields and value not in (None, ())}
+
+
+def engine_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add where to paint: in this process, or on a cluster."""
+    engine = click.option(
+        "--engine",
+        type=click.Choice(["local", "ray"]),
+        default="local",
+        help="paint in this process, or on the devices of a Ray cluster (extra: cluster) [default: local]",
+    )
+    address = click.option(
+        "--address",
+        metavar="ADDRESS",
+        help="the Ray cluster to join, as auto or 10.0.0.1:6379 [default: one of its own]",
+    )
+    return engine(address(command))
+
+
+def check_engine(engine: str, address: str | None) -> None:
+    """Whether these go together. Raises ConfigError."""
+    if address and engine != "ray":
+        raise ConfigError(f"--address {address} is of a Ray cluster: give --engine ray with it", address)

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from impasto.apps.options import GroupedCommand, config_options, given
+from impasto.apps.options import GroupedCommand, check_engine, config_options, engine_options, given
 from impasto.apps.sources import job_of
 from impasto.config import Config
 from impasto.errors import ConfigError
@@ -30,6 +30,7 @@ __all__ = ["demo", "paint"]
     metavar="FOLDER",
     help="keep the run's state there, for `impasto resume FOLDER` after whatever happens",
 )
+@engine_options
 @click.option("--open", "show_it", is_flag=True, help="show the painting in the system's viewer when it is done")
 @click.option("--quiet", is_flag=True, help="say nothing but errors")
 @click.option("--json", "as_json", is_flag=True, help="print the result as one line of JSON")
@@ -42,6 +43,8 @@ def paint(
     figure: str | None,
     trace: str | None,
     checkpoint: str | None,
+    engine: str,
+    address: str | None,
     show_it: bool,
     quiet: bool,
     as_json: bool,
@@ -66,7 +69,8 @@ def paint(
     first = [*pictures, *named][1]
     picture = out or f"{Path(pictures[0]).stem}-{Path(first).stem}.png"
     outputs = outputs_of(picture, timelapse, figure, trace, config, used)
-    work = Work(tuple(pictures), config, outputs)
+    work = Work(tuple(pictures), config, outputs, engine, address)
+    check_engine(engine, address)
     carry_out(work, keep(checkpoint, work) if checkpoint else None, quiet, as_json)
     if show_it:
         click.launch(str(outputs.picture))

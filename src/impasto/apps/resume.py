@@ -21,11 +21,13 @@ JOB = "job.json"
 
 
 class Work(NamedTuple):
-    """What a run of `paint` is to do: the pictures and the settings, and the files that it leaves."""
+    """What a run of `paint` is to do: the pictures and the settings, the files that it leaves, and where to paint."""
 
     pictures: tuple[str, ...]
     config: Config
     outputs: Outputs
+    engine: str = "local"
+    address: str | None = None
 
 
 def keep(folder: str, work: Work) -> Path:
@@ -63,6 +65,8 @@ def _write(folder: Path, work: Work, finished: bool) -> None:
         "pictures": work.pictures,
         "config": work.config.model_dump(mode="json"),
         "outputs": {name: str(path) for name, path in work.outputs.named().items()},
+        "engine": work.engine,
+        "address": work.address,
         "folder": os.getcwd(),  # which the paths begin at
         "finished": finished,
     }
@@ -109,6 +113,7 @@ def resume(folder: str, quiet: bool, as_json: bool) -> int:
     except OSError as error:
         raise CheckpointError(f"the folder that it was begun in is gone: {job['folder']} ({error.strerror})") from None
     config = Config(**job["config"])
-    work = Work(tuple(job["pictures"]), config, outputs_of(**outputs, config=config))
+    where = job.get("engine", "local"), job.get("address")
+    work = Work(tuple(job["pictures"]), config, outputs_of(**outputs, config=config), *where)
     carry_out(work, path, quiet, as_json)
     return 0

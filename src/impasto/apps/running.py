@@ -5,8 +5,9 @@ from __future__ import annotations
 import signal
 import tempfile
 import threading
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,9 +17,11 @@ import click
 from impasto.apps.outputs import report, sheet
 from impasto.apps.progress import downloading, log, painting
 from impasto.apps.resume import Work, finish
+from impasto.backbone import load as load_weights
 from impasto.backbone import make_backbone
 from impasto.checkpoint import Checkpoints, load
 from impasto.errors import OutputError
+from impasto.objective import Objective
 from impasto.painting import Painting, fit, paint
 from impasto.pictures import read
 from impasto.scene import scene_of
@@ -26,6 +29,7 @@ from impasto.scene import scene_of
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from impasto.apps.batch.spread import Tilers
     from impasto.apps.outputs import Outputs
     from impasto.apps.readers import Reader
     from impasto.backbone import Backbone
@@ -52,20 +56,23 @@ def run(
     readers: Callable[[Scene, Config, Backbone], list[Reader]] | None = None,
     about: str = "",
     keep: Path | None = None,
+    tilers: Tilers | None = None,
 ) -> Painting:
     """Paint pictures[0] in the style of the others with a progress bar, under a line that begins with `about`.
 
     readers: makes the other readers of the run, once its scene, its config and its network are known. keep: a folder
-    for checkpoints; where there is one the run goes on from it. Ctrl-C, or SIGTERM, ends it after its step.
+    for checkpoints; where there is one the run goes on from it. tilers: who evaluate its tiles, on a cluster. Ctrl-C,
+    or SIGTERM, ends it after its step.
     """
     content, *styles = pictures
     scene = scene_of(content, styles, config)  # before a network is downloaded for nothing
-    backbone = backbone or load_backbone(console, config)
+    backbone = tilers.backbone if tilers else backbone or load_backbone(console, config)
     found = load(keep, scene, config, backbone) if keep else None
-    fits = found.plan if found else fit(scene, config, backbone)
+    fits = found.plan if found else (tilers.fit if tilers else fit)(scene, config, backbone)
     config = config.changed(tile=fits.side or config.tile)
     dtype = str(backbone.dtype).removeprefix("torch.")
-    title = f"{backbone.weights.name} on {backbone.device}, {dtype}, {config.steps} steps of {config.optimizer}; {fits}"
+    where = str(tilers) if tilers else str(backbone.device)
+    title = f"{backbone.weights.name} on {where}, {dtype}, {config.steps} steps of {config.optimizer}; {fits}"
     for note in scene.notes:
         console.print(note, markup=False, soft_wrap=True)
     if found:
@@ -81,10 +88,11 @@ def run(
                 _checkpoint(checkpoints, step, stopping.asked, console)
             stopping.end_here()
 
-        return paint(
+        painted = paint(
             content, styles, config, backbone=backbone, scene=scene, fits=fits, on_step=read,
-            resume=found.state if found else None,
+            resume=found.state if found else None, objective_of=tilers.objective if tilers else Objective,
         )  # fmt: skip
+        return replace(painted, settings={**painted.settings, "device": tilers.device}) if tilers else painted
 
 
 def _checkpoint(checkpoints: Checkpoints, step: Step, now: bool, console: Console) -> None:
@@ -136,13 +144,14 @@ def carry_out(work: Work, folder: Path | None, quiet: bool, as_json: bool) -> No
         else:
             console.print(message, markup=False, soft_wrap=True)
 
-    with outputs.film(inputs[0], work.config) or nullcontext() as film:
+    with outputs.film(inputs[0], work.config) or nullcontext() as film, _elsewhere(console, work) as tilers:
         painted = run(
             console,
             inputs,
             work.config,
             readers=lambda scene, config, backbone: outputs.readers(scene, config, backbone, film, say),
             keep=folder,
+            tilers=tilers,
         )
         save(painted, outputs.picture)
         save_more(painted, inputs, outputs, film)
@@ -151,6 +160,21 @@ def carry_out(work: Work, folder: Path | None, quiet: bool, as_json: bool) -> No
     report(painted, outputs, quiet, as_json)
     if folder and not painted.finished:
         say(f"`impasto resume {folder}` goes on with it")
+
+
+@contextmanager
+def _elsewhere(console: Console, work: Work) -> Iterator[Tilers | None]:
+    """Those who evaluate the tiles of a painting on a cluster, if that is wanted."""
+    if work.engine != "ray":
+        yield None
+        return
+    from impasto.apps.batch.cluster import joined
+    from impasto.apps.batch.spread import hired
+
+    with downloading(console, work.config.backbone) as progress:
+        weights = load_weights(work.config.backbone, progress)
+    with joined(work.address), hired(work.config, weights) as tilers:
+        yield tilers
 
 
 def save(painting: Painting, target: Path) -> None:

@@ -6,21 +6,21 @@ import torch
 
 from impasto.backbone.download import Progress
 from impasto.backbone.vgg import Backbone, fast_dtype
-from impasto.backbone.weights import load
+from impasto.backbone.weights import Weights, load
 from impasto.config import Config
 from impasto.errors import ConfigError
 
 __all__ = ["make_backbone"]
 
 
-def make_backbone(config: Config, progress: Progress | None = None) -> Backbone:
+def make_backbone(config: Config, progress: Progress | None = None, weights: Weights | None = None) -> Backbone:
     """The network that `config` names, on its device, in its precision; `progress` sees its download, if any.
 
-    Raises WeightsError, ConfigError.
+    weights: of that network, where they are at hand. Raises WeightsError, ConfigError.
     """
     device = _device(config.device)
     dtype = fast_dtype(device) if config.precision == "auto" else getattr(torch, config.precision)
-    weights = load(config.backbone, progress)
+    weights = weights or load(config.backbone, progress)
     return Backbone(weights, pooling=config.pooling, padding=config.padding, device=device, dtype=dtype)
 
 

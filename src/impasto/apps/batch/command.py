@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import click
 
-from impasto.apps.options import GroupedCommand, config_options, given
+from impasto.apps.options import GroupedCommand, check_engine, config_options, engine_options, given
 from impasto.config import Config
-from impasto.errors import CheckpointError, ConfigError, OutputError
+from impasto.errors import CheckpointError, OutputError
 from impasto.presets import preset
 
-__all__ = ["NOT_FOR_BATCHES", "Asked", "asked_before", "batch", "carry_out", "engine_options", "is_batch"]
+__all__ = ["NOT_FOR_BATCHES", "Asked", "asked_before", "batch", "carry_out", "is_batch"]
 
 NOT_FOR_BATCHES = ("save_every", "save_at")
 PARTLY, STOPPED = 3, 130  # exit codes: some pictures could not be painted; it was stopped
@@ -32,22 +31,6 @@ class Asked(NamedTuple):
     typed: dict[str, Any]
     engine: str
     address: str | None
-
-
-def engine_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add where to paint: in this process, or on a cluster."""
-    engine = click.option(
-        "--engine",
-        type=click.Choice(["local", "ray"]),
-        default="local",
-        help="paint in this process, or on the devices of a Ray cluster (extra: cluster) [default: local]",
-    )
-    address = click.option(
-        "--address",
-        metavar="ADDRESS",
-        help="the Ray cluster to join, as auto or 10.0.0.1:6379 [default: one of its own]",
-    )
-    return engine(address(command))
 
 
 @click.command(cls=GroupedCommand)
@@ -121,8 +104,7 @@ def carry_out(asked: Asked, folder: str, retry_failed: bool, quiet: bool) -> int
     from impasto.backbone import Weights, load
     from impasto.pictures import whole
 
-    if asked.address and asked.engine != "ray":
-        raise ConfigError(f"--address {asked.address} is of a Ray cluster: give --engine ray with it", asked.address)
+    check_engine(asked.engine, asked.address)
     for each in (*asked.contents, *asked.styles):
         if Path(each).is_dir() and os.path.realpath(each) == os.path.realpath(folder):
             raise OutputError(f"{folder} is a folder of pictures to paint from: give another -o", folder)
@@ -139,8 +121,8 @@ def carry_out(asked: Asked, folder: str, retry_failed: bool, quiet: bool) -> int
     with Board(console) as board, opened(folder, board.note) as ledger:
         with whole(Path(folder) / ASKED) as part:
             part.write_text(json.dumps({**asked._asdict(), "folder": os.getcwd()}, indent=1), encoding="utf-8")
-        foreman = Foreman(ledger, board, retry_failed)
-        foreman.plan(jobs, Known(weights))
+        foreman = Foreman(ledger, board, Known(weights), retry_failed)
+        foreman.plan(jobs)
         try:
             if foreman.waiting and asked.engine == "ray":
                 from impasto.apps.batch.cluster import joined

@@ -21,6 +21,7 @@ from impasto.pictures import whole
 if TYPE_CHECKING:
     from impasto.apps.batch.foreman import Foreman, Load
     from impasto.apps.running import Stopping
+    from impasto.backbone import Weights
 
 __all__ = ["paint_there"]
 
@@ -28,7 +29,7 @@ SLICE = 0.5  # seconds that a painter paints between two words
 LOOK = 2.0  # seconds between two looks at what the cluster has
 KEEPING = 30.0  # seconds that painters have to write their last checkpoints
 REFUSALS = 3  # of a place to have a painter, after which it is not asked again
-REMEMBERED = 64  # files that are kept in the object store
+REMEMBERED = 64  # files and networks that are kept in the object store
 
 States = dict[str, bytes]  # checkpoints by key
 
@@ -45,7 +46,9 @@ class RemotePainter:
         """What paints here."""
         return VERSIONS
 
-    def begin(self, tasks: Sequence[Task], states: States, digests: Sequence[str], *files: bytes) -> None:
+    def begin(
+        self, tasks: Sequence[Task], states: States, weights: Weights, digests: Sequence[str], *files: bytes
+    ) -> None:
         """Take on tasks, from their checkpoints where there are any."""
         folders = {task.key: Path(self._folder.name) / task.key for task in tasks}
         for key, folder in folders.items():
@@ -53,7 +56,7 @@ class RemotePainter:
             (folder / NAME).unlink(missing_ok=True)
             if key in states:
                 (folder / NAME).write_bytes(states[key])
-        self._painter.begin(tasks, dict(zip(digests, files, strict=True)), folders)
+        self._painter.begin(tasks, dict(zip(digests, files, strict=True)), weights, folders)
 
     def go_on(self) -> tuple[Report, States]:
         """Paint for a while."""
@@ -142,12 +145,13 @@ class _Crew:
             if (folder / NAME).exists():
                 states[key] = (folder / NAME).read_bytes()
         files = [self._in_store(digest, data) for digest, data in load.files.items()]
+        weights = self._in_store(load.weights.sha256, load.weights)
         hand.tasks, hand.over = load.tasks, set()
-        hand.actor.begin.remote(load.tasks, states, list(load.files), *files)
+        hand.actor.begin.remote(load.tasks, states, weights, list(load.files), *files)
         hand.answer = hand.actor.go_on.remote()
 
-    def _in_store(self, digest: str, data: bytes) -> Any:
-        """A file's bytes where all nodes can have them; a style is sent once."""
+    def _in_store(self, digest: str, data: bytes | Weights) -> Any:
+        """A file's bytes or a network where all nodes can have them; a style is sent once."""
         reference = self._stored.pop(digest, None)
         self._stored[digest] = reference = ray.put(data) if reference is None else reference
         if len(self._stored) > REMEMBERED:

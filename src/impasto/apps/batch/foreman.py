@@ -19,6 +19,7 @@ from impasto.pictures import FORMATS, bytes_of
 if TYPE_CHECKING:
     from impasto.apps.batch.board import Board
     from impasto.apps.running import Stopping
+    from impasto.backbone import Weights
 
 __all__ = ["Foreman", "Load", "paint_here"]
 
@@ -26,28 +27,30 @@ DEATHS = 3  # of workers over one task, after which it is not given to another
 
 
 class Load(NamedTuple):
-    """What one worker is given: tasks, and their files' bytes by checksum."""
+    """What one worker is given: tasks, their files' bytes by checksum, and the weights of their network."""
 
     tasks: list[Task]
     files: dict[str, bytes]
+    weights: Weights
 
 
 class Foreman:
     """Knows what is waiting, who has what, and what came of it."""
 
-    def __init__(self, ledger: Ledger, board: Board, retry_failed: bool):
+    def __init__(self, ledger: Ledger, board: Board, known: Known, retry_failed: bool):
         self.ledger, self._board, self._retry_failed = ledger, board, retry_failed
         self._jobs: dict[str, Job] = {}
         self._tasks: dict[str, Task] = {}
         self._waiting: deque[str] = deque()
         self._deaths: dict[str, int] = {}
+        self._known = known
         self.unreadable: list[tuple[Job, str]] = []  # jobs without a key, and why
 
-    def plan(self, jobs: Sequence[Job], known: Known) -> None:
+    def plan(self, jobs: Sequence[Job]) -> None:
         """Find out what there is to do. Raises ImpastoError for what is wrong with all of it."""
         for job in jobs:
             try:
-                key = known.key(job)
+                key = self._known.key(job)
             except PictureError as error:
                 self.unreadable.append((job, str(error)))
                 self._board.failed(f"{job.content}: {error}")
@@ -56,7 +59,7 @@ class Foreman:
                 self._board.note(f"{job.content} in the style of {', '.join(job.styles)} is asked for twice")
                 continue
             self._jobs[key] = job
-            self._tasks[key] = _task(key, job, known)
+            self._tasks[key] = _task(key, job, self._known)
             record = self.ledger.record(key)
             if record is None or (record["state"] == "failed" and self._retry_failed):
                 self._waiting.append(key)
@@ -77,7 +80,7 @@ class Foreman:
         while self._waiting:
             first = self._tasks[self._waiting[0]].config
             most = min(at_once(first), -(-len(self._waiting) // workers))
-            load = Load([], {})
+            load = Load([], {}, self._known.network(first.backbone))
             while self._waiting and len(load.tasks) < most:
                 config = self._tasks[self._waiting[0]].config
                 if (config.size, config.backbone) != (first.size, first.backbone):
@@ -181,7 +184,7 @@ def paint_here(foreman: Foreman, stopping: Stopping) -> None:
     """Paint everything that waits, in this process. Raises KeyboardInterrupt when it is stopped, with all kept."""
     painter = Painter()
     while (load := foreman.next_load()) is not None:
-        painter.begin(load.tasks, load.files, foreman.folders(load.tasks))
+        painter.begin(load.tasks, load.files, load.weights, foreman.folders(load.tasks))
         over = False
         while not over:
             report = painter.go_on()

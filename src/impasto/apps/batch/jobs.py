@@ -146,13 +146,13 @@ def _job_of(row: dict[str, str], config_for: Callable[[str, dict[str, Any]], Con
 
 
 class Known:
-    """Checksums of files and networks, each taken once."""
+    """Checksums of files, each taken once; and networks, each loaded once."""
 
     def __init__(self, weights: Callable[[str], Weights] = load):
         """weights: gives those of a name, downloaded if need be."""
-        self._weights = weights
+        self._load = weights
         self._files: dict[str, str] = {}
-        self._networks: dict[str, str] = {}
+        self._networks: dict[str, Weights] = {}
 
     def file(self, path: str) -> str:
         """The sha256 of a file's bytes. Raises PictureError."""
@@ -169,10 +169,10 @@ class Known:
             self._files[path] = digest.hexdigest()
         return self._files[path]
 
-    def network(self, name: str) -> str:
-        """The sha256 of a network's weights, which may have to be downloaded first. Raises WeightsError."""
+    def network(self, name: str) -> Weights:
+        """A network's weights, which may have to be downloaded first. Raises WeightsError."""
         if name not in self._networks:
-            self._networks[name] = self._weights(name).sha256
+            self._networks[name] = self._load(name)
         return self._networks[name]
 
     def key(self, job: Job) -> str:
@@ -184,7 +184,7 @@ class Known:
             "config": self._config(job.config),
             "content": self.file(job.content),
             "styles": [self.file(each) for each in job.styles],
-            "weights": self.network(job.config.backbone),
+            "weights": self.network(job.config.backbone).sha256,
         }
         return hashlib.sha256(json.dumps(of, sort_keys=True).encode()).hexdigest()
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from impasto.backbone import Backbone, make_backbone
+from impasto.backbone import Backbone, Weights, make_backbone
 from impasto.checkpoint import Checkpoints, load
 from impasto.config import Config
 from impasto.errors import CheckpointError, ImpastoError, OutputError, out_of_memory
@@ -99,9 +99,14 @@ class Painter:
         self._steps: Iterator[float] = iter(())
         self._now: list[tuple[Checkpoints, Task, Step]] = []
 
-    def begin(self, tasks: Sequence[Task], files: Mapping[str, bytes], folders: Mapping[str, Path]) -> None:
-        """Take on some tasks. files: bytes by checksum; folders: for checkpoints, by key; there may be one already."""
-        self._report, self._now = Report(), []
+    def begin(
+        self, tasks: Sequence[Task], files: Mapping[str, bytes], weights: Weights, folders: Mapping[str, Path]
+    ) -> None:
+        """Take on some tasks of one network.
+
+        files: bytes by checksum; folders: for checkpoints, by key; there may be one already.
+        """
+        self._report, self._now, self._weights = Report(), [], weights
         self._steps = self._paint(tasks, files, folders)
 
     def go_on(self, seconds: float = 0.0) -> Report:
@@ -170,7 +175,7 @@ class Painter:
         key = (config.backbone, config.pooling, config.padding, config.device, config.precision)
         if key not in self._networks:
             self._networks.clear()
-            self._networks[key] = make_backbone(config)
+            self._networks[key] = make_backbone(config, weights=self._weights)
         return self._networks[key]
 
     def _together(self, group: Sequence[_Ready]) -> Iterator[float]:
