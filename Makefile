@@ -42,9 +42,9 @@ gallery: $(READY)
 	$(BIN)/python examples/studio.py
 	[ ! -d ../shared/images ] || $(BIN)/python examples/gallery.py
 
-# Measure speed, memory and solvers anew, into benchmarks/RESULTS.md: an hour and a half; table 2 needs ../shared.
+# Measure speed, memory and solvers anew, into benchmarks/RESULTS.md: two hours; table 2 needs ../shared.
 bench: $(READY)
-	for each in startup evaluation memory solvers levels same_picture report; do $(BIN)/python benchmarks/$$each.py || exit 1; done
+	for each in startup evaluation memory solvers levels same_picture long_work report; do $(BIN)/python benchmarks/$$each.py || exit 1; done
 
 # Train the network in the package anew: about an hour on two cores; needs ../shared.
 train: $(READY)

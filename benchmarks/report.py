@@ -97,6 +97,11 @@ def levels(kept: dict) -> str:
     return table(("setting", "objective", "seconds", "slowest pair", "style", "content", "noise"), rows)
 
 
+def long_work(kept: dict) -> str:
+    """Table 7."""
+    return table(("what", "measured", "result"), [(row["what"], row["measured"], row["ratio"]) for row in kept["rows"]])
+
+
 TABLES: dict[str, tuple[str, Callable[[dict], str], str]] = {
     "evaluation": (
         "1. One evaluation",
@@ -127,6 +132,11 @@ TABLES: dict[str, tuple[str, Callable[[dict], str], str]] = {
         levels,
         "The defaults, but for what the first column says, on five pairs at 512 pixels: means. The objective is "
         "that at full size in float32.",
+    ),
+    "long_work": (
+        "7. Long work",
+        long_work,
+        "Medians of three; the kills are counted once. Batches are new processes, start and all.",
     ),
 }
 

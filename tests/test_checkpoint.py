@@ -190,6 +190,7 @@ def test_resume_says_what_is_wrong(impasto, painted, photo, style, tiny, ctrl_c,
     own = tmp_path / "own.png"
     own.write_bytes(photo.read_bytes())
     monkeypatch.setattr("impasto.checkpoint.SOONEST", 0.0)
+    monkeypatch.setattr("impasto.checkpoint.COST", 1e9)
     with monkeypatch.context() as patch:
         ctrl_c(3, patch)
         impasto("paint", own, style, "-o", "out.png", *tiny, "--steps", 5, "--checkpoint", "kept")

@@ -24,8 +24,9 @@ __all__ = ["COST", "NAME", "Checkpoint", "Checkpoints", "clear", "load"]
 
 NAME = "checkpoint.safetensors"
 KEY = "impasto"  # of the record in the file's metadata
-COST = 0.01  # share of the run's time that checkpoints may take
-SOONEST = 2.0  # seconds before the first one, and between two
+COST = 0.015  # share of the run's time that checkpoints may take
+SOONEST = 2.0  # seconds before the first one, and between two, at the least
+SPEED = 300e6  # bytes a second that a disk is thought to take, until one has been written
 
 
 class Checkpoint(NamedTuple):
@@ -38,8 +39,8 @@ class Checkpoint(NamedTuple):
 class Checkpoints:
     """Writes the state of a run into a folder, every so often: a reader of Steps.
 
-    There is one file, which is replaced as a whole: whenever the run dies, the last whole one is there. The time
-    between two is such that writing takes about COST of the run's.
+    There is one file, which is replaced as a whole: whenever the run dies, the last whole one is there. One is written
+    as soon as all of them, with it, take no more than COST of the run's time.
     """
 
     def __init__(self, folder: Path, scene: Scene, config: Config, backbone: Backbone, plan: Plan, runs: int = 1):
@@ -47,12 +48,16 @@ class Checkpoints:
         self._path, self._plan, self._runs = folder / NAME, plan, runs
         _sweep(folder)
         self._made_of = _made_of(scene, config, backbone)
-        self._last, self._took = time.monotonic(), 0.0
+        self._began = self._last = time.monotonic()
+        self._spent, self._took = 0.0, 0.0  # seconds: on all of them, on the last
 
     def look(self, step: Step) -> bool:
         """Write a checkpoint if it is time for one, and say so. Raises OutputError; the one before is there then."""
-        wait = max(SOONEST, self._took * self._runs / COST)
-        return time.monotonic() - self._last >= wait and step.number < step.steps and self.save(step)
+        now = time.monotonic()
+        if now - self._last < SOONEST or step.number == step.steps or step.state is None:
+            return False
+        takes = self._took or sum(value.nbytes for value in step.state().tensors.values()) / SPEED
+        return self._runs * (self._spent + takes) <= COST * (now - self._began) and self.save(step)
 
     def save(self, step: Step) -> bool:
         """Write a checkpoint of the step: True. Raises OutputError; the one before is still there then."""
@@ -70,6 +75,7 @@ class Checkpoints:
         finally:
             self._last = time.monotonic()
             self._took = self._last - began
+            self._spent += self._took
         return True
 
 
