@@ -61,8 +61,8 @@ def row(what: str, measured: str, ratio: str) -> dict:
 def checkpoints() -> list[dict]:
     """Share of a run's time that goes into checkpoints."""
     rows = []
-    for size in (512, 1024):
-        config = Config(size=size)
+    for size, steps in ((512, 1500), (1024, 700)):
+        config = Config(size=size, steps=steps)
         backbone = make_backbone(config)
         content, style = read(sample_photograph()), read(sample_style("strokes"))
         scene = scene_of(content, [style], config)
@@ -81,7 +81,7 @@ def checkpoints() -> list[dict]:
                 megabytes = (Path(folder) / checkpoint.NAME).stat().st_size / 1e6 if count else 0.0
         rows.append(
             row(
-                f"checkpoints of one painting at {size} pixels",
+                f"checkpoints of one painting at {size} pixels, {steps} steps",
                 f"{median(counts):.0f} of {megabytes:.0f} MB in {step.seconds:.1f} s",
                 f"{median(shares):.2%} of the time (at most {max(shares):.2%})",
             )

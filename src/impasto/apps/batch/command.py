@@ -11,7 +11,7 @@ import click
 
 from impasto.apps.options import GroupedCommand, check_engine, config_options, engine_options, given
 from impasto.config import Config
-from impasto.errors import CheckpointError, OutputError
+from impasto.errors import CheckpointError, ClusterError, OutputError
 from impasto.presets import preset
 
 __all__ = ["NOT_FOR_BATCHES", "Asked", "asked_before", "batch", "carry_out", "is_batch"]
@@ -138,6 +138,10 @@ def carry_out(asked: Asked, folder: str, retry_failed: bool, quiet: bool) -> int
             board.summary(folder)
             click.echo(f"impasto: stopped; `impasto resume {folder}` goes on with it", err=True)
             return STOPPED
+        except (OutputError, ClusterError):
+            board.close()
+            board.summary(folder)
+            raise
         sheets = write_sheets(Path(folder), foreman.results())
         board.close()
         board.summary(folder)

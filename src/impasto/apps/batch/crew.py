@@ -19,7 +19,7 @@ from impasto.errors import ClusterError, OutputError
 from impasto.pictures import whole
 
 if TYPE_CHECKING:
-    from impasto.apps.batch.foreman import Foreman, Load
+    from impasto.apps.batch.foreman import Foreman
     from impasto.apps.running import Stopping
     from impasto.backbone import Weights
 
@@ -48,8 +48,8 @@ class RemotePainter:
 
     def begin(
         self, tasks: Sequence[Task], states: States, weights: Weights, digests: Sequence[str], *files: bytes
-    ) -> None:
-        """Take on tasks, from their checkpoints where there are any."""
+    ) -> tuple[Report, States]:
+        """Take on tasks, from their checkpoints where there are any, and paint for a while."""
         folders = {task.key: Path(self._folder.name) / task.key for task in tasks}
         for key, folder in folders.items():
             folder.mkdir(exist_ok=True)
@@ -57,6 +57,7 @@ class RemotePainter:
             if key in states:
                 (folder / NAME).write_bytes(states[key])
         self._painter.begin(tasks, dict(zip(digests, files, strict=True)), weights, folders)
+        return self.go_on()
 
     def go_on(self) -> tuple[Report, States]:
         """Paint for a while."""
@@ -79,7 +80,6 @@ class Hand:
     actor: Any
     answer: Any
     tasks: list[Task] = field(default_factory=list)
-    over: set[str] = field(default_factory=set)  # keys that it has answered for
     ready: bool = False
 
 
@@ -134,21 +134,22 @@ class _Crew:
 
     def deal(self) -> None:
         """Work for those who have none."""
-        ready = [hand for hand in self._hands if hand.ready]
-        for hand in ready:
-            if not hand.tasks and (load := self._foreman.next_load(len(ready))) is not None:
-                self._give(hand, load)
+        for hand in self._hands:
+            if hand.ready and not hand.tasks:
+                self._give(hand)
 
-    def _give(self, hand: Hand, load: Load) -> None:
+    def _give(self, hand: Hand) -> None:
+        load = self._foreman.next_load(sum(each.ready for each in self._hands))
+        if load is None:
+            return
         states = {}
         for key, folder in self._foreman.folders(load.tasks).items():
             if (folder / NAME).exists():
                 states[key] = (folder / NAME).read_bytes()
         files = [self._in_store(digest, data) for digest, data in load.files.items()]
         weights = self._in_store(load.weights.sha256, load.weights)
-        hand.tasks, hand.over = load.tasks, set()
-        hand.actor.begin.remote(load.tasks, states, weights, list(load.files), *files)
-        hand.answer = hand.actor.go_on.remote()
+        hand.tasks = load.tasks
+        hand.answer = hand.actor.begin.remote(load.tasks, states, weights, list(load.files), *files)
 
     def _in_store(self, digest: str, data: bytes | Weights) -> Any:
         """A file's bytes or a network where all nodes can have them; a style is sent once."""
@@ -180,14 +181,15 @@ class _Crew:
             if not hand.ready:
                 self._refuse(hand, f"it has {said}, and this is {VERSIONS}", for_good=True)
             return
-        report, states = said
-        if not report.over:
-            hand.answer = hand.actor.go_on.remote()  # it paints on while this is written
-        self._take(hand, report, states)
+        (report, states), tasks = said, hand.tasks
+        if report.over:  # it paints on while this is written
+            hand.tasks = []
+            self._give(hand)
+        else:
+            hand.answer = hand.actor.go_on.remote()
+        self._take(hand, tasks, report, states)
 
-    def _take(self, hand: Hand, report: Report, states: States) -> None:
-        tasks = hand.tasks
-        hand.over |= report.done.keys() | report.failed.keys()
+    def _take(self, hand: Hand, tasks: Sequence[Task], report: Report, states: States) -> None:
         folders = self._foreman.folders([task for task in tasks if task.key in states])
         for key, state in states.items():
             try:
@@ -195,8 +197,6 @@ class _Crew:
                     part.write_bytes(state)
             except OutputError as error:
                 report.notes.append(f"no checkpoint: {error}; the one before is kept")
-        if report.over:
-            hand.tasks = []
         self._foreman.take(hand.place.name, tasks, report)
 
     def _gone(self, hand: Hand, error: Exception) -> None:
@@ -205,7 +205,7 @@ class _Crew:
             self._refuse(hand, str(error))
             return
         self._dismiss(hand)
-        self._foreman.died(hand.place.name, hand.tasks, hand.over)
+        self._foreman.died(hand.place.name, hand.tasks)
 
     def _refuse(self, hand: Hand, why: str, for_good: bool = False) -> None:
         self._refused[hand.place] += REFUSALS if for_good else 1
@@ -221,7 +221,7 @@ class _Crew:
         for hand in self._hands:
             for answer in hand.answer if hand.tasks else []:
                 try:
-                    self._take(hand, *ray.get(answer, timeout=max(0.1, deadline - time.monotonic())))
+                    self._take(hand, hand.tasks, *ray.get(answer, timeout=max(0.1, deadline - time.monotonic())))
                 except ray.exceptions.RayError:
                     break  # the checkpoint before is here
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import hashlib
 from collections import deque
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -43,8 +43,9 @@ class Foreman:
         self._tasks: dict[str, Task] = {}
         self._waiting: deque[str] = deque()
         self._deaths: dict[str, int] = {}
+        self._answered: set[str] = set()  # keys of which something has come, or will not
         self._known = known
-        self.unreadable: list[tuple[Job, str]] = []  # jobs without a key, and why
+        self._unreadable: list[tuple[Job, str]] = []  # jobs without a key, and why
 
     def plan(self, jobs: Sequence[Job]) -> None:
         """Find out what there is to do. Raises ImpastoError for what is wrong with all of it."""
@@ -52,11 +53,12 @@ class Foreman:
             try:
                 key = self._known.key(job)
             except PictureError as error:
-                self.unreadable.append((job, str(error)))
-                self._board.failed(f"{job.content}: {error}")
+                self._unreadable.append((job, str(error)))
+                self.ledger.failed(_without_checksums(job), str(error), _asked(job))
+                self._board.failed(f"{job.words}: {error}")
                 continue
             if key in self._jobs:
-                self._board.note(f"{job.content} in the style of {', '.join(job.styles)} is asked for twice")
+                self._board.note(f"{job.words} is asked for twice")
                 continue
             self._jobs[key] = job
             self._tasks[key] = _task(key, job, self._known)
@@ -64,7 +66,7 @@ class Foreman:
             if record is None or (record["state"] == "failed" and self._retry_failed):
                 self._waiting.append(key)
             elif record["state"] == "failed":
-                self._board.failed(f"{self._called(key)}: {record['error']}", before=True)
+                self._board.failed(f"{job.words}: {record['error']}", before=True)
             else:
                 self._board.done_before()
         self.ledger.name_all({key: self._jobs[key].name for key in self._waiting})
@@ -105,16 +107,17 @@ class Foreman:
             self._board.note(note)
         for key, done in report.done.items():
             self.ledger.done(key, done.picture, {**self._record(key), **done.record, "worker": worker})
+            self._answered.add(key)
             self._board.done()
         for key, error in report.failed.items():
             self._fail(key, error)
         self._board.show(worker, "" if report.over else self._in_hand(tasks), len(tasks), report.fraction)
 
-    def died(self, worker: str, tasks: Sequence[Task], finished: Container[str]) -> None:
+    def died(self, worker: str, tasks: Sequence[Task]) -> None:
         """A worker is gone: what it had in hand is given to another, from its last checkpoint."""
         self._board.show(worker, "", 0, 0.0)
         for task in reversed(tasks):
-            if task.key in finished:
+            if task.key in self._answered:
                 continue
             self._deaths[task.key] = deaths = self._deaths.get(task.key, 0) + 1
             if deaths < DEATHS:
@@ -123,8 +126,9 @@ class Foreman:
                 self._fail(task.key, f"{deaths} workers died over it: perhaps it takes more memory than there is")
 
     def _fail(self, key: str, error: str) -> None:
+        self._answered.add(key)
         self.ledger.failed(key, error, self._record(key))
-        self._board.failed(f"{self._called(key)}: {error}")
+        self._board.failed(f"{self._jobs[key].words}: {error}")
 
     def _record(self, key: str) -> dict[str, Any]:
         """What the manifest says of a job, whatever came of it."""
@@ -132,17 +136,9 @@ class Foreman:
         inputs = [("content", task.content), *(("style", each) for each in task.styles)]
         inputs += [("named", each) for each in task.named]
         return {
-            "content": task.content.name,
-            "styles": [each.name for each in task.styles],
+            **_asked(self._jobs[key]),
             "inputs": [{"role": role, **file._asdict()} for role, file in inputs],
-            "config": task.config.model_dump(mode="json"),
-            "version": __version__,
-            "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         }
-
-    def _called(self, key: str) -> str:
-        job = self._jobs[key]
-        return f"{job.content} in the style of {', '.join(job.styles)}"
 
     def _in_hand(self, tasks: Sequence[Task]) -> str:
         first = self.ledger.path(tasks[0].key).name
@@ -158,7 +154,23 @@ class Foreman:
                 yield job, self.ledger.folder / record["out"]
             else:
                 yield job, str(record["error"])
-        yield from self.unreadable
+        yield from self._unreadable
+
+
+def _asked(job: Job) -> dict[str, Any]:
+    """What a line of the manifest begins with."""
+    return {
+        "content": job.content,
+        "styles": list(job.styles),
+        "config": job.config.model_dump(mode="json"),
+        "version": __version__,
+        "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+    }
+
+
+def _without_checksums(job: Job) -> str:
+    """In the place of a key, for a job whose pictures cannot be opened."""
+    return hashlib.sha256(repr(job).encode()).hexdigest()
 
 
 def _task(key: str, job: Job, known: Known) -> Task:

@@ -38,6 +38,11 @@ class Job(NamedTuple):
     out: str = ""
 
     @property
+    def words(self) -> str:
+        """What it is called where people read it."""
+        return f"{self.content} in the style of {', '.join(self.styles)}"
+
+    @property
     def name(self) -> str:
         """What it would be called if no other were: CONTENT-STYLE.png."""
         stems = [Path(each).stem for each in (self.content, *self.styles)]
