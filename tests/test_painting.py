@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from itertools import pairwise
 
 import numpy as np
@@ -277,3 +279,18 @@ def test_the_start_is_recorded(config: Config, photo, style) -> None:
     named = paint(photo, style, config.changed(steps=1, start=str(style))).settings["inputs"]
     assert given[-1] == named[-1]
     assert given[-1]["role"] == "start"
+
+
+PAINTS = """
+import hashlib, sys, torch
+torch.set_num_threads(2)
+from impasto import Config, paint
+config = Config(backbone=sys.argv[1], size=128, levels=1, steps=3, device="cpu")
+print(hashlib.sha256(paint(sys.argv[2], sys.argv[3], config).pixels.numpy().tobytes()).hexdigest())
+"""
+
+
+@pytest.mark.slow
+def test_every_process_paints_the_same(tiny_weights, photo, style) -> None:
+    command = [sys.executable, "-c", PAINTS, *map(str, (tiny_weights, photo, style))]
+    assert len({subprocess.run(command, capture_output=True, check=True).stdout for _ in range(30)}) == 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from PIL import Image
@@ -15,20 +15,34 @@ from impasto.pictures.figures import Cell, contact_sheet, in_rows
 __all__ = ["write_sheets"]
 
 SIDE = 320  # pixels of a picture on a sheet
-EACH = 60  # pictures on one
+EACH = 60  # pictures on one, at the most
+MOST_COLUMNS = 8
 
 
 def write_sheets(folder: Path, results: Iterable[tuple[Job, Path | str | None]]) -> list[Path]:
     """Write the sheets into a folder, in the place of those before; gives their paths. Raises OutputError."""
-    cells = [_cell(job, found) for job, found in results]
-    pages = [cells[start : start + EACH] for start in range(0, len(cells), EACH)]
+    found = list(results)
+    cells = [_cell(job, what) for job, what in found]
+    columns = _columns([job for job, _ in found])
+    each = EACH // columns * columns if columns else EACH
+    pages = [cells[start : start + each] for start in range(0, len(cells), each)]
     names = (
         ["contact-sheet.png"] if len(pages) == 1 else [f"contact-sheet-{k:03d}.png" for k in range(1, len(pages) + 1)]
     )
     for old in folder.iterdir():
         if SHEET.fullmatch(old.name) and old.name not in names:
             old.unlink()
-    return [write(contact_sheet(in_rows(page)), folder / name) for page, name in zip(pages, names, strict=True)]
+    return [
+        write(contact_sheet(in_rows(page, columns)), folder / name) for page, name in zip(pages, names, strict=True)
+    ]
+
+
+def _columns(jobs: Sequence[Job]) -> int:
+    """How many columns: one a style, where every content is painted in the same few; else 0, as it comes out best."""
+    count = len({job.styles for job in jobs})
+    rows = [jobs[start : start + count] for start in range(0, len(jobs), count)]
+    same = all([job.styles for job in row] == [job.styles for job in rows[0]] for row in rows)
+    return count if 1 < count <= MOST_COLUMNS and same else 0
 
 
 def _cell(job: Job, found: Path | str | None) -> Cell:
