@@ -165,7 +165,9 @@ class _Crew:
         if not owed:
             time.sleep(SLICE)
             return
-        answered, _ = ray.wait(list(owed), num_returns=len(owed), timeout=SLICE / 4)
+        answers = list(owed)
+        ray.wait(answers, num_returns=1, timeout=SLICE)
+        answered, _ = ray.wait(answers, num_returns=len(answers), timeout=0)
         for answer in answered:
             self._hear(owed[answer])
 
