@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +16,7 @@ from safetensors.torch import save_file
 from impasto import __version__
 from impasto.backbone import Backbone
 from impasto.config import Config
-from impasto.errors import CheckpointError, OutputError
+from impasto.errors import CheckpointError, OutputError, reason
 from impasto.memory import Plan
 from impasto.painting import State, Step
 from impasto.pictures import whole
@@ -50,6 +52,19 @@ class Checkpoints:
         self._made_of = _made_of(scene, config, backbone)
         self._began = self._last = time.monotonic()
         self._spent, self._took = 0.0, 0.0  # seconds: on all of them, on the last
+        self._told = False
+
+    def keep(self, step: Step, say: Callable[[str], object], now: bool = False) -> bool:
+        """As `look`, or `save` if it must be now; one that cannot be written is told, once, and the run goes on."""
+        try:
+            written = self.save(step) if now else self.look(step)
+        except OutputError as error:
+            if not self._told:
+                say(f"no checkpoint at step {step.number}: {error}; it is tried again")
+            self._told = True
+            return False
+        self._told = self._told and not written
+        return written
 
     def look(self, step: Step) -> bool:
         """Write a checkpoint if it is time for one, and say so. Raises OutputError; the one before is there then."""
@@ -80,22 +95,31 @@ class Checkpoints:
 
 
 def clear(folder: Path) -> None:
-    """Remove the checkpoint, if there is one, and what a run that died while it wrote one has left."""
-    (folder / NAME).unlink(missing_ok=True)
+    """Remove the checkpoint, if there is one, and what a run that died while it wrote one has left.
+
+    Raises OutputError.
+    """
+    try:
+        (folder / NAME).unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot remove {folder / NAME}: {reason(error)}", str(folder)) from error
     _sweep(folder)
 
 
 def _sweep(folder: Path) -> None:
     for pattern in (".tmp*", f".{NAME}.*.part"):  # the library's, and `whole`'s
         for path in folder.glob(pattern):
-            path.unlink(missing_ok=True)
+            with suppress(OSError):  # it only takes room
+                path.unlink()
 
 
-def load(folder: Path, scene: Scene, config: Config, backbone: Backbone) -> Checkpoint | None:
+def load(folder: Path, scene: Scene, config: Config, backbone: Backbone, anywhere: bool = False) -> Checkpoint | None:
     """The checkpoint in a folder, or None if there is none yet.
 
     config: the plan's tile is taken from the checkpoint. Raises CheckpointError if it is broken, or of another version,
-    other pictures, other settings or another network: the run would end with another picture.
+    other pictures, other settings or another network: the run would end with another picture; OutputError if it cannot
+    be opened just now. anywhere: it may be gone on with on another device, or with other threads, though the last bits
+    will be others.
     """
     path = folder / NAME
     if not path.exists():
@@ -108,12 +132,16 @@ def load(folder: Path, scene: Scene, config: Config, backbone: Backbone) -> Chec
             tensors = {name: file.get_tensor(name).clone() for name in names}
         plan = Plan(**record["plan"])
         state = State(**{name: record[name] for name in State._fields if name != "tensors"}, tensors=tensors)
-    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+    except OSError as error:
+        raise OutputError(f"{path} cannot be opened: {reason(error)}", str(path)) from error
+    except (SafetensorError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path} is not a checkpoint that can be read: {error}", str(path)) from None
     made_of = _made_of(scene, config.changed(tile=plan.side or config.tile), backbone)
     for name, now in made_of.items():
-        if record.get(name) != now:
-            raise CheckpointError(f"{path} cannot be gone on with: {_difference(name, record.get(name), now)}", name)
+        if record.get(name) != now and not (anywhere and name in ("threads", "device", "precision")):
+            names = [each["name"] for each in settings_of(scene, config, backbone)["inputs"]]
+            difference = _difference(names, name, record.get(name), now)
+            raise CheckpointError(f"{path} cannot be gone on with: {difference}", name)
     return Checkpoint(state, plan)
 
 
@@ -122,18 +150,18 @@ def _made_of(scene: Scene, config: Config, backbone: Backbone) -> dict[str, Any]
     settings = settings_of(scene, config, backbone)
     of = {
         "version": f"impasto {__version__} with torch {torch.__version__}",
-        **{name: settings[name] for name in ("inputs", "precision", "device", "config")},
+        **{name: settings[name] for name in ("precision", "device", "config")},
+        "inputs": [[each["role"], each["sha256"]] for each in settings["inputs"]],  # whatever they are called
         "network": backbone.weights.sha256,
         "threads": torch.get_num_threads() if backbone.device.type == "cpu" else 0,
     }
     return json.loads(json.dumps(of))  # type: ignore[no-any-return]
 
 
-def _difference(name: str, then: Any, now: Any) -> str:
-    """What is not as it was."""
+def _difference(names: list[str], name: str, then: Any, now: Any) -> str:
+    """What is not as it was. names: of the inputs."""
     if name == "inputs" and isinstance(then, list):
-        was = {(each["role"], each["name"]): each["sha256"] for each in then}
-        changed = [each["name"] for each in now if was.get((each["role"], each["name"])) != each["sha256"]]
+        changed = [called for called, each, before in zip(names, now, then, strict=False) if each != before]
         return f"{', '.join(changed) or 'a picture'} is not the picture that it was begun with"
     if name == "config" and isinstance(then, dict):
         changed = [key for key in now if then.get(key) != now[key]]

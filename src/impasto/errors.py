@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import errno
 from collections.abc import Iterable
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "WeightsError",
     "did_you_mean",
     "out_of_memory",
+    "passing",
     "reason",
     "shortened",
 ]
@@ -74,6 +76,12 @@ def shortened(value: object, most: int = 100) -> str:
 def out_of_memory(error: BaseException) -> bool:
     """Whether `error` says that memory ran out: torch says it with a RuntimeError."""
     return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "memory" in str(error))
+
+
+def passing(error: BaseException) -> bool:
+    """Whether `error` may be gone when the same is tried again: no handles, no room, no memory just then."""
+    number = getattr(error, "errno", None) or getattr(error.__cause__, "errno", None)
+    return out_of_memory(error) or number in (errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.EDQUOT, errno.ENOMEM)
 
 
 def reason(error: Exception) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from itertools import count
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -21,7 +21,7 @@ from impasto.pictures.colour import grey, match_lightness, match_moments, with_c
 from impasto.pictures.masks import NOTHING, read_mask, shape_note
 from impasto.solver import Level
 
-__all__ = ["ALPHA", "Example", "Part", "Scene", "extras", "scene_of", "settings_of"]
+__all__ = ["ALPHA", "Example", "Part", "Scene", "check_settings", "extras", "scene_of", "settings_of"]
 
 REST = "rest"  # the name of what no mask covers
 ALPHA = "alpha"  # the content's own transparency, as a mask
@@ -107,10 +107,9 @@ def scene_of(
             found[name] = read(named[name])._replace(name=name) if named and name in named else read(name)
         return found[name]
 
+    check_settings(config, len(styles), named or ())
     for name in config.start:
         if name not in STARTS:
-            if name not in (named or ()) and not Path(name).suffix and not os.path.exists(name):  # which never raises
-                raise ConfigError(f"no start {name!r}, nor a picture of that name: {did_you_mean(name, STARTS)}", name)
             find(name)
     given = _by_layer(_blended(styles, config), config, find)
     parts = _regions(content, given, config, find, notes)
@@ -131,12 +130,20 @@ def scene_of(
     )  # fmt: skip
 
 
+def check_settings(config: Config, styles: int, named: Collection[str] = ()) -> None:
+    """Whether `start` and `blend` can be meant, for so many style pictures. Raises ConfigError."""
+    for name in config.start:
+        known = name in STARTS or name in named or Path(name).suffix
+        if not known and not os.path.exists(name):  # which never raises
+            raise ConfigError(f"no start {name!r}, nor a picture of that name: {did_you_mean(name, STARTS)}", name)
+    if config.blend and len(config.blend) != styles:
+        raise ConfigError(
+            f"--blend has {len(config.blend)} weights for {styles} styles: give one a style", config.blend
+        )
+
+
 def _blended(styles: Sequence[Picture], config: Config) -> list[Example]:
     """The styles by weight."""
-    if config.blend and len(config.blend) != len(styles):
-        raise ConfigError(
-            f"--blend has {len(config.blend)} weights for {len(styles)} styles: give one a style", config.blend
-        )
     weights = config.blend or (1.0,) * len(styles)
     return [Example(each, weight / sum(weights)) for each, weight in zip(styles, weights, strict=True)]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +70,7 @@ def paint(
     first = [*pictures, *named][1]
     picture = out or f"{Path(pictures[0]).stem}-{Path(first).stem}.png"
     outputs = outputs_of(picture, timelapse, figure, trace, config, used)
-    work = Work(tuple(pictures), config, outputs, engine, address)
+    work = Work(tuple(pictures), config, outputs, os.getcwd(), engine, address)
     check_engine(engine, address)
     carry_out(work, keep(checkpoint, work) if checkpoint else None, quiet, as_json)
     if show_it:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -33,6 +34,7 @@ REFRESH = 0.1  # seconds between two looks at the objective: each one waits for 
 
 def log(quiet: bool = False) -> Console:
     """Where everything goes that is not a result; a quiet one swallows it."""
+    cell_len("…")  # rich reads a table for it when it first draws; there may be no handles left by then
     return Console(stderr=True, highlight=False, quiet=quiet)
 
 

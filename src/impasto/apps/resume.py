@@ -26,6 +26,7 @@ class Work(NamedTuple):
     pictures: tuple[str, ...]
     config: Config
     outputs: Outputs
+    folder: str  # that the paths begin at
     engine: str = "local"
     address: str | None = None
 
@@ -67,7 +68,7 @@ def _write(folder: Path, work: Work, finished: bool) -> None:
         "outputs": {name: str(path) for name, path in work.outputs.named().items()},
         "engine": work.engine,
         "address": work.address,
-        "folder": os.getcwd(),  # which the paths begin at
+        "folder": work.folder,
         "finished": finished,
     }
     with whole(folder / JOB) as part:
@@ -114,6 +115,6 @@ def resume(folder: str, quiet: bool, as_json: bool) -> int:
         raise CheckpointError(f"the folder that it was begun in is gone: {job['folder']} ({error.strerror})") from None
     config = Config(**job["config"])
     where = job.get("engine", "local"), job.get("address")
-    work = Work(tuple(job["pictures"]), config, outputs_of(**outputs, config=config), *where)
+    work = Work(tuple(job["pictures"]), config, outputs_of(**outputs, config=config), job["folder"], *where)
     carry_out(work, path, quiet, as_json)
     return 0

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from impasto.apps.batch.spread import Tilers
     from impasto.apps.outputs import Outputs
-    from impasto.apps.readers import Reader
+    from impasto.apps.readers import Reader, Say
     from impasto.backbone import Backbone
     from impasto.config import Config
     from impasto.painting import Step
@@ -57,12 +57,13 @@ def run(
     about: str = "",
     keep: Path | None = None,
     tilers: Tilers | None = None,
+    say: Say | None = None,
 ) -> Painting:
     """Paint pictures[0] in the style of the others with a progress bar, under a line that begins with `about`.
 
     readers: makes the other readers of the run, once its scene, its config and its network are known. keep: a folder
-    for checkpoints; where there is one the run goes on from it. tilers: who evaluate its tiles, on a cluster. Ctrl-C,
-    or SIGTERM, ends it after its step.
+    for checkpoints; where there is one the run goes on from it. tilers: who evaluate its tiles, on a cluster. say: is
+    told of checkpoints that cannot be written. Ctrl-C, or SIGTERM, ends it after its step.
     """
     content, *styles = pictures
     scene = scene_of(content, styles, config)  # before a network is downloaded for nothing
@@ -85,7 +86,7 @@ def run(
             for reader in all_readers:
                 reader(step)
             if checkpoints:
-                _checkpoint(checkpoints, step, stopping.asked, console)
+                checkpoints.keep(step, say or console.print, now=stopping.asked)
             stopping.end_here()
 
         painted = paint(
@@ -93,14 +94,6 @@ def run(
             resume=found.state if found else None, objective_of=tilers.objective if tilers else Objective,
         )  # fmt: skip
         return replace(painted, settings={**painted.settings, "device": tilers.device}) if tilers else painted
-
-
-def _checkpoint(checkpoints: Checkpoints, step: Step, now: bool, console: Console) -> None:
-    """Write a checkpoint if it is time, or `now`. One that cannot be written is told; the run goes on."""
-    try:
-        (checkpoints.save if now else checkpoints.look)(step)
-    except OutputError as error:
-        console.print(f"no checkpoint at step {step.number}: {error}; the one before is kept", markup=False)
 
 
 class Stopping:
@@ -152,12 +145,13 @@ def carry_out(work: Work, folder: Path | None, quiet: bool, as_json: bool) -> No
             readers=lambda scene, config, backbone: outputs.readers(scene, config, backbone, film, say),
             keep=folder,
             tilers=tilers,
+            say=say,
         )
         save(painted, outputs.picture)
         save_more(painted, inputs, outputs, film)
+    report(painted, outputs, quiet, as_json)
     if folder and painted.finished:
         finish(folder, work)
-    report(painted, outputs, quiet, as_json)
     if folder and not painted.finished:
         say(f"`impasto resume {folder}` goes on with it")
 
@@ -182,8 +176,10 @@ def save(painting: Painting, target: Path) -> None:
     try:
         painting.save(target)
     except OutputError as error:
-        elsewhere = Path(tempfile.mkdtemp(prefix="impasto-")) / f"{target.stem}.png"
-        painting.save(elsewhere)
+        try:
+            elsewhere = painting.save(Path(tempfile.mkdtemp(prefix="impasto-")) / f"{target.stem}.png")
+        except (OutputError, OSError) as other:
+            raise OutputError(f"{error}; nor could the painting be saved elsewhere: {other}", str(target)) from error
         raise OutputError(f"{error}; the painting was saved as {elsewhere}", str(target)) from error
 
 

@@ -3,7 +3,7 @@
 from impasto.objective.build import Pattern, Region
 from impasto.objective.losses import content_loss, differences, energy, gram, style_loss, total_variation
 from impasto.objective.objective import Objective, Value, evaluate_together
-from impasto.objective.tiles import Share, Tile, cut
+from impasto.objective.tiles import Share, Tile, added, cut
 
 __all__ = [
     "Objective",
@@ -12,6 +12,7 @@ __all__ = [
     "Share",
     "Tile",
     "Value",
+    "added",
     "content_loss",
     "cut",
     "differences",

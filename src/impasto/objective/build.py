@@ -16,7 +16,7 @@ from impasto.objective.matching import SAMPLES, Neighbours, Sliced, directions_f
 from impasto.objective.pixel_terms import EDGE_REACH, Edges, Grain, Variation, grain_products, laplacian, tile_roughness
 from impasto.objective.statistics import DISTANCES, NEEDS_MEAN, Moments, rooted
 from impasto.objective.terms import Content, Style, Term, inside, layer_sums, layer_weights, moments_of
-from impasto.objective.tiles import ALONE, Share, Tile, cut
+from impasto.objective.tiles import ALONE, Share, Sums, Tile, cut
 
 __all__ = ["FINE", "Build", "Pattern", "Region", "features_in", "regions_of"]
 
@@ -106,10 +106,13 @@ class Build:
         if not config.content_layers:
             return
         targets: Features = {}
+        energies: list[Sums] = []  # of each tile
         for tile, _, features in self._crops(content, list(config.content_layers), self.share):
+            energies.append([])
             for layer, x in features.items():
                 if tile.whole:
                     targets[layer] = x
+                    energies[-1].append(energy(x))
                     continue
                 if layer not in targets:
                     shape = (1, x.shape[1], self.height // layer_stride(layer), self.width // layer_stride(layer))
@@ -119,12 +122,14 @@ class Build:
                 window = tile.window(layer_stride(layer))
                 inner = x[:, :, window.inner_rows, window.inner_columns]
                 targets[layer][:, :, window.rows, window.columns] = inner
+                energies[-1].append(energy(inner))
+        of_layers = dict(zip(targets, self.share.add_up(energies), strict=True))
         units = features_in(config.feature_units, self.backbone)
         for layer, weight in config.content_layers.items():
             target = targets[layer]
             scale = config.content_weight * weight
             if self.house:
-                scale /= float(self.share.add_up([energy(target)])[0])
+                scale /= float(of_layers[layer])
             else:
                 scale *= units**2 * reduction_factor(config.content_reduction, target.numel())
             weights = None if protect is None else 1 + (config.protection - 1) * layer_weights(protect, layer)
@@ -152,22 +157,16 @@ class Build:
         mean = self.config.style_term in NEEDS_MEAN
         layers = [layer for layer in self.config.style_layers if pattern.holds(layer) and pattern.share > 0]
         masks = {layer: _shown(pattern, layer) for layer in layers}
-        totals = {layer: torch.zeros(1, *self._sums_shape(layer, mean)) for layer in layers}
-        for tile, _, features in self._crops(pattern.pixels, layers, self.share) if layers else ():
-            for layer in layers:
-                part = layer_sums(features[layer], tile, layer, mean, masks[layer])
-                totals[layer] = totals[layer].to(part) + part
-        totals = dict(zip(totals, self.share.add_up(list(totals.values())), strict=True))
+        parts = (
+            [layer_sums(features[layer], tile, layer, mean, masks[layer]) for layer in layers]
+            for tile, _, features in self._crops(pattern.pixels, layers, self.share)
+        )
+        totals = dict(zip(layers, self.share.add_up(parts), strict=True)) if layers else {}
         height, width = pattern.pixels.shape[2:]
         return {
             layer: moments_of(total, mean, self._divisors(layer, total.shape[1], height, width, masks[layer]))
             for layer, total in totals.items()
         }
-
-    def _sums_shape(self, layer: str, mean: bool) -> tuple[int, int]:
-        """Of `layer_sums`."""
-        kernel, _ = self.backbone.weights.kernels[layer.replace("relu", "conv")]
-        return len(kernel), len(kernel) + mean
 
     def _distance(self, name: str, layer: str, target: Moments, scale: float, weights: torch.Tensor | None) -> Style:
         """A style term that is a distance of moments."""

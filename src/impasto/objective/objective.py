@@ -87,7 +87,7 @@ class Objective:
 
         All that the tiles of others must tell goes through the share's `add_up`.
         """
-        totals = self._share.add_up(self._totals(crops))
+        totals = self._totals(crops)
         gradients = (self._gradient(crop, tile, totals) for crop, tile in zip(crops, self.tiles, strict=True))
         return self._value(totals), gradients
 
@@ -100,11 +100,8 @@ class Objective:
         return self._value(self._totals(self._crops(pixels)))
 
     def _totals(self, crops: Sequence[torch.Tensor]) -> list[torch.Tensor]:
-        totals: list[torch.Tensor] = []
-        for crop, tile in zip(crops, self.tiles, strict=True):
-            parts = self._measure(crop, self.backbone(crop, self.layers), tile)
-            totals = [a + b for a, b in zip(totals, parts, strict=True)] if totals else parts
-        return totals
+        pairs = zip(crops, self.tiles, strict=True)
+        return self._share.add_up(self._measure(crop, self.backbone(crop, self.layers), tile) for crop, tile in pairs)
 
     def _measure(self, crop: torch.Tensor, features: Features, tile: Tile) -> list[torch.Tensor]:
         return [term.measure(features[term.layer] if term.layer else crop, tile) for term in self.terms]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
+from functools import reduce
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -11,7 +12,7 @@ import torch
 
 from impasto.backbone import STRIDE, reach
 
-__all__ = ["ALONE", "Share", "Tile", "Window", "cut"]
+__all__ = ["ALONE", "Share", "Sums", "Tile", "Window", "added", "cut"]
 
 
 class Window(NamedTuple):
@@ -59,22 +60,30 @@ class Tile(NamedTuple):
         return Window(rows, columns, inner_rows, inner_columns, self.whole)
 
 
+Sums = list[torch.Tensor]
+
+
 class Share(NamedTuple):
     """Every `step`-th tile from `first` on, where others have the rest of every picture.
 
-    add_up: takes the sums over these tiles and gives those over all; everyone calls it equally often.
+    add_up: takes the sums over each of these tiles and gives those over all; everyone calls it equally often.
     """
 
     first: int
     step: int
-    add_up: Callable[[list[torch.Tensor]], list[torch.Tensor]]
+    add_up: Callable[[Iterable[Sums]], Sums]
 
     def of(self, tiles: list[Tile]) -> list[Tile]:
         """Those of `tiles` that are meant."""
         return tiles[self.first :: self.step]
 
 
-ALONE = Share(0, 1, lambda totals: totals)
+def added(parts: Iterable[Sums]) -> Sums:
+    """The sums over all tiles from those over each, which are added in the tiles' order: it decides the last bits."""
+    return reduce(lambda total, part: [a + b for a, b in zip(total, part, strict=True)], parts)
+
+
+ALONE = Share(0, 1, added)
 
 
 def cut(height: int, width: int, side: int, layers: Iterable[str], least: int = 0) -> list[Tile]:

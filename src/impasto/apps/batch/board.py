@@ -19,11 +19,10 @@ __all__ = ["Board"]
 
 
 class InHand(NamedTuple):
-    """A worker's tasks: its line, how many there are, and the share of them that is done."""
+    """A worker's tasks: its line, and how many of those that are not done yet are, in parts."""
 
     line: TaskID
-    tasks: int
-    fraction: float
+    share: float
 
 
 class Board:
@@ -65,8 +64,10 @@ class Board:
             self._refresh()
 
     def note(self, words: str) -> None:
-        """Tell something."""
-        if not self._console.quiet:
+        """Tell something that is not as it should be."""
+        if self._console.quiet:
+            click.echo(f"impasto: {words}", err=True)
+        else:
             self._bar.console.print(words, markup=False, soft_wrap=True)
 
     def failed(self, words: str, before: bool = False) -> None:
@@ -74,7 +75,8 @@ class Board:
         self.failures.append(words)
         if not before:
             self._failed += 1
-            self.note(f"failed: {words}")
+            if not self._console.quiet:
+                self.note(f"failed: {words}")
         self._refresh()
 
     def done_before(self) -> None:
@@ -86,8 +88,11 @@ class Board:
         self.painted += 1
         self._refresh()
 
-    def show(self, worker: str, words: str, count: int, fraction: float) -> None:
-        """What a worker has in hand; no words: nothing."""
+    def show(self, worker: str, words: str, share: float, fraction: float) -> None:
+        """What a worker has in hand, and how far it is with that; no words: nothing.
+
+        share: how many paintings that makes, besides those that have been counted as done.
+        """
         hand = self._hands.get(worker)
         if not words:
             if hand is not None:
@@ -95,14 +100,14 @@ class Board:
                 del self._hands[worker]
         else:
             line = self._bar.add_task("", total=1.0, text="") if hand is None else hand.line
-            self._hands[worker] = InHand(line, count, fraction)
+            self._hands[worker] = InHand(line, share)
             self._bar.update(line, completed=fraction, text=f"{worker}  {words}".strip())
         self._refresh()
 
     def _refresh(self) -> None:
         failed = len(self.failures)
         over = min(self._all, self.painted + self._failed)
-        share = min(float(self._all), over + sum(hand.tasks * hand.fraction for hand in self._hands.values()))
+        share = min(float(self._all), over + sum(hand.share for hand in self._hands.values()))
         parts = [f"{self.painted} of {self._all} painted"]
         parts += [f"{self.before} before"] if self.before else []
         parts += [f"{failed} failed"] if failed else []

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import re
+import socket
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +14,7 @@ from typing import Any, NamedTuple
 import torch
 
 from impasto import __version__
-from impasto.errors import ClusterError
+from impasto.errors import ClusterError, reason
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # of what it will do in later versions
@@ -42,6 +44,7 @@ def joined(address: str | None) -> Iterator[None]:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # who paints is nobody's business
     ours = not ray.is_initialized()
     if ours:
+        _check_answers(address)
         try:
             ray.init(
                 address=address or "local", include_dashboard=None if address else False,
@@ -55,6 +58,17 @@ def joined(address: str | None) -> Iterator[None]:
     finally:
         if ours:
             ray.shutdown()
+
+
+def _check_answers(address: str | None) -> None:
+    """Whether somebody listens there: Ray would wait for a quarter of an hour. Raises ClusterError."""
+    found = re.fullmatch(r"(?:ray://)?([^:/]+):(\d{1,5})", address or "")
+    if found is None:
+        return
+    try:
+        socket.create_connection((found[1], int(found[2])), 5).close()
+    except (OSError, OverflowError) as error:
+        raise ClusterError(f"no Ray cluster at {address}: {reason(error)}", address) from error
 
 
 def places() -> list[Place]:

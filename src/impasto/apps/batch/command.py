@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
 from impasto.apps.options import GroupedCommand, check_engine, config_options, engine_options, given
 from impasto.config import Config
-from impasto.errors import CheckpointError, ClusterError, OutputError
+from impasto.errors import CheckpointError, OutputError
 from impasto.presets import preset
+
+if TYPE_CHECKING:
+    from impasto.apps.batch.foreman import Foreman
 
 __all__ = ["NOT_FOR_BATCHES", "Asked", "asked_before", "batch", "carry_out", "is_batch"]
 
@@ -35,7 +38,13 @@ class Asked(NamedTuple):
 
 @click.command(cls=GroupedCommand)
 @click.argument("contents", nargs=-1, metavar="CONTENTS ...")
-@click.option("--style", "styles", multiple=True, metavar="STYLES", help="a style picture or a folder of them; again")
+@click.option(
+    "--style",
+    "styles",
+    multiple=True,
+    metavar="STYLES",
+    help="a style picture, or a folder of them; may be given again",
+)
 @click.option("-o", "--out", "folder", required=True, metavar="OUT", help="the folder that is painted into")
 @click.option(
     "--pairs",
@@ -65,6 +74,7 @@ def batch(
     impasto batch photos/ --style paintings/ -o painted/
 
     The same call again paints what is missing: what is done is known by its pictures and settings, not by its name.
+    In a table paths begin at the current folder, and ; separates several styles or masks of one painting.
     """
     asked = Asked(list(contents), list(styles), pairs, preset_name, given(values), engine, address)
     return carry_out(asked, folder, retry_failed, quiet)
@@ -95,12 +105,11 @@ def asked_before(folder: Path) -> Asked:
 def carry_out(asked: Asked, folder: str, retry_failed: bool, quiet: bool) -> int:
     """Paint what a batch asks for and is not there yet; the exit code."""
     from impasto.apps.batch.board import Board
-    from impasto.apps.batch.foreman import Foreman, paint_here
+    from impasto.apps.batch.foreman import Foreman
     from impasto.apps.batch.jobs import Known, jobs_of
     from impasto.apps.batch.ledger import opened
     from impasto.apps.batch.sheets import write_sheets
     from impasto.apps.progress import downloading, log
-    from impasto.apps.running import Stopping
     from impasto.backbone import Weights, load
     from impasto.pictures import whole
 
@@ -118,34 +127,50 @@ def carry_out(asked: Asked, folder: str, retry_failed: bool, quiet: bool) -> int
             return load(name, progress)
 
     jobs = jobs_of(asked.contents, asked.styles, asked.pairs, config_for)
-    with Board(console) as board, opened(folder, board.note) as ledger:
-        with whole(Path(folder) / ASKED) as part:
-            part.write_text(json.dumps({**asked._asdict(), "folder": os.getcwd()}, indent=1), encoding="utf-8")
-        foreman = Foreman(ledger, board, Known(weights), retry_failed)
-        foreman.plan(jobs)
-        try:
-            if foreman.waiting and asked.engine == "ray":
-                from impasto.apps.batch.cluster import joined
-                from impasto.apps.batch.crew import paint_there
+    known = Known(weights)
+    for name in {job.config.backbone for job in jobs}:  # before anything is written
+        known.network(name)
+    path = Path(folder)
 
-                with joined(asked.address), Stopping() as stopping:
-                    paint_there(foreman, stopping)
-            else:
-                with Stopping() as stopping:
-                    paint_here(foreman, stopping)
+    def write_asked() -> None:
+        with whole(path / ASKED) as part:
+            part.write_text(json.dumps({**asked._asdict(), "folder": os.getcwd()}, indent=1), encoding="utf-8")
+
+    with Board(console) as board, opened(folder, board.note) as ledger:
+        ledger.patiently(write_asked)
+        foreman = Foreman(ledger, board, known, retry_failed)
+        foreman.plan(jobs)
+        sheets: list[Path] = []
+        stopped = False
+        try:
+            _paint(foreman, asked)
+            sheets = ledger.patiently(lambda: write_sheets(ledger, foreman.results()))
         except KeyboardInterrupt:
+            stopped = True
+        finally:
             board.close()
             board.summary(folder)
+        for sheet in sheets if not quiet else ():
+            click.echo(f"{sheet}  (contact sheet)")
+        if stopped:
             click.echo(f"impasto: stopped; `impasto resume {folder}` goes on with it", err=True)
             return STOPPED
-        except (OutputError, ClusterError):
-            board.close()
-            board.summary(folder)
-            raise
-        sheets = write_sheets(Path(folder), foreman.results())
-        board.close()
-        board.summary(folder)
-        if not quiet:
-            for path in sheets:
-                click.echo(f"{path}  (contact sheet)")
         return PARTLY if board.failures else 0
+
+
+def _paint(foreman: Foreman, asked: Asked) -> None:
+    """Paint what waits, here or there. Raises KeyboardInterrupt when it is stopped."""
+    from impasto.apps.batch.foreman import paint_here
+    from impasto.apps.running import Stopping
+
+    if not foreman.waiting:
+        return
+    if asked.engine == "local":
+        with Stopping() as stopping:
+            paint_here(foreman, stopping)
+        return
+    from impasto.apps.batch.cluster import joined
+    from impasto.apps.batch.crew import paint_there
+
+    with joined(asked.address), Stopping() as stopping:  # in this order: Ray takes SIGTERM for itself
+        paint_there(foreman, stopping)

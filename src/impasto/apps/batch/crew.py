@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 import time
 from collections import Counter
@@ -13,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 import ray
 
 from impasto.apps.batch.cluster import VERSIONS, Place, hire, places, take_place
-from impasto.apps.batch.painter import Painter, Report, Task
+from impasto.apps.batch.painter import Failure, Painter, Report, Task
 from impasto.checkpoint import NAME
-from impasto.errors import ClusterError, OutputError
+from impasto.errors import ClusterError, OutputError, passing
 from impasto.pictures import whole
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ __all__ = ["paint_there"]
 SLICE = 0.5  # seconds that a painter paints between two words
 LOOK = 2.0  # seconds between two looks at what the cluster has
 KEEPING = 30.0  # seconds that painters have to write their last checkpoints
+LEAVING = 5.0  # seconds that they have to tidy up
 REFUSALS = 3  # of a place to have a painter, after which it is not asked again
 REMEMBERED = 64  # files and networks that are kept in the object store
 
@@ -40,7 +42,7 @@ class RemotePainter:
     def __init__(self, place: Place):
         take_place(place)
         self._painter = Painter()
-        self._folder = tempfile.TemporaryDirectory(prefix="impasto-")
+        self._folder = Path(tempfile.mkdtemp(prefix="impasto-"))
 
     def versions(self) -> str:
         """What paints here."""
@@ -50,10 +52,10 @@ class RemotePainter:
         self, tasks: Sequence[Task], states: States, weights: Weights, digests: Sequence[str], *files: bytes
     ) -> tuple[Report, States]:
         """Take on tasks, from their checkpoints where there are any, and paint for a while."""
-        folders = {task.key: Path(self._folder.name) / task.key for task in tasks}
+        self.leave()
+        folders = {task.key: self._folder / task.key for task in tasks}
         for key, folder in folders.items():
-            folder.mkdir(exist_ok=True)
-            (folder / NAME).unlink(missing_ok=True)
+            folder.mkdir(parents=True)
             if key in states:
                 (folder / NAME).write_bytes(states[key])
         self._painter.begin(tasks, dict(zip(digests, files, strict=True)), weights, folders)
@@ -68,8 +70,12 @@ class RemotePainter:
         return self._with_states(self._painter.keep())
 
     def _with_states(self, report: Report) -> tuple[Report, States]:
-        saved = {key: Path(self._folder.name) / key / NAME for key in report.saved if key not in report.done}
+        saved = {key: self._folder / key / NAME for key in report.saved if key not in report.done}
         return report, {key: path.read_bytes() for key, path in saved.items()}
+
+    def leave(self) -> None:
+        """Leave nothing behind."""
+        shutil.rmtree(self._folder, ignore_errors=True)
 
 
 @dataclass
@@ -89,6 +95,7 @@ def paint_there(foreman: Foreman, stopping: Stopping) -> None:
     Raises KeyboardInterrupt when it is stopped, with all kept; ClusterError where nobody can paint.
     """
     crew = _Crew(foreman)
+    foreman.ledger.stopped = lambda: stopping.asked
     try:
         while crew.busy or foreman.waiting:
             crew.hire()
@@ -174,6 +181,12 @@ class _Crew:
     def _hear(self, hand: Hand) -> None:
         try:
             said = ray.get(hand.answer)
+        except ray.exceptions.RayTaskError as error:
+            if not hand.ready:
+                self._refuse(hand, str(error.cause))
+                return
+            failure = Failure(f"{type(error.cause).__name__}: {error.cause}", passing(error.cause))
+            said = Report(failed={task.key: failure for task in hand.tasks}, over=True), {}
         except ray.exceptions.RayError as error:
             self._gone(hand, error)
             return
@@ -198,7 +211,7 @@ class _Crew:
                 with whole(folders[key] / NAME) as part:
                     part.write_bytes(state)
             except OutputError as error:
-                report.notes.append(f"no checkpoint: {error}; the one before is kept")
+                report.notes.append(f"no checkpoint: {error}; it is tried again")
         self._foreman.take(hand.place.name, tasks, report)
 
     def _gone(self, hand: Hand, error: Exception) -> None:
@@ -233,5 +246,7 @@ class _Crew:
 
     def dismiss(self) -> None:
         """Send everybody home."""
+        leaving = [hand.actor.leave.remote() for hand in self._hands if hand.ready]
+        ray.wait(leaving, num_returns=len(leaving), timeout=LEAVING) if leaving else None
         for hand in list(self._hands):
             self._dismiss(hand)

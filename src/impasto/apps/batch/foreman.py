@@ -6,15 +6,16 @@ import datetime
 import hashlib
 from collections import deque
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from impasto import __version__
 from impasto.apps.batch.jobs import Job, Known
-from impasto.apps.batch.ledger import Ledger
-from impasto.apps.batch.painter import File, Painter, Report, Task, at_once
-from impasto.errors import PictureError
-from impasto.pictures import FORMATS, bytes_of
+from impasto.apps.batch.ledger import OF_THE_NAME, Ledger
+from impasto.apps.batch.painter import Failure, File, Painter, Report, Task, at_once
+from impasto.errors import OutputError, PictureError, passing
+from impasto.pictures import FORMATS, bytes_of, read_settings
 
 if TYPE_CHECKING:
     from impasto.apps.batch.board import Board
@@ -54,23 +55,35 @@ class Foreman:
                 key = self._known.key(job)
             except PictureError as error:
                 self._unreadable.append((job, str(error)))
-                self.ledger.failed(_without_checksums(job), str(error), _asked(job))
+                known = self.ledger.record(key := _without_checksums(job))
+                if known is None or known["error"] != str(error):
+                    self.ledger.failed(key, Failure(str(error)), _asked(job))
                 self._board.failed(f"{job.words}: {error}")
                 continue
             if key in self._jobs:
-                self._board.note(f"{job.words} is asked for twice")
+                first = self._jobs[key]
+                under = f": it is painted as {first.name}, not as {job.name}" if first.name != job.name else ""
+                self._board.note(f"{job.words} is asked for twice{under}")
                 continue
             self._jobs[key] = job
             self._tasks[key] = _task(key, job, self._known)
             record = self.ledger.record(key)
-            if record is None or (record["state"] == "failed" and self._retry_failed):
+            if record is None or (record["state"] == "failed" and (self._retry_failed or record["passing"])):
                 self._waiting.append(key)
             elif record["state"] == "failed":
                 self._board.failed(f"{job.words}: {record['error']}", before=True)
             else:
                 self._board.done_before()
-        self.ledger.name_all({key: self._jobs[key].name for key in self._waiting})
+        self.ledger.name_all({key: self._jobs[key].name for key in self._waiting}, self._is_ours)
         self._board.begin(len(self._waiting))
+
+    def _is_ours(self, key: str, path: Path) -> bool:
+        """Whether a file is the painting of a key: of a run that died before it could say so."""
+        try:
+            inputs = read_settings(path)["inputs"]
+        except PictureError:
+            return False
+        return {each["sha256"] for each in inputs} == {file.sha256 for file in self._tasks[key].files}
 
     @property
     def waiting(self) -> int:
@@ -85,14 +98,16 @@ class Foreman:
             load = Load([], {}, self._known.network(first.backbone))
             while self._waiting and len(load.tasks) < most:
                 config = self._tasks[self._waiting[0]].config
+                if load.tasks and self._deaths.keys() & {self._waiting[0], load.tasks[0].key}:
+                    break  # what somebody has died over is painted alone
                 if (config.size, config.backbone) != (first.size, first.backbone):
                     break
                 key = self._waiting.popleft()
                 try:
-                    load.files.update(_read(self._tasks[key]))
+                    load.files.update(self.ledger.patiently(partial(_read, self._tasks[key])))
                     load.tasks.append(self._tasks[key])
                 except PictureError as error:
-                    self._fail(key, str(error))
+                    self._fail(key, Failure(str(error), passing(error)))
             if load.tasks:
                 return load
         return None
@@ -106,16 +121,24 @@ class Foreman:
         for note in report.notes:
             self._board.note(note)
         for key, done in report.done.items():
-            self.ledger.done(key, done.picture, {**self._record(key), **done.record, "worker": worker})
+            try:
+                self.ledger.done(key, done.picture, {**self._record(key), **done.record, "worker": worker})
+            except OutputError as error:
+                if getattr(error.__cause__, "errno", None) not in OF_THE_NAME:
+                    raise
+                self._fail(key, Failure(str(error)))
+                continue
             self._answered.add(key)
             self._board.done()
-        for key, error in report.failed.items():
-            self._fail(key, error)
-        self._board.show(worker, "" if report.over else self._in_hand(tasks), len(tasks), report.fraction)
+        for key, failure in report.failed.items():
+            self._fail(key, failure)
+        answered = sum(task.key in self._answered for task in tasks)
+        share = max(0.0, len(tasks) * report.fraction - answered)
+        self._board.show(worker, "" if report.over else self._in_hand(tasks), share, report.fraction)
 
     def died(self, worker: str, tasks: Sequence[Task]) -> None:
         """A worker is gone: what it had in hand is given to another, from its last checkpoint."""
-        self._board.show(worker, "", 0, 0.0)
+        self._board.show(worker, "", 0.0, 0.0)
         for task in reversed(tasks):
             if task.key in self._answered:
                 continue
@@ -123,12 +146,13 @@ class Foreman:
             if deaths < DEATHS:
                 self._waiting.appendleft(task.key)
             else:
-                self._fail(task.key, f"{deaths} workers died over it: perhaps it takes more memory than there is")
+                why = f"{deaths} workers died over it: perhaps it takes more memory than there is"
+                self._fail(task.key, Failure(why))
 
-    def _fail(self, key: str, error: str) -> None:
+    def _fail(self, key: str, failure: Failure) -> None:
         self._answered.add(key)
-        self.ledger.failed(key, error, self._record(key))
-        self._board.failed(f"{self._jobs[key].words}: {error}")
+        self.ledger.failed(key, failure, self._record(key))
+        self._board.failed(f"{self._jobs[key].words}: {failure.words}")
 
     def _record(self, key: str) -> dict[str, Any]:
         """What the manifest says of a job, whatever came of it."""
@@ -194,6 +218,7 @@ def _read(task: Task) -> dict[str, bytes]:
 
 def paint_here(foreman: Foreman, stopping: Stopping) -> None:
     """Paint everything that waits, in this process. Raises KeyboardInterrupt when it is stopped, with all kept."""
+    foreman.ledger.stopped = lambda: stopping.asked
     painter = Painter()
     while (load := foreman.next_load()) is not None:
         painter.begin(load.tasks, load.files, load.weights, foreman.folders(load.tasks))

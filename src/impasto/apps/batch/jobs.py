@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 from impasto.apps.batch.command import NOT_FOR_BATCHES
 from impasto.backbone import Weights, load
 from impasto.config import STARTS, Config
-from impasto.errors import ConfigError, ImpastoError, OutputError, PictureError, did_you_mean, reason
+from impasto.errors import ConfigError, ImpastoError, OutputError, PictureError, did_you_mean, reason, shortened
 from impasto.parsing import mask_parts
 from impasto.pictures import FORMATS, readable
-from impasto.scene import ALPHA, extras
+from impasto.scene import ALPHA, check_settings, extras
 
 __all__ = ["Job", "Known", "jobs_of"]
 
@@ -27,6 +27,9 @@ ELSEWHERE = (
     "tile",
     "device",
 )  # the weights are in a key themselves; the others change no picture
+
+
+LONGEST = 150  # bytes of a name: file systems take 255, with what is put around it
 
 
 class Job(NamedTuple):
@@ -45,8 +48,8 @@ class Job(NamedTuple):
     @property
     def name(self) -> str:
         """What it would be called if no other were: CONTENT-STYLE.png."""
-        stems = [Path(each).stem for each in (self.content, *self.styles)]
-        return self.out or f"{'-'.join(stems)[:100]}.png"
+        stems = "-".join(Path(each).stem for each in (self.content, *self.styles))
+        return self.out or f"{stems.encode()[:LONGEST].decode(errors='ignore')}.png"
 
     @property
     def paths(self) -> list[tuple[str, str]]:
@@ -64,16 +67,22 @@ def jobs_of(
     a preset's name ("" if none was given) and of settings as they are typed.
     """
     if pairs not in ("all", "zip"):
+        if not Path(pairs).suffix and not Path(pairs).exists():
+            raise ConfigError(f"--pairs is {pairs}: it takes all, zip or a table, as jobs.csv", pairs)
         if contents or styles:
             raise ConfigError(f"{pairs} names the pictures: give no others beside it", contents)
         return list(_in_table(Path(pairs), config_for))
-    found, painted_as = (_pictures(each, what) for each, what in ((contents, "content"), (styles, "style")))
+    found, painted_as = _pictures(contents, "content"), _pictures(styles, "style")
     if pairs == "zip" and len(found) != len(painted_as):
         raise ConfigError(
             f"--pairs zip takes as many styles as contents, and there are {len(painted_as)} and {len(found)}", pairs
         )
     config = config_for("", {})
-    both = zip(found, painted_as, strict=True) if pairs == "zip" else product(found, painted_as)
+    check_settings(config, 1)
+    if pairs == "zip":
+        both: Iterable[tuple[str, str]] = zip(found, painted_as, strict=True)
+    else:
+        both = product(dict.fromkeys(found), dict.fromkeys(painted_as))
     return [Job(content, (style,), config) for content, style in both]
 
 
@@ -96,20 +105,12 @@ def _pictures(given: Sequence[str], what: str) -> list[str]:
         found += here
     if not found:
         raise ConfigError(f"no {what}: impasto batch CONTENTS --style STYLES -o OUT", given)
-    return list(dict.fromkeys(found))
+    return found
 
 
 def _in_table(path: Path, config_for: Callable[[str, dict[str, Any]], Config]) -> Iterator[Job]:
     """The jobs of a CSV table: a line each, under the names of its columns."""
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file, strict=True)
-            columns = [_column(name, path) for name in reader.fieldnames or ()]
-            rows = [(reader.line_num, list(row.values()), None in row) for row in reader]
-    except FileNotFoundError:
-        raise ConfigError(f"--pairs is {path}: it takes all, zip or a table, as jobs.csv", str(path)) from None
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ConfigError(f"{path} cannot be read as a table: {reason(error)}", str(path)) from None
+    columns, rows = _cells(path)
     missing = [name for name in ("content", "style") if name not in columns]
     if missing:
         raise ConfigError(f"{path} has no column {missing[0]}: its first line names the columns", columns)
@@ -117,14 +118,44 @@ def _in_table(path: Path, config_for: Callable[[str, dict[str, Any]], Config]) -
         raise ConfigError(f"{path} has a column twice: {', '.join(columns)}", columns)
     if not rows:
         raise ConfigError(f"{path} has no line under the names of its columns", str(path))
-    for line, values, beyond in rows:
-        if beyond:
+    outs: dict[str, int] = {}
+    for line, values in rows:
+        if any(values[len(columns) :]):
             raise ConfigError(f"{path} line {line} has more cells than there are columns", line)
-        row = {name: (value or "").strip() for name, value in zip(columns, values, strict=True)}
+        row = dict(zip(columns, [*values, *[""] * len(columns)], strict=False))
         try:
-            yield _job_of(row, config_for)
+            job = _job_of(row, config_for)
+            check_settings(job.config, len(job.styles))
         except ImpastoError as error:
             raise ConfigError(f"{path} line {line}: {error}", error.value) from None
+        if job.out and (before := outs.setdefault(job.out.casefold(), line)) != line:
+            raise ConfigError(f"{path} line {line}: out {job.out} is that of line {before} too", job.out)
+        yield job
+
+
+def _cells(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    """A table's columns, and its lines with their numbers and cells."""
+    line = 0
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.reader(file, strict=True)
+            rows = []
+            for cells in reader:
+                line = reader.line_num
+                if any(cells):
+                    rows.append((line, [cell.strip() for cell in cells]))
+    except FileNotFoundError:
+        raise ConfigError(f"no table at {path}: --pairs takes all, zip or a table", str(path)) from None
+    except csv.Error as error:
+        raise ConfigError(f"{path} line {line + 1} cannot be read as one of a table: {error}", str(path)) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read as a table: {reason(error)}", str(path)) from None
+    heads = rows[0][1] if rows else []
+    while heads and not heads[-1]:  # spreadsheets leave them
+        heads.pop()
+    if len(heads) == 1 and ";" in heads[0]:
+        raise ConfigError(f"{path} has one column, {heads[0]}: separate columns by commas", heads[0])
+    return [_column(name, path) for name in heads], rows[1:]
 
 
 def _column(name: str, path: Path) -> str:
@@ -145,6 +176,8 @@ def _job_of(row: dict[str, str], config_for: Callable[[str, dict[str, Any]], Con
     out = row.get("out", "")
     if not row["content"] or not styles:
         raise ConfigError("it takes a content and a style")
+    if len(out.encode()) > LONGEST:
+        raise OutputError(f"out is longer than {LONGEST} bytes: {shortened(out)}", out)
     if out and (Path(out).name != out or Path(out).suffix.lower() not in FORMATS):
         raise OutputError(f"out is {out!r}: it takes a picture's name without a folder, as lion.png", out)
     return Job(row["content"], styles, config_for(row.get("preset", ""), settings), out)

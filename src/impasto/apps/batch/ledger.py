@@ -4,28 +4,35 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import json
 import os
 import re
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from impasto.checkpoint import clear
-from impasto.errors import OutputError, reason
+from impasto.errors import OutputError, PictureError, passing, reason
 from impasto.pictures import whole
 
-__all__ = ["MANIFEST", "SHEET", "Ledger", "opened"]
+if TYPE_CHECKING:
+    from impasto.apps.batch.painter import Failure
+
+__all__ = ["MANIFEST", "OF_THE_NAME", "Ledger", "opened"]
 
 MANIFEST = "manifest.jsonl"
 WORK = ".impasto"  # of what is not for people: names, checkpoints, the lock
 NAMES = "names.json"
-SHEET = re.compile(r"contact-sheet(-\d+)?\.png")  # names of the contact sheets
+PIECE = re.compile(r"\..+\.\d+-\d+\.part")  # as pictures.whole has them
+OF_THE_NAME = (errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL)  # that the file system does not take
 PATIENCE = 60.0  # seconds that a full or missing disk is waited for before the batch ends
 PAUSE = 1.0  # seconds between two tries
 
 Record = dict[str, Any]
+T = TypeVar("T")
 
 
 class Ledger:
@@ -39,16 +46,31 @@ class Ledger:
         self._work = folder / WORK
         self._records = {record["key"]: record for record in self._read_manifest()}
         self._names: dict[str, str] = self._read_names()
+        self._sweep()
+        self.stopped: Callable[[], bool] = lambda: False  # whether somebody wants the waiting to end
+
+    def _sweep(self) -> None:
+        """Remove what a run that died has left: pieces of files, checkpoints of what was done."""
+        over = {key[:32] for key, record in self._records.items() if record["state"] == "done"}
+        for each in (*_inside(self.folder), *_inside(self._work)):
+            with contextlib.suppress(OSError):
+                if PIECE.fullmatch(each.name):
+                    each.unlink()
+                elif each.parent == self._work and each.name in over:
+                    clear(each)
+                    each.rmdir()
 
     def _read_manifest(self) -> Iterator[Record]:
         path = self.folder / MANIFEST
+        self._length = 0  # of what is good of it
         try:
             text = path.read_bytes()
         except FileNotFoundError:
             return
-        whole_lines = text[: text.rfind(b"\n") + 1]
-        if len(whole_lines) < len(text):  # a run that died while it wrote
-            os.truncate(path, len(whole_lines))
+        except OSError as error:
+            raise OutputError(f"{path} cannot be opened: {reason(error)}", str(path)) from error
+        whole_lines = text[: text.rfind(b"\n") + 1]  # a run may have died while it wrote
+        self._length = len(whole_lines)
         for number, line in enumerate(whole_lines.splitlines(), 1):
             try:
                 record = json.loads(line)
@@ -69,21 +91,37 @@ class Ledger:
         except (OSError, ValueError, AttributeError) as error:
             raise OutputError(f"{path} cannot be read: {error}", str(path)) from None
 
-    def name_all(self, wanted: dict[str, str]) -> None:
-        """Give every key a name of its own, as near as can be to the one that is wanted; names once given stay."""
+    def name_all(self, wanted: dict[str, str], is_ours: Callable[[str, Path], bool]) -> None:
+        """Give every key a name of its own, as near as can be to the one that is wanted; names once given stay.
+
+        is_ours: whether what lies under a key's name may be written over: nothing of anybody else's ever is.
+        """
         taken = {name.casefold() for name in self._names.values()}
-        taken |= {each.name.casefold() for each in self.folder.iterdir()}
+        taken |= {each.name.casefold() for each in _inside(self.folder)}
         for key, name in wanted.items():
-            if key in self._names:
+            given = self._names.get(key)
+            if given is not None and (not self.path(key).exists() or is_ours(key, self.path(key))):
                 continue
             stem, dot, suffix = name.rpartition(".")
-            if name.casefold() in taken or SHEET.fullmatch(name.casefold()):
-                name = f"{stem}-{key[:12]}{dot}{suffix}"
-            taken.add(name.casefold())
-            self._names[key] = name
-        self._patiently(self._write_names)
+            more = itertools.chain([""], [f"-{key[:12]}"], (f"-{key[:12]}-{k}" for k in itertools.count(2)))
+            free = next(found for each in more if (found := f"{stem}{each}{dot}{suffix}").casefold() not in taken)
+            taken.add(free.casefold())
+            self._names[key] = free
+        self.patiently(self._write_names)
+
+    def sheets(self, count: int) -> list[Path]:
+        """Where so many contact sheets go; those of earlier calls beyond that are removed. Raises OutputError."""
+        names = {f"sheet {k}": f"contact-sheet{f'-{k:03d}' if k > 1 else ''}.png" for k in range(1, count + 1)}
+        self.name_all(names, lambda *_: True)
+        try:
+            for key in [key for key in self._names if key.startswith("sheet ") and key not in names]:
+                self.path(key).unlink(missing_ok=True)
+        except OSError as error:
+            raise OutputError(f"cannot write into {self.folder}: {reason(error)}", str(self.folder)) from error
+        return [self.path(key) for key in names]
 
     def _write_names(self) -> None:
+        _made(self._work)
         with whole(self._work / NAMES) as part:
             part.write_text(json.dumps(self._names, indent=1), encoding="utf-8")
 
@@ -99,46 +137,44 @@ class Ledger:
         return record
 
     def work_folder(self, key: str) -> Path:
-        """Where a key's checkpoints lie."""
+        """Where a key's checkpoints lie. Raises OutputError if there is no room for it, and none comes."""
         folder = self._work / key[:32]
-        try:
-            folder.mkdir(exist_ok=True)
-        except OSError as error:
-            raise OutputError(f"cannot make the folder {folder}: {reason(error)}", str(folder)) from error
+
+        for each in (self._work, folder):
+            self.patiently(partial(_made, each))
         return folder
 
     def done(self, key: str, picture: bytes, record: Record) -> None:
         """Write a painting, and that it is done. Raises OutputError if there is no room for it, and none comes."""
         path = self.path(key)
-        self._patiently(lambda: _write(path, picture))
+        self.patiently(lambda: _write(path, picture))
         self._add(key, {"state": "done", "out": path.name, **record})
         self._forget(key)
 
-    def failed(self, key: str, error: str, record: Record) -> None:
+    def failed(self, key: str, failure: Failure, record: Record) -> None:
         """Write that nothing came of a key, and why."""
-        self._add(key, {"state": "failed", **record, "error": error})
+        self._add(key, {"state": "failed", **record, "error": failure.words, "passing": failure.passing})
         with contextlib.suppress(OSError):  # it stays where there is a checkpoint in it
             (self._work / key[:32]).rmdir()
 
     def _add(self, key: str, record: Record) -> None:
         line = json.dumps({"key": key, **record}) + "\n"
-        self._patiently(lambda: self._append(line))
+        self.patiently(lambda: self._append(line))
         self._records[key] = {"key": key, **record}
 
     def _append(self, line: str) -> None:
-        """One more whole line, or none."""
+        """One more whole line; a piece of one, where that fails, is cut off before the next."""
         path = self.folder / MANIFEST
         try:
             with path.open("ab", buffering=0) as file:
-                before = file.tell()
-                try:
-                    if file.write(line.encode()) < len(line):
-                        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-                    os.fsync(file.fileno())
-                except OSError:
-                    os.truncate(path, before)
-                    raise
+                file.truncate(self._length)
+                if file.write(line.encode()) < len(line):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                os.fsync(file.fileno())
+            self._length += len(line)
         except OSError as error:
+            with contextlib.suppress(OSError):  # or else the next line does it
+                os.truncate(path, self._length)
             raise OutputError(f"cannot write {path}: {reason(error)}", str(path)) from error
 
     def _forget(self, key: str) -> None:
@@ -148,20 +184,40 @@ class Ledger:
             clear(folder)
             folder.rmdir()
 
-    def _patiently(self, write: Callable[[], None]) -> None:
-        """Write something; where that fails wait for room. Raises OutputError if none comes."""
+    def patiently(self, do: Callable[[], T]) -> T:
+        """Do something; where it fails for want of room or the like wait for that. Raises what it raises in the end.
+
+        Raises KeyboardInterrupt if it is stopped meanwhile.
+        """
         deadline = time.monotonic() + PATIENCE
         said = False
         while True:
             try:
-                return write()
-            except OutputError as error:
-                if time.monotonic() > deadline:
+                return do()
+            except (OutputError, PictureError) as error:
+                its_name = getattr(error.__cause__, "errno", None) in OF_THE_NAME
+                if its_name or time.monotonic() > deadline or not (isinstance(error, OutputError) or passing(error)):
                     raise
+                if self.stopped():
+                    raise KeyboardInterrupt from error
                 if not said:
                     self._say(f"{error}; waiting for a minute whether it can be")
                     said = True
             time.sleep(PAUSE)
+
+
+def _made(folder: Path) -> None:
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot write {folder}: {reason(error)}", str(folder)) from error
+
+
+def _inside(folder: Path) -> list[Path]:
+    try:
+        return list(folder.iterdir())
+    except OSError as error:
+        raise OutputError(f"cannot write into {folder}: {reason(error)}", str(folder)) from error
 
 
 def _write(path: Path, data: bytes) -> None:
@@ -185,9 +241,6 @@ def opened(folder: str, say: Callable[[str], object]) -> Iterator[Ledger]:
             raise OutputError(
                 f"another batch is painting into {folder}: wait for it, or give another -o", folder
             ) from None
-        for part in (*path.glob(".*.part"), *(path / WORK).glob(".*.part")):
-            with contextlib.suppress(OSError):
-                part.unlink()  # of a run that died
         yield Ledger(path, say)
 
 

@@ -12,13 +12,13 @@ from typing import Any, NamedTuple
 from impasto.backbone import Backbone, Weights, make_backbone
 from impasto.checkpoint import Checkpoints, load
 from impasto.config import Config
-from impasto.errors import CheckpointError, ImpastoError, OutputError, out_of_memory
+from impasto.errors import CheckpointError, ImpastoError, out_of_memory, passing
 from impasto.painting import Step, fit, painting_of
 from impasto.pictures import Picture, encode, read_bytes
 from impasto.scene import scene_of, settings_of
 from impasto.together import Run, alike, paint_together
 
-__all__ = ["Done", "File", "Painter", "Report", "Task", "at_once"]
+__all__ = ["Done", "Failure", "File", "Painter", "Report", "Task", "at_once"]
 
 PIXELS_AT_ONCE = 512 * 512 * 2  # of the paintings that are painted together: more would gain nothing
 MOST_AT_ONCE = 8
@@ -56,17 +56,24 @@ class Done(NamedTuple):
     record: dict[str, Any]
 
 
+class Failure(NamedTuple):
+    """Why there is no painting; passing: the next call may try again, for it was for want of room or memory."""
+
+    words: str
+    passing: bool = False
+
+
 @dataclass
 class Report:
     """What has happened since the last one. fraction: of the tasks in hand; saved: keys with a new checkpoint.
 
-    done and failed are by key; a failure is in words. notes: what should be told. over: nothing is left to paint.
+    done and failed are by key. notes: what should be told. over: nothing is left to paint.
     """
 
     fraction: float = 0.0
     saved: list[str] = field(default_factory=list)
     done: dict[str, Done] = field(default_factory=dict)
-    failed: dict[str, str] = field(default_factory=dict)
+    failed: dict[str, Failure] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     over: bool = False
 
@@ -126,7 +133,7 @@ class Painter:
         """Write checkpoints now."""
         for checkpoints, task, step in self._now:
             if step.number < step.steps:
-                self._write(checkpoints, task, step, now=True)
+                self._keep(checkpoints, task, step, now=True)
         report, self._report = self._report, Report()
         return report
 
@@ -162,7 +169,7 @@ class Painter:
         scene = scene_of(picture(task.content), [picture(each) for each in task.styles], config, named)
         backbone = self._backbone(config)
         try:
-            found = load(folder, scene, config, backbone)
+            found = load(folder, scene, config, backbone, anywhere=True)
         except CheckpointError as error:
             found = None
             self._report.notes.append(f"{task.content.name} is begun anew: {error}")
@@ -186,22 +193,18 @@ class Painter:
             self._now = [(keeper, each.task, step) for keeper, each, step in zip(kept, group, last, strict=True)]
             for (keeper, task, step), of_each in zip(self._now, notes, strict=True):
                 of_each += [step.note] if step.note else []
-                self._write(keeper, task, step, now=False)
+                self._keep(keeper, task, step)
             yield last[0].fraction
         self._now = []
         for each, step, of_each in zip(group, last, notes, strict=True):
             try:
                 self._report.done[each.task.key] = _done(each, step, of_each, len(group))
-            except OutputError as error:
+            except Exception as error:  # whatever is wrong with one, the others are done
                 self._fail(each.task, error)
 
-    def _write(self, checkpoints: Checkpoints, task: Task, step: Step, now: bool) -> None:
-        """Write a checkpoint if it is time, or `now`. One that cannot be written is told; the run goes on."""
-        try:
-            if checkpoints.save(step) if now else checkpoints.look(step):
-                self._report.saved.append(task.key)
-        except OutputError as error:
-            self._report.notes.append(f"no checkpoint at step {step.number}: {error}; the one before is kept")
+    def _keep(self, checkpoints: Checkpoints, task: Task, step: Step, now: bool = False) -> None:
+        if checkpoints.keep(step, self._report.notes.append, now):
+            self._report.saved.append(task.key)
 
     def _fail(self, task: Task, error: Exception) -> None:
         if isinstance(error, ImpastoError):
@@ -211,7 +214,7 @@ class Painter:
         else:
             log.error("a fault of impasto's own", exc_info=error)
             words = f"a fault of impasto's own: {type(error).__name__}: {error}"
-        self._report.failed[task.key] = words
+        self._report.failed[task.key] = Failure(words, passing(error))
 
 
 def _grouped(ready: Sequence[_Ready]) -> list[list[_Ready]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from PIL import Image
 
 from impasto.apps.batch.jobs import Job
-from impasto.apps.batch.ledger import SHEET
+from impasto.apps.batch.ledger import Ledger
 from impasto.pictures import write
 from impasto.pictures.figures import Cell, contact_sheet, in_rows
 
@@ -19,22 +19,15 @@ EACH = 60  # pictures on one, at the most
 MOST_COLUMNS = 8
 
 
-def write_sheets(folder: Path, results: Iterable[tuple[Job, Path | str | None]]) -> list[Path]:
-    """Write the sheets into a folder, in the place of those before; gives their paths. Raises OutputError."""
+def write_sheets(ledger: Ledger, results: Iterable[tuple[Job, Path | str | None]]) -> list[Path]:
+    """Write the sheets, in the place of those before; gives their paths. Raises OutputError."""
     found = list(results)
     cells = [_cell(job, what) for job, what in found]
     columns = _columns([job for job, _ in found])
     each = EACH // columns * columns if columns else EACH
     pages = [cells[start : start + each] for start in range(0, len(cells), each)]
-    names = (
-        ["contact-sheet.png"] if len(pages) == 1 else [f"contact-sheet-{k:03d}.png" for k in range(1, len(pages) + 1)]
-    )
-    for old in folder.iterdir():
-        if SHEET.fullmatch(old.name) and old.name not in names:
-            old.unlink()
-    return [
-        write(contact_sheet(in_rows(page, columns)), folder / name) for page, name in zip(pages, names, strict=True)
-    ]
+    paths = ledger.sheets(len(pages))
+    return [write(contact_sheet(in_rows(page, columns)), path) for page, path in zip(pages, paths, strict=True)]
 
 
 def _columns(jobs: Sequence[Job]) -> int:
@@ -53,5 +46,5 @@ def _cell(job: Job, found: Path | str | None) -> Cell:
         with Image.open(found) as image:
             image.thumbnail((4 * SIDE, SIDE))
             return image.copy(), caption
-    except OSError as error:
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         return f"cannot be read: {error}", caption

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import ray
 import torch
@@ -16,32 +17,33 @@ from impasto.backbone import STRIDE, Backbone, Weights, make_backbone, reach
 from impasto.config import Config
 from impasto.errors import ClusterError
 from impasto.memory import SHARE, Plan, free_memory
-from impasto.objective import Objective, Region, Share, Tile, Value
+from impasto.objective import Objective, Region, Share, Tile, Value, added
 from impasto.painting import fit
 from impasto.scene import Scene
 
 __all__ = ["Spread", "Tilers", "hired"]
 
 WAIT = 120.0  # seconds that somebody who was hired may take to come
+T = TypeVar("T")
 DEATHS = 3  # of tilers in one evaluation, after which it is given up
 
 
-class Sums:
-    """Adds up what all tilers of a picture have, in their order; each gets the total."""
+class Adder:
+    """Adds up what all tilers of a picture have, in the order of its tiles; each gets the total."""
 
     def __init__(self, tilers: int):
         self._tilers = tilers
-        self._parts: dict[int, list[torch.Tensor]] = {}
+        self._parts: dict[int, list[list[torch.Tensor]]] = {}
         self._total: asyncio.Future[list[torch.Tensor]] | None = None
 
-    async def add(self, tiler: int, parts: list[torch.Tensor]) -> list[torch.Tensor]:
-        """The total of everybody's parts, once all are there."""
+    async def add(self, tiler: int, parts: list[list[torch.Tensor]]) -> list[torch.Tensor]:
+        """The total of everybody's sums, tile by tile, once all are there."""
         total = self._total = self._total or asyncio.get_running_loop().create_future()
         self._parts[tiler] = parts
         if len(self._parts) == self._tilers:
-            ordered = [self._parts[each] for each in range(self._tilers)]
+            ordered = _in_turns([self._parts[each] for each in range(self._tilers)])
             self._parts, self._total = {}, None
-            total.set_result([torch.stack(each).sum(0) for each in zip(*ordered, strict=True)])
+            total.set_result(added(ordered))
         return await total
 
 
@@ -64,7 +66,7 @@ class RemoteTiler:
         self,
         tiler: int,
         of: int,
-        sums: Any,
+        adder: Any,
         config: Config,
         content: torch.Tensor,
         regions: Sequence[Region],
@@ -74,11 +76,11 @@ class RemoteTiler:
         """Take on every `of`-th tile of a level's picture; gives them."""
         device = self._backbone.device
 
-        def add_up(parts: list[torch.Tensor]) -> list[torch.Tensor]:
+        def add_up(parts: Iterable[list[torch.Tensor]]) -> list[torch.Tensor]:
             if of == 1:
-                return parts
-            total = ray.get(sums.add.remote(tiler, [part.cpu() for part in parts]))
-            return [part.to(device) for part in total]
+                return added(parts)
+            total = ray.get(adder.add.remote(tiler, [[each.cpu() for each in part] for part in parts]))
+            return [each.to(device) for each in total]
 
         def here(x: torch.Tensor | None) -> torch.Tensor | None:
             return None if x is None else x.to(device)
@@ -135,7 +137,8 @@ class Tilers:
                 self.actors.append(actor)
                 frees.append(free)
             except (ray.exceptions.RayError, ClusterError) as error:
-                why = f"nobody can paint at {place.name}: {' '.join(str(error).split())}"
+                cause = getattr(error, "cause", None) or error
+                why = f"nobody can paint at {place.name}: {' '.join(str(cause).split())}"
                 ray.kill(actor)
         if not self.actors:
             raise ClusterError(why, [place.name for place in found])
@@ -190,7 +193,7 @@ class Spread:
     """An `Objective` whose tiles are evaluated by others.
 
     A step sends every tile's crop there and its gradient back; the sums that the terms are functions of (Gram
-    matrices) go from tiler to tiler. Adding those up in another order is all that differs from `Objective`.
+    matrices) go from tiler to tiler. All is added up in the order of the tiles, as `Objective` does it.
     """
 
     def __init__(
@@ -207,16 +210,17 @@ class Spread:
         self._given = [ray.put(each) for each in (config, content, regions, side, protect)]
         height, width = content.shape[2:]
         self._count = 1 if side is None else math.ceil(height / side) * math.ceil(width / side)
-        self._sums: Any = None
-        self._begin()
+        self._adder: Any = None
+        self._actors: list[Any] = []  # nobody knows the tiles yet
 
     def _begin(self) -> None:
         """Deal the tiles out."""
-        actors = self._actors = self._tilers.actors[: self._count]
-        self._sums = ray.remote(Sums).options(num_cpus=0).remote(len(actors))
+        actors = self._tilers.actors[: self._count]
+        self._adder = ray.remote(Adder).options(num_cpus=0).remote(len(actors))
         self._tiles: list[list[Tile]] = self._all(
-            [actor.begin.remote(k, len(actors), self._sums, *self._given) for k, actor in enumerate(actors)]
+            [actor.begin.remote(k, len(actors), self._adder, *self._given) for k, actor in enumerate(actors)]
         )
+        self._actors = actors
 
     def _all(self, answers: list[Any]) -> list[Any]:
         """Everybody's answers. Raises what the first raises that fails: the others may wait for it for ever."""
@@ -238,13 +242,15 @@ class Spread:
         """
         for death in range(1, DEATHS + 1):
             try:
+                if not self._actors:
+                    self._begin()
                 return self._evaluate(pixels)
             except ray.exceptions.RayError as error:
+                self._actors = []
+                ray.kill(self._adder)  # whoever waits for it need not
                 if death == DEATHS:
                     raise ClusterError(f"the cluster fails again and again: {' '.join(str(error).split())}") from error
-                ray.kill(self._sums)
                 self._tilers.mend()
-                self._begin()
         raise AssertionError
 
     def _evaluate(self, pixels: torch.Tensor) -> tuple[Value, torch.Tensor]:
@@ -252,9 +258,13 @@ class Spread:
             actor.evaluate.remote(*(pixels[(..., *tile.crop)].contiguous() for tile in tiles))
             for actor, tiles in zip(self._actors, self._tiles, strict=True)
         ]
-        gradient = torch.zeros_like(pixels)
         found = self._all(answers)
-        for tiles, (_, parts) in zip(self._tiles, found, strict=True):
-            for tile, part in zip(tiles, parts, strict=True):
-                gradient[(..., *tile.crop)] += part
+        gradient = torch.zeros_like(pixels)
+        for tile, part in zip(_in_turns(self._tiles), _in_turns([parts for _, parts in found]), strict=True):
+            gradient[(..., *tile.crop)] += part
         return found[0][0], gradient
+
+
+def _in_turns(of_tilers: Sequence[Sequence[T]]) -> list[T]:
+    """What tilers have of their tiles, in the order of the tiles: the first of each, the second of each ..."""
+    return [each for turn in itertools.zip_longest(*of_tilers) for each in turn if each is not None]

@@ -1,0 +1,510 @@
+"""A Ray cluster of two nodes on this machine: paintings and tiles on it, and whatever dies there."""
+
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import psutil
+import pytest
+import ray
+import torch
+from PIL import Image
+from ray.cluster_utils import Cluster
+
+from impasto import Config, paint
+from impasto.apps.batch import crew, painter, spread
+from impasto.apps.batch.cluster import Place, hire, joined
+from impasto.apps.batch.foreman import Foreman
+from impasto.apps.batch.jobs import Known, jobs_of
+from impasto.apps.batch.ledger import opened
+from impasto.apps.batch.painter import Report
+from impasto.apps.batch.spread import hired
+from impasto.backbone import make_backbone
+from impasto.errors import ConfigError
+from impasto.objective import Objective, Share
+from impasto.painting import fit, regions_at
+from impasto.pictures import read, resize
+from impasto.scene import scene_of
+
+NODE = {"num_cpus": 1, "object_store_memory": 80 << 20, "include_dashboard": False}
+STEPS = 12
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """Two machines of one processor each; nothing of them is left."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        found = Cluster(initialize_head=True, head_node_args=NODE)
+        found.add_node(**NODE)
+        processes = psutil.Process().children(recursive=True)
+        yield found
+        found.shutdown()
+        _, left = psutil.wait_procs(processes, 10)
+        assert not left
+
+
+class Watched:
+    """What the driver sees of a batch: every step that is told, and how much is given out."""
+
+    def __init__(self):
+        self.steps = {}  # of each picture, as they are told
+        self.most = 0
+        self.then = lambda worker, pid, steps: None
+
+    def take(self, worker, report):
+        for pid, steps in map(json.loads, report.notes if worker else ()):
+            for key, number in steps.items():
+                self.steps.setdefault(key, []).append(number)
+            self.then(worker, pid, steps)
+        report.notes = []
+
+
+@pytest.fixture
+def watched(monkeypatch):
+    """Painters that keep a checkpoint of every step, tell of it, and have no disk in common with anybody."""
+    seen = Watched()
+    take, give = Foreman.take, crew._Crew._give
+
+    def taken(self, worker, tasks, report):
+        seen.take(worker, report)
+        take(self, worker, tasks, report)
+
+    def given(self, hand):
+        give(self, hand)
+        seen.most = max(seen.most, sum(len(each.tasks) for each in self._hands))
+
+    monkeypatch.setattr(Foreman, "take", taken)
+    monkeypatch.setattr(crew._Crew, "_give", given)
+    monkeypatch.setattr(painter, "MOST_AT_ONCE", 1)
+    monkeypatch.setattr(crew, "LOOK", 0.3)
+    hire_instead(monkeypatch, painter_that())
+    return seen
+
+
+def hire_instead(monkeypatch, kind):
+    monkeypatch.setattr(crew, "hire", lambda _, place: hire(kind, place))
+
+
+def painter_that(on_begin=None, on_word=None, versions=None):
+    """A class of painters; it is sent to them, as what it calls is. on_word: before every word that is said."""
+
+    class Told(crew.RemotePainter):
+        def __init__(self, place):
+            from impasto import checkpoint
+
+            super().__init__(place)
+            checkpoint.SOONEST, checkpoint.COST, crew.SLICE = 0.0, 1e9, 0.0
+            self.place = place
+            os.chdir("/")
+
+        def versions(self):
+            return (versions(self) if versions else "") or super().versions()
+
+        def begin(self, tasks, *more):
+            if on_begin:
+                on_begin(self, tasks)
+            return super().begin(tasks, *more)
+
+        def go_on(self):
+            if on_word:
+                on_word(self)
+            report, states = super().go_on()
+            steps = {task.content.name: step.number for _, task, step in self._painter._now}
+            report.notes.append(json.dumps([os.getpid(), steps]))
+            return report, states
+
+    return Told
+
+
+@pytest.fixture
+def batch(impasto, tiny_weights, style, tmp_path, cluster):
+    """Runs a batch of all pictures in photos/; every path is of the current folder only."""
+    (tmp_path / "photos").mkdir()
+    shutil.copy(tiny_weights, tmp_path / "net.safetensors")
+    shutil.copy(style, tmp_path / "style.png")
+    options = (
+        f"--backbone net.safetensors --size 64 --steps {STEPS} --levels 2 --device cpu --precision float32".split()
+    )
+
+    def run(count, out, *more, engine="ray", steps=STEPS):
+        for k in range(count):
+            pixels = np.random.default_rng(k).integers(0, 256, (40, 48, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "photos" / f"{k}.png")
+        where = ["--engine", "ray", "--address", cluster.address] if engine == "ray" else []
+        given = ["batch", "photos", "--style", "style.png", "-o", out, *options, "--steps", steps, *where, *more]
+        return impasto(*given, "--protect", "photos/0.png")
+
+    return run
+
+
+def manifest(folder: Path) -> list[dict]:
+    return [json.loads(line) for line in (folder / "manifest.jsonl").read_text().splitlines()]
+
+
+def pictures(folder: Path) -> dict[str, str]:
+    found = sorted(path for path in folder.glob("*.png") if not path.name.startswith("contact"))
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in found}
+
+
+def all_once(folder: Path, count: int) -> bool:
+    records = manifest(folder)
+    outs = Counter(record["out"] for record in records if record["state"] == "done")
+    return len(records) == len(outs) == count and set(outs) == set(pictures(folder))
+
+
+def same_as_here(batch, folder: Path, count: int, **more) -> bool:
+    assert batch(count, "here", engine="local", **more)[0] == 0
+    return pictures(folder) == pictures(folder.parent / "here")
+
+
+# --- many pictures -------------------------------------------------------------------------------------------------
+
+
+def test_work_is_pulled_and_ends_with_the_bytes_that_it_has_here(batch, cluster, watched, monkeypatch, tmp_path):
+    slow = cluster.head_node.node_id
+
+    def hold_up(self):
+        time.sleep(0.2 if self.place.node == slow else 0)
+
+    hire_instead(monkeypatch, painter_that(on_word=hold_up))
+    code, _, err = batch(9, "there")
+    assert (code, err.count("failed")) == (0, 0), err
+    assert all_once(tmp_path / "there", 9)
+    assert same_as_here(batch, tmp_path / "there", 9)
+    by = Counter(record["worker"] for record in manifest(tmp_path / "there"))
+    assert len(by) == 2, "both have painted"
+    assert by.most_common()[0][1] >= 6, "and the slow one held nobody up"
+    assert watched.most == 2, "never more given out than there are devices"
+
+
+def test_what_dies_is_painted_elsewhere_from_its_last_checkpoint(batch, cluster, watched, tmp_path):
+    third = cluster.add_node(**NODE)
+    done = {}
+
+    def kill(worker, pid, steps):
+        there = worker.endswith(third.node_id[:4])
+        if 4 in steps.values() and there not in done:
+            done[there] = next(iter(steps))
+            if there:
+                cluster.remove_node(third, allow_graceful=False)
+            else:
+                os.kill(pid, signal.SIGKILL)
+
+    watched.then = kill
+    code, _, err = batch(6, "there")
+    assert code == 0, err
+    assert len(done) == 2
+    assert all_once(tmp_path / "there", 6)
+    assert same_as_here(batch, tmp_path / "there", 6)
+    for name in done.values():
+        assert watched.steps[name] == list(range(1, STEPS + 1)), "no step that was told of is made again"
+
+
+def test_a_task_that_kills_whoever_has_it_is_given_up_and_the_others_are_painted(
+    batch, cluster, watched, monkeypatch, tmp_path
+):
+    head = cluster.head_node.node_id
+
+    def die(self, tasks):
+        if "1.png" in tasks[0].content.name:
+            os._exit(1)
+
+    hire_instead(monkeypatch, painter_that(die, versions=lambda self: "another" if self.place.node == head else ""))
+    code, _, err = batch(3, "there", "--quiet")
+    assert code == 3
+    assert err.count("\n") == 1
+    assert "photos/1.png in the style of style.png: 3 workers died over it" in err
+    records = manifest(tmp_path / "there")
+    assert Counter(record["state"] for record in records) == {"done": 2, "failed": 1}
+    assert not any(head[:4] in record.get("worker", "") for record in records), "where versions differ nobody paints"
+
+
+def test_a_signal_keeps_all_and_a_later_call_goes_on_there_or_here(batch, impasto, watched, tmp_path):
+    stops = [(signal.SIGTERM, 3), (signal.SIGINT, 9)]  # and the steps at which
+
+    def stop(worker, pid, steps):
+        if stops and stops[0][1] in steps.values():
+            os.kill(os.getpid(), stops.pop(0)[0])
+
+    watched.then = stop
+    for again in (False, True):
+        code, _, err = impasto("resume", "there") if again else batch(3, "there")
+        assert code == 130
+        assert err.endswith("goes on with it\n")
+    done = len(manifest(tmp_path / "there")) if (tmp_path / "there" / "manifest.jsonl").exists() else 0
+    assert done < 3
+    told = [len(steps) for steps in watched.steps.values()]
+    assert all(steps == list(range(1, len(steps) + 1)) for steps in watched.steps.values())
+    evaluated, evaluate = [], Objective.evaluate
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Objective, "evaluate", lambda self, x: evaluated.append(1) or evaluate(self, x))
+        assert batch(3, "there", engine="local")[0] == 0
+    assert len(evaluated) == 3 * STEPS - sum(told)
+    assert all_once(tmp_path / "there", 3)
+    assert same_as_here(batch, tmp_path / "there", 3)
+
+
+@pytest.mark.slow
+def test_a_worker_that_cannot_begin_loses_nothing(batch, watched, monkeypatch, tmp_path):
+    def full(self, tasks):
+        if "1.png" in tasks[0].content.name:
+            raise OSError(28, "No space left on device")
+
+    hire_instead(monkeypatch, painter_that(full))
+    assert batch(3, "there", steps=1)[0] == 3
+    assert Counter(record["state"] for record in manifest(tmp_path / "there")) == {"done": 2, "failed": 1}
+
+
+def test_nothing_is_left_on_the_workers(batch, watched, tmp_path):
+    before = set(Path("/tmp").glob("impasto-*/*"))
+    assert batch(2, "there", steps=3)[0] == 0
+    left = set(Path("/tmp").glob("impasto-*/*")) - before
+    for path in left:
+        shutil.rmtree(path.parent, ignore_errors=True)
+    assert not left
+
+
+def test_where_all_versions_differ_it_is_said_in_one_line(batch, watched, monkeypatch):
+    hire_instead(monkeypatch, painter_that(versions=lambda self: "impasto 9"))
+    code, out, err = batch(1, "there", "--quiet")
+    assert (code, out, err.count("\n")) == (2, "", 1), err
+    assert "it has impasto 9, and this is impasto 0." in err
+
+
+# --- without a cluster ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def foreman(tmp_path, photo, style, tiny_weights):
+    """A foreman with four small tasks."""
+
+    class Silent:
+        def __getattr__(self, name):
+            return lambda *_, **__: None
+
+    contents = [str(shutil.copy(photo, tmp_path / f"{k}.png")) for k in range(4)]
+    for k, path in enumerate(contents):
+        Image.fromarray(np.full((40, 48, 3), 60 * k, np.uint8)).save(path)
+    jobs = jobs_of(contents, [str(style)], "all", lambda *_: Config(backbone=str(tiny_weights), size=32, steps=2))
+    with opened(str(tmp_path / "out"), print) as ledger:
+        found = Foreman(ledger, Silent(), Known(), retry_failed=False)
+        found.plan(jobs)
+        yield found
+
+
+def test_those_beside_one_that_kills_are_painted(foreman):
+    load = foreman.next_load()
+    killer = load.tasks[1].key
+    while load is not None:
+        if killer in [task.key for task in load.tasks]:
+            foreman.died("there", load.tasks)
+        load = foreman.next_load()
+    assert [key for key in foreman._jobs if foreman.ledger.record(key)] == [killer]
+
+
+def test_ctrl_c_while_the_last_word_on_a_load_is_on_its_way(foreman, monkeypatch):
+    load = foreman.next_load()
+    monkeypatch.setattr(ray, "get", lambda answer, timeout: (Report(over=answer == "go_on"), {}))
+    actor = SimpleNamespace(keep=SimpleNamespace(remote=lambda: "keep"))
+    found = crew._Crew(foreman)
+    found._hands.append(crew.Hand(Place("there", "", 1, 0), actor, "go_on", load.tasks, ready=True))
+    found.keep()
+
+
+def test_where_no_cluster_is_it_is_said_at_once(tmp_path, photo, style, tiny):
+    command = [sys.executable, "-m", "impasto", "batch", photo, "--style", style, "-o", "out", *tiny, "--quiet"]
+    found = [*map(str, command), "--engine", "ray", "--address", "127.0.0.1:1"]
+    try:
+        done = subprocess.run(found, cwd=tmp_path, check=False, capture_output=True, text=True, timeout=6)
+    except subprocess.TimeoutExpired:
+        pytest.fail("it waits")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "no Ray cluster 127.0.0.1:1" in done.stderr
+
+
+@pytest.mark.parametrize("command", ["batch", "paint"])
+def test_an_address_is_of_a_cluster(refused, photo, style, tiny, command):
+    given = [command, photo, *(["--style", style, "-o", "out"] if command == "batch" else [style]), *tiny]
+    assert "give --engine ray with it" in refused(*given, "--address", "10.0.0.1:6379")
+
+
+@pytest.mark.parametrize("command", ["batch", "paint"])
+def test_without_ray_it_is_said_what_to_install(impasto, photo, style, tiny, command, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    for name in ("cluster", "crew", "spread"):
+        monkeypatch.delitem(sys.modules, f"impasto.apps.batch.{name}", raising=False)
+    given = [command, photo, *(["--style", style, "-o", "out"] if command == "batch" else [style]), *tiny, "--quiet"]
+    code, out, err = impasto(*given, "--engine", "ray")
+    assert (code, out) == (2, "")
+    assert err == "impasto: --engine ray needs an extra: pip install 'impasto[cluster]'\n"
+
+
+# --- one picture over several --------------------------------------------------------------------------------------
+
+TILES = {"size": 160, "tile": 88, "steps": 50, "levels": 1, "device": "cpu", "precision": "float32", "grain_weight": 1}
+
+CALM = {"optimizer": "adam", "learning_rate": 0.002, "start": "noise"}  # what does not make much of rounding
+
+
+@pytest.fixture
+def poster(tiny_weights, photo, style, tmp_path):
+    """Scene, config, backbone and plan of a picture in tiles: plainly, or with all that there is."""
+    across = np.tile(np.linspace(0, 255, 48, dtype=np.uint8), (40, 1))
+    left, right = tmp_path / "left.png", tmp_path / "right.png"
+    Image.fromarray(across).save(left)
+    Image.fromarray(255 - across).save(right)
+    kinds = {
+        "plain": {},
+        "all": {
+            "mask": [f"{left}={photo}={right}"], "protect": str(right), "tv_weight": 0.3,
+            "edge_weight": 1.0,
+        },
+        "neighbours": {"style_term": "neighbours", "mask": [f"{left}={photo}"]},
+        "wasserstein": {"style_term": "wasserstein", "normalize": "none"},
+    }  # fmt: skip
+
+    def make(kind="plain", **changes):
+        config = Config(backbone=str(tiny_weights), **{**TILES, **kinds[kind], **changes})
+        scene, backbone = scene_of(read(photo), [read(style)], config), make_backbone(config)
+        return scene, config, backbone, fit(scene, config, backbone)
+
+    return make
+
+
+def painted_by(run, **more) -> torch.Tensor:
+    scene, config, backbone, plan = run
+    given = (scene.original, scene.styles, config)
+    return paint(*given, scene=scene, backbone=backbone, fits=plan, **more).pixels
+
+
+def apart(a: torch.Tensor, b: torch.Tensor) -> float:
+    return float((a - b).norm() / b.norm())
+
+
+@pytest.mark.parametrize("kind", ["plain", "all", "neighbours", "wasserstein"])
+def test_shares_of_the_tiles_add_up_to_the_objective(poster, kind):
+    scene, config, backbone, plan = poster(kind)
+    level = scene.levels[-1]
+    content = resize(scene.content.pixels, level.height, level.width)
+    protect = None if scene.protect is None else resize(scene.protect, level.height, level.width)
+    given = (config, backbone, content, regions_at(scene, level, config), plan.side, protect)
+    x = torch.rand(content.shape, generator=torch.Generator().manual_seed(1))
+    value, gradient = Objective(*given).evaluate(x)
+    for count in (1, 2, 3):
+        parts, barrier = [None] * count, threading.Barrier(count, timeout=20)  # it breaks if one calls oftener
+
+        def evaluate(k, parts=parts, barrier=barrier, count=count):
+            def add_up(own):
+                parts[k] = own
+                barrier.wait()
+                total = [torch.stack(each).sum(0) for each in zip(*parts, strict=True)]
+                barrier.wait()
+                return total
+
+            return Objective(*given, Share(k, count, add_up)).evaluate(x)
+
+        with ThreadPoolExecutor(count) as threads:
+            found = list(threads.map(evaluate, range(count)))
+        for theirs, _ in found:
+            torch.testing.assert_close(theirs.parts, value.parts, rtol=1e-5, atol=0)
+        assert apart(sum(part for _, part in found), gradient) < 1e-5
+
+
+@pytest.mark.slow
+def test_a_painting_there_is_gone_on_with(impasto, photo, style, tiny, cluster, tmp_path, monkeypatch):
+    evaluate, made = spread.Spread.evaluate, []
+
+    def pressed(self, x):
+        made.append(1)
+        if len(made) == 4:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return evaluate(self, x)
+
+    monkeypatch.setattr(spread.Spread, "evaluate", pressed)
+    given = [
+        "paint",
+        photo,
+        style,
+        *tiny,
+        "--size",
+        160,
+        "--tile",
+        88,
+        "--steps",
+        9,
+        *["--optimizer", "adam", "--learning-rate", "0.002"],
+    ]
+    code, out, _ = impasto(
+        *given, "-o", "out.png", "--checkpoint", "kept", "--engine", "ray", "--address", cluster.address
+    )
+    assert code == 0
+    assert "stopped by hand: 4 of 9 steps" in out
+    code, _, err = impasto("resume", "kept")
+    assert code == 0
+    assert "goes on after step 4" in err
+    assert len(made) == 9
+    impasto(*given, "-o", "here.png")
+    assert apart(read(tmp_path / "out.png").pixels, read(tmp_path / "here.png").pixels) < 1e-3
+
+
+@pytest.fixture(scope="module")
+def tilers(cluster, tiny_weights):
+    """Those who have tiles, for all tests from here on: they hold both devices."""
+    config = Config(backbone=str(tiny_weights), **TILES)
+    with joined(cluster.address), hired(config, make_backbone(config).weights) as found:
+        yield found
+
+
+@pytest.mark.parametrize(
+    "kind", ["all", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("plain", "neighbours"))]
+)
+def test_tiles_there_make_the_picture_that_is_made_here(poster, tilers, kind):
+    assert str(tilers) == "2 devices (cpu)"
+    assert poster(kind)[3].side == 88
+    there = painted_by(poster(kind, **CALM), objective_of=tilers.objective)
+    assert apart(there, painted_by(poster(kind, **CALM, tile=160))) < 1e-3, "as in one piece"
+
+
+@pytest.mark.slow
+def test_tiles_there_make_the_picture_of_the_same_tiles_here(poster, tilers):
+    assert apart(painted_by(poster(), objective_of=tilers.objective), painted_by(poster())) < 1e-3
+
+
+def test_what_needs_the_whole_picture_is_refused(poster, tilers):
+    scene, config, backbone, _ = poster(style_term="sliced", tile=160)
+    with pytest.raises(ConfigError, match=r"\A--style-term sliced needs the whole picture at once.*\Z"):
+        painted_by((scene, config, backbone, poster()[3]), objective_of=tilers.objective)
+
+
+def test_a_tiler_may_die_in_the_midst(poster, tilers):
+    before = list(tilers.actors)
+
+    def kill(step):
+        if step.number == 20:
+            os.kill(ray.get(tilers.actors[1].__ray_call__.remote(lambda _: os.getpid())), signal.SIGKILL)
+
+    there = painted_by(poster(**CALM), objective_of=tilers.objective, on_step=kill)
+    assert apart(there, painted_by(poster(**CALM))) < 1e-3
+    assert len(tilers.actors) == 2
+    assert not set(before) & set(tilers.actors)
+
+
+def test_a_tiler_may_die_between_two_levels(poster, tilers):
+    def kill(step):
+        if step.number == 2:
+            ray.kill(tilers.actors[1])
+
+    run = poster(levels=2, steps=4)
+    assert apart(painted_by(run, objective_of=tilers.objective, on_step=kill), painted_by(run)) < 1e-3

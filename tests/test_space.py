@@ -1,0 +1,295 @@
+"""Where there is no room, no folder, no handle or no leave to write: it is told, nothing is lost, and it goes on."""
+
+import json
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import suppress
+
+import pytest
+from safetensors import safe_open
+
+from impasto.apps.batch import ledger, painter
+from impasto.checkpoint import NAME, Checkpoints
+
+STEPS = ("--steps", 8)
+LIMIT = resource.getrlimit(resource.RLIMIT_NOFILE)
+# Runs the command line without any handle from the first step on.
+DRIVER = """import resource, sys; from impasto import checkpoint; from impasto.apps.cli import main
+checkpoint.Checkpoints.look = lambda *_: resource.setrlimit(resource.RLIMIT_NOFILE, (3, 99)); main(sys.argv[1:])"""
+
+
+class Disk:
+    """A file system of 1 MB with a folder, `work`, and what can befall them; `mend` puts it right."""
+
+    def __init__(self, path):
+        self.path, self.work, self._filler = path, path / "work", path / "filler"
+        path.mkdir()
+        self.do("mount", "-t", "tmpfs", "-o", "size=1m,nr_inodes=64", "none")
+        self.work.mkdir()
+
+    def do(self, *command):
+        subprocess.run([*command, self.path], check=True, capture_output=True)
+
+    def full(self, pages=0, data=bytes(65536)):
+        self._filler.mkdir()
+        with suppress(OSError):
+            for k in range(256):
+                (self._filler / str(k)).write_bytes(data)
+        for k in range(pages):  # that stay free
+            (self._filler / str(k)).write_bytes(data[4096:])
+
+    def crowded(self):  # there is room, but for no further file
+        self.full(data=b"")
+
+    def read_only(self):  # a mount upon the mount, in which a file is open for writing
+        self.do("mount", "--bind", self.path)
+        self.do("mount", "-o", "remount,bind,ro")
+
+    def gone(self):
+        shutil.rmtree(self.work)
+
+    def renamed(self):
+        self.work.rename(self.path / "moved")
+
+    def handles(self, limit=3):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, LIMIT[1]))
+
+    def mend(self):
+        self.handles(LIMIT[0])
+        if os.statvfs(self.path).f_flag & os.ST_RDONLY:
+            self.do("umount")
+        shutil.rmtree(self._filler, ignore_errors=True)
+        with suppress(FileNotFoundError):
+            (self.path / "moved").rename(self.work)
+        self.work.mkdir(exist_ok=True)
+
+
+@pytest.fixture
+def disk(tmp_path):
+    try:
+        made = Disk(tmp_path / "disk")
+    except (OSError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"no file system can be mounted here: {error}")
+    yield made
+    made.handles(LIMIT[0])
+    while os.path.ismount(made.path):
+        made.do("umount", "-l")
+
+
+@pytest.fixture
+def impasto(impasto, disk, tmp_path):
+    """`impasto`, with what holds whatever befalls it; afterwards there are handles again."""
+
+    def run(*arguments):
+        try:
+            code, out, err = impasto(*arguments)
+        finally:
+            disk.handles(LIMIT[0])
+        assert "Traceback" not in err
+        assert code != 2 or err.splitlines()[-1].startswith("impasto: ")
+        assert [*tmp_path.rglob(".*.part"), *tmp_path.rglob(".tmp*")] == [], "nothing half-written is left"
+        return code, out, " ".join(err.split())
+
+    return run
+
+
+@pytest.fixture
+def batch(impasto, photo, style, tiny):
+    return lambda out="disk/work": impasto("batch", photo, style, "--style", style, "-o", out, *tiny, *STEPS)
+
+
+@pytest.fixture(autouse=True)
+def after(monkeypatch, tmp_path):
+    """Has something happen after so many calls of a function, once; there is a checkpoint after every step."""
+    for name, value in (("checkpoint.SOONEST", 0), ("checkpoint.COST", 1e9), ("apps.batch.ledger.PAUSE", 0.02)):
+        monkeypatch.setattr(f"impasto.{name}", value)
+    monkeypatch.setattr(ledger, "PATIENCE", 0.1)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "elsewhere"))
+
+    def arrange(count, happens, owner=Checkpoints, name="look"):
+        inner, calls = getattr(owner, name), []
+
+        def watched(*arguments):
+            try:
+                return inner(*arguments)
+            finally:
+                calls.append(name)
+                if len(calls) == count:
+                    happens()
+
+        monkeypatch.setattr(owner, name, watched)
+
+    return arrange
+
+
+def whatever(*names):
+    return pytest.mark.parametrize("what", names)
+
+
+def states(folder):
+    """What the manifest says, line by line; every line is whole."""
+    text = "".join(path.read_text() for path in folder.glob("manifest.jsonl"))
+    assert text[-1:] in ("", "\n")
+    return [json.loads(line)["state"] for line in text.splitlines()]
+
+
+def steps_kept(folder):
+    return [json.loads(safe_open(path, "pt").metadata()["impasto"])["number"] for path in folder.rglob(NAME)]
+
+
+@whatever("full", "read_only", "renamed", "gone", "handles")
+def test_checkpoints_that_cannot_be_written_do_not_end_a_run(painted, impasto, disk, after, tmp_path, what) -> None:
+    painted(*STEPS, out="whole.png")
+    whole = (tmp_path / "whole.png").read_bytes()
+    after(4, getattr(disk, what))
+    after(6, disk.mend if what == "handles" else int)
+    code, _, err = painted(*STEPS, "--checkpoint", "disk/work")
+    assert "no checkpoint at step 5: cannot write" in err
+    assert (tmp_path / "out.png").read_bytes() == whole
+    disk.mend()
+    if what == "handles":
+        assert (code, "no checkpoint at step 7" in err) == (0, False)
+    elif what != "gone":
+        (tmp_path / "out.png").unlink()
+        code, _, err = impasto("resume", "disk/work")
+        assert (code, "goes on after step 4" in err) == (0, True)
+        assert (tmp_path / "out.png").read_bytes() == whole
+
+
+@whatever("full", "read_only", "gone")
+def test_a_painting_that_cannot_be_written_is_saved_elsewhere(painted, impasto, disk, after, tmp_path, what) -> None:
+    after(4, getattr(disk, what))
+    code, _, err = painted(*STEPS, "--checkpoint", "kept", out="disk/work/out.png")
+    (saved,) = (tmp_path / "elsewhere").glob("*/out.png")
+    assert (code, f"; the painting was saved as {saved}" in err) == (2, True)
+    disk.mend()
+    assert os.listdir(disk.work) == []
+    assert impasto("resume", "kept")[0] == 0
+    assert (disk.work / "out.png").read_bytes() == saved.read_bytes()
+
+
+@whatever("full", "handles")
+def test_a_painting_that_can_be_saved_nowhere(painted, disk, after, monkeypatch, what) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", None)  # as in a process that has not asked for it yet
+    monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: [str(disk.path)])
+    after(4, getattr(disk, what))
+    code, _, err = painted(*STEPS, "--checkpoint", "kept", out="disk/work/out.png")
+    assert (code, "cannot write disk/work/out.png" in err) == (2, True)
+
+
+def test_a_process_without_handles_ends_with_a_line(tiny, photo, style, tmp_path) -> None:
+    command = [sys.executable, "-c", DRIVER, "paint", photo, style, "-o", "out.png", *tiny, "--checkpoint", "kept"]
+    done = subprocess.run(command, cwd=tmp_path, check=False, capture_output=True, text=True)
+    assert (done.returncode, "Traceback" in done.stderr) == (2, False)
+
+
+@whatever("full", "gone")
+def test_a_quiet_run_tells_all(painted, disk, after, what) -> None:
+    after(4, getattr(disk, what))
+    _, out, err = painted(*STEPS, "--checkpoint", "disk/work", "--json")
+    assert ('"picture": "out.png"' in out, "no checkpoint at step 5" in err) == (True, True)
+
+
+def test_the_current_folder_may_go(impasto, photo, style, tiny, disk, after, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(disk.work)
+    after(4, disk.gone)
+    places = ("-o", tmp_path / "out.png", "--checkpoint", tmp_path / "kept")
+    assert impasto("paint", photo, style, *tiny, *STEPS, *places)[0] == 0
+
+
+def test_what_is_left_on_a_place_that_has_become_read_only(painted, impasto, disk, after) -> None:
+    after(4, disk.full)
+    painted(*STEPS, "--checkpoint", "disk/work")
+    disk.mend()
+    (disk.work / f".{NAME}.1-1.part").touch()
+    disk.read_only()
+    with pytest.raises(AssertionError, match="half-written"):
+        impasto("resume", "disk/work")
+
+
+@whatever("full", "read_only", "handles")
+@pytest.mark.parametrize("command", ["paint", "batch"])
+def test_a_place_that_cannot_be_written_from_the_start(painted, batch, disk, what, command) -> None:
+    getattr(disk, what)()
+    run = batch if command == "batch" else lambda: painted(*STEPS, "--checkpoint", "disk/work/kept")
+    code, out, err = run()
+    assert (code, out, err.count("impasto: "), "%" in err) == (2, "", 1, False), err
+    disk.mend()
+    assert run()[0] == 0
+
+
+@whatever("full", "crowded", "read_only", "renamed", "handles", "gone")
+@pytest.mark.parametrize("patience", [0.1, 20.0])
+def test_a_batch_waits_and_keeps_all_and_goes_on(batch, disk, after, tmp_path, monkeypatch, what, patience) -> None:
+    monkeypatch.setattr(ledger, "PATIENCE", patience)
+    after(8, getattr(disk, what))  # step 4 of both
+    after(3, disk.mend if patience > 1 else int, time, "sleep")  # in its third pause
+    code, _, err = batch()
+    assert ("no checkpoint at step 5: cannot write" in err, err.count("; waiting for a minute")) == (True, 1)
+    if patience < 1:
+        assert (code, err.count("impasto: cannot write disk/work/")) == (2, 1)
+        disk.mend()
+        if what != "gone":
+            assert (steps_kept(disk.work), states(disk.work), [*disk.work.glob("*.png")]) == ([4, 4], [], [])
+        code, _, err = batch()
+    assert (code, "anew" in err, states(disk.work), steps_kept(disk.work)) == (0, False, ["done", "done"], [])
+    batch("whole")
+    for path in tmp_path.glob("whole/*-style.png"):
+        assert (disk.work / path.name).read_bytes() == path.read_bytes()
+
+
+@pytest.mark.parametrize(("patience", "cut"), [(0.1, 1), (20.0, 1), (20.0, 0)])
+def test_no_line_of_the_manifest_is_torn(batch, disk, after, monkeypatch, patience, cut) -> None:
+    path, sizes, truncate = disk.work / "manifest.jsonl", [], os.truncate
+    before = path.write_text(json.dumps({"key": "other", "state": "failed", "error": "x" * 3950}) + "\n")
+
+    def cutting(*arguments):
+        sizes.append(path.stat().st_size)
+        if len(sizes) == 1 and not cut:
+            raise OSError(5, "Input/output error")
+        truncate(*arguments)
+
+    monkeypatch.setattr(os, "truncate", cutting)
+    monkeypatch.setattr(ledger, "PATIENCE", patience)
+    after(16, lambda: disk.full(pages=1))  # enough for the first painting; its line would need one more
+    after(3, disk.mend if patience > 1 else int, time, "sleep")
+    code, _, err = batch()
+    assert (code, before < sizes[0] == 4096) == (0 if patience > 1 else 2, True), "a piece had been written"
+    assert "cannot write disk/work/manifest.jsonl: " in err
+    disk.mend()
+    assert batch()[0] == 0
+    assert states(disk.work) == ["failed", "done", "done"]
+
+
+@whatever("handles", "crowded")
+def test_what_is_lacking_between_two_paintings_is_waited_for(batch, disk, after, monkeypatch, what) -> None:
+    monkeypatch.setattr(painter, "MOST_AT_ONCE", 1)
+    monkeypatch.setattr(ledger, "PATIENCE", 20.0)
+    after(1, getattr(disk, what), ledger.Ledger, "done")
+    after(3, disk.mend, time, "sleep")
+    assert [batch()[0], batch()[0]] == [0, 0]
+
+
+def test_a_good_checkpoint_is_not_given_up(batch, disk, after, monkeypatch) -> None:
+    after(8, disk.full)
+    batch()
+    disk.mend()
+
+    def without_handles(*_):
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr("impasto.checkpoint.safe_open", without_handles)
+    assert "begun anew" not in batch()[2]
+
+
+@whatever("full", "gone", "handles")
+def test_contact_sheets(batch, disk, after, what) -> None:
+    after(2, getattr(disk, what), ledger.Ledger, "done")
+    code, out, _ = batch()
+    assert (code, "2 painted" in out) == (2, True)

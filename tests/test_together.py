@@ -1,0 +1,191 @@
+"""Several paintings in one pass: each is what it is alone, and one that fails does not spoil the others."""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import impasto.together
+from impasto import Config, paint, paint_steps
+from impasto.apps.batch import painter as rooms
+from impasto.apps.batch.painter import File, Painter, Task, at_once
+from impasto.backbone import load, make_backbone
+from impasto.errors import SolverError
+from impasto.painting import fit
+from impasto.pictures import read, read_bytes
+from impasto.scene import scene_of
+from impasto.together import Run, alike, paint_together
+
+
+@pytest.fixture
+def album(tmp_path, photo, style):
+    """Pictures by name: contents a, b, c of one size and up, styles s and t, a mask."""
+    pixels, of_style = np.asarray(Image.open(photo)), np.asarray(Image.open(style))
+    half = np.repeat(np.where(np.arange(48) < 24, 255, 0)[None], 40, 0).astype(np.uint8)
+    made = {"a": pixels, "b": pixels[..., ::-1], "c": pixels[::-1], "up": pixels.swapaxes(0, 1), "half": half}
+    made |= {"s": of_style, "t": of_style.swapaxes(0, 1)}
+    for name, each in made.items():
+        Image.fromarray(np.ascontiguousarray(each)).save(tmp_path / f"{name}.png")
+    return {name: str(tmp_path / f"{name}.png") for name in made}
+
+
+@pytest.fixture
+def config(tiny_weights):
+    usual = {"size": 96, "steps": 6, "levels": 2, "level_ratio": 1.25, "device": "cpu", "precision": "float32"}
+    return lambda **changes: Config(backbone=str(tiny_weights), **{**usual, **changes})
+
+
+@pytest.fixture
+def run(album, config):
+    def make(content="a", style="s", **changes) -> Run:
+        of = config(**changes)
+        scene = scene_of(read(album[content]), [read(album[style])], of)
+        return Run(scene, of, fit(scene, of, make_backbone(of)))
+
+    return make
+
+
+ODD = [
+    {"optimizer": "adam"}, {"style_term": "sliced"}, {"style_term": "neighbours"}, {"normalize": "none"},
+    {"tv_weight": 2, "edge_weight": 1}, {"content_weight": 0}, {"style_weight": 0, "grain_weight": 0},
+    {"start": "noise", "clamp": False}, {"colour": "luminance"}, {"protect": "half"}, {"mask": "half"},
+    {"fine": "t"}, {"history": 2, "precondition": 0},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("odd", ODD, ids=str)
+def test_each_of_several_is_at_every_step_what_it_is_alone(run, config, album, odd) -> None:
+    named = {"protect": album["half"], "mask": f"{album['half']}={album['t']}", "fine": album["t"]}
+    odd = {key: named.get(key, value) for key, value in odd.items()}
+    runs = [run("a"), run("b", "t", strength=3), run("c", **odd), run("a", "t", style_term="moments")]
+    assert len({alike(each) for each in runs}) == 1
+    backbone, seen = make_backbone(config()), []
+    apart = [
+        paint_steps(scene.original, scene.styles, of, backbone=backbone, scene=scene, fits=fits)
+        for scene, of, fits, _ in runs
+    ]
+    for steps in zip(paint_together(runs, backbone), zip(*apart, strict=True), strict=True):
+        for one, other in zip(*steps, strict=True):
+            assert torch.equal(one.picture, other.picture)
+            assert torch.equal(one.best.point, other.best.point)
+            assert (one.value, one.terms, one.number) == (other.value, other.terms, other.number)
+        seen.append(one.level)
+    assert (len(seen), set(seen)) == (6, {1, 2})
+
+
+def test_what_differs_in_size_layers_or_network_or_was_begun_is_not_alike(run) -> None:
+    kind = alike(run())
+    assert kind == alike(run("b", "t", seed=3, style_weight=0, optimizer="adam", style_term="moments"))
+    others = [
+        {"content": "up"}, {"size": 95}, {"steps": 7}, {"levels": 1}, {"content_layers": "relu3_1"},
+        {"style_layers": "relu1_1"}, {"pooling": "average"}, {"padding": "zeros"},
+    ]  # fmt: skip
+    assert all(alike(run(**each)) != kind for each in others)
+    assert alike(run(size=160, tile=96)) is None
+    assert alike(run()._replace(resume="somewhere")) is None
+
+
+def test_the_larger_the_fewer_are_given_to_a_painter_at_once() -> None:
+    sizes = {"original": 1, 16: 8, 256: 8, 512: 2, 700: 1, 4096: 1}
+    assert {size: at_once(Config(size=size)) for size in sizes} == sizes
+
+
+# The painter of a batch -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def order(album, tmp_path, config, monkeypatch):
+    """What a Painter is to begin: a task for each content, in the style s."""
+    monkeypatch.chdir(tmp_path)
+
+    def make(*contents: str):
+        data = {name: Path(album[name]).read_bytes() for name in (*contents, "s")}
+        file = {name: File(album[name], hashlib.sha256(each).hexdigest()) for name, each in data.items()}
+        tasks = [Task(name, config(), file[name], (file["s"],), (), ".png") for name in contents]
+        folders = {name: Path(f"work-{name}") for name in contents}
+        for folder in folders.values():
+            folder.mkdir(exist_ok=True)
+        return tasks, {file[name].sha256: data[name] for name in data}, load(config().backbone), folders
+
+    return make
+
+
+def finished(order) -> tuple[dict, dict, list]:
+    """All that a painter makes of an order: what is done, what failed, notes."""
+    painter, done, failed, notes, over = Painter(), {}, {}, [], False
+    painter.begin(*order)
+    while not over:
+        report = painter.go_on()
+        assert not done.keys() & report.done.keys(), "done twice"
+        assert 0 <= report.fraction <= 1
+        done, failed, notes, over = done | report.done, failed | report.failed, notes + report.notes, report.over
+    assert not done.keys() & failed.keys()
+    return done, failed, notes
+
+
+def alone(order) -> dict[str, bytes]:
+    """The file of each of an order's tasks, by the library."""
+    found, (tasks, files, *_) = {}, order
+    for task in tasks:
+        content, style = (read_bytes(files[each.sha256], each.name) for each in (task.content, *task.styles))
+        found[task.key] = paint(content, style, task.config).save(f"alone-{task.key}.png").read_bytes()
+    return found
+
+
+def test_a_painter_makes_of_each_task_the_bytes_of_a_painting_alone(order) -> None:
+    done, failed, notes = finished(given := order("a", "up", "b", "c"))
+    assert {name: each.picture for name, each in done.items()} == alone(given)
+    assert {name: each.record["together"] for name, each in done.items()} == {"a": 3, "b": 3, "c": 3, "up": 1}
+    assert (failed, notes) == ({}, [])
+
+
+def test_no_more_are_painted_together_than_memory_takes(order, monkeypatch) -> None:
+    monkeypatch.setattr(rooms, "fit", lambda *job: (found := fit(*job))._replace(budget=2 * found.needed))
+    assert sorted(each.record["together"] for each in finished(order("a", "b", "c"))[0].values()) == [1, 2, 2]
+
+
+@pytest.mark.parametrize("error", [SolverError("it went wrong"), MemoryError(), RuntimeError("odd")], ids=repr)
+def test_one_that_fails_on_the_way_does_not_spoil_the_others(order, monkeypatch, error) -> None:
+    expected, course = alone(given := order("a", "b", "c")), impasto.together.course
+    del expected["b"]
+
+    def failing(scene, *more, **named):
+        for number, wanted in enumerate(run := course(scene, *more, **named)):
+            if number == 3 and scene.original.sha256 == given[0][1].content.sha256:
+                raise error
+            yield run.send((yield wanted))
+
+    monkeypatch.setattr(impasto.together, "course", failing)
+    done, failed, _ = finished(given)
+    assert set(failed) == {"b"}
+    assert {name: each.picture for name, each in done.items()} == expected
+
+
+def test_one_whose_file_cannot_be_made_does_not_have_the_others_done_twice(order, monkeypatch) -> None:
+    given, encode = order("a", "b", "c"), rooms.encode
+
+    def full(image, suffix, settings):
+        if settings["inputs"][0]["sha256"] == given[0][1].content.sha256:
+            raise MemoryError
+        return encode(image, suffix, settings)
+
+    monkeypatch.setattr(rooms, "encode", full)
+    done, failed, _ = finished(given)
+    assert (set(done), set(failed)) == ({"a", "c"}, {"b"})
+
+
+def test_what_was_kept_goes_on_from_there_or_is_begun_anew_where_it_is_broken(order) -> None:
+    painter = Painter()
+    painter.begin(*(given := order("a", "b")))
+    for _ in range(4):
+        painter.go_on()
+    assert sorted(painter.keep().saved) == ["a", "b"]
+    painter.begin(*given)
+    assert painter.go_on().fraction > 0.25, "four of six steps of the first are there"
+    given[3]["b"].joinpath("checkpoint.safetensors").write_bytes(b"broken")
+    done, _, notes = finished(given)
+    assert {name: each.picture for name, each in done.items()} == alone(given)
+    assert ["is begun anew" in each for each in notes] == [True]
