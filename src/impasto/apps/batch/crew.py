@@ -28,6 +28,7 @@ __all__ = ["paint_there"]
 
 SLICE = 0.5  # seconds that a painter paints between two words
 LOOK = 2.0  # seconds between two looks at what the cluster has
+LONG = 30.0  # seconds after which it is told that nobody has come
 KEEPING = 30.0  # seconds that painters have to write their last checkpoints
 LEAVING = 5.0  # seconds that they have to tidy up
 REFUSALS = 3  # of a place to have a painter, after which it is not asked again
@@ -114,7 +115,8 @@ class _Crew:
     def __init__(self, foreman: Foreman):
         self._foreman = foreman
         self._hands: list[Hand] = []
-        self._looked = 0.0
+        self._began, self._looked = time.monotonic(), 0.0
+        self._told = False
         self._refused: Counter[Place] = Counter()
         self._why = ""
         self._stored: dict[str, Any] = {}  # files in the object store, by checksum, the oldest first
@@ -133,6 +135,10 @@ class _Crew:
         able = [place for place in found if self._refused[place] < REFUSALS]
         if not able and not self._hands:
             raise ClusterError(self._why or "the cluster has no device to paint on", [place.name for place in found])
+        if not self._told and not any(hand.ready for hand in self._hands) and self._looked - self._began > LONG:
+            names = ", ".join(place.name for place in able)
+            self._foreman.note(f"nobody has come yet to paint at {names}: perhaps others use the cluster; waiting")
+            self._told = True
         taken = {hand.place for hand in self._hands}
         for place in able:
             if place not in taken:

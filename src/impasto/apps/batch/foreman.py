@@ -63,7 +63,7 @@ class Foreman:
             if key in self._jobs:
                 first = self._jobs[key]
                 under = f": it is painted as {first.name}, not as {job.name}" if first.name != job.name else ""
-                self._board.note(f"{job.words} is asked for twice{under}")
+                self.note(f"{job.words} is asked for twice{under}")
                 continue
             self._jobs[key] = job
             self._tasks[key] = _task(key, job, self._known)
@@ -117,10 +117,12 @@ class Foreman:
         return {task.key: self.ledger.work_folder(task.key) for task in tasks}
 
     def take(self, worker: str, tasks: Sequence[Task], report: Report) -> None:
-        """Keep what a worker has made."""
+        """Keep what a worker has made. Nothing is taken twice."""
         for note in report.notes:
-            self._board.note(note)
+            self.note(note)
         for key, done in report.done.items():
+            if key in self._answered:
+                continue
             try:
                 self.ledger.done(key, done.picture, {**self._record(key), **done.record, "worker": worker})
             except OutputError as error:
@@ -130,11 +132,15 @@ class Foreman:
                 continue
             self._answered.add(key)
             self._board.done()
-        for key, failure in report.failed.items():
-            self._fail(key, failure)
+        for key in report.failed.keys() - self._answered:
+            self._fail(key, report.failed[key])
         answered = sum(task.key in self._answered for task in tasks)
         share = max(0.0, len(tasks) * report.fraction - answered)
         self._board.show(worker, "" if report.over else self._in_hand(tasks), share, report.fraction)
+
+    def note(self, words: str) -> None:
+        """Tell something that is not as it should be."""
+        self._board.note(words)
 
     def died(self, worker: str, tasks: Sequence[Task]) -> None:
         """A worker is gone: what it had in hand is given to another, from its last checkpoint."""
