@@ -17,6 +17,7 @@ from impasto import Config, paint, paint_steps
 from impasto.backbone import make_backbone
 from impasto.checkpoint import NAME, Checkpoints, load
 from impasto.errors import CheckpointError, OutputError
+from impasto.objective import Objective
 from impasto.painting import fit
 from impasto.pictures import read
 from impasto.scene import scene_of
@@ -167,6 +168,21 @@ def test_ctrl_c_keeps_what_there_is_and_resume_ends_it(painted, impasto, ctrl_c,
     assert (tmp_path / "out.png").read_bytes() == (tmp_path / "whole.png").read_bytes()
     lines = [[json.loads(line) for line in text.splitlines()] for text in (whole, (tmp_path / "run.jsonl").read_text())]
     assert [row["objective"] for row in lines[0]] == [row["objective"] for row in lines[1]]
+
+
+def test_ctrl_c_at_the_last_step_is_too_late(painted, impasto, monkeypatch) -> None:
+    evaluate, made = Objective.evaluate, []
+
+    def pressed(self: Objective, x: torch.Tensor):
+        made.append(x.shape)
+        if len(made) == 4:
+            os.kill(os.getpid(), signal.SIGINT)
+        return evaluate(self, x)
+
+    monkeypatch.setattr(Objective, "evaluate", pressed)
+    code, out, _ = painted("--steps", 4, "--checkpoint", "kept")
+    assert (code, "stopped" in out) == (0, False)
+    assert "kept is finished" in impasto("resume", "kept")[1]
 
 
 def test_a_folder_with_an_unfinished_painting_is_not_begun_anew(painted, ctrl_c, monkeypatch) -> None:

@@ -85,6 +85,8 @@ def run(
         def read(step: Step) -> None:
             for reader in all_readers:
                 reader(step)
+            if step.number == step.steps:
+                return  # it has ended
             if checkpoints:
                 checkpoints.keep(step, say or console.print, now=stopping.asked)
             stopping.end_here()

@@ -161,10 +161,9 @@ def _back(
             each._add(layer, None if g is None else g[k : k + 1], x[k : k + 1], tile, of_each)
             for k, (each, of_each) in enumerate(zip(objectives, totals, strict=True))
         ]
-        if len(parts) == 1:
+        if len(parts) == 1 or all(part is None for part in parts):
             return parts[0]
-        known = [torch.zeros_like(x[:1]) if part is None else part for part in parts]
-        return None if g is None and all(part is None for part in parts) else torch.cat(known)
+        return torch.cat([torch.zeros_like(x[:1]) if part is None else part for part in parts])
 
     gradient = add("", tape.gradient(add))
     assert gradient is not None

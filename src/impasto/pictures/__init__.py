@@ -12,7 +12,7 @@ from impasto.pictures.files import (
     resize,
     settings_in,
 )
-from impasto.pictures.writing import FORMATS, check_output, encode, to_image, whole, write
+from impasto.pictures.writing import FORMATS, check_format, check_output, encode, to_image, whole, write
 
 __all__ = [
     "FORMATS",
@@ -20,6 +20,7 @@ __all__ = [
     "Picture",
     "Source",
     "bytes_of",
+    "check_format",
     "check_output",
     "encode",
     "read",

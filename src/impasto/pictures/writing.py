@@ -18,7 +18,7 @@ from PIL import ExifTags, Image, PngImagePlugin, features
 from impasto.errors import OutputError, reason
 from impasto.pictures.decode import register_heif
 
-__all__ = ["FORMATS", "KEY", "check_output", "encode", "to_image", "whole", "write"]
+__all__ = ["FORMATS", "KEY", "check_format", "check_output", "encode", "to_image", "whole", "write"]
 
 # What each suffix is written as, with which options; the options decide the bytes, so they are fixed here.
 FORMATS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -48,12 +48,11 @@ def to_image(pixels: torch.Tensor, alpha: torch.Tensor | None = None) -> Image.I
 def check_output(path: str | PathLike[str], suffixes: Collection[str] = FORMATS, what: str = "picture") -> Path:
     """`path`, if `what` can be written there, with such a suffix; nothing is left behind. Raises OutputError."""
     out = Path(path)
-    suffix = out.suffix.lower()
     try:
         if out.is_dir():
             example = out / f"{what}{next(iter(suffixes))}"
             raise OutputError(f"{out} is a folder: give the {what} a name, as {example}", str(out))
-        _check_format(out, suffix, suffixes, what)
+        check_format(out, suffixes, what)
         if not out.parent.is_dir():
             raise OutputError(f"no folder {out.parent} to write {out.name} into", str(out.parent))
         part = _part(out)
@@ -66,7 +65,9 @@ def check_output(path: str | PathLike[str], suffixes: Collection[str] = FORMATS,
     return out
 
 
-def _check_format(out: Path, suffix: str, suffixes: Collection[str], what: str) -> None:
+def check_format(out: Path, suffixes: Collection[str] = FORMATS, what: str = "picture") -> None:
+    """Whether the suffix of `out` is of a format that can be written here. Raises OutputError."""
+    suffix = out.suffix.lower()
     if suffix not in suffixes:
         raise OutputError(f"{out} has no {what}'s suffix: choose from {', '.join(suffixes)}", suffix, list(suffixes))
     kind = FORMATS.get(suffix, ("",))[0]
@@ -93,6 +94,7 @@ def write(image: Image.Image, path: str | PathLike[str], settings: dict[str, Any
 
 def encode(image: Image.Image, suffix: str, settings: dict[str, Any] | None = None) -> bytes:
     """The bytes that `write` writes. Raises OutputError for what the format cannot hold."""
+    check_format(Path(f"picture{suffix}"))
     data = io.BytesIO()
     try:
         _save(image, data, suffix, settings)
@@ -121,7 +123,8 @@ def whole(out: Path) -> Iterator[Path]:
         yield part
         _sync(part)
         os.replace(part, out)
-        _sync(out.parent)
+        with suppress(OSError):  # some file systems do not sync folders; the file is there
+            _sync(out.parent)
     except (OSError, ValueError, RuntimeError) as error:
         raise OutputError(f"cannot write {out}: {reason(error)}", str(out)) from error
     finally:
@@ -133,7 +136,7 @@ def _sync(path: Path) -> None:
     """Wait until a file, or a folder's list of names, is on the disk."""
     if os.name == "nt" and path.is_dir():
         return  # a folder cannot be opened there
-    handle = os.open(path, os.O_RDONLY)
+    handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
     try:
         os.fsync(handle)
     finally:

@@ -19,10 +19,10 @@ __all__ = ["Board"]
 
 
 class InHand(NamedTuple):
-    """A worker's tasks: its line, and how many of those that are not done yet are, in parts."""
+    """A worker's tasks: its line, and how much of them is done, in paintings."""
 
     line: TaskID
-    share: float
+    part: float
 
 
 class Board:
@@ -57,7 +57,7 @@ class Board:
 
     def begin(self, count: int) -> None:
         """So many are to be painted."""
-        self._all, self._began = count, time.monotonic()
+        self._all, self._failed, self._began = count, 0, time.monotonic()
         if count:
             self._bar.update(self._total, visible=True)
             self._bar.start()
@@ -88,10 +88,10 @@ class Board:
         self.painted += 1
         self._refresh()
 
-    def show(self, worker: str, words: str, share: float, fraction: float) -> None:
+    def show(self, worker: str, words: str, part: float, fraction: float) -> None:
         """What a worker has in hand, and how far it is with that; no words: nothing.
 
-        share: how many paintings that makes, besides those that have been counted as done.
+        part: how many paintings that makes, besides those that have been counted as done.
         """
         hand = self._hands.get(worker)
         if not words:
@@ -100,14 +100,14 @@ class Board:
                 del self._hands[worker]
         else:
             line = self._bar.add_task("", total=1.0, text="") if hand is None else hand.line
-            self._hands[worker] = InHand(line, share)
+            self._hands[worker] = InHand(line, part)
             self._bar.update(line, completed=fraction, text=f"{worker}  {words}".strip())
         self._refresh()
 
     def _refresh(self) -> None:
         failed = len(self.failures)
         over = min(self._all, self.painted + self._failed)
-        share = min(float(self._all), over + sum(hand.share for hand in self._hands.values()))
+        share = min(float(self._all), over + sum(hand.part for hand in self._hands.values()))
         parts = [f"{self.painted} of {self._all} painted"]
         parts += [f"{self.before} before"] if self.before else []
         parts += [f"{failed} failed"] if failed else []

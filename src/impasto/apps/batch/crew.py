@@ -7,6 +7,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 import ray
 
 from impasto.apps.batch.cluster import VERSIONS, Place, hire, places, take_place
-from impasto.apps.batch.painter import Failure, Painter, Report, Task
+from impasto.apps.batch.painter import Painter, Report, Task
 from impasto.checkpoint import NAME
-from impasto.errors import ClusterError, OutputError, passing
+from impasto.errors import ClusterError, OutputError
 from impasto.pictures import whole
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ LOOK = 2.0  # seconds between two looks at what the cluster has
 LONG = 30.0  # seconds after which it is told that nobody has come
 KEEPING = 30.0  # seconds that painters have to write their last checkpoints
 LEAVING = 5.0  # seconds that they have to tidy up
-REFUSALS = 3  # of a place to have a painter, after which it is not asked again
+REFUSALS = 10  # times that a place has no painter, or loses him, with no painting between: it is not asked again
 REMEMBERED = 64  # files and networks that are kept in the object store
 
 States = dict[str, bytes]  # checkpoints by key
@@ -110,13 +111,13 @@ def paint_there(foreman: Foreman, stopping: Stopping) -> None:
 
 
 class _Crew:
-    """All painters: never more tasks given out than there are devices."""
+    """All painters: never more loads given out than there are devices."""
 
     def __init__(self, foreman: Foreman):
         self._foreman = foreman
         self._hands: list[Hand] = []
-        self._began, self._looked = time.monotonic(), 0.0
-        self._told = False
+        self._looked, self._seen = 0.0, time.monotonic()  # when it was looked what there is, and somebody was there
+        self._told = self._told_of_disk = False
         self._refused: Counter[Place] = Counter()
         self._why = ""
         self._stored: dict[str, Any] = {}  # files in the object store, by checksum, the oldest first
@@ -135,7 +136,9 @@ class _Crew:
         able = [place for place in found if self._refused[place] < REFUSALS]
         if not able and not self._hands:
             raise ClusterError(self._why or "the cluster has no device to paint on", [place.name for place in found])
-        if not self._told and not any(hand.ready for hand in self._hands) and self._looked - self._began > LONG:
+        if any(hand.ready for hand in self._hands):
+            self._seen = self._looked
+        elif not self._told and self._looked - self._seen > LONG:
             names = ", ".join(place.name for place in able)
             self._foreman.note(f"nobody has come yet to paint at {names}: perhaps others use the cluster; waiting")
             self._told = True
@@ -157,7 +160,7 @@ class _Crew:
             return
         states = {}
         for key, folder in self._foreman.folders(load.tasks).items():
-            if (folder / NAME).exists():
+            with suppress(OSError):  # there is none, or it cannot be read: it is begun anew
                 states[key] = (folder / NAME).read_bytes()
         files = [self._in_store(digest, data) for digest, data in load.files.items()]
         weights = self._in_store(load.weights.sha256, load.weights)
@@ -187,14 +190,8 @@ class _Crew:
     def _hear(self, hand: Hand) -> None:
         try:
             said = ray.get(hand.answer)
-        except ray.exceptions.RayTaskError as error:
-            if not hand.ready:
-                self._refuse(hand, str(error.cause))
-                return
-            failure = Failure(f"{type(error.cause).__name__}: {error.cause}", passing(error.cause))
-            said = Report(failed={task.key: failure for task in hand.tasks}, over=True), {}
         except ray.exceptions.RayError as error:
-            self._gone(hand, error)
+            self._gone(hand, getattr(error, "cause", None) or error)
             return
         hand.answer = None
         if not hand.ready:
@@ -203,12 +200,14 @@ class _Crew:
                 self._refuse(hand, f"it has {said}, and this is {VERSIONS}", for_good=True)
             return
         (report, states), tasks = said, hand.tasks
-        if report.over:  # it paints on while this is written
-            hand.tasks = []
-            self._give(hand)
-        else:
-            hand.answer = hand.actor.go_on.remote()
-        self._take(hand, tasks, report, states)
+        try:  # it paints on while this is written
+            if report.over:
+                hand.tasks = []
+                self._give(hand)
+            else:
+                hand.answer = hand.actor.go_on.remote()
+        finally:
+            self._take(hand, tasks, report, states)
 
     def _take(self, hand: Hand, tasks: Sequence[Task], report: Report, states: States) -> None:
         folders = self._foreman.folders([task for task in tasks if task.key in states])
@@ -217,16 +216,17 @@ class _Crew:
                 with whole(folders[key] / NAME) as part:
                     part.write_bytes(state)
             except OutputError as error:
-                report.notes.append(f"no checkpoint: {error}; it is tried again")
+                if not self._told_of_disk:
+                    report.notes.append(f"no checkpoint: {error}; it is tried again")
+                self._told_of_disk = True
+        if report.done:
+            del self._refused[hand.place]
         self._foreman.take(hand.place.name, tasks, report)
 
     def _gone(self, hand: Hand, error: Exception) -> None:
         """A painter that is dead, or never came."""
-        if not hand.ready:
-            self._refuse(hand, str(error))
-            return
-        self._dismiss(hand)
-        self._foreman.died(hand.place.name, hand.tasks)
+        self._refuse(hand, f"{type(error).__name__}: {error}")
+        self._foreman.died(hand.place.name, hand.tasks, self._why)
 
     def _refuse(self, hand: Hand, why: str, for_good: bool = False) -> None:
         self._refused[hand.place] += REFUSALS if for_good else 1
@@ -235,12 +235,10 @@ class _Crew:
 
     def keep(self) -> None:
         """Have everybody write a checkpoint, and bring it here."""
-        for hand in self._hands:
-            if hand.tasks:
-                hand.answer = [hand.answer, hand.actor.keep.remote()]
+        owed = [(hand, [hand.answer, hand.actor.keep.remote()]) for hand in self._hands if hand.tasks]
         deadline = time.monotonic() + KEEPING
-        for hand in self._hands:
-            for answer in hand.answer if hand.tasks else []:
+        for hand, answers in owed:
+            for answer in answers:
                 try:
                     self._take(hand, hand.tasks, *ray.get(answer, timeout=max(0.1, deadline - time.monotonic())))
                 except ray.exceptions.RayError:

@@ -91,7 +91,7 @@ class Foreman:
         return len(self._waiting)
 
     def next_load(self, workers: int = 1) -> Load | None:
-        """Work for one of so many workers: a task, or some small ones; None when nothing waits."""
+        """Work for one of so many workers: a task, or some small ones; None when nothing waits. Raises OutputError."""
         while self._waiting:
             first = self._tasks[self._waiting[0]].config
             most = min(at_once(first), -(-len(self._waiting) // workers))
@@ -117,7 +117,7 @@ class Foreman:
         return {task.key: self.ledger.work_folder(task.key) for task in tasks}
 
     def take(self, worker: str, tasks: Sequence[Task], report: Report) -> None:
-        """Keep what a worker has made. Nothing is taken twice."""
+        """Keep what a worker has made. Nothing is taken twice. Raises OutputError, KeyboardInterrupt as the ledger."""
         for note in report.notes:
             self.note(note)
         for key, done in report.done.items():
@@ -142,8 +142,8 @@ class Foreman:
         """Tell something that is not as it should be."""
         self._board.note(words)
 
-    def died(self, worker: str, tasks: Sequence[Task]) -> None:
-        """A worker is gone: what it had in hand is given to another, from its last checkpoint."""
+    def died(self, worker: str, tasks: Sequence[Task], why: str) -> None:
+        """A worker is gone: what it had in hand is given to another, from its last checkpoint. Raises OutputError."""
         self._board.show(worker, "", 0.0, 0.0)
         for task in reversed(tasks):
             if task.key in self._answered:
@@ -152,8 +152,7 @@ class Foreman:
             if deaths < DEATHS:
                 self._waiting.appendleft(task.key)
             else:
-                why = f"{deaths} workers died over it: perhaps it takes more memory than there is"
-                self._fail(task.key, Failure(why))
+                self._fail(task.key, Failure(f"{deaths} workers died over it, the last one so: {why}"))
 
     def _fail(self, key: str, failure: Failure) -> None:
         self._answered.add(key)

@@ -15,7 +15,7 @@ from impasto.backbone import Weights, load
 from impasto.config import STARTS, Config
 from impasto.errors import ConfigError, ImpastoError, OutputError, PictureError, did_you_mean, reason, shortened
 from impasto.parsing import mask_parts
-from impasto.pictures import FORMATS, readable
+from impasto.pictures import check_format, readable
 from impasto.scene import ALPHA, check_settings, extras
 
 __all__ = ["Job", "Known", "jobs_of"]
@@ -178,8 +178,10 @@ def _job_of(row: dict[str, str], config_for: Callable[[str, dict[str, Any]], Con
         raise ConfigError("it takes a content and a style")
     if len(out.encode()) > LONGEST:
         raise OutputError(f"out is longer than {LONGEST} bytes: {shortened(out)}", out)
-    if out and (Path(out).name != out or Path(out).suffix.lower() not in FORMATS):
+    if out and Path(out).name != out:
         raise OutputError(f"out is {out!r}: it takes a picture's name without a folder, as lion.png", out)
+    if out:
+        check_format(Path(out))
     return Job(row["content"], styles, config_for(row.get("preset", ""), settings), out)
 
 

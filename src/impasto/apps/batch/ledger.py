@@ -111,10 +111,10 @@ class Ledger:
 
     def sheets(self, count: int) -> list[Path]:
         """Where so many contact sheets go; those of earlier calls beyond that are removed. Raises OutputError."""
-        names = {f"sheet {k}": f"contact-sheet{f'-{k:03d}' if k > 1 else ''}.png" for k in range(1, count + 1)}
+        names = {f"sheet{k}": f"contact-sheet{f'-{k:03d}' if k > 1 else ''}.png" for k in range(1, count + 1)}
         self.name_all(names, lambda *_: True)
         try:
-            for key in [key for key in self._names if key.startswith("sheet ") and key not in names]:
+            for key in [key for key in self._names if key.startswith("sheet") and key not in names]:
                 self.path(key).unlink(missing_ok=True)
         except OSError as error:
             raise OutputError(f"cannot write into {self.folder}: {reason(error)}", str(self.folder)) from error
@@ -167,6 +167,8 @@ class Ledger:
         path = self.folder / MANIFEST
         try:
             with path.open("ab", buffering=0) as file:
+                size = file.seek(0, os.SEEK_END)
+                self._length = min(self._length, size)  # somebody may have cut or removed it
                 file.truncate(self._length)
                 if file.write(line.encode()) < len(line):
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -132,19 +132,13 @@ class Painter:
     def keep(self) -> Report:
         """Write checkpoints now."""
         for checkpoints, task, step in self._now:
-            if step.number < step.steps:
-                self._keep(checkpoints, task, step, now=True)
+            self._keep(checkpoints, task, step, now=True)
         report, self._report = self._report, Report()
         return report
 
     def _paint(self, tasks: Sequence[Task], files: Mapping[str, bytes], folders: Mapping[str, Path]) -> Iterator[float]:
         """Paints everything; gives the share that is done, after every step."""
-        ready = []
-        for task in tasks:
-            try:
-                ready.append(self._prepared(task, files, folders[task.key]))
-            except Exception as error:  # whatever is wrong with one, the others are painted
-                self._fail(task, error)
+        ready = list(self._all_prepared(tasks, files, folders))
         groups, finished = _grouped(ready), len(tasks) - len(ready)
         while groups:
             group = groups.pop(0)
@@ -154,11 +148,22 @@ class Painter:
                 finished += len(group)
             except Exception as error:
                 self._now = []
-                if len(group) > 1:
-                    groups = [[each] for each in group] + groups
+                if len(group) > 1:  # each alone, from its checkpoint if there is one by now
+                    alone = list(self._all_prepared([each.task for each in group], files, folders))
+                    finished += len(group) - len(alone)
+                    groups = [[each] for each in alone] + groups
                 else:
                     finished += 1
                     self._fail(group[0].task, error)
+
+    def _all_prepared(
+        self, tasks: Sequence[Task], files: Mapping[str, bytes], folders: Mapping[str, Path]
+    ) -> Iterator[_Ready]:
+        for task in tasks:
+            try:
+                yield self._prepared(task, files, folders[task.key])
+            except Exception as error:  # whatever is wrong with one, the others are painted
+                self._fail(task, error)
 
     def _prepared(self, task: Task, files: Mapping[str, bytes], folder: Path) -> _Ready:
         def picture(file: File) -> Picture:
@@ -173,7 +178,11 @@ class Painter:
         except CheckpointError as error:
             found = None
             self._report.notes.append(f"{task.content.name} is begun anew: {error}")
-        fits = found.plan if found else fit(scene, config, backbone)
+        fits = fit(scene, config, backbone)
+        if found and found.plan.needed > fits.budget:
+            found = None
+            self._report.notes.append(f"{task.content.name} is begun anew: it was planned for more memory than is here")
+        fits = found.plan if found else fits
         config = config.changed(tile=fits.side or config.tile)
         return _Ready(task, Run(scene, config, fits, found.state if found else None), backbone, folder)
 
@@ -194,7 +203,8 @@ class Painter:
             for (keeper, task, step), of_each in zip(self._now, notes, strict=True):
                 of_each += [step.note] if step.note else []
                 self._keep(keeper, task, step)
-            yield last[0].fraction
+            if last[0].number < last[0].steps:
+                yield last[0].fraction
         self._now = []
         for each, step, of_each in zip(group, last, notes, strict=True):
             try:
@@ -214,7 +224,7 @@ class Painter:
         else:
             log.error("a fault of impasto's own", exc_info=error)
             words = f"a fault of impasto's own: {type(error).__name__}: {error}"
-        self._report.failed[task.key] = Failure(words, passing(error))
+        self._report.failed[task.key] = Failure(" ".join(words.split()), passing(error))
 
 
 def _grouped(ready: Sequence[_Ready]) -> list[list[_Ready]]:

@@ -22,12 +22,13 @@ MOST_COLUMNS = 8
 def write_sheets(ledger: Ledger, results: Iterable[tuple[Job, Path | str | None]]) -> list[Path]:
     """Write the sheets, in the place of those before; gives their paths. Raises OutputError."""
     found = list(results)
-    cells = [_cell(job, what) for job, what in found]
     columns = _columns([job for job, _ in found])
     each = EACH // columns * columns if columns else EACH
-    pages = [cells[start : start + each] for start in range(0, len(cells), each)]
+    pages = [found[start : start + each] for start in range(0, len(found), each)]
     paths = ledger.sheets(len(pages))
-    return [write(contact_sheet(in_rows(page, columns)), path) for page, path in zip(pages, paths, strict=True)]
+    for page, path in zip(pages, paths, strict=True):
+        write(contact_sheet(in_rows([_cell(job, what) for job, what in page], columns)), path)
+    return paths
 
 
 def _columns(jobs: Sequence[Job]) -> int:

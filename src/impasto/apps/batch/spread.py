@@ -124,10 +124,10 @@ class Tilers:
         for actor in self.actors:
             ray.kill(actor)
         found = places()
-        hired = [hire(RemoteTiler, place) for place in found]
+        actors = [hire(RemoteTiler, place) for place in found]
         self.actors, why = [], "the cluster has no device to paint on"
         frees = []
-        for place, actor in zip(found, hired, strict=True):
+        for place, actor in zip(found, actors, strict=True):
             try:
                 versions = ray.get(actor.versions.remote(), timeout=WAIT)
                 if versions != VERSIONS:
@@ -144,7 +144,8 @@ class Tilers:
             raise ClusterError(why, [place.name for place in found])
         self._free = min(frees)
         # the network as it is there, for who only asks about it
-        config, dtype = self._config, getattr(torch, precision)
+        self._config = config = self._config.changed(precision=precision)  # everywhere, and whoever comes later
+        dtype = getattr(torch, precision)
         self.backbone = Backbone(self._weights, pooling=config.pooling, padding=config.padding, dtype=dtype)
 
     def __str__(self) -> str:
@@ -167,6 +168,8 @@ class Tilers:
         fits = fit(scene, config.changed(memory=memory), backbone)
         height, width = scene.levels[-1][:2]
         least = reach([*config.content_layers, *config.style_layers])
+        if config.style_term == "sliced":
+            return fits  # it needs the whole picture at once
         side = fits.side or max(height, width)
         while math.ceil(height / side) * math.ceil(width / side) < len(self.actors) and side - STRIDE >= least:
             side -= STRIDE
