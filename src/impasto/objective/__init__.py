@@ -3,7 +3,7 @@
 from impasto.objective.build import Pattern, Region
 from impasto.objective.losses import content_loss, differences, energy, gram, style_loss, total_variation
 from impasto.objective.objective import Objective, Value, evaluate_together
-from impasto.objective.tiles import Share, Tile, added, cut
+from impasto.objective.tiles import Share, Tile, added
 
 __all__ = [
     "Objective",
@@ -14,7 +14,6 @@ __all__ = [
     "Value",
     "added",
     "content_loss",
-    "cut",
     "differences",
     "energy",
     "evaluate_together",

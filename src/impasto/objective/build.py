@@ -118,7 +118,7 @@ class Build:
                     shape = (1, x.shape[1], self.height // layer_stride(layer), self.width // layer_stride(layer))
                     targets[layer] = torch.empty(
                         shape, device=x.device, dtype=x.dtype, memory_format=torch.channels_last
-                    ).zero_()
+                    )
                 window = tile.window(layer_stride(layer))
                 inner = x[:, :, window.inner_rows, window.inner_columns]
                 targets[layer][:, :, window.rows, window.columns] = inner

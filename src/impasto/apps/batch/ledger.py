@@ -21,7 +21,7 @@ from impasto.pictures import whole
 if TYPE_CHECKING:
     from impasto.apps.batch.painter import Failure
 
-__all__ = ["MANIFEST", "OF_THE_NAME", "Ledger", "opened"]
+__all__ = ["OF_THE_NAME", "Ledger", "opened"]
 
 MANIFEST = "manifest.jsonl"
 WORK = ".impasto"  # of what is not for people: names, checkpoints, the lock
