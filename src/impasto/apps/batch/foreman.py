@@ -68,7 +68,7 @@ class Foreman:
             self._jobs[key] = job
             self._tasks[key] = _task(key, job, self._known)
             record = self.ledger.record(key)
-            if record is None or (record["state"] == "failed" and (self._retry_failed or record["passing"])):
+            if record is None or (record["state"] == "failed" and (self._retry_failed or record.get("passing"))):
                 self._waiting.append(key)
             elif record["state"] == "failed":
                 self._board.failed(f"{job.words}: {record['error']}", before=True)
