@@ -50,9 +50,8 @@ class Studio:
     def __init__(self, limits: Limits, machine: dict[str, Any], networks: Sequence[str] = ("compact",)):
         self.limits, self.networks = limits, tuple(networks)
         self.terms = Terms(limits, machine, self.networks)
-        self.folder = Path(tempfile.mkdtemp(prefix="impasto-studio-"))
+        self.folder = Path(tempfile.gettempdir()) / f"impasto-studio-{secrets.token_hex(8)}"
         self.uploads = self.folder / "uploads"
-        self.uploads.mkdir()
         self.jobs: dict[str, Job] = {}
         self.metrics = Metrics(self)
         self.crowded = False  # whether there is no room for more uploads
@@ -65,10 +64,16 @@ class Studio:
         self._threads: list[threading.Thread] = []
 
     def open(self) -> None:
-        """Start the workers; each loads the network and runs it once, so that no visitor waits for that.
+        """Make the folder and start the workers; each loads the network and runs it once: no visitor waits for that.
 
-        Raises ImpastoError if there is no such network.
+        Whether it comes to its end or not, `close` removes everything. Raises ImpastoError if there is no such network
+        or no room.
         """
+        try:
+            self.folder.mkdir(mode=0o700)
+            self.uploads.mkdir()
+        except OSError as error:
+            raise OutputError(f"no room for the studio's pictures: {error.strerror} ({self.folder})") from error
         keep_big_blocks()  # before there are threads: those that start after it share its arena
         share, ready = max(1, torch.get_num_threads() // self.limits.workers), SimpleQueue[Exception | None]()
         for _ in range(self.limits.workers):
