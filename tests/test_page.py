@@ -418,7 +418,11 @@ def test_keys_alone_are_enough(open_page) -> None:
 
 @pytest.mark.parametrize(
     "look",
-    [{}, {"viewport": {"width": 390, "height": 844}}, pytest.param({"color_scheme": "dark"}, marks=pytest.mark.slow)],
+    [
+        {},
+        pytest.param({"viewport": {"width": 390, "height": 844}}, marks=pytest.mark.slow),
+        pytest.param({"color_scheme": "dark"}, marks=pytest.mark.slow),
+    ],
     ids=["wide", "phone", "dark"],
 )
 def test_axe_finds_nothing_serious(open_page, look) -> None:

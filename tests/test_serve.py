@@ -161,6 +161,11 @@ def test_without_its_libraries_it_says_which_extra(stays_shut, monkeypatch, libr
     assert "pip install 'impasto[web]'" in stays_shut()
 
 
+def test_without_room_it_says_so(stays_shut, machine, temporary, monkeypatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary / "gone"))
+    assert f"no room for the studio's pictures: No such file or directory ({temporary / 'gone'}" in stays_shut(*machine)
+
+
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_network_that_fails_in_another_way_does_not_hang_it(monkeypatch, tiny_weights) -> None:
     def fails(*_: object) -> None:
