@@ -78,8 +78,8 @@ class Studio:
         share, ready = max(1, torch.get_num_threads() // self.limits.workers), SimpleQueue[Exception | None]()
         for _ in range(self.limits.workers):
             self._start(self._work, share, ready)
-            if (error := ready.get()) is not None:
-                raise error
+            if (failure := ready.get()) is not None:
+                raise failure
         # No other thread computes with more than one: OpenMP lets idle threads sleep as soon as there are more of them
         # than processors, and a painting took 1.47 times as long instead of 1.06 (benchmarks/studio.py).
         torch.set_num_threads(1)
