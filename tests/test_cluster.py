@@ -233,6 +233,22 @@ def test_a_task_that_kills_whoever_has_it_is_given_up_and_the_others_are_painted
     assert not any(head[:4] in record.get("worker", "") for record in records), "where versions differ nobody paints"
 
 
+def test_a_sick_machine_fails_nothing(batch, cluster, watched, monkeypatch, tmp_path):
+    head = cluster.head_node.node_id
+
+    def sicken(self, tasks):
+        def sick(_):
+            raise RuntimeError("CUDA error: an illegal instruction was encountered")
+
+        if self.place.node == head:
+            self._painter._backbone = sick
+
+    hire_instead(monkeypatch, painter_that(sicken))
+    assert batch(4, "there", steps=60)[0] == 0
+    assert all_once(tmp_path / "there", 4)
+    assert not any(head[:4] in record["worker"] for record in manifest(tmp_path / "there"))
+
+
 def test_a_signal_keeps_all_and_a_later_call_goes_on_there_or_here(batch, impasto, watched, tmp_path):
     stops = [(signal.SIGTERM, 3), (signal.SIGINT, 9)]  # and the steps at which
 
@@ -314,6 +330,19 @@ def test_those_beside_one_that_kills_are_painted(foreman):
             foreman.died("there", load.tasks, "it died")
         load = foreman.next_load()
     assert [key for key in foreman._jobs if foreman.ledger.record(key)] == [killer]
+
+
+def test_what_somebody_died_over_is_left_to_others_as_long_as_there_are_any(foreman):
+    load = foreman.next_load("a", ["a", "b"])
+    foreman.died("a", load.tasks, "it died")
+    keys = {task.key for task in load.tasks}
+    mine = [load.tasks for load in iter(lambda: foreman.next_load("a", ["a", "b"]), None)]
+    assert not keys & {task.key for tasks in mine for task in tasks}
+    other = foreman.next_load("b", ["a", "b"])
+    assert {task.key for task in other.tasks} < keys
+    foreman.died("b", other.tasks, "it died")
+    left = [foreman.next_load("a", ["a"]) for _ in keys]
+    assert {task.key for load in left for task in load.tasks} == keys
 
 
 def test_ctrl_c_while_the_last_word_on_a_load_is_on_its_way(foreman, monkeypatch):

@@ -155,7 +155,7 @@ class _Crew:
                 self._give(hand)
 
     def _give(self, hand: Hand) -> None:
-        load = self._foreman.next_load(sum(each.ready for each in self._hands))
+        load = self._foreman.next_load(hand.place.name, [each.place.name for each in self._hands if each.ready])
         if load is None:
             return
         states = {}
@@ -191,7 +191,8 @@ class _Crew:
         try:
             said = ray.get(hand.answer)
         except ray.exceptions.RayError as error:
-            self._gone(hand, getattr(error, "cause", None) or error)
+            cause = getattr(error, "cause", None) or error
+            self._gone(hand, f"{type(cause).__name__}: {cause}")
             return
         hand.answer = None
         if not hand.ready:
@@ -200,6 +201,11 @@ class _Crew:
                 self._refuse(hand, f"it has {said}, and this is {VERSIONS}", for_good=True)
             return
         (report, states), tasks = said, hand.tasks
+        if faults := _faults(report):
+            self._take(hand, tasks, report, states)
+            ray.wait([hand.actor.leave.remote()], timeout=LEAVING)
+            self._gone(hand, faults[0])
+            return
         try:  # it paints on while this is written
             if report.over:
                 hand.tasks = []
@@ -223,9 +229,9 @@ class _Crew:
             del self._refused[hand.place]
         self._foreman.take(hand.place.name, tasks, report)
 
-    def _gone(self, hand: Hand, error: Exception) -> None:
+    def _gone(self, hand: Hand, why: str) -> None:
         """A painter that is dead, or never came."""
-        self._refuse(hand, f"{type(error).__name__}: {error}")
+        self._refuse(hand, why)
         self._foreman.died(hand.place.name, hand.tasks, self._why)
 
     def _refuse(self, hand: Hand, why: str, for_good: bool = False) -> None:
@@ -240,7 +246,9 @@ class _Crew:
         for hand, answers in owed:
             for answer in answers:
                 try:
-                    self._take(hand, hand.tasks, *ray.get(answer, timeout=max(0.1, deadline - time.monotonic())))
+                    report, states = ray.get(answer, timeout=max(0.1, deadline - time.monotonic()))
+                    _faults(report)
+                    self._take(hand, hand.tasks, report, states)
                 except ray.exceptions.RayError:
                     break  # the checkpoint before is here
 
@@ -254,3 +262,9 @@ class _Crew:
         ray.wait(leaving, num_returns=len(leaving), timeout=LEAVING) if leaving else None
         for hand in list(self._hands):
             self._dismiss(hand)
+
+
+def _faults(report: Report) -> list[str]:
+    """Take out of a report what failed and nobody knows why: perhaps the machine is sick, so that another tries."""
+    keys = [key for key, failure in report.failed.items() if failure.fault]
+    return [report.failed.pop(key).words for key in keys]

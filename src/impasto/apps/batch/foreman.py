@@ -43,7 +43,7 @@ class Foreman:
         self._jobs: dict[str, Job] = {}
         self._tasks: dict[str, Task] = {}
         self._waiting: deque[str] = deque()
-        self._deaths: dict[str, int] = {}
+        self._deaths: dict[str, list[str]] = {}  # workers that died over a task, by key
         self._answered: set[str] = set()  # keys of which something has come, or will not
         self._known = known
         self._unreadable: list[tuple[Job, str]] = []  # jobs without a key, and why
@@ -90,11 +90,21 @@ class Foreman:
         """How many tasks nobody has yet."""
         return len(self._waiting)
 
-    def next_load(self, workers: int = 1) -> Load | None:
-        """Work for one of so many workers: a task, or some small ones; None when nothing waits. Raises OutputError."""
-        while self._waiting:
-            first = self._tasks[self._waiting[0]].config
-            most = min(at_once(first), -(-len(self._waiting) // workers))
+    def next_load(self, worker: str = "", workers: Sequence[str] = ("",)) -> Load | None:
+        """Work for one of the workers: a task, or some small ones; None when nothing waits for it. Raises OutputError.
+
+        A task over which this worker died is left to one who did not, if there is one: perhaps it is the machine.
+        """
+
+        def suits(key: str) -> bool:
+            died = self._deaths.get(key, [])
+            return worker not in died or set(workers) <= set(died)
+
+        while (key := next(filter(suits, self._waiting), None)) is not None:
+            self._waiting.remove(key)
+            self._waiting.appendleft(key)
+            first = self._tasks[key].config
+            most = min(at_once(first), -(-len(self._waiting) // len(workers)))
             load = Load([], {}, self._known.network(first.backbone))
             while self._waiting and len(load.tasks) < most:
                 config = self._tasks[self._waiting[0]].config
@@ -148,11 +158,12 @@ class Foreman:
         for task in reversed(tasks):
             if task.key in self._answered:
                 continue
-            self._deaths[task.key] = deaths = self._deaths.get(task.key, 0) + 1
-            if deaths < DEATHS:
+            deaths = self._deaths.setdefault(task.key, [])
+            deaths.append(worker)
+            if len(deaths) < DEATHS:
                 self._waiting.appendleft(task.key)
             else:
-                self._fail(task.key, Failure(f"{deaths} workers died over it, the last one so: {why}"))
+                self._fail(task.key, Failure(f"{len(deaths)} workers died over it, the last one so: {why}"))
 
     def _fail(self, key: str, failure: Failure) -> None:
         self._answered.add(key)

@@ -57,10 +57,14 @@ class Done(NamedTuple):
 
 
 class Failure(NamedTuple):
-    """Why there is no painting; passing: the next call may try again, for it was for want of room or memory."""
+    """Why there is no painting; passing: the next call may try again, for it was for want of room or memory.
+
+    fault: nobody knows why; perhaps it is the machine.
+    """
 
     words: str
     passing: bool = False
+    fault: bool = False
 
 
 @dataclass
@@ -217,14 +221,13 @@ class Painter:
             self._report.saved.append(task.key)
 
     def _fail(self, task: Task, error: Exception) -> None:
-        if isinstance(error, ImpastoError):
-            words = str(error)
-        elif out_of_memory(error):
-            words = "not enough memory: give a smaller size"
-        else:
+        fault = not isinstance(error, ImpastoError) and not out_of_memory(error)
+        if fault:
             log.error("a fault of impasto's own", exc_info=error)
             words = f"a fault of impasto's own: {type(error).__name__}: {error}"
-        self._report.failed[task.key] = Failure(" ".join(words.split()), passing(error))
+        else:
+            words = str(error) if isinstance(error, ImpastoError) else "not enough memory: give a smaller size"
+        self._report.failed[task.key] = Failure(" ".join(words.split()), passing(error), fault)
 
 
 def _grouped(ready: Sequence[_Ready]) -> list[list[_Ready]]:
