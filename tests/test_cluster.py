@@ -512,6 +512,13 @@ def test_tiles_there_make_the_picture_of_the_same_tiles_here_to_the_last_bit(pos
     assert torch.equal(painted_by(poster(), objective_of=tilers.objective), painted_by(poster()))
 
 
+def test_too_little_memory_there_is_said_as_of_here(poster, tilers, monkeypatch):
+    monkeypatch.setattr(tilers, "_free", 100_000)
+    scene, config, backbone, _ = poster()
+    with pytest.raises(ConfigError, match=r"^100kB of free memory is too little to paint"):
+        tilers.fit(scene, config.changed(memory="auto"), backbone)
+
+
 def test_what_needs_the_whole_picture_is_refused(poster, tilers):
     scene, config, backbone, _ = poster(style_term="sliced", tile=160)
     with pytest.raises(ConfigError, match=r"\A--style-term sliced needs the whole picture at once.*\Z"):

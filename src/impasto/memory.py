@@ -86,17 +86,21 @@ def plan(
     size: tuple[int, int],
     styles: Iterable[tuple[int, int]] = (),
     masks: int = 0,
+    free: int | None = None,
 ) -> Plan:
     """The largest tiles with which a painting of (height, width) fits into `config.memory`, or those of `config.tile`.
 
-    styles: (height, width) of the style pictures at that size; masks: how many there are of the
-    painting. Raises ConfigError where it cannot fit. A tile is never smaller than its halo: most work would be halo
-    (`inputs.check` says so of `config.tile`).
+    styles: (height, width) of the style pictures at that size; masks: how many there are of the painting; free: the
+    bytes that there are, if not those of the network's device. Raises ConfigError where it cannot fit. A tile is never
+    smaller than its halo: most work would be halo (`inputs.check` says so of `config.tile`).
     """
     layers = [*config.content_layers, *config.style_layers]
     backbone.deepest(layers)  # raises what is wrong with them
     halo, whole = reach(layers), max(size)
-    budget = int(SHARE * free_memory(backbone.device)) if config.memory == "auto" else config.memory
+    if config.memory == "auto":
+        budget = int(SHARE * (free_memory(backbone.device) if free is None else free))
+    else:
+        budget = config.memory
     pictures = [size, *styles]
     each_pixel = _picture_bytes(config, backbone) + MASK * masks
     fixed = math.prod(size) * each_pixel + PIXEL * sum(map(math.prod, pictures[1:]))
@@ -114,13 +118,13 @@ def plan(
 
 def _too_little(config: Config, backbone: Backbone, size: tuple[int, int], budget: int, needed: int) -> str:
     """What to say of a painting that needs at least `needed`."""
-    free = config.memory == "auto"
-    takes = needed / SHARE if free else needed  # of what must be free
+    auto = config.memory == "auto"
+    takes = needed / SHARE if auto else needed  # of what must be free
     helps = [f"{_in_words(takes, up=True)} of memory"]
     if config.optimizer == "lbfgs" and config.history > FEW:
         less = math.prod(size) * PIXEL * 2 * (config.history - FEW)
         helps.append(f"{_in_words(takes - less, up=True)} with --history {FEW}")
-    given = f"{_in_words(budget / SHARE)} of free memory is" if free else f"--memory {_in_words(budget)} is"
+    given = f"{_in_words(budget / SHARE)} of free memory is" if auto else f"--memory {_in_words(budget)} is"
     return (
         f"{given} too little to paint {size[1]} x {size[0]} pixels with {backbone.weights.name}: "
         f"it takes {', '.join(helps)}, or a smaller --size"

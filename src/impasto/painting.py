@@ -298,12 +298,12 @@ def regions_at(scene: Scene, level: Level, config: Config, device: torch.device 
     return regions
 
 
-def fit(scene: Scene, config: Config, backbone: Backbone) -> Plan:
-    """Whether, and in tiles of which size, a scene fits into memory. Raises as `plan` does."""
+def fit(scene: Scene, config: Config, backbone: Backbone, free: int | None = None) -> Plan:
+    """Whether, and in tiles of which size, a scene fits into memory. free: as of `plan`. Raises as `plan` does."""
     last = scene.levels[-1]
     sizes = [style_size(last, example.picture, config, last) for example in scene.examples]
     masks = sum(part.mask is not None for part in scene.parts) + (scene.protect is not None)
-    return plan(config, backbone, last[:2], sizes, masks)
+    return plan(config, backbone, last[:2], sizes, masks, free)
 
 
 def _descent(config: Config, level: Level, device: torch.device) -> Descent:

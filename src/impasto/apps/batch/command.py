@@ -43,7 +43,7 @@ class Asked(NamedTuple):
     "styles",
     multiple=True,
     metavar="STYLES",
-    help="a style picture, or a folder of them; may be given again",
+    help="a style picture, or a folder of them (not *.jpg: that would give one of them); may be given again",
 )
 @click.option("-o", "--out", "folder", required=True, metavar="OUT", help="the folder that is painted into")
 @click.option(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import math
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -16,14 +17,14 @@ from impasto.apps.batch.cluster import VERSIONS, Place, hire, places, take_place
 from impasto.backbone import STRIDE, Backbone, Weights, make_backbone, reach
 from impasto.config import Config
 from impasto.errors import ClusterError
-from impasto.memory import SHARE, Plan, free_memory
+from impasto.memory import Plan, free_memory
 from impasto.objective import Objective, Region, Share, Tile, Value, added
 from impasto.painting import fit
 from impasto.scene import Scene
 
 __all__ = ["Spread", "Tilers", "hired"]
 
-WAIT = 120.0  # seconds that somebody who was hired may take to come
+WAIT = 120.0  # seconds that those who are hired may take to come
 T = TypeVar("T")
 DEATHS = 3  # of tilers in one evaluation, after which it is given up
 
@@ -127,13 +128,13 @@ class Tilers:
         actors = [hire(RemoteTiler, place) for place in found]
         self.actors, why = [], "the cluster has no device to paint on"
         frees = []
-        for place, actor in zip(found, actors, strict=True):
+        said = [(actor.versions.remote(), actor.load.remote(self._config, self._stored)) for actor in actors]
+        deadline = time.monotonic() + WAIT
+        for place, actor, (versions, loaded) in zip(found, actors, said, strict=True):
             try:
-                versions = ray.get(actor.versions.remote(), timeout=WAIT)
-                if versions != VERSIONS:
-                    raise ClusterError(f"it has {versions}, and this is {VERSIONS}")
-                loaded = ray.get(actor.load.remote(self._config, self._stored), timeout=WAIT)
-                precision, self.device, free = loaded
+                if (theirs := ray.get(versions, timeout=max(1.0, deadline - time.monotonic()))) != VERSIONS:
+                    raise ClusterError(f"it has {theirs}, and this is {VERSIONS}")
+                precision, self.device, free = ray.get(loaded, timeout=max(1.0, deadline - time.monotonic()))
                 self.actors.append(actor)
                 frees.append(free)
             except (ray.exceptions.RayError, ClusterError) as error:
@@ -162,10 +163,7 @@ class Tilers:
 
         A tile is never smaller than its halo.
         """
-        memory = (
-            int(SHARE * min(free_memory(backbone.device), self._free)) if config.memory == "auto" else config.memory
-        )
-        fits = fit(scene, config.changed(memory=memory), backbone)
+        fits = fit(scene, config, backbone, min(free_memory(backbone.device), self._free))
         height, width = scene.levels[-1][:2]
         least = reach([*config.content_layers, *config.style_layers])
         if config.style_term == "sliced":
