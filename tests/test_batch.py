@@ -7,6 +7,7 @@ import itertools
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -18,7 +19,7 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from impasto.apps.batch import ledger, sheets
+from impasto.apps.batch import foreman, ledger, painter, sheets
 from impasto.apps.batch.board import Board
 from impasto.objective import Objective
 from impasto.pictures import read_settings
@@ -102,6 +103,26 @@ def test_a_table_has_jobs_with_settings_of_their_own(batch, impasto, tiny) -> No
         assert Path("out", name).read_bytes() == Path(name).read_bytes()
 
 
+@pytest.mark.parametrize(
+    "data",
+    [
+        b'content;style;strength\r\nphotos/a.png;"art/s.png;art/t.png";2\r\n',
+        b"sep=;\r\ncontent;style\r\nphotos/a.png;art/s.png\r\n",
+        "content\tstyle\nphotos/a.png\tart/s.png;art/t.png\n".encode("utf-16"),
+    ],
+    ids=["semicolons", "sep", "tabs"],
+)
+def test_tables_as_spreadsheets_write_them(batch, data) -> None:
+    Path("jobs.csv").write_bytes(data)
+    assert batch("--pairs jobs.csv")[0] == 0
+    assert len(pictures()) == 1
+
+
+def test_the_lines_of_a_spreadsheets_table_are_counted_as_there(batch) -> None:
+    Path("jobs.csv").write_bytes(b"sep=;\ncontent;style\nphotos/a.png;\n")
+    assert "jobs.csv line 3: it takes a content and a style" in batch("--pairs jobs.csv")[2]
+
+
 @pytest.mark.parametrize(("given", "names"), [("a up", {"a-s.png", "up-t.png"}), ("a a", {"a-s.png", "a-t.png"})])
 def test_zip_paints_the_first_in_the_first_and_so_on(batch, given, names) -> None:
     contents = [f"photos/{name}.png" for name in given.split()]
@@ -135,7 +156,7 @@ def test_what_is_wrong_with_all_of_it_is_one_line_and_writes_nothing(album, refu
         (b"content,stlye\na,b\n", " has a column 'stlye': did you mean style?"),
         (b"content,style,save-every\na,b,1\n", " has a column 'save-every'"),
         (b"content,style,size,--size\na,b,32,32\n", " has a column twice"),
-        (b"content,style\n\xff,b\n", " cannot be read as a table"),
+        (b"content,style\n\xff,b\n", " is not a table in UTF-8: save it as CSV UTF-8"),
         (b"content,style\na,b\n\na,b,c\n", " line 4 has more cells"),
         (b"content,style\na,b\na\n", " line 3: it takes a content and a style"),
         (b"content,style,size\na,b,32\na,b,x\n", " line 3: --size is 'x'"),
@@ -179,6 +200,72 @@ def test_a_strangers_contact_sheet_is_not_overwritten(batch) -> None:
     batch()
     assert Path("out/contact-sheet-2026.png").read_bytes() == b"somebody's"
     assert Path("out/contact-sheet.png").read_bytes() == b"somebody's"
+
+
+def test_a_sheet_that_is_one_no_more_is_not_touched(batch, monkeypatch) -> None:
+    monkeypatch.setattr(sheets, "EACH", 4)
+    batch()
+    monkeypatch.setattr(sheets, "EACH", 60)
+    batch()
+    assert not Path("out/contact-sheet-002.png").exists()
+    for name in ("out/contact-sheet.png", "out/contact-sheet-002.png"):
+        Path(name).write_bytes(Path("photos/a.png").read_bytes())
+    batch()
+    batch()
+    for name in ("out/contact-sheet.png", "out/contact-sheet-002.png"):
+        assert Path(name).read_bytes() == Path("photos/a.png").read_bytes()
+    assert Path("out/contact-sheet-sheet1.png").exists()
+
+
+def test_without_its_names_a_batch_knows_its_sheet(batch) -> None:
+    batch()
+    Path("out/.impasto/names.json").unlink()
+    Path("out/a-s.png").unlink()
+    assert "(1 painted, 5 before)" in batch()[1]
+    assert [each.name for each in Path("out").glob("con*")] == ["contact-sheet.png"]
+
+
+def test_a_batch_s_folder_can_be_painted_from(batch) -> None:
+    batch("photos/a.png --style art/s.png")
+    assert batch("out --style art/t.png", out="more")[0] == 0
+    assert set(pictures("more")) == {"a-s-t.png"}
+
+
+def test_somebody_s_painting_of_the_same_pictures_is_not_overwritten(batch, ctrl_c, impasto, tiny, monkeypatch) -> None:
+    with monkeypatch.context() as patch:
+        ctrl_c(1, patch)
+        assert batch("photos/a.png --style art/s.png")[0] == 130
+    impasto("paint", "photos/a.png", "art/s.png", "-o", "out/a-s.png", *tiny, "--strength", 2)
+    before = Path("out/a-s.png").read_bytes()
+    assert batch("photos/a.png --style art/s.png")[0] == 0
+    assert Path("out/a-s.png").read_bytes() == before
+    assert len(pictures()) == 2
+
+
+def test_a_painting_that_no_line_tells_of_yet_keeps_its_name(batch) -> None:
+    batch("photos/a.png --style art/s.png")
+    Path("out/manifest.jsonl").unlink()
+    assert batch("photos/a.png --style art/s.png --tile 512")[0] == 0
+    assert (set(pictures()), len(lines())) == ({"a-s.png"}, 1)
+
+
+def test_names_that_are_no_unicode_are_painted(batch) -> None:
+    name = os.fsdecode(b"photos/caf\xe9.png")
+    Path("photos/a.png").rename(name)
+    assert batch("photos --style art/s.png")[0] == 0
+    assert set(pictures()) == {"caf-s.png", "b-s.png", "up-s.png"}
+    Path(name).write_bytes(b"not one")
+    assert batch("photos --style art/s.png")[0] == 3
+
+
+def test_a_name_that_a_table_changes_is_told(batch) -> None:
+    for names in ("ab", "ba"):
+        rows = [f"photos/{photo}.png,art/s.png,{name}.png" for photo, name in zip("ab", names, strict=True)]
+        Path("jobs.csv").write_text("\n".join(["content,style,out", *rows]))
+        code, _, err = batch("--pairs jobs.csv")
+        assert code == 0
+    assert "photos/a.png in the style of art/s.png is there as a.png, not as b.png" in err
+    assert "photos/b.png in the style of art/s.png is there as b.png, not as a.png" in err
 
 
 def test_what_somebody_puts_in_a_missing_paintings_place_is_not_overwritten(batch, ctrl_c, monkeypatch) -> None:
@@ -231,6 +318,81 @@ def test_bad_pictures_do_not_stop_the_rest_and_are_told_every_time(batch) -> Non
     Path("photos/small.png").unlink()
     code, out, _ = batch("photos --style art/s.png")
     assert (code, "(1 painted, 2 before)" in out) == (0, True)
+    last = {each["key"]: each for each in lines()}
+    assert sorted(each["state"] for each in last.values()) == ["done"] * 3 + ["failed"] * 3
+    Path("gone.png").write_bytes(Path("photos/a.png").read_bytes())
+    assert batch("photos gone.png --style art/s.png")[0] == 0
+
+
+def test_a_failure_counts_no_more_when_its_picture_can_be_read(batch) -> None:
+    assert batch("later.png --style art/s.png")[0] == 3
+    assert [each["inputs"][0] for each in lines()] == [{"role": "content", "name": "later.png", "sha256": None}]
+    Path("photos/a.png").rename("later.png")
+    assert batch("later.png --style art/s.png")[0] == 0
+    last = {each["key"]: each for each in lines()}
+    assert sorted(each["state"] for each in last.values()) == ["done", "replaced"]
+    assert "(0 painted, 1 before)" in batch("later.png --style art/s.png")[1]
+
+
+@pytest.mark.parametrize("back", [True, False])
+def test_pictures_whose_folder_is_gone_are_waited_for(batch, monkeypatch, back) -> None:
+    monkeypatch.setattr(ledger, "PATIENCE", 20.0 if back else 0.0)
+    read, paused = foreman._read, []
+
+    def gone(task):
+        if len(pictures()) == 2 and not paused:
+            Path("photos").rename("elsewhere")
+            paused.append(task)
+        return read(task)
+
+    monkeypatch.setattr(painter, "MOST_AT_ONCE", 1)
+    monkeypatch.setattr(foreman, "_read", gone)
+    monkeypatch.setattr(time, "sleep", lambda _: Path("elsewhere").rename("photos"))
+    code, _, err = batch()
+    if back:
+        assert (code, len(pictures())) == (0, 6)
+        return
+    assert (code, "impasto: photos is gone: what is painted is kept" in err) == (2, True)
+    Path("elsewhere").rename("photos")
+    assert "(4 painted, 2 before)" in batch()[1]
+
+
+def test_a_picture_that_was_gone_for_a_moment_is_tried_again(batch, monkeypatch) -> None:
+    read = foreman._read
+
+    def gone(task):
+        if task.content.name == "photos/a.png":
+            Path("photos/a.png").rename("a.png")
+        try:
+            return read(task)
+        finally:
+            Path("a.png").exists() and Path("a.png").rename("photos/a.png")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(foreman, "_read", gone)
+        assert batch("photos --style art/s.png")[0] == 3
+    assert "(1 painted, 2 before)" in batch("photos --style art/s.png")[1]
+
+
+def test_one_folder_is_of_a_batch_or_of_a_painting(batch, refused, impasto, tiny) -> None:
+    batch("photos/a.png --style art/s.png")
+    paint = ("paint", "photos/a.png", "art/s.png", "-o", "one.png", *tiny, "--checkpoint")
+    assert "out is the folder of a batch" in refused(*paint, "out")
+    assert impasto(*paint, "kept")[0] == 0
+    assert "kept holds the checkpoints of a painting" in batch("photos --style art", out="kept")[2]
+
+
+def test_a_folder_that_has_moved_is_told_with_what_to_do(batch, refused, monkeypatch) -> None:
+    batch("photos/a.png --style art/s.png")
+    here = Path.cwd()
+    moved = here.with_name("moved")
+    monkeypatch.chdir("/")
+    here.rename(moved)
+    try:
+        assert f"the folder that it was begun in is gone, {here}" in refused("resume", moved / "out")
+    finally:
+        moved.rename(here)
+        monkeypatch.chdir(here)
 
 
 def test_what_failed_once_is_not_tried_again_until_it_is_asked_for(batch, monkeypatch) -> None:
@@ -252,6 +414,10 @@ def test_what_failed_once_is_not_tried_again_until_it_is_asked_for(batch, monkey
         ("manifest.jsonl", None, "resume out"),
         (".impasto/names.json", b"[]", f"batch {ALL} -o out"),
         (".impasto/batch.json", b"{}", "resume out"),
+        (".impasto/batch.json", b'{"folder": ".", "contents": [5]}', "resume out"),
+        ("manifest.jsonl", b'{"key": "k", "state": "done"}\n', "resume out"),
+        ("manifest.jsonl", b'{"key": "k", "state": "done", "out": null}\n', "resume out"),
+        ("manifest.jsonl", b'{"key": "k", "state": "failed"}\n', "resume out"),
     ],
 )
 def test_a_broken_ledger_is_one_line(batch, impasto, place, broken, command) -> None:
@@ -285,18 +451,35 @@ def test_the_sheets_show_every_painting_and_why_some_are_none(batch, monkeypatch
     ] * 2
     assert {each.name for each in Path("out").glob("con*")} == {"contact-sheet.png", "contact-sheet-002.png"}
     monkeypatch.setattr(sheets, "EACH", 60)
+    manifest = Path("out/manifest.jsonl")
+    manifest.write_text(re.sub(r'"sha256": "\w+", "content"', '"content"', manifest.read_text()))  # as of a year ago
     Path("out/a-s.png").write_bytes(Path("out/a-s.png").read_bytes()[:-500])
     assert batch()[0] == 3
     assert [each.name for each in Path("out").glob("con*")] == ["contact-sheet.png"]
     assert shown[-1][0][0].startswith("cannot be read")
 
 
-def test_a_painting_that_was_broken_since_is_told_on_the_sheet(batch) -> None:
-    batch()
-    broken = bytearray(Path("out/a-s.png").read_bytes())
+def header_broken(data: bytes) -> bytes:
+    broken = bytearray(data)
     broken[11] = 5  # of 13 bytes in the header
-    Path("out/a-s.png").write_bytes(broken)
-    assert batch()[0] == 0
+    return bytes(broken)
+
+
+@pytest.mark.parametrize("breaks", [lambda _: b"", lambda data: data[:-500], header_broken])
+def test_a_painting_that_was_broken_since_is_painted_again(batch, breaks) -> None:
+    batch()
+    whole, path = pictures(), Path("out/a-s.png")
+    path.write_bytes(breaks(path.read_bytes()))
+    code, out, err = batch()
+    assert (code, "(1 painted, 5 before)" in out, err.count("a-s.png is damaged")) == (0, True, 1)
+    assert whole["a-s.png"] in pictures().values()
+    assert "(0 painted, 6 before)" in batch()[1]
+
+
+def test_a_painting_that_somebody_has_worked_on_is_not_painted_again(batch) -> None:
+    batch()
+    Image.open("out/a-s.png").rotate(90).save("out/a-s.png")
+    assert "(0 painted, 6 before)" in batch()[1]
 
 
 def test_the_bar_counts_each_painting_once() -> None:

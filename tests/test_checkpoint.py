@@ -144,7 +144,7 @@ def test_a_full_disk_leaves_the_checkpoint_before(job, tmp_path, monkeypatch) ->
 
 def test_a_finished_run_keeps_no_checkpoint_and_says_so(painted, impasto, tmp_path) -> None:
     assert painted("--checkpoint", "kept")[0] == 0
-    assert os.listdir(tmp_path / "kept") == ["job.json"]
+    assert set(os.listdir(tmp_path / "kept")) == {"job.json", "lock"}
     code, out, _ = impasto("resume", "kept")
     assert (code, out) == (0, "kept is finished: the painting is out.png\n")
 
@@ -225,7 +225,7 @@ def test_a_signal_ends_the_run_after_its_step_with_all_kept(tiny_weights, photo,
         process.send_signal(number)
         assert process.wait(20) == 0
     assert (tmp_path / "out.png").exists()
-    assert {NAME, "job.json"} == set(os.listdir(tmp_path / "kept"))
+    assert {NAME, "job.json", "lock"} == set(os.listdir(tmp_path / "kept"))
 
 
 def begin(weights, photo, style, folder, out, steps, *more) -> subprocess.Popen:
@@ -260,4 +260,4 @@ def test_killed_at_random_moments_it_ends_with_the_same_bytes(
     assert done.returncode == 0
     sums = {hashlib.sha256((tmp_path / name).read_bytes()).hexdigest() for name in ("whole.png", "out.png")}
     assert len(sums) == 1
-    assert os.listdir(tmp_path / "kept") == ["job.json"]
+    assert set(os.listdir(tmp_path / "kept")) == {"job.json", "lock"}

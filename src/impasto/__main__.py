@@ -1,4 +1,19 @@
-from impasto.apps.cli import main
+"""What `impasto` and `python -m impasto` run."""
+
+import sys
+
+__all__ = ["main"]
+
+
+def main() -> None:
+    """Run the command line; Ctrl-C while it is still being imported ends it as it does later."""
+    try:
+        from impasto.apps.cli import main as run
+    except KeyboardInterrupt:
+        print("impasto: stopped", file=sys.stderr)
+        sys.exit(130)
+    run()
+
 
 if __name__ == "__main__":
     main()

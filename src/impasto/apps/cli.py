@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import sys
 from collections.abc import Sequence
@@ -23,6 +24,9 @@ __all__ = ["cli", "main"]
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit: 0 done, 2 something to put right, 3 partly done, 130 stopped before a picture."""
+    for stream, errors in ((sys.stdout, "surrogateescape"), (sys.stderr, "backslashreplace")):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=errors)  # names of files that are no Unicode: as they are, or in words
     logging.getLogger("PIL").addHandler(logging.NullHandler())  # what it finds in a broken file is told in our one line
     try:
         code = cli.main(None if arguments is None else list(arguments), "impasto", standalone_mode=False)

@@ -43,9 +43,9 @@ class Outputs(NamedTuple):
         """Those that were asked for, by name."""
         return {name: path for name, path in self._asdict().items() if path is not None}
 
-    def film(self, content: Picture, config: Config) -> Film | None:
-        """The film to be made, if one was asked for; to be closed by whoever asks."""
-        return None if self.timelapse is None else film_of(self.timelapse, content, config)
+    def film(self, content: Picture, config: Config, frames: Path | None = None) -> Film | None:
+        """The film to be made, if one was asked for; to be closed by whoever asks. frames: as of Film."""
+        return None if self.timelapse is None else film_of(self.timelapse, content, config, frames)
 
     def readers(self, scene: Scene, config: Config, backbone: Backbone, film: Film | None, say: Say) -> list[Reader]:
         """The readers of the run's Steps that these files need."""
@@ -106,7 +106,7 @@ def _filming(film: Film, say: Say) -> Reader:
         nonlocal broken
         if not broken:
             try:
-                film.look(step.shown)
+                film.look(step.shown, step.number)
             except OutputError as error:
                 broken = True
                 say(f"no film from step {step.number} on: {error}")

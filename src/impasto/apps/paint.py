@@ -56,7 +56,7 @@ def paint(
     impasto paint photo.jpg painting.jpg -o result.png
     """
     from impasto.apps.outputs import outputs_of
-    from impasto.apps.resume import Work, keep
+    from impasto.apps.resume import Work, keeping
     from impasto.apps.running import carry_out
     from impasto.scene import extras
 
@@ -72,7 +72,8 @@ def paint(
     outputs = outputs_of(picture, timelapse, figure, trace, config, used)
     work = Work(tuple(pictures), config, outputs, os.getcwd(), engine, address)
     check_engine(engine, address)
-    carry_out(work, keep(checkpoint, work) if checkpoint else None, quiet, as_json)
+    with keeping(checkpoint, work) as folder:
+        carry_out(work, folder, quiet, as_json)
     if show_it:
         click.launch(str(outputs.picture))
 

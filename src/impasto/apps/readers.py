@@ -162,9 +162,9 @@ def _number(value: float | None) -> float:
     return math.nan if value is None else float(value)
 
 
-def film_of(path: Path, content: Picture, config: Config) -> Film:
-    """The film of a painting of `content`: its `look` is a reader of pictures. Raises OutputError."""
-    return Film(path, *painted_size(content, config), content.alpha)
+def film_of(path: Path, content: Picture, config: Config, frames: Path | None = None) -> Film:
+    """The film of a painting of `content`: its `look` reads pictures. frames: as Film's. Raises OutputError."""
+    return Film(path, *painted_size(content, config), content.alpha, frames)
 
 
 def check_trace(path: str) -> Path:

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
+from impasto.apps.alone import alone_in
 from impasto.errors import CheckpointError, ConfigError, OutputError
 
 if TYPE_CHECKING:
     from impasto.apps.outputs import Outputs
     from impasto.config import Config
 
-__all__ = ["Work", "finish", "keep", "resume"]
+__all__ = ["FRAMES", "JOB", "Work", "finish", "keeping", "resume"]
 
 JOB = "job.json"
+FRAMES = "film"  # the folder of a time-lapse's frames so far
 
 
 class Work(NamedTuple):
@@ -31,8 +36,40 @@ class Work(NamedTuple):
     address: str | None = None
 
 
-def keep(folder: str, work: Work) -> Path:
-    """Write down in `folder` what is to be done, so that `resume` can do it. Raises ConfigError, OutputError."""
+@contextmanager
+def keeping(folder: str | None, work: Work) -> Iterator[Path | None]:
+    """Have a new run alone in `folder`, where it is written down so that `resume` can do it; None: nowhere.
+
+    Raises ConfigError, OutputError.
+    """
+    if not folder:
+        yield None
+        return
+    from impasto.apps.batch.command import is_batch
+
+    if is_batch(Path(folder)):
+        raise ConfigError(f"{folder} is the folder of a batch: give another one for --checkpoint", folder)
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot make the folder {folder}: {error.strerror}", folder) from error
+    with _alone(folder):
+        yield _begin(folder, work)
+
+
+@contextmanager
+def _alone(folder: str) -> Iterator[None]:
+    with ExitStack() as held:
+        try:
+            held.enter_context(alone_in(Path(folder)))
+        except BlockingIOError:
+            raise OutputError(f"another run is painting with checkpoints in {folder}: wait for it", folder) from None
+        except OSError as error:
+            raise OutputError(f"cannot write into {folder}: {error.strerror}", folder) from error
+        yield
+
+
+def _begin(folder: str, work: Work) -> Path:
     from impasto.checkpoint import NAME, clear
 
     path = Path(folder)
@@ -42,21 +79,19 @@ def keep(folder: str, work: Work) -> Path:
             "give another folder to begin a new one",
             folder,
         )
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot make the folder {folder}: {error.strerror}", folder) from error
     clear(path)
+    shutil.rmtree(path / FRAMES, ignore_errors=True)
     _write(path, work, finished=False)
     return path
 
 
 def finish(folder: Path, work: Work) -> None:
-    """Write down that it is done; the checkpoint is of no more use."""
+    """Write down that it is done; the checkpoint and the film's frames are of no more use."""
     from impasto.checkpoint import clear
 
     _write(folder, work, finished=True)
     clear(folder)
+    shutil.rmtree(folder / FRAMES, ignore_errors=True)
 
 
 def _write(folder: Path, work: Work, finished: bool) -> None:
@@ -106,7 +141,14 @@ def resume(folder: str, quiet: bool, as_json: bool) -> int:
         return carry_out_batch(asked_before(path), str(path), retry_failed=False, quiet=quiet)
     job = _read(path)
     outputs = job["outputs"]
+    if os.path.realpath(job["folder"]) != os.path.realpath("."):
+        outputs = {name: os.path.join(job["folder"], each) for name, each in outputs.items()}  # as they are found here
     if job["finished"]:
+        if not os.path.exists(outputs["picture"]):
+            raise CheckpointError(
+                f"{folder} is finished, and its painting {outputs['picture']} is gone: "
+                "the same `impasto paint` command makes it anew", outputs["picture"],
+            )  # fmt: skip
         click.echo(f"{folder} is finished: the painting is {outputs['picture']}", err=as_json)
         return 0
     try:
@@ -116,5 +158,6 @@ def resume(folder: str, quiet: bool, as_json: bool) -> int:
     config = Config(**job["config"])
     where = job.get("engine", "local"), job.get("address")
     work = Work(tuple(job["pictures"]), config, outputs_of(**outputs, config=config), job["folder"], *where)
-    carry_out(work, path, quiet, as_json)
+    with _alone(str(path)):
+        carry_out(work, path, quiet, as_json)
     return 0

@@ -16,11 +16,11 @@ import click
 
 from impasto.apps.outputs import report, sheet
 from impasto.apps.progress import downloading, log, painting
-from impasto.apps.resume import Work, finish
+from impasto.apps.resume import FRAMES, Work, finish
 from impasto.backbone import load as load_weights
 from impasto.backbone import make_backbone
-from impasto.checkpoint import Checkpoints, load
-from impasto.errors import OutputError
+from impasto.checkpoint import NAME, Checkpoint, Checkpoints, load
+from impasto.errors import CheckpointError, OutputError
 from impasto.objective import Objective
 from impasto.painting import Painting, fit, paint
 from impasto.pictures import read
@@ -68,7 +68,7 @@ def run(
     content, *styles = pictures
     scene = scene_of(content, styles, config)  # before a network is downloaded for nothing
     backbone = tilers.backbone if tilers else backbone or load_backbone(console, config)
-    found = load(keep, scene, config, backbone) if keep else None
+    found = _checkpoint(keep, scene, config, backbone) if keep else None
     fits = found.plan if found else (tilers.fit if tilers else fit)(scene, config, backbone)
     config = config.changed(tile=fits.side or config.tile)
     dtype = str(backbone.dtype).removeprefix("torch.")
@@ -96,6 +96,13 @@ def run(
             resume=found.state if found else None, objective_of=tilers.objective if tilers else Objective,
         )  # fmt: skip
         return replace(painted, settings={**painted.settings, "device": tilers.device}) if tilers else painted
+
+
+def _checkpoint(folder: Path, scene: Scene, config: Config, backbone: Backbone) -> Checkpoint | None:
+    try:
+        return load(folder, scene, config, backbone)
+    except CheckpointError as error:
+        raise CheckpointError(f"{error}; without {folder / NAME} the painting is begun anew", error.value) from error
 
 
 class Stopping:
@@ -139,7 +146,8 @@ def carry_out(work: Work, folder: Path | None, quiet: bool, as_json: bool) -> No
         else:
             console.print(message, markup=False, soft_wrap=True)
 
-    with outputs.film(inputs[0], work.config) or nullcontext() as film, _elsewhere(console, work) as tilers:
+    frames = folder / FRAMES if folder else None
+    with outputs.film(inputs[0], work.config, frames) or nullcontext() as film, _elsewhere(console, work) as tilers:
         painted = run(
             console,
             inputs,

@@ -12,10 +12,11 @@ from impasto.pictures.files import (
     resize,
     settings_in,
 )
-from impasto.pictures.writing import FORMATS, check_format, check_output, encode, to_image, whole, write
+from impasto.pictures.writing import FORMATS, KEY, check_format, check_output, encode, to_image, whole, write
 
 __all__ = [
     "FORMATS",
+    "KEY",
     "SMALLEST",
     "Picture",
     "Source",

@@ -45,7 +45,7 @@ def contact_sheet(rows: Sequence[Sequence[Cell]], height: int = 320, margin: int
     Where the sheet would be wider than WIDEST or taller than TALLEST, the pictures are less high. Captions are wrapped
     to their picture's width.
     """
-    rows = [[(_plain(image), caption) for image, caption in row] for row in rows]
+    rows = [[(_plain(image), _drawable(caption)) for image, caption in row] for row in rows]
     shape = next((_shape(image) for row in rows for image, _ in row if isinstance(image, Image.Image)), 4 / 3)
     height = min(height, _widest(rows, shape, margin))
     laid = _laid_out(rows, height, shape)
@@ -105,7 +105,14 @@ def font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
 
 
 def _plain(image: Image.Image | str) -> Image.Image | str:
-    return image if isinstance(image, str) else image.convert("RGBA" if image.has_transparency_data else "RGB")
+    if isinstance(image, str):
+        return _drawable(image)
+    return image.convert("RGBA" if image.has_transparency_data else "RGB")
+
+
+def _drawable(text: str) -> str:
+    """A name that is no Unicode (of a file from another time) with question marks in it."""
+    return text.encode(errors="replace").decode()
 
 
 def _shape(image: Image.Image) -> float:

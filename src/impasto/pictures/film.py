@@ -17,8 +17,8 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from impasto.errors import OutputError
-from impasto.pictures.files import resize
+from impasto.errors import OutputError, PictureError
+from impasto.pictures.files import read, resize
 from impasto.pictures.writing import check_output, to_image, whole
 
 __all__ = ["FILMS", "Film", "check_film", "film_size", "films"]
@@ -76,20 +76,49 @@ class Film:
     memory and disk. Frames lie in a temporary folder until the `with` of the film ends.
     """
 
-    def __init__(self, path: str | PathLike[str], height: int, width: int, alpha: torch.Tensor | None = None):
-        """height, width: of the painting; alpha: (1, 1, h, w) in [0, 1], the film shows white behind it."""
+    def __init__(
+        self,
+        path: str | PathLike[str],
+        height: int,
+        width: int,
+        alpha: torch.Tensor | None = None,
+        frames: Path | None = None,
+    ):
+        """height, width: of the painting; alpha: (1, 1, h, w) in [0, 1], the film shows white behind it.
+
+        frames: a folder for them instead, which stays; the film goes on after those that are there. Raises OutputError.
+        """
         self.path = check_film(path)
         self.height, self.width = film_size(self.path, height, width)
         self._alpha = None if alpha is None else resize(alpha, self.height, self.width)
+        self._stays = frames is not None
         try:
-            self._folder = Path(tempfile.mkdtemp(prefix="impasto-film-"))
+            self._folder = frames or Path(tempfile.mkdtemp(prefix="impasto-film-"))
+            self._folder.mkdir(exist_ok=True)
         except OSError as error:
             raise OutputError(f"no room for the film's frames: {error.strerror or error}", str(self.path)) from error
         self._kept: list[Kept] = []
         self._visible, self._count = FIRST_CHANGE, 0
+        for file in sorted(self._folder.glob("*.png")):
+            self._take_over(file)
 
-    def look(self, pixels: torch.Tensor) -> None:
-        """Keep `pixels` (1, 3, h, w) in [0, 1], of any size, if they differ. Raises OutputError if there is no room."""
+    def _take_over(self, file: Path) -> None:
+        """A frame of an earlier run; one that this died over is removed."""
+        try:
+            proxy = self._proxy(read(file).pixels)
+        except PictureError:
+            file.unlink()
+            return
+        self._kept.append(Kept(file, proxy, _change(self._kept[-1].proxy, proxy) if self._kept else 0.0))
+
+    def look(self, pixels: torch.Tensor, number: int | None = None) -> None:
+        """Keep `pixels` (1, 3, h, w) in [0, 1], of any size, if they differ. Raises OutputError if there is no room.
+
+        number: of their step, from 1; frames from there on, of a run that was cut off, are dropped. None: the next.
+        """
+        self._count = self._count + 1 if number is None else number
+        while self._kept and int(self._kept[-1].file.stem) >= self._count:
+            self._kept.pop().file.unlink()
         proxy = self._proxy(pixels)
         if not self._kept or _change(self._kept[-1].proxy, proxy) >= self._visible:
             self._keep(pixels, proxy)
@@ -99,7 +128,6 @@ class Film:
 
     def _keep(self, pixels: torch.Tensor, proxy: torch.Tensor) -> None:
         file = self._folder / f"{self._count:08d}.png"
-        self._count += 1
         frame = to_image(resize(pixels.clamp(0, 1), self.height, self.width), self._alpha)
         if frame.mode == "RGBA":
             frame = Image.alpha_composite(Image.new("RGBA", frame.size, "white"), frame).convert("RGB")
@@ -138,6 +166,7 @@ class Film:
         proxy = self._proxy(last.to(self._kept[-1].proxy.device) if self._kept else last)
         if len(self._kept) > 1 and _change(self._kept[-1].proxy, proxy) < self._visible:
             self._kept.pop().file.unlink()  # all but the same as the end
+        self._count += 1
         self._keep(last, proxy)
         files, durations, suffix = [each.file for each in self._kept], self.durations(), self.path.suffix.lower()
         with whole(self.path) as part:
@@ -154,13 +183,14 @@ class Film:
         self.close()
 
     def close(self) -> None:
-        """Remove the frames."""
-        shutil.rmtree(self._folder, ignore_errors=True)
+        """Remove the frames, unless they are to stay."""
+        if not self._stays:
+            shutil.rmtree(self._folder, ignore_errors=True)
 
 
 def _change(a: torch.Tensor, b: torch.Tensor) -> float:
     """Root mean square difference of two proxies."""
-    return float((a - b).square().mean().sqrt())
+    return float((a.to(b) - b).square().mean().sqrt())
 
 
 def _write_animation(part: Path, suffix: str, files: Sequence[Path], durations: Sequence[float]) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import re
+import signal
 import socket
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -57,7 +59,22 @@ def joined(address: str | None) -> Iterator[None]:
         yield
     finally:
         if ours:
-            ray.shutdown()
+            with _undisturbed():  # a second Ctrl-C in the midst of it would end this process without a word
+                ray.shutdown()
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Signals that come meanwhile are not heard."""
+    if threading.current_thread() is not threading.main_thread():  # others get none
+        yield
+        return
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _check_answers(address: str | None) -> None:

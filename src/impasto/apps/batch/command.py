@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
+from pydantic import TypeAdapter
 
 from impasto.apps.options import GroupedCommand, check_engine, config_options, engine_options, given
 from impasto.config import Config
-from impasto.errors import CheckpointError, OutputError
+from impasto.errors import CheckpointError, OutputError, reason
 from impasto.presets import preset
 
 if TYPE_CHECKING:
@@ -96,10 +97,18 @@ def asked_before(folder: Path) -> Asked:
     path = folder / ASKED
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-        os.chdir(found.pop("folder"))
-        return Asked(**found)
+        began_in = str(found.pop("folder"))
+        asked = TypeAdapter(Asked).validate_python(found)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{path} cannot be gone on with: {error}", str(path)) from None
+    try:
+        os.chdir(began_in)
+    except OSError as error:
+        raise CheckpointError(
+            f"the folder that it was begun in is gone, {began_in} ({reason(error)}): give the `impasto batch` command "
+            f"again where the pictures are now, with -o {folder}", began_in,
+        ) from None  # fmt: skip
+    return asked
 
 
 def carry_out(asked: Asked, folder: str, retry_failed: bool, quiet: bool) -> int:
@@ -110,6 +119,7 @@ def carry_out(asked: Asked, folder: str, retry_failed: bool, quiet: bool) -> int
     from impasto.apps.batch.ledger import opened
     from impasto.apps.batch.sheets import write_sheets
     from impasto.apps.progress import downloading, log
+    from impasto.apps.resume import JOB
     from impasto.backbone import Weights, load
     from impasto.pictures import whole
 
@@ -131,6 +141,8 @@ def carry_out(asked: Asked, folder: str, retry_failed: bool, quiet: bool) -> int
     for name in {job.config.backbone for job in jobs}:  # before anything is written
         known.network(name)
     path = Path(folder)
+    if (path / JOB).exists():
+        raise OutputError(f"{folder} holds the checkpoints of a painting: give another -o", folder)
 
     def write_asked() -> None:
         with whole(path / ASKED) as part:

@@ -7,13 +7,14 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import ray
 
+from impasto.apps.alone import alone_in
 from impasto.apps.batch.cluster import VERSIONS, Place, hire, places, take_place
 from impasto.apps.batch.painter import Painter, Report, Task
 from impasto.checkpoint import NAME
@@ -33,6 +34,8 @@ LONG = 30.0  # seconds after which it is told that nobody has come
 KEEPING = 30.0  # seconds that painters have to write their last checkpoints
 LEAVING = 5.0  # seconds that they have to tidy up
 REFUSALS = 10  # times that a place has no painter, or loses him, with no painting between: it is not asked again
+FOLDER = "impasto-painter-"  # what the names of painters' temporary folders begin with
+YOUNG = 60.0  # seconds that a folder may not be held yet by who has made it
 REMEMBERED = 64  # files and networks that are kept in the object store
 
 States = dict[str, bytes]  # checkpoints by key
@@ -44,7 +47,10 @@ class RemotePainter:
     def __init__(self, place: Place):
         take_place(place)
         self._painter = Painter()
-        self._folder = Path(tempfile.mkdtemp(prefix="impasto-"))
+        _sweep()
+        self._folder = Path(tempfile.mkdtemp(prefix=FOLDER))
+        self._held = ExitStack()
+        self._held.enter_context(alone_in(self._folder))  # as long as this process lives
 
     def versions(self) -> str:
         """What paints here."""
@@ -54,7 +60,8 @@ class RemotePainter:
         self, tasks: Sequence[Task], states: States, weights: Weights, digests: Sequence[str], *files: bytes
     ) -> tuple[Report, States]:
         """Take on tasks, from their checkpoints where there are any, and paint for a while."""
-        self.leave()
+        for each in filter(Path.is_dir, self._folder.glob("*")):
+            shutil.rmtree(each, ignore_errors=True)
         folders = {task.key: self._folder / task.key for task in tasks}
         for key, folder in folders.items():
             folder.mkdir(parents=True)
@@ -78,6 +85,15 @@ class RemotePainter:
     def leave(self) -> None:
         """Leave nothing behind."""
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _sweep() -> None:
+    """Remove what painters that were killed on this machine have left."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{FOLDER}*"):
+        with suppress(OSError):  # somebody paints there, or was faster
+            if time.time() - folder.stat().st_mtime > YOUNG:
+                with alone_in(folder):
+                    shutil.rmtree(folder, ignore_errors=True)
 
 
 @dataclass

@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from impasto import __version__
+from impasto.apps.batch.command import NOT_FOR_BATCHES
 from impasto.apps.batch.jobs import Job, Known
-from impasto.apps.batch.ledger import OF_THE_NAME, Ledger
+from impasto.apps.batch.ledger import OF_THE_NAME, Ledger, is_away
 from impasto.apps.batch.painter import Failure, File, Painter, Report, Task, at_once
-from impasto.errors import OutputError, PictureError, passing
+from impasto.config import Config
+from impasto.errors import ConfigError, OutputError, PictureError
 from impasto.pictures import FORMATS, bytes_of, read_settings
 
 if TYPE_CHECKING:
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 __all__ = ["Foreman", "Load", "paint_here"]
 
 DEATHS = 3  # of workers over one task, after which it is not given to another
+ON_THE_MACHINE = ("memory", "tile", "device")  # settings that change no picture
+NAMES_OF_INPUTS = ("fine", "coarse", "palette", "protect", "start", "mask")
 
 
 class Load(NamedTuple):
@@ -57,7 +61,8 @@ class Foreman:
                 self._unreadable.append((job, str(error)))
                 known = self.ledger.record(key := _without_checksums(job))
                 if known is None or known["error"] != str(error):
-                    self.ledger.failed(key, Failure(str(error)), _asked(job))
+                    inputs = [{"role": role, "name": path, "sha256": None} for role, path in job.paths]
+                    self.ledger.failed(key, Failure(str(error)), {**_asked(job), "inputs": inputs})
                 self._board.failed(f"{job.words}: {error}")
                 continue
             if key in self._jobs:
@@ -67,6 +72,8 @@ class Foreman:
                 continue
             self._jobs[key] = job
             self._tasks[key] = _task(key, job, self._known)
+            if self.ledger.record(before := _without_checksums(job)):
+                self.ledger.replace(before, key)
             record = self.ledger.record(key)
             if record is None or (record["state"] == "failed" and (self._retry_failed or record.get("passing"))):
                 self._waiting.append(key)
@@ -74,16 +81,23 @@ class Foreman:
                 self._board.failed(f"{job.words}: {record['error']}", before=True)
             else:
                 self._board.done_before()
+                if job.out and record["out"] != job.out:
+                    self.note(f"{job.words} is there as {record['out']}, not as {job.out}")
         self.ledger.name_all({key: self._jobs[key].name for key in self._waiting}, self._is_ours)
         self._board.begin(len(self._waiting))
 
     def _is_ours(self, key: str, path: Path) -> bool:
         """Whether a file is the painting of a key: of a run that died before it could say so."""
+        task = self._tasks[key]
         try:
-            inputs = read_settings(path)["inputs"]
-        except PictureError:
+            settings = read_settings(path)
+            same = _plain(Config(**settings["config"])) == _plain(task.config)
+        except (PictureError, ConfigError):
             return False
-        return {each["sha256"] for each in inputs} == {file.sha256 for file in self._tasks[key].files}
+        painted_from = [each["sha256"] for each in settings["inputs"]]
+        files = [file.sha256 for file in task.files]
+        main = 1 + len(task.styles)
+        return same and painted_from[:main] == files[:main] and set(painted_from) == set(files)
 
     @property
     def waiting(self) -> int:
@@ -91,7 +105,9 @@ class Foreman:
         return len(self._waiting)
 
     def next_load(self, worker: str = "", workers: Sequence[str] = ("",)) -> Load | None:
-        """Work for one of the workers: a task, or some small ones; None when nothing waits for it. Raises OutputError.
+        """Work for one of the workers: a task, or some small ones; None when nothing waits for it.
+
+        Raises OutputError; PictureError where the pictures' folder is gone.
 
         A task over which this worker died is left to one who did not, if there is one: perhaps it is the machine.
         """
@@ -117,7 +133,12 @@ class Foreman:
                     load.files.update(self.ledger.patiently(partial(_read, self._tasks[key])))
                     load.tasks.append(self._tasks[key])
                 except PictureError as error:
-                    self._fail(key, Failure(str(error), passing(error)))
+                    if is_away(error):
+                        gone = (
+                            f"{Path(str(error.value)).parent} is gone: what is painted is kept, the same call goes on"
+                        )
+                        raise PictureError(gone, error.value) from error
+                    self._fail(key, Failure(str(error), passing=True))  # it was there when the batch began
             if load.tasks:
                 return load
         return None
@@ -211,6 +232,11 @@ def _asked(job: Job) -> dict[str, Any]:
 def _without_checksums(job: Job) -> str:
     """In the place of a key, for a job whose pictures cannot be opened."""
     return hashlib.sha256(repr(job).encode()).hexdigest()
+
+
+def _plain(config: Config) -> dict[str, Any]:
+    """What decides a picture besides its inputs, whichever machine paints it."""
+    return config.model_dump(exclude={*ON_THE_MACHINE, *NAMES_OF_INPUTS, *NOT_FOR_BATCHES})
 
 
 def _task(key: str, job: Job, known: Known) -> Task:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
 import json
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from impasto.apps.batch.command import NOT_FOR_BATCHES
+from impasto.apps.batch.sheets import is_sheet
 from impasto.backbone import Weights, load
 from impasto.config import STARTS, Config
 from impasto.errors import ConfigError, ImpastoError, OutputError, PictureError, did_you_mean, reason, shortened
@@ -49,7 +52,7 @@ class Job(NamedTuple):
     def name(self) -> str:
         """What it would be called if no other were: CONTENT-STYLE.png."""
         stems = "-".join(Path(each).stem for each in (self.content, *self.styles))
-        return self.out or f"{stems.encode()[:LONGEST].decode(errors='ignore')}.png"
+        return self.out or f"{os.fsencode(stems)[:LONGEST].decode(errors='ignore')}.png"
 
     @property
     def paths(self) -> list[tuple[str, str]]:
@@ -87,7 +90,7 @@ def jobs_of(
 
 
 def _pictures(given: Sequence[str], what: str) -> list[str]:
-    """Pictures as they are named, and those in folders by name; other files there are passed over."""
+    """Pictures as they are named, and those in folders by name; other files there, and sheets, are passed over."""
     found: list[str] = []
     suffixes = readable()
     for each in given:
@@ -99,7 +102,7 @@ def _pictures(given: Sequence[str], what: str) -> list[str]:
             inside = sorted(file for file in path.iterdir() if file.suffix.lower() in suffixes)
         except OSError as error:
             raise PictureError(f"{each} cannot be opened: {reason(error)}", each) from error
-        here = [str(file) for file in inside if not file.name.startswith(".") and file.is_file()]
+        here = [str(file) for file in inside if not (file.name.startswith(".") or is_sheet(file)) and file.is_file()]
         if not here:
             raise PictureError(f"there is no picture in the folder {each}", each)
         found += here
@@ -134,27 +137,33 @@ def _in_table(path: Path, config_for: Callable[[str, dict[str, Any]], Config]) -
 
 
 def _cells(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
-    """A table's columns, and its lines with their numbers and cells."""
+    """A table's columns, and its lines with their numbers and cells; commas, semicolons or tabs part columns."""
     line = 0
+    rows = []
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.reader(file, strict=True)
-            rows = []
-            for cells in reader:
-                line = reader.line_num
-                if any(cells):
-                    rows.append((line, [cell.strip() for cell in cells]))
+        data = path.read_bytes()
+        text = data.decode("utf-16" if data.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig")
+        first, _, rest = text.partition("\n")
+        if first.startswith("sep="):  # as spreadsheets tell one another
+            text, line, (first, _, _) = rest, 1, rest.partition("\n")
+        between = next((each for each in first if each in ",;\t"), ",")
+        reader = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=between)
+        skipped = line
+        for cells in reader:
+            line = skipped + reader.line_num
+            if any(cells):
+                rows.append((line, [cell.strip() for cell in cells]))
     except FileNotFoundError:
         raise ConfigError(f"no table at {path}: --pairs takes all, zip or a table", str(path)) from None
     except csv.Error as error:
         raise ConfigError(f"{path} line {line + 1} cannot be read as one of a table: {error}", str(path)) from None
-    except (OSError, UnicodeDecodeError) as error:
+    except UnicodeError:
+        raise ConfigError(f"{path} is not a table in UTF-8: save it as CSV UTF-8", str(path)) from None
+    except OSError as error:
         raise ConfigError(f"{path} cannot be read as a table: {reason(error)}", str(path)) from None
     heads = rows[0][1] if rows else []
     while heads and not heads[-1]:  # spreadsheets leave them
         heads.pop()
-    if len(heads) == 1 and ";" in heads[0]:
-        raise ConfigError(f"{path} has one column, {heads[0]}: separate columns by commas", heads[0])
     return [_column(name, path) for name in heads], rows[1:]
 
 

@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import itertools
 import json
 import os
 import re
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from impasto.apps.alone import alone_in
 from impasto.checkpoint import clear
 from impasto.errors import OutputError, PictureError, passing, reason
-from impasto.pictures import whole
+from impasto.pictures import read, whole
 
 if TYPE_CHECKING:
     from impasto.apps.batch.painter import Failure
 
-__all__ = ["OF_THE_NAME", "Ledger", "opened"]
+__all__ = ["OF_THE_NAME", "Ledger", "is_away", "opened"]
 
 MANIFEST = "manifest.jsonl"
 WORK = ".impasto"  # of what is not for people: names, checkpoints, the lock
@@ -45,6 +48,7 @@ class Ledger:
         self.folder, self._say = folder, say
         self._work = folder / WORK
         self._records = {record["key"]: record for record in self._read_manifest()}
+        self._sound: dict[tuple[Path, int], bool] = {}  # paintings by time, whether they are whole
         self._names: dict[str, str] = self._read_names()
         self._sweep()
         self.stopped: Callable[[], bool] = lambda: False  # whether somebody wants the waiting to end
@@ -74,8 +78,10 @@ class Ledger:
         for number, line in enumerate(whole_lines.splitlines(), 1):
             try:
                 record = json.loads(line)
-                if isinstance(record["key"], str) and record["state"] in ("done", "failed"):
-                    yield record
+                needs = {"done": "out", "failed": "error", "replaced": "by"}.get(record["state"], "key")
+                if not (isinstance(record["key"], str) and isinstance(record[needs], str)):
+                    raise TypeError
+                yield record
             except (ValueError, KeyError, TypeError):
                 raise OutputError(
                     f"{path} is not a manifest that can be read: line {number} is no record; mend or remove it", number
@@ -102,6 +108,9 @@ class Ledger:
             given = self._names.get(key)
             if given is not None and (not self.path(key).exists() or is_ours(key, self.path(key))):
                 continue
+            if given is None and name not in self._names.values() and is_ours(key, self.folder / name):
+                self._names[key] = name  # the names were lost
+                continue
             stem, dot, suffix = name.rpartition(".")
             more = itertools.chain([""], [f"-{key[:12]}"], (f"-{key[:12]}-{k}" for k in itertools.count(2)))
             free = next(found for each in more if (found := f"{stem}{each}{dot}{suffix}").casefold() not in taken)
@@ -109,15 +118,17 @@ class Ledger:
             self._names[key] = free
         self.patiently(self._write_names)
 
-    def sheets(self, count: int) -> list[Path]:
+    def sheets(self, count: int, is_sheet: Callable[[Path], bool]) -> list[Path]:
         """Where so many contact sheets go; those of earlier calls beyond that are removed. Raises OutputError."""
         names = {f"sheet{k}": f"contact-sheet{f'-{k:03d}' if k > 1 else ''}.png" for k in range(1, count + 1)}
-        self.name_all(names, lambda *_: True)
         try:
             for key in [key for key in self._names if key.startswith("sheet") and key not in names]:
-                self.path(key).unlink(missing_ok=True)
+                if is_sheet(self.path(key)):
+                    self.path(key).unlink()
+                del self._names[key]
         except OSError as error:
             raise OutputError(f"cannot write into {self.folder}: {reason(error)}", str(self.folder)) from error
+        self.name_all(names, lambda _, path: is_sheet(path))
         return [self.path(key) for key in names]
 
     def _write_names(self) -> None:
@@ -132,9 +143,24 @@ class Ledger:
     def record(self, key: str) -> Record | None:
         """What is known of a key: a painting that is there, a failure, or None."""
         record = self._records.get(key)
-        if record is not None and record["state"] == "done" and not (self.folder / record["out"]).is_file():
+        if record is None or (record["state"] == "done" and not self._is_there(record)):
             return None  # somebody removed it
-        return record
+        return record if record["state"] in ("done", "failed") else None
+
+    def _is_there(self, record: Record) -> bool:
+        """Whether a painting is there: as it was written, or as somebody has worked on it since, but whole."""
+        path = self.folder / record["out"]
+        try:
+            seen = path, path.stat().st_mtime_ns
+            if seen not in self._sound:
+                self._sound[seen] = record.get("sha256") in (None, hashlib.sha256(path.read_bytes()).hexdigest())
+                self._sound[seen] = self._sound[seen] or bool(read(path))
+        except FileNotFoundError:
+            return False
+        except (OSError, PictureError) as error:
+            self._sound[seen] = False
+            self._say(f"{path} is damaged, it is painted again: {error}")
+        return self._sound[seen]
 
     def work_folder(self, key: str) -> Path:
         """Where a key's checkpoints lie. Raises OutputError if there is no room for it, and none comes."""
@@ -148,7 +174,7 @@ class Ledger:
         """Write a painting, and that it is done. Raises OutputError if there is no room for it, and none comes."""
         path = self.path(key)
         self.patiently(lambda: _write(path, picture))
-        self._add(key, {"state": "done", "out": path.name, **record})
+        self._add(key, {"state": "done", "out": path.name, "sha256": hashlib.sha256(picture).hexdigest(), **record})
         self._forget(key)
 
     def failed(self, key: str, failure: Failure, record: Record) -> None:
@@ -156,6 +182,10 @@ class Ledger:
         self._add(key, {"state": "failed", **record, "error": failure.words, "passing": failure.passing})
         with contextlib.suppress(OSError):  # it stays where there is a checkpoint in it
             (self._work / key[:32]).rmdir()
+
+    def replace(self, key: str, by: str) -> None:
+        """Write that a key's failure counts no more: the same is known under another key by now."""
+        self._add(key, {"state": "replaced", "by": by})
 
     def _add(self, key: str, record: Record) -> None:
         line = json.dumps({"key": key, **record}) + "\n"
@@ -198,7 +228,8 @@ class Ledger:
                 return do()
             except (OutputError, PictureError) as error:
                 its_name = getattr(error.__cause__, "errno", None) in OF_THE_NAME
-                if its_name or time.monotonic() > deadline or not (isinstance(error, OutputError) or passing(error)):
+                waits = isinstance(error, OutputError) or passing(error) or is_away(error)
+                if its_name or time.monotonic() > deadline or not waits:
                     raise
                 if self.stopped():
                     raise KeyboardInterrupt from error
@@ -206,6 +237,11 @@ class Ledger:
                     self._say(f"{error}; waiting for a minute whether it can be")
                     said = True
             time.sleep(PAUSE)
+
+
+def is_away(error: OutputError | PictureError) -> bool:
+    """Whether a picture cannot be read because its whole folder is not there: a disk or a machine is gone."""
+    return isinstance(error, PictureError) and not Path(str(error.value)).parent.is_dir()
 
 
 def _made(folder: Path) -> None:
@@ -231,28 +267,13 @@ def _write(path: Path, data: bytes) -> None:
 def opened(folder: str, say: Callable[[str], object]) -> Iterator[Ledger]:
     """The ledger of a folder, which is made if need be; nobody else paints into it meanwhile. Raises OutputError."""
     path = Path(folder)
-    try:
-        (path / WORK).mkdir(parents=True, exist_ok=True)
-        lock = (path / WORK / "lock").open("w")
-    except OSError as error:
-        raise OutputError(f"cannot paint into {folder}: {reason(error)}", folder) from error
-    with lock:
+    with ExitStack() as held:
         try:
-            _lock(lock.fileno())
-        except OSError:
-            raise OutputError(
-                f"another batch is painting into {folder}: wait for it, or give another -o", folder
-            ) from None
+            (path / WORK).mkdir(parents=True, exist_ok=True)
+            held.enter_context(alone_in(path / WORK))
+        except BlockingIOError:
+            busy = f"another batch is painting into {folder}: wait for it, or give another -o"
+            raise OutputError(busy, folder) from None
+        except OSError as error:
+            raise OutputError(f"cannot paint into {folder}: {reason(error)}", folder) from error
         yield Ledger(path, say)
-
-
-def _lock(handle: int) -> None:
-    """Hold an open file against all others, until it is closed or the process dies. Raises OSError."""
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        import msvcrt
-
-        msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
-    else:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

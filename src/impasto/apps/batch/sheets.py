@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from impasto.apps.batch.jobs import Job
-from impasto.apps.batch.ledger import Ledger
-from impasto.pictures import write
+from impasto.pictures import KEY, write
 from impasto.pictures.figures import Cell, contact_sheet, in_rows
 
-__all__ = ["write_sheets"]
+if TYPE_CHECKING:
+    from impasto.apps.batch.jobs import Job
+    from impasto.apps.batch.ledger import Ledger
+
+__all__ = ["is_sheet", "write_sheets"]
+
+MARK = {"program": "impasto", "sheet": "of a batch"}  # inside its file, as settings are in a painting's
 
 SIDE = 320  # pixels of a picture on a sheet
 EACH = 60  # pictures on one, at the most
@@ -25,10 +31,21 @@ def write_sheets(ledger: Ledger, results: Iterable[tuple[Job, Path | str | None]
     columns = _columns([job for job, _ in found])
     each = EACH // columns * columns if columns else EACH
     pages = [found[start : start + each] for start in range(0, len(found), each)]
-    paths = ledger.sheets(len(pages))
+    paths = ledger.sheets(len(pages), is_sheet)
     for page, path in zip(pages, paths, strict=True):
-        write(contact_sheet(in_rows([_cell(job, what) for job, what in page], columns)), path)
+        write(contact_sheet(in_rows([_cell(job, what) for job, what in page], columns)), path, MARK)
     return paths
+
+
+def is_sheet(path: Path) -> bool:
+    """Whether a file is a contact sheet, and no picture of anybody's."""
+    if not path.name.startswith("contact-sheet"):
+        return False
+    try:
+        with Image.open(path) as image:
+            return image.info.get(KEY) == json.dumps(MARK, sort_keys=True)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return False
 
 
 def _columns(jobs: Sequence[Job]) -> int:

@@ -37,7 +37,7 @@ def work(job: Job, most: int) -> State:
             job.look(run.last)
             keep(run.last)
             if run.film:
-                run.film.look(run.last.shown)
+                run.film.look(run.last.shown, run.last.number)
     except (MemoryError, RuntimeError, ImpastoError) as error:
         if run.last is None or not (stopped := why_stopped(error)):
             raise

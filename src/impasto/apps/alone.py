@@ -1,0 +1,36 @@
+"""One run at a time in a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+__all__ = ["LOCK", "alone_in"]
+
+LOCK = "lock"
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Hold a folder against all other runs until the `with` ends, or the process dies.
+
+    Raises BlockingIOError if another one holds it, OSError if nothing can be written there.
+    """
+    with (folder / LOCK).open("w") as file:
+        try:
+            _lock(file.fileno())
+        except OSError as error:
+            raise BlockingIOError(error.errno, error.strerror) from error
+        yield
+
+
+def _lock(handle: int) -> None:
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        import msvcrt
+
+        msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
+    else:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
