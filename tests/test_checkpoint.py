@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image, ImageSequence
 
 from impasto import Config, paint, paint_steps
+from impasto.apps.alone import alone_in
 from impasto.backbone import make_backbone
 from impasto.checkpoint import NAME, Checkpoints, load
 from impasto.errors import CheckpointError, OutputError
@@ -147,6 +149,81 @@ def test_a_finished_run_keeps_no_checkpoint_and_says_so(painted, impasto, tmp_pa
     assert set(os.listdir(tmp_path / "kept")) == {"job.json", "lock"}
     code, out, _ = impasto("resume", "kept")
     assert (code, out) == (0, "kept is finished: the painting is out.png\n")
+
+
+def test_a_finished_run_whose_painting_is_gone_is_told(painted, impasto, tmp_path, monkeypatch) -> None:
+    painted("--checkpoint", "kept")
+    monkeypatch.chdir("/")
+    assert impasto("resume", tmp_path / "kept")[1].endswith(f"the painting is {tmp_path / 'out.png'}\n")
+    (tmp_path / "out.png").unlink()
+    code, _, err = impasto("resume", tmp_path / "kept")
+    assert (code, f"its painting {tmp_path / 'out.png'} is gone: the same" in err) == (2, True)
+
+
+@pytest.fixture
+def stopped(painted, ctrl_c, monkeypatch):
+    """Has `painted` stopped by hand at an evaluation, with its checkpoint in kept/."""
+
+    def stop(at: int, *options: object) -> None:
+        with monkeypatch.context() as patch:
+            ctrl_c(at, patch)
+            painted(*options, "--checkpoint", "kept")
+
+    monkeypatch.setattr("impasto.checkpoint.SOONEST", 0.0)
+    monkeypatch.setattr("impasto.checkpoint.COST", 1e9)
+    return stop
+
+
+def test_a_film_goes_on_after_its_first_part(painted, stopped, impasto, tmp_path) -> None:
+    options = ("--steps", 16, "--timelapse", "film.apng")
+    painted(*options)
+    whole = frames_of(tmp_path / "film.apng")
+    stopped(9, *options)
+    first = frames_of(tmp_path / "film.apng")
+    assert 2 < len(first) < len(whole)
+    assert impasto("resume", "kept")[0] == 0
+    found = frames_of(tmp_path / "film.apng")
+    assert abs(len(found) - len(whole)) <= 1
+    assert found[: len(first) - 2] == whole[: len(first) - 2]
+    assert found[-1] == whole[-1]
+    assert set(os.listdir(tmp_path / "kept")) == {"job.json", "lock"}
+
+
+def test_a_film_s_last_frame_may_have_been_cut_off(stopped, impasto, tmp_path) -> None:
+    stopped(9, "--steps", 16, "--timelapse", "film.apng")
+    last = max((tmp_path / "kept" / "film").iterdir())
+    last.write_bytes(last.read_bytes()[:100])
+    assert impasto("resume", "kept")[0] == 0
+    assert len(frames_of(tmp_path / "film.apng")) > 4
+
+
+def frames_of(path: Path) -> list[bytes]:
+    with Image.open(path) as film:
+        return [frame.convert("RGB").tobytes() for frame in ImageSequence.all_frames(film)]
+
+
+def test_one_run_at_a_time_has_a_folder(painted, stopped, impasto, tmp_path) -> None:
+    stopped(3, "--steps", 5)
+    with alone_in(tmp_path / "kept"):
+        for code, out, err in (painted("--checkpoint", "kept"), impasto("resume", "kept")):
+            assert (code, out) == (2, "")
+            assert "another run is painting with checkpoints in" in err
+    assert impasto("resume", "kept")[0] == 0
+
+
+def test_a_broken_checkpoint_is_told_with_what_to_do(stopped, impasto, tmp_path) -> None:
+    stopped(3, "--steps", 5)
+    path = tmp_path / "kept" / NAME
+    path.write_bytes(path.read_bytes()[:1000])
+    assert f"without {path} the painting is begun anew" in impasto("resume", "kept")[2]
+    path.unlink()
+    assert impasto("resume", "kept")[0] == 0
+
+
+def test_resumed_from_elsewhere_it_says_where_the_painting_is(stopped, impasto, tmp_path, monkeypatch) -> None:
+    stopped(3, "--steps", 5)
+    monkeypatch.chdir("/")
+    assert impasto("resume", tmp_path / "kept")[1].startswith(f"{tmp_path / 'out.png'}  (painted in ")
 
 
 def test_ctrl_c_keeps_what_there_is_and_resume_ends_it(painted, impasto, ctrl_c, tmp_path, monkeypatch) -> None:

@@ -233,6 +233,15 @@ def test_python_m_impasto_answers_without_loading_torch():
     assert said.stdout.endswith("\nset()\n")
 
 
+def test_ctrl_c_in_the_first_moments_is_one_line():
+    line = "import sys\n"
+    line += "class Pressed:\n    def find_spec(self, name, *_):\n"
+    line += "        if name == 'impasto.apps.batch': raise KeyboardInterrupt\n"
+    line += "sys.meta_path.insert(0, Pressed())\nfrom impasto.__main__ import main\nmain()"
+    said = subprocess.run([sys.executable, "-c", line], capture_output=True, text=True, check=False, timeout=60)
+    assert (said.returncode, said.stdout, said.stderr) == (130, "", "impasto: stopped\n")
+
+
 def test_a_snapshot_carries_its_settings(impasto, tiny, photo, style) -> None:
     assert impasto("paint", photo, style, "-o", "out.png", *tiny, "--save-every", 1)[0] == 0
     code, out, _ = impasto("show", "out-00001.png")

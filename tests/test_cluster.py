@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections import Counter
@@ -23,6 +24,7 @@ from PIL import Image
 from ray.cluster_utils import Cluster
 
 from impasto import Config, paint
+from impasto.apps.alone import alone_in
 from impasto.apps.batch import crew, painter, spread
 from impasto.apps.batch.cluster import Place, hire, joined
 from impasto.apps.batch.foreman import Foreman
@@ -292,6 +294,18 @@ def test_nothing_is_left_on_the_workers(batch, watched, tmp_path):
     for path in left:
         shutil.rmtree(path.parent, ignore_errors=True)
     assert not left
+
+
+def test_what_killed_painters_have_left_is_swept(monkeypatch, tmp_path):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    for name in ("dead", "alive", "young"):
+        (tmp_path / f"{crew.FOLDER}{name}" / "key").mkdir(parents=True)
+        if name != "young":
+            os.utime(tmp_path / f"{crew.FOLDER}{name}", (0, 0))
+    with alone_in(tmp_path / f"{crew.FOLDER}alive"):
+        os.utime(tmp_path / f"{crew.FOLDER}alive", (0, 0))
+        crew._sweep()
+    assert {each.name for each in tmp_path.iterdir()} == {f"{crew.FOLDER}alive", f"{crew.FOLDER}young"}
 
 
 def test_where_all_versions_differ_it_is_said_in_one_line(batch, watched, monkeypatch):
