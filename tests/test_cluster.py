@@ -25,6 +25,7 @@ from ray.cluster_utils import Cluster
 
 from impasto import Config, paint
 from impasto.apps.alone import alone_in
+from impasto.apps.batch import cluster as cluster_module
 from impasto.apps.batch import crew, painter, spread
 from impasto.apps.batch.cluster import Place, hire, joined
 from impasto.apps.batch.foreman import Foreman
@@ -366,6 +367,13 @@ def test_ctrl_c_while_the_last_word_on_a_load_is_on_its_way(foreman, monkeypatch
     found = crew._Crew(foreman)
     found._hands.append(crew.Hand(Place("there", "", 1, 0), actor, "go_on", load.tasks, ready=True))
     found.keep()
+
+
+def test_ctrl_c_does_not_disturb_the_leaving_of_a_cluster():
+    before = signal.getsignal(signal.SIGINT)
+    with cluster_module._undisturbed():
+        os.kill(os.getpid(), signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_where_no_cluster_is_it_is_said_at_once(tmp_path, photo, style, tiny):

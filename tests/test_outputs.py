@@ -135,11 +135,11 @@ def test_a_timelapse_that_breaks_off_is_told_once_and_the_run_goes_on(painted, t
     painted("--steps", 5, out="plain.png")
     seen, real = [], Film.look
 
-    def look(film: Film, pixels: torch.Tensor) -> None:
+    def look(film: Film, pixels: torch.Tensor, number: int) -> None:
         seen.append(pixels)
         if len(seen) == 3:
             full()
-        real(film, pixels)
+        real(film, pixels, number)
 
     monkeypatch.setattr(Film, "look", look)
     code, _, err = painted("--steps", 5, "--timelapse", "film.apng")
