@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from impasto import __version__
-from impasto.apps.batch.command import NOT_FOR_BATCHES
-from impasto.apps.batch.jobs import Job, Known
+from impasto.apps.batch.jobs import Job, Known, bare
 from impasto.apps.batch.ledger import OF_THE_NAME, Ledger, is_away
 from impasto.apps.batch.painter import Failure, File, Painter, Report, Task, at_once
 from impasto.config import Config
@@ -27,8 +26,6 @@ if TYPE_CHECKING:
 __all__ = ["Foreman", "Load", "paint_here"]
 
 DEATHS = 3  # of workers over one task, after which it is not given to another
-ON_THE_MACHINE = ("memory", "tile", "device")  # settings that change no picture
-NAMES_OF_INPUTS = ("fine", "coarse", "palette", "protect", "start", "mask")
 
 
 class Load(NamedTuple):
@@ -91,12 +88,13 @@ class Foreman:
         task = self._tasks[key]
         try:
             settings = read_settings(path)
-            same = _plain(Config(**settings["config"])) == _plain(task.config)
+            theirs = Config(**settings["config"])
         except (PictureError, ConfigError):
             return False
         painted_from = [each["sha256"] for each in settings["inputs"]]
         files = [file.sha256 for file in task.files]
         main = 1 + len(task.styles)
+        same = (theirs.backbone, bare(theirs)) == (task.config.backbone, bare(task.config))
         return same and painted_from[:main] == files[:main] and set(painted_from) == set(files)
 
     @property
@@ -107,9 +105,8 @@ class Foreman:
     def next_load(self, worker: str = "", workers: Sequence[str] = ("",)) -> Load | None:
         """Work for one of the workers: a task, or some small ones; None when nothing waits for it.
 
-        Raises OutputError; PictureError where the pictures' folder is gone.
-
         A task over which this worker died is left to one who did not, if there is one: perhaps it is the machine.
+        Raises OutputError; PictureError where the pictures' folder is gone.
         """
 
         def suits(key: str) -> bool:
@@ -232,11 +229,6 @@ def _asked(job: Job) -> dict[str, Any]:
 def _without_checksums(job: Job) -> str:
     """In the place of a key, for a job whose pictures cannot be opened."""
     return hashlib.sha256(repr(job).encode()).hexdigest()
-
-
-def _plain(config: Config) -> dict[str, Any]:
-    """What decides a picture besides its inputs, whichever machine paints it."""
-    return config.model_dump(exclude={*ON_THE_MACHINE, *NAMES_OF_INPUTS, *NOT_FOR_BATCHES})
 
 
 def _task(key: str, job: Job, known: Known) -> Task:

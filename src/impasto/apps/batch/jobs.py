@@ -21,17 +21,11 @@ from impasto.parsing import mask_parts
 from impasto.pictures import check_format, readable
 from impasto.scene import ALPHA, check_settings, extras
 
-__all__ = ["Job", "Known", "jobs_of"]
+__all__ = ["Job", "Known", "bare", "jobs_of"]
 
 COLUMNS = ("content", "style", "out", "preset")  # of a table, besides Config's fields
-ELSEWHERE = (
-    "backbone",
-    "memory",
-    "tile",
-    "device",
-)  # the weights are in a key themselves; the others change no picture
-
-
+ON_THE_MACHINE = ("memory", "tile", "device")  # settings that change no picture
+PATHS = ("fine", "coarse", "palette", "protect")  # settings that name a picture
 LONGEST = 150  # bytes of a name: file systems take 255, with what is put around it
 
 
@@ -194,6 +188,12 @@ def _job_of(row: dict[str, str], config_for: Callable[[str, dict[str, Any]], Con
     return Job(row["content"], styles, config_for(row.get("preset", ""), settings), out)
 
 
+def bare(config: Config) -> dict[str, Any]:
+    """The settings that decide a picture, but for the network and the pictures that they name."""
+    names = {"backbone", *PATHS, "start", "mask"}
+    return config.model_dump(mode="json", exclude={*names, *ON_THE_MACHINE, *NOT_FOR_BATCHES})
+
+
 class Known:
     """Checksums of files, each taken once; and networks, each loaded once."""
 
@@ -239,9 +239,10 @@ class Known:
 
     def _config(self, config: Config) -> dict[str, Any]:
         """The settings, with checksums in the place of paths."""
-        found = config.model_dump(mode="json", exclude={*ELSEWHERE, *NOT_FOR_BATCHES})
-        for name in ("fine", "coarse", "palette", "protect"):
-            found[name] = self.file(found[name]) if found[name] else ""
+        found = bare(config)
+        for name in PATHS:
+            path = getattr(config, name)
+            found[name] = self.file(path) if path else ""
         found["start"] = [
             [name if name in STARTS else self.file(name), weight] for name, weight in config.start.items()
         ]

@@ -150,16 +150,20 @@ class Ledger:
     def _is_there(self, record: Record) -> bool:
         """Whether a painting is there: as it was written, or as somebody has worked on it since, but whole."""
         path = self.folder / record["out"]
+        if not path.is_file():
+            return False
         try:
             seen = path, path.stat().st_mtime_ns
             if seen not in self._sound:
-                self._sound[seen] = record.get("sha256") in (None, hashlib.sha256(path.read_bytes()).hexdigest())
-                self._sound[seen] = self._sound[seen] or bool(read(path))
-        except FileNotFoundError:
-            return False
-        except (OSError, PictureError) as error:
-            self._sound[seen] = False
-            self._say(f"{path} is damaged, it is painted again: {error}")
+                self._sound[seen] = True
+                if record.get("sha256") not in (None, hashlib.sha256(path.read_bytes()).hexdigest()):
+                    read(path)
+        except PictureError as error:
+            if not passing(error):
+                self._sound[seen] = False
+                self._say(f"{path} is damaged, it is painted again: {error}")
+        except OSError:  # nobody can look at it just now, which is no reason to paint it again
+            return True
         return self._sound[seen]
 
     def work_folder(self, key: str) -> Path:
