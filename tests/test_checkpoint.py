@@ -1,5 +1,7 @@
 """Runs that were cut off: the state on disk, going on from it, and what is refused."""
 
+import errno
+import fcntl
 import hashlib
 import json
 import os
@@ -191,7 +193,7 @@ def test_a_film_goes_on_after_its_first_part(painted, stopped, impasto, tmp_path
 
 def test_a_film_s_last_frame_may_have_been_cut_off(stopped, impasto, tmp_path) -> None:
     stopped(9, "--steps", 16, "--timelapse", "film.apng")
-    last = max((tmp_path / "kept" / "film").iterdir())
+    last = max((tmp_path / "kept" / ".impasto-film").iterdir())
     last.write_bytes(last.read_bytes()[:100])
     assert impasto("resume", "kept")[0] == 0
     assert len(frames_of(tmp_path / "film.apng")) > 4
@@ -209,6 +211,25 @@ def test_one_run_at_a_time_has_a_folder(painted, stopped, impasto, tmp_path) -> 
             assert (code, out) == (2, "")
             assert "another run is painting with checkpoints in" in err
     assert impasto("resume", "kept")[0] == 0
+
+
+@pytest.mark.parametrize(("number", "code"), [(errno.ENOSYS, 0), (errno.EWOULDBLOCK, 2), (errno.EIO, 2)])
+def test_where_there_are_no_locks_it_paints_without(painted, monkeypatch, number, code) -> None:
+    def refused(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", refused)
+    found, _, err = painted("--checkpoint", "kept")
+    assert (found, "another run" in err, "Input/output error" in err) == (code, number == 11, number == errno.EIO)
+
+
+def test_somebody_s_files_in_the_folder_stay(painted, tmp_path) -> None:
+    (tmp_path / "film").mkdir()
+    for name in ("film/00000001.png", "lock", "checkpoint.txt"):
+        (tmp_path / name).write_text("somebody's")
+    assert painted("--checkpoint", ".", "--timelapse", "out.gif")[0] == 0
+    for name in ("film/00000001.png", "lock", "checkpoint.txt"):
+        assert (tmp_path / name).read_text() == "somebody's"
 
 
 def test_a_broken_checkpoint_is_told_with_what_to_do(stopped, impasto, tmp_path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,19 +10,25 @@ from pathlib import Path
 __all__ = ["LOCK", "alone_in"]
 
 LOCK = "lock"
+TAKEN = (errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLK)
+UNKNOWN = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP)
 
 
 @contextmanager
 def alone_in(folder: Path) -> Iterator[None]:
     """Hold a folder against all other runs until the `with` ends, or the process dies.
 
-    Raises BlockingIOError if another one holds it, OSError if nothing can be written there.
+    Raises BlockingIOError if another one holds it, OSError if nothing can be written there. On a file system that
+    knows no locks nobody is kept out.
     """
-    with (folder / LOCK).open("w") as file:
+    with (folder / LOCK).open("a") as file:
         try:
             _lock(file.fileno())
         except OSError as error:
-            raise BlockingIOError(error.errno, error.strerror) from error
+            if error.errno in TAKEN:
+                raise BlockingIOError(error.errno, error.strerror) from error
+            if error.errno not in UNKNOWN:
+                raise
         yield
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["FRAMES", "JOB", "Work", "finish", "keeping", "resume"]
 
 JOB = "job.json"
-FRAMES = "film"  # the folder of a time-lapse's frames so far
+FRAMES = ".impasto-film"  # the folder of a time-lapse's frames so far
 
 
 class Work(NamedTuple):
@@ -139,25 +139,34 @@ def resume(folder: str, quiet: bool, as_json: bool) -> int:
         if as_json:
             raise ConfigError(f"--json is of one painting, and {folder} is a batch's: see its manifest.jsonl", folder)
         return carry_out_batch(asked_before(path), str(path), retry_failed=False, quiet=quiet)
-    job = _read(path)
-    outputs = job["outputs"]
-    if os.path.realpath(job["folder"]) != os.path.realpath("."):
-        outputs = {name: os.path.join(job["folder"], each) for name, each in outputs.items()}  # as they are found here
-    if job["finished"]:
-        if not os.path.exists(outputs["picture"]):
-            raise CheckpointError(
-                f"{folder} is finished, and its painting {outputs['picture']} is gone: "
-                "the same `impasto paint` command makes it anew", outputs["picture"],
-            )  # fmt: skip
-        click.echo(f"{folder} is finished: the painting is {outputs['picture']}", err=as_json)
-        return 0
-    try:
-        os.chdir(str(job["folder"]))
-    except OSError as error:
-        raise CheckpointError(f"the folder that it was begun in is gone: {job['folder']} ({error.strerror})") from None
-    config = Config(**job["config"])
-    where = job.get("engine", "local"), job.get("address")
-    work = Work(tuple(job["pictures"]), config, outputs_of(**outputs, config=config), job["folder"], *where)
-    with _alone(str(path)):
-        carry_out(work, path, quiet, as_json)
+    if not _read(path)["finished"]:
+        with _alone(str(path)):
+            job = _read(path)
+            if not job["finished"]:  # by the run that had the folder until now
+                outputs = _outputs(job)
+                try:
+                    os.chdir(str(job["folder"]))
+                except OSError as error:
+                    gone = f"the folder that it was begun in is gone: {job['folder']} ({error.strerror})"
+                    raise CheckpointError(gone, job["folder"]) from None
+                config = Config(**job["config"])
+                where = job.get("engine", "local"), job.get("address")
+                work = Work(tuple(job["pictures"]), config, outputs_of(**outputs, config=config), job["folder"], *where)
+                carry_out(work, path, quiet, as_json)
+                return 0
+    picture = _outputs(_read(path))["picture"]
+    if not os.path.exists(picture):
+        raise CheckpointError(
+            f"{folder} is finished, and its painting {picture} is gone: the same `impasto paint` command makes it anew",
+            picture,
+        )
+    click.echo(f"{folder} is finished: the painting is {picture}", err=as_json)
     return 0
+
+
+def _outputs(job: dict[str, Any]) -> dict[str, str]:
+    """A job's files, as they are found from the current folder."""
+    outputs: dict[str, str] = job["outputs"]
+    if os.path.realpath(job["folder"]) == os.path.realpath("."):
+        return outputs
+    return {name: os.path.join(job["folder"], each) for name, each in outputs.items()}

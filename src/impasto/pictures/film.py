@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from importlib.util import find_spec
 from itertools import accumulate, pairwise
 from os import PathLike
@@ -17,8 +17,8 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from impasto.errors import OutputError, PictureError
-from impasto.pictures.files import read, resize
+from impasto.errors import OutputError
+from impasto.pictures.files import resize
 from impasto.pictures.writing import check_output, to_image, whole
 
 __all__ = ["FILMS", "Film", "check_film", "film_size", "films"]
@@ -99,16 +99,19 @@ class Film:
             raise OutputError(f"no room for the film's frames: {error.strerror or error}", str(self.path)) from error
         self._kept: list[Kept] = []
         self._visible, self._count = FIRST_CHANGE, 0
-        for file in sorted(self._folder.glob("*.png")):
+        for file in sorted(self._folder.glob(f"{'[0-9]' * 8}.png")):
             self._take_over(file)
 
     def _take_over(self, file: Path) -> None:
         """A frame of an earlier run; one that this died over is removed."""
         try:
-            proxy = self._proxy(read(file).pixels)
-        except PictureError:
-            file.unlink()
+            with Image.open(file) as image:
+                values = np.asarray(image.convert("RGB"), np.float32) / 255
+        except (OSError, ValueError, SyntaxError):
+            with suppress(OSError):
+                file.unlink()
             return
+        proxy = self._proxy(torch.from_numpy(values).permute(2, 0, 1)[None])
         self._kept.append(Kept(file, proxy, _change(self._kept[-1].proxy, proxy) if self._kept else 0.0))
 
     def look(self, pixels: torch.Tensor, number: int | None = None) -> None:

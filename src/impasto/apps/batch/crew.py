@@ -136,6 +136,7 @@ class _Crew:
         self._told = self._told_of_disk = False
         self._refused: Counter[Place] = Counter()
         self._why = ""
+        self._faulty = set[str]()  # keys that somebody's painter found a fault with
         self._stored: dict[str, Any] = {}  # files in the object store, by checksum, the oldest first
 
     @property
@@ -214,13 +215,15 @@ class _Crew:
         if not hand.ready:
             hand.ready = said == VERSIONS
             if not hand.ready:
-                self._refuse(hand, f"it has {said}, and this is {VERSIONS}", for_good=True)
+                self._refuse(hand, f"it has {said}, and this is {VERSIONS}", REFUSALS)
             return
         (report, states), tasks = said, hand.tasks
         if faults := _faults(report):
             self._take(hand, tasks, report, states)
             ray.wait([hand.actor.leave.remote()], timeout=LEAVING)
-            self._gone(hand, faults[0])
+            again = faults.keys() <= self._faulty  # a picture's own, it seems, and not the machine's
+            self._faulty |= faults.keys()
+            self._gone(hand, next(iter(faults.values())), 0 if again else 1)
             return
         try:  # it paints on while this is written
             if report.over:
@@ -245,13 +248,13 @@ class _Crew:
             del self._refused[hand.place]
         self._foreman.take(hand.place.name, tasks, report)
 
-    def _gone(self, hand: Hand, why: str) -> None:
+    def _gone(self, hand: Hand, why: str, times: int = 1) -> None:
         """A painter that is dead, or never came."""
-        self._refuse(hand, why)
+        self._refuse(hand, why, times)
         self._foreman.died(hand.place.name, hand.tasks, self._why)
 
-    def _refuse(self, hand: Hand, why: str, for_good: bool = False) -> None:
-        self._refused[hand.place] += REFUSALS if for_good else 1
+    def _refuse(self, hand: Hand, why: str, times: int) -> None:
+        self._refused[hand.place] += times
         self._why = f"nobody can paint at {hand.place.name}: {' '.join(why.split())}"
         self._dismiss(hand)
 
@@ -280,7 +283,7 @@ class _Crew:
             self._dismiss(hand)
 
 
-def _faults(report: Report) -> list[str]:
+def _faults(report: Report) -> dict[str, str]:
     """Take out of a report what failed and nobody knows why: perhaps the machine is sick, so that another tries."""
     keys = [key for key, failure in report.failed.items() if failure.fault]
-    return [report.failed.pop(key).words for key in keys]
+    return {key: report.failed.pop(key).words for key in keys}

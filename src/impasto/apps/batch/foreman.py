@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from impasto import __version__
-from impasto.apps.batch.jobs import Job, Known, bare
-from impasto.apps.batch.ledger import OF_THE_NAME, Ledger, is_away
+from impasto.apps.batch.jobs import Job, Known, described
+from impasto.apps.batch.ledger import OF_THE_NAME, Ledger
 from impasto.apps.batch.painter import Failure, File, Painter, Report, Task, at_once
 from impasto.config import Config
 from impasto.errors import ConfigError, OutputError, PictureError
@@ -84,18 +84,18 @@ class Foreman:
         self._board.begin(len(self._waiting))
 
     def _is_ours(self, key: str, path: Path) -> bool:
-        """Whether a file is the painting of a key: of a run that died before it could say so."""
+        """Whether a file is the whole painting of a key: of a run that died before it could say so."""
         task = self._tasks[key]
         try:
             settings = read_settings(path)
             theirs = Config(**settings["config"])
-        except (PictureError, ConfigError):
+            digests = {each["name"]: each["sha256"] for each in settings["inputs"]}
+            same = described(theirs, digests.__getitem__) == described(task.config, self._known.file)
+        except (PictureError, ConfigError, KeyError):
             return False
-        painted_from = [each["sha256"] for each in settings["inputs"]]
-        files = [file.sha256 for file in task.files]
-        main = 1 + len(task.styles)
-        same = (theirs.backbone, bare(theirs)) == (task.config.backbone, bare(task.config))
-        return same and painted_from[:main] == files[:main] and set(painted_from) == set(files)
+        main = [each["sha256"] for each in settings["inputs"] if each["role"] in ("content", "style")]
+        whole = theirs.backbone == task.config.backbone and settings["steps_done"] == task.config.steps
+        return same and whole and main == [file.sha256 for file in (task.content, *task.styles)]
 
     @property
     def waiting(self) -> int:
@@ -106,7 +106,7 @@ class Foreman:
         """Work for one of the workers: a task, or some small ones; None when nothing waits for it.
 
         A task over which this worker died is left to one who did not, if there is one: perhaps it is the machine.
-        Raises OutputError; PictureError where the pictures' folder is gone.
+        Raises OutputError.
         """
 
         def suits(key: str) -> bool:
@@ -130,11 +130,6 @@ class Foreman:
                     load.files.update(self.ledger.patiently(partial(_read, self._tasks[key])))
                     load.tasks.append(self._tasks[key])
                 except PictureError as error:
-                    if is_away(error):
-                        gone = (
-                            f"{Path(str(error.value)).parent} is gone: what is painted is kept, the same call goes on"
-                        )
-                        raise PictureError(gone, error.value) from error
                     self._fail(key, Failure(str(error), passing=True))  # it was there when the batch began
             if load.tasks:
                 return load

@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import product
 from pathlib import Path
@@ -21,7 +22,7 @@ from impasto.parsing import mask_parts
 from impasto.pictures import check_format, readable
 from impasto.scene import ALPHA, check_settings, extras
 
-__all__ = ["Job", "Known", "bare", "jobs_of"]
+__all__ = ["Job", "Known", "described", "jobs_of"]
 
 COLUMNS = ("content", "style", "out", "preset")  # of a table, besides Config's fields
 ON_THE_MACHINE = ("memory", "tile", "device")  # settings that change no picture
@@ -137,11 +138,10 @@ def _cells(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     try:
         data = path.read_bytes()
         text = data.decode("utf-16" if data.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig")
-        first, _, rest = text.partition("\n")
-        if first.startswith("sep="):  # as spreadsheets tell one another
-            text, line, (first, _, _) = rest, 1, rest.partition("\n")
-        between = next((each for each in first if each in ",;\t"), ",")
-        reader = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=between)
+        if told := re.match(r"sep=.*?(\r\n|\r|\n)", text):  # as spreadsheets tell one another
+            text, line = text[told.end() :], 1
+        between = next((each for each in text if each in ",;\t\r\n"), ",")
+        reader = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=between if between in ",;\t" else ",")
         skipped = line
         for cells in reader:
             line = skipped + reader.line_num
@@ -188,10 +188,16 @@ def _job_of(row: dict[str, str], config_for: Callable[[str, dict[str, Any]], Con
     return Job(row["content"], styles, config_for(row.get("preset", ""), settings), out)
 
 
-def bare(config: Config) -> dict[str, Any]:
-    """The settings that decide a picture, but for the network and the pictures that they name."""
-    names = {"backbone", *PATHS, "start", "mask"}
-    return config.model_dump(mode="json", exclude={*names, *ON_THE_MACHINE, *NOT_FOR_BATCHES})
+def described(config: Config, digest: Callable[[str], str]) -> dict[str, Any]:
+    """The settings that decide a picture, but for the network; with `digest` of paths in their place."""
+    found = config.model_dump(mode="json", exclude={"backbone", *ON_THE_MACHINE, *NOT_FOR_BATCHES})
+    for name in PATHS:
+        found[name] = digest(found[name]) if found[name] else ""
+    found["start"] = [[name if name in STARTS else digest(name), weight] for name, weight in config.start.items()]
+    found["mask"] = [
+        [each if each in ("", ALPHA) else digest(each) for each in mask_parts(text)] for text in config.mask
+    ]
+    return found
 
 
 class Known:
@@ -230,23 +236,9 @@ class Known:
         Raises PictureError for a picture that cannot be opened.
         """
         of = {
-            "config": self._config(job.config),
+            "config": described(job.config, self.file),
             "content": self.file(job.content),
             "styles": [self.file(each) for each in job.styles],
             "weights": self.network(job.config.backbone).sha256,
         }
         return hashlib.sha256(json.dumps(of, sort_keys=True).encode()).hexdigest()
-
-    def _config(self, config: Config) -> dict[str, Any]:
-        """The settings, with checksums in the place of paths."""
-        found = bare(config)
-        for name in PATHS:
-            path = getattr(config, name)
-            found[name] = self.file(path) if path else ""
-        found["start"] = [
-            [name if name in STARTS else self.file(name), weight] for name, weight in config.start.items()
-        ]
-        found["mask"] = [
-            [each if each in ("", ALPHA) else self.file(each) for each in mask_parts(text)] for text in config.mask
-        ]
-        return found

@@ -24,7 +24,7 @@ from impasto.pictures import read, whole
 if TYPE_CHECKING:
     from impasto.apps.batch.painter import Failure
 
-__all__ = ["OF_THE_NAME", "Ledger", "is_away", "opened"]
+__all__ = ["OF_THE_NAME", "Ledger", "opened"]
 
 MANIFEST = "manifest.jsonl"
 WORK = ".impasto"  # of what is not for people: names, checkpoints, the lock
@@ -48,6 +48,7 @@ class Ledger:
         self.folder, self._say = folder, say
         self._work = folder / WORK
         self._records = {record["key"]: record for record in self._read_manifest()}
+        self._given_up = set[str]()  # folders of pictures that were waited for in vain
         self._sound: dict[tuple[Path, int], bool] = {}  # paintings by time, whether they are whole
         self._names: dict[str, str] = self._read_names()
         self._sweep()
@@ -104,12 +105,14 @@ class Ledger:
         """
         taken = {name.casefold() for name in self._names.values()}
         taken |= {each.name.casefold() for each in _inside(self.folder)}
+        told = {*self._names.values(), *(str(each.get("out", "")) for each in self._records.values())}
         for key, name in wanted.items():
             given = self._names.get(key)
             if given is not None and (not self.path(key).exists() or is_ours(key, self.path(key))):
                 continue
-            if given is None and name not in self._names.values() and is_ours(key, self.folder / name):
+            if given is None and name not in told and is_ours(key, self.folder / name):
                 self._names[key] = name  # the names were lost
+                told.add(name)
                 continue
             stem, dot, suffix = name.rpartition(".")
             more = itertools.chain([""], [f"-{key[:12]}"], (f"-{key[:12]}-{k}" for k in itertools.count(2)))
@@ -150,9 +153,9 @@ class Ledger:
     def _is_there(self, record: Record) -> bool:
         """Whether a painting is there: as it was written, or as somebody has worked on it since, but whole."""
         path = self.folder / record["out"]
-        if not path.is_file():
-            return False
         try:
+            if not path.is_file():
+                return False
             seen = path, path.stat().st_mtime_ns
             if seen not in self._sound:
                 self._sound[seen] = True
@@ -162,7 +165,7 @@ class Ledger:
             if not passing(error):
                 self._sound[seen] = False
                 self._say(f"{path} is damaged, it is painted again: {error}")
-        except OSError:  # nobody can look at it just now, which is no reason to paint it again
+        except (OSError, MemoryError):  # nobody can look at it just now, which is no reason to paint it again
             return True
         return self._sound[seen]
 
@@ -232,8 +235,10 @@ class Ledger:
                 return do()
             except (OutputError, PictureError) as error:
                 its_name = getattr(error.__cause__, "errno", None) in OF_THE_NAME
-                waits = isinstance(error, OutputError) or passing(error) or is_away(error)
+                away = _away(error)
+                waits = isinstance(error, OutputError) or passing(error) or away not in ("", *self._given_up)
                 if its_name or time.monotonic() > deadline or not waits:
+                    self._given_up.add(away)
                     raise
                 if self.stopped():
                     raise KeyboardInterrupt from error
@@ -243,9 +248,10 @@ class Ledger:
             time.sleep(PAUSE)
 
 
-def is_away(error: OutputError | PictureError) -> bool:
-    """Whether a picture cannot be read because its whole folder is not there: a disk or a machine is gone."""
-    return isinstance(error, PictureError) and not Path(str(error.value)).parent.is_dir()
+def _away(error: OutputError | PictureError) -> str:
+    """The folder of a picture that cannot be read because that is not there (a disk or a machine is gone), or ""."""
+    folder = os.path.dirname(str(error.value)) if isinstance(error, PictureError) else ""
+    return folder if not os.path.isdir(folder or ".") else ""
 
 
 def _made(folder: Path) -> None:
