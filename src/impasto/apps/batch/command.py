@@ -119,14 +119,10 @@ def carry_out(asked: Asked, folder: str, retry_failed: bool, quiet: bool) -> int
     from impasto.apps.batch.ledger import opened
     from impasto.apps.batch.sheets import write_sheets
     from impasto.apps.progress import downloading, log
-    from impasto.apps.resume import JOB
     from impasto.backbone import Weights, load
-    from impasto.pictures import whole
 
     check_engine(asked.engine, asked.address)
-    for each in (*asked.contents, *asked.styles):
-        if Path(each).is_dir() and os.path.realpath(each) == os.path.realpath(folder):
-            raise OutputError(f"{folder} is a folder of pictures to paint from: give another -o", folder)
+    _check_folder(folder, asked)
     console = log(quiet)
 
     def config_for(name: str, settings: dict[str, Any]) -> Config:
@@ -140,16 +136,9 @@ def carry_out(asked: Asked, folder: str, retry_failed: bool, quiet: bool) -> int
     known = Known(weights)
     for name in {job.config.backbone for job in jobs}:  # before anything is written
         known.network(name)
-    path = Path(folder)
-    if (path / JOB).exists():
-        raise OutputError(f"{folder} holds the checkpoints of a painting: give another -o", folder)
-
-    def write_asked() -> None:
-        with whole(path / ASKED) as part:
-            part.write_text(json.dumps({**asked._asdict(), "folder": os.getcwd()}, indent=1), encoding="utf-8")
 
     with Board(console) as board, opened(folder, board.note) as ledger:
-        ledger.patiently(write_asked)
+        ledger.patiently(lambda: _write(asked, Path(folder)))
         foreman = Foreman(ledger, board, known, retry_failed)
         foreman.plan(jobs)
         sheets: list[Path] = []
@@ -168,6 +157,25 @@ def carry_out(asked: Asked, folder: str, retry_failed: bool, quiet: bool) -> int
             click.echo(f"impasto: stopped; `impasto resume {folder}` goes on with it", err=True)
             return STOPPED
         return PARTLY if board.failures else 0
+
+
+def _check_folder(folder: str, asked: Asked) -> None:
+    """Whether a batch may paint into `folder`. Raises OutputError."""
+    from impasto.apps.resume import JOB
+
+    for each in (*asked.contents, *asked.styles):
+        if Path(each).is_dir() and os.path.realpath(each) == os.path.realpath(folder):
+            raise OutputError(f"{folder} is a folder of pictures to paint from: give another -o", folder)
+    if (Path(folder) / JOB).exists():
+        raise OutputError(f"{folder} holds the checkpoints of a painting: give another -o", folder)
+
+
+def _write(asked: Asked, folder: Path) -> None:
+    """Write down what is asked for, so that `asked_before` can tell it. Raises OutputError."""
+    from impasto.pictures import whole
+
+    with whole(folder / ASKED) as part:
+        part.write_text(json.dumps({**asked._asdict(), "folder": os.getcwd()}, indent=1), encoding="utf-8")
 
 
 def _paint(foreman: Foreman, asked: Asked) -> None:
