@@ -2,6 +2,10 @@
 
 from pathlib import Path
 
+from impasto.threads import spin_briefly
+
+spin_briefly()  # before torch is imported here, and for all processes that tests start
+
 import numpy as np
 import pytest
 import torch
@@ -15,6 +19,14 @@ from impasto.pictures import figures
 from impasto.pictures.figures import contact_sheet
 
 torch.set_num_threads(1)  # the networks here are tiny: threads would only wait for one another
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _key_of_the_tests(tmp_path_factory: pytest.TempPathFactory):
+    """The key that job files are signed with lies in a folder of the tests, also for processes that they start."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("data")))
+        yield
 
 
 @pytest.fixture(scope="session")

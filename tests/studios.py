@@ -35,15 +35,8 @@ def running(
         try:
             studio.open()
             app = asyncio.run(_application(studio, auth, () if auth else hosts, demo))
-            config = uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=server.PATIENCE)
-            service, ready = uvicorn.Server(config), threading.Event()
-            startup = service.startup
-
-            async def started(sockets: Any = None) -> None:
-                await startup(sockets)
-                ready.set()
-
-            service.startup = started  # type: ignore[method-assign]
+            ready = threading.Event()
+            service = server.Server(app, ready.set, lambda: None)
             thread = threading.Thread(target=service.run, kwargs={"sockets": [sock]}, daemon=True)
             thread.start()
             assert ready.wait(20), "the server did not start"

@@ -1,5 +1,6 @@
 """Runs that were cut off: the state on disk, going on from it, and what is refused."""
 
+import contextlib
 import errno
 import fcntl
 import hashlib
@@ -15,11 +16,12 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image, ImageSequence
+from safetensors import SafetensorError
 
-from impasto import Config, paint, paint_steps
+from impasto import Config, checkpoint, paint, paint_steps
 from impasto.apps.alone import alone_in
 from impasto.backbone import make_backbone
-from impasto.checkpoint import NAME, Checkpoints, load
+from impasto.checkpoint import BEFORE, NAME, Checkpoints, clear, load, newest, put
 from impasto.errors import CheckpointError, OutputError
 from impasto.objective import Objective
 from impasto.painting import fit
@@ -49,13 +51,14 @@ def job(tiny_weights, photo, style):
     return make
 
 
-def cut_off(job, folder: Path, at: int) -> None:
-    """Paint up to a step, and leave a checkpoint of it."""
+def cut_off(job, folder: Path, *at: int) -> None:
+    """Paint up to the last of some steps, and leave checkpoints of them."""
     scene, config, backbone, plan = job
     checkpoints = Checkpoints(folder, *job)
     for step in paint_steps(scene.original, scene.styles, config, backbone=backbone, scene=scene, fits=plan):
-        if step.number == at:
+        if step.number in at:
             checkpoints.save(step)
+        if step.number == max(at):
             return
 
 
@@ -143,6 +146,148 @@ def test_a_full_disk_leaves_the_checkpoint_before(job, tmp_path, monkeypatch) ->
     assert os.listdir(tmp_path) == [NAME]
 
 
+# Two checkpoints, and what befalls them -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def kept(job, tmp_path):
+    """A run with checkpoints of the steps 4 and 5; and what they hold, by step."""
+    run, states, folder = job(size=32, levels=1), {}, tmp_path / "kept"
+    folder.mkdir()
+    cut_off(run, folder, 4)
+    states[4] = load(folder, *run[:3]).state
+    cut_off(run, folder, 5)
+    states[5] = load(folder, *run[:3]).state
+    assert sorted(os.listdir(folder)) == [BEFORE, NAME]
+    return run, folder, states
+
+
+def same(one, other) -> bool:
+    """Whether two states end with the same picture: all but the seconds that were spent."""
+    alike = all(torch.equal(one.tensors[name], value) for name, value in other.tensors.items())
+    rest = {"tensors": {}, "seconds": 0.0}
+    return alike and one.tensors.keys() == other.tensors.keys() and one._replace(**rest) == other._replace(**rest)
+
+
+def flip(path: Path, bit: int) -> None:
+    data = bytearray(path.read_bytes())
+    data[bit // 8] ^= 1 << bit % 8
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("flips", [60, pytest.param(4000, marks=pytest.mark.slow)])
+def test_a_flipped_bit_never_leads_to_another_picture(kept, flips) -> None:
+    run, folder, states = kept
+    path, draw = folder / NAME, random.Random(flips)
+    whole, head = path.read_bytes(), 8 + int.from_bytes(path.read_bytes()[:8], "little")
+    before, fallen = (folder / BEFORE).read_bytes(), 0
+    for number in range(flips):  # every other one in the header
+        bit = draw.randrange(8 * head) if number % 2 else draw.randrange(8 * head, 8 * len(whole))
+        flip(path, bit)
+        found = load(folder, *run[:3])
+        if found.note:
+            assert found.note == "the newest checkpoint is damaged; resuming after step 4"
+            (folder / BEFORE).unlink()
+            with pytest.raises(CheckpointError, match=r"its checksum does not match|not a checkpoint that can be read"):
+                load(folder, *run[:3])
+            (folder / BEFORE).write_bytes(before)
+        assert same(found.state, states[4 if found.note else 5]), f"bit {bit} of {path.name}"
+        fallen += bool(found.note)
+        path.write_bytes(whole)
+    assert fallen >= 0.9 * flips
+
+
+def test_a_flipped_bit_of_a_tensor_is_told_in_plain_words(kept) -> None:
+    run, folder, _ = kept
+    (folder / BEFORE).unlink()
+    flip(folder / NAME, 8 * len((folder / NAME).read_bytes()) - 3)
+    with pytest.raises(CheckpointError) as error:
+        load(folder, *run[:3])
+    assert str(error.value) == f"{folder / NAME} is damaged: its checksum does not match"
+
+
+def test_a_damaged_one_does_not_take_the_place_of_the_one_before(kept) -> None:
+    run, folder, states = kept
+    (folder / NAME).write_bytes(b"not one")
+    cut_off(run, folder, 6)
+    assert load(folder, *run[:3]).state.number == 6
+    (folder / NAME).write_bytes(b"not one")
+    assert same(load(folder, *run[:3]).state, states[4])
+
+
+@pytest.mark.parametrize("calls", [1, 2, 3])
+def test_killed_while_one_is_put_in_its_place_there_is_a_whole_one(kept, monkeypatch, calls) -> None:
+    run, folder, states = kept
+    replace, made = os.replace, []
+
+    def killed(*paths):
+        made.append(paths)
+        if len(made) == calls:
+            raise KeyboardInterrupt
+        replace(*paths)
+
+    with monkeypatch.context() as patch, contextlib.suppress(KeyboardInterrupt):
+        patch.setattr(os, "replace", killed)
+        cut_off(run, folder, 6)
+    found = load(folder, *run[:3])
+    assert (found.note, found.state.number) == ("", {1: 5, 2: 5, 3: 6}[calls])
+    assert calls == 3 or same(found.state, states[5])
+    cut_off(run, folder, 7)
+    assert load(folder, *run[:3]).state.number == 7
+
+
+def test_where_there_is_room_for_two_only_the_older_one_goes(kept, monkeypatch) -> None:
+    run, folder, _ = kept
+    save, seen = checkpoint.save_file, []
+
+    def full(tensors, part, metadata):
+        seen.append(sorted(os.listdir(folder)))
+        if BEFORE in seen[-1]:
+            raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+        save(tensors, part, metadata)
+
+    monkeypatch.setattr(checkpoint, "save_file", full)
+    cut_off(run, folder, 6, 7)
+    assert seen == [[BEFORE, NAME], [NAME]] * 2
+    assert load(folder, *run[:3]).state.number == 7
+
+
+def test_a_checkpoint_larger_than_the_painting_can_need_is_not_read(kept) -> None:
+    run, folder, _ = kept
+    (folder / BEFORE).unlink()
+    os.truncate(folder / NAME, 1 << 40)
+    with pytest.raises(CheckpointError, match=r"bytes, more than the .* that this painting can need"):
+        load(folder, *run[:3])
+
+
+def test_a_checkpoint_that_is_a_fifo_is_not_waited_for(kept) -> None:
+    run, folder, _ = kept
+    (folder / NAME).unlink()
+    os.mkfifo(folder / NAME)
+    with pytest.raises(OutputError, match="is not a regular file: it is a FIFO"):
+        load(folder, *run[:3])
+
+
+def test_clear_removes_both(kept) -> None:
+    _, folder, _ = kept
+    clear(folder)
+    assert os.listdir(folder) == []
+
+
+def test_the_newest_that_is_whole_is_sent_and_what_comes_back_keeps_the_one_before(kept) -> None:
+    run, folder, states = kept
+    assert newest(folder) == folder / NAME
+    data = (folder / NAME).read_bytes()
+    (folder / NAME).write_bytes(data[:-1])
+    assert newest(folder) == folder / BEFORE
+    put(folder, data)
+    assert same(load(folder, *run[:3]).state, states[5])
+    (folder / NAME).write_bytes(b"")
+    assert same(load(folder, *run[:3]).state, states[4])
+    (folder / BEFORE).unlink()
+    assert newest(folder) is None
+
+
 # The command line -----------------------------------------------------------------------------------------------------
 
 
@@ -176,24 +321,62 @@ def stopped(painted, ctrl_c, monkeypatch):
     return stop
 
 
-def test_a_film_goes_on_after_its_first_part(painted, stopped, impasto, tmp_path) -> None:
-    options = ("--steps", 16, "--timelapse", "film.apng")
+class KilledError(BaseException):
+    """In the place of kill -9: nothing that would tidy up is run."""
+
+
+@pytest.mark.parametrize(("saved", "killed"), [((2,), 4), ((3, 6), 9), ((9, 13), 14)])
+@pytest.mark.parametrize("damaged", [False, True])
+def test_a_film_that_goes_on_has_the_bytes_of_one_never_cut_off(
+    painted, impasto, tmp_path, monkeypatch, saved, killed, damaged
+) -> None:
+    monkeypatch.setattr("impasto.pictures.film.FRAMES", 2)
+    monkeypatch.setattr(
+        Checkpoints, "look", lambda self, step: step.number in saved and step.number < step.steps and self.save(step)
+    )
+    options = ("--steps", 16, "--timelapse", "film.gif")
     painted(*options)
-    whole = frames_of(tmp_path / "film.apng")
-    stopped(9, *options)
-    first = frames_of(tmp_path / "film.apng")
-    assert 2 < len(first) < len(whole)
-    assert impasto("resume", "kept")[0] == 0
-    found = frames_of(tmp_path / "film.apng")
-    assert abs(len(found) - len(whole)) <= 1
-    assert found[: len(first) - 2] == whole[: len(first) - 2]
-    assert found[-1] == whole[-1]
+    whole, evaluate, made = (tmp_path / "film.gif").read_bytes(), Objective.evaluate, []
+
+    def dies(self, x):
+        made.append(x.shape)
+        if len(made) == killed:
+            raise KilledError
+        return evaluate(self, x)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Objective, "evaluate", dies)
+        with pytest.raises(KilledError):
+            painted(*options, "--checkpoint", "kept")
+    with (tmp_path / "kept" / ".impasto-film" / "film.jsonl").open("a") as journal:
+        journal.write('{"step": 15, "visi')
+    (tmp_path / "film.gif").unlink(missing_ok=True)
+    if damaged:
+        (tmp_path / "kept" / NAME).write_bytes(b"not one")
+    code, _, err = impasto("resume", "kept")
+    if damaged and len(saved) == 1:
+        assert (code, "is not a checkpoint that can be read" in err) == (2, True)
+        return
+    words = "the newest checkpoint is damaged; resuming after" if damaged else "goes on after"
+    assert (code, f"{words} step {saved[0] if damaged else saved[-1]}" in err) == (0, True)
+    assert (tmp_path / "film.gif").read_bytes() == whole
     assert set(os.listdir(tmp_path / "kept")) == {"job.json", "lock"}
+
+
+def test_a_film_of_a_run_that_was_stopped_by_hand_goes_on_too(painted, stopped, impasto, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("impasto.pictures.film.FRAMES", 2)
+    options = ("--steps", 16, "--timelapse", "film.gif")
+    painted(*options)
+    whole = (tmp_path / "film.gif").read_bytes()
+    stopped(9, *options)
+    assert len(frames_of(tmp_path / "film.gif")) > 2
+    assert impasto("resume", "kept")[0] == 0
+    assert (tmp_path / "film.gif").read_bytes() == whole
 
 
 def test_a_film_s_last_frame_may_have_been_cut_off(stopped, impasto, tmp_path) -> None:
     stopped(9, "--steps", 16, "--timelapse", "film.apng")
-    last = max((tmp_path / "kept" / ".impasto-film").iterdir())
+    last = max((tmp_path / "kept" / ".impasto-film").glob("*.png"))
     last.write_bytes(last.read_bytes()[:100])
     assert impasto("resume", "kept")[0] == 0
     assert len(frames_of(tmp_path / "film.apng")) > 4
@@ -233,12 +416,26 @@ def test_somebody_s_files_in_the_folder_stay(painted, tmp_path) -> None:
 
 
 def test_a_broken_checkpoint_is_told_with_what_to_do(stopped, impasto, tmp_path) -> None:
-    stopped(3, "--steps", 5)
-    path = tmp_path / "kept" / NAME
-    path.write_bytes(path.read_bytes()[:1000])
-    assert f"without {path} the painting is begun anew" in impasto("resume", "kept")[2]
-    path.unlink()
+    stopped(4, "--steps", 5)
+    path, before = tmp_path / "kept" / NAME, tmp_path / "kept" / BEFORE
+    for each in (path, before):
+        each.write_bytes(each.read_bytes()[:1000])
+    assert f"without {path} and {BEFORE} beside it the painting is begun anew" in impasto("resume", "kept")[2]
+    for each in (path, before):
+        each.unlink()
     assert impasto("resume", "kept")[0] == 0
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_a_damaged_checkpoint_is_told_and_the_one_before_ends_with_the_same_picture(
+    painted, stopped, impasto, tmp_path, quiet
+) -> None:
+    painted("--steps", 6, out="whole.png")
+    stopped(5, "--steps", 6)
+    flip(tmp_path / "kept" / NAME, 8 * (tmp_path / "kept" / NAME).stat().st_size - 5)
+    code, _, err = impasto("resume", "kept", *(["--quiet"] if quiet else []))
+    assert (code, "the newest checkpoint is damaged; resuming after step 3" in err) == (0, True)
+    assert (tmp_path / "out.png").read_bytes() == (tmp_path / "whole.png").read_bytes()
 
 
 def test_resumed_from_elsewhere_it_says_where_the_painting_is(stopped, impasto, tmp_path, monkeypatch) -> None:
@@ -323,7 +520,7 @@ def test_a_signal_ends_the_run_after_its_step_with_all_kept(tiny_weights, photo,
         process.send_signal(number)
         assert process.wait(20) == 0
     assert (tmp_path / "out.png").exists()
-    assert {NAME, "job.json", "lock"} == set(os.listdir(tmp_path / "kept"))
+    assert {NAME, "job.json", "lock"} == set(os.listdir(tmp_path / "kept")) - {BEFORE}
 
 
 def begin(weights, photo, style, folder, out, steps, *more) -> subprocess.Popen:

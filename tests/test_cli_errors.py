@@ -50,10 +50,10 @@ def test_a_bad_painting_is_refused(refused, tmp_path, name, command):
 
 
 def test_a_picture_without_permission_is_refused(refused, tmp_path, photo, tiny, monkeypatch):
-    def refuse(path):
+    def refuse(*_):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("pathlib.Path.read_bytes", refuse)  # root may read everything
+    monkeypatch.setattr("impasto.records.open_regular", refuse)  # root may read everything
     assert "Permission denied" in refused("paint", photo, photo, "-o", "out.png", *tiny)
 
 

@@ -584,3 +584,31 @@ def test_a_tiler_may_die_between_two_levels(poster, tilers):
 
     run = poster(levels=2, steps=4)
     assert apart(painted_by(run, objective_of=tilers.objective, on_step=kill), painted_by(run)) < 1e-3
+
+
+LISTENING = """
+import json, psutil, ray
+from impasto.apps.batch.cluster import hire, joined, places
+
+class Worker:
+    def __init__(self, place): pass
+    def there(self): return True
+
+with joined(None):
+    assert ray.get(hire(Worker, places()[0]).there.remote(), timeout=60)
+    here = psutil.Process()
+    found = {}
+    for each in [here, *here.children(recursive=True)]:
+        for line in each.net_connections("inet"):
+            if line.status == psutil.CONN_LISTEN or line.type == 2:
+                found.setdefault(line.laddr.ip, []).append(f"{each.name()} {line.laddr.port}")
+    print(json.dumps(found))
+"""
+
+
+@pytest.mark.slow
+def test_a_cluster_of_our_own_is_for_this_machine_only(tmp_path):
+    done = subprocess.run([sys.executable, "-c", LISTENING], capture_output=True, text=True, cwd=tmp_path, check=True)
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found, "somebody listens"
+    assert [where for where in found if not where.removeprefix("::ffff:").startswith("127.")] == [], found

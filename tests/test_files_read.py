@@ -1,4 +1,9 @@
 import io
+import struct
+import threading
+import warnings
+import zlib
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -15,7 +20,8 @@ from crafted import (
     tiff16,
 )
 from impasto.errors import PictureError
-from impasto.pictures import Picture, read, read_settings
+from impasto.pictures import Picture, header_size, read, read_bytes, read_settings, resize
+from impasto.pictures.decode import NO_WARNINGS
 
 QUARTERS = np.zeros((32, 48, 3), np.uint8)
 QUARTERS[:16, :24], QUARTERS[:16, 24:] = (230, 20, 20), (20, 230, 20)
@@ -248,10 +254,10 @@ def test_a_large_picture_is_no_bomb(stored, monkeypatch):
 
 
 def test_a_file_without_permission_is_told(tmp_path, monkeypatch):
-    def refuse(path):
+    def refuse(*_):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("pathlib.Path.read_bytes", refuse)  # root may read everything
+    monkeypatch.setattr("impasto.records.open_regular", refuse)  # root may read everything
     with pytest.raises(PictureError, match=r"photo.jpg cannot be opened: Permission denied"):
         read(tmp_path / "photo.jpg")
 
@@ -267,3 +273,118 @@ def test_the_checksum_is_of_the_file(stored, tmp_path):
     picture = stored(saved(noise(), "png"))
     assert picture.sha256 == hashlib.sha256((tmp_path / "picture.png").read_bytes()).hexdigest()
     assert picture.name == str(tmp_path / "picture.png")
+
+
+@pytest.mark.parametrize("compression", ["tiff_lzw", "tiff_adobe_deflate", "jpeg", "packbits", "group4"])
+def test_libtiff_says_nothing_itself(capfd, compression) -> None:
+    file = io.BytesIO()
+    noise().convert("1" if compression == "group4" else "RGB").save(file, "TIFF", compression=compression)
+    data = bytearray(file.getvalue())
+    for cut in (slice(60, 90), slice(len(data) // 2, len(data) - 300)):
+        broken = bytearray(data)
+        broken[cut] = b"\xff" * len(broken[cut])
+        for each in (bytes(broken), bytes(broken[: len(broken) * 2 // 3])):
+            with suppress(PictureError):
+                read_bytes(each, "broken.tif")
+    assert capfd.readouterr() == ("", "")
+
+
+# Sizes ----------------------------------------------------------------------------------------------------------------
+
+
+def with_size(data: bytes, kind: str, width: int, height: int) -> bytes:
+    """A picture's file whose header gives another size."""
+    found = bytearray(data)
+    if kind == "JPEG":
+        at = found.index(b"\xff\xc0") + 5
+        found[at : at + 4] = struct.pack(">HH", height, width)
+    elif kind == "PNG":
+        found[16:24] = struct.pack(">II", width, height)
+        found[29:33] = struct.pack(">I", zlib.crc32(bytes(found[12:29])))
+    else:
+        at = found.index(b"\x2c", 13 + 3 * 256)  # the only frame, after the palette
+        found[6:10] = found[at + 5 : at + 9] = struct.pack("<HH", width, height)
+    return bytes(found)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF"])
+def test_a_header_that_lies_about_the_size_is_refused(kind, tmp_path) -> None:
+    out = io.BytesIO()
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 40, 3), np.uint8)).save(out, kind)
+    data = with_size(out.getvalue(), kind, 8191, 13000)
+    with pytest.raises(
+        PictureError, match=r"liar says that it has 8191 x 13000 pixels, which [\d,]+ bytes cannot hold"
+    ):
+        read_bytes(data, "liar")
+    with pytest.raises(PictureError, match="cannot hold"):
+        header_size(data, "liar")
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA", "LA", "I;16"])
+@pytest.mark.parametrize("kind", ["PNG", "GIF", "JPEG"])
+def test_an_empty_picture_is_no_lie(mode, kind) -> None:
+    """What compresses best of all: one colour everywhere."""
+    out = io.BytesIO()
+    if kind == "JPEG" and mode in ("P", "RGBA", "LA", "I;16"):
+        pytest.skip("JPEG has no such pixels")
+    Image.new(mode, (2000, 3000)).save(out, kind, optimize=True)
+    assert read_bytes(out.getvalue(), "empty").pixels.shape == (1, 3, 3000, 2000)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "WEBP"])
+def test_a_large_picture_is_scaled_down_while_it_is_decoded(kind) -> None:
+    across, down = np.meshgrid(np.linspace(0, 255, 1200), np.linspace(0, 255, 800))
+    out = io.BytesIO()
+    Image.fromarray(np.stack([across, down, 255 - across], 2).round().astype(np.uint8)).save(out, kind)
+    whole, small = (read_bytes(out.getvalue(), "it", enough=enough).pixels for enough in (None, 100))
+    assert small.shape == (1, 3, 100, 150)
+    assert (small - resize(whole, 100, 150)).abs().mean() < 0.01
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA", "LA", "CMYK", "I;16", "F"])
+def test_pictures_of_every_mode_are_scaled_down(mode) -> None:
+    out = io.BytesIO()
+    image = Image.new("L", (300, 200), 100)
+    image = Image.fromarray(np.asarray(image, np.float32)) if mode == "F" else image.convert(mode)
+    image.save(out, "TIFF" if mode in ("CMYK", "F") else "PNG")
+    whole, small = (read_bytes(out.getvalue(), "it", enough=enough).pixels for enough in (None, 90))
+    assert small.shape == (1, 3, 100, 150)
+    assert (small.mean() - whole.mean()).abs() < 0.01
+
+
+def test_scaling_down_keeps_what_is_transparent_out_of_the_colours() -> None:
+    values = np.zeros((64, 64, 4), np.uint8)
+    values[:, ::2] = (200, 100, 0, 255)
+    values[:, 1::2] = (0, 0, 255, 0)  # blue, but nobody sees it
+    out = io.BytesIO()
+    Image.fromarray(values).save(out, "PNG")
+    picture = read_bytes(out.getvalue(), "it", enough=32)
+    assert picture.alpha is not None
+    assert float(picture.alpha.mean()) == pytest.approx(0.5, abs=0.01)
+    assert picture.pixels.mean((0, 2, 3)).mul(255).round().tolist() == pytest.approx([200, 100, 0], abs=2)
+
+
+@pytest.mark.parametrize(("size", "enough", "found"), [((900, 90), 100, (900, 90)), ((640, 480), 300, (640, 480))])
+def test_no_side_is_scaled_below_what_is_enough(size, enough, found) -> None:
+    out = io.BytesIO()
+    Image.new("RGB", size).save(out, "PNG")
+    assert read_bytes(out.getvalue(), "it", enough=enough).pixels.shape[:1:-1] == found
+
+
+def test_pictures_are_decoded_side_by_side_and_warnings_come_back() -> None:
+    """One thread's picture is never waited for by another, whichever leaves first."""
+    before = list(warnings.filters)
+    first, second = NO_WARNINGS, threading.Event()
+
+    def decode() -> None:
+        with NO_WARNINGS:
+            warnings.warn("silent", stacklevel=1)
+            second.set()
+
+    with first:
+        thread = threading.Thread(target=decode)
+        thread.start()
+        assert second.wait(5)
+        thread.join()
+        warnings.warn("silent", stacklevel=1)
+    assert warnings.filters == before

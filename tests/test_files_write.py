@@ -1,4 +1,5 @@
 import os
+import subprocess
 import sys
 
 import numpy as np
@@ -7,7 +8,7 @@ from PIL import Image
 
 from crafted import noise
 from impasto.errors import OutputError, PictureError
-from impasto.pictures import check_output, read, read_settings, write
+from impasto.pictures import check_output, read, read_settings, write, writing
 from impasto.pictures.writing import FORMATS, WITH_ALPHA
 
 SETTINGS = {
@@ -211,3 +212,37 @@ def test_formats_that_are_not_built_in_name_the_way_out(tmp_path, monkeypatch):
     monkeypatch.setattr("PIL.features.check", lambda name: False)
     with pytest.raises(OutputError, match="without AVIF"):
         check_output(tmp_path / "out.avif")
+
+
+def dead_process() -> int:
+    """The number of a process that has ended."""
+    command = [sys.executable, "-c", "import os; print(os.getpid())"]
+    return int(subprocess.run(command, capture_output=True, check=True).stdout)
+
+
+def test_what_a_killed_run_left_of_the_same_file_is_removed(tmp_path):
+    code = (
+        "import os, signal, sys\nfrom pathlib import Path\nfrom impasto.pictures.writing import whole\n"
+        "with whole(Path(sys.argv[1])) as part:\n    part.touch()\n    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    out = tmp_path / "film [1].gif"
+    subprocess.run([sys.executable, "-c", code, str(out)], check=False)
+    assert len(names(tmp_path)) == 1
+    check_output(out)
+    assert names(tmp_path) == []
+
+
+def test_what_others_are_writing_stays(tmp_path):
+    out, machine, dead = tmp_path / "out.png", writing._machine(), dead_process()
+    kept = {
+        f".out.png.{os.getppid()}-{machine}7.part",  # somebody alive
+        f".out.png.{os.getpid()}-{machine}7.part",  # another thread
+        f".out.png.{dead}-{'0' * 10}7.part",  # of another machine
+        f".other.png.{dead}-{machine}7.part",
+        f".out.png.mine.{dead}-{machine}7.part",
+        "out.png.part",
+    }
+    for name in kept:
+        (tmp_path / name).touch()
+    check_output(out)
+    assert set(names(tmp_path)) == kept

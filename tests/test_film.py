@@ -266,6 +266,82 @@ def test_an_unknown_suffix_is_refused(tmp_path, temporary, name):
     assert list(temporary.iterdir()) == []
 
 
+# Films that go on -----------------------------------------------------------------------------------------------------
+
+
+def going(path: Path, frames: Path | None, steps: list[torch.Tensor], first: int, last: int, saved=()) -> Film:
+    """A film that sees the steps `first` to `last`; checkpoints of some are written."""
+    film = Film(path, *steps[-1].shape[2:], frames=frames)
+    for number in range(first, last + 1):
+        film.look(steps[number - 1], number)
+        if number in saved:
+            film.saved(number)
+    return film
+
+
+def wandering(count: int) -> list[torch.Tensor]:
+    """Pictures that change by more and by less, and back again."""
+    shares = np.abs(np.sin(np.arange(count) ** 1.3 / 7)) * np.linspace(1, 0.2, count)
+    return [torch.lerp(smooth(1), smooth(2), float(share)) for share in shares]
+
+
+def test_a_film_goes_on_with_the_same_bytes_from_either_checkpoint(tmp_path, monkeypatch):
+    gone_on(tmp_path, monkeypatch, [(3, 9, 12), (8, 16, 23), (16, 23, 24), (23, 24, 30)])
+
+
+@pytest.mark.slow
+def test_a_film_goes_on_with_the_same_bytes_from_any_two_checkpoints(tmp_path, monkeypatch):
+    moments = range(2, 31, 3)
+    gone_on(tmp_path, monkeypatch, [(a, b, c) for a in moments for b in moments for c in moments if a < b < c])
+
+
+def gone_on(tmp_path, monkeypatch, moments):
+    """Films with checkpoints of two steps, cut off at a third, that go on from the first checkpoint or the second."""
+    monkeypatch.setattr("impasto.pictures.film.FRAMES", 3)
+    steps, out = wandering(40), tmp_path / "film.gif"
+    with going(out, None, steps, 1, 40) as film:
+        assert film._visible > 2 / 255, "it has been thinned"
+        whole = film.write(steps[-1]).read_bytes()
+    for older, newer, killed in moments:
+        for at in (older, newer):
+            frames = tmp_path / f"{older}-{newer}-{killed}-{at}"
+            going(out, frames, steps, 1, killed, (older, newer))
+            with (frames / "film.jsonl").open("a") as journal:
+                journal.write('{"step": 1, "visi')
+            film = going(out, frames, steps, at + 1, 40, (38, 39))
+            assert film.write(steps[-1]).read_bytes() == whole, (older, newer, killed, at)
+            assert len(list(frames.glob("*.png"))) <= 2 * 3 + 3, "what no checkpoint needs is removed"
+
+
+def test_without_a_checkpoint_a_film_begins_anew(tmp_path):
+    steps, frames = morph(9), tmp_path / "frames"
+    going(tmp_path / "film.gif", frames, steps, 1, 5)
+    film = going(tmp_path / "film.gif", frames, steps, 1, 9)
+    assert film.write(steps[-1]).read_bytes() == (filmed(tmp_path / "a.gif", steps), tmp_path / "a.gif")[1].read_bytes()
+
+
+@pytest.mark.parametrize("breaks", ["00000002.png", "00000002.npy", "film.jsonl"])
+@pytest.mark.parametrize("how", ["gone", "cut", "fifo"])
+def test_a_film_whose_frames_were_damaged_is_made_of_the_others(tmp_path, breaks, how):
+    steps, frames = morph(9), tmp_path / "frames"
+    going(tmp_path / "film.apng", frames, steps, 1, 5, (5,))
+    path = frames / breaks
+    data = path.read_bytes()
+    path.unlink()
+    if how != "gone":
+        path.write_bytes(data[:100]) if how == "cut" else os.mkfifo(path)
+    going(tmp_path / "film.apng", frames, steps, 6, 9).write(steps[-1])
+    lost = {"film.jsonl": 4 if how == "cut" else 5}.get(breaks, 1)  # of nine frames
+    assert len(animated(tmp_path / "film.apng")[0]) == 9 - lost
+
+
+def test_frames_are_not_written_through_a_link(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "frames").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(OutputError, match="is a link to another folder"):
+        Film(tmp_path / "out.gif", 16, 16, frames=tmp_path / "frames")
+
+
 def full(*_, **__):
     raise OSError(28, "No space left on device")
 

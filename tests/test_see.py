@@ -146,7 +146,7 @@ def test_progress_keeps_what_is_transparent_in_a_snapshot(impasto, sheets, snaps
         (["photo.png"], "photo.png carries no settings"),
         (["missing.png"], "no picture at missing.png"),
         (["."], "is a folder"),
-        (["stepless.png"], "stepless.png does not say which step it is of"),
+        (["stepless.png"], "stepless.png carries no settings"),
     ],
 )
 def test_what_progress_cannot_do_is_told_in_one_line(refused, snapshots, photo, tmp_path, arguments, said):

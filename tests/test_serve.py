@@ -1,6 +1,7 @@
 """The command `impasto serve`, and the password at its door."""
 
 import asyncio
+import http.client
 import json
 import os
 import signal
@@ -11,7 +12,8 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from typing import Any
 
 import click
@@ -20,7 +22,7 @@ import httpx
 import pytest
 from gradio_client import Client, handle_file
 
-from impasto.apps.web import server, studio
+from impasto.apps.web import guesses, server, studio
 from impasto.apps.web.jobs import Limits
 from impasto.apps.web.studio import Studio
 from impasto.errors import ConfigError
@@ -48,12 +50,8 @@ def temporary(tmp_path, monkeypatch):
 
 
 def left(temporary: Any) -> list[str]:
-    """What lies there, but for the empty folders that gradio makes when it is imported."""
-    return sorted(
-        path.name
-        for path in temporary.iterdir()
-        if path.name != "gradio" or any(each.is_file() for each in path.rglob("*"))
-    )
+    """The names of what lies there."""
+    return sorted(path.name for path in temporary.iterdir())
 
 
 @pytest.fixture
@@ -358,7 +356,8 @@ def test_help_imports_nothing_heavy() -> None:
 
 @pytest.fixture(scope="module")
 def closed(tiny_weights):
-    with running(tiny_weights, auth=ANN) as place:
+    with pytest.MonkeyPatch.context() as patch, running(tiny_weights, auth=ANN) as place:
+        patch.setattr(guesses, "EACH", 0.01)
         yield place
 
 
@@ -429,3 +428,57 @@ def test_a_gradio_client_comes_in_with_the_password(closed, photo, style, tmp_pa
     finally:
         client.close()
     assert path.endswith(".png")
+
+
+# Guesses --------------------------------------------------------------------------------------------------------------
+
+
+def guess(place: Any, password: str, source: str = "127.0.0.1") -> int:
+    """The status of the answer to a password that comes from an address of this machine."""
+    line = http.client.HTTPConnection("127.0.0.1", int(place.url.rpartition(":")[2]), 20, (source, 0))
+    header = httpx.BasicAuth("ann", password)._auth_header
+    with closing(line):
+        line.request("GET", "/metrics", headers={"authorization": header})
+        return line.getresponse().status
+
+
+def test_many_guesses_are_not_looked_at_and_delay_nobody_else(tiny_weights, monkeypatch) -> None:
+    monkeypatch.setattr(guesses, "EACH", 0.5)
+    monkeypatch.setattr(guesses, "MOST_DUE", 0.5)
+    right = ANN.partition(":")[2]
+    with running(tiny_weights, auth=ANN) as place, ThreadPoolExecutor(30) as pool:
+        answers = [pool.submit(guess, place, "wrong", "127.0.0.2") for _ in range(60)]
+        took = []
+        while not all(each.done() for each in answers) or not took:
+            began = time.monotonic()
+            assert guess(place, right) == 200
+            took.append(time.monotonic() - began)
+        codes = [each.result() for each in answers]
+    assert set(codes) == {401, 429}
+    assert codes.count(401) < 12
+    assert sorted(took)[len(took) // 2] < 0.5
+
+
+# Killed ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_what_a_killed_one_leaves_is_removed_by_the_next_and_gradio_s_name_is_nobody_s(
+    temporary, machine, photo, style
+) -> None:
+    (temporary / "gradio").touch()  # a stranger's
+    with program(temporary, *machine) as process:
+        url = address(process)
+        files = {"content": photo.read_bytes(), "style": style.read_bytes()}
+        settings = {"settings": json.dumps({"size": 256, "steps": LONG}), "timelapse": ".gif"}
+        httpx.post(f"{url}/api/paintings", files=files, data=settings)
+        httpx.post(f"{url}/gradio_api/upload", files={"files": ("photo.png", photo.read_bytes())})
+        process.kill()
+        process.wait(10)
+    assert len(left(temporary)) == 2
+    with program(temporary, *machine) as process:
+        address(process)
+        process.send_signal(signal.SIGTERM)
+        process.wait(15)
+        assert process.returncode == 0
+    assert left(temporary) == ["gradio"]

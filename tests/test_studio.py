@@ -146,7 +146,7 @@ class Gate:
         self.painted: list[Job] = []
         self._open = threading.Semaphore(0)
 
-    def work(self, job: Job, most: int) -> str:
+    def work(self, job: Job, limits: Limits) -> str:
         self.painted.append(job)
         while not self._open.acquire(timeout=0.005):
             if job.wanted:
@@ -317,8 +317,8 @@ def test_the_newest_is_refused_when_the_queue_is_full_and_room_comes_back(opened
 
 def test_pausing_does_not_make_room_without_end(opened, order):
     studio = opened(waiting=2)
-    for _ in range(3):
-        put_aside(studio, studio.submit(order(**SLOW), "ann"))
+    for owner in ("ann", "bob", "cy"):
+        put_aside(studio, studio.submit(order(**SLOW), owner))
     with pytest.raises(BusyError):
         studio.submit(order(**SLOW), "ann")
 

@@ -2,11 +2,14 @@
 
 import sys
 
+from impasto.threads import spin_briefly
+
 __all__ = ["main"]
 
 
 def main() -> None:
     """Run the command line; Ctrl-C while it is still being imported ends it as it does later."""
+    spin_briefly()
     try:
         from impasto.apps.cli import main as run
     except KeyboardInterrupt:

@@ -5,10 +5,10 @@ The command line's options and the settings inside a painting's file are made fr
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
-from pydantic.fields import FieldInfo
 
 from impasto.errors import ConfigError, did_you_mean, shortened
 from impasto.parsing import (
@@ -30,6 +30,7 @@ __all__ = [
     "DEPTHS",
     "GROUPS",
     "LAYERS",
+    "MOST_LEVELS",
     "STARTS",
     "WIDTHS",
     "Config",
@@ -46,6 +47,12 @@ def option_name(field: str) -> str:
     """A field's name as it is typed: "style_layers" is "--style-layers"."""
     return "--" + field.replace("_", "-")
 
+
+MOST_LEVELS = 12
+MIN_LEVEL_RATIO = 1.05  # nearer to 1 the levels would be nearly the same picture painted again and again
+MOST_STEPS = 10_000_000
+MOST_LISTED, MOST_SNAPSHOTS = 64, 10_000  # in one setting
+MOST_BYTES = 1 << 60
 
 Weight = Annotated[float, Field(ge=0, le=1_000_000_000_000)]
 Layers = Annotated[dict[str, Weight], BeforeValidator(parse_layers)]
@@ -82,7 +89,7 @@ class Config(BaseModel):
         ge=0.1,
         le=10,
     )
-    blend: Annotated[tuple[Weight, ...], BeforeValidator(parse_numbers)] = _option(
+    blend: Annotated[tuple[Weight, ...], Field(max_length=MOST_LISTED), BeforeValidator(parse_numbers)] = _option(
         (), "Picture", "share of each style picture, as 0.7,0.3 (default: equal shares)"
     )
     fine: str = _option(
@@ -91,7 +98,11 @@ class Config(BaseModel):
     coarse: str = _option(
         "", "Picture", "a picture whose forms are painted: the style of stages 3 to 5", takes="a path"
     )
-    mask: Annotated[tuple[Annotated[str, AfterValidator(check_mask)], ...], BeforeValidator(parse_texts)] = _option(
+    mask: Annotated[
+        tuple[Annotated[str, AfterValidator(check_mask)], ...],
+        Field(max_length=MOST_LISTED),
+        BeforeValidator(parse_texts),
+    ] = _option(
         (),
         "Picture",
         "a region and its style: what is white in the picture MASK (`alpha`: what is opaque in the content) is painted "
@@ -157,7 +168,7 @@ class Config(BaseModel):
     tv_reduction: Literal["mean", "sum"] = _option("mean", "Objective", "mean or sum of the differences")
 
     optimizer: Literal["lbfgs", "adam"] = _option("lbfgs", "Solver", "L-BFGS or Adam")
-    steps: int = _option(120, "Solver", "solver steps in all, over all levels", ge=1, le=10_000_000)
+    steps: int = _option(120, "Solver", "solver steps in all, over all levels", ge=1, le=MOST_STEPS)
     learning_rate: float | None = _option(
         None, "Solver", "step length (default: 1 for L-BFGS, 0.02 for Adam)", gt=0, le=100
     )
@@ -176,29 +187,37 @@ class Config(BaseModel):
         ge=0,
         le=1,
     )
-    start: Annotated[dict[str, Weight], BeforeValidator(parse_weights)] = _option(
+    start: Annotated[dict[str, Weight], Field(max_length=MOST_LISTED), BeforeValidator(parse_weights)] = _option(
         {"content": 1.0}, "Solver", "content, style, noise, a picture's path, or a blend as content=0.6,noise=0.4"
     )
     seed: int = _option(0, "Solver", "seed of the noise", ge=0, le=2**32 - 1)
     clamp: bool = _option(True, "Solver", "keep every pixel between black and white after each step")
-    levels: Annotated[int, Field(ge=1, le=12)] | Literal["auto"] = _option(
+    levels: Annotated[int, Field(ge=1, le=MOST_LEVELS)] | Literal["auto"] = _option(
         "auto", "Solver", "sizes painted one after the other, small to large (auto: the first is about 128 pixels)"
     )
-    level_ratio: float = _option(2.0, "Solver", "each level is this much larger than the one before", gt=1, le=16)
-    step_ratio: float = _option(1.5, "Solver", "steps of a level against the level before", gt=0, le=16)
-    save_every: int = _option(0, "Solver", "write a snapshot every so many steps (command line only; 0: none)", ge=0)
+    level_ratio: float = _option(
+        2.0, "Solver", "each level is this much larger than the one before", ge=MIN_LEVEL_RATIO, le=16
+    )
+    step_ratio: float = _option(1.5, "Solver", "steps of a level against the level before", ge=0.01, le=16)
+    save_every: int = _option(
+        0, "Solver", "write a snapshot every so many steps (command line only; 0: none)", ge=0, le=MOST_STEPS
+    )
 
-    save_at: Annotated[tuple[Annotated[int, Field(ge=1)], ...], BeforeValidator(parse_numbers)] = _option(
+    save_at: Annotated[
+        tuple[Annotated[int, Field(ge=1, le=MOST_STEPS)], ...],
+        Field(max_length=MOST_SNAPSHOTS),
+        BeforeValidator(parse_numbers),
+    ] = _option(
         (), "Solver", "write a snapshot at these steps, as 3000,9000 (command line only)", takes="steps, as 3000,9000"
     )
 
-    memory: Annotated[Annotated[int, Field(ge=1, strict=True)] | Literal["auto"], BeforeValidator(parse_bytes)] = (
-        _option(
-            "auto",
-            "Machine",
-            "memory to paint in; a picture that takes more is painted in tiles (auto: what is free)",
-            takes="bytes, as 4GB or 800MB, or auto",
-        )
+    memory: Annotated[
+        Annotated[int, Field(ge=1, le=MOST_BYTES, strict=True)] | Literal["auto"], BeforeValidator(parse_bytes)
+    ] = _option(
+        "auto",
+        "Machine",
+        "memory to paint in; a picture that takes more is painted in tiles (auto: what is free)",
+        takes="bytes, as 4GB or 800MB, or auto",
     )
     tile: Annotated[int, Field(ge=16, le=65536)] | Literal["auto"] = _option(
         "auto", "Machine", "largest side of a tile in pixels (auto: what fits into the memory)"
@@ -225,6 +244,9 @@ class Config(BaseModel):
             raise ConfigError(
                 f"--palette and --colour {self.colour} are two answers to one question: give one of them", self.palette
             )
+        for name in self.start:
+            if name.encode(errors="replace").decode() != name:  # half a character
+                raise ConfigError(f"--start names {shortened(name)}, which is no Unicode: rename that picture", name)
         beyond = [step for step in self.save_at if step > self.steps]
         if beyond:
             raise ConfigError(
@@ -251,9 +273,15 @@ class Config(BaseModel):
         return self.learning_rate or (1.0 if self.optimizer == "lbfgs" else 0.02)
 
 
+@lru_cache(maxsize=1)  # it takes some milliseconds, and every refused value asks for it
+def _schemas() -> dict[str, Any]:
+    found: dict[str, Any] = Config.model_json_schema()["properties"]
+    return found
+
+
 def allowed(field: str) -> str:
     """What a field takes, in words, from its schema: "16 to 65536, or original"."""
-    schema = Config.model_json_schema()["properties"][field]
+    schema = _schemas()[field]
     if schema["takes"]:
         return str(schema["takes"])
     parts = [_allowed(part) for part in schema.get("anyOf", [schema]) if part.get("type") != "null"]
@@ -281,9 +309,12 @@ def _explain(error: ValidationError) -> ConfigError:
         given = shortened(first["input"])
         return ConfigError(f"settings are {given}: give a mapping of names to values", first["input"])
     name, value = str(first["loc"][0]), first["input"]
-    fields: dict[str, FieldInfo] = Config.model_fields
-    if name not in fields:
-        return ConfigError(f"no setting {shortened(name)}: {did_you_mean(name, fields)}", name, list(fields))
+    if name not in Config.model_fields:
+        known = list(Config.model_fields)
+        return ConfigError(f"no setting {shortened(name)}: {did_you_mean(name, known)}", name, known)
     inside = [str(part) for part in first["loc"][1:] if str(part) in LAYERS]
     where = f"{option_name(name)} {' '.join(inside)}".strip()
+    if first["type"] == "too_long":
+        most = first["ctx"]["max_length"]
+        return ConfigError(f"{where} lists {len(value):,} things: it takes at most {most:,}", value, most)
     return ConfigError(f"{where} is {shortened(value)}: it takes {allowed(name)}", value, allowed(name))

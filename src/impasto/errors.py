@@ -16,6 +16,7 @@ __all__ = [
     "SolverError",
     "WeightsError",
     "did_you_mean",
+    "no_room",
     "out_of_memory",
     "passing",
     "reason",
@@ -69,7 +70,10 @@ def did_you_mean(value: str, allowed: Iterable[str]) -> str:
 
 def shortened(value: object, most: int = 100) -> str:
     """A value as it is said in an error's line: not at any length."""
-    text = repr(value)
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # a number of thousands of digits, a list in a list in a list ...
+        return f"of type {type(value).__name__}, and too long to be shown"
     return text if len(text) <= most else f"{text[:most]}..."
 
 
@@ -82,6 +86,15 @@ def passing(error: BaseException) -> bool:
     """Whether `error` may be gone when the same is tried again: no handles, no room, no memory just then."""
     number = getattr(error, "errno", None) or getattr(error.__cause__, "errno", None)
     return out_of_memory(error) or number in (errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.EDQUOT, errno.ENOMEM)
+
+
+def no_room(error: BaseException | None) -> bool:
+    """Whether `error`, or what it came of, says that a disk is full."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def reason(error: Exception) -> str:

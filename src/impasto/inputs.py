@@ -9,7 +9,7 @@ from typing import cast
 import torch
 
 from impasto.backbone import reach
-from impasto.config import Config
+from impasto.config import MOST_LEVELS, Config
 from impasto.errors import ConfigError, PictureError
 from impasto.pictures import SMALLEST, Picture, Source, read, resize
 from impasto.solver import Level, pyramid
@@ -20,6 +20,7 @@ __all__ = [
     "enlarged",
     "painted_size",
     "read_all",
+    "scaled_size",
     "starting_point",
     "style_size",
 ]
@@ -38,6 +39,11 @@ def read_all(sources: Source | Sequence[Source]) -> list[Picture]:
 def painted_size(content: Picture, config: Config) -> tuple[int, int]:
     """(height, width) of the painting: the content's shape at the config's size."""
     height, width = content.pixels.shape[2:]
+    return scaled_size(height, width, config)
+
+
+def scaled_size(height: int, width: int, config: Config) -> tuple[int, int]:
+    """(height, width) of the painting of a content of height x width."""
     if config.size == "original":
         return height, width
     scale = config.size / (height if config.size_of == "height" else max(height, width))
@@ -70,7 +76,7 @@ def check(content: Picture, config: Config) -> list[Level]:
 
 def _levels(side: int, ratio: float) -> int:
     """How many levels there are from about FIRST pixels to `side`: what is coarse is found where it is small."""
-    return 1 + max(0, round(math.log(side / FIRST, ratio)))
+    return min(MOST_LEVELS, 1 + max(0, round(math.log(side / FIRST, ratio))))
 
 
 def style_size(level: Level, style: Picture, config: Config, last: Level) -> tuple[int, int]:

@@ -15,16 +15,17 @@ from PIL import Image
 
 from impasto.backbone import Backbone, make_backbone
 from impasto.config import Config
-from impasto.errors import ClusterError, SolverError, out_of_memory
+from impasto.errors import ClusterError, SolverError
 from impasto.inputs import enlarged, read_all, starting_point, style_size
 from impasto.memory import MOST, Plan, keep_big_blocks, plan
 from impasto.objective import Objective, Pattern, Region
+from impasto.outcome import doubt_about, why_stopped
 from impasto.pictures import Source, read, resize, to_image, write
 from impasto.scene import Scene, scene_of, settings_of
 from impasto.solver import LBFGS, Adam, Best, Descent, Guard, Level, Spectrum
 
 __all__ = [
-    "Painting", "State", "Step", "course", "fit", "paint", "paint_steps", "painting_of", "regions_at", "why_stopped",
+    "Painting", "State", "Step", "course", "fit", "paint", "paint_steps", "painting_of", "regions_at",
 ]  # fmt: skip
 
 
@@ -32,7 +33,8 @@ class State(NamedTuple):
     """A run after a step: all that it needs to go on and end with the same picture.
 
     number, level, done: steps made in all, the level (from 1) and the steps made there. work, seconds: done, spent.
-    tensors: the next point, the solver's and the guard's; on the device, and only until the next step.
+    mended, improved: as a Step has them, of the levels before for `improved`. tensors: the next point, the solver's and
+    the guard's; on the device, and only until the next step.
     """
 
     number: int
@@ -40,6 +42,8 @@ class State(NamedTuple):
     done: int
     work: float
     seconds: float
+    mended: int
+    improved: bool
     tensors: dict[str, torch.Tensor]
 
 
@@ -54,7 +58,8 @@ class Step:
     went without `clamp`; it must not be changed. value and terms: the objective and its weighted terms there, 0-d
     tensors that stay on the device until somebody asks. best: the lowest value so far at this level, its picture and
     its terms. evaluations and seconds: since the start. fraction: share of the run's work that is done, by pixels.
-    note: what went wrong and was mended. state: gives the run's State, until the next step.
+    note: what went wrong and was mended; mended: how often so far. improved: says whether any point was better than
+    its level's first, and waits for the device. state: gives the run's State, until the next step.
     """
 
     number: int
@@ -69,6 +74,8 @@ class Step:
     seconds: float
     fraction: float
     note: str = ""
+    mended: int = 0
+    improved: Callable[[], bool] = field(default=lambda: True, repr=False)
     finish: Callable[[torch.Tensor], torch.Tensor] = field(default=lambda pixels: pixels, repr=False)
     state: Callable[[], State] | None = field(default=None, repr=False)
 
@@ -84,7 +91,8 @@ class Painting:
 
     value and terms: the objective and its weighted terms at this picture, the best of its level. steps, evaluations
     and seconds: of the whole run. stopped: why the run ended early, or "". notes: what went wrong and was mended.
-    settings: what the file will carry.
+    doubt: why this is hardly the painting that was meant, although every step was made, or "". settings: what the file
+    will carry.
     """
 
     pixels: torch.Tensor
@@ -98,6 +106,7 @@ class Painting:
     stopped: str
     settings: dict[str, Any] = field(repr=False)
     notes: list[str]
+    doubt: str = ""
 
     @property
     def finished(self) -> bool:
@@ -182,16 +191,8 @@ def painting_of(
         stopped=stopped,
         settings={**settings, "steps_done": last.number, "objective": value, "terms": terms},
         notes=[*scene.notes, *notes],
+        doubt="" if stopped else doubt_about(last.improved(), last.mended, last.number, terms),
     )
-
-
-def why_stopped(error: BaseException) -> str:
-    """Why a run ended with `error` although it had painted, or "" if that is nobody's fault but ours."""
-    if isinstance(error, KeyboardInterrupt):
-        return "stopped by hand"
-    if out_of_memory(error):
-        return "not enough memory for the next level: give a smaller --size"
-    return str(error) if isinstance(error, (SolverError, ClusterError)) else ""
 
 
 def paint_steps(
@@ -237,7 +238,9 @@ def course(
     if device.type == "cpu":
         keep_big_blocks(MOST if fits.side is None else fits.block)
         torch.ones(1).sqrt()  # the first root that MKL takes is a rough one for some threads if several take it at once
-    number, work = (resume.number, resume.work) if resume else (0, 0.0)
+    number, work, mended, improved = 0, 0.0, 0, False
+    if resume:
+        number, work, mended, improved = resume.number, resume.work, resume.mended, resume.improved
     began = time.perf_counter() - (resume.seconds if resume else 0.0)
     all_work = sum(level.steps * level.height * level.width for level in levels)
     x: torch.Tensor | None = None
@@ -264,13 +267,15 @@ def course(
             seen = x
             value, gradient = yield objective, x
             x, trouble = descent.step(x, value.total, gradient, value.parts, last=k == level.steps - 1)
-            number, work = number + 1, work + level.height * level.width
+            number, work, mended = number + 1, work + level.height * level.width, mended + bool(trouble)
             seconds = time.perf_counter() - began
-            state = partial(_state, State(number, index, k + 1, work, seconds, {"x": x}), descent)
+            state = partial(_state, State(number, index, k + 1, work, seconds, mended, improved, {"x": x}), descent)
             yield Step(
                 number, config.steps, index, len(levels), seen, value.total, value.terms, descent.best,
-                number, seconds, work / all_work, trouble, finish, state,
+                number, seconds, work / all_work, trouble, mended, partial(descent.has_improved, improved), finish,
+                state,
             )  # fmt: skip
+        improved = descent.has_improved(improved)
 
 
 def _state(state: State, descent: Descent) -> State:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from impasto.records import check_regular
 
 __all__ = ["LOCK", "alone_in"]
 
 LOCK = "lock"
 TAKEN = (errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLK)
+SAFELY = ("O_NONBLOCK", "O_CLOEXEC", "O_NOFOLLOW")  # in somebody else's folder the lock may be a FIFO, or a link
 UNKNOWN = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP)
 
 
@@ -21,7 +25,9 @@ def alone_in(folder: Path) -> Iterator[None]:
     Raises BlockingIOError if another one holds it, OSError if nothing can be written there. On a file system that
     knows no locks nobody is kept out.
     """
-    with (folder / LOCK).open("a") as file:
+    handle = os.open(folder / LOCK, os.O_WRONLY | os.O_CREAT | sum(getattr(os, name, 0) for name in SAFELY), 0o666)
+    with open(handle, "w") as file:
+        check_regular(os.fstat(handle).st_mode)
         try:
             _lock(file.fileno())
         except OSError as error:

@@ -23,7 +23,7 @@ __all__ = ["cli", "main"]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line and exit: 0 done, 2 something to put right, 3 partly done, 130 stopped before a picture."""
+    """Run the command line and exit with a code: docs/exit_codes.md."""
     for stream, errors in ((sys.stdout, "surrogateescape"), (sys.stderr, "backslashreplace")):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors=errors)  # names of files that are no Unicode: as they are, or in words

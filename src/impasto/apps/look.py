@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import click
 
@@ -10,6 +11,8 @@ from impasto.config import Config, option_name
 from impasto.presets import PRESETS, preset
 
 __all__ = ["presets", "show", "weights"]
+
+CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]")  # which a terminal would obey
 
 
 @click.command()
@@ -24,15 +27,16 @@ def show(file: str, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(settings, indent=1))
         return
-    click.echo(f"impasto {settings['version']}, {settings['steps_done']} steps")
-    if isinstance(settings.get("terms"), dict):  # older files have none
+    lines = [f"impasto {settings['version']}, {settings['steps_done']} steps"]
+    if terms := settings.get("terms"):  # older files have none
         objective = settings.get("objective")
-        value = f"{objective:.4g}" if isinstance(objective, (int, float)) else "not finite"
-        click.echo(f"objective {value}: {terms_in_words(settings['terms'])}")
+        value = "not finite" if objective is None else f"{objective:.4g}"
+        lines.append(f"objective {value}: {terms_in_words(terms)}")
     for each in settings["inputs"]:
-        click.echo(f"{each['role']:8} {each['name']}  sha256 {each['sha256'][:16]}")
-    for name, value in settings["config"].items():
-        click.echo(f"{option_name(name):22} {value}")
+        lines.append(f"{each['role']:8} {each['name']}  sha256 {each['sha256'][:16]}")
+    lines += [f"{option_name(name):22} {value}" for name, value in settings["config"].items()]
+    for line in lines:
+        click.echo(CONTROLS.sub("?", line))
 
 
 @click.command()

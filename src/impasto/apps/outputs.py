@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -25,9 +26,10 @@ if TYPE_CHECKING:
     from impasto.pictures.film import Film
     from impasto.scene import Scene
 
-__all__ = ["Outputs", "not_among", "outputs_of", "report", "sheet", "terms_in_words"]
+__all__ = ["DOUBTFUL", "Outputs", "not_among", "outputs_of", "report", "sheet", "terms_in_words"]
 
 
+DOUBTFUL = 4  # exit code: the painting is whole, and hardly what was meant
 ORDER = ("content", "style", "grain", "tv")  # of the terms in a caption; a file has them in the alphabet's
 
 
@@ -77,23 +79,43 @@ def outputs_of(
         check_output(figure, what="figure") if figure else None,
         check_trace(trace) if trace else None,
     )
-    taken = {os.path.realpath(each): "one of the pictures to paint from" for each in used}
+    taken = {_real(each): "one of the pictures to paint from" for each in used}
     for name, path in outputs.named().items():
         real = os.path.realpath(path)
         if real in taken:
             raise OutputError(f"{path} is {taken[real]}: give another name", str(path))
         taken[real] = f"the {name} too"
-    every = range(config.save_every, config.steps + 1, config.save_every) if config and config.save_every else ()
-    for step in {*every, *(config.save_at if config else ())}:
-        path = snapshot_path(outputs.picture, step)
-        if (what := taken.get(os.path.realpath(path))) is not None:
-            raise OutputError(f"the snapshot {path} is {what}: give the painting another name", str(path))
+    if config:
+        for real, what in taken.items():
+            if snapshot_step(outputs.picture, Path(real), config) is not None:
+                raise OutputError(f"the snapshot {real} is {what}: give the painting another name", real)
     return outputs
+
+
+def snapshot_step(picture: Path, real: Path, config: Config) -> int | None:
+    """The step whose snapshot would be written to the path `real`, or None.
+
+    There may be ten million snapshots: the few paths that are taken are looked at instead.
+    """
+    found = re.search(r"-(\d{5,8})$", real.stem)
+    step = int(found[1]) if found else 0
+    every = config.save_every > 0 and step % config.save_every == 0 and 0 < step <= config.steps
+    if not (every or step in config.save_at):
+        return None
+    return step if os.path.realpath(snapshot_path(picture, step)) == str(real) else None
+
+
+def _real(path: str | Path) -> str:
+    """The path behind all links; a name that no file can have is what it is, and refused when it is opened."""
+    try:
+        return os.path.realpath(path)
+    except ValueError:
+        return str(path)
 
 
 def not_among(target: Path, used: Iterable[str]) -> Path:
     """`target`, unless it is one of the files `used` to make it. Raises OutputError."""
-    if os.path.realpath(target) in map(os.path.realpath, used):
+    if _real(target) in map(_real, used):
         raise OutputError(f"{target} is one of the files to draw from: give another name", str(target))
     return target
 
@@ -135,8 +157,8 @@ def terms_in_words(terms: dict[str, float | None]) -> str:
     return ", ".join(f"{kind}\u00a0{sums[kind]:.2g}" for kind in ordered)
 
 
-def report(painting: Painting, outputs: Outputs, quiet: bool, as_json: bool) -> None:
-    """Say what was made, in words or as one line of JSON."""
+def report(painting: Painting, outputs: Outputs, quiet: bool, as_json: bool) -> int:
+    """Say what was made, in words or as one line of JSON, and whether to doubt it; the exit code."""
     if as_json:
         height, width = painting.pixels.shape[2:]
         line = {
@@ -151,6 +173,7 @@ def report(painting: Painting, outputs: Outputs, quiet: bool, as_json: bool) -> 
             "objective": painting.value,
             "terms": painting.terms,
             "notes": painting.notes,
+            "doubt": painting.doubt,
             **{key: painting.settings[key] for key in ("version", "config", "inputs")},
         }
         click.echo(json.dumps(line))
@@ -159,3 +182,6 @@ def report(painting: Painting, outputs: Outputs, quiet: bool, as_json: bool) -> 
         click.echo(f"{outputs.picture}  (painted in {painting.seconds:.1f} s{early})")
         for name, path in list(outputs.named().items())[1:]:
             click.echo(f"{path}  ({name})")
+    if painting.doubt:
+        click.echo(f"impasto: {painting.doubt}", err=True)
+    return DOUBTFUL if painting.doubt else 0

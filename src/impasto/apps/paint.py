@@ -50,7 +50,7 @@ def paint(
     quiet: bool,
     as_json: bool,
     **values: Any,
-) -> None:
+) -> int:
     """Paint the picture CONTENT in the style of STYLE; several styles are blended.
 
     impasto paint photo.jpg painting.jpg -o result.png
@@ -73,9 +73,10 @@ def paint(
     work = Work(tuple(pictures), config, outputs, os.getcwd(), engine, address)
     check_engine(engine, address)
     with keeping(checkpoint, work) as folder:
-        carry_out(work, folder, quiet, as_json)
+        code = carry_out(work, folder, quiet, as_json)
     if show_it:
         click.launch(str(outputs.picture))
+    return code
 
 
 config_options(paint)
@@ -84,7 +85,7 @@ config_options(paint)
 @click.command()
 @click.option("--style", "style_name", default="strokes", help="strokes, woodcut, glass or points [default: strokes]")
 @click.option("--out", "folder", default=".", help="the folder that the pictures go to [default: this one]")
-def demo(style_name: str, folder: str) -> None:
+def demo(style_name: str, folder: str) -> int:
     """Paint the sample photograph in a sample style."""
     from impasto.apps.outputs import outputs_of, report
     from impasto.apps.progress import log
@@ -98,4 +99,4 @@ def demo(style_name: str, folder: str) -> None:
     painting = run(log(), inputs, Config())
     save(painting, outputs.picture)
     save_more(painting, inputs, outputs, None)
-    report(painting, outputs, quiet=False, as_json=False)
+    return report(painting, outputs, quiet=False, as_json=False)

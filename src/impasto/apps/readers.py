@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from impasto.errors import OutputError, PictureError
+from pydantic import BaseModel, Field, StrictFloat, StrictInt, TypeAdapter
+
+from impasto.errors import OutputError, PictureError, reason
 from impasto.inputs import painted_size
 from impasto.pictures import check_output, resize, to_image, write
 from impasto.pictures.film import Film
+from impasto.records import Text, checked, lines_of, parsed
 from impasto.scene import settings_of
 
 if TYPE_CHECKING:
@@ -106,7 +110,7 @@ def trace(path: Path, say: Say) -> Reader:
         }  # fmt: skip
         try:
             if not begun and step.number > 1:
-                path.write_text(_until(path, step.number), encoding="utf-8")
+                path.write_bytes(_until(path, step.number))
             begun = True
             with path.open("w" if step.number == 1 else "a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
@@ -117,45 +121,59 @@ def trace(path: Path, say: Say) -> Reader:
     return add
 
 
-def _until(path: Path, number: int) -> str:
+def _until(path: Path, number: int) -> bytes:
     """The whole lines of a trace before a step."""
-    if not path.exists():
-        return ""
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)[: number - 1]
-    return "".join(line for line in lines if line.endswith("\n"))
+    try:
+        return b"".join(islice(lines_of(path), number - 1))
+    except FileNotFoundError:
+        return b""
 
 
 def read_trace(path: str) -> Curve:
     """A trace as `trace` wrote it; a last line that was cut off is left out. Raises PictureError."""
     from impasto.pictures.plots import Curve
 
-    file = Path(path)
-    try:
-        lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
-    except FileNotFoundError:
-        raise PictureError(f"no trace at {path}", path) from None
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "it is not text"
-        raise PictureError(f"{path} cannot be read as a trace: {reason}", path) from None
-    if lines and not lines[-1].endswith("\n"):
-        lines.pop()  # a run that was killed, or is writing right now
     steps, levels, objective = [], [], []
     terms: dict[str, list[float]] = {}
-    for number, line in enumerate(lines, 1):
-        try:
-            row = json.loads(line)
-            steps.append(int(row["step"]))
-            levels.append(int(row["level"]))
-            objective.append(_number(row["objective"]))
-            for name, value in row["terms"].items():
-                terms.setdefault(name, [math.nan] * (number - 1)).append(_number(value))
-        except (TypeError, ValueError, KeyError, AttributeError, OverflowError, RecursionError):
-            raise PictureError(f"{path} is not a trace: line {number} is not a step of --trace", path) from None
+    for number, row in _rows(path):
+        steps.append(row.step)
+        levels.append(row.level)
+        objective.append(_number(row.objective))
+        for name, value in row.terms.items():
+            terms.setdefault(name, [math.nan] * (number - 1)).append(_number(value))
         for values in terms.values():
             values.extend([math.nan] * (number - len(values)))
     if not steps:
         raise PictureError(f"{path} is a trace without a step", path)
-    return Curve(file.stem, steps, levels, objective, terms)
+    return Curve(Path(path).stem, steps, levels, objective, terms)
+
+
+class Row(BaseModel):
+    """A line of a trace."""
+
+    step: StrictInt
+    level: StrictInt
+    objective: StrictFloat | None
+    terms: Annotated[dict[Text, StrictFloat | None], Field(max_length=1000)]
+
+
+ROW = TypeAdapter(Row)
+
+
+def _rows(path: str) -> Iterator[tuple[int, Row]]:
+    """The lines of a trace, numbered from 1. Raises PictureError."""
+    number = 0
+    try:
+        for number, line in enumerate(lines_of(path), 1):
+            yield number, checked(ROW, parsed(line))
+    except FileNotFoundError:
+        raise PictureError(f"no trace at {path}", path) from None
+    except OSError as error:
+        raise PictureError(f"{path} cannot be read as a trace: {reason(error)}", path) from None
+    except UnicodeError:
+        raise PictureError(f"{path} cannot be read as a trace: it is not text", path) from None
+    except ValueError:
+        raise PictureError(f"{path} is not a trace: line {number} is not a step of --trace", path) from None
 
 
 def _number(value: float | None) -> float:

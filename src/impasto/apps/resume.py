@@ -8,12 +8,15 @@ import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import click
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from impasto.apps.alone import alone_in
-from impasto.errors import CheckpointError, ConfigError, OutputError
+from impasto.apps.signing import is_signed, key_file, signed
+from impasto.errors import CheckpointError, ConfigError, OutputError, reason
+from impasto.records import ConfigRecord, Text, checked, parsed, read_regular
 
 if TYPE_CHECKING:
     from impasto.apps.outputs import Outputs
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["FRAMES", "JOB", "Work", "finish", "keeping", "resume"]
 
 JOB = "job.json"
+MOST_BYTES = 1 << 20  # of a job's file
 FRAMES = ".impasto-film"  # the folder of a time-lapse's frames so far
 
 
@@ -70,10 +74,11 @@ def _alone(folder: str) -> Iterator[None]:
 
 
 def _begin(folder: str, work: Work) -> Path:
-    from impasto.checkpoint import NAME, clear
+    from impasto.checkpoint import BEFORE, NAME, clear
 
     path = Path(folder)
-    if (path / NAME).exists() and (path / JOB).exists() and not _read(path)["finished"]:
+    begun = (path / NAME).exists() or (path / BEFORE).exists()
+    if begun and (path / JOB).exists() and not _read(path).finished:
         raise ConfigError(
             f"{folder} holds a painting that is not finished: `impasto resume {folder}` goes on with it; "
             "give another folder to begin a new one",
@@ -82,6 +87,13 @@ def _begin(folder: str, work: Work) -> Path:
     clear(path)
     shutil.rmtree(path / FRAMES, ignore_errors=True)
     _write(path, work, finished=False)
+    job = _read(path)
+    if job.untyped and (beyond := _beyond(job, path)):
+        click.echo(
+            f"impasto: {key_file()} cannot be written: as {JOB} names {beyond}, `impasto resume {folder}` will need "
+            "--trust",
+            err=True,
+        )
     return path
 
 
@@ -107,54 +119,106 @@ def _write(folder: Path, work: Work, finished: bool) -> None:
         "finished": finished,
     }
     with whole(folder / JOB) as part:
-        part.write_text(json.dumps(job, indent=1), encoding="utf-8")
+        part.write_text(json.dumps(signed(job), indent=1), encoding="utf-8")
 
 
-def _read(folder: Path) -> dict[str, Any]:
+class OutputRecord(BaseModel):
+    """The files that a job leaves, by name."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    picture: Text
+    timelapse: Text | None = None
+    figure: Text | None = None
+    trace: Text | None = None
+
+
+class Job(BaseModel):
+    """A job's file. untyped: nobody knows that this user has typed what is in it."""
+
+    pictures: Annotated[list[Text], Field(min_length=1, max_length=1000)]
+    config: ConfigRecord
+    outputs: OutputRecord
+    engine: Literal["local", "ray"]
+    address: Text | None
+    folder: Text
+    finished: bool
+    untyped: bool
+
+    @property
+    def paths(self) -> dict[str, str]:
+        """The outputs as they are found from the current folder."""
+        named = {name: path for name, path in self.outputs.model_dump().items() if path is not None}
+        if os.path.realpath(self.folder) == os.path.realpath("."):
+            return named
+        return {name: os.path.join(self.folder, path) for name, path in named.items()}
+
+
+JOBS = TypeAdapter(Job)
+
+
+def _read(folder: Path) -> Job:
+    """The job of a folder. Raises CheckpointError."""
     try:
-        job = json.loads((folder / JOB).read_text(encoding="utf-8"))
-        if not job.keys() >= {"pictures", "config", "outputs", "folder", "finished"}:
-            raise ValueError("it lacks something")
+        found = parsed(read_regular(folder / JOB, MOST_BYTES))
+        if not isinstance(found, dict):
+            raise ValueError("it is not a job's record")
+        return checked(JOBS, {**found, "untyped": not is_signed(found)})
     except FileNotFoundError:
         raise CheckpointError(f"{folder} holds no painting to go on with: no {JOB} there", str(folder)) from None
-    except (OSError, ValueError, AttributeError) as error:
-        raise CheckpointError(f"{folder / JOB} cannot be read: {error}", str(folder)) from None
-    return dict(job)
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{folder / JOB} cannot be read: {reason(error)}", str(folder)) from None
+
+
+def _beyond(job: Job, folder: Path) -> str:
+    """What a job names that only its user may: an output outside its folder, or a cluster's address; "" if nothing."""
+    if job.address:
+        return f"the cluster {job.address}"
+    inside = Path(os.path.realpath(folder))
+    for path in job.paths.values():
+        real = Path(os.path.realpath(path))
+        if inside not in real.parents:
+            return f"{path}, which is outside its folder"
+        if os.path.lexists(real) and not os.path.isfile(real):
+            return f"{path}, which is not a regular file"
+    return ""
+
+
+def _check_typed(job: Job, folder: Path, trust: bool) -> None:
+    """Whether what a job names is its user's to name. Raises CheckpointError."""
+    if job.untyped and not trust and (beyond := _beyond(job, folder)):
+        raise CheckpointError(
+            f"{folder / JOB} was not written by a run of yours, or was changed since, and names {beyond}: "
+            f"`impasto resume {folder} --trust` does what it says",
+            beyond,
+        )
 
 
 @click.command()
 @click.argument("folder")
+@click.option(
+    "--trust",
+    is_flag=True,
+    help="do what the folder says although no run of yours wrote it: it may name any file and any cluster",
+)
 @click.option("--quiet", is_flag=True, help="say nothing but errors")
 @click.option("--json", "as_json", is_flag=True, help="print the result as one line of JSON")
-def resume(folder: str, quiet: bool, as_json: bool) -> int:
+def resume(folder: str, trust: bool, quiet: bool, as_json: bool) -> int:
     """Go on with what `paint --checkpoint FOLDER` or `batch -o FOLDER` began; it ends with the same pictures."""
     from impasto.apps.batch.command import asked_before, is_batch
     from impasto.apps.batch.command import carry_out as carry_out_batch
-    from impasto.apps.outputs import outputs_of
-    from impasto.apps.running import carry_out
-    from impasto.config import Config
 
     path = Path(folder).absolute()
     if is_batch(path):
         if as_json:
             raise ConfigError(f"--json is of one painting, and {folder} is a batch's: see its manifest.jsonl", folder)
-        return carry_out_batch(asked_before(path), str(path), retry_failed=False, quiet=quiet)
-    if not _read(path)["finished"]:
+        return carry_out_batch(asked_before(path, trust), str(path), retry_failed=False, quiet=quiet)
+    if not _read(path).finished:
         with _alone(str(path)):
             job = _read(path)
-            if not job["finished"]:  # by the run that had the folder until now
-                outputs = _outputs(job)
-                try:
-                    os.chdir(str(job["folder"]))
-                except OSError as error:
-                    gone = f"the folder that it was begun in is gone: {job['folder']} ({error.strerror})"
-                    raise CheckpointError(gone, job["folder"]) from None
-                config = Config(**job["config"])
-                where = job.get("engine", "local"), job.get("address")
-                work = Work(tuple(job["pictures"]), config, outputs_of(**outputs, config=config), job["folder"], *where)
-                carry_out(work, path, quiet, as_json)
-                return 0
-    picture = _outputs(_read(path))["picture"]
+            if not job.finished:  # by the run that had the folder until now
+                return _go_on(job, path, trust, quiet, as_json)
+    picture = _read(path).paths["picture"]
     if not os.path.exists(picture):
         raise CheckpointError(
             f"{folder} is finished, and its painting {picture} is gone: the same `impasto paint` command makes it anew",
@@ -164,9 +228,24 @@ def resume(folder: str, quiet: bool, as_json: bool) -> int:
     return 0
 
 
-def _outputs(job: dict[str, Any]) -> dict[str, str]:
-    """A job's files, as they are found from the current folder."""
-    outputs: dict[str, str] = job["outputs"]
-    if os.path.realpath(job["folder"]) == os.path.realpath("."):
-        return outputs
-    return {name: os.path.join(job["folder"], each) for name, each in outputs.items()}
+def _go_on(job: Job, path: Path, trust: bool, quiet: bool, as_json: bool) -> int:
+    """Paint what is left of a job; the exit code. Raises CheckpointError."""
+    from impasto.apps.outputs import outputs_of
+    from impasto.apps.running import carry_out
+    from impasto.config import Config
+
+    _check_typed(job, path, trust)
+    settings: dict[str, Any] = dict(job.config)
+    try:
+        config = Config(**settings)
+    except ConfigError as error:
+        raise CheckpointError(f"{path / JOB} cannot be gone on with: {error}", error.value) from None
+    paths = job.paths
+    try:
+        os.chdir(job.folder)
+    except OSError as error:
+        gone = f"the folder that it was begun in is gone: {job.folder} ({error.strerror})"
+        raise CheckpointError(gone, job.folder) from None
+    outputs = outputs_of(**paths, config=config)
+    work = Work(tuple(job.pictures), config, outputs, job.folder, job.engine, job.address)
+    return carry_out(work, path, quiet, as_json)

@@ -19,7 +19,7 @@ from impasto.apps.progress import downloading, log, painting
 from impasto.apps.resume import FRAMES, Work, finish
 from impasto.backbone import load as load_weights
 from impasto.backbone import make_backbone
-from impasto.checkpoint import NAME, Checkpoint, Checkpoints, load
+from impasto.checkpoint import BEFORE, NAME, Checkpoint, Checkpoints, load
 from impasto.errors import CheckpointError, OutputError
 from impasto.objective import Objective
 from impasto.painting import Painting, fit, paint
@@ -58,12 +58,14 @@ def run(
     keep: Path | None = None,
     tilers: Tilers | None = None,
     say: Say | None = None,
+    saved: Callable[[int], object] | None = None,
 ) -> Painting:
     """Paint pictures[0] in the style of the others with a progress bar, under a line that begins with `about`.
 
     readers: makes the other readers of the run, once its scene, its config and its network are known. keep: a folder
     for checkpoints; where there is one the run goes on from it. tilers: who evaluate its tiles, on a cluster. say: is
-    told of checkpoints that cannot be written. Ctrl-C, or SIGTERM, ends it after its step.
+    told of checkpoints that cannot be read or written. saved: is told the step of each that has been written. Ctrl-C,
+    or SIGTERM, ends it after its step.
     """
     content, *styles = pictures
     scene = scene_of(content, styles, config)  # before a network is downloaded for nothing
@@ -76,7 +78,9 @@ def run(
     title = f"{backbone.weights.name} on {where}, {dtype}, {config.steps} steps of {config.optimizer}; {fits}"
     for note in scene.notes:
         console.print(note, markup=False, soft_wrap=True)
-    if found:
+    if found and found.note:
+        (say or console.print)(found.note)
+    elif found:
         console.print(f"goes on after step {found.state.number}", markup=False)
     checkpoints = Checkpoints(keep, scene, config, backbone, fits) if keep else None
     with painting(console, f"{about}{title}") as bar, Stopping() as stopping:
@@ -87,8 +91,8 @@ def run(
                 reader(step)
             if step.number == step.steps:
                 return  # it has ended
-            if checkpoints:
-                checkpoints.keep(step, say or console.print, now=stopping.asked)
+            if checkpoints and checkpoints.keep(step, say or console.print, now=stopping.asked) and saved:
+                saved(step.number)
             stopping.end_here()
 
         painted = paint(
@@ -102,7 +106,8 @@ def _checkpoint(folder: Path, scene: Scene, config: Config, backbone: Backbone) 
     try:
         return load(folder, scene, config, backbone)
     except CheckpointError as error:
-        raise CheckpointError(f"{error}; without {folder / NAME} the painting is begun anew", error.value) from error
+        both = f"{folder / NAME} and {BEFORE} beside it"
+        raise CheckpointError(f"{error}; without {both} the painting is begun anew", error.value) from error
 
 
 class Stopping:
@@ -135,8 +140,11 @@ class Stopping:
             raise KeyboardInterrupt
 
 
-def carry_out(work: Work, folder: Path | None, quiet: bool, as_json: bool) -> None:
-    """Paint, with all that was asked for beside; `folder` keeps checkpoints, and may hold one to go on from."""
+def carry_out(work: Work, folder: Path | None, quiet: bool, as_json: bool) -> int:
+    """Paint, with all that was asked for beside; the exit code.
+
+    `folder` keeps checkpoints, and may hold one to go on from.
+    """
     inputs = [read(picture) for picture in work.pictures]  # before the network is loaded: bad pictures fail at once
     console, outputs = log(quiet or as_json), work.outputs
 
@@ -156,14 +164,16 @@ def carry_out(work: Work, folder: Path | None, quiet: bool, as_json: bool) -> No
             keep=folder,
             tilers=tilers,
             say=say,
+            saved=film.saved if film else None,
         )
         save(painted, outputs.picture)
         save_more(painted, inputs, outputs, film)
-    report(painted, outputs, quiet, as_json)
+    code = report(painted, outputs, quiet, as_json)
     if folder and painted.finished:
         finish(folder, work)
     if folder and not painted.finished:
         say(f"`impasto resume {folder}` goes on with it")
+    return code
 
 
 @contextmanager

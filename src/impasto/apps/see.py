@@ -35,13 +35,15 @@ def progress(snapshots: tuple[str, ...], out: str, steps: str | None, columns: i
     impasto progress result-*.png -o progress.png
     """
     from impasto.apps.outputs import not_among
-    from impasto.pictures import check_output, write
+    from impasto.pictures import check_output, read_settings, write
     from impasto.pictures.figures import contact_sheet, in_rows
 
     target = not_among(check_output(out, what="figure"), snapshots)
     # the last snapshot and the painting itself are one picture: shown once
     once = {
-        json.dumps(recorded, sort_keys=True): (recorded, path) for path in snapshots for recorded in [_step_of(path)]
+        json.dumps(recorded, sort_keys=True): (recorded, path)
+        for path in snapshots
+        for recorded in [read_settings(path)]
     }
     found = sorted(once.values(), key=lambda each: each[0]["steps_done"])
     if steps is not None:
@@ -53,15 +55,6 @@ def progress(snapshots: tuple[str, ...], out: str, steps: str | None, columns: i
     cells = [_snapshot_cell(recorded, path) for recorded, path in found]
     write(contact_sheet(in_rows(cells, columns or 0)), target)
     click.echo(str(target))
-
-
-def _step_of(path: str) -> dict[str, Any]:
-    from impasto.pictures import read_settings
-
-    recorded = read_settings(path)
-    if not isinstance(recorded["steps_done"], int):
-        raise PictureError(f"{path} does not say which step it is of", path)
-    return recorded
 
 
 def _chosen(found: list[tuple[dict[str, Any], str]], steps: str) -> list[tuple[dict[str, Any], str]]:
@@ -78,8 +71,7 @@ def _snapshot_cell(recorded: dict[str, Any], path: str) -> Cell:
     from impasto.pictures import read, to_image
 
     picture = read(path)
-    terms = recorded.get("terms")
-    words = terms_in_words(terms) if isinstance(terms, dict) else ""
+    words = terms_in_words(recorded.get("terms") or {})
     return to_image(picture.pixels, picture.alpha), f"step\u00a0{recorded['steps_done']:,}\n{words}".rstrip()
 
 

@@ -7,13 +7,18 @@ import re
 import signal
 import sys
 import threading
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from impasto.apps.options import GroupedCommand, config_options, given
 from impasto.config import Config
 from impasto.errors import ConfigError
+
+if TYPE_CHECKING:
+    from impasto.apps.web.studio import Studio
 
 __all__ = ["serve"]
 
@@ -49,6 +54,10 @@ __all__ = ["serve"]
     "--max-steps", default=2000, type=click.IntRange(1), help="steps of a painting [default: 2000]", metavar="N"
 )
 @click.option(
+    "--max-minutes", default=60.0, type=click.FloatRange(0.1), metavar="MINUTES",
+    help="time of a painting; then it ends with what there is [default: 60]",
+)  # fmt: skip
+@click.option(
     "--keep", default=60.0, type=click.FloatRange(0.1), metavar="MINUTES",
     help="how long pictures and paintings are kept [default: 60]",
 )  # fmt: skip
@@ -64,6 +73,7 @@ def serve(
     max_upload: float,
     max_pixels: int,
     max_steps: int,
+    max_minutes: float,
     keep: float,
     demo: bool,
     show_it: bool,
@@ -78,15 +88,43 @@ def serve(
     )  # before seconds of loading: bad values fail at once
     if auth is not None and not (re.fullmatch(r"[^:]+:.+", auth) and auth.isprintable()):
         raise ConfigError("--auth takes a user and a password with a colon between: --auth ann:secret")
-    try:
-        from impasto.apps.web import server
+    for name, value in (("--max-upload", max_upload), ("--max-minutes", max_minutes), ("--keep", keep)):
+        if not math.isfinite(value):
+            raise ConfigError(f"{name} is {value}: give a number", value)
+    if threading.current_thread() is threading.main_thread():
+        for number in {signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)}:
+            signal.signal(number, lambda *_: sys.exit(0))  # so that all is removed, also before uvicorn has its own
+    with _extra():
+        from impasto.apps.web.folders import temporary_files_in
         from impasto.apps.web.jobs import Limits
         from impasto.apps.web.studio import Studio
+    from impasto.backbone import cached, known
+
+    networks = dict.fromkeys([machine.pop("backbone"), *(name for name in known() if cached(name))])
+    limits = Limits(workers, queue, round(max_upload * 1e6), max_pixels, max_steps, keep * 60, max_minutes * 60)
+    studio = Studio(limits, machine, list(networks))
+    try:
+        with temporary_files_in(studio.folder):  # before gradio is imported
+            _open(studio, host, port, auth or "", no_auth, demo, show_it)
+    finally:
+        studio.close()
+
+
+@contextmanager
+def _extra() -> Iterator[None]:
+    """Raises ConfigError where an import inside finds a library of the extra missing."""
+    try:
+        yield
     except ImportError as error:
         if (error.name or "").split(".")[0] not in ("gradio", "fastapi", "uvicorn", "prometheus_client"):
             raise
         raise ConfigError("the studio needs an extra: pip install 'impasto[web]'") from None
-    from impasto.backbone import cached, known
+
+
+def _open(studio: Studio, host: str, port: int, auth: str, no_auth: bool, demo: bool, show_it: bool) -> None:
+    """Open the studio there until it is ended."""
+    with _extra():
+        from impasto.apps.web import server
 
     local = server.is_loopback(host)
     if not local and not auth and not no_auth:
@@ -94,24 +132,12 @@ def serve(
             f"--host {host} opens the studio to others: give --auth USER:PASSWORD, or --no-auth to let everybody in",
             host,
         )
-    for name, value in (("--max-upload", max_upload), ("--keep", keep)):
-        if not math.isfinite(value):
-            raise ConfigError(f"{name} is {value}: give a number", value)
-    if threading.current_thread() is threading.main_thread():
-        for number in {signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)}:
-            signal.signal(number, lambda *_: sys.exit(0))  # so that all is removed, also before uvicorn has its own
-    networks = dict.fromkeys([machine.pop("backbone"), *(name for name in known() if cached(name))])
-    limits = Limits(workers, queue, round(max_upload * 1e6), max_pixels, max_steps, keep * 60)
     with server.listen(host, port) as sock:
-        studio = Studio(limits, machine, list(networks))
-        try:
-            studio.open()
-            hosts = (*server.LOCAL, host) if local and not auth and not no_auth else ()
-            app = server.application(studio, auth or "", hosts, demo)
-            address = f"http://{f'[{host}]' if ':' in host else host}:{sock.getsockname()[1]}"
-            server.serve(app, sock, lambda: _tell(address, show_it), studio.close)
-        finally:
-            studio.close()
+        studio.open()
+        hosts = (*server.LOCAL, host) if local and not auth and not no_auth else ()
+        app = server.application(studio, auth, hosts, demo)
+        address = f"http://{f'[{host}]' if ':' in host else host}:{sock.getsockname()[1]}"
+        server.serve(app, sock, lambda: _tell(address, show_it), studio.close)
 
 
 MACHINE = ("backbone", "memory", "tile", "device", "precision")

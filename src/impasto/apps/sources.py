@@ -39,7 +39,11 @@ def job_of(pictures: tuple[str, ...], preset_name: str | None, source: str | Non
         files = [each for each in recorded["inputs"] if each["role"] != CANVAS]
         pictures = tuple(each["name"] for each in files if each["role"] in ("content", "style"))
         _check_unchanged(files)
-    return Job(recorded_config(recorded).changed(**typed), pictures, canvas)
+    try:
+        config = recorded_config(recorded)
+    except ConfigError as error:
+        raise ConfigError(f"{source} has settings that cannot be taken over: {error}", error.value) from None
+    return Job(config.changed(**typed), pictures, canvas)
 
 
 def recorded_config(recorded: dict[str, Any]) -> Config:

@@ -151,6 +151,8 @@ def _cells(console: Console, trials: Sequence[Trial], timed: bool = False) -> li
             cells.append((reason, words))
         else:
             stopped = not painting.finished
+            if painting.doubt:
+                console.print(f"{words}: {painting.doubt}", markup=False)
             cells.append((painting.image, f"{words}\n{_result_in_words(painting, timed)}"))
     return cells
 
@@ -240,7 +242,7 @@ def texture(
     source: str | None,
     quiet: bool,
     **values: Any,
-) -> None:
+) -> int:
     """Make a texture like STYLE, of any size: a painting without a content, from noise.
 
     impasto texture painting.jpg --size 1024x768 -o texture.png
@@ -262,7 +264,7 @@ def texture(
     inputs = [canvas(width, height), *(read(picture) for picture in pictures)]
     painting = run(log(quiet), inputs, texture_config(config))
     save(painting, outputs.picture)
-    report(painting, outputs, quiet, as_json=False)
+    return report(painting, outputs, quiet, as_json=False)
 
 
 config_options(texture, *(name for name in Config.model_fields if name not in NOT_FOR_TEXTURES))

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import io
+import threading
+import warnings
+from contextlib import suppress
+from importlib import import_module
+from types import TracebackType
 
 import numpy as np
 import torch
@@ -10,12 +16,73 @@ from PIL import Image, ImageCms, ImageOps
 
 from impasto.errors import OutputError, PictureError
 
-__all__ = ["from_array", "from_image", "opened", "readable", "register_heif"]
+__all__ = ["NO_WARNINGS", "from_array", "from_image", "most_pixels", "opened", "readable", "register_heif"]
 
 # What is read: not all that Pillow knows, for some of it (PostScript) is a program that would be run.
 READ = (
     "PNG", "JPEG", "MPO", "WEBP", "TIFF", "AVIF", "HEIF", "GIF", "BMP", "DIB", "PPM", "ICO", "TGA", "JPEG2000", "PSD",
 )  # fmt: skip
+# The most pixels that one byte of a file can hold, by format. JPEG: a bit for each block of 8 x 8 (Rec. T.81, F.1.2).
+# GIF: 12 bits for a string of up to 4,095 pixels (GIF89a, appendix F).
+JPEG, GIF = 512, 2731
+PER_BYTE = {"JPEG": JPEG, "MPO": JPEG, "GIF": GIF}
+DEFLATE = 1032  # bytes that one byte of zlib's can hold (zlib.net/zlib_tech.html)
+PNG_BITS = {"RGB": 24, "RGBA": 32, "LA": 16, "I": 16, "I;16": 16}  # of a pixel, at the least; of other modes one
+
+
+class _NoWarnings:
+    """Silences Python's warnings while any thread is inside: filters belong to the whole process, not to a thread.
+
+    `warnings.catch_warnings` alone would let the thread that leaves last bring back the filters of the one that came
+    second.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._filters = warnings.catch_warnings()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._inside += 1
+            if self._inside == 1:
+                self._filters = warnings.catch_warnings()
+                self._filters.__enter__()
+                warnings.simplefilter("ignore")
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                self._filters.__exit__(kind, error, at)
+
+
+NO_WARNINGS = _NoWarnings()
+
+
+def most_pixels(image: Image.Image, size: int) -> float:
+    """The most pixels that a file of `size` bytes in the format of `image` can hold; infinite where nobody knows.
+
+    Decoders of these formats fill in what is missing, so that a header alone would become a picture.
+    """
+    if image.format == "PNG":
+        return size * DEFLATE * 8 / PNG_BITS.get(image.mode, 1)
+    if image.format == "TIFF" and image.info.get("compression") == "jpeg":
+        return size * JPEG
+    return size * PER_BYTE.get(image.format or "", float("inf"))
+
+
+def _silence_libtiff() -> None:
+    """Have libtiff not write its errors to stderr itself: Pillow's error says enough.
+
+    It is found through Pillow's own library, which may bring one along. Where it is linked in, as
+    on Windows, it cannot be found, and goes on writing.
+    """
+    with suppress(OSError, AttributeError, ImportError):
+        ctypes.CDLL(import_module("PIL._imaging").__file__).TIFFSetErrorHandler(None)
+
+
+_silence_libtiff()
 
 
 def readable() -> set[str]:
@@ -39,23 +106,42 @@ def register_heif(kind: type[PictureError] | type[OutputError]) -> None:
     pillow_heif.register_heif_opener()
 
 
-def from_image(image: Image.Image) -> tuple[np.ndarray, np.ndarray | None]:
-    """(H, W, 3) and alpha (H, W) or None, float32 in [0, 1], of the frame that `image` stands at, upright."""
+def from_image(image: Image.Image, enough: int | None = None) -> tuple[np.ndarray, np.ndarray | None]:
+    """(H, W, 3) and alpha (H, W) or None, float32 in [0, 1], of the frame that `image` stands at, upright.
+
+    enough: pixels of a side that will be used, as of `files.read_bytes`; None: all.
+    """
+    factor = _factor(image, enough)
+    if factor > 1:  # JPEG's decoder halves by itself, which is several times as fast; others ignore this
+        image.draft(None, (image.width // factor, image.height // factor))
     image.load()  # here, so that only the EXIF itself can fail in `_upright`
     upright, profile = _upright(image), image.info.get("icc_profile")
+    factor = _factor(upright, enough)
     if upright.mode.startswith("I") or upright.mode == "F":
         grey = _from_deep(np.asarray(upright))
+        if factor > 1:
+            grey = np.asarray(Image.fromarray(grey).reduce(factor))
         if not profile:
             return np.repeat(grey[..., None], 3, axis=2), None
-        upright = Image.fromarray((grey * 255).round().astype(np.uint8))
+        upright, factor = Image.fromarray((grey * 255).round().astype(np.uint8)), 1
     grey_mode = upright.mode in ("1", "L", "LA", "La")
-    alpha = None
-    if upright.has_transparency_data:
+    transparent = upright.has_transparency_data
+    if transparent:
         upright = upright.convert("RGBA")
+    elif upright.mode != "CMYK":  # to a mode that profiles are made for
+        upright = upright.convert("L" if grey_mode else "RGB")
+    if factor > 1:
+        upright = upright.reduce(factor)
+    alpha = None
+    if transparent:
         alpha = np.asarray(upright.getchannel("A"), dtype=np.float32) / 255
-    if upright.mode != "CMYK":  # to a mode that profiles are made for
         upright = upright.convert("L" if grey_mode else "RGB")
     return np.asarray(_to_srgb(upright, profile).convert("RGB"), dtype=np.float32) / 255, alpha
+
+
+def _factor(image: Image.Image, enough: int | None) -> int:
+    """By which whole factor `image` can be scaled down with no side under `enough` pixels."""
+    return 1 if enough is None else max(1, min(image.size) // enough)
 
 
 def _upright(image: Image.Image) -> Image.Image:

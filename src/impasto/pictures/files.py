@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import threading
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from os import PathLike
@@ -17,14 +14,25 @@ import torch
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from impasto.errors import PictureError, reason
-from impasto.pictures.decode import from_array, from_image, opened, register_heif
+from impasto.pictures.decode import NO_WARNINGS, from_array, from_image, most_pixels, opened, register_heif
 from impasto.pictures.writing import KEY
+from impasto.records import SETTINGS, checked, parsed, read_regular
 
-__all__ = ["SMALLEST", "Picture", "Source", "bytes_of", "read", "read_bytes", "read_settings", "resize", "settings_in"]
+__all__ = [
+    "SMALLEST",
+    "Picture",
+    "Source",
+    "bytes_of",
+    "header_size",
+    "read",
+    "read_bytes",
+    "read_settings",
+    "resize",
+    "settings_in",
+]
 
 SMALLEST = 16  # pixels on each side: four poolings leave one
-ONE_AT_A_TIME = threading.RLock()  # what is ignored is the process's, and threads would leave it to one another
-RECORD = {"program", "version", "config", "inputs", "steps_done"}  # what `Painting.settings` always holds
+MOST_BYTES = 1 << 30  # of a picture's file: no decoder takes more
 
 
 class Picture(NamedTuple):
@@ -64,18 +72,35 @@ def read(source: Source) -> Picture:
     return _picture(pixels, alpha, name, digest)
 
 
-def read_bytes(data: bytes, name: str, most: int | None = None) -> Picture:
+def read_bytes(data: bytes, name: str, most: int | None = None, enough: int | None = None) -> Picture:
     """A picture from the bytes of its file, as `read` has it; errors call it `name`.
 
-    most: pixels; a picture with more is refused before it is decoded. Raises PictureError.
+    most: pixels; a picture with more is refused before it is decoded. enough: pixels of a side that will be used: a
+    picture whose sides are all at least twice that is scaled down by a whole factor while it is decoded, never below.
+    Raises PictureError.
     """
     _check_bytes(data, name)
     with _decoding(name), opened(data) as image:
-        if most is not None and image.width * image.height > most:
-            size = f"{image.width} x {image.height} pixels"
-            raise PictureError(f"{name} has {size}, more than {most:,}: scale it down first", image.size)
-        pixels, alpha = from_image(image)
+        _check_size(image, data, name, most)
+        pixels, alpha = from_image(image, enough)
     return _picture(pixels, alpha, name, hashlib.sha256(data).hexdigest())
+
+
+def header_size(data: bytes, name: str, most: int | None = None) -> tuple[int, int]:
+    """(width, height) of a picture's file, from its header alone. Raises PictureError, as `read_bytes` does."""
+    _check_bytes(data, name)
+    with _decoding(name), opened(data) as image:
+        _check_size(image, data, name, most)
+        return image.size
+
+
+def _check_size(image: Image.Image, data: bytes, name: str, most: int | None) -> None:
+    """Raises PictureError for more than `most` pixels, or more than the file's bytes can hold: its header lies."""
+    size = f"{image.width} x {image.height} pixels"
+    if most is not None and image.width * image.height > most:
+        raise PictureError(f"{name} has {size}, more than {most:,}: scale it down first", image.size)
+    if image.width * image.height > most_pixels(image, len(data)):
+        raise PictureError(f"{name} says that it has {size}, which {len(data):,} bytes cannot hold", image.size)
 
 
 def _picture(pixels: np.ndarray, alpha: np.ndarray | None, name: str, digest: str) -> Picture:
@@ -99,8 +124,7 @@ def _picture(pixels: np.ndarray, alpha: np.ndarray | None, name: str, digest: st
 def _decoding(name: str) -> Iterator[None]:
     """Turns whatever goes wrong inside with the picture `name` into one PictureError."""
     try:
-        with ONE_AT_A_TIME, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # a large picture is the user's choice; a bomb is still an error
+        with NO_WARNINGS:  # a large picture is the user's choice; a bomb is still an error
             yield
     except Image.DecompressionBombError:
         limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
@@ -115,14 +139,14 @@ def _decoding(name: str) -> Iterator[None]:
 
 
 def bytes_of(path: Path) -> bytes:
-    """The bytes of a picture's file. Raises PictureError, which says what is wrong with the path."""
+    """The bytes of a picture's file, a regular one. Raises PictureError, which says what is wrong with the path."""
     try:
-        if path.is_dir():
-            raise PictureError(f"{path} is a folder: give a picture in it", str(path))
-        return path.read_bytes()
+        return read_regular(path, MOST_BYTES)
     except FileNotFoundError:
         raise PictureError(f"no picture at {path}", str(path)) from None
-    except (OSError, ValueError) as error:  # ValueError: a null byte in the name
+    except IsADirectoryError:
+        raise PictureError(f"{path} is a folder: give a picture in it", str(path)) from None
+    except (OSError, ValueError) as error:  # ValueError: a null character in the name, or half a one
         raise PictureError(f"{path} cannot be opened: {reason(error)}", str(path)) from error
 
 
@@ -158,14 +182,12 @@ def settings_in(data: bytes, name: str) -> dict[str, Any]:
         comment = image.info.get("comment", b"")
         text = image.info.get(KEY) or image.getexif().get(ExifTags.Base.ImageDescription) or comment
     try:
-        settings = json.loads(text)
-        known = settings["program"] == "impasto" and settings.keys() >= RECORD
-        if not (known and isinstance(settings["config"], dict)):
-            raise KeyError
-        for each in settings["inputs"]:
-            _ = each["role"], each["name"] + each["sha256"]  # text, both
-    except (TypeError, ValueError, KeyError, AttributeError):
+        if not isinstance(text, (str, bytes)):
+            raise ValueError("no text")
+        settings: dict[str, Any] = parsed(text)
+        checked(SETTINGS, settings)
+    except ValueError:
         raise PictureError(
             f"{name} carries no settings: it was not painted by impasto, or was saved anew since", name
         ) from None
-    return dict(settings)
+    return settings

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from importlib.util import find_spec
 from itertools import accumulate, pairwise
 from os import PathLike
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,6 +17,7 @@ from PIL import Image
 
 from impasto.errors import OutputError
 from impasto.pictures.files import resize
+from impasto.pictures.frames import Frames, Kept
 from impasto.pictures.writing import check_output, to_image, whole
 
 __all__ = ["FILMS", "Film", "check_film", "film_size", "films"]
@@ -60,20 +59,13 @@ def film_size(path: Path, height: int, width: int) -> tuple[int, int]:
     return tuple(max(even, round(side * scale) // even * even) for side in (height, width))  # type: ignore[return-value]
 
 
-class Kept(NamedTuple):
-    """A frame on disk, what it looks like from afar, and its distance from the one kept before it."""
-
-    file: Path
-    proxy: torch.Tensor
-    change: float
-
-
 class Film:
     """Collects the frames of a film, as many as can be told apart, and writes it.
 
     A frame is kept when it differs visibly from the last one kept. When there are more than 2 FRAMES, what counts as
     visible is doubled and the frames between are dropped: a run of any length leaves as many frames, in as little
-    memory and disk. Frames lie in a temporary folder until the `with` of the film ends.
+    memory and disk. Frames lie in a temporary folder until the `with` of the film ends; or in one that stays, and then
+    the film of a run that was interrupted, and goes on, has the bytes of one that was not.
     """
 
     def __init__(
@@ -86,65 +78,59 @@ class Film:
     ):
         """height, width: of the painting; alpha: (1, 1, h, w) in [0, 1], the film shows white behind it.
 
-        frames: a folder for them instead, which stays; the film goes on after those that are there. Raises OutputError.
+        frames: a folder for them instead, which stays; a film that was begun there goes on. Raises OutputError.
         """
         self.path = check_film(path)
         self.height, self.width = film_size(self.path, height, width)
         self._alpha = None if alpha is None else resize(alpha, self.height, self.width)
-        self._stays = frames is not None
-        try:
-            self._folder = frames or Path(tempfile.mkdtemp(prefix="impasto-film-"))
-            self._folder.mkdir(exist_ok=True)
-        except OSError as error:
-            raise OutputError(f"no room for the film's frames: {error.strerror or error}", str(self.path)) from error
+        self._frames = Frames(frames)
         self._kept: list[Kept] = []
         self._visible, self._count = FIRST_CHANGE, 0
-        for file in sorted(self._folder.glob(f"{'[0-9]' * 8}.png")):
-            self._take_over(file)
-
-    def _take_over(self, file: Path) -> None:
-        """A frame of an earlier run; one that this died over is removed."""
-        try:
-            with Image.open(file) as image:
-                values = np.asarray(image.convert("RGB"), np.float32) / 255
-        except (OSError, ValueError, SyntaxError):
-            with suppress(OSError):
-                file.unlink()
-            return
-        proxy = self._proxy(torch.from_numpy(values).permute(2, 0, 1)[None])
-        self._kept.append(Kept(file, proxy, _change(self._kept[-1].proxy, proxy) if self._kept else 0.0))
+        self._restored = frames is None  # whether what an earlier run has left was looked at
 
     def look(self, pixels: torch.Tensor, number: int | None = None) -> None:
         """Keep `pixels` (1, 3, h, w) in [0, 1], of any size, if they differ. Raises OutputError if there is no room.
 
-        number: of their step, from 1; frames from there on, of a run that was cut off, are dropped. None: the next.
+        number: of their step, from 1; the film goes on as it was before that step. None: the next.
         """
         self._count = self._count + 1 if number is None else number
-        while self._kept and int(self._kept[-1].file.stem) >= self._count:
-            self._kept.pop().file.unlink()
+        if not self._restored:
+            self._restore(self._count - 1)
         proxy = self._proxy(pixels)
         if not self._kept or _change(self._kept[-1].proxy, proxy) >= self._visible:
             self._keep(pixels, proxy)
             while len(self._kept) > 2 * FRAMES:
                 self._visible *= 2
                 self._thin()
+            self._frames.note(self._count, self._visible, self._kept)
+
+    def saved(self, number: int) -> None:
+        """A checkpoint of the step that was seen last has been written: another run may go on from it."""
+        self._frames.saved(number, self._kept)
+
+    def _restore(self, number: int) -> None:
+        """Become the film that an earlier run had after its step `number`."""
+        if found := self._frames.restore(number, (1, 3, *self._proxy_size())):
+            self._visible, self._kept = found
+        self._restored = True
 
     def _keep(self, pixels: torch.Tensor, proxy: torch.Tensor) -> None:
-        file = self._folder / f"{self._count:08d}.png"
         frame = to_image(resize(pixels.clamp(0, 1), self.height, self.width), self._alpha)
         if frame.mode == "RGBA":
             frame = Image.alpha_composite(Image.new("RGBA", frame.size, "white"), frame).convert("RGB")
-        try:
-            frame.save(file, compress_level=1)
-        except OSError as error:
-            raise OutputError(f"no room for the film's frames in {self._folder}: {error}", str(file)) from error
-        self._kept.append(Kept(file, proxy, _change(self._kept[-1].proxy, proxy) if self._kept else 0.0))
+        self._frames.add(self._count, frame, proxy)
+        self._kept.append(Kept(self._count, proxy, _change(self._kept[-1].proxy, proxy) if self._kept else 0.0))
+
+    def _proxy_size(self) -> list[int]:
+        scale = PROXY / max(self.height, self.width)
+        return [max(1, round(side * scale)) for side in (self.height, self.width)]
 
     def _proxy(self, pixels: torch.Tensor) -> torch.Tensor:
-        """`pixels` from afar: of one size for all levels, and cheap to compare at every step."""
-        scale = PROXY / max(self.height, self.width)
-        size = [max(1, round(side * scale)) for side in (self.height, self.width)]
-        return F.interpolate(pixels.detach().clamp(0, 1), size, mode="area")
+        """`pixels` from afar: of one size for all levels, and cheap to compare at every step.
+
+        On the CPU, wherever it is painted: a film that goes on must find the same changes.
+        """
+        return F.interpolate(pixels.detach().clamp(0, 1), self._proxy_size(), mode="area").cpu().contiguous()
 
     def _thin(self) -> None:
         kept: list[Kept] = []
@@ -153,7 +139,7 @@ class Film:
             if not kept or change >= self._visible:
                 kept.append(each._replace(change=change))
             else:
-                each.file.unlink()
+                self._frames.drop(each.number)
         self._kept = kept
 
     def durations(self) -> list[float]:
@@ -166,12 +152,13 @@ class Film:
 
     def write(self, last: torch.Tensor) -> Path:
         """Write the film, which ends with `last` (1, 3, h, w). Raises OutputError."""
-        proxy = self._proxy(last.to(self._kept[-1].proxy.device) if self._kept else last)
+        proxy = self._proxy(last)
         if len(self._kept) > 1 and _change(self._kept[-1].proxy, proxy) < self._visible:
-            self._kept.pop().file.unlink()  # all but the same as the end
+            self._frames.drop(self._kept.pop().number)  # all but the same as the end
         self._count += 1
         self._keep(last, proxy)
-        files, durations, suffix = [each.file for each in self._kept], self.durations(), self.path.suffix.lower()
+        files, suffix = [self._frames.file(each.number) for each in self._kept], self.path.suffix.lower()
+        durations = self.durations()
         with whole(self.path) as part:
             if suffix in CODECS:
                 _write_video(part, suffix, (self.height, self.width), files, durations)
@@ -187,13 +174,12 @@ class Film:
 
     def close(self) -> None:
         """Remove the frames, unless they are to stay."""
-        if not self._stays:
-            shutil.rmtree(self._folder, ignore_errors=True)
+        self._frames.close()
 
 
 def _change(a: torch.Tensor, b: torch.Tensor) -> float:
     """Root mean square difference of two proxies."""
-    return float((a.to(b) - b).square().mean().sqrt())
+    return float((a - b).square().mean().sqrt())
 
 
 def _write_animation(part: Path, suffix: str, files: Sequence[Path], durations: Sequence[float]) -> None:

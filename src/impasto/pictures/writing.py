@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import glob
 import io
 import json
 import os
+import re
+import socket
 import threading
+import zlib
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from os import PathLike
 from pathlib import Path
 from typing import IO, Any
 
+import psutil
 import torch
 from PIL import ExifTags, Image, PngImagePlugin, features
 
@@ -55,6 +61,7 @@ def check_output(path: str | PathLike[str], suffixes: Collection[str] = FORMATS,
         check_format(out, suffixes, what)
         if not out.parent.is_dir():
             raise OutputError(f"no folder {out.parent} to write {out.name} into", str(out.parent))
+        _remove_pieces(out)
         part = _part(out)
         part.touch()
         part.unlink()
@@ -78,7 +85,23 @@ def check_format(out: Path, suffixes: Collection[str] = FORMATS, what: str = "pi
 
 
 def _part(out: Path) -> Path:
-    return out.with_name(f".{out.name}.{os.getpid()}-{threading.get_ident()}.part")
+    return out.with_name(f".{out.name}.{os.getpid()}-{_machine()}{threading.get_native_id()}.part")
+
+
+@lru_cache(maxsize=1)
+def _machine() -> str:
+    """Ten digits that stand for this machine: others have processes of the same numbers."""
+    return f"{zlib.crc32(socket.gethostname().encode()):010d}"
+
+
+def _remove_pieces(out: Path) -> None:
+    """Remove what runs that were killed on this machine have left of `out`, half written."""
+    pieces = re.compile(rf"\.{re.escape(out.name)}\.(\d+)-{_machine()}\d+\.part")
+    for path in out.parent.glob(f".{glob.escape(out.name)}.*.part"):
+        found = pieces.fullmatch(path.name)
+        if found and int(found[1]) != os.getpid() and not psutil.pid_exists(int(found[1])):
+            with suppress(OSError):  # it only takes room
+                path.unlink()
 
 
 def write(image: Image.Image, path: str | PathLike[str], settings: dict[str, Any] | None = None) -> Path:
@@ -112,16 +135,18 @@ def _save(image: Image.Image, file: IO[bytes], suffix: str, settings: dict[str, 
 
 
 @contextmanager
-def whole(out: Path) -> Iterator[Path]:
+def whole(out: Path, older: Path | None = None) -> Iterator[Path]:
     """A path beside `out` to write to; what lies there then takes the place of `out`, or of nothing if that failed.
 
-    After a power cut, too, either the old file is there or the new one. Raises OutputError for what goes wrong with
-    the file inside.
+    older: where what `out` was until then goes, if it is to be kept. After a power cut, too, either the old file is
+    there or the new one. Raises OutputError for what goes wrong with the file inside.
     """
     part = _part(out)
     try:
         yield part
         _sync(part)
+        if older is not None and out.exists():
+            os.replace(out, older)
         os.replace(part, out)
         with suppress(OSError):  # some file systems do not sync folders; the file is there
             _sync(out.parent)

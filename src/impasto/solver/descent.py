@@ -23,6 +23,10 @@ class Descent:
         """The lowest value so far and its point; there is one after the first step."""
         return self._guard.best
 
+    def has_improved(self, before: bool) -> bool:
+        """Whether any point was better than the level's first, or one `before` was; may wait for the device."""
+        return before or bool(self._guard.improved)
+
     def step(
         self, x: torch.Tensor, value: torch.Tensor, gradient: torch.Tensor, parts: torch.Tensor, last: bool
     ) -> tuple[torch.Tensor, str]:

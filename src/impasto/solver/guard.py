@@ -13,6 +13,7 @@ __all__ = ["Best", "Guard"]
 BLOW_UP = 10.0  # this many times the best value so far is no longer a detour
 STRAYED = 1.5  # this many times the best value ...
 PATIENCE = 25  # ... for so many steps in a row is no detour either
+NEAR_ZERO = 1e-9  # of the first value: a best value nearer to zero than that is no measure of a rise
 NOT_FINITE, ROSE, STAYED_ABOVE = 1, 2, 3
 
 
@@ -43,16 +44,23 @@ class Guard:
         assert self._best is not None
         return self._best
 
+    @property
+    def improved(self) -> torch.Tensor:
+        """Whether any value was lower than the first one, (); on the device."""
+        return self.best.value < self._first
+
     def state(self) -> dict[str, torch.Tensor]:
         """All that `restore` needs, once there has been a check."""
         return {
             "checked": torch.tensor(self._checked), "above": self._above, "trouble": self._trouble,
+            "first": self._first,
             **{f"best_{name}": value for name, value in self.best._asdict().items()},
         }  # fmt: skip
 
     def restore(self, state: dict[str, torch.Tensor]) -> None:
         """Become the guard whose `state` this is."""
         self._checked, self._above, self._trouble = int(state["checked"]), state["above"], state["trouble"]
+        self._first = state["first"]
         self._best = Best(*(state[f"best_{name}"] for name in Best._fields))
 
     @torch.no_grad()
@@ -66,7 +74,7 @@ class Guard:
         finite = torch.isfinite(value + gradient.abs().max())
         now = torch.where(finite, value, torch.inf)
         if self._best is None:
-            self._best = Best(x, now, parts)
+            self._best, self._first = Best(x, now, parts), now
             self._above = torch.zeros_like(now)
             self._trouble = torch.stack([torch.zeros_like(now)] * 3)  # kind, value, best value then
         better = now < self._best.value
@@ -75,9 +83,10 @@ class Guard:
         elif better:  # where asking costs nothing the best is no copy
             self._best = Best(x, now, parts)
         lowest = self._best.value
-        self._above = torch.where(now > STRAYED * lowest, self._above + 1, 0)
+        measure = torch.maximum(lowest.abs(), NEAR_ZERO * self._first.abs())  # the objective may be 0, or rounded below
+        self._above = torch.where(now > lowest + (STRAYED - 1) * measure, self._above + 1, 0)
         kind = torch.where(self._above >= PATIENCE, STAYED_ABOVE, 0)
-        kind = torch.where(now > BLOW_UP * lowest, ROSE, kind)
+        kind = torch.where(now > lowest + (BLOW_UP - 1) * measure, ROSE, kind)
         kind = torch.where(finite, kind, NOT_FINITE)
         self._above = torch.where(kind == STAYED_ABOVE, 0, self._above)
         self._trouble = torch.where(self._trouble[0] > 0, self._trouble, torch.stack([kind.to(now), value, lowest]))

@@ -30,7 +30,7 @@ class Board:
 
     def __init__(self, console: Console):
         self._console = console
-        self.painted = self.before = 0
+        self.painted = self.before = self.doubts = 0
         self.failures: list[str] = []
         self._all = self._failed = 0
         self._hands: dict[str, InHand] = {}
@@ -78,6 +78,11 @@ class Board:
             if not self._console.quiet:
                 self.note(f"failed: {words}")
         self._refresh()
+
+    def doubted(self, words: str) -> None:
+        """One has been painted that is hardly what was meant."""
+        self.doubts += 1
+        self.note(words)
 
     def done_before(self) -> None:
         """One is there from an earlier call."""

@@ -10,7 +10,7 @@ import socket
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, NamedTuple
 
 import torch
@@ -22,6 +22,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # of what it will do in later versions
     try:
         import ray
+        from ray._private import ray_constants
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
     except ImportError:
         raise ClusterError("--engine ray needs an extra: pip install 'impasto[cluster]'") from None
@@ -48,10 +49,11 @@ def joined(address: str | None) -> Iterator[None]:
     if ours:
         _check_answers(address)
         try:
-            ray.init(
-                address=address or "local", include_dashboard=None if address else False,
-                log_to_driver=False, logging_level=logging.ERROR,
-            )  # fmt: skip
+            with nullcontext() if address else _for_this_machine_only():
+                ray.init(
+                    address=address or "local", include_dashboard=None if address else False,
+                    log_to_driver=False, logging_level=logging.ERROR,
+                )  # fmt: skip
         except Exception as error:  # it raises whatever it likes
             where = address or "on this machine"
             raise ClusterError(f"no Ray cluster {where}: {' '.join(str(error).split())}", address) from error
@@ -61,6 +63,20 @@ def joined(address: str | None) -> Iterator[None]:
         if ours:
             with _undisturbed():  # a second Ctrl-C in the midst of it would end this process without a word
                 ray.shutdown()
+
+
+@contextmanager
+def _for_this_machine_only() -> Iterator[None]:
+    """Have a cluster that is started meanwhile listen on the loopback address only.
+
+    Ray does so on macOS and Windows, and has no option for it: an address of 127.0.0.1 is replaced
+    by one of the network.
+    """
+    before, ray_constants.ENABLE_RAY_CLUSTER = ray_constants.ENABLE_RAY_CLUSTER, False
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = before
 
 
 @contextmanager

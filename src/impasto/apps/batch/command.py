@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import click
-from pydantic import TypeAdapter
+from pydantic import Field, TypeAdapter
 
 from impasto.apps.options import GroupedCommand, check_engine, config_options, engine_options, given
+from impasto.apps.signing import is_signed, key_file, signed
 from impasto.config import Config
 from impasto.errors import CheckpointError, OutputError, reason
 from impasto.presets import preset
+from impasto.records import ConfigRecord, Text, checked, open_regular, parsed, read_regular
 
 if TYPE_CHECKING:
     from impasto.apps.batch.foreman import Foreman
@@ -23,18 +26,23 @@ __all__ = ["NOT_FOR_BATCHES", "Asked", "asked_before", "batch", "carry_out", "is
 NOT_FOR_BATCHES = ("save_every", "save_at")
 PARTLY, STOPPED = 3, 130  # exit codes: some pictures could not be painted; it was stopped
 ASKED = ".impasto/batch.json"
+MOST_BYTES = 1 << 24  # of that file: system and shell take no longer command line
+Paths = Annotated[list[Text], Field(max_length=1_000_000)]
 
 
 class Asked(NamedTuple):
     """A batch as it was asked for: all that `impasto resume` needs."""
 
-    contents: list[str]
-    styles: list[str]
-    pairs: str
-    preset: str
-    typed: dict[str, Any]
-    engine: str
-    address: str | None
+    contents: Paths
+    styles: Paths
+    pairs: Text
+    preset: Text
+    typed: ConfigRecord
+    engine: Literal["local", "ray"]
+    address: Text | None
+
+
+FOLDER, ASKED_BEFORE = TypeAdapter(Text), TypeAdapter(Asked)
 
 
 @click.command(cls=GroupedCommand)
@@ -65,7 +73,7 @@ def batch(
     pairs: str,
     preset_name: str,
     retry_failed: bool,
-    engine: str,
+    engine: Literal["local", "ray"],
     address: str | None,
     quiet: bool,
     **values: Any,
@@ -86,21 +94,29 @@ config_options(batch, *(name for name in Config.model_fields if name not in NOT_
 
 def is_batch(folder: Path) -> bool:
     """Whether a batch has been painting into `folder`."""
-    return (folder / ASKED).is_file()
+    return os.path.isfile(folder / ASKED)  # unlike Path.is_file it never raises
 
 
-def asked_before(folder: Path) -> Asked:
+def asked_before(folder: Path, trust: bool) -> Asked:
     """The batch that has been painting into `folder`; its paths begin at the current folder from here on.
 
-    Raises CheckpointError.
+    trust: whether it may join a cluster although no run of this user wrote it down. Raises CheckpointError.
     """
     path = folder / ASKED
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        began_in = str(found.pop("folder"))
-        asked = TypeAdapter(Asked).validate_python(found)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise CheckpointError(f"{path} cannot be gone on with: {error}", str(path)) from None
+        found = parsed(read_regular(path, MOST_BYTES))
+        if not isinstance(found, dict):
+            raise ValueError("it is not a batch's record")
+        typed = is_signed(found)
+        began_in = checked(FOLDER, found.pop("folder", None))
+        asked = checked(ASKED_BEFORE, {name: value for name, value in found.items() if name != "signature"})
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path} cannot be gone on with: {reason(error)}", str(path)) from None
+    if asked.address and not (typed or trust):
+        raise CheckpointError(
+            f"{path} was not written by a run of yours, or was changed since, and names the cluster {asked.address}: "
+            f"`impasto resume {folder} --trust` joins it", asked.address,
+        )  # fmt: skip
     try:
         os.chdir(began_in)
     except OSError as error:
@@ -108,6 +124,11 @@ def asked_before(folder: Path) -> Asked:
             f"the folder that it was begun in is gone, {began_in} ({reason(error)}): give the `impasto batch` command "
             f"again where the pictures are now, with -o {folder}", began_in,
         ) from None  # fmt: skip
+    if asked.pairs not in ("all", "zip"):
+        try:
+            open_regular(asked.pairs).close()  # the batch command takes a pipe too, but nobody writes into it now
+        except OSError as error:
+            raise CheckpointError(f"{asked.pairs} cannot be read as a table: {reason(error)}", asked.pairs) from None
     return asked
 
 
@@ -118,6 +139,7 @@ def carry_out(asked: Asked, folder: str, retry_failed: bool, quiet: bool) -> int
     from impasto.apps.batch.jobs import Known, jobs_of
     from impasto.apps.batch.ledger import opened
     from impasto.apps.batch.sheets import write_sheets
+    from impasto.apps.outputs import DOUBTFUL
     from impasto.apps.progress import downloading, log
     from impasto.backbone import Weights, load
 
@@ -138,7 +160,7 @@ def carry_out(asked: Asked, folder: str, retry_failed: bool, quiet: bool) -> int
         known.network(name)
 
     with Board(console) as board, opened(folder, board.note) as ledger:
-        ledger.patiently(lambda: _write(asked, Path(folder)))
+        ledger.patiently(lambda: _write(asked, Path(folder), board.note))
         foreman = Foreman(ledger, board, known, retry_failed)
         foreman.plan(jobs)
         sheets: list[Path] = []
@@ -156,7 +178,7 @@ def carry_out(asked: Asked, folder: str, retry_failed: bool, quiet: bool) -> int
         if stopped:
             click.echo(f"impasto: stopped; `impasto resume {folder}` goes on with it", err=True)
             return STOPPED
-        return PARTLY if board.failures else 0
+        return PARTLY if board.failures else DOUBTFUL if board.doubts else 0
 
 
 def _check_folder(folder: str, asked: Asked) -> None:
@@ -164,18 +186,21 @@ def _check_folder(folder: str, asked: Asked) -> None:
     from impasto.apps.resume import JOB
 
     for each in (*asked.contents, *asked.styles):
-        if Path(each).is_dir() and os.path.realpath(each) == os.path.realpath(folder):
+        if os.path.isdir(each) and os.path.realpath(each) == os.path.realpath(folder):
             raise OutputError(f"{folder} is a folder of pictures to paint from: give another -o", folder)
-    if (Path(folder) / JOB).exists():
+    if os.path.exists(Path(folder) / JOB):
         raise OutputError(f"{folder} holds the checkpoints of a painting: give another -o", folder)
 
 
-def _write(asked: Asked, folder: Path) -> None:
+def _write(asked: Asked, folder: Path, say: Callable[[str], object]) -> None:
     """Write down what is asked for, so that `asked_before` can tell it. Raises OutputError."""
     from impasto.pictures import whole
 
+    record = signed({**asked._asdict(), "folder": os.getcwd()})
+    if asked.address and not record["signature"]:
+        say(f"{key_file()} cannot be written: `impasto resume {folder}` will need --trust, as this joins a cluster")
     with whole(folder / ASKED) as part:
-        part.write_text(json.dumps({**asked._asdict(), "folder": os.getcwd()}, indent=1), encoding="utf-8")
+        part.write_text(json.dumps(record, indent=1), encoding="utf-8")
 
 
 def _paint(foreman: Foreman, asked: Asked) -> None:

@@ -17,9 +17,8 @@ import ray
 from impasto.apps.alone import alone_in
 from impasto.apps.batch.cluster import VERSIONS, Place, hire, places, take_place
 from impasto.apps.batch.painter import Painter, Report, Task
-from impasto.checkpoint import NAME
+from impasto.checkpoint import NAME, newest, put
 from impasto.errors import ClusterError, OutputError
-from impasto.pictures import whole
 
 if TYPE_CHECKING:
     from impasto.apps.batch.foreman import Foreman
@@ -177,8 +176,9 @@ class _Crew:
             return
         states = {}
         for key, folder in self._foreman.folders(load.tasks).items():
-            with suppress(OSError):  # there is none, or it cannot be read: it is begun anew
-                states[key] = (folder / NAME).read_bytes()
+            with suppress(OSError, OutputError):  # it cannot be read: it is begun anew
+                if path := newest(folder):
+                    states[key] = path.read_bytes()
         files = [self._in_store(digest, data) for digest, data in load.files.items()]
         weights = self._in_store(load.weights.sha256, load.weights)
         hand.tasks = load.tasks
@@ -238,8 +238,7 @@ class _Crew:
         folders = self._foreman.folders([task for task in tasks if task.key in states])
         for key, state in states.items():
             try:
-                with whole(folders[key] / NAME) as part:
-                    part.write_bytes(state)
+                put(folders[key], state)
             except OutputError as error:
                 if not self._told_of_disk:
                     report.notes.append(f"no checkpoint: {error}; it is tried again")

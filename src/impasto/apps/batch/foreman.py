@@ -14,7 +14,7 @@ from impasto import __version__
 from impasto.apps.batch.jobs import Job, Known, described
 from impasto.apps.batch.ledger import OF_THE_NAME, Ledger
 from impasto.apps.batch.painter import Failure, File, Painter, Report, Task, at_once
-from impasto.config import Config
+from impasto.apps.sources import recorded_config
 from impasto.errors import ConfigError, OutputError, PictureError
 from impasto.pictures import FORMATS, bytes_of, read_settings
 
@@ -88,7 +88,7 @@ class Foreman:
         task = self._tasks[key]
         try:
             settings = read_settings(path)
-            theirs = Config(**settings["config"])
+            theirs = recorded_config(settings)
             digests = {each["name"]: each["sha256"] for each in settings["inputs"]}
             same = described(theirs, digests.__getitem__) == described(task.config, self._known.file)
         except (PictureError, ConfigError, KeyError):
@@ -155,6 +155,8 @@ class Foreman:
                 continue
             self._answered.add(key)
             self._board.done()
+            if doubt := done.record["doubt"]:
+                self._board.doubted(f"{self._jobs[key].words}: {doubt}")
         for key in report.failed.keys() - self._answered:
             self._fail(key, report.failed[key])
         answered = sum(task.key in self._answered for task in tasks)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import hashlib
 import io
 import json
@@ -20,6 +21,7 @@ from impasto.config import STARTS, Config
 from impasto.errors import ConfigError, ImpastoError, OutputError, PictureError, did_you_mean, reason, shortened
 from impasto.parsing import mask_parts
 from impasto.pictures import check_format, readable
+from impasto.records import open_regular
 from impasto.scene import ALPHA, check_settings, extras
 
 __all__ = ["Job", "Known", "described", "jobs_of"]
@@ -27,6 +29,7 @@ __all__ = ["Job", "Known", "described", "jobs_of"]
 COLUMNS = ("content", "style", "out", "preset")  # of a table, besides Config's fields
 ON_THE_MACHINE = ("memory", "tile", "device")  # settings that change no picture
 PATHS = ("fine", "coarse", "palette", "protect")  # settings that name a picture
+MOST_BYTES = 1 << 26  # of a table
 LONGEST = 150  # bytes of a name: file systems take 255, with what is put around it
 
 
@@ -65,7 +68,7 @@ def jobs_of(
     a preset's name ("" if none was given) and of settings as they are typed.
     """
     if pairs not in ("all", "zip"):
-        if not Path(pairs).suffix and not Path(pairs).exists():
+        if not Path(pairs).suffix and not os.path.exists(pairs):
             raise ConfigError(f"--pairs is {pairs}: it takes all, zip or a table, as jobs.csv", pairs)
         if contents or styles:
             raise ConfigError(f"{pairs} names the pictures: give no others beside it", contents)
@@ -90,7 +93,7 @@ def _pictures(given: Sequence[str], what: str) -> list[str]:
     suffixes = readable()
     for each in given:
         path = Path(each)
-        if not path.is_dir():
+        if not os.path.isdir(path):  # unlike Path.is_dir it never raises
             found.append(each)  # what is wrong with it is told when its turn comes
             continue
         try:
@@ -136,7 +139,9 @@ def _cells(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     line = 0
     rows = []
     try:
-        data = path.read_bytes()
+        with path.open("rb") as file:  # a pipe, too
+            if len(data := file.read(MOST_BYTES + 1)) > MOST_BYTES:
+                raise OSError(errno.EFBIG, f"it has more than {MOST_BYTES:,} bytes")
         text = data.decode("utf-16" if data.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig")
         if told := re.match(r"sep=.*?(\r\n|\r|\n)", text):  # as spreadsheets tell one another
             text, line = text[told.end() :], 1
@@ -153,7 +158,7 @@ def _cells(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
         raise ConfigError(f"{path} line {line + 1} cannot be read as one of a table: {error}", str(path)) from None
     except UnicodeError:
         raise ConfigError(f"{path} is not a table in UTF-8: save it as CSV UTF-8", str(path)) from None
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: a null character in the name
         raise ConfigError(f"{path} cannot be read as a table: {reason(error)}", str(path)) from None
     heads = rows[0][1] if rows else []
     while heads and not heads[-1]:  # spreadsheets leave them
@@ -181,7 +186,7 @@ def _job_of(row: dict[str, str], config_for: Callable[[str, dict[str, Any]], Con
         raise ConfigError("it takes a content and a style")
     if len(out.encode()) > LONGEST:
         raise OutputError(f"out is longer than {LONGEST} bytes: {shortened(out)}", out)
-    if out and Path(out).name != out:
+    if out and (Path(out).name != out or "\0" in out):
         raise OutputError(f"out is {out!r}: it takes a picture's name without a folder, as lion.png", out)
     if out:
         check_format(Path(out))
@@ -213,7 +218,7 @@ class Known:
         """The sha256 of a file's bytes. Raises PictureError."""
         if path not in self._files:
             try:
-                with open(path, "rb") as file:
+                with open_regular(path) as file:
                     digest = hashlib.sha256()
                     while block := file.read(1 << 20):
                         digest.update(block)

@@ -14,12 +14,16 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
+
+from pydantic import TypeAdapter
 
 from impasto.apps.alone import alone_in
+from impasto.apps.batch.manifest import Record, manifest_lines
 from impasto.checkpoint import clear
-from impasto.errors import OutputError, PictureError, passing, reason
-from impasto.pictures import read, whole
+from impasto.errors import OutputError, PictureError, passing, reason, shortened
+from impasto.pictures import FORMATS, bytes_of, read, whole
+from impasto.records import FileName, Text, checked, parsed, read_regular
 
 if TYPE_CHECKING:
     from impasto.apps.batch.painter import Failure
@@ -34,8 +38,10 @@ OF_THE_NAME = (errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL)  # that the file 
 PATIENCE = 60.0  # seconds that a full or missing disk is waited for before the batch ends
 PAUSE = 1.0  # seconds between two tries
 
-Record = dict[str, Any]
+MOST_BYTES = 1 << 25  # of the names
+
 T = TypeVar("T")
+FILE_NAMES = TypeAdapter(dict[Text, FileName])
 
 
 class Ledger:
@@ -66,37 +72,22 @@ class Ledger:
                     each.rmdir()
 
     def _read_manifest(self) -> Iterator[Record]:
-        path = self.folder / MANIFEST
-        self._length = 0  # of what is good of it
-        try:
-            text = path.read_bytes()
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            raise OutputError(f"{path} cannot be opened: {reason(error)}", str(path)) from error
-        whole_lines = text[: text.rfind(b"\n") + 1]  # a run may have died while it wrote
-        self._length = len(whole_lines)
-        for number, line in enumerate(whole_lines.splitlines(), 1):
-            try:
-                record = json.loads(line)
-                needs = {"done": "out", "failed": "error", "replaced": "by"}.get(record["state"], "key")
-                if not (isinstance(record["key"], str) and isinstance(record[needs], str)):
-                    raise TypeError
-                yield record
-            except (ValueError, KeyError, TypeError):
-                raise OutputError(
-                    f"{path} is not a manifest that can be read: line {number} is no record; mend or remove it", number
-                ) from None
+        self._length = 0  # of what is good of it, without a last line that a run has died over
+        for record, length in manifest_lines(self.folder / MANIFEST):
+            self._length += length
+            yield record
 
     def _read_names(self) -> dict[str, str]:
         path = self._work / NAMES
-        if not path.exists():
-            return {}
         try:
-            found = json.loads(path.read_text(encoding="utf-8"))
-            return {str(key): str(name) for key, name in found.items()}
-        except (OSError, ValueError, AttributeError) as error:
-            raise OutputError(f"{path} cannot be read: {error}", str(path)) from None
+            names = checked(FILE_NAMES, parsed(read_regular(path, MOST_BYTES)))
+            if bad := [name for name in names.values() if Path(name).suffix.lower() not in FORMATS]:
+                raise ValueError(f"{shortened(bad[0])} is no picture's name")
+            return names
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError) as error:
+            raise OutputError(f"{path} cannot be read: {reason(error)}; remove it", str(path)) from None
 
     def name_all(self, wanted: dict[str, str], is_ours: Callable[[str, Path], bool]) -> None:
         """Give every key a name of its own, as near as can be to the one that is wanted; names once given stay.
@@ -159,7 +150,7 @@ class Ledger:
             seen = path, path.stat().st_mtime_ns
             if seen not in self._sound:
                 self._sound[seen] = True
-                if record.get("sha256") not in (None, hashlib.sha256(path.read_bytes()).hexdigest()):
+                if record.get("sha256") not in (None, hashlib.sha256(bytes_of(path)).hexdigest()):
                     read(path)
         except PictureError as error:
             if not passing(error):

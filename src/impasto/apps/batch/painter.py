@@ -182,6 +182,8 @@ class Painter:
         except CheckpointError as error:
             found = None
             self._report.notes.append(f"{task.content.name} is begun anew: {error}")
+        if found and found.note:
+            self._report.notes.append(f"{task.content.name}: {found.note}")
         fits = fit(scene, config, backbone)
         if found and found.plan.needed > fits.budget:
             found = None
@@ -262,6 +264,7 @@ def _done(ready: _Ready, step: Step, notes: list[str], together: int) -> Done:
         "objective": painting.value,
         "terms": painting.terms,
         "notes": painting.notes,
+        "doubt": painting.doubt,
         **{name: settings[name] for name in ("network", "precision", "device")},
     }
     return Done(encode(painting.image, task.suffix, painting.settings), record)

@@ -11,6 +11,7 @@ from PIL import Image
 
 from impasto.pictures import KEY, write
 from impasto.pictures.figures import Cell, contact_sheet, in_rows
+from impasto.records import open_regular
 
 if TYPE_CHECKING:
     from impasto.apps.batch.jobs import Job
@@ -23,6 +24,7 @@ MARK = {"program": "impasto", "sheet": "of a batch"}  # inside its file, as sett
 SIDE = 320  # pixels of a picture on a sheet
 EACH = 60  # pictures on one, at the most
 MOST_COLUMNS = 8
+LONGEST = 200  # characters of a name: what is longer than a cell is fitted into it slowly, and seen by nobody
 
 
 def write_sheets(ledger: Ledger, results: Iterable[tuple[Job, Path | str | None]]) -> list[Path]:
@@ -42,7 +44,7 @@ def is_sheet(path: Path) -> bool:
     if not path.name.startswith("contact-sheet"):
         return False
     try:
-        with Image.open(path) as image:
+        with open_regular(path) as file, Image.open(file) as image:
             return image.info.get(KEY) == json.dumps(MARK, sort_keys=True)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return False
@@ -57,9 +59,10 @@ def _columns(jobs: Sequence[Job]) -> int:
 
 
 def _cell(job: Job, found: Path | str | None) -> Cell:
-    caption = f"{Path(job.content).stem}\n{', '.join(Path(each).stem for each in job.styles)}"
+    content, *styles = [Path(each).stem[:LONGEST] for each in (job.content, *job.styles)]
+    caption = f"{content}\n{', '.join(styles)}"
     if not isinstance(found, Path):
-        return found or "not painted yet", caption
+        return (found or "not painted yet")[: 5 * LONGEST], caption
     try:
         with Image.open(found) as image:
             image.thumbnail((4 * SIDE, SIDE))

@@ -18,9 +18,10 @@ from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
 
 from impasto.apps.readers import read_trace
+from impasto.apps.web.folders import RoomError
 from impasto.apps.web.jobs import BusyError, Job, Order, State, Upload
 from impasto.apps.web.studio import Studio
-from impasto.errors import ImpastoError, OutputError
+from impasto.errors import ImpastoError, OutputError, no_room
 from impasto.pictures import read_settings, write
 
 __all__ = ["Status", "routes", "status_of"]
@@ -68,7 +69,10 @@ def status_of(studio: Studio, job: Job) -> Status:
 def _errors(*codes: int) -> dict[int | str, dict[str, Any]]:
     """What an endpoint's errors look like, for OpenAPI."""
     schema = {"type": "object", "properties": {"detail": {"type": "string"}}}
-    about = {404: "not here", 409: "not yet", 413: "too large", 422: "something to put right", 503: "busy: try again"}
+    about = {
+        404: "not here", 409: "not yet", 413: "too large", 422: "something to put right", 503: "busy: try again",
+        507: "no room on the server: try again later",
+    }  # fmt: skip
     return {code: {"description": about[code], "content": {"application/json": {"schema": schema}}} for code in codes}
 
 
@@ -76,7 +80,8 @@ def _file(kind: str, *codes: int) -> dict[int | str, dict[str, Any]]:
     return {200: {"content": {kind: {"schema": {"type": "string", "format": "binary"}}}}, **_errors(*codes)}
 
 
-JPEG, PNG = (_file(f"image/{kind}", 404, 409) for kind in ("jpeg", "png"))
+JPEG = _file("image/jpeg", 404, 409)
+PNG = _file("image/png", 404, 409, 507)
 
 
 async def _studio(request: Request) -> Studio:
@@ -106,7 +111,7 @@ async def _finished(job: Known) -> Job:
 Finished = Annotated[Job, Depends(_finished)]
 
 
-@routes.post("/api/paintings", status_code=202, responses=_errors(413, 422, 503), tags=["paintings"])
+@routes.post("/api/paintings", status_code=202, responses=_errors(413, 422, 503, 507), tags=["paintings"])
 async def submit(
     studio: Here,
     request: Request,
@@ -124,11 +129,13 @@ async def submit(
     if len(named) < len(pictures or []):
         raise HTTPException(422, "two of the pictures have the same name: give each its own")
     order = Order(_upload(content), [_upload(each) for each in style], _object(settings), named, timelapse, base)
-    owner = f"program {request.client.host if request.client else ''}"
+    address = request.client.host if request.client else ""
     try:
-        job = await studio.take(order, owner)
+        job = await studio.take(order, f"program {address}", visitor=address)
     except BusyError as error:
         raise HTTPException(503, str(error), {"Retry-After": AGAIN}) from None
+    except RoomError as error:
+        raise HTTPException(507, str(error)) from None
     except ImpastoError as error:
         raise HTTPException(422, str(error)) from None
     return status_of(studio, job)
@@ -190,28 +197,20 @@ async def frame(job: Known) -> Response:
     return Response(job.frame, media_type="image/jpeg", headers={"Cache-Control": "no-store"})
 
 
-@routes.get(
-    "/api/paintings/{id}/picture",
-    response_class=FileResponse,
-    responses=PNG,
-    tags=["pictures"],
-)
+@routes.get("/api/paintings/{id}/picture", response_class=FileResponse, responses=PNG, tags=["pictures"])
 async def picture(job: Finished, format: Literal["png", "jpeg", "webp"] = "png") -> FileResponse:
     """The painting, with its settings inside."""
     try:
         path = await run_in_threadpool(_as, job, format)
     except OutputError as error:
+        if no_room(error):
+            raise
         log.warning("%s", error)
         raise HTTPException(422, f"this painting cannot be written as {format}; ask for png") from None
     return FileResponse(path, media_type=f"image/{format}", filename=f"{job.title}.{format.replace('jpeg', 'jpg')}")
 
 
-@routes.get(
-    "/api/paintings/{id}/before",
-    response_class=FileResponse,
-    responses=JPEG,
-    tags=["pictures"],
-)
+@routes.get("/api/paintings/{id}/before", response_class=FileResponse, responses=JPEG, tags=["pictures"])
 async def before(job: Finished) -> FileResponse:
     """The content as it is compared with the painting; at most 1600 pixels."""
     return FileResponse(job.file("before.jpg"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 from collections.abc import Sequence
 from functools import partial, wraps
@@ -9,20 +10,23 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import gradio as gr
+import numpy as np
 from fastapi import HTTPException
 from gradio.components import Component
-from gradio.components.image_editor import AcceptBlobs
-from gradio.data_classes import ImageData
+from gradio.components.image_editor import AcceptBlobs, EditorData
+from gradio.data_classes import FileData, ImageData
+from PIL import Image
 
 from impasto.apps.sources import recorded_config
 from impasto.apps.web.brush import COLOURS, masks_of
 from impasto.apps.web.controls import FIRST, PICTURES, QUIET, SLIDERS, by_group, control, slider, values_of
-from impasto.apps.web.jobs import MORE_IN, Order, Upload, clean, thumbnail
+from impasto.apps.web.jobs import BusyError, Order, Upload, clean
 from impasto.apps.web.studio import Studio
 from impasto.apps.web.terms import SERVERS
+from impasto.apps.web.uploads import read_upload
 from impasto.config import Config
 from impasto.errors import ConfigError, ImpastoError, PictureError
-from impasto.pictures import settings_in
+from impasto.pictures import header_size, settings_in
 from impasto.pictures.film import films
 from impasto.pictures.samples import STYLES, sample_photograph, sample_style
 from impasto.presets import PRESETS, preset
@@ -31,6 +35,7 @@ __all__ = ["Form", "form_of", "picture_input"]
 
 MOST_STYLES = 4
 DRAWINGS, LAYERS = 50, 4  # that are on their way from pages at once, and layers of each
+MOST_DRAWN = 2048 * 2048  # pixels of a layer; the page draws on at most 768 x 768
 
 
 def _served(folder: Path, pictures: Sequence[Path]) -> list[str]:
@@ -38,22 +43,24 @@ def _served(folder: Path, pictures: Sequence[Path]) -> list[str]:
     return [str(shutil.copy(path, folder / path.name)) for path in pictures]
 
 
-def picture_input(label: str, value: Any = None, **more: Any) -> gr.Image:
-    """A place for a picture, from a file, the camera or the clipboard; events get it as an Upload, or None."""
+def picture_input(label: str, uploads: Path, value: Any = None, **more: Any) -> gr.Image:
+    """A place for a picture, from a file, the camera or the clipboard; events get it as an Upload, or None.
+
+    uploads: the folder that it must lie in.
+    """
     found = gr.Image(
         value=value, label=label, type="filepath", image_mode=None, sources=["upload", "webcam", "clipboard"],
         buttons=[], interactive=True, **more,
     )  # fmt: skip
-    found.preprocess = _as_upload  # type: ignore[assignment,method-assign]  # beside a subclass gradio writes a file
+
+    def as_upload(payload: ImageData | None) -> Upload | None:
+        """What was uploaded, as it is: gr.Image would decode it."""
+        if payload is None or payload.path is None:
+            return None
+        return Upload(clean(payload.orig_name or payload.path), partial(read_upload, payload.path, uploads))
+
+    found.preprocess = as_upload  # type: ignore[assignment,method-assign]  # beside a subclass gradio writes a file
     return found
-
-
-def _as_upload(payload: ImageData | None) -> Upload | None:
-    """What was uploaded, as it is: gr.Image would decode it."""
-    if payload is None or payload.path is None:
-        return None
-    path = Path(payload.path)  # gradio has made sure that it is in its folder for uploads
-    return Upload(clean(payload.orig_name or path.name), path.read_bytes)
 
 
 def _unsaid(name: str, value: object) -> bool:
@@ -70,8 +77,8 @@ class Latest(dict[str, Any]):
             del self[next(iter(self))]
 
 
-def _bound(editor: gr.ImageEditor) -> None:
-    """Keep what pages send of a drawing within bounds."""
+def _bound(editor: gr.ImageEditor, uploads: Path) -> None:
+    """Keep what pages send of a drawing within bounds, and decode of it only what is used."""
     accept = editor.accept_blobs
 
     @wraps(accept)
@@ -81,7 +88,28 @@ def _bound(editor: gr.ImageEditor) -> None:
             raise HTTPException(422, f"a drawing has at most {LAYERS} layers")
         return accept(data)
 
+    def drawn(payload: EditorData | None) -> dict[str, Any] | None:
+        if payload is None:
+            return None
+        sent = editor.blob_storage.get(payload.id) if payload.id is not None else payload
+        layers = [each for each in (sent.layers if sent else ()) if each is not None][:LAYERS]
+        return {"layers": [_layer(each, uploads) for each in layers]}
+
     editor.blob_storage, editor.accept_blobs = Latest(), few
+    editor.preprocess = drawn  # type: ignore[assignment,method-assign]
+
+
+def _layer(sent: bytes | FileData, uploads: Path) -> np.ndarray:
+    """A layer of a drawing, (H, W, 4) from 0 to 255. Raises gr.Error."""
+    try:
+        data = sent if isinstance(sent, bytes) else read_upload(sent.path, uploads)
+        header_size(data, "the drawing", MOST_DRAWN)
+        with Image.open(io.BytesIO(data), formats=("PNG", "WEBP")) as image:
+            return np.asarray(image.convert("RGBA"))
+    except PictureError as error:
+        raise gr.Error(str(error), print_exception=False) from None
+    except Exception:  # decoders raise what they like
+        raise gr.Error("the drawing cannot be read: draw it again", print_exception=False) from None
 
 
 class Form(NamedTuple):
@@ -138,10 +166,12 @@ def form_of(studio: Studio, demo: bool) -> Form:
     photograph, *samples = _served(studio.uploads, [sample_photograph(), *map(sample_style, STYLES)])
     with gr.Row(elem_id="pictures"):
         with gr.Column(min_width=150):
-            content = picture_input("Photograph", photograph if demo else None, elem_id="content", height=260)
+            content = picture_input(
+                "Photograph", studio.uploads, photograph if demo else None, elem_id="content", height=260
+            )
             _examples([photograph], content, "Example", "example-photograph")
         with gr.Column(min_width=150):
-            first = picture_input("Style", samples[0] if demo else None, elem_id="style-1", height=260)
+            first = picture_input("Style", studio.uploads, samples[0] if demo else None, elem_id="style-1", height=260)
             _examples(samples, first, "Examples", "example-styles")
     with gr.Accordion("More styles", open=False):
         gr.Markdown("Several styles are blended by their shares, or each gets a part of the photograph (below).")
@@ -149,7 +179,7 @@ def form_of(studio: Studio, demo: bool) -> Form:
         shares: list[Component] = [_share(1)]
         for k in range(2, MOST_STYLES + 1):
             with gr.Row():
-                styles.append(picture_input(f"Style {k}", elem_id=f"style-{k}", height=160))
+                styles.append(picture_input(f"Style {k}", studio.uploads, elem_id=f"style-{k}", height=160))
                 shares.append(_share(k))
     recipe = gr.Dropdown(
         list(PRESETS), value="house", label="Recipe", elem_id="recipe",
@@ -159,7 +189,7 @@ def form_of(studio: Studio, demo: bool) -> Form:
     with row:
         settings = {name: control(name, networks, studio.terms.defaults) for name in FIRST}
     with gr.Accordion("Parts of the photograph", open=False):
-        brush = _brush(content, photograph if demo else None, MORE_IN * studio.limits.pixels)
+        brush = _brush(studio, content, photograph if demo else None)
     with gr.Accordion("All settings", open=False):
         earlier = gr.File(
             label="An earlier painting: its settings are taken over", file_types=["image"], type="filepath",
@@ -170,7 +200,9 @@ def form_of(studio: Studio, demo: bool) -> Form:
                 settings |= {name: control(name, networks, studio.terms.defaults) for name in names}
         with gr.Accordion("Other pictures", open=False):
             pictures: dict[str, Component] = {
-                name: picture_input(f"{name.capitalize()}: {Config.model_fields[name].description}", height=160)
+                name: picture_input(
+                    f"{name.capitalize()}: {Config.model_fields[name].description}", studio.uploads, height=160
+                )
                 for name in PICTURES
             }
     with row:
@@ -197,7 +229,7 @@ def _share(k: int) -> gr.Slider:
     return gr.Slider(0, 1, 1, step=0.05, label=f"Share of style {k}", elem_id=f"share-{k}")
 
 
-def _brush(content: gr.Image, first: str | None, most: int) -> gr.ImageEditor:
+def _brush(studio: Studio, content: gr.Image, first: str | None) -> gr.ImageEditor:
     """The brush on the photograph; a new photograph begins with nothing drawn."""
     names = {"protect": "stays as it is", **{name: f"is painted as {name}" for name in COLOURS if name != "protect"}}
     patches = "".join(f"<li><i style='background:{COLOURS[name]}'></i>{what}</li>" for name, what in names.items())
@@ -207,8 +239,8 @@ def _brush(content: gr.Image, first: str | None, most: int) -> gr.ImageEditor:
         if upload is None:
             return None
         try:
-            small = thumbnail(upload, most)
-        except PictureError:
+            small = studio.reading.thumbnail(upload, studio.limits.read)
+        except (PictureError, BusyError):
             return None  # it is said when it is to be painted
         return {"background": small, "layers": [], "composite": None}
 
@@ -219,7 +251,7 @@ def _brush(content: gr.Image, first: str | None, most: int) -> gr.ImageEditor:
         buttons=[], height=420,
     )  # fmt: skip
 
-    _bound(editor)
+    _bound(editor, studio.uploads)
     content.change(begin, content, editor, **QUIET)
     return editor
 
@@ -248,7 +280,7 @@ def _wire_settings(studio: Studio, form: Form, recipe: gr.Dropdown, earlier: gr.
         if path is None:
             return [gr.skip() for _ in names]
         try:
-            return restore(clean(path), Path(path).read_bytes())
+            return restore(clean(path), read_upload(path, studio.uploads))
         except ImpastoError as error:
             raise gr.Error(f"No settings taken over: {error}", print_exception=False) from None
 

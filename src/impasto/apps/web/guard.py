@@ -15,7 +15,9 @@ from typing import Any
 from fastapi import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from impasto.apps.web.guesses import Guesses
 from impasto.apps.web.studio import Studio
+from impasto.errors import no_room
 
 __all__ = ["Guard"]
 
@@ -28,6 +30,8 @@ ROUTES = re.compile(
 )
 FILES = "/gradio_api/file="
 CHALLENGE = b'Basic realm="impasto", charset="UTF-8"'
+OURS = ("/api/", "/healthz", "/metrics")  # all other routes are gradio's
+SAID = 200  # characters of a path, or of an error, in the log
 OPEN = ("/healthz",)  # needs no password: whoever watches over the machine asks there
 # No page of ours asks another host for anything; a browser that is told so does not even if a library tries.
 POLICY = (
@@ -48,6 +52,7 @@ class Guard:
         """auth: "user:password" or "". hosts: the names it answers to; (): any."""
         self._app, self._studio, self._hosts = app, studio, hosts
         self._upload, self._files = studio.limits.upload, studio.uploads
+        self._guesses = Guesses()
         self._auth = f"Basic {base64.b64encode(auth.encode()).decode()}".encode() if auth else b""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -57,10 +62,14 @@ class Guard:
                 await self._app(scope, receive, send)
             return  # there are no websockets here
         headers = dict(scope["headers"])
-        if refusal := self._refusal(scope, headers):
+        if refusal := await self._refusal(scope, headers):
             await _answer(send, *refusal)
-            return
-        taken, broken, gradio_s = 0, False, scope["path"].startswith("/gradio_api")
+        else:
+            await self._pass_on(scope, receive, send)
+
+    async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Have a request answered; where gradio fails at it, in its place."""
+        taken, started, broken, ours = 0, False, False, scope["path"].startswith(OURS)
 
         async def counted() -> Message:
             nonlocal taken
@@ -71,27 +80,37 @@ class Guard:
             return message
 
         async def guarded(message: Message) -> None:
-            nonlocal broken
-            broken = broken or (gradio_s and message.get("status", 0) >= 500)
+            nonlocal broken, started
+            broken = broken or (not ours and message.get("status", 0) >= 500)
             if broken:
                 return
+            started = True
             if message["type"] == "http.response.start":  # gradio lets all pages of this machine read what it answers
                 kept = [each for each in message["headers"] if not each[0].lower().startswith(b"access-control-")]
                 message["headers"] = [*kept, *HEADERS.items()]
             await send(message)
 
+        refusal = 400, "this was not understood"
         try:
             await self._app(scope, counted, guarded)
         except Exception as error:  # gradio raises what it likes at requests that it does not expect
-            if not broken:
+            if ours:
                 raise
-            log.warning("%s was not understood: %s: %s", scope["path"], type(error).__name__, error)
+            broken = not started  # if it is, uvicorn closes the connection
+            said = f"{scope['path'][:SAID]}: {type(error).__name__}: {str(error)[:SAID]}"
+            log.warning("a request was not understood: %s", " ".join(said.split()))
+            if no_room(error):
+                refusal = 507, "the server has no room for the pictures; try again later"
         if broken:
-            await _answer(send, 400, "this was not understood")
+            await _answer(send, *refusal)
 
-    def _refusal(self, scope: Scope, headers: MutableMapping[bytes, bytes]) -> tuple[Any, ...] | None:
+    async def _refusal(self, scope: Scope, headers: MutableMapping[bytes, bytes]) -> tuple[Any, ...] | None:
         """The status, the reason and more headers of a refusal, or None."""
-        return self._stranger(scope, headers) or self._unwanted(scope, headers)
+        return (
+            self._stranger(scope, headers)
+            or await self._without_password(scope, headers.get(b"authorization", b""))
+            or self._unwanted(scope, headers)
+        )
 
     def _stranger(self, scope: Scope, headers: MutableMapping[bytes, bytes]) -> tuple[Any, ...] | None:
         """The refusal of who may not come in at all."""
@@ -99,11 +118,21 @@ class Guard:
             return 400, f"this studio answers to {', '.join(self._hosts)} only: give --auth to open it to others"
         if _from_elsewhere(scope["method"], headers):
             return 403, "another site's page asked for this"
-        if self._auth and scope["path"] not in OPEN:
-            given = headers.get(b"authorization", b"")
-            if not secrets.compare_digest(given[:6].title() + given[6:], self._auth):
-                return 401, "give the user and the password", {b"www-authenticate": CHALLENGE}
         return None
+
+    async def _without_password(self, scope: Scope, given: bytes) -> tuple[Any, ...] | None:
+        """The refusal of who does not give the password; that of a wrong one comes late."""
+        if not self._auth or scope["path"] in OPEN:
+            return None
+        address = (scope.get("client") or ("",))[0]
+        if given and self._guesses.too_many(address):
+            return 429, "too many wrong passwords: try again in some seconds", {b"retry-after": b"5"}
+        if secrets.compare_digest(given[:6].title() + given[6:], self._auth):
+            self._guesses.right(address)
+            return None
+        if given:
+            await self._guesses.wrong(address)
+        return 401, "give the user and the password", {b"www-authenticate": CHALLENGE}
 
     def _unwanted(self, scope: Scope, headers: MutableMapping[bytes, bytes]) -> tuple[Any, ...] | None:
         """The refusal of what is not answered to anybody."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -13,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from impasto.apps.readers import reached_at, seconds_left
 from impasto.config import Config
 from impasto.errors import ImpastoError, PictureError
-from impasto.inputs import painted_size
-from impasto.pictures import Picture, read_bytes, resize, to_image, write
+from impasto.inputs import painted_size, scaled_size
+from impasto.pictures import Picture, header_size, read_bytes, resize, to_image, write
 
 if TYPE_CHECKING:
     import torch
@@ -53,7 +54,10 @@ class BusyError(ImpastoError):
 
 
 class Limits(NamedTuple):
-    """What the studio takes on. upload: bytes of a request; pixels: of a painting; keep: seconds that pictures stay."""
+    """What the studio takes on. upload: bytes of a request; pixels, steps: of a painting.
+
+    keep: seconds that pictures stay. seconds: that a painting may take; then it ends with what there is.
+    """
 
     workers: int = 1
     waiting: int = 20
@@ -61,6 +65,12 @@ class Limits(NamedTuple):
     pixels: int = 4_194_304
     steps: int = 2000
     keep: float = 3600.0
+    seconds: float = 3600.0
+
+    @property
+    def read(self) -> int:
+        """Pixels that an uploaded picture may have."""
+        return MORE_IN * self.pixels
 
 
 class Upload(NamedTuple):
@@ -115,12 +125,14 @@ class Run:
 class Job:
     """A painting that was asked for. The studio's lock guards `state`, `wanted` and `rank`.
 
-    watched: seconds since the epoch at which its page was last there; None: a program's, which need not wait.
+    owner: whose turn it is when several wait, a page or a program; visitor: whose places in the queue are counted, an
+    address. watched: seconds since the epoch at which its page was last there; None: a program's, which need not wait.
     folder: its files and nobody else's. content, styles, named: the names of its pictures, in the order of their files.
     """
 
     id: str
     owner: str
+    visitor: str
     config: Config
     folder: Path
     content: str
@@ -183,17 +195,33 @@ class Job:
         for path in self.folder.glob("input-*"):
             path.unlink(missing_ok=True)
 
-    def inputs(self, most: int) -> tuple[Picture, list[Picture], dict[str, Picture]]:
-        """Content, styles and named pictures, as read.
+    def sizes(self, most: int) -> list[tuple[int, int]]:
+        """(width, height) of its pictures, from their headers, the content's first.
 
         Raises PictureError, also for a picture of more than `most` pixels, or all together of more than twice that.
         """
-        read: list[Picture] = []
-        for k, name in enumerate([self.content, *self.styles, *map(clean, self.named)]):
-            read.append(read_bytes(self.file(f"input-{k}").read_bytes(), name, most))
-            if sum(each.pixels[0, 0].numel() for each in read) > 2 * most:
-                raise PictureError(f"the pictures have more than {2 * most:,} pixels together: scale them down first")
-        styles = len(self.styles)
+        found = [header_size(self.file(f"input-{k}").read_bytes(), name, most) for k, name in self._numbered()]
+        if sum(width * height for width, height in found) > 2 * most:
+            raise PictureError(f"the pictures have more than {2 * most:,} pixels together: scale them down first")
+        return found
+
+    def _numbered(self) -> Iterator[tuple[int, str]]:
+        """The numbers of its pictures' files, and what errors call them."""
+        return enumerate([self.content, *self.styles, *map(clean, self.named)])
+
+    def enough(self, sizes: list[tuple[int, int]]) -> int:
+        """Pixels of a side that its pictures need not exceed: twice the long side of the painting, or of a style."""
+        width, height = sizes[0]
+        turned = (scaled_size(height, width, self.config), scaled_size(width, height, self.config))  # by EXIF
+        return 2 * math.ceil(max(1.0, self.config.style_scale) * max(map(max, turned)))
+
+    def inputs(self, most: int) -> tuple[Picture, list[Picture], dict[str, Picture]]:
+        """Content, styles and named pictures, as read; scaled down where they are larger than `enough`.
+
+        Raises PictureError, as `sizes` does.
+        """
+        enough, styles = self.enough(self.sizes(most)), len(self.styles)
+        read = [read_bytes(self.file(f"input-{k}").read_bytes(), name, most, enough) for k, name in self._numbered()]
         return read[0], read[1 : 1 + styles], dict(zip(self.named, read[1 + styles :], strict=True))
 
     def look(self, step: Step) -> None:
@@ -239,12 +267,12 @@ def clean(name: str) -> str:
     return "".join(each for each in last if each.isprintable() and each != "=").strip()[-100:] or "picture"
 
 
-def thumbnail(upload: Upload, most: int) -> Image.Image:
+def thumbnail(data: bytes, name: str, most: int) -> Image.Image:
     """The picture as the page draws on it: of one size, so that a brush has one too.
 
     Raises PictureError, also for a picture of more than `most` pixels.
     """
-    pixels = read_bytes(upload.read(), upload.name, most).pixels
+    pixels = read_bytes(data, name, most, 2 * FRAME_SIDE).pixels
     height, width = pixels.shape[2:]
     scale = FRAME_SIDE / max(height, width)
     return to_image(resize(pixels, max(1, round(height * scale)), max(1, round(width * scale))))

@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import gradio as gr
-from gradio.blocks import Block
 from gradio.components import Component
 
 from impasto.apps.web.controls import QUIET
 from impasto.apps.web.form import Form, form_of, picture_input
 from impasto.apps.web.jobs import Job, Order, Upload
 from impasto.apps.web.studio import Studio
+from impasto.apps.web.uploads import check_uploads
 from impasto.apps.web.views import EMPTY, finished, live, problem, said
-from impasto.errors import ConfigError, ImpastoError
+from impasto.errors import ConfigError, ImpastoError, PictureError
 
 __all__ = ["CSS", "SCRIPT", "page_of", "theme"]
 
@@ -95,9 +95,31 @@ def _client(request: gr.Request) -> str:
     return f"gradio {request.session_hash}"
 
 
+def _address(request: gr.Request) -> str:
+    """Where a request came from: a page may choose its number, but not that."""
+    return request.client.host if request.client else ""
+
+
+class _Page(gr.Blocks):
+    """A page that takes no file but what was uploaded to it: gradio itself checks only files that carry its mark."""
+
+    uploads: Path
+
+    async def preprocess_data(
+        self, block_fn: Any, inputs: list[Any], state: Any, explicit_call: bool = False
+    ) -> list[Any]:
+        """All that a request gives to any event of the page comes through here."""
+        try:
+            check_uploads(inputs, self.uploads)
+        except PictureError as error:
+            raise gr.Error(str(error), print_exception=False) from None
+        return list(await super().preprocess_data(block_fn, inputs, state, explicit_call))
+
+
 def page_of(studio: Studio, demo: bool) -> gr.Blocks:
     """The page. demo: the samples are filled in."""
-    page = gr.Blocks(title="impasto", analytics_enabled=False, fill_width=True)
+    page = _Page(title="impasto", analytics_enabled=False, fill_width=True)
+    page.uploads = studio.uploads
     with page:
         gr.HTML("<h1>impasto</h1><p>Paint any picture in the style of any other.</p>", elem_id="title")
         with gr.Row():
@@ -107,8 +129,6 @@ def page_of(studio: Studio, demo: bool) -> gr.Blocks:
                 outputs = _outputs()
         _wire(studio, form, outputs, page)
         _for_programs(studio)
-    for block in page.blocks.values():
-        _keep_here(block)
     page.queue(default_concurrency_limit=None, max_size=None)
     return page
 
@@ -155,11 +175,14 @@ async def _watch(studio: Studio, job: Job, out: Outputs) -> AsyncIterator[dict[C
 def _wire(studio: Studio, form: Form, out: Outputs, page: gr.Blocks) -> None:
     """The buttons, the history, and what happens when the page is closed."""
 
-    async def begin(base: str, owner: str, shown: str, values: Sequence[Any]) -> AsyncIterator[dict[Component, Any]]:
+    async def begin(
+        base: str, request: gr.Request, shown: str, values: Sequence[Any]
+    ) -> AsyncIterator[dict[Component, Any]]:
         starting = "<p role='status'>Starting.</p>"
+        owner, address = _owner(request), _address(request)
         yield out.running(True) | {out.said: starting, out.live: EMPTY, out.result: ""}
         try:
-            job = await studio.take(form.order(values, base), owner, watched=True)
+            job = await studio.take(form.order(values, base), owner, watched=True, visitor=address)
         except ImpastoError as error:
             yield out.running(False, bool(shown)) | {out.said: problem(str(error))}
             return
@@ -168,11 +191,11 @@ def _wire(studio: Studio, form: Form, out: Outputs, page: gr.Blocks) -> None:
         yield out.running(False, bool(shown) or job.finished)
 
     async def anew(request: gr.Request, shown: str, *values: Any) -> AsyncIterator[dict[Component, Any]]:
-        async for update in begin("", _owner(request), shown, values):
+        async for update in begin("", request, shown, values):
             yield update
 
     async def again(request: gr.Request, shown: str, *values: Any) -> AsyncIterator[dict[Component, Any]]:
-        async for update in begin(shown, _owner(request), shown, values):
+        async for update in begin(shown, request, shown, values):
             yield update
 
     def current(request: gr.Request) -> Job | None:
@@ -204,21 +227,9 @@ def _wire(studio: Studio, form: Form, out: Outputs, page: gr.Blocks) -> None:
     page.unload(leave)
 
 
-def _keep_here(block: Block) -> None:
-    """Have gradio fetch no picture from an address that a request gives in place of an upload."""
-    move = block.async_move_resource_to_block_cache
-
-    async def moved(path: str | Path | None) -> str | None:
-        if path is not None and "://" in str(path):
-            raise gr.Error("upload the picture: addresses are not fetched", print_exception=False)
-        return await move(path)
-
-    block.async_move_resource_to_block_cache = moved  # type: ignore[assignment,method-assign]
-
-
 def _for_programs(studio: Studio) -> None:
     """A painting for gradio's own clients: `Client(URL).predict(content, style, settings, api_name="/paint")`."""
-    content, style = (picture_input(name, visible=False) for name in ("content", "style"))
+    content, style = (picture_input(name, studio.uploads, visible=False) for name in ("content", "style"))
     settings, painting = gr.JSON(visible=False), gr.File(visible=False)
 
     async def paint(
@@ -229,7 +240,8 @@ def _for_programs(studio: Studio) -> None:
         try:
             if not isinstance(settings or {}, dict):
                 raise ConfigError("give the settings as a JSON object", settings)
-            job = await studio.take(Order(content, [style], settings or {}), _client(request), True)
+            order = Order(content, [style], settings or {})
+            job = await studio.take(order, _client(request), True, _address(request))
         except ImpastoError as error:
             raise gr.Error(str(error), print_exception=False) from None
         while not job.over:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import logging
 import secrets
 import shutil
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import ExitStack
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -17,9 +16,11 @@ from typing import Any
 import torch
 from anyio import CapacityLimiter, to_thread
 
-from impasto.apps.web.jobs import MORE_IN, OVER, BusyError, Job, Limits, Order, State, Wanted, clean
+from impasto.apps.web.folders import UPLOAD_FOLDER, RoomError, own_folder, remove_old
+from impasto.apps.web.jobs import OVER, BusyError, Job, Limits, Order, State, Wanted, clean
 from impasto.apps.web.metrics import Metrics
 from impasto.apps.web.terms import Terms, painted_on
+from impasto.apps.web.uploads import ReadingMemory
 from impasto.apps.web.work import warm_up, work
 from impasto.config import Config
 from impasto.errors import ImpastoError, OutputError, out_of_memory
@@ -36,7 +37,7 @@ STRONGER: dict[Wanted, tuple[Wanted, ...]] = {  # what may take the place of eac
 GONE = 6.0  # seconds without its page after which a painting is cancelled
 PAUSE = 600.0  # seconds after which a paused painting is ended with what there is: it holds memory
 UPLOADS = 20  # largest uploads that the folder for them has room for
-READERS = 4  # orders that are looked at at once; the others wait
+READERS = 64  # orders that are looked at at once; memory ends before that
 TICK = 1.0  # seconds between two looks at what is old or alone
 log = logging.getLogger("impasto.studio")
 
@@ -45,35 +46,31 @@ class Studio:
     """Takes orders, paints them with `workers` at a time, keeps what they leave for a while.
 
     machine: the settings SERVERS of all paintings. networks: the names, and paths, that visitors may choose from.
+    Everything lies in `folder`, which is there from the beginning; `close` removes it.
     """
 
     def __init__(self, limits: Limits, machine: dict[str, Any], networks: Sequence[str] = ("compact",)):
         self.limits, self.networks = limits, tuple(networks)
+        self._held = ExitStack()
+        self.folder = self._held.enter_context(own_folder())
+        self.uploads = self.folder / UPLOAD_FOLDER
         self.terms = Terms(limits, machine, self.networks)
-        self.folder = Path(tempfile.gettempdir()) / f"impasto-studio-{secrets.token_hex(8)}"
-        self.uploads = self.folder / "uploads"
         self.jobs: dict[str, Job] = {}
         self.metrics = Metrics(self)
         self.crowded = False  # whether there is no room for more uploads
         self._change = threading.Condition()
         self._readers = CapacityLimiter(READERS)
-        self._reading = threading.Lock()  # uploads are decoded one at a time: a large one takes a lot of memory
+        self.reading = ReadingMemory(self.terms.memory)
         self._clock, self._served, self._number, self._next = 0.0, "", 0, dict[str, float]()
         self._closed = False
         self._spared = set[Path]()
         self._threads: list[threading.Thread] = []
 
     def open(self) -> None:
-        """Make the folder and start the workers; each loads the network and runs it once: no visitor waits for that.
+        """Start the workers; each loads the network and runs it once: no visitor waits for that.
 
-        Whether it comes to its end or not, `close` removes everything. Raises ImpastoError if there is no such network
-        or no room.
+        Whether it comes to its end or not, `close` ends them. Raises ImpastoError if there is no such network.
         """
-        try:
-            self.folder.mkdir(mode=0o700)
-            self.uploads.mkdir()
-        except OSError as error:
-            raise OutputError(f"no room for the studio's pictures: {error.strerror} ({self.folder})") from error
         keep_big_blocks()  # before there are threads: those that start after it share its arena
         share, ready = max(1, torch.get_num_threads() // self.limits.workers), SimpleQueue[Exception | None]()
         for _ in range(self.limits.workers):
@@ -91,37 +88,39 @@ class Studio:
 
     # Orders -----------------------------------------------------------------------------------------------------------
 
-    def submit(self, order: Order, owner: str, watched: bool = False) -> Job:
+    def submit(self, order: Order, owner: str, watched: bool = False, visitor: str = "") -> Job:
         """Queue an order, once all that can be wrong with it is known. It blocks while it reads the pictures.
 
-        owner: whose turn it is when several wait. watched: whether it ends with its page. Raises ImpastoError.
+        owner: whose turn it is when several wait. watched: whether it ends with its page. visitor: whose places in the
+        queue are counted, an address; "": the owner. Raises ImpastoError.
         """
         try:
-            return self._submit(order, owner, watched)
+            return self._submit(order, owner, watched, visitor or owner)
         except (OSError, OutputError) as error:
             log.error("an order could not be kept: %s", error)
-            raise OutputError("the server has no room for the pictures; try again later") from error
+            raise RoomError("the server has no room for the pictures; try again later") from error
         except ImpastoError as error:
             self.metrics.refused.labels("busy" if isinstance(error, BusyError) else "invalid").inc()
             raise
 
-    async def take(self, order: Order, owner: str, watched: bool = False) -> Job:
-        """`submit` without blocking; few read pictures at once, so that others are answered meanwhile."""
-        return await to_thread.run_sync(self.submit, order, owner, watched, limiter=self._readers)
+    async def take(self, order: Order, owner: str, watched: bool = False, visitor: str = "") -> Job:
+        """`submit` without blocking: others are answered, and their orders read, meanwhile."""
+        return await to_thread.run_sync(self.submit, order, owner, watched, visitor, limiter=self._readers)
 
-    def _submit(self, order: Order, owner: str, watched: bool) -> Job:
-        self._room()
+    def _submit(self, order: Order, owner: str, watched: bool, visitor: str) -> Job:
+        self._room(visitor)
         if order.base:
             order = painted_on(order, self.jobs.get(order.base))
         config = self.terms.config_of(order)
         job = Job(
-            id=secrets.token_urlsafe(16), owner=owner, config=config, folder=self.folder / secrets.token_hex(16),
-            content=clean(order.content.name), styles=[clean(each.name) for each in order.styles],
-            named=list(order.named), timelapse=order.timelapse, rank=(0.0, 0), watched=None,
+            id=secrets.token_urlsafe(16), owner=owner, visitor=visitor, config=config, timelapse=order.timelapse,
+            folder=self.folder / secrets.token_hex(16), content=clean(order.content.name),
+            styles=[clean(each.name) for each in order.styles], named=list(order.named), rank=(0.0, 0), watched=None,
         )  # fmt: skip
         try:
-            with self._reading:
-                job.keep_inputs(order)
+            job.keep_inputs(order)
+            sizes = job.sizes(self.limits.read)
+            with self.reading.reserved(sizes, job.enough(sizes)):
                 self.terms.check(job)
             job.watched = time.time() if watched else None
             self._queue(job)
@@ -130,17 +129,16 @@ class Studio:
             raise
         return job
 
-    def _room(self) -> None:
-        """Raises BusyError if the queue is full."""
-        waiting, most = len(self.waiting()), self.limits.waiting
-        if self._closed or waiting >= most or waiting + self.count("paused") > most:  # those hold memory
-            what = f"{waiting + self.count('paused')} paintings are waiting already; try again in a minute"
-            raise BusyError(f"busy: {'the studio is being closed' if self._closed else what}")
+    def _room(self, visitor: str) -> None:
+        """Raises BusyError if there is no place in the queue for another painting of this visitor."""
+        if self._closed:
+            raise BusyError("busy: the studio is being closed")
+        self.terms.check_place(self.jobs.values(), visitor)
 
     def _queue(self, job: Job) -> None:
         """Give the job its place: owners take turns (start-time fair queueing, Goyal et al. 1996; each job costs 1)."""
         with self._change:
-            self._room()
+            self._room(job.visitor)
             start = max(self._clock, self._next.get(job.owner, 0.0))
             self._next = {who: when for who, when in self._next.items() if when > self._clock}
             self._next[job.owner] = start + 1
@@ -234,7 +232,7 @@ class Studio:
             for job in list(self.jobs.values()):
                 if not job.over:
                     self._enter(job, "cancelled")
-        shutil.rmtree(self.folder, ignore_errors=True)
+        self._held.close()
 
     def _work(self, threads: int, ready: SimpleQueue[Exception | None]) -> None:
         torch.set_num_threads(threads)
@@ -251,7 +249,7 @@ class Studio:
 
     def _work_on(self, job: Job) -> None:
         try:
-            state = work(job, MORE_IN * self.limits.pixels)
+            state = work(job, self.limits)
         except OutputError as error:
             log.error("a painting could not be written: %s", error)
             job.error, state = "the server could not write the painting; try again later", "failed"
@@ -308,10 +306,5 @@ class Studio:
             self.stop(job)
 
     def _clear_uploads(self) -> None:
-        stored = 0
-        for path in sorted(self.uploads.rglob("*"), reverse=True):  # what is in a folder before the folder
-            with suppress(OSError):  # a folder that is not empty, or somebody was faster
-                stored += path.stat().st_size
-                if path not in self._spared and time.time() - path.stat().st_mtime > self.limits.keep:
-                    path.rmdir() if path.is_dir() else path.unlink()
+        stored = remove_old(self.uploads, self._spared, self.limits.keep)
         self.crowded = stored > UPLOADS * self.limits.upload

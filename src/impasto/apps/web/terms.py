@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from impasto.apps.web.jobs import MORE_IN, Job, Limits, Order, Upload
+import torch
+
+from impasto.apps.web.jobs import BusyError, Job, Limits, Order, Upload
 from impasto.config import Config, option_name
 from impasto.errors import ConfigError, shortened
 from impasto.inputs import painted_size, style_size
+from impasto.memory import SHARE, free_memory
 from impasto.pictures.film import films
 from impasto.scene import Scene, extras, scene_of
 
@@ -32,6 +35,11 @@ class Terms(NamedTuple):
         """The settings whose usual values may be beyond the limits."""
         size, steps = Config.model_fields["size"].default, Config.model_fields["steps"].default
         return {"size": min(size, math.isqrt(self.limits.pixels)), "steps": min(steps, self.limits.steps)}
+
+    def memory(self) -> int:
+        """Bytes that there are for reading uploads now: what paintings may take, too."""
+        given = self.machine["memory"]
+        return given if isinstance(given, int) else int(SHARE * free_memory(torch.device("cpu")))
 
     def config(self, settings: dict[str, Any]) -> Config:
         """The config of a visitor's settings. Raises ConfigError, also for what is the server's to choose."""
@@ -60,9 +68,24 @@ class Terms(NamedTuple):
             raise ConfigError(f"the settings name {given}, and no picture of that name came with them", unknown)
         return config
 
+    def check_place(self, jobs: Iterable[Job], visitor: str) -> None:
+        """Raises BusyError if there is no place in the queue for another painting of this visitor.
+
+        Who has more places than are left free gets no other (dynamic thresholds, Choudhury & Hahne 1998): one visitor
+        alone takes about half of them, and the next to come finds some.
+        """
+        waiting = [job for job in list(jobs) if job.state in ("waiting", "paused")]  # those hold memory
+        his = sum(job.visitor == visitor for job in waiting)
+        in_queue = sum(job.state == "waiting" for job in waiting)
+        free = min(self.limits.waiting - in_queue, self.limits.waiting + 1 - len(waiting))
+        if free <= 0:
+            raise BusyError(f"busy: {len(waiting)} paintings are waiting already; try again in a minute")
+        if his > free:
+            raise BusyError(f"busy: {his} of your paintings are waiting already; try again in a minute")
+
     def check(self, job: Job) -> None:
         """Read the job's pictures once, for all that is wrong with them. Raises ImpastoError."""
-        content, styles, named = job.inputs(MORE_IN * self.limits.pixels)
+        content, styles, named = job.inputs(self.limits.read)
         height, width = painted_size(content, job.config)
         if height * width > self.limits.pixels:
             raise ConfigError(
@@ -73,7 +96,7 @@ class Terms(NamedTuple):
         job.keep_before(content)
 
     def _check_styles(self, scene: Scene, config: Config) -> None:
-        most, last = MORE_IN * self.limits.pixels, scene.levels[-1]
+        most, last = self.limits.read, scene.levels[-1]
         sizes = [style_size(last, example.picture, config, last) for example in scene.examples]
         pixels = sum(height * width for height, width in sizes)
         if pixels > most:

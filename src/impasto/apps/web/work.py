@@ -9,11 +9,12 @@ from functools import lru_cache
 import torch
 
 from impasto.apps.readers import film_of, trace
-from impasto.apps.web.jobs import SHOWN_SIDE, Job, Run, State, jpeg
+from impasto.apps.web.jobs import SHOWN_SIDE, Job, Limits, Run, State, jpeg
 from impasto.backbone import Backbone, make_backbone
 from impasto.config import Config
 from impasto.errors import ImpastoError, OutputError
-from impasto.painting import fit, paint, paint_steps, painting_of, why_stopped
+from impasto.outcome import why_stopped
+from impasto.painting import fit, paint, paint_steps, painting_of
 from impasto.scene import scene_of, settings_of
 
 __all__ = ["warm_up", "work"]
@@ -21,12 +22,13 @@ __all__ = ["warm_up", "work"]
 log = logging.getLogger("impasto.studio")
 
 
-def work(job: Job, most: int) -> State:
+def work(job: Job, limits: Limits) -> State:
     """Paint until the end, or until something else is wanted; says what the job has become.
 
-    most: pixels of an input. A paused job keeps its stream of Steps, and another call goes on with it.
+    It ends with what there is when its time is over. A paused job keeps its stream of Steps, and another call goes on
+    with it.
     """
-    run = job.run = job.run or _begin(job, most)
+    run = job.run = job.run or _begin(job, limits.read)
     wanted, keep, stopped = "", trace(job.file("trace.jsonl"), log.warning), ""
     try:
         while not (wanted := job.wanted):
@@ -38,6 +40,9 @@ def work(job: Job, most: int) -> State:
             keep(run.last)
             if run.film:
                 run.film.look(run.last.shown, run.last.number)
+            if run.last.seconds > limits.seconds and run.last.number < run.last.steps:
+                stopped = job.note = f"this server paints for at most {limits.seconds / 60:g} minutes"
+                break
     except (MemoryError, RuntimeError, ImpastoError) as error:
         if run.last is None or not (stopped := why_stopped(error)):
             raise
@@ -73,6 +78,7 @@ def _finish(job: Job, run: Run, stopped: str) -> None:
     assert job.progress is not None
     painting = painting_of(run.last, run.scene, run.config, run.settings, stopped, [job.note] if job.note else [])
     painting.save(job.file("painting.png"))
+    job.note = job.note or painting.doubt
     job.file("after.jpg").write_bytes(jpeg(painting.pixels, SHOWN_SIDE))
     job.show(painting.pixels)
     job.progress = job.progress._replace(objective=painting.value, terms=dict(painting.terms), left=0.0)

@@ -1,0 +1,76 @@
+"""Table 8: how long waiting OpenMP threads should spin: a painting alone, and beside a busy loop on every processor."""
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from common import record
+
+from impasto.pictures.samples import sample_photograph, sample_style
+
+COUNTS = (None, 30_000, 10_000, 3_000, 1_000, 300, 0)  # None: libgomp's own, 300,000; 0: passive waiting
+ROUNDS, BUSY_ROUNDS = 7, 3
+OPTIONS = ["--size", "256", "--steps", "60", "--json"]
+
+
+def seconds(count: int | None) -> float:
+    """What one painting in a new process takes, as it says itself."""
+    environment = {
+        name: value for name, value in os.environ.items() if name not in ("OMP_WAIT_POLICY", "KMP_BLOCKTIME")
+    }
+    environment["GOMP_SPINCOUNT"] = str(300_000 if count is None else count)
+    with tempfile.TemporaryDirectory() as folder:
+        pictures = [str(sample_photograph()), str(sample_style("strokes")), "-o", str(Path(folder) / "out.png")]
+        command = [str(Path(sys.executable).with_name("impasto")), "paint", *pictures, *OPTIONS]
+        done = subprocess.run(command, capture_output=True, check=True, env=environment)
+    return float(json.loads(done.stdout)["seconds"])
+
+
+@contextmanager
+def busy_loops() -> Iterator[None]:
+    """A process that computes without end, for every processor."""
+    loops = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(os.cpu_count() or 1)]
+    try:
+        yield
+    finally:
+        for loop in loops:
+            loop.kill()
+
+
+def rounds(count: int) -> dict[int | None, float]:
+    """Medians by spin count; the counts take turns, so that a noisy minute is shared."""
+    taken: dict[int | None, list[float]] = {each: [] for each in COUNTS}
+    for _ in range(count):
+        for each in COUNTS:
+            taken[each].append(seconds(each))
+    return {each: statistics.median(values) for each, values in taken.items()}
+
+
+def main() -> None:
+    """Measure, print, record."""
+    quiet = rounds(ROUNDS)
+    with busy_loops():
+        busy = rounds(BUSY_ROUNDS)
+    rows = [
+        {
+            "spin count": each or (0 if each == 0 else 300_000),
+            "quiet": quiet[each],
+            "quiet, against 300,000": quiet[each] / quiet[None],
+            "busy": busy[each],
+            "busy against quiet": busy[each] / quiet[each],
+        }
+        for each in COUNTS
+    ]
+    for row in rows:
+        print(row, flush=True)
+    record("spinning", rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,131 @@
+"""Clients' connections: so many at a time, and each only for as long as its client keeps up."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+
+import h11
+import psutil
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+__all__ = ["Connection", "end_slow", "most_connections"]
+
+HEAD = 20.0  # seconds for the head of a request, from the connection's beginning or the last answer
+STALL = 30.0  # seconds without a byte: of a request's body, or of an answer that waits to be read
+WHOLE = 600.0  # seconds for the whole body of a request, or for reading an answer: 50 MB at 83 kB/s
+RATE = 1000  # bytes of a body for each second after the first STALL of them
+BRIEF = 0.1  # seconds that a new connection has to send its request, also when there are too many
+MOST, LEAST = 1000, 8  # connections at a time
+FULL = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 5\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+
+
+def most_connections() -> int:
+    """How many connections may be open: half of the free handles; pictures need some, too."""
+    try:
+        import resource
+    except ImportError:  # Windows, which has no such limit
+        return MOST
+    handles = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if handles == resource.RLIM_INFINITY:
+        return MOST
+    free = handles - int(psutil.Process().num_fds())
+    return max(LEAST, min(MOST, free // 2))
+
+
+class Connection(H11Protocol):
+    """A connection that ends when its client is too slow, or makes room when there are too many.
+
+    uvicorn's own limit the time between two requests only. Answers may take as long as they like:
+    pages follow a painting for hours.
+    """
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin, or refuse it if there are too many and all are being answered."""
+        super().connection_made(transport)
+        self._state = self.conn.their_state
+        self._since = self._heard = self._moved = self._empty = self.loop.time()
+        self._received = self._unsent = 0
+        self._most = self.limit_concurrency
+        self.limit_concurrency = None  # uvicorn would refuse the newest
+        if not self._make_room():
+            transport.write(FULL)
+            transport.close()
+
+    def _make_room(self) -> bool:
+        """Whether there is room, once the connection that has waited longest is closed."""
+        ours = [each for each in self.connections if isinstance(each, Connection)]
+        there = [each for each in ours if not each.transport.is_closing()]
+        if self._most is None or len(there) <= self._most:
+            return True
+        oldest = min(there, key=Connection.waits_since)
+        if self.loop.time() - oldest.waits_since() < BRIEF:
+            return False
+        oldest.transport.abort()
+        return True
+
+    def data_received(self, data: bytes) -> None:
+        """Note that the client is there."""
+        self._heard = self.loop.time()
+        self._received += len(data)
+        super().data_received(data)
+        self._note_state()
+
+    def on_response_complete(self) -> None:
+        """Note when the next request is waited for."""
+        super().on_response_complete()
+        self._note_state()
+
+    def _note_state(self) -> None:
+        if self._state is not self.conn.their_state:
+            self._state, self._since, self._received = self.conn.their_state, self.loop.time(), 0
+
+    def waits_since(self) -> float:
+        """The time since which the client is waited for; infinite while it waits itself."""
+        if self.transport.get_write_buffer_size():
+            return self._moved
+        if self._state is h11.IDLE:
+            return self._since
+        if self._state is not h11.SEND_BODY:
+            return float("inf")
+        by_drops = self._received < RATE * (self.loop.time() - self._since)
+        return self._since if by_drops else self._heard
+
+    def too_slow(self) -> bool:
+        """Whether the client takes longer than it may. To be called every second or so."""
+        now, unsent = self.loop.time(), self.transport.get_write_buffer_size()
+        if unsent != self._unsent:
+            self._unsent, self._moved = unsent, now
+        if not unsent:
+            self._moved = self._empty = now
+        if now - self._moved > STALL or now - self._empty > WHOLE:
+            return True
+        if self.flow.read_paused:  # that the server is busy is not the client's fault
+            self._since, self._heard, self._received = now, now, 0
+        waited = now - self._since
+        if self._state is h11.IDLE:
+            return waited > HEAD
+        if self._state is h11.SEND_BODY:
+            too_little = self._received < RATE * (waited - STALL)
+            return too_little or now - self._heard > STALL or waited > WHOLE
+        return False
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is no HTTP; where an answer has begun already, only close the connection."""
+        if self.cycle is not None:  # whoever answers it by now must not write any more
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        try:
+            super().send_400_response(msg)
+        except h11.LocalProtocolError:
+            self.transport.close()
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """Say nothing: who asks for WebSockets is answered in HTTP."""
+
+
+def end_slow(connections: Iterable[object]) -> None:
+    """Close the connections whose clients are too slow."""
+    for each in list(connections):
+        if isinstance(each, Connection) and each.too_slow():
+            each.transport.abort()  # `close` would wait until what is unsent is read

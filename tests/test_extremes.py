@@ -1,0 +1,137 @@
+"""Every number of Config at its extremes, alone and in pairs: refused in one line, or bounded in time and memory."""
+
+import itertools
+import json
+import math
+import time
+from typing import Any
+
+import httpx
+import pytest
+import torch
+
+from impasto import Config
+from impasto.config import MOST_LEVELS
+from impasto.errors import ImpastoError
+from impasto.inputs import check, style_size
+from impasto.pictures import Picture, read, to_image, write
+from studios import running
+
+# gradio 6.31 calls pandas in a way that pandas 4 will not have
+pytestmark = pytest.mark.filterwarnings("ignore:The copy keyword is deprecated:DeprecationWarning")
+SCHEMA = Config.model_json_schema()["properties"]
+MACHINE = ("memory", "tile")
+QUICK = {"size": 32, "steps": 2, "levels": 1}
+SECONDS = 3.0  # that no order may take to be answered
+
+
+def extremes() -> dict[str, list[Any]]:
+    """The smallest and the largest value of every number in Config, and those just within."""
+    found = {}
+    for name, schema in SCHEMA.items():
+        number = next(
+            (each for each in schema.get("anyOf", [schema]) if each.get("type") in ("integer", "number")), None
+        )
+        if number is None:
+            continue
+        low = number.get("minimum", number.get("exclusiveMinimum"))
+        high = number["maximum"]
+        if number["type"] == "integer":
+            found[name] = sorted({low, low + 1, high - 1, high})
+        else:
+            above = math.nextafter(low, math.inf)
+            found[name] = [above, high] if "exclusiveMinimum" in number else [low, above, high]
+    return found
+
+
+EXTREMES = extremes()
+
+
+def test_every_number_of_a_config_has_both_ends() -> None:
+    assert len(EXTREMES) > 20
+    assert all(math.isfinite(value) for values in EXTREMES.values() for value in values)
+
+
+def test_levels_are_counted_before_they_are_built() -> None:
+    content = Picture(torch.zeros(1, 3, 400, 300), None, "content", "")
+    pairs = itertools.combinations_with_replacement(EXTREMES.items(), 2)
+    began = time.monotonic()
+    for (one, ones), (other, others) in pairs:
+        for a, b in itertools.product(ones, others):
+            try:
+                config = Config(**{one: a, other: b})
+                levels = check(content, config)
+            except ImpastoError:
+                continue
+            assert 1 <= len(levels) <= MOST_LEVELS
+            assert sum(level.steps for level in levels) == config.steps
+            assert all(level.steps >= 1 for level in levels)
+            assert all(math.isfinite(side) for side in style_size(levels[0], content, config, levels[-1]))
+    assert time.monotonic() - began < 60
+
+
+@pytest.mark.parametrize(
+    ("settings", "line"),
+    [
+        (
+            {"level_ratio": 1.0000000000000002, "size": 512},
+            "--level-ratio is 1.0000000000000002: it takes a number from",
+        ),
+        ({"step_ratio": 16, "level_ratio": 1.001, "steps": 2000}, "--level-ratio is 1.001"),
+        ({"memory": 10**5000}, "--memory is"),
+        ({"blend": [1] * 1000}, "--blend lists 1,000 things: it takes at most 64"),
+        ({"mask": ["a=b"] * 1000}, "--mask lists 1,000 things"),
+        ({"start": {str(k): 1 for k in range(1000)}}, "--start lists 1,000 things"),
+        ({"save_at": list(range(1, 20_002)), "steps": 30_000}, "--save-at lists 20,001 things"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_in_one_line(settings, line) -> None:
+    with pytest.raises(ImpastoError, match="^" + line.replace("(", r"\(")):
+        Config(**settings)
+
+
+def painted_with(**settings: Any) -> list[str]:
+    return [f"--{name.replace('_', '-')}={value!r}" for name, value in {**QUICK, **settings}.items()]
+
+
+def cases() -> list[tuple[str, Any]]:
+    alone = [(name, value) for name, values in EXTREMES.items() for value in values]
+    return [(name, value) for name, value in alone if (name, value) not in TOO_LONG and name not in ("size", "steps")]
+
+
+TOO_LONG = {("history", 999), ("history", 1000)}  # as steps and size: legal, and only long
+
+
+@pytest.mark.parametrize(("name", "value"), cases())
+def test_a_number_at_its_extreme_paints_or_is_refused(impasto, photo, style, tiny_weights, name, value) -> None:
+    options = f"--backbone {tiny_weights} --device cpu --precision float32".split()
+    code, _, err = impasto("paint", photo, style, "-o", "out.png", "--quiet", *options, *painted_with(**{name: value}))
+    assert code in (0, 2, 4)
+    assert err.count("\n") == (code != 0), err
+
+
+@pytest.mark.parametrize("settings", [{"level_ratio": 1.0000000000000002}, {"memory": 10**400}, {"steps": 10**40}])
+def test_a_painting_with_such_settings_inside_is_refused(impasto, photo, style, settings) -> None:
+    config = {**Config().model_dump(mode="json"), **settings}
+    inputs = [{"role": role, "name": str(each), "sha256": read(each).sha256} for role, each in
+              (("content", photo), ("style", style))]  # fmt: skip
+    record = {"program": "impasto", "version": "0", "config": config, "inputs": inputs, "steps_done": 1}
+    write(to_image(torch.zeros(1, 3, 32, 32)), "settings.png", record)
+    code, out, err = impasto("paint", "--from", "settings.png", "-o", "out.png")
+    assert (code, out) == (2, "")
+    assert err.count("\n") == 1
+    assert f"--{next(iter(settings)).replace('_', '-')}" in err
+
+
+def test_no_number_keeps_the_studio_from_answering(tiny_weights, photo, style) -> None:
+    files = [("content", ("p.png", photo.read_bytes())), ("style", ("s.png", style.read_bytes()))]
+    with running(tiny_weights, waiting=500, pixels=300_000) as place, httpx.Client(base_url=place.url) as client:
+        for name, values in EXTREMES.items():
+            for value in values:
+                began = time.monotonic()
+                data = {"settings": json.dumps({**QUICK, name: value})}
+                answer = client.post("/api/paintings", files=files, data=data, timeout=20)
+                assert answer.status_code in (202, 422), answer.text
+                assert time.monotonic() - began < SECONDS, (name, value)
+                if answer.status_code == 202:
+                    client.delete(f"/api/paintings/{answer.json()['id']}")

@@ -1,0 +1,87 @@
+"""Wrong passwords: how many are looked at, how late they are answered, what the log says."""
+
+import asyncio
+import time
+
+import pytest
+
+from impasto.apps.web import guesses
+from impasto.apps.web.guesses import Guesses
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch) -> None:
+    monkeypatch.setattr(guesses, "EACH", 0.05)
+    monkeypatch.setattr(guesses, "MOST_DUE", 0.5)
+
+
+def flood(guessed: Guesses, addresses: list[str]) -> tuple[int, float]:
+    """How many wrong passwords are looked at when one comes from each address at once, and how long it all takes."""
+
+    async def one(address: str) -> bool:
+        if guessed.too_many(address):
+            return False
+        await guessed.wrong(address)
+        return True
+
+    async def all_of_them() -> int:
+        return sum(await asyncio.gather(*map(one, addresses)))
+
+    began = time.monotonic()
+    return asyncio.run(all_of_them()), time.monotonic() - began
+
+
+def test_one_after_the_other_each_takes_its_time() -> None:
+    guessed, began = Guesses(), time.monotonic()
+    for _ in range(4):
+        assert flood(guessed, ["192.0.2.1"])[0] == 1
+    assert time.monotonic() - began >= 4 * 0.05
+
+
+def test_of_many_at_once_few_are_looked_at() -> None:
+    assert flood(Guesses(), ["192.0.2.1"] * 500)[0] <= 11
+
+
+def test_another_address_is_looked_at_all_the_same() -> None:
+    assert flood(Guesses(), ["192.0.2.1"] * 100 + ["192.0.2.2"])[0] == flood(Guesses(), ["192.0.2.1"] * 100)[0] + 1
+
+
+def test_where_the_right_password_has_come_from_before_it_is_always_looked_at() -> None:
+    guessed = Guesses()
+    guessed.right("192.0.2.1")
+    assert flood(guessed, ["192.0.2.1"] * 100)[0] == 100
+
+
+def test_an_address_is_looked_at_again_after_a_while() -> None:
+    guessed = Guesses()
+    flood(guessed, ["192.0.2.1"] * 100)
+    time.sleep(0.15)
+    assert not guessed.too_many("192.0.2.1")
+
+
+def test_few_wait_at_a_time() -> None:
+    guessed = Guesses()
+    count, took = flood(guessed, [f"192.0.2.{k}" for k in range(200)])
+    assert count == 200
+    assert took < 0.5
+
+
+def test_few_addresses_are_remembered(monkeypatch) -> None:
+    monkeypatch.setattr(guesses, "ADDRESSES", 10)
+    guessed = Guesses()
+    flood(guessed, [f"192.0.2.{k}" for k in range(50)])
+    for k in range(50):
+        guessed.right(f"192.0.2.{k}")
+    assert len(guessed._guessers) == len(guessed._trusted) == 10
+
+
+def test_a_network_of_ipv6_is_one_address() -> None:
+    assert flood(Guesses(), [f"2001:db8::{k:x}" for k in range(200)])[0] <= 11
+
+
+def test_the_log_tells_of_an_address_once_in_a_while_and_never_the_password(caplog) -> None:
+    flood(Guesses(), ["192.0.2.1"] * 50 + ["192.0.2.2"])
+    assert sorted(caplog.messages) == [
+        "a wrong password from 192.0.2.1 (1 so far)",
+        "a wrong password from 192.0.2.2 (1 so far)",
+    ]
