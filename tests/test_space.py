@@ -11,6 +11,7 @@ import time
 from contextlib import suppress
 
 import pytest
+from PIL import Image
 from safetensors import safe_open
 
 from impasto.apps.batch import ledger, painter
@@ -100,8 +101,10 @@ def impasto(impasto, disk, tmp_path):
 
 
 @pytest.fixture
-def batch(impasto, photo, style, tiny):
-    return lambda out="disk/work": impasto("batch", photo, style, "--style", style, "-o", out, *tiny, *STEPS)
+def batch(impasto, photo, style, tiny, tmp_path):
+    with Image.open(photo) as image:  # not the style: in its own style it would end where it began
+        image.transpose(Image.Transpose.FLIP_TOP_BOTTOM).save(tmp_path / "other.png")
+    return lambda out="disk/work": impasto("batch", photo, "other.png", "--style", style, "-o", out, *tiny, *STEPS)
 
 
 @pytest.fixture(autouse=True)
