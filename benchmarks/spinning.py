@@ -14,7 +14,7 @@ from common import record
 
 from impasto.pictures.samples import sample_photograph, sample_style
 
-COUNTS = (None, 30_000, 10_000, 3_000, 1_000, 300, 0)  # None: libgomp's own, 300,000; 0: passive waiting
+COUNTS = (None, 30_000, 20_000, 10_000, 5_000, 0)  # None: libgomp's own, 300,000; 0: passive waiting
 ROUNDS, BUSY_ROUNDS = 7, 3
 OPTIONS = ["--size", "256", "--steps", "60", "--json"]
 

@@ -46,6 +46,7 @@ def style_distance(features):
     return distance
 
 
+@pytest.mark.slow
 def test_a_small_preview_has_the_brush_of_the_picture():
     backbone = Backbone(load("compact"))
     previews = painted(128, steps=50)

@@ -217,6 +217,7 @@ def test_what_dies_is_painted_elsewhere_from_its_last_checkpoint(batch, cluster,
         )
 
 
+@pytest.mark.slow
 def test_a_task_that_kills_whoever_has_it_is_given_up_and_the_others_are_painted(
     batch, cluster, watched, monkeypatch, tmp_path
 ):
@@ -252,6 +253,7 @@ def test_a_sick_machine_fails_nothing(batch, cluster, watched, monkeypatch, tmp_
     assert not any(head[:4] in record["worker"] for record in manifest(tmp_path / "there"))
 
 
+@pytest.mark.slow
 def test_pictures_that_are_faulty_themselves_do_not_end_a_batch(batch, cluster, watched, monkeypatch, tmp_path):
     head = cluster.head_node.node_id
 
@@ -306,9 +308,9 @@ def test_a_worker_that_cannot_begin_loses_nothing(batch, watched, monkeypatch, t
 
 
 def test_nothing_is_left_on_the_workers(batch, watched, tmp_path):
-    before = set(Path("/tmp").glob("impasto-*/*"))
+    before = set(Path("/tmp").glob("impasto-painter-*/*"))
     assert batch(2, "there", steps=3)[0] == 0
-    left = set(Path("/tmp").glob("impasto-*/*")) - before
+    left = set(Path("/tmp").glob("impasto-painter-*/*")) - before
     for path in left:
         shutil.rmtree(path.parent, ignore_errors=True)
     assert not left
@@ -577,6 +579,7 @@ def test_a_tiler_may_die_in_the_midst(poster, tilers):
     assert not set(before) & set(tilers.actors)
 
 
+@pytest.mark.slow
 def test_a_tiler_may_die_between_two_levels(poster, tilers):
     def kill(step):
         if step.number == 2:
