@@ -45,7 +45,7 @@ gallery: $(READY)
 
 # Measure speed, memory and solvers anew, into benchmarks/RESULTS.md: two hours; table 2 needs ../shared.
 bench: $(READY)
-	for each in startup evaluation memory solvers levels same_picture long_work report; do $(BIN)/python benchmarks/$$each.py || exit 1; done
+	for each in startup evaluation memory solvers levels same_picture long_work spinning report; do $(BIN)/python benchmarks/$$each.py || exit 1; done
 
 # Train the network in the package anew: about an hour on two cores; needs ../shared.
 train: $(READY)

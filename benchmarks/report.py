@@ -102,6 +102,18 @@ def long_work(kept: dict) -> str:
     return table(("what", "measured", "result"), [(row["what"], row["measured"], row["ratio"]) for row in kept["rows"]])
 
 
+def spinning(kept: dict) -> str:
+    """Table 8."""
+    rows = [
+        (
+            f"{row['spin count']:,}", f"{row['quiet']:.1f}", f"{row['quiet, against 300,000']:.2f}",
+            f"{row['busy']:.1f}", f"{row['busy against quiet']:.2f}",
+        )
+        for row in kept["rows"]
+    ]  # fmt: skip
+    return table(("rounds", "alone, s", "against 300,000", "beside busy loops, s", "against alone"), rows)
+
+
 TABLES: dict[str, tuple[str, Callable[[dict], str], str]] = {
     "evaluation": (
         "1. One evaluation",
@@ -137,6 +149,13 @@ TABLES: dict[str, tuple[str, Callable[[dict], str], str]] = {
         "7. Long work",
         long_work,
         "Medians of three; the kills are counted once. Batches are new processes, start and all.",
+    ),
+    "spinning": (
+        "8. Waiting threads",
+        spinning,
+        "Seconds of the defaults at 256 pixels, 60 steps, by how many rounds libgomp's waiting threads spin "
+        "(`GOMP_SPINCOUNT`): alone on the machine, medians of seven; and beside a busy loop on every processor, medians of "
+        "three.",
     ),
 }
 

@@ -17,6 +17,7 @@ import torch
 
 from impasto import __version__
 from impasto.errors import ClusterError, reason
+from impasto.threads import SPIN
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # of what it will do in later versions
@@ -124,7 +125,11 @@ def places() -> list[Place]:
 def hire(kind: type, place: Place) -> Any:
     """An actor of a class at a place; it is there when its first answer comes."""
     there = NodeAffinitySchedulingStrategy(place.node, soft=False)
-    options = {"num_cpus": place.processors, "num_gpus": place.gpus, "scheduling_strategy": there}
+    spin = {name: os.environ.get(name, value) for name, value in SPIN.items()}  # read when torch is imported there
+    options = {
+        "num_cpus": place.processors, "num_gpus": place.gpus, "scheduling_strategy": there,
+        "runtime_env": {"env_vars": spin},
+    }  # fmt: skip
     return ray.remote(kind).options(**options).remote(place)
 
 
