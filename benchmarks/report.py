@@ -154,8 +154,7 @@ TABLES: dict[str, tuple[str, Callable[[dict], str], str]] = {
         "8. Waiting threads",
         spinning,
         "Seconds of the defaults at 256 pixels, 60 steps, by how many rounds libgomp's waiting threads spin "
-        "(`GOMP_SPINCOUNT`): alone on the machine, medians of seven; and beside a busy loop on every processor, medians of "
-        "three.",
+        "(`GOMP_SPINCOUNT`): alone on the machine, medians of seven; beside a busy loop on every processor, of three.",
     ),
 }
 
