@@ -11,8 +11,8 @@ from itertools import product
 import torch
 from common import SHARED
 
-from impasto.pictures import read, resize
-from impasto.pictures.colour import match_moments, to_oklab
+from impasto.images.color import match_moments, to_oklab
+from impasto.images.read import read, resize
 
 SIDE, PROJECTIONS, QUANTILES = 192, 64, 200
 

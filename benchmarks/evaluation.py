@@ -7,9 +7,10 @@ import torch
 from baseline import Baseline
 from common import TRUE_STAGES, ceilings, median_seconds, record
 
-from impasto.backbone import Backbone, Weights, layer_stride, load
-from impasto.memory import keep_big_blocks
-from impasto.objective import Objective
+from impasto.backbone.vgg import Backbone, layer_stride
+from impasto.backbone.weights import Weights, load
+from impasto.objective.objective import Objective
+from impasto.painting.memory import keep_big_blocks
 from impasto.presets import preset
 from networks import vgg19
 

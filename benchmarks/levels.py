@@ -11,11 +11,13 @@ from pathlib import Path
 from common import PAIRS, SHARED, load_referee, pictures, record
 
 from impasto import Config, paint
-from impasto.backbone import Backbone, load, make_backbone
-from impasto.objective import Objective
-from impasto.painting import regions_at
-from impasto.pictures import read, resize
-from impasto.scene import scene_of
+from impasto.backbone.load import make_backbone
+from impasto.backbone.vgg import Backbone
+from impasto.backbone.weights import load
+from impasto.images.read import read, resize
+from impasto.objective.objective import Objective
+from impasto.painting.problem import scene_of
+from impasto.painting.run import regions_at
 
 SPLITS = (
     {},

@@ -19,14 +19,15 @@ from statistics import median
 from common import record, recorded
 from PIL import Image
 
-from impasto import Config, checkpoint
-from impasto.backbone import make_backbone
-from impasto.objective import Objective
-from impasto.painting import fit, paint_steps, regions_at
-from impasto.pictures import read, resize
-from impasto.pictures.samples import sample_photograph, sample_style
-from impasto.scene import scene_of
-from impasto.together import Run, paint_together
+from impasto import Config
+from impasto.backbone.load import make_backbone
+from impasto.images.read import read, resize
+from impasto.images.samples import sample_photograph, sample_style
+from impasto.objective.objective import Objective
+from impasto.painting import checkpoint
+from impasto.painting.batched import Run, paint_together
+from impasto.painting.problem import scene_of
+from impasto.painting.run import fit, paint_steps, regions_at
 
 STYLES = ("strokes", "woodcut", "glass", "points")
 IMPASTO = str(Path(sys.executable).with_name("impasto"))
@@ -35,7 +36,7 @@ KILLS = 100
 # The command line with a checkpoint after every step.
 EVERY_STEP = (
     "import sys; from impasto import checkpoint; checkpoint.SOONEST, checkpoint.COST = 0.0, 1e9; "
-    "from impasto.apps.cli import main; main(sys.argv[1:])"
+    "from impasto.cli.main import main; main(sys.argv[1:])"
 )
 
 
@@ -203,8 +204,8 @@ def tiles() -> list[dict]:
     """An evaluation of a picture whose tiles are on two Ray actors, against the same tiles here; what travels."""
     from ray.cluster_utils import Cluster
 
-    from impasto.apps.batch.cluster import joined
-    from impasto.apps.batch.spread import hired
+    from impasto.cluster.distributed import hired
+    from impasto.cluster.ray_cluster import joined
 
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     config = Config(size=1536, levels=1, precision="bfloat16")

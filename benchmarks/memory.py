@@ -12,12 +12,13 @@ import psutil
 import torch
 from common import ROOT, TRUE_STAGES, machine, record
 
-from impasto.backbone import Backbone, load
+from impasto.backbone.vgg import Backbone
+from impasto.backbone.weights import load
 from impasto.config import Config
-from impasto.painting import fit, paint_steps
-from impasto.pictures import read
-from impasto.pictures.samples import sample_photograph, sample_style
-from impasto.scene import scene_of
+from impasto.images.read import read
+from impasto.images.samples import sample_photograph, sample_style
+from impasto.painting.problem import scene_of
+from impasto.painting.run import fit, paint_steps
 from networks import vgg19
 
 BUDGETS = {512: "210MB", 1024: "400MB", 2048: "1.1GB", 4096: "4GB"}

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from impasto.backbone import Weights, load
+from impasto.backbone.weights import Weights, load
 from impasto.config import CONVOLUTIONS, DEPTHS, WIDTHS
 
 

@@ -18,8 +18,9 @@ import torch
 import torch.nn.functional as F
 from common import machine
 
-from impasto.backbone import Backbone, load
-from impasto.pictures import read
+from impasto.backbone.vgg import Backbone
+from impasto.backbone.weights import load
+from impasto.images.read import read
 
 LAYERS = ("relu1_2", "relu2_2", "relu3_4")  # what the first three poolings take
 

@@ -21,10 +21,11 @@ from baseline import Baseline, Run, run
 from common import PAIRS, TRUE_STAGES, pictures, record, recorded
 
 from impasto import Config, paint
-from impasto.backbone import Backbone, make_backbone
-from impasto.inputs import check
-from impasto.painting import Step, paint_steps
-from impasto.pictures import Picture, read, resize
+from impasto.backbone.load import make_backbone
+from impasto.backbone.vgg import Backbone
+from impasto.images.read import Picture, read, resize
+from impasto.painting.levels import check
+from impasto.painting.run import Step, paint_steps
 from impasto.presets import preset
 from networks import vgg19
 

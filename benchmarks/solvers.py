@@ -8,13 +8,15 @@ import torch
 from common import PAIRS, pictures, record
 
 from impasto import Config
-from impasto.backbone import Backbone, load
-from impasto.memory import keep_big_blocks
-from impasto.objective import Objective
-from impasto.painting import regions_at
-from impasto.pictures import read, resize
-from impasto.scene import scene_of
-from impasto.solver import LBFGS, Spectrum
+from impasto.backbone.vgg import Backbone
+from impasto.backbone.weights import load
+from impasto.images.read import read, resize
+from impasto.objective.objective import Objective
+from impasto.painting.memory import keep_big_blocks
+from impasto.painting.problem import scene_of
+from impasto.painting.run import regions_at
+from impasto.solver.lbfgs import LBFGS
+from impasto.solver.preconditioner import Spectrum
 
 MARKS = (20, 50, 100, 150)
 OURS = {

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from common import record
 
-from impasto.pictures.samples import sample_photograph, sample_style
+from impasto.images.samples import sample_photograph, sample_style
 
 COUNTS = (None, 30_000, 20_000, 10_000, 5_000, 0)  # None: libgomp's own, 300,000; 0: passive waiting
 ROUNDS, BUSY_ROUNDS = 7, 3

@@ -11,7 +11,7 @@ from common import record
 FIRST = """
 from impasto import Config
 from impasto.painting import paint_steps
-from impasto.pictures.samples import sample_photograph, sample_style
+from impasto.images.samples import sample_photograph, sample_style
 next(paint_steps(sample_photograph(), sample_style("strokes"), Config()))
 """
 COMMANDS = {

@@ -16,8 +16,8 @@ RUNS = 5
 def alone() -> None:
     """The library, in the main thread."""
     from impasto import Config, paint
-    from impasto.backbone import make_backbone
-    from impasto.pictures.samples import sample_photograph, sample_style
+    from impasto.backbone.load import make_backbone
+    from impasto.images.samples import sample_photograph, sample_style
 
     config = Config()
     backbone = make_backbone(config)
@@ -29,9 +29,9 @@ def studio(crowded: bool) -> None:
     """The studio's worker. crowded: another thread keeps OpenMP threads of its own, as a warm-up there would."""
     import torch
 
-    from impasto.apps.web.jobs import Limits, Order, Upload
-    from impasto.apps.web.studio import Studio
-    from impasto.pictures.samples import sample_photograph, sample_style
+    from impasto.images.samples import sample_photograph, sample_style
+    from impasto.web.job import Limits, Order, Upload
+    from impasto.web.queue import Studio
 
     if crowded:
         torch.rand(4000, 4000) @ torch.rand(4000, 4000)

@@ -11,7 +11,7 @@ from pathlib import Path
 from common import PAIRS, SHARED, load_referee, machine, pictures, record
 
 from impasto import Config, paint
-from impasto.backbone import make_backbone
+from impasto.backbone.load import make_backbone
 
 TERMS = ("gram", "wasserstein", "moments", "sliced", "neighbours")
 

@@ -12,10 +12,10 @@ from typing import Any
 from PIL import Image, ImageDraw, ImageFilter
 
 from impasto import Config, paint
-from impasto.backbone import make_backbone
-from impasto.pictures import write
-from impasto.pictures.figures import contact_sheet
-from impasto.pictures.samples import STYLES, sample_photograph, sample_style
+from impasto.backbone.load import make_backbone
+from impasto.figures.contact_sheet import contact_sheet
+from impasto.images.samples import STYLES, sample_photograph, sample_style
+from impasto.images.write import write
 
 ROOT = Path(__file__).resolve().parent.parent
 PHOTO = sample_photograph()

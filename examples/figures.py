@@ -8,8 +8,8 @@ import shlex
 import tempfile
 from pathlib import Path
 
-from impasto.apps.cli import cli
-from impasto.pictures.samples import sample_photograph, sample_style
+from impasto.cli.main import cli
+from impasto.images.samples import sample_photograph, sample_style
 
 ROOT = Path(__file__).resolve().parent.parent
 

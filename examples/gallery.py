@@ -13,9 +13,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from impasto import Config, Painting, paint
-from impasto.backbone import make_backbone
-from impasto.pictures import write
-from impasto.pictures.figures import contact_sheet
+from impasto.backbone.load import make_backbone
+from impasto.figures.contact_sheet import contact_sheet
+from impasto.images.write import write
 
 ROOT = Path(__file__).resolve().parent.parent
 PAIRS = (

@@ -12,11 +12,11 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from impasto.apps.cli import main
+from impasto.cli.main import main
 from impasto.config import DEPTHS
-from impasto.objective import Objective
-from impasto.pictures import figures
-from impasto.pictures.figures import contact_sheet
+from impasto.figures import contact_sheet as figures
+from impasto.figures.contact_sheet import contact_sheet
+from impasto.objective.objective import Objective
 
 torch.set_num_threads(1)  # the networks here are tiny: threads would only wait for one another
 

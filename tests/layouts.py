@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from impasto.backbone import load
+from impasto.backbone.weights import load
 from impasto.errors import WeightsError
 
 NAMES = tuple(

@@ -10,9 +10,9 @@ from unittest.mock import patch
 
 import uvicorn
 
-from impasto.apps.web import server
-from impasto.apps.web.jobs import Limits
-from impasto.apps.web.studio import Studio
+from impasto.web import server
+from impasto.web.job import Limits
+from impasto.web.queue import Studio
 
 MACHINE = {"memory": "auto", "tile": "auto", "device": "cpu", "precision": "float32"}
 

@@ -5,7 +5,8 @@ from PIL import Image
 
 from crafted import noise
 from impasto.errors import PictureError
-from impasto.pictures import read, resize, to_image
+from impasto.images.read import read, resize
+from impasto.images.write import to_image
 
 BYTES = np.asarray(noise())  # (40, 48, 3) uint8
 EXPECTED = torch.from_numpy(BYTES.copy()).permute(2, 0, 1)[None] / 255

@@ -8,11 +8,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from impasto.backbone import Backbone, Weights, load
 from impasto.backbone.convolution import Convolution
+from impasto.backbone.vgg import Backbone
+from impasto.backbone.weights import Weights, load
 from impasto.errors import ConfigError, WeightsError
-from impasto.pictures import read, resize
-from impasto.pictures.samples import sample_photograph
+from impasto.images.read import read, resize
+from impasto.images.samples import sample_photograph
 from layouts import CHANNELS, NAMES, random_kernels
 
 WEIGHTS = Weights("random", random_kernels(), "RGB", (0.45, 0.45, 0.45), (1 / 0.226, 1 / 0.226, 1 / 0.226))

@@ -19,16 +19,27 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from impasto.apps.batch import foreman, ledger, painter, sheets
-from impasto.apps.batch.board import Board
-from impasto.objective import Objective
-from impasto.pictures import read_settings
+from impasto.batch import (
+    contact_sheets as sheets,
+)
+from impasto.batch import (
+    scheduler as foreman,
+)
+from impasto.batch import (
+    store as ledger,
+)
+from impasto.batch import (
+    worker as painter,
+)
+from impasto.batch.progress import Board
+from impasto.images.read import read_settings
+from impasto.objective.objective import Objective
 
 # Runs the command line with a checkpoint after every step, and says when it begins.
 DRIVER = (
     "import sys, torch; torch.set_num_threads(1); from impasto import checkpoint; "
-    "checkpoint.SOONEST, checkpoint.COST = 0.0, 1e9; from impasto.apps.cli import main; "
-    "import impasto.apps.batch.foreman, impasto.apps.batch.sheets; print('begun', flush=True); main(sys.argv[1:])"
+    "checkpoint.SOONEST, checkpoint.COST = 0.0, 1e9; from impasto.cli.main import main; "
+    "import impasto.batch.foreman, impasto.batch.sheets; print('begun', flush=True); main(sys.argv[1:])"
 )
 ALL = "photos --style art"
 
@@ -301,7 +312,7 @@ def test_a_name_that_is_too_long_for_the_disk_does_not_stop_the_rest(batch, monk
 def test_done_work_is_known_by_its_pictures_and_settings_and_not_by_names(batch, monkeypatch) -> None:
     batch()
     with monkeypatch.context() as patch:
-        patch.setattr("impasto.together.course", lambda *_, **__: pytest.fail("it paints"))
+        patch.setattr("impasto.painting.batched.course", lambda *_, **__: pytest.fail("it paints"))
         assert "(0 painted, 6 before)" in batch()[1]
         Path("photos").rename("moved")
         Path("moved/a.png").rename("moved/z.png")
@@ -411,7 +422,7 @@ def test_a_folder_that_has_moved_is_told_with_what_to_do(batch, refused, monkeyp
 
 def test_what_failed_once_is_not_tried_again_until_it_is_asked_for(batch, monkeypatch) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr("impasto.together.course", lambda *_, **__: (_ for _ in ()).throw(ValueError))
+        patch.setattr("impasto.painting.batched.course", lambda *_, **__: (_ for _ in ()).throw(ValueError))
         assert batch()[0] == 3
     code, out, err = batch()
     assert (code, "(0 painted, 6 failed)" in out, err.count("a fault of impasto's own")) == (3, True, 6)

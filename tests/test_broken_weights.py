@@ -14,7 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from impasto.backbone import load
+from impasto.backbone.weights import load
 from impasto.errors import WeightsError
 from layouts import GREY, KERNELS, WRITERS, line_of, random_kernels, truncate, without, write, write_safetensors
 

@@ -7,10 +7,12 @@ import pytest
 import torch
 
 from impasto import Config, paint
-from impasto.backbone import Backbone, load, make_backbone
-from impasto.objective import gram
-from impasto.pictures import resize
-from impasto.pictures.samples import sample_photograph, sample_style
+from impasto.backbone.load import make_backbone
+from impasto.backbone.vgg import Backbone
+from impasto.backbone.weights import load
+from impasto.images.read import resize
+from impasto.images.samples import sample_photograph, sample_style
+from impasto.objective.losses import gram
 
 SCALES = (0.5, 1.0, 2.0)
 REFEREE = Path(__file__).resolve().parents[2] / "shared" / "tools" / "referee.py"

@@ -18,20 +18,21 @@ import torch
 from PIL import Image, ImageSequence
 from safetensors import SafetensorError
 
-from impasto import Config, checkpoint, paint, paint_steps
-from impasto.apps.alone import alone_in
-from impasto.backbone import make_backbone
-from impasto.checkpoint import BEFORE, NAME, Checkpoints, clear, load, newest, put
+from impasto import Config, paint, paint_steps
+from impasto.backbone.load import make_backbone
 from impasto.errors import CheckpointError, OutputError
-from impasto.objective import Objective
-from impasto.painting import fit
-from impasto.pictures import read
-from impasto.scene import scene_of
+from impasto.images.read import read
+from impasto.locking import alone_in
+from impasto.objective.objective import Objective
+from impasto.painting import checkpoint
+from impasto.painting.checkpoint import BEFORE, NAME, Checkpoints, clear, load, newest, put
+from impasto.painting.problem import scene_of
+from impasto.painting.run import fit
 
 # Runs the command line with a checkpoint after every step.
 DRIVER = (
     "import sys, torch; torch.set_num_threads(1); from impasto import checkpoint; "
-    "checkpoint.SOONEST, checkpoint.COST = 0.0, 1e9; from impasto.apps.cli import main; main(sys.argv[1:])"
+    "checkpoint.SOONEST, checkpoint.COST = 0.0, 1e9; from impasto.cli.main import main; main(sys.argv[1:])"
 )
 
 
@@ -125,7 +126,7 @@ def test_what_would_end_with_another_picture_is_refused(job, tmp_path, style, ti
     with pytest.raises(CheckpointError, match="another network"):
         load(tmp_path, scene, config, backbone)
     backbone.weights.kernels["conv1_1"][0].sub_(1)
-    monkeypatch.setattr("impasto.checkpoint.__version__", "9.9")
+    monkeypatch.setattr("impasto.painting.checkpoint.__version__", "9.9")
     scene, config, backbone, _ = job()
     with pytest.raises(CheckpointError, match=r"begun with version impasto 0.* and this is impasto 9\.9"):
         load(tmp_path, scene, config, backbone)
@@ -316,8 +317,8 @@ def stopped(painted, ctrl_c, monkeypatch):
             ctrl_c(at, patch)
             painted(*options, "--checkpoint", "kept")
 
-    monkeypatch.setattr("impasto.checkpoint.SOONEST", 0.0)
-    monkeypatch.setattr("impasto.checkpoint.COST", 1e9)
+    monkeypatch.setattr("impasto.painting.checkpoint.SOONEST", 0.0)
+    monkeypatch.setattr("impasto.painting.checkpoint.COST", 1e9)
     return stop
 
 
@@ -330,7 +331,7 @@ class KilledError(BaseException):
 def test_a_film_that_goes_on_has_the_bytes_of_one_never_cut_off(
     painted, impasto, tmp_path, monkeypatch, saved, killed, damaged
 ) -> None:
-    monkeypatch.setattr("impasto.pictures.film.FRAMES", 2)
+    monkeypatch.setattr("impasto.figures.timelapse.FRAMES", 2)
     monkeypatch.setattr(
         Checkpoints, "look", lambda self, step: step.number in saved and step.number < step.steps and self.save(step)
     )
@@ -364,7 +365,7 @@ def test_a_film_that_goes_on_has_the_bytes_of_one_never_cut_off(
 
 
 def test_a_film_of_a_run_that_was_stopped_by_hand_goes_on_too(painted, stopped, impasto, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr("impasto.pictures.film.FRAMES", 2)
+    monkeypatch.setattr("impasto.figures.timelapse.FRAMES", 2)
     options = ("--steps", 16, "--timelapse", "film.gif")
     painted(*options)
     whole = (tmp_path / "film.gif").read_bytes()
@@ -448,8 +449,8 @@ def test_ctrl_c_keeps_what_there_is_and_resume_ends_it(painted, impasto, ctrl_c,
     options = ("--steps", 9, "--trace", "run.jsonl")
     painted(*options, out="whole.png")
     whole = (tmp_path / "run.jsonl").read_text()
-    monkeypatch.setattr("impasto.checkpoint.SOONEST", 0.0)
-    monkeypatch.setattr("impasto.checkpoint.COST", 1e9)
+    monkeypatch.setattr("impasto.painting.checkpoint.SOONEST", 0.0)
+    monkeypatch.setattr("impasto.painting.checkpoint.COST", 1e9)
     with monkeypatch.context() as patch:
         ctrl_c(5, patch)
         code, out, err = painted(*options, "--checkpoint", "kept")
@@ -481,8 +482,8 @@ def test_ctrl_c_at_the_last_step_is_too_late(painted, impasto, monkeypatch) -> N
 
 
 def test_a_folder_with_an_unfinished_painting_is_not_begun_anew(painted, ctrl_c, monkeypatch) -> None:
-    monkeypatch.setattr("impasto.checkpoint.SOONEST", 0.0)
-    monkeypatch.setattr("impasto.checkpoint.COST", 1e9)
+    monkeypatch.setattr("impasto.painting.checkpoint.SOONEST", 0.0)
+    monkeypatch.setattr("impasto.painting.checkpoint.COST", 1e9)
     with monkeypatch.context() as patch:
         ctrl_c(3, patch)
         painted("--steps", 5, "--checkpoint", "kept")
@@ -500,8 +501,8 @@ def test_resume_says_what_is_wrong(impasto, painted, photo, style, tiny, ctrl_c,
     assert impasto("resume", "nowhere")[0] == 2
     own = tmp_path / "own.png"
     own.write_bytes(photo.read_bytes())
-    monkeypatch.setattr("impasto.checkpoint.SOONEST", 0.0)
-    monkeypatch.setattr("impasto.checkpoint.COST", 1e9)
+    monkeypatch.setattr("impasto.painting.checkpoint.SOONEST", 0.0)
+    monkeypatch.setattr("impasto.painting.checkpoint.COST", 1e9)
     with monkeypatch.context() as patch:
         ctrl_c(3, patch)
         impasto("paint", own, style, "-o", "out.png", *tiny, "--steps", 5, "--checkpoint", "kept")

@@ -7,10 +7,10 @@ import torch
 import torch.nn.functional as F
 
 from impasto import Config
-from impasto.backbone import make_backbone
-from impasto.painting import paint_steps
-from impasto.pictures import read, resize
-from impasto.pictures.samples import sample_photograph, sample_style
+from impasto.backbone.load import make_backbone
+from impasto.images.read import read, resize
+from impasto.images.samples import sample_photograph, sample_style
+from impasto.painting.run import paint_steps
 
 SIZE = 192
 RUNS = {

@@ -10,7 +10,8 @@ from PIL import Image
 from impasto import __version__
 from impasto.config import GROUPS, Config, option_name
 from impasto.errors import OutputError
-from impasto.pictures import read, read_settings, write
+from impasto.images.read import read, read_settings
+from impasto.images.write import write
 from impasto.presets import PRESETS
 
 
@@ -205,7 +206,7 @@ def test_weights_are_listed_and_verified(impasto, monkeypatch, tmp_path):
 
 def test_demo_paints_the_sample_and_its_sheet(impasto, monkeypatch, tmp_path, tiny_weights):
     config = Config(backbone=str(tiny_weights), size=32, steps=1, levels=1, precision="float32", device="cpu")
-    monkeypatch.setattr("impasto.apps.paint.Config", lambda: config)
+    monkeypatch.setattr("impasto.cli.commands.paint.Config", lambda: config)
     code, out, _ = impasto("demo", "--style", "woodcut")
     assert code == 0
     assert "impasto-demo.png  (painted in " in out
@@ -236,7 +237,7 @@ def test_python_m_impasto_answers_without_loading_torch():
 def test_ctrl_c_in_the_first_moments_is_one_line():
     line = "import sys\n"
     line += "class Pressed:\n    def find_spec(self, name, *_):\n"
-    line += "        if name == 'impasto.apps.batch': raise KeyboardInterrupt\n"
+    line += "        if name == 'impasto.batch': raise KeyboardInterrupt\n"
     line += "sys.meta_path.insert(0, Pressed())\nfrom impasto.__main__ import main\nmain()"
     said = subprocess.run([sys.executable, "-c", line], capture_output=True, text=True, check=False, timeout=60)
     assert (said.returncode, said.stdout, said.stderr) == (130, "", "impasto: stopped\n")

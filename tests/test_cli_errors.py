@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from crafted import BROKEN
-from impasto.apps.progress import downloading, log
+from impasto.cli.progress_bar import downloading, log
 
 
 @pytest.fixture(autouse=True)

@@ -24,21 +24,24 @@ from PIL import Image
 from ray.cluster_utils import Cluster
 
 from impasto import Config, paint
-from impasto.apps.alone import alone_in
-from impasto.apps.batch import cluster as cluster_module
-from impasto.apps.batch import crew, painter, spread
-from impasto.apps.batch.cluster import Place, hire, joined
-from impasto.apps.batch.foreman import Foreman
-from impasto.apps.batch.jobs import Known, jobs_of
-from impasto.apps.batch.ledger import opened
-from impasto.apps.batch.painter import Report
-from impasto.apps.batch.spread import hired
-from impasto.backbone import make_backbone
+from impasto.backbone.load import make_backbone
+from impasto.batch import worker as painter
+from impasto.batch.job import Known, jobs_of
+from impasto.batch.scheduler import Foreman
+from impasto.batch.store import opened
+from impasto.batch.worker import Report
+from impasto.cluster import distributed as spread
+from impasto.cluster import ray_cluster as cluster_module
+from impasto.cluster import ray_executor as crew
+from impasto.cluster.distributed import hired
+from impasto.cluster.ray_cluster import Place, hire, joined
 from impasto.errors import ConfigError
-from impasto.objective import Objective, Share, added
-from impasto.painting import fit, regions_at
-from impasto.pictures import read, resize
-from impasto.scene import scene_of
+from impasto.images.read import read, resize
+from impasto.locking import alone_in
+from impasto.objective.objective import Objective
+from impasto.objective.tiles import Share, added
+from impasto.painting.problem import scene_of
+from impasto.painting.run import fit, regions_at
 
 NODE = {"num_cpus": 1, "object_store_memory": 80 << 20, "include_dashboard": False}
 STEPS = 12
@@ -105,7 +108,7 @@ def painter_that(on_begin=None, on_word=None, versions=None):
 
     class Told(crew.RemotePainter):
         def __init__(self, place):
-            from impasto import checkpoint
+            from impasto.painting import checkpoint
 
             super().__init__(place)
             checkpoint.SOONEST, checkpoint.COST, crew.SLICE = 0.0, 1e9, 0.0
@@ -416,7 +419,7 @@ def test_an_address_is_of_a_cluster(refused, photo, style, tiny, command):
 def test_without_ray_it_is_said_what_to_install(impasto, photo, style, tiny, command, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     for name in ("cluster", "crew", "spread"):
-        monkeypatch.delitem(sys.modules, f"impasto.apps.batch.{name}", raising=False)
+        monkeypatch.delitem(sys.modules, f"impasto.cli.batch.{name}", raising=False)
     given = [command, photo, *(["--style", style, "-o", "out"] if command == "batch" else [style]), *tiny, "--quiet"]
     code, out, err = impasto(*given, "--engine", "ray")
     assert (code, out) == (2, "")
@@ -591,7 +594,7 @@ def test_a_tiler_may_die_between_two_levels(poster, tilers):
 
 LISTENING = """
 import json, psutil, ray
-from impasto.apps.batch.cluster import hire, joined, places
+from impasto.cluster.ray_cluster import hire, joined, places
 
 class Worker:
     def __init__(self, place): pass

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from impasto.pictures.colour import from_oklab, grey, match_lightness, match_moments, to_oklab, with_chroma_of
+from impasto.images.color import from_oklab, grey, match_lightness, match_moments, to_oklab, with_chroma_of
 
 FORMS = ["root", "cholesky"]
 

@@ -15,7 +15,7 @@ from contextlib import ExitStack, contextmanager, suppress
 import httpx
 import pytest
 
-from impasto.apps.web import connections, server
+from impasto.web import connections, server
 
 BIG = 8_000_000  # bytes: more than the system keeps for who does not read
 PIECE = 10_000

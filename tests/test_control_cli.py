@@ -7,8 +7,9 @@ import pytest
 import torch
 from PIL import Image, ImageSequence
 
-from impasto.pictures import read, read_settings, resize, to_image
-from impasto.pictures.colour import to_oklab
+from impasto.images.color import to_oklab
+from impasto.images.read import read, read_settings, resize
+from impasto.images.write import to_image
 
 PULL = ["--content-weight", 0, "--style-layers", "relu1_1", "--steps", 25, "--start", "content=0.5,noise=0.5"]
 

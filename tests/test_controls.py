@@ -6,13 +6,13 @@ import gradio as gr
 import pytest
 from gradio.components import Component
 
-from impasto.apps.web.controls import DRAWN, FIRST, PICTURES, SLIDERS, by_group, control, slider, values_of
-from impasto.apps.web.form import _unsaid
-from impasto.apps.web.terms import SERVERS
-from impasto.apps.web.views import as_labels, label
 from impasto.config import GROUPS, Config, allowed
 from impasto.errors import ConfigError
 from impasto.presets import PRESETS
+from impasto.web.controls import DRAWN, FIRST, PICTURES, SLIDERS, by_group, control, slider, values_of
+from impasto.web.form import _unsaid
+from impasto.web.html import as_labels, label
+from impasto.web.policy import SERVERS
 
 NETWORKS = ["compact", "vgg19", "vgg19-torchvision"]
 FIELDS = list(Config.model_fields)

@@ -10,9 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from impasto.backbone import cached, fetch, load, verify
 from impasto.backbone.download import Progress
-from impasto.backbone.weights import KNOWN, cache_folder
+from impasto.backbone.weights import KNOWN, cache_folder, cached, fetch, load, verify
 from impasto.errors import WeightsError
 from layouts import GREY, random_kernels, write_safetensors
 from loopback import BODY, Server

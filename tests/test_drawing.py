@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageColor, ImageDraw
 
-from impasto.apps.web.brush import COLOURS, LEAST, masks_of
-from impasto.pictures.files import read_bytes
-from impasto.pictures.masks import read_mask
+from impasto.images.masks import read_mask
+from impasto.images.read import read_bytes
+from impasto.web.drawn_masks import COLOURS, LEAST, masks_of
 
 HEIGHT, WIDTH = 60, 80
 LEFT, RIGHT, ALL = np.s_[:, :30], np.s_[:, 30:], np.s_[:]

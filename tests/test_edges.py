@@ -5,11 +5,12 @@ import torch
 import torch.nn.functional as F
 
 from impasto import Config
-from impasto.backbone import Backbone, Weights, load
-from impasto.objective import Objective
+from impasto.backbone.vgg import Backbone
+from impasto.backbone.weights import Weights, load
+from impasto.objective.objective import Objective
 from impasto.objective.pixel_terms import EDGE_REACH, Edges, laplacian
 from impasto.objective.tiles import cut
-from impasto.painting import paint_steps
+from impasto.painting.run import paint_steps
 from layouts import random_kernels
 
 WEIGHTS = Weights("random", random_kernels(), "BGR", (0.4, 0.45, 0.5), (4.0, 4.5, 5.0))

@@ -7,23 +7,14 @@ import torch
 import torch.nn.functional as F
 
 from impasto import Config, paint
-from impasto.backbone import Backbone, Weights, load
-from impasto.backbone.vgg import AVERAGE_GAIN
-from impasto.objective import (
-    Objective,
-    Pattern,
-    Region,
-    content_loss,
-    differences,
-    energy,
-    gram,
-    losses,
-    style_loss,
-    total_variation,
-)
-from impasto.objective.losses import products
-from impasto.pictures import read, resize
-from impasto.pictures.samples import sample_photograph, sample_style
+from impasto.backbone.vgg import AVERAGE_GAIN, Backbone
+from impasto.backbone.weights import Weights, load
+from impasto.images.read import read, resize
+from impasto.images.samples import sample_photograph, sample_style
+from impasto.objective import losses
+from impasto.objective.losses import content_loss, differences, energy, gram, products, style_loss, total_variation
+from impasto.objective.objective import Objective
+from impasto.objective.targets import Pattern, Region
 from layouts import NAMES, random_kernels
 
 WEIGHTS = Weights("random", random_kernels(), "BGR", (0.4, 0.45, 0.5), (4.0, 4.5, 5.0))

@@ -2,10 +2,12 @@ import numpy as np
 import pytest
 import torch
 
-from impasto.backbone import make_backbone
+from impasto.backbone.load import make_backbone
 from impasto.config import Config
 from impasto.errors import ConfigError, PictureError, WeightsError
-from impasto.experiments import (
+from impasto.images.read import read, read_settings, resize
+from impasto.objective.losses import gram
+from impasto.painting.experiments import (
     canvas,
     content_reconstructions,
     feature_maps,
@@ -14,8 +16,6 @@ from impasto.experiments import (
     texture_config,
     variations,
 )
-from impasto.objective import gram
-from impasto.pictures import read, read_settings, resize
 from impasto.presets import FIRST_CONVOLUTIONS, PRESETS
 
 NOISE = {"noise": 1.0}
@@ -268,7 +268,7 @@ def test_a_texture_is_as_large_as_asked_for_and_named_after_its_style(impasto, s
 
 @pytest.mark.parametrize("size", ["32x20", " 32 × 20 ", "32,20", None])
 def test_a_texture_s_size_may_be_written_as_people_do(impasto, style, quick, tmp_path, monkeypatch, size):
-    monkeypatch.setattr("impasto.apps.running.paint", lambda content, *_, **__: pytest.fail(content.name))
+    monkeypatch.setattr("impasto.cli.terminal.paint", lambda content, *_, **__: pytest.fail(content.name))
     with pytest.raises(pytest.fail.Exception) as said:
         impasto("texture", style, *quick, *(["--size", size] if size else []))
     assert str(said.value) == ("32x20" if size else "512x512")

@@ -13,8 +13,9 @@ import torch
 from impasto import Config
 from impasto.config import MOST_LEVELS
 from impasto.errors import ImpastoError
-from impasto.inputs import check, style_size
-from impasto.pictures import Picture, read, to_image, write
+from impasto.images.read import Picture, read
+from impasto.images.write import to_image, write
+from impasto.painting.levels import check, style_size
 from studios import running
 
 # gradio 6.31 calls pandas in a way that pandas 4 will not have

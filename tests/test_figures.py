@@ -3,9 +3,10 @@ import pytest
 from PIL import Image, ImageDraw
 
 from impasto.errors import ConfigError, PictureError
-from impasto.pictures import read, write
-from impasto.pictures.figures import FAINT, MOST_LINES, PAPER, TALLEST, WIDEST, contact_sheet, in_rows, kinds
-from impasto.pictures.samples import STYLES, sample_photograph, sample_style
+from impasto.figures.contact_sheet import FAINT, MOST_LINES, PAPER, TALLEST, WIDEST, contact_sheet, in_rows, kinds
+from impasto.images.read import read
+from impasto.images.samples import STYLES, sample_photograph, sample_style
+from impasto.images.write import write
 
 RED = Image.new("RGB", (80, 40), "red")
 BLUE = Image.new("RGB", (30, 60), "blue")
@@ -80,7 +81,7 @@ def test_the_sample_photograph_is_here():
 
 
 def test_without_matplotlib_the_error_names_it(monkeypatch):
-    monkeypatch.setattr("impasto.pictures.samples.find_spec", lambda name: None)
+    monkeypatch.setattr("impasto.images.samples.find_spec", lambda name: None)
     with pytest.raises(PictureError, match="pip install matplotlib"):
         sample_photograph()
 

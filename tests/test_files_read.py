@@ -20,8 +20,8 @@ from crafted import (
     tiff16,
 )
 from impasto.errors import PictureError
-from impasto.pictures import Picture, header_size, read, read_bytes, read_settings, resize
-from impasto.pictures.decode import NO_WARNINGS
+from impasto.images.decode import NO_WARNINGS
+from impasto.images.read import Picture, header_size, read, read_bytes, read_settings, resize
 
 QUARTERS = np.zeros((32, 48, 3), np.uint8)
 QUARTERS[:16, :24], QUARTERS[:16, 24:] = (230, 20, 20), (20, 230, 20)

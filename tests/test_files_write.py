@@ -8,8 +8,9 @@ from PIL import Image
 
 from crafted import noise
 from impasto.errors import OutputError, PictureError
-from impasto.pictures import check_output, read, read_settings, write, writing
-from impasto.pictures.writing import FORMATS, WITH_ALPHA
+from impasto.images import write as writing
+from impasto.images.read import read, read_settings
+from impasto.images.write import FORMATS, WITH_ALPHA, check_output, write
 
 SETTINGS = {
     "program": "impasto",
@@ -222,7 +223,7 @@ def dead_process() -> int:
 
 def test_what_a_killed_run_left_of_the_same_file_is_removed(tmp_path):
     code = (
-        "import os, signal, sys\nfrom pathlib import Path\nfrom impasto.pictures.writing import whole\n"
+        "import os, signal, sys\nfrom pathlib import Path\nfrom impasto.images.write import whole\n"
         "with whole(Path(sys.argv[1])) as part:\n    part.touch()\n    os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     out = tmp_path / "film [1].gif"

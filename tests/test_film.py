@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from PIL import Image
 
 from impasto.errors import OutputError
-from impasto.pictures import to_image
-from impasto.pictures.film import FILMS, FRAMES, HOLD, LARGEST, LONGEST, RATE, SECONDS, SHORTEST, Film, film_size
+from impasto.figures.timelapse import FILMS, FRAMES, HOLD, LARGEST, LONGEST, RATE, SECONDS, SHORTEST, Film, film_size
+from impasto.images.write import to_image
 
 ANIMATIONS, VIDEOS = FILMS[:3], FILMS[3:]
 FARTHEST = {".gif": 8, ".webp": 8, ".apng": 0, ".mp4": 4, ".webm": 4}  # of 255, in the mean: the others are lossy
@@ -297,7 +297,7 @@ def test_a_film_goes_on_with_the_same_bytes_from_any_two_checkpoints(tmp_path, m
 
 def gone_on(tmp_path, monkeypatch, moments):
     """Films with checkpoints of two steps, cut off at a third, that go on from the first checkpoint or the second."""
-    monkeypatch.setattr("impasto.pictures.film.FRAMES", 3)
+    monkeypatch.setattr("impasto.figures.timelapse.FRAMES", 3)
     steps, out = wandering(40), tmp_path / "film.gif"
     with going(out, None, steps, 1, 40) as film:
         assert film._visible > 2 / 255, "it has been thinned"

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from impasto.apps.alone import alone_in
-from impasto.apps.web import folders
-from impasto.apps.web.folders import PREFIX, UPLOAD_FOLDER, RoomError, own_folder, temporary_files_in
+from impasto.locking import alone_in
+from impasto.web import folders
+from impasto.web.folders import PREFIX, UPLOAD_FOLDER, RoomError, own_folder, temporary_files_in
 
 KILLED = """
 import os, signal
-from impasto.apps.web.folders import own_folder
+from impasto.web.folders import own_folder
 held = own_folder()
 folder = held.__enter__()
 (folder / "photo.png").write_bytes(b"x")

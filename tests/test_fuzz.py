@@ -16,7 +16,8 @@ from PIL import Image
 
 from impasto.config import Config
 from impasto.errors import ImpastoError
-from impasto.pictures import read_bytes, settings_in, to_image, write
+from impasto.images.read import read_bytes, settings_in
+from impasto.images.write import to_image, write
 from studios import running
 
 # gradio 6.31 calls pandas in a way that pandas 4 will not have

@@ -5,8 +5,8 @@ import time
 
 import pytest
 
-from impasto.apps.web import guesses
-from impasto.apps.web.guesses import Guesses
+from impasto.web import guesses
+from impasto.web.guesses import Guesses
 
 
 @pytest.fixture(autouse=True)

@@ -14,10 +14,10 @@ import pytest
 from PIL import PngImagePlugin
 
 from crafted import noise
-from impasto.apps import signing
-from impasto.checkpoint import BEFORE, NAME
-from impasto.objective import Objective
-from impasto.pictures import read_settings
+from impasto import signing
+from impasto.images.read import read_settings
+from impasto.objective.objective import Objective
+from impasto.painting.checkpoint import BEFORE, NAME
 
 DEEP = "[" * 100_000
 
@@ -179,8 +179,8 @@ def test_a_name_of_a_file_that_is_no_unicode_is_a_name(painted, impasto, style, 
 @pytest.fixture
 def begun(painted, ctrl_c, monkeypatch, tmp_path):
     """A painting that was cut off, in kept/; its outputs lie beside that."""
-    monkeypatch.setattr("impasto.checkpoint.SOONEST", 0.0)
-    monkeypatch.setattr("impasto.checkpoint.COST", 1e9)
+    monkeypatch.setattr("impasto.painting.checkpoint.SOONEST", 0.0)
+    monkeypatch.setattr("impasto.painting.checkpoint.COST", 1e9)
 
     def begin(*options: object, out: str = "out.png") -> Path:
         with monkeypatch.context() as patch:
@@ -465,8 +465,8 @@ def test_several_at_once_make_one_key(home) -> None:
 
 
 def test_a_batch_s_checkpoint_before_the_newest_is_used(impasto, photo, style, tiny, monkeypatch) -> None:
-    monkeypatch.setattr("impasto.checkpoint.SOONEST", 0.0)
-    monkeypatch.setattr("impasto.checkpoint.COST", 1e9)
+    monkeypatch.setattr("impasto.painting.checkpoint.SOONEST", 0.0)
+    monkeypatch.setattr("impasto.painting.checkpoint.COST", 1e9)
     asked = ("batch", photo, "--style", style, "-o", "out", *tiny, "--steps", 6)
     measure, made = Objective._measure, []
 

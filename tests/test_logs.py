@@ -4,8 +4,8 @@ import logging
 
 import pytest
 
-from impasto.apps.web import logs
-from impasto.apps.web.logs import OneLine, kept_short
+from impasto.web import logs
+from impasto.web.logs import OneLine, kept_short
 
 log = logging.getLogger("impasto.studio")
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from impasto.objective import content_loss, differences, energy, gram, style_loss, total_variation
+from impasto.objective.losses import content_loss, differences, energy, gram, style_loss, total_variation
 
 F = torch.tensor([[[[1.0, 2.0], [3.0, 4.0]], [[0.0, 1.0], [0.0, -1.0]]]])  # (1, 2, 2, 2)
 

@@ -7,9 +7,9 @@ from PIL import Image
 
 from impasto import Config
 from impasto.errors import ConfigError, PictureError
-from impasto.pictures import read, resize
-from impasto.pictures.masks import read_mask, shape_note
-from impasto.scene import extras
+from impasto.images.masks import read_mask, shape_note
+from impasto.images.read import read, resize
+from impasto.painting.problem import extras
 
 LEFT = np.uint8([[255] * 10 + [0] * 14] * 20)
 

@@ -5,9 +5,9 @@ import torch
 import torch.nn.functional as F
 
 from impasto import Config, paint
-from impasto.backbone import Backbone, Weights, layer_stride, load
+from impasto.backbone.vgg import Backbone, layer_stride
+from impasto.backbone.weights import Weights, load
 from impasto.errors import ConfigError
-from impasto.objective import Objective, Pattern, Region
 from impasto.objective.matching import (
     QUANTILES,
     Neighbours,
@@ -17,8 +17,10 @@ from impasto.objective.matching import (
     sample,
     sliced_distance,
 )
+from impasto.objective.objective import Objective
+from impasto.objective.targets import Pattern, Region
 from impasto.objective.tiles import cut
-from impasto.painting import paint_steps
+from impasto.painting.run import paint_steps
 from layouts import random_kernels
 
 WEIGHTS = Weights("random", random_kernels(), "BGR", (0.4, 0.45, 0.5), (4.0, 4.5, 5.0))

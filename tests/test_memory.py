@@ -10,14 +10,18 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from impasto import Config, memory
-from impasto.backbone import Backbone, load, reach
+from impasto import Config
+from impasto.backbone.vgg import Backbone, reach
+from impasto.backbone.weights import load
 from impasto.errors import ConfigError
-from impasto.inputs import check
-from impasto.memory import Plan, free_memory, keep_big_blocks, plan
-from impasto.objective import Objective
-from impasto.pictures import read
-from impasto.solver import LBFGS, Guard, Spectrum
+from impasto.images.read import read
+from impasto.objective.objective import Objective
+from impasto.painting import memory
+from impasto.painting.levels import check
+from impasto.painting.memory import Plan, free_memory, keep_big_blocks, plan
+from impasto.solver.lbfgs import LBFGS
+from impasto.solver.preconditioner import Spectrum
+from impasto.solver.safeguard import Guard
 
 HALO = 85  # of relu5_1, the deepest of the house's layers
 CPU = torch.device("cpu")

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from impasto import Config, paint, paint_steps
-from impasto.objective import Objective
-from impasto.outcome import doubt_about
-from impasto.solver.guard import Guard
+from impasto.objective.objective import Objective
+from impasto.painting.outcome import doubt_about
+from impasto.solver.safeguard import Guard
 
 TERMS = {"content relu4_2": 1.5, "grain": 1e12}
 

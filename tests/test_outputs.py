@@ -8,9 +8,9 @@ import torch
 from PIL import Image, ImageSequence
 
 from impasto.errors import OutputError
-from impasto.pictures import read, read_settings
-from impasto.pictures.figures import PAPER
-from impasto.pictures.film import Film
+from impasto.figures.contact_sheet import PAPER
+from impasto.figures.timelapse import Film
+from impasto.images.read import read, read_settings
 
 MARGIN, HIGH = 16, 320  # of a contact sheet, in pixels
 
@@ -124,7 +124,7 @@ def test_a_timelapse_that_cannot_be_written_does_not_lose_the_figure(painted, tm
 
 
 def test_a_figure_that_cannot_be_written_does_not_lose_the_painting(painted, tmp_path, monkeypatch):
-    monkeypatch.setattr("impasto.apps.running.sheet", full)
+    monkeypatch.setattr("impasto.cli.terminal.sheet", full)
     code, _, err = painted("--timelapse", "film.gif", "--figure", "sheet.png")
     assert code == 2
     assert err.splitlines()[-1].endswith("; the painting is in out.png")

@@ -12,9 +12,10 @@ from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from impasto.apps.web import jobs, terms
 from impasto.config import Config
-from impasto.pictures import read_settings
+from impasto.images.read import read_settings
+from impasto.web import job as jobs
+from impasto.web import policy as terms
 from studios import running
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

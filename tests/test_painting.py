@@ -8,10 +8,12 @@ import torch
 from PIL import Image
 
 from impasto import Config, paint, paint_steps
-from impasto.backbone import Backbone, load
+from impasto.backbone.vgg import Backbone
+from impasto.backbone.weights import load
 from impasto.errors import ConfigError, PictureError, SolverError
-from impasto.objective import Objective, total_variation
-from impasto.pictures import read, resize
+from impasto.images.read import read, resize
+from impasto.objective.losses import total_variation
+from impasto.objective.objective import Objective
 
 
 @pytest.fixture(scope="module")

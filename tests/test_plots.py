@@ -10,7 +10,7 @@ from PIL import Image, ImageColor
 
 from impasto.config import CONVOLUTIONS, DEPTHS, WIDTHS
 from impasto.errors import OutputError
-from impasto.pictures.plots import COLOURS, CONTENT, STYLE_MARK, Curve, curves, heat, network, write_plot
+from impasto.figures.plots import COLOURS, CONTENT, STYLE_MARK, Curve, curves, heat, network, write_plot
 from impasto.presets import PRESETS
 
 NAN = math.nan

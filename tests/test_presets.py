@@ -3,7 +3,7 @@ import torch
 
 from impasto import PRESETS, Config, paint
 from impasto.errors import ConfigError, WeightsError
-from impasto.pictures.samples import sample_photograph, sample_style
+from impasto.images.samples import sample_photograph, sample_style
 from impasto.presets import preset
 from layouts import random_kernels, write_keras, write_torchvision
 

@@ -9,12 +9,14 @@ import pytest
 import torch
 
 from impasto import Config, paint, paint_steps
-from impasto.apps.readers import check_trace, read_trace, snapshots, trace
-from impasto.backbone import Backbone, load
+from impasto.backbone.vgg import Backbone
+from impasto.backbone.weights import load
 from impasto.errors import ConfigError, OutputError, PictureError
-from impasto.painting import Step
-from impasto.pictures import read, read_settings, to_image
-from impasto.scene import scene_of
+from impasto.images.read import read, read_settings
+from impasto.images.write import to_image
+from impasto.painting.callbacks import check_trace, read_trace, snapshots, trace
+from impasto.painting.problem import scene_of
+from impasto.painting.run import Step
 
 KEYS = ["step", "level", "seconds", "evaluations", "objective", "terms"]
 TERMS = {"content relu4_2", *(f"style relu{k}_1" for k in range(1, 6)), "grain"}

@@ -11,13 +11,16 @@ import torch.nn.functional as F
 from PIL import Image
 
 from impasto import Config, paint
-from impasto.backbone import Backbone, Weights, layer_stride
-from impasto.objective import Objective, Pattern, Region, differences, energy, total_variation
-from impasto.objective.statistics import LEAST, RIDGE
+from impasto.backbone.vgg import Backbone, layer_stride
+from impasto.backbone.weights import Weights
+from impasto.images.read import read
+from impasto.objective.losses import differences, energy, total_variation
+from impasto.objective.moments import LEAST, RIDGE
+from impasto.objective.objective import Objective
+from impasto.objective.targets import Pattern, Region
 from impasto.objective.terms import layer_weights
-from impasto.painting import regions_at
-from impasto.pictures import read
-from impasto.scene import scene_of
+from impasto.painting.problem import scene_of
+from impasto.painting.run import regions_at
 from layouts import random_kernels
 
 WEIGHTS = Weights("random", random_kernels(), "BGR", (0.4, 0.45, 0.5), (4.0, 4.5, 5.0))

@@ -7,13 +7,14 @@ import torch
 from PIL import Image
 
 from impasto import Config, paint, paint_steps
-from impasto.backbone import Backbone, load
+from impasto.backbone.vgg import Backbone
+from impasto.backbone.weights import load
 from impasto.errors import ConfigError, PictureError
-from impasto.inputs import check, painted_size, style_size
-from impasto.painting import regions_at
-from impasto.pictures import read
-from impasto.pictures.colour import match_moments, to_oklab
-from impasto.scene import scene_of, settings_of
+from impasto.images.color import match_moments, to_oklab
+from impasto.images.read import read
+from impasto.painting.levels import check, painted_size, style_size
+from impasto.painting.problem import scene_of, settings_of
+from impasto.painting.run import regions_at
 
 
 @pytest.fixture

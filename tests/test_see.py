@@ -5,13 +5,16 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from impasto.backbone import load, make_backbone
+from impasto.backbone.load import make_backbone
+from impasto.backbone.weights import load
 from impasto.config import CONVOLUTIONS, LAYERS, Config
-from impasto.experiments import feature_maps
-from impasto.inputs import painted_size
-from impasto.pictures import plots, read, read_settings, resize, to_image, write
-from impasto.pictures.figures import PAPER
-from impasto.pictures.plots import CONTENT, STYLE_MARK, write_plot
+from impasto.figures import plots
+from impasto.figures.contact_sheet import PAPER
+from impasto.figures.plots import CONTENT, STYLE_MARK, write_plot
+from impasto.images.read import read, read_settings, resize
+from impasto.images.write import to_image, write
+from impasto.painting.experiments import feature_maps
+from impasto.painting.levels import painted_size
 from impasto.presets import PRESETS
 
 NB = "\u00a0"  # a space that does not break

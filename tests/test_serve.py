@@ -22,10 +22,11 @@ import httpx
 import pytest
 from gradio_client import Client, handle_file
 
-from impasto.apps.web import guesses, server, studio
-from impasto.apps.web.jobs import Limits
-from impasto.apps.web.studio import Studio
 from impasto.errors import ConfigError
+from impasto.web import guesses, server
+from impasto.web import queue as studio
+from impasto.web.job import Limits
+from impasto.web.queue import Studio
 from studios import running
 
 ANN = "ann:se:crèt☃"
@@ -152,9 +153,9 @@ def test_it_refuses_a_password_that_is_no_text(stays_shut, machine) -> None:
 
 @pytest.mark.parametrize("library", ["gradio", "fastapi", "uvicorn", "prometheus_client"])
 def test_without_its_libraries_it_says_which_extra(stays_shut, monkeypatch, library) -> None:
-    for name in [name for name in sys.modules if name.startswith("impasto.apps.web")]:
+    for name in [name for name in sys.modules if name.startswith("impasto.web")]:
         monkeypatch.delitem(sys.modules, name)
-    monkeypatch.delattr("impasto.apps.web")
+    monkeypatch.delattr("impasto.web")
     monkeypatch.setitem(sys.modules, library, None)
     assert "pip install 'impasto[web]'" in stays_shut()
 
@@ -342,7 +343,7 @@ def test_ended_while_it_loads_it_leaves_nothing(temporary, machine) -> None:
 
 def test_help_imports_nothing_heavy() -> None:
     code = (
-        "import sys\nfrom impasto.apps.cli import main\n"
+        "import sys\nfrom impasto.cli.main import main\n"
         "try: main(['serve', '--help'])\nexcept SystemExit: pass\n"
         "print([name for name in ('torch', 'gradio', 'fastapi', 'uvicorn') if name in sys.modules])"
     )

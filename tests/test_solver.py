@@ -4,7 +4,10 @@ import pytest
 import torch
 
 from impasto.errors import SolverError
-from impasto.solver import LBFGS, Adam, Guard, pyramid
+from impasto.painting.pyramid import pyramid
+from impasto.solver.adam import Adam
+from impasto.solver.lbfgs import LBFGS
+from impasto.solver.safeguard import Guard
 
 
 def bowl(x: torch.Tensor) -> torch.Tensor:

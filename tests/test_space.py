@@ -14,13 +14,14 @@ import pytest
 from PIL import Image
 from safetensors import safe_open
 
-from impasto.apps.batch import ledger, painter
-from impasto.checkpoint import NAME, Checkpoints
+from impasto.batch import store as ledger
+from impasto.batch import worker as painter
+from impasto.painting.checkpoint import NAME, Checkpoints
 
 STEPS = ("--steps", 8)
 LIMIT = resource.getrlimit(resource.RLIMIT_NOFILE)
 # Runs the command line without any handle from the first step on.
-DRIVER = """import resource, sys; from impasto import checkpoint; from impasto.apps.cli import main
+DRIVER = """import resource, sys; from impasto import checkpoint; from impasto.cli.main import main
 checkpoint.Checkpoints.look = lambda *_: resource.setrlimit(resource.RLIMIT_NOFILE, (3, 99)); main(sys.argv[1:])"""
 
 
@@ -292,7 +293,7 @@ def test_a_good_checkpoint_is_not_given_up(batch, disk, after, monkeypatch) -> N
     def without_handles(*_):
         raise OSError(24, "Too many open files")
 
-    monkeypatch.setattr("impasto.checkpoint.safe_open", without_handles)
+    monkeypatch.setattr("impasto.painting.checkpoint.safe_open", without_handles)
     assert "begun anew" not in batch()[2]
 
 

@@ -4,13 +4,15 @@ import pytest
 import torch
 
 from impasto import Config
-from impasto.backbone import Backbone, load
-from impasto.objective import Objective
-from impasto.painting import regions_at
-from impasto.pictures import read, resize
-from impasto.pictures.samples import sample_photograph, sample_style
-from impasto.scene import scene_of
-from impasto.solver import LBFGS, Spectrum
+from impasto.backbone.vgg import Backbone
+from impasto.backbone.weights import load
+from impasto.images.read import read, resize
+from impasto.images.samples import sample_photograph, sample_style
+from impasto.objective.objective import Objective
+from impasto.painting.problem import scene_of
+from impasto.painting.run import regions_at
+from impasto.solver.lbfgs import LBFGS
+from impasto.solver.preconditioner import Spectrum
 
 SIZES = [(32, 64), (37, 53), (33, 31), (1, 40)]
 

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from impasto.objective import statistics
+from impasto.objective import moments as statistics
 from impasto.objective.losses import products
-from impasto.objective.statistics import DISTANCES, Moments, sqrt_and_inverse
+from impasto.objective.moments import DISTANCES, Moments, sqrt_and_inverse
 
 
 def moments(features):

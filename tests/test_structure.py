@@ -138,7 +138,7 @@ def test_public_names_resolve() -> None:
 LIGHT = """
 import sys, impasto
 assert not {"torch", "numpy", "PIL", "click"} & set(sys.modules), "import impasto is heavy"
-from impasto.apps.cli import main
+from impasto.cli.main import main
 try:
     main(["paint", "--help"])
 except SystemExit as stop:

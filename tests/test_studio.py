@@ -15,16 +15,15 @@ from PIL import Image
 from prometheus_client.parser import text_string_to_metric_families
 
 import impasto
-from impasto.apps.web import studio as studios
-from impasto.apps.web import work as working
-from impasto.apps.web.jobs import MORE_IN, BusyError, Job, Limits, Order, Upload, clean
-from impasto.apps.web.studio import Studio
-from impasto.apps.web.terms import BASE, SERVERS
 from impasto.config import Config
 from impasto.errors import ConfigError, ImpastoError, PictureError
-from impasto.painting import paint_steps
-from impasto.pictures import read_settings
-from impasto.pictures.files import read_bytes
+from impasto.images.read import read_bytes, read_settings
+from impasto.painting.run import paint_steps
+from impasto.web import queue as studios
+from impasto.web import worker as working
+from impasto.web.job import MORE_IN, BusyError, Job, Limits, Order, Upload, clean
+from impasto.web.policy import BASE, SERVERS
+from impasto.web.queue import Studio
 
 QUICK = {"size": 32, "steps": 2}
 SLOW = {"size": 96, "steps": 2000}  # surely still being painted when a test acts on it

@@ -3,9 +3,12 @@ from dataclasses import replace
 import pytest
 import torch
 
-from impasto.backbone import Backbone, load
+from impasto.backbone.vgg import Backbone
+from impasto.backbone.weights import load
 from impasto.config import Config
-from impasto.objective import Objective, Pattern, Region, differences, gram, total_variation
+from impasto.objective.losses import differences, gram, total_variation
+from impasto.objective.objective import Objective
+from impasto.objective.targets import Pattern, Region
 
 
 @pytest.fixture(scope="module")

@@ -6,11 +6,12 @@ import pytest
 import torch
 
 from impasto import Config, paint
-from impasto.backbone import STRIDE, Backbone, Weights, layer_stride, load, reach
-from impasto.objective import Objective
+from impasto.backbone.vgg import STRIDE, Backbone, layer_stride, reach
+from impasto.backbone.weights import Weights, load
+from impasto.images.read import read, resize
+from impasto.images.samples import sample_photograph, sample_style
+from impasto.objective.objective import Objective
 from impasto.objective.tiles import Tile, cut
-from impasto.pictures import read, resize
-from impasto.pictures.samples import sample_photograph, sample_style
 from layouts import random_kernels
 
 SIZES = [(301, 417), (97, 64), (16, 16), (16, 333), (129, 255), (257, 65), (40, 48)]

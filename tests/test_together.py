@@ -8,16 +8,17 @@ import pytest
 import torch
 from PIL import Image
 
-import impasto.together
+import impasto.painting.batched
 from impasto import Config, paint, paint_steps
-from impasto.apps.batch import painter as rooms
-from impasto.apps.batch.painter import File, Painter, Task, at_once
-from impasto.backbone import load, make_backbone
+from impasto.backbone.load import make_backbone
+from impasto.backbone.weights import load
+from impasto.batch import worker as rooms
+from impasto.batch.worker import File, Painter, Task, at_once
 from impasto.errors import SolverError
-from impasto.painting import fit
-from impasto.pictures import read, read_bytes
-from impasto.scene import scene_of
-from impasto.together import Run, alike, paint_together
+from impasto.images.read import read, read_bytes
+from impasto.painting.batched import Run, alike, paint_together
+from impasto.painting.problem import scene_of
+from impasto.painting.run import fit
 
 
 @pytest.fixture
@@ -149,7 +150,7 @@ def test_no_more_are_painted_together_than_memory_takes(order, monkeypatch) -> N
 
 @pytest.mark.parametrize("error", [SolverError("it went wrong"), MemoryError(), RuntimeError("odd")], ids=repr)
 def test_one_that_fails_on_the_way_does_not_spoil_the_others(order, monkeypatch, error) -> None:
-    expected, course = alone(given := order("a", "b", "c")), impasto.together.course
+    expected, course = alone(given := order("a", "b", "c")), impasto.painting.batched.course
     del expected["b"]
 
     def failing(scene, *more, **named):

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from impasto.pictures.figures import FAINT
+from impasto.figures.contact_sheet import FAINT
 
 NB = "\u00a0"  # a space that does not break
 STOPPED = "stopped before this one"
@@ -88,7 +88,7 @@ def test_values_with_commas_are_separated_by_semicolons(compare, sheets, vary, s
 
 
 def test_presets_are_compared_with_what_is_typed_on_top(compare, sheets, tiny_weights, monkeypatch):
-    from impasto.apps import running
+    from impasto.cli import terminal as running
 
     configs, run = [], running.run
     monkeypatch.setattr(running, "run", lambda *given, **more: configs.append(given[2]) or run(*given, **more))
@@ -123,7 +123,7 @@ def test_a_failure_in_quiet_is_still_told_in_one_line(compare, sheets):
 
 
 def test_no_memory_for_one_painting_leaves_the_others(compare, sheets, monkeypatch):
-    from impasto.apps import running
+    from impasto.cli import terminal as running
 
     fit = running.fit
 
@@ -196,7 +196,7 @@ def test_ctrl_c_in_a_painting_leaves_out_those_after_it(compare, sheets, ctrl_c,
 
 
 def test_ctrl_c_before_a_painting_s_first_step_leaves_that_out_too(compare, sheets, monkeypatch):
-    from impasto.objective import Objective
+    from impasto.objective.objective import Objective
 
     evaluate, calls = Objective.evaluate, []
 

@@ -12,10 +12,10 @@ import httpx
 import pytest
 from PIL import Image
 
-from impasto.apps.web import jobs
-from impasto.apps.web.jobs import BusyError, Order, Upload
-from impasto.apps.web.uploads import ReadingMemory, check_uploads, read_upload
 from impasto.errors import PictureError
+from impasto.web import job as jobs
+from impasto.web.job import BusyError, Order, Upload
+from impasto.web.uploads import ReadingMemory, check_uploads, read_upload
 from studios import running
 
 # gradio 6.31 calls pandas in a way that pandas 4 will not have

@@ -28,10 +28,11 @@ from gradio_client.exceptions import AppError
 from PIL import Image
 
 from impasto import paint
-from impasto.apps.web import jobs, work
 from impasto.config import LAYERS, Config
-from impasto.pictures import read_bytes, settings_in
-from impasto.pictures.film import films
+from impasto.figures.timelapse import films
+from impasto.images.read import read_bytes, settings_in
+from impasto.web import job as jobs
+from impasto.web import worker as work
 from studios import MACHINE, running
 
 LONG = 20_000  # steps that nobody waits for

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from impasto.backbone import Backbone, cached, fetch, known, load, verify
-from impasto.backbone.weights import INPUTS
+from impasto.backbone.vgg import Backbone
+from impasto.backbone.weights import INPUTS, cached, fetch, known, load, verify
 from impasto.errors import WeightsError
 from layouts import (
     IMAGENET,

@@ -14,7 +14,8 @@ from pathlib import Path
 import torch
 
 from data import batches, load_pictures
-from impasto.backbone import Backbone, load
+from impasto.backbone.vgg import Backbone
+from impasto.backbone.weights import load
 from networks import Teacher
 
 LAYERS = ("1_1", "1_2", "2_1", "2_2", "3_1", "3_4", "4_1", "5_1")

@@ -11,9 +11,9 @@ import torch
 
 from data import load_pictures
 from impasto import Config, paint_steps
-from impasto.backbone import make_backbone
+from impasto.backbone.load import make_backbone
 from impasto.errors import SolverError
-from impasto.pictures import to_image
+from impasto.images.write import to_image
 
 SEED = 7
 PAIRS = 60

@@ -5,26 +5,26 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from impasto.backbone import Backbone
+    from impasto.backbone.vgg import Backbone
     from impasto.config import Config
     from impasto.errors import ImpastoError
-    from impasto.experiments import texture
-    from impasto.painting import Painting, Step, paint, paint_steps
+    from impasto.painting.experiments import texture
+    from impasto.painting.run import Painting, Step, paint, paint_steps
     from impasto.presets import PRESETS
 
 __all__ = ["PRESETS", "Backbone", "Config", "ImpastoError", "Painting", "Step", "paint", "paint_steps", "texture"]
 __version__ = version("impasto")
 
 _HOME = {
-    "Backbone": "impasto.backbone",
+    "Backbone": "impasto.backbone.vgg",
     "Config": "impasto.config",
     "ImpastoError": "impasto.errors",
     "PRESETS": "impasto.presets",
-    "Painting": "impasto.painting",
-    "Step": "impasto.painting",
-    "paint": "impasto.painting",
-    "paint_steps": "impasto.painting",
-    "texture": "impasto.experiments",
+    "Painting": "impasto.painting.run",
+    "Step": "impasto.painting.run",
+    "paint": "impasto.painting.run",
+    "paint_steps": "impasto.painting.run",
+    "texture": "impasto.painting.experiments",
 }
 
 

@@ -11,7 +11,7 @@ def main() -> None:
     """Run the command line; Ctrl-C while it is still being imported ends it as it does later."""
     spin_briefly()
     try:
-        from impasto.apps.cli import main as run
+        from impasto.cli.main import main as run
     except KeyboardInterrupt:
         print("impasto: stopped", file=sys.stderr)
         sys.exit(130)

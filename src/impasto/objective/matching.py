@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from impasto.backbone import layer_stride
+from impasto.backbone.vgg import layer_stride
 from impasto.objective.terms import inside
 from impasto.objective.tiles import Tile
 

@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 import torch
 
-from impasto.backbone import Backbone, Features, Tape
+from impasto.backbone.vgg import Backbone, Features, Tape
 from impasto.config import Config
-from impasto.objective.build import Build, Region, regions_of
+from impasto.objective.targets import Build, Region, regions_of
 from impasto.objective.terms import Term
 from impasto.objective.tiles import ALONE, Share, Tile
 

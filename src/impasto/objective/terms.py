@@ -13,9 +13,9 @@ from typing import Protocol
 import torch
 import torch.nn.functional as F
 
-from impasto.backbone import layer_stride
+from impasto.backbone.vgg import layer_stride
 from impasto.objective.losses import products, squared_distance
-from impasto.objective.statistics import DISTANCES, NEEDS_MEAN, Moments, Solved
+from impasto.objective.moments import DISTANCES, NEEDS_MEAN, Moments, Solved
 from impasto.objective.tiles import Tile
 
 __all__ = [

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import torch
 
-from impasto.backbone import STRIDE, reach
+from impasto.backbone.vgg import STRIDE, reach
 
 __all__ = ["ALONE", "Share", "Sums", "Tile", "Window", "added", "cut"]
 

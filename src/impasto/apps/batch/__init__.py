@@ -1,1 +1,0 @@
-"""Many paintings by one command: here, or on a cluster."""

@@ -1,0 +1,1 @@
+"""Many paintings into one folder."""

@@ -1,0 +1,273 @@
+"""What a worker of a batch does, here or on a cluster: it paints tasks, several at once where they are small."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from impasto.backbone.load import make_backbone
+from impasto.backbone.vgg import Backbone
+from impasto.backbone.weights import Weights
+from impasto.config import Config
+from impasto.errors import CheckpointError, ImpastoError, out_of_memory, passing
+from impasto.images.read import Picture, read_bytes
+from impasto.images.write import encode
+from impasto.painting.batched import Run, alike, paint_together
+from impasto.painting.checkpoint import Checkpoints, load
+from impasto.painting.problem import scene_of, settings_of
+from impasto.painting.run import Step, fit, painting_of
+
+__all__ = ["Done", "Failure", "File", "Painter", "Report", "Task", "at_once"]
+
+PIXELS_AT_ONCE = 512 * 512 * 2  # of the paintings that are painted together: more would gain nothing
+MOST_AT_ONCE = 8
+
+log = logging.getLogger("impasto.batch")
+
+
+class File(NamedTuple):
+    """A picture's file, by its name and the sha256 of its bytes."""
+
+    name: str
+    sha256: str
+
+
+class Task(NamedTuple):
+    """One painting to be made. key: its job's. named: the pictures that its config names. suffix: its file's."""
+
+    key: str
+    config: Config
+    content: File
+    styles: tuple[File, ...]
+    named: tuple[File, ...]
+    suffix: str
+
+    @property
+    def files(self) -> list[File]:
+        """All that it needs."""
+        return [self.content, *self.styles, *self.named]
+
+
+class Done(NamedTuple):
+    """A painting: the bytes of its file, and what the manifest says of it."""
+
+    picture: bytes
+    record: dict[str, Any]
+
+
+class Failure(NamedTuple):
+    """Why there is no painting; passing: the next call may try again, for it was for want of room or memory.
+
+    fault: nobody knows why; perhaps it is the machine.
+    """
+
+    words: str
+    passing: bool = False
+    fault: bool = False
+
+
+@dataclass
+class Report:
+    """What has happened since the last one. fraction: of the tasks in hand; saved: keys with a new checkpoint.
+
+    done and failed are by key. notes: what should be told. over: nothing is left to paint.
+    """
+
+    fraction: float = 0.0
+    saved: list[str] = field(default_factory=list)
+    done: dict[str, Done] = field(default_factory=dict)
+    failed: dict[str, Failure] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    over: bool = False
+
+
+class _Ready(NamedTuple):
+    """A task with all that it needs to be painted."""
+
+    task: Task
+    run: Run
+    backbone: Backbone
+    folder: Path
+
+
+def at_once(config: Config) -> int:
+    """How many tasks of such a size a worker should be given at once."""
+    if config.size == "original":
+        return 1
+    return max(1, min(MOST_AT_ONCE, PIXELS_AT_ONCE // config.size**2))
+
+
+class Painter:
+    """Paints tasks as far as it is asked to, and says what came of it; one bad task does not end the others.
+
+    Tasks that are alike are painted together; one with a checkpoint goes on alone from there.
+    """
+
+    def __init__(self) -> None:
+        self._networks: dict[Hashable, Backbone] = {}
+        self._report = Report()
+        self._steps: Iterator[float] = iter(())
+        self._now: list[tuple[Checkpoints, Task, Step]] = []
+
+    def begin(
+        self, tasks: Sequence[Task], files: Mapping[str, bytes], weights: Weights, folders: Mapping[str, Path]
+    ) -> None:
+        """Take on some tasks of one network.
+
+        files: bytes by checksum; folders: for checkpoints, by key; there may be one already.
+        """
+        self._report, self._now, self._weights = Report(), [], weights
+        self._steps = self._paint(tasks, files, folders)
+
+    def go_on(self, seconds: float = 0.0) -> Report:
+        """Paint for about so long, a step at the least."""
+        until = time.monotonic() + seconds
+        over = True
+        for fraction in self._steps:
+            self._report.fraction = fraction
+            if time.monotonic() >= until:
+                over = False
+                break
+        report, self._report = self._report, Report()
+        report.over = over
+        return report
+
+    def keep(self) -> Report:
+        """Write checkpoints now."""
+        for checkpoints, task, step in self._now:
+            self._keep(checkpoints, task, step, now=True)
+        report, self._report = self._report, Report()
+        return report
+
+    def _paint(self, tasks: Sequence[Task], files: Mapping[str, bytes], folders: Mapping[str, Path]) -> Iterator[float]:
+        """Paints everything; gives the share that is done, after every step."""
+        ready = list(self._all_prepared(tasks, files, folders))
+        groups, finished = _grouped(ready), len(tasks) - len(ready)
+        while groups:
+            group = groups.pop(0)
+            try:
+                for fraction in self._together(group):
+                    yield (finished + fraction * len(group)) / len(tasks)
+                finished += len(group)
+            except Exception as error:
+                self._now = []
+                if len(group) > 1:  # each alone, from its checkpoint if there is one by now
+                    alone = list(self._all_prepared([each.task for each in group], files, folders))
+                    finished += len(group) - len(alone)
+                    groups = [[each] for each in alone] + groups
+                else:
+                    finished += 1
+                    self._fail(group[0].task, error)
+
+    def _all_prepared(
+        self, tasks: Sequence[Task], files: Mapping[str, bytes], folders: Mapping[str, Path]
+    ) -> Iterator[_Ready]:
+        for task in tasks:
+            try:
+                yield self._prepared(task, files, folders[task.key])
+            except Exception as error:  # whatever is wrong with one, the others are painted
+                self._fail(task, error)
+
+    def _prepared(self, task: Task, files: Mapping[str, bytes], folder: Path) -> _Ready:
+        def picture(file: File) -> Picture:
+            return read_bytes(files[file.sha256], file.name)
+
+        config = task.config
+        named = {file.name: picture(file) for file in task.named}
+        scene = scene_of(picture(task.content), [picture(each) for each in task.styles], config, named)
+        backbone = self._backbone(config)
+        try:
+            found = load(folder, scene, config, backbone, anywhere=True)
+        except CheckpointError as error:
+            found = None
+            self._report.notes.append(f"{task.content.name} is begun anew: {error}")
+        if found and found.note:
+            self._report.notes.append(f"{task.content.name}: {found.note}")
+        fits = fit(scene, config, backbone)
+        if found and found.plan.needed > fits.budget:
+            found = None
+            self._report.notes.append(f"{task.content.name} is begun anew: it was planned for more memory than is here")
+        fits = found.plan if found else fits
+        config = config.changed(tile=fits.side or config.tile)
+        return _Ready(task, Run(scene, config, fits, found.state if found else None), backbone, folder)
+
+    def _backbone(self, config: Config) -> Backbone:
+        """The config's network; the one before is let go where another is wanted."""
+        key = (config.backbone, config.pooling, config.padding, config.device, config.precision)
+        if key not in self._networks:
+            self._networks.clear()
+            self._networks[key] = make_backbone(config, weights=self._weights)
+        return self._networks[key]
+
+    def _together(self, group: Sequence[_Ready]) -> Iterator[float]:
+        kept = [Checkpoints(folder, *run[:2], backbone, run.fits, len(group)) for _, run, backbone, folder in group]
+        notes: list[list[str]] = [[] for _ in group]
+        last: list[Step] = []
+        for last in paint_together([each.run for each in group], group[0].backbone):
+            self._now = [(keeper, each.task, step) for keeper, each, step in zip(kept, group, last, strict=True)]
+            for (keeper, task, step), of_each in zip(self._now, notes, strict=True):
+                of_each += [step.note] if step.note else []
+                self._keep(keeper, task, step)
+            if last[0].number < last[0].steps:
+                yield last[0].fraction
+        self._now = []
+        for each, step, of_each in zip(group, last, notes, strict=True):
+            try:
+                self._report.done[each.task.key] = _done(each, step, of_each, len(group))
+            except Exception as error:  # whatever is wrong with one, the others are done
+                self._fail(each.task, error)
+
+    def _keep(self, checkpoints: Checkpoints, task: Task, step: Step, now: bool = False) -> None:
+        if checkpoints.keep(step, self._report.notes.append, now):
+            self._report.saved.append(task.key)
+
+    def _fail(self, task: Task, error: Exception) -> None:
+        fault = not isinstance(error, ImpastoError) and not out_of_memory(error)
+        if fault:
+            log.error("a fault of impasto's own", exc_info=error)
+            words = f"a fault of impasto's own: {type(error).__name__}: {error}"
+        else:
+            words = str(error) if isinstance(error, ImpastoError) else "not enough memory: give a smaller size"
+        self._report.failed[task.key] = Failure(" ".join(words.split()), passing(error), fault)
+
+
+def _grouped(ready: Sequence[_Ready]) -> list[list[_Ready]]:
+    """What is painted together: the same size, layers and network, and no more than memory takes."""
+    groups: list[list[_Ready]] = []
+    open_ones: dict[Hashable, list[_Ready]] = {}
+    for each in ready:
+        kind = alike(each.run)
+        height, width = each.run.scene.levels[-1][:2]
+        fits = each.run.fits
+        most = min(PIXELS_AT_ONCE // (height * width), fits.budget // max(1, fits.needed))
+        group = open_ones.get(kind) if kind is not None else None
+        if group is not None and len(group) < most:
+            group.append(each)
+            continue
+        groups.append([each])
+        open_ones[kind] = groups[-1]
+    return groups
+
+
+def _done(ready: _Ready, step: Step, notes: list[str], together: int) -> Done:
+    task, (scene, config, _, _), backbone = ready.task, ready.run, ready.backbone
+    settings = settings_of(scene, config, backbone)
+    painting = painting_of(step, scene, config, settings, notes=notes)
+    height, width = painting.pixels.shape[2:]
+    record = {
+        "width": width,
+        "height": height,
+        "seconds": round(painting.seconds, 3),
+        "together": together,
+        "steps": painting.steps,
+        "objective": painting.value,
+        "terms": painting.terms,
+        "notes": painting.notes,
+        "doubt": painting.doubt,
+        **{name: settings[name] for name in ("network", "precision", "device")},
+    }
+    return Done(encode(painting.image, task.suffix, painting.settings), record)

@@ -1,0 +1,102 @@
+"""The commands that paint one picture: paint and demo."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import click
+
+from impasto.cli.options import GroupedCommand, check_engine, config_options, engine_options, given
+from impasto.cli.sources import job_of
+from impasto.config import Config
+from impasto.errors import ConfigError
+
+__all__ = ["demo", "paint"]
+
+
+@click.command(cls=GroupedCommand)
+@click.argument("pictures", nargs=-1, metavar="CONTENT STYLE [STYLE ...]")
+@click.option("-o", "--out", help="the painting's file; its suffix is its format [default: CONTENT-STYLE.png]")
+@click.option(
+    "--preset", "preset_name", metavar="NAME", help="a recipe by name; see `impasto presets` [default: house]"
+)
+@click.option("--from", "source", metavar="FILE", help="paint again with the settings (and pictures) of a painting")
+@click.option("--timelapse", metavar="FILE", help="a film of the painting: .gif, .webp, .apng, .mp4 or .webm")
+@click.option("--figure", metavar="FILE", help="content, style and result side by side, with captions")
+@click.option("--trace", metavar="FILE", help="one line of JSON a step, for `impasto curves`: .jsonl")
+@click.option(
+    "--checkpoint",
+    metavar="FOLDER",
+    help="keep the run's state there, for `impasto resume FOLDER` after whatever happens",
+)
+@engine_options
+@click.option("--open", "show_it", is_flag=True, help="show the painting in the system's viewer when it is done")
+@click.option("--quiet", is_flag=True, help="say nothing but errors")
+@click.option("--json", "as_json", is_flag=True, help="print the result as one line of JSON")
+def paint(
+    pictures: tuple[str, ...],
+    out: str | None,
+    preset_name: str | None,
+    source: str | None,
+    timelapse: str | None,
+    figure: str | None,
+    trace: str | None,
+    checkpoint: str | None,
+    engine: str,
+    address: str | None,
+    show_it: bool,
+    quiet: bool,
+    as_json: bool,
+    **values: Any,
+) -> int:
+    """Paint the picture CONTENT in the style of STYLE; several styles are blended.
+
+    impasto paint photo.jpg painting.jpg -o result.png
+    """
+    from impasto.cli.outputs import outputs_of
+    from impasto.cli.run_folder import Work, keeping
+    from impasto.cli.terminal import carry_out
+    from impasto.painting.problem import extras
+
+    config, pictures, canvas = job_of(pictures, preset_name, source, given(values))
+    if canvas:
+        raise ConfigError(f"{source} is a texture: `impasto texture --from {source}` makes it again", source)
+    named = [path for role, path in extras(config) if role in ("coarse", "mask-style")]  # they can be all the styles
+    if not pictures or len([*pictures, *named]) < 2:
+        raise ConfigError("give a CONTENT and a STYLE picture: impasto paint photo.jpg painting.jpg", pictures)
+    used = [*pictures, *(path for _, path in extras(config)), *([source] if source else [])]
+    first = [*pictures, *named][1]
+    picture = out or f"{Path(pictures[0]).stem}-{Path(first).stem}.png"
+    outputs = outputs_of(picture, timelapse, figure, trace, config, used)
+    work = Work(tuple(pictures), config, outputs, os.getcwd(), engine, address)
+    check_engine(engine, address)
+    with keeping(checkpoint, work) as folder:
+        code = carry_out(work, folder, quiet, as_json)
+    if show_it:
+        click.launch(str(outputs.picture))
+    return code
+
+
+config_options(paint)
+
+
+@click.command()
+@click.option("--style", "style_name", default="strokes", help="strokes, woodcut, glass or points [default: strokes]")
+@click.option("--out", "folder", default=".", help="the folder that the pictures go to [default: this one]")
+def demo(style_name: str, folder: str) -> int:
+    """Paint the sample photograph in a sample style."""
+    from impasto.cli.outputs import outputs_of, report
+    from impasto.cli.progress_bar import log
+    from impasto.cli.terminal import run, save, save_more
+    from impasto.images.read import read
+    from impasto.images.samples import sample_photograph, sample_style
+
+    inputs = [read(sample_photograph()), read(sample_style(style_name))]
+    picture, figure = (str(Path(folder) / name) for name in ("impasto-demo.png", "impasto-demo-sheet.png"))
+    outputs = outputs_of(picture, figure=figure)
+    painting = run(log(), inputs, Config())
+    save(painting, outputs.picture)
+    save_more(painting, inputs, outputs, None)
+    return report(painting, outputs, quiet=False, as_json=False)

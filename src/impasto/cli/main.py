@@ -1,0 +1,80 @@
+"""The command line. It says what went wrong in one line and exits with 2; the library never prints and never exits."""
+
+from __future__ import annotations
+
+import io
+import logging
+import sys
+from collections.abc import Sequence
+
+import click
+
+from impasto import __version__
+from impasto.batch.command import batch
+from impasto.cli.commands.look import presets, show, weights
+from impasto.cli.commands.paint import demo, paint
+from impasto.cli.commands.see import curves, features, progress
+from impasto.cli.commands.serve import serve
+from impasto.cli.commands.trials import compare, reconstruct, texture
+from impasto.cli.run_folder import resume
+from impasto.errors import ImpastoError, out_of_memory
+
+__all__ = ["cli", "main"]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit with a code: docs/exit_codes.md."""
+    for stream, errors in ((sys.stdout, "surrogateescape"), (sys.stderr, "backslashreplace")):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=errors)  # names of files that are no Unicode: as they are, or in words
+    logging.getLogger("PIL").addHandler(logging.NullHandler())  # what it finds in a broken file is told in our one line
+    try:
+        code = cli.main(None if arguments is None else list(arguments), "impasto", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        sys.exit(2)
+    except click.ClickException as error:
+        _fail(error.format_message())
+    except ImpastoError as error:
+        _fail(str(error))
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("impasto: stopped", err=True)
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.exit(1)
+    except (MemoryError, RuntimeError) as error:
+        if not out_of_memory(error):
+            raise
+        _fail("not enough memory for this size: give a smaller --size")
+    sys.exit(code or 0)
+
+
+def _fail(message: str) -> None:
+    line = " ".join(message.split())
+    click.echo(f"impasto: {line}", err=True)
+    sys.exit(2)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="impasto")
+def cli() -> None:
+    """Paint any picture in the style of any other."""
+
+
+for command in (
+    paint,
+    resume,
+    batch,
+    demo,
+    texture,
+    compare,
+    reconstruct,
+    progress,
+    curves,
+    features,
+    serve,
+    show,
+    presets,
+    weights,
+):
+    cli.add_command(command)

@@ -1,0 +1,188 @@
+"""What a run leaves behind: the painting's file, and beside it what was asked for."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import click
+
+from impasto.errors import OutputError
+from impasto.figures.contact_sheet import Cell, contact_sheet, kinds
+from impasto.figures.timelapse import check_film
+from impasto.images.read import read
+from impasto.images.write import check_output, to_image, write
+from impasto.painting.callbacks import Reader, Say, check_trace, film_of, snapshot_path, snapshots, trace
+from impasto.painting.problem import extras
+
+if TYPE_CHECKING:
+    from impasto.backbone.vgg import Backbone
+    from impasto.config import Config
+    from impasto.figures.timelapse import Film
+    from impasto.images.read import Picture
+    from impasto.painting.problem import Scene
+    from impasto.painting.run import Painting, Step
+
+__all__ = ["DOUBTFUL", "Outputs", "not_among", "outputs_of", "report", "sheet", "terms_in_words"]
+
+
+DOUBTFUL = 4  # exit code: the painting is whole, and hardly what was meant
+ORDER = ("content", "style", "grain", "tv")  # of the terms in a caption; a file has them in the alphabet's
+
+
+class Outputs(NamedTuple):
+    """The files of one run, checked; None: not asked for."""
+
+    picture: Path
+    timelapse: Path | None = None
+    figure: Path | None = None
+    trace: Path | None = None
+
+    def named(self) -> dict[str, Path]:
+        """Those that were asked for, by name."""
+        return {name: path for name, path in self._asdict().items() if path is not None}
+
+    def film(self, content: Picture, config: Config, frames: Path | None = None) -> Film | None:
+        """The film to be made, if one was asked for; to be closed by whoever asks. frames: as of Film."""
+        return None if self.timelapse is None else film_of(self.timelapse, content, config, frames)
+
+    def readers(self, scene: Scene, config: Config, backbone: Backbone, film: Film | None, say: Say) -> list[Reader]:
+        """The readers of the run's Steps that these files need."""
+        found: list[Reader] = []
+        if config.save_every or config.save_at:
+            found.append(snapshots(scene, config, backbone, self.picture, say))
+        if self.trace:
+            found.append(trace(self.trace, say))
+        if film:
+            found.append(_filming(film, say))
+        return found
+
+
+def outputs_of(
+    picture: str,
+    timelapse: str | None = None,
+    figure: str | None = None,
+    trace: str | None = None,
+    config: Config | None = None,
+    used: Iterable[str] = (),
+) -> Outputs:
+    """The files of a run, if all can be written, are different ones, and none is `used` as an input.
+
+    config: says which snapshots there will be. Raises OutputError.
+    """
+    outputs = Outputs(
+        check_output(picture),
+        check_film(timelapse) if timelapse else None,
+        check_output(figure, what="figure") if figure else None,
+        check_trace(trace) if trace else None,
+    )
+    taken = {_real(each): "one of the pictures to paint from" for each in used}
+    for name, path in outputs.named().items():
+        real = os.path.realpath(path)
+        if real in taken:
+            raise OutputError(f"{path} is {taken[real]}: give another name", str(path))
+        taken[real] = f"the {name} too"
+    if config:
+        for real, what in taken.items():
+            if snapshot_step(outputs.picture, Path(real), config) is not None:
+                raise OutputError(f"the snapshot {real} is {what}: give the painting another name", real)
+    return outputs
+
+
+def snapshot_step(picture: Path, real: Path, config: Config) -> int | None:
+    """The step whose snapshot would be written to the path `real`, or None.
+
+    There may be ten million snapshots: the few paths that are taken are looked at instead.
+    """
+    found = re.search(r"-(\d{5,8})$", real.stem)
+    step = int(found[1]) if found else 0
+    every = config.save_every > 0 and step % config.save_every == 0 and 0 < step <= config.steps
+    if not (every or step in config.save_at):
+        return None
+    return step if os.path.realpath(snapshot_path(picture, step)) == str(real) else None
+
+
+def _real(path: str | Path) -> str:
+    """The path behind all links; a name that no file can have is what it is, and refused when it is opened."""
+    try:
+        return os.path.realpath(path)
+    except ValueError:
+        return str(path)
+
+
+def not_among(target: Path, used: Iterable[str]) -> Path:
+    """`target`, unless it is one of the files `used` to make it. Raises OutputError."""
+    if _real(target) in map(_real, used):
+        raise OutputError(f"{target} is one of the files to draw from: give another name", str(target))
+    return target
+
+
+def _filming(film: Film, say: Say) -> Reader:
+    """Shows the film every step; where there is no more room for frames it ends there, and the run goes on."""
+    broken = False
+
+    def look(step: Step) -> None:
+        nonlocal broken
+        if not broken:
+            try:
+                film.look(step.shown, step.number)
+            except OutputError as error:
+                broken = True
+                say(f"no film from step {step.number} on: {error}")
+
+    return look
+
+
+def sheet(painting: Painting, pictures: Sequence[Picture], out: Path) -> Path:
+    """Write the contact sheet: content, styles, what else the settings name, result. Raises OutputError."""
+    content, *styles = pictures
+    cells: list[Cell] = [(to_image(content.pixels, content.alpha), f"content\n{Path(content.name).name}")]
+    for k, style in enumerate(styles, 1):
+        role = "style" if len(styles) == 1 else f"style {k}"
+        cells.append((to_image(style.pixels, style.alpha), f"{role}\n{Path(style.name).name}"))
+    for role, path in extras(painting.config):
+        extra = read(path)
+        cells.append((to_image(extra.pixels, extra.alpha), f"{role}\n{Path(path).name}"))
+    cells.append((painting.image, f"result\n{painting.steps} steps"))
+    return write(contact_sheet([cells]), out)
+
+
+def terms_in_words(terms: dict[str, float | None]) -> str:
+    """ "content 0.61, style 0.43": the sum of each kind of term; the spaces inside a pair do not break."""
+    sums = kinds({name: value for name, value in terms.items() if isinstance(value, (int, float))})
+    ordered = sorted(sums, key=lambda kind: (ORDER.index(kind) if kind in ORDER else len(ORDER), kind))
+    return ", ".join(f"{kind}\u00a0{sums[kind]:.2g}" for kind in ordered)
+
+
+def report(painting: Painting, outputs: Outputs, quiet: bool, as_json: bool) -> int:
+    """Say what was made, in words or as one line of JSON, and whether to doubt it; the exit code."""
+    if as_json:
+        height, width = painting.pixels.shape[2:]
+        line = {
+            **{name: str(path) for name, path in outputs.named().items()},
+            "width": width,
+            "height": height,
+            "seconds": round(painting.seconds, 3),
+            "steps": painting.steps,
+            "evaluations": painting.evaluations,
+            "finished": painting.finished,
+            "stopped": painting.stopped,
+            "objective": painting.value,
+            "terms": painting.terms,
+            "notes": painting.notes,
+            "doubt": painting.doubt,
+            **{key: painting.settings[key] for key in ("version", "config", "inputs")},
+        }
+        click.echo(json.dumps(line))
+    elif not quiet:
+        early = "" if painting.finished else f", {painting.stopped}: {painting.steps} of {painting.config.steps} steps"
+        click.echo(f"{outputs.picture}  (painted in {painting.seconds:.1f} s{early})")
+        for name, path in list(outputs.named().items())[1:]:
+            click.echo(f"{path}  ({name})")
+    if painting.doubt:
+        click.echo(f"impasto: {painting.doubt}", err=True)
+    return DOUBTFUL if painting.doubt else 0

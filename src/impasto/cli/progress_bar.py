@@ -1,0 +1,105 @@
+"""What the terminal shows while a painting is made: readers of Steps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from rich.cells import cell_len
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    SpinnerColumn,
+    TaskProgressColumn,
+    TextColumn,
+    TransferSpeedColumn,
+)
+from rich.table import Column
+
+from impasto.figures.contact_sheet import kinds
+from impasto.painting.callbacks import in_words, seconds_left
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from impasto.painting.run import Step
+
+__all__ = ["downloading", "log", "painting"]
+
+REFRESH = 0.1  # seconds between two looks at the objective: each one waits for the device
+
+
+def log(quiet: bool = False) -> Console:
+    """Where everything goes that is not a result; a quiet one swallows it."""
+    cell_len("…")  # rich reads a table for it when it first draws; there may be no handles left by then
+    return Console(stderr=True, highlight=False, quiet=quiet)
+
+
+@contextmanager
+def painting(console: Console, title: str) -> Iterator[Callable[[Step], None]]:
+    """A bar with level, step, terms, evaluations a second and time left; yields the reader that drives it.
+
+    The title and the bar appear with the first step: what is wrong before it is one line, with nothing around it.
+    On a narrow terminal the text is cut at its end.
+    """
+    bar = Progress(
+        SpinnerColumn(),
+        BarColumn(8),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[left]}"),
+        TextColumn("{task.fields[text]}", table_column=Column(ratio=1, no_wrap=True)),
+        console=console,
+        disable=console.quiet,
+        expand=True,
+    )
+    task = bar.add_task("", total=1.0, text="", left="")
+    shown = -REFRESH
+    said = False
+
+    def show(step: Step) -> None:
+        nonlocal shown, said
+        if step.number == 1:
+            console.print(title, markup=False, soft_wrap=True)
+            bar.start()
+        if step.note and not said:
+            bar.console.print(f"{step.note} at step {step.number}: went back to the best picture with a smaller step")
+            said = True
+        if step.seconds - shown < REFRESH and step.fraction < 1:
+            return
+        shown = step.seconds
+        bar.update(task, completed=step.fraction, text=_text(step), left=in_words(seconds_left(step)))
+
+    try:
+        yield show
+    finally:
+        if bar.live.is_started:
+            bar.stop()
+
+
+def _text(step: Step) -> str:
+    """ "level 2/3  step 80/200  9.8 steps/s  content 0.61  style 1.92"."""
+    sums = kinds({name: float(value) for name, value in step.terms.items()})
+    terms = "  ".join(f"{kind} {value:.3g}" for kind, value in sums.items())
+    rate = step.evaluations / step.seconds if step.seconds else 0.0
+    return f"level {step.level}/{step.levels}  step {step.number}/{step.steps}  {rate:.1f} steps/s  {terms}"
+
+
+@contextmanager
+def downloading(console: Console, name: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar for weights on their way; it appears with the first bytes."""
+    bar = Progress(TextColumn(name), BarColumn(), DownloadColumn(), TransferSpeedColumn(), console=console)
+
+    def show(done: int, total: int) -> None:
+        if not bar.tasks:
+            bar.start()
+            bar.add_task(name)
+        bar.update(bar.task_ids[0], completed=done, total=total)
+
+    try:
+        yield show
+    finally:
+        if bar.tasks:
+            bar.stop()

@@ -1,0 +1,62 @@
+"""Where a run's settings and pictures come from: a preset, an earlier painting's file, what was typed."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from impasto.config import Config
+from impasto.errors import ConfigError
+from impasto.presets import preset
+
+__all__ = ["Job", "job_of", "recorded_config"]
+
+BEFORE = {"precondition": 0.0}  # what a painting was made with before there was such a choice
+
+
+class Job(NamedTuple):
+    """What is to be painted: with which settings, from which pictures, and a texture's size (as 640x480) or ""."""
+
+    config: Config
+    pictures: tuple[str, ...]
+    canvas: str
+
+
+def job_of(pictures: tuple[str, ...], preset_name: str | None, source: str | None, typed: dict[str, Any]) -> Job:
+    """The job of a command line: a preset's settings, or an earlier painting's (`source`), with `typed` on top.
+
+    Raises ConfigError, also if the earlier painting's own pictures are wanted and have changed since.
+    """
+    if source is None:
+        return Job(preset(preset_name or "house").config.changed(**typed), pictures, "")
+    if preset_name:
+        raise ConfigError("give --from or --preset, not both: each is a whole set of settings", preset_name)
+    from impasto.images.read import read_settings
+    from impasto.painting.levels import CANVAS
+
+    recorded = read_settings(source)
+    canvas = next((each["name"] for each in recorded["inputs"] if each["role"] == CANVAS), "")
+    if not pictures:
+        files = [each for each in recorded["inputs"] if each["role"] != CANVAS]
+        pictures = tuple(each["name"] for each in files if each["role"] in ("content", "style"))
+        _check_unchanged(files)
+    try:
+        config = recorded_config(recorded)
+    except ConfigError as error:
+        raise ConfigError(f"{source} has settings that cannot be taken over: {error}", error.value) from None
+    return Job(config.changed(**typed), pictures, canvas)
+
+
+def recorded_config(recorded: dict[str, Any]) -> Config:
+    """The config of the settings in a painting's file, as it was then. Raises ConfigError."""
+    return Config(**{**BEFORE, **recorded["config"]})
+
+
+def _check_unchanged(inputs: list[dict[str, str]]) -> None:
+    from impasto.images.read import read
+
+    for each in inputs:
+        if read(each["name"]).sha256 != each["sha256"]:
+            raise ConfigError(
+                f"{each['name']} is not the picture that was painted then: name the pictures to paint it all the same",
+                each["name"],
+            )

@@ -1,0 +1,221 @@
+"""One painting on a terminal: the network with its download, the plan, the bar, the readers."""
+
+from __future__ import annotations
+
+import signal
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from impasto.backbone.load import make_backbone
+from impasto.backbone.weights import load as load_weights
+from impasto.cli.outputs import report, sheet
+from impasto.cli.progress_bar import downloading, log, painting
+from impasto.cli.run_folder import FRAMES, Work, finish
+from impasto.errors import CheckpointError, OutputError
+from impasto.images.read import read
+from impasto.objective.objective import Objective
+from impasto.painting.checkpoint import BEFORE, NAME, Checkpoint, Checkpoints, load
+from impasto.painting.problem import scene_of
+from impasto.painting.run import Painting, fit, paint
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from impasto.backbone.vgg import Backbone
+    from impasto.cli.outputs import Outputs
+    from impasto.cluster.distributed import Tilers
+    from impasto.config import Config
+    from impasto.figures.timelapse import Film
+    from impasto.images.read import Picture
+    from impasto.painting.callbacks import Reader, Say
+    from impasto.painting.problem import Scene
+    from impasto.painting.run import Step
+
+__all__ = ["carry_out", "load_backbone", "run", "save", "save_more"]
+
+
+def load_backbone(console: Console, config: Config) -> Backbone:
+    """The config's network; a download shows its bar."""
+    with downloading(console, config.backbone) as progress:
+        return make_backbone(config, progress)
+
+
+def run(
+    console: Console,
+    pictures: Sequence[Picture],
+    config: Config,
+    backbone: Backbone | None = None,
+    readers: Callable[[Scene, Config, Backbone], list[Reader]] | None = None,
+    about: str = "",
+    keep: Path | None = None,
+    tilers: Tilers | None = None,
+    say: Say | None = None,
+    saved: Callable[[int], object] | None = None,
+) -> Painting:
+    """Paint pictures[0] in the style of the others with a progress bar, under a line that begins with `about`.
+
+    readers: makes the other readers of the run, once its scene, its config and its network are known. keep: a folder
+    for checkpoints; where there is one the run goes on from it. tilers: who evaluate its tiles, on a cluster. say: is
+    told of checkpoints that cannot be read or written. saved: is told the step of each that has been written. Ctrl-C,
+    or SIGTERM, ends it after its step.
+    """
+    content, *styles = pictures
+    scene = scene_of(content, styles, config)  # before a network is downloaded for nothing
+    backbone = tilers.backbone if tilers else backbone or load_backbone(console, config)
+    found = _checkpoint(keep, scene, config, backbone) if keep else None
+    fits = found.plan if found else (tilers.fit if tilers else fit)(scene, config, backbone)
+    config = config.changed(tile=fits.side or config.tile)
+    dtype = str(backbone.dtype).removeprefix("torch.")
+    where = str(tilers) if tilers else str(backbone.device)
+    title = f"{backbone.weights.name} on {where}, {dtype}, {config.steps} steps of {config.optimizer}; {fits}"
+    for note in scene.notes:
+        console.print(note, markup=False, soft_wrap=True)
+    if found and found.note:
+        (say or console.print)(found.note)
+    elif found:
+        console.print(f"goes on after step {found.state.number}", markup=False)
+    checkpoints = Checkpoints(keep, scene, config, backbone, fits) if keep else None
+    with painting(console, f"{about}{title}") as bar, Stopping() as stopping:
+        all_readers = [bar, *(readers(scene, config, backbone) if readers else [])]
+
+        def read(step: Step) -> None:
+            for reader in all_readers:
+                reader(step)
+            if step.number == step.steps:
+                return  # it has ended
+            if checkpoints and checkpoints.keep(step, say or console.print, now=stopping.asked) and saved:
+                saved(step.number)
+            stopping.end_here()
+
+        painted = paint(
+            content, styles, config, backbone=backbone, scene=scene, fits=fits, on_step=read,
+            resume=found.state if found else None, objective_of=tilers.objective if tilers else Objective,
+        )  # fmt: skip
+        return replace(painted, settings={**painted.settings, "device": tilers.device}) if tilers else painted
+
+
+def _checkpoint(folder: Path, scene: Scene, config: Config, backbone: Backbone) -> Checkpoint | None:
+    try:
+        return load(folder, scene, config, backbone)
+    except CheckpointError as error:
+        both = f"{folder / NAME} and {BEFORE} beside it"
+        raise CheckpointError(f"{error}; without {both} the painting is begun anew", error.value) from error
+
+
+class Stopping:
+    """Ctrl-C or SIGTERM once: the run ends after its step. Again, or before there is a step: at once."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        self._painting = False
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Stopping:
+        if threading.current_thread() is threading.main_thread():  # others get no signals
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._stop)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, before in self._before.items():
+            signal.signal(number, before)
+
+    def _stop(self, *_: object) -> None:
+        if self.asked or not self._painting:
+            raise KeyboardInterrupt
+        self.asked = True
+
+    def end_here(self) -> None:
+        """To be called after every step. Raises KeyboardInterrupt if it was asked for."""
+        self._painting = True
+        if self.asked:
+            raise KeyboardInterrupt
+
+
+def carry_out(work: Work, folder: Path | None, quiet: bool, as_json: bool) -> int:
+    """Paint, with all that was asked for beside; the exit code.
+
+    `folder` keeps checkpoints, and may hold one to go on from.
+    """
+    inputs = [read(picture) for picture in work.pictures]  # before the network is loaded: bad pictures fail at once
+    console, outputs = log(quiet or as_json), work.outputs
+
+    def say(message: str) -> None:
+        if console.quiet:
+            click.echo(f"impasto: {message}", err=True)
+        else:
+            console.print(message, markup=False, soft_wrap=True)
+
+    frames = folder / FRAMES if folder else None
+    with outputs.film(inputs[0], work.config, frames) or nullcontext() as film, _elsewhere(console, work) as tilers:
+        painted = run(
+            console,
+            inputs,
+            work.config,
+            readers=lambda scene, config, backbone: outputs.readers(scene, config, backbone, film, say),
+            keep=folder,
+            tilers=tilers,
+            say=say,
+            saved=film.saved if film else None,
+        )
+        save(painted, outputs.picture)
+        save_more(painted, inputs, outputs, film)
+    code = report(painted, outputs, quiet, as_json)
+    if folder and painted.finished:
+        finish(folder, work)
+    if folder and not painted.finished:
+        say(f"`impasto resume {folder}` goes on with it")
+    return code
+
+
+@contextmanager
+def _elsewhere(console: Console, work: Work) -> Iterator[Tilers | None]:
+    """Those who evaluate the tiles of a painting on a cluster, if that is wanted."""
+    if work.engine != "ray":
+        yield None
+        return
+    from impasto.cluster.distributed import hired
+    from impasto.cluster.ray_cluster import joined
+
+    with downloading(console, work.config.backbone) as progress:
+        weights = load_weights(work.config.backbone, progress)
+    with joined(work.address), hired(work.config, weights) as tilers:
+        yield tilers
+
+
+def save(painting: Painting, target: Path) -> None:
+    """Save the painting; where that fails although it could be done before, it is not lost but saved elsewhere."""
+    try:
+        painting.save(target)
+    except OutputError as error:
+        try:
+            elsewhere = painting.save(Path(tempfile.mkdtemp(prefix="impasto-")) / f"{target.stem}.png")
+        except (OutputError, OSError) as other:
+            raise OutputError(f"{error}; nor could the painting be saved elsewhere: {other}", str(target)) from error
+        raise OutputError(f"{error}; the painting was saved as {elsewhere}", str(target)) from error
+
+
+def save_more(painting: Painting, inputs: list[Picture], outputs: Outputs, film: Film | None) -> None:
+    """What was asked for beside the painting, which is safe by now."""
+
+    failed = []
+    for write in (
+        film and partial(film.write, painting.pixels),
+        outputs.figure and partial(sheet, painting, inputs, outputs.figure),
+    ):
+        try:
+            if write:
+                write()
+        except OutputError as error:
+            failed.append(error)
+    if failed:
+        reasons = "; ".join(map(str, failed))
+        raise OutputError(f"{reasons}; the painting is in {outputs.picture}", failed[0].value) from failed[0]

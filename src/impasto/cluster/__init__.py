@@ -1,0 +1,1 @@
+"""Painting on a Ray cluster: the only place that imports Ray."""

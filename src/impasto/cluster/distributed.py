@@ -1,0 +1,275 @@
+"""One picture over many devices: its tiles are evaluated on a Ray cluster, and only their sums are added up there."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import math
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import ray
+import torch
+
+from impasto.backbone.load import make_backbone
+from impasto.backbone.vgg import STRIDE, Backbone, reach
+from impasto.backbone.weights import Weights
+from impasto.cluster.ray_cluster import VERSIONS, Place, hire, places, take_place
+from impasto.config import Config
+from impasto.errors import ClusterError
+from impasto.objective.objective import Objective, Value
+from impasto.objective.targets import Region
+from impasto.objective.tiles import Share, Tile, added
+from impasto.painting.memory import Plan, free_memory
+from impasto.painting.problem import Scene
+from impasto.painting.run import fit
+
+__all__ = ["Spread", "Tilers", "hired"]
+
+WAIT = 120.0  # seconds that those who are hired may take to come
+T = TypeVar("T")
+DEATHS = 3  # of tilers in one evaluation, after which it is given up
+
+
+class Adder:
+    """Adds up what all tilers of a picture have, in the order of its tiles; each gets the total."""
+
+    def __init__(self, tilers: int):
+        self._tilers = tilers
+        self._parts: dict[int, list[list[torch.Tensor]]] = {}
+        self._total: asyncio.Future[list[torch.Tensor]] | None = None
+
+    async def add(self, tiler: int, parts: list[list[torch.Tensor]]) -> list[torch.Tensor]:
+        """The total of everybody's sums, tile by tile, once all are there."""
+        total = self._total = self._total or asyncio.get_running_loop().create_future()
+        self._parts[tiler] = parts
+        if len(self._parts) == self._tilers:
+            ordered = _in_turns([self._parts[each] for each in range(self._tilers)])
+            self._parts, self._total = {}, None
+            total.set_result(added(ordered))
+        return await total
+
+
+class RemoteTiler:
+    """Evaluates its share of a picture's tiles, on one device of the cluster."""
+
+    def __init__(self, place: Place):
+        take_place(place)
+
+    def versions(self) -> str:
+        """What evaluates here."""
+        return VERSIONS
+
+    def load(self, config: Config, weights: Weights) -> tuple[str, str, int]:
+        """Lay the network out; its precision, its device and the bytes that are free there."""
+        self._backbone = backbone = make_backbone(config, weights=weights)
+        return str(backbone.dtype).removeprefix("torch."), backbone.device.type, free_memory(backbone.device)
+
+    def begin(
+        self,
+        tiler: int,
+        of: int,
+        adder: Any,
+        config: Config,
+        content: torch.Tensor,
+        regions: Sequence[Region],
+        side: int | None,
+        protect: torch.Tensor | None,
+    ) -> list[Tile]:
+        """Take on every `of`-th tile of a level's picture; gives them."""
+        device = self._backbone.device
+
+        def add_up(parts: Iterable[list[torch.Tensor]]) -> list[torch.Tensor]:
+            if of == 1:
+                return added(parts)
+            total = ray.get(adder.add.remote(tiler, [[each.cpu() for each in part] for part in parts]))
+            return [each.to(device) for each in total]
+
+        def here(x: torch.Tensor | None) -> torch.Tensor | None:
+            return None if x is None else x.to(device)
+
+        regions = [
+            region._replace(
+                mask=here(region.mask),
+                patterns=[
+                    each._replace(pixels=each.pixels.to(device), mask=here(each.mask)) for each in region.patterns
+                ],
+            )
+            for region in regions
+        ]
+        share = Share(tiler, of, add_up)
+        self._objective = Objective(config, self._backbone, content.to(device), regions, side, here(protect), share)
+        return self._objective.tiles
+
+    def evaluate(self, *crops: torch.Tensor) -> tuple[Value, list[torch.Tensor]]:
+        """The objective, and the gradient to each crop of its tiles."""
+        here = [crop.to(self._backbone.device) for crop in crops]
+        if self._objective.tiles[0].whole:
+            value, gradient = self._objective.evaluate(here[0])
+            parts = [gradient.cpu()]
+        else:
+            value, gradients = self._objective.evaluate_crops(here)
+            parts = [gradient.cpu() for gradient in gradients]
+        return value._replace(total=value.total.cpu(), parts=value.parts.cpu()), parts
+
+
+class Tilers:
+    """All who evaluate tiles of one painting; who dies is replaced, as long as there is a device for it."""
+
+    def __init__(self, config: Config, weights: Weights):
+        self._config = config
+        self._weights, self._stored = weights, ray.put(weights)
+        self.actors: list[Any] = []
+        self.mend()
+
+    def mend(self) -> None:
+        """Have somebody on every device that there is now. Raises ClusterError if nobody comes."""
+        for actor in self.actors:
+            ray.kill(actor)
+        found = places()
+        actors = [hire(RemoteTiler, place) for place in found]
+        self.actors, why = [], "the cluster has no device to paint on"
+        frees = []
+        said = [(actor.versions.remote(), actor.load.remote(self._config, self._stored)) for actor in actors]
+        deadline = time.monotonic() + WAIT
+        for place, actor, (versions, loaded) in zip(found, actors, said, strict=True):
+            try:
+                if (theirs := ray.get(versions, timeout=max(1.0, deadline - time.monotonic()))) != VERSIONS:
+                    raise ClusterError(f"it has {theirs}, and this is {VERSIONS}")
+                precision, self.device, free = ray.get(loaded, timeout=max(1.0, deadline - time.monotonic()))
+                self.actors.append(actor)
+                frees.append(free)
+            except (ray.exceptions.RayError, ClusterError) as error:
+                cause = getattr(error, "cause", None) or error
+                why = f"nobody can paint at {place.name}: {' '.join(str(cause).split())}"
+                ray.kill(actor)
+        if not self.actors:
+            raise ClusterError(why, [place.name for place in found])
+        self._free = min(frees)
+        # the network as it is there, for who only asks about it
+        self._config = config = self._config.changed(precision=precision)  # everywhere, and whoever comes later
+        dtype = getattr(torch, precision)
+        self.backbone = Backbone(self._weights, pooling=config.pooling, padding=config.padding, dtype=dtype)
+
+    def __str__(self) -> str:
+        """Where they are."""
+        count = len(self.actors)
+        return f"{count} device{'s' if count > 1 else ''} ({self.device})"
+
+    def objective(self, *arguments: Any) -> Spread:
+        """The objective of a level, as `Objective`."""
+        return Spread(self, *arguments)
+
+    def fit(self, scene: Scene, config: Config, backbone: Backbone) -> Plan:
+        """As painting.fit: into what is free here and everywhere, in tiles of which everybody has one if there can be.
+
+        A tile is never smaller than its halo.
+        """
+        fits = fit(scene, config, backbone, min(free_memory(backbone.device), self._free))
+        height, width = scene.levels[-1][:2]
+        least = reach([*config.content_layers, *config.style_layers])
+        if config.style_term == "sliced":
+            return fits  # it needs the whole picture at once
+        side = fits.side or max(height, width)
+        while math.ceil(height / side) * math.ceil(width / side) < len(self.actors) and side - STRIDE >= least:
+            side -= STRIDE
+        return fits._replace(side=side if side < max(height, width) else None)
+
+    def dismiss(self) -> None:
+        """Send everybody home."""
+        for actor in self.actors:
+            ray.kill(actor)
+        self.actors = []
+
+
+@contextmanager
+def hired(config: Config, weights: Weights) -> Iterator[Tilers]:
+    """Tilers on every device of the cluster that has been joined. Raises ClusterError."""
+    tilers = Tilers(config, weights)
+    try:
+        yield tilers
+    finally:
+        tilers.dismiss()
+
+
+class Spread:
+    """An `Objective` whose tiles are evaluated by others.
+
+    A step sends every tile's crop there and its gradient back; the sums that the terms are functions of (Gram
+    matrices) go from tiler to tiler. All is added up in the order of the tiles, as `Objective` does it.
+    """
+
+    def __init__(
+        self,
+        tilers: Tilers,
+        config: Config,
+        backbone: Backbone,
+        content: torch.Tensor,
+        regions: Sequence[Region],
+        side: int | None = None,
+        protect: torch.Tensor | None = None,
+    ):
+        self._tilers = tilers
+        self._given = [ray.put(each) for each in (config, content, regions, side, protect)]
+        height, width = content.shape[2:]
+        self._count = 1 if side is None else math.ceil(height / side) * math.ceil(width / side)
+        self._adder: Any = None
+        self._actors: list[Any] = []  # nobody knows the tiles yet
+
+    def _begin(self) -> None:
+        """Deal the tiles out."""
+        actors = self._tilers.actors[: self._count]
+        self._adder = ray.remote(Adder).options(num_cpus=0).remote(len(actors))
+        self._tiles: list[list[Tile]] = self._all(
+            [actor.begin.remote(k, len(actors), self._adder, *self._given) for k, actor in enumerate(actors)]
+        )
+        self._actors = actors
+
+    def _all(self, answers: list[Any]) -> list[Any]:
+        """Everybody's answers. Raises what the first raises that fails: the others may wait for it for ever."""
+        left = list(answers)
+        while left:
+            done, left = ray.wait(left, num_returns=1)
+            try:
+                ray.get(done)
+            except ray.exceptions.RayTaskError as error:
+                if isinstance(error.cause, ray.exceptions.RayError):
+                    raise  # somebody else is gone
+                raise error.cause from None
+        return list(ray.get(answers))
+
+    def evaluate(self, pixels: torch.Tensor) -> tuple[Value, torch.Tensor]:
+        """As `Objective.evaluate`. Where somebody dies meanwhile it is begun again with those who are left.
+
+        Raises ClusterError when nobody is.
+        """
+        for death in range(1, DEATHS + 1):
+            try:
+                if not self._actors:
+                    self._begin()
+                return self._evaluate(pixels)
+            except ray.exceptions.RayError as error:
+                self._actors = []
+                ray.kill(self._adder)  # whoever waits for it need not
+                if death == DEATHS:
+                    raise ClusterError(f"the cluster fails again and again: {' '.join(str(error).split())}") from error
+                self._tilers.mend()
+        raise AssertionError
+
+    def _evaluate(self, pixels: torch.Tensor) -> tuple[Value, torch.Tensor]:
+        answers = [
+            actor.evaluate.remote(*(pixels[(..., *tile.crop)].contiguous() for tile in tiles))
+            for actor, tiles in zip(self._actors, self._tiles, strict=True)
+        ]
+        found = self._all(answers)
+        gradient = torch.zeros_like(pixels)
+        for tile, part in zip(_in_turns(self._tiles), _in_turns([parts for _, parts in found]), strict=True):
+            gradient[(..., *tile.crop)] += part
+        return found[0][0], gradient
+
+
+def _in_turns(of_tilers: Sequence[Sequence[T]]) -> list[T]:
+    """What tilers have of their tiles, in the order of the tiles: the first of each, the second of each ..."""
+    return [each for turn in itertools.zip_longest(*of_tilers) for each in turn if each is not None]

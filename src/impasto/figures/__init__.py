@@ -1,0 +1,1 @@
+"""Pictures about paintings: contact sheets, plots, time-lapses."""

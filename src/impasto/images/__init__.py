@@ -1,0 +1,1 @@
+"""Pixels in and out: reading, decoding, writing, colors, masks."""

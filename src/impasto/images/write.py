@@ -1,0 +1,185 @@
+"""Write picture files, with the settings inside; nothing half-written stays."""
+
+from __future__ import annotations
+
+import glob
+import io
+import json
+import os
+import re
+import socket
+import threading
+import zlib
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
+from functools import lru_cache
+from os import PathLike
+from pathlib import Path
+from typing import IO, Any
+
+import psutil
+import torch
+from PIL import ExifTags, Image, PngImagePlugin, features
+
+from impasto.errors import OutputError, reason
+from impasto.images.decode import register_heif
+
+__all__ = ["FORMATS", "KEY", "check_format", "check_output", "encode", "to_image", "whole", "write"]
+
+# What each suffix is written as, with which options; the options decide the bytes, so they are fixed here.
+FORMATS: dict[str, tuple[str, dict[str, Any]]] = {
+    ".png": ("PNG", {}),
+    ".jpg": ("JPEG", {"quality": 95, "subsampling": 0}),
+    ".jpeg": ("JPEG", {"quality": 95, "subsampling": 0}),
+    ".webp": ("WEBP", {"quality": 95}),
+    ".tif": ("TIFF", {"compression": "tiff_lzw"}),
+    ".tiff": ("TIFF", {"compression": "tiff_lzw"}),
+    ".avif": ("AVIF", {"quality": 90}),
+    ".bmp": ("BMP", {}),
+    ".gif": ("GIF", {}),
+    ".heic": ("HEIF", {"quality": 95}),
+    ".heif": ("HEIF", {"quality": 95}),
+}
+WITH_ALPHA = {"PNG", "WEBP", "TIFF", "AVIF", "HEIF"}
+KEY = "impasto"  # of the settings in a PNG's text; elsewhere they are the EXIF's image description
+
+
+def to_image(pixels: torch.Tensor, alpha: torch.Tensor | None = None) -> Image.Image:
+    """An 8-bit RGB(A) image of `pixels` (1, 3, H, W) in [0, 1] and `alpha` (1, 1, H, W)."""
+    both = pixels.detach() if alpha is None else torch.cat([pixels.detach(), alpha.to(pixels)], 1)
+    values = both[0].clamp(0, 1).mul(255).round().byte().permute(1, 2, 0).cpu().contiguous()
+    return Image.fromarray(values.numpy())
+
+
+def check_output(path: str | PathLike[str], suffixes: Collection[str] = FORMATS, what: str = "picture") -> Path:
+    """`path`, if `what` can be written there, with such a suffix; nothing is left behind. Raises OutputError."""
+    out = Path(path)
+    try:
+        if out.is_dir():
+            example = out / f"{what}{next(iter(suffixes))}"
+            raise OutputError(f"{out} is a folder: give the {what} a name, as {example}", str(out))
+        check_format(out, suffixes, what)
+        if not out.parent.is_dir():
+            raise OutputError(f"no folder {out.parent} to write {out.name} into", str(out.parent))
+        _remove_pieces(out)
+        part = _part(out)
+        part.touch()
+        part.unlink()
+        if out.exists() and not os.access(out, os.W_OK):
+            raise PermissionError(13, "Permission denied")
+    except (OSError, ValueError) as error:
+        raise OutputError(f"cannot write {out}: {reason(error)}", str(out)) from error
+    return out
+
+
+def check_format(out: Path, suffixes: Collection[str] = FORMATS, what: str = "picture") -> None:
+    """Whether the suffix of `out` is of a format that can be written here. Raises OutputError."""
+    suffix = out.suffix.lower()
+    if suffix not in suffixes:
+        raise OutputError(f"{out} has no {what}'s suffix: choose from {', '.join(suffixes)}", suffix, list(suffixes))
+    kind = FORMATS.get(suffix, ("",))[0]
+    if kind == "HEIF":
+        register_heif(OutputError)
+    elif kind == "AVIF" and not features.check("avif"):
+        raise OutputError("this Pillow was built without AVIF: choose .png, .jpg or .webp", suffix)
+
+
+def _part(out: Path) -> Path:
+    return out.with_name(f".{out.name}.{os.getpid()}-{_machine()}{threading.get_native_id()}.part")
+
+
+@lru_cache(maxsize=1)
+def _machine() -> str:
+    """Ten digits that stand for this machine: others have processes of the same numbers."""
+    return f"{zlib.crc32(socket.gethostname().encode()):010d}"
+
+
+def _remove_pieces(out: Path) -> None:
+    """Remove what runs that were killed on this machine have left of `out`, half written."""
+    pieces = re.compile(rf"\.{re.escape(out.name)}\.(\d+)-{_machine()}\d+\.part")
+    for path in out.parent.glob(f".{glob.escape(out.name)}.*.part"):
+        found = pieces.fullmatch(path.name)
+        if found and int(found[1]) != os.getpid() and not psutil.pid_exists(int(found[1])):
+            with suppress(OSError):  # it only takes room
+                path.unlink()
+
+
+def write(image: Image.Image, path: str | PathLike[str], settings: dict[str, Any] | None = None) -> Path:
+    """Write `image` with `settings` inside (formats that can); the file appears whole or not at all.
+
+    Where the format has no alpha the picture is laid on white. Raises OutputError.
+    """
+    out = check_output(path)
+    with whole(out) as part, part.open("wb") as file:
+        _save(image, file, out.suffix, settings)
+    return out
+
+
+def encode(image: Image.Image, suffix: str, settings: dict[str, Any] | None = None) -> bytes:
+    """The bytes that `write` writes. Raises OutputError for what the format cannot hold."""
+    check_format(Path(f"picture{suffix}"))
+    data = io.BytesIO()
+    try:
+        _save(image, data, suffix, settings)
+    except (OSError, ValueError, RuntimeError) as error:  # encoders raise the latter two, for too large a picture
+        raise OutputError(f"a {suffix} cannot hold this picture: {reason(error)}", suffix) from error
+    return data.getvalue()
+
+
+def _save(image: Image.Image, file: IO[bytes], suffix: str, settings: dict[str, Any] | None) -> None:
+    kind, options = FORMATS[suffix.lower()]
+    if image.mode == "RGBA" and kind not in WITH_ALPHA:
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image).convert("RGB")
+    image.save(file, format=kind, **options, **_carrying(kind, settings))
+
+
+@contextmanager
+def whole(out: Path, older: Path | None = None) -> Iterator[Path]:
+    """A path beside `out` to write to; what lies there then takes the place of `out`, or of nothing if that failed.
+
+    older: where what `out` was until then goes, if it is to be kept. After a power cut, too, either the old file is
+    there or the new one. Raises OutputError for what goes wrong with the file inside.
+    """
+    part = _part(out)
+    try:
+        yield part
+        _sync(part)
+        if older is not None and out.exists():
+            os.replace(out, older)
+        os.replace(part, out)
+        with suppress(OSError):  # some file systems do not sync folders; the file is there
+            _sync(out.parent)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise OutputError(f"cannot write {out}: {reason(error)}", str(out)) from error
+    finally:
+        with suppress(OSError):  # where nothing can be written any more, nothing can be removed
+            part.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    """Wait until a file, or a folder's list of names, is on the disk."""
+    if os.name == "nt" and path.is_dir():
+        return  # a folder cannot be opened there
+    handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _carrying(kind: str, settings: dict[str, Any] | None) -> dict[str, Any]:
+    """The save options that put `settings` into a file of this kind; BMP can carry nothing."""
+    if not settings or kind == "BMP":
+        return {}
+    text = json.dumps(settings, sort_keys=True)
+    if kind == "PNG":
+        info = PngImagePlugin.PngInfo()
+        info.add_text(KEY, text)
+        return {"pnginfo": info}
+    if kind == "GIF":
+        return {"comment": text.encode()}
+    exif = Image.Exif()
+    exif[ExifTags.Base.ImageDescription] = text
+    exif[ExifTags.Base.Software] = f"impasto {settings.get('version', '')}".strip()
+    return {"exif": exif}

@@ -1,0 +1,202 @@
+"""Memory: what is free, what a painting takes, the tiles that fit; and an allocator that keeps what it was given."""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+import psutil
+import torch
+
+from impasto.backbone.vgg import STRIDE, Backbone, layer_stride, reach
+from impasto.config import CONVOLUTIONS, Config
+from impasto.errors import ConfigError
+
+__all__ = ["MOST", "SHARE", "Plan", "free_memory", "give_back", "keep_big_blocks", "plan"]
+
+PIXEL = 12  # bytes of one float32 RGB pixel
+VECTORS = 9  # pictures alive at once, besides the solver's history: points, gradients, the best, the spectrum's
+MASK = 12  # bytes of a mask's pixel, at full size and at the layers
+COPIES, SORTED = 4, 3  # of features in float32 at once, and of projections from one layer to the next
+STEPS_AT_ONCE = 4  # the largest features alive at once on the way back, besides the tape; measured, with oneDNN's
+FEW = 3  # pairs of L-BFGS that are still worth having
+SHARE = 0.8  # of what is free is planned with: other programs live too
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8  # malloc.h
+MOST = 1 << 30  # bytes; mallopt takes an int
+CGROUP = Path("/sys/fs/cgroup")
+
+
+def keep_big_blocks(up_to: int = MOST) -> bool:
+    """Tell glibc's malloc to keep freed blocks of up to so many bytes for the next evaluation; whether it took it.
+
+    By default it hands blocks of more than some megabytes back to the system at once, and every evaluation would begin
+    with hundreds of megabytes of page faults. Larger ones are handed back as before: kept, they would lie in each
+    other's way. A glibc before 2.35 takes no more than 32 MB. Threads that start after the first call share one arena:
+    one of their own would keep no block above 64 MB.
+    """
+    libc = _glibc()
+    return libc is not None and bool(
+        libc.mallopt(M_ARENA_MAX, 1)
+        and libc.mallopt(M_MMAP_THRESHOLD, min(up_to, MOST))
+        and libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+    )
+
+
+def give_back() -> None:
+    """Hand freed blocks back to the system: for a program that waits after a painting."""
+    libc = _glibc()
+    if libc is not None:
+        libc.malloc_trim(0)
+
+
+def _glibc() -> ctypes.CDLL | None:
+    if not sys.platform.startswith("linux"):
+        return None
+    try:
+        libc = ctypes.CDLL("libc.so.6")
+        return libc if hasattr(libc, "mallopt") else None
+    except OSError:  # another C library, as musl
+        return None
+
+
+class Plan(NamedTuple):
+    """How a painting fits into memory: tiles of at most side x side (None: in one piece), and what it is to take.
+
+    needed and budget: bytes, over what the interpreter, the network's weights and the pictures as read take. block: the
+    largest piece that a tile's evaluation asks for, in bytes.
+    """
+
+    side: int | None
+    needed: int
+    budget: int
+    block: int = 0
+
+    def __str__(self) -> str:
+        how = "in one piece" if self.side is None else f"in tiles of at most {self.side} pixels"
+        return f"{how}, about {_in_words(self.needed)} of {_in_words(self.budget)}"
+
+
+def plan(
+    config: Config,
+    backbone: Backbone,
+    size: tuple[int, int],
+    styles: Iterable[tuple[int, int]] = (),
+    masks: int = 0,
+    free: int | None = None,
+) -> Plan:
+    """The largest tiles with which a painting of (height, width) fits into `config.memory`, or those of `config.tile`.
+
+    styles: (height, width) of the style pictures at that size; masks: how many there are of the painting; free: the
+    bytes that there are, if not those of the network's device. Raises ConfigError where it cannot fit. A tile is never
+    smaller than its halo: most work would be halo (`inputs.check` says so of `config.tile`).
+    """
+    layers = [*config.content_layers, *config.style_layers]
+    backbone.deepest(layers)  # raises what is wrong with them
+    halo, whole = reach(layers), max(size)
+    if config.memory == "auto":
+        budget = int(SHARE * (free_memory(backbone.device) if free is None else free))
+    else:
+        budget = config.memory
+    pictures = [size, *styles]
+    each_pixel = _picture_bytes(config, backbone) + MASK * masks
+    fixed = math.prod(size) * each_pixel + PIXEL * sum(map(math.prod, pictures[1:]))
+    largest = whole if config.tile == "auto" else min(config.tile, whole)
+    kept, block = _network_bytes(config, backbone)
+    kept += _matching_bytes(config, backbone)
+    needed = 0
+    for side in (largest, *range(largest - STRIDE, halo - 1, -STRIDE)):
+        crop = max(math.prod(min(full, side + 2 * (halo + STRIDE)) for full in picture) for picture in pictures)
+        needed = fixed + crop * (kept + STEPS_AT_ONCE * block)
+        if needed <= budget:
+            return Plan(side if side < whole else None, needed, budget, crop * block)
+    raise ConfigError(_too_little(config, backbone, size, budget, needed), budget, needed)
+
+
+def _too_little(config: Config, backbone: Backbone, size: tuple[int, int], budget: int, needed: int) -> str:
+    """What to say of a painting that needs at least `needed`."""
+    auto = config.memory == "auto"
+    takes = needed / SHARE if auto else needed  # of what must be free
+    helps = [f"{_in_words(takes, up=True)} of memory"]
+    if config.optimizer == "lbfgs" and config.history > FEW:
+        less = math.prod(size) * PIXEL * 2 * (config.history - FEW)
+        helps.append(f"{_in_words(takes - less, up=True)} with --history {FEW}")
+    given = f"{_in_words(budget / SHARE)} of free memory is" if auto else f"--memory {_in_words(budget)} is"
+    return (
+        f"{given} too little to paint {size[1]} x {size[0]} pixels with {backbone.weights.name}: "
+        f"it takes {', '.join(helps)}, or a smaller --size"
+    )
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes that can be had on `device` now; on a CPU within the limit of its container (cgroup 2), if any."""
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        return int(free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device))
+    if libc := _glibc():
+        libc.malloc_trim(0)  # what an earlier painting's allocator kept is free, too
+    available = int(psutil.virtual_memory().available)
+    try:
+        limit, used = (int((CGROUP / name).read_text()) for name in ("memory.max", "memory.current"))
+    except (OSError, ValueError):  # no container, or one without a limit ("max")
+        return available
+    return min(available, max(0, limit - used + _old_files()))
+
+
+def _old_files() -> int:
+    """Bytes of read files that the system counts as the container's, and gives up when somebody wants the memory."""
+    try:
+        lines = (CGROUP / "memory.stat").read_text().splitlines()
+        return int(next(line.split()[1] for line in lines if line.startswith("inactive_file ")))
+    except (OSError, ValueError, IndexError, StopIteration):
+        return 0
+
+
+def _picture_bytes(config: Config, backbone: Backbone) -> int:
+    """Bytes a pixel of the painting that are there once, however it is cut: vectors and the content's features."""
+    vectors = VECTORS + (2 * config.history if config.optimizer == "lbfgs" else 4)
+    features = sum(_layer_bytes(backbone, layer) for layer in config.content_layers)
+    return PIXEL * vectors + math.ceil(features)
+
+
+def _network_bytes(config: Config, backbone: Backbone) -> tuple[int, int]:
+    """Bytes a pixel of a tile's crop: what an evaluation's tape keeps, and the largest features on the way."""
+    wanted = {*config.content_layers, *config.style_layers}
+    deepest = backbone.deepest(wanted)
+    kept, largest = 0.0, 0.0
+    for name, following in zip(CONVOLUTIONS[: deepest + 1], [*CONVOLUTIONS[1 : deepest + 1], ""], strict=True):
+        size = _layer_bytes(backbone, name)
+        pooled = following.endswith("_1") and backbone.pooling == "max"
+        indices = size / 4 * 8 / backbone.dtype.itemsize if pooled else 0.0
+        whole = not pooled or name.replace("conv", "relu") in wanted
+        kept += indices + (size if whole else size / 4) + (size if name in wanted else 0)
+        largest = max(largest, size + indices)
+    return math.ceil(kept), math.ceil(largest)
+
+
+def _matching_bytes(config: Config, backbone: Backbone) -> int:
+    """Bytes a pixel of a tile's crop that a style term takes which looks at features one by one, in float32."""
+    if config.style_term not in ("sliced", "neighbours"):
+        return 0
+    wide = [_layer_bytes(backbone, layer) * 4 / backbone.dtype.itemsize for layer in config.style_layers]
+    sorted_ones = SORTED * sum(wide) if config.style_term == "sliced" else 0.0
+    return math.ceil(COPIES * max(wide, default=0.0) + sorted_ones)
+
+
+def _layer_bytes(backbone: Backbone, layer: str) -> float:
+    """Bytes that a layer's features take a pixel of the picture."""
+    kernel, _ = backbone.weights.kernels[layer.replace("relu", "conv")]
+    return len(kernel) * backbone.dtype.itemsize / layer_stride(layer) ** 2
+
+
+def _in_words(count: float, *, up: bool = False) -> str:
+    """Bytes as "4.2GB" or "230MB", rounded up if `up`."""
+    unit, name = next(
+        each for each in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1, "B")) if count >= each[0] or each[0] == 1
+    )
+    digits = 1 if name == "GB" else 0
+    scaled = count / unit * 10**digits
+    return f"{(math.ceil if up else round)(scaled) / 10**digits:.{digits}f}{name}"

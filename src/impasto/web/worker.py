@@ -1,0 +1,108 @@
+"""What a worker of the studio does: it paints a job until it ends, or until something else is wanted."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from functools import lru_cache
+
+import torch
+
+from impasto.backbone.load import make_backbone
+from impasto.backbone.vgg import Backbone
+from impasto.config import Config
+from impasto.errors import ImpastoError, OutputError
+from impasto.painting.callbacks import film_of, trace
+from impasto.painting.outcome import why_stopped
+from impasto.painting.problem import scene_of, settings_of
+from impasto.painting.run import fit, paint, paint_steps, painting_of
+from impasto.web.job import SHOWN_SIDE, Job, Limits, Run, State, jpeg
+
+__all__ = ["warm_up", "work"]
+
+log = logging.getLogger("impasto.studio")
+
+
+def work(job: Job, limits: Limits) -> State:
+    """Paint until the end, or until something else is wanted; says what the job has become.
+
+    It ends with what there is when its time is over. A paused job keeps its stream of Steps, and another call goes on
+    with it.
+    """
+    run = job.run = job.run or _begin(job, limits.read)
+    wanted, keep, stopped = "", trace(job.file("trace.jsonl"), log.warning), ""
+    try:
+        while not (wanted := job.wanted):
+            step = next(run.steps, None)
+            if step is None:
+                break
+            run.last = dataclasses.replace(step, seconds=step.seconds - job.idle)
+            job.look(run.last)
+            keep(run.last)
+            if run.film:
+                run.film.look(run.last.shown, run.last.number)
+            if run.last.seconds > limits.seconds and run.last.number < run.last.steps:
+                stopped = job.note = f"this server paints for at most {limits.seconds / 60:g} minutes"
+                break
+    except (MemoryError, RuntimeError, ImpastoError) as error:
+        if run.last is None or not (stopped := why_stopped(error)):
+            raise
+        job.note = stopped
+    unfinished = run.last is None or (run.last.number < run.last.steps and not stopped)
+    if wanted == "pause" and unfinished:
+        return "paused"
+    if wanted == "cancel" or run.last is None:
+        return "cancelled"
+    if unfinished:
+        stopped = "stopped by hand"
+    _finish(job, run, stopped)
+    if job.wanted == "cancel":
+        return "cancelled"
+    return "stopped" if stopped else "done"
+
+
+def _begin(job: Job, most: int) -> Run:
+    content, styles, named = job.inputs(most)
+    scene = scene_of(content, styles, job.config, named)
+    backbone = _backbone(job.config)
+    fits = fit(scene, job.config, backbone)
+    config = job.config.changed(tile=fits.side or job.config.tile)
+    settings = settings_of(scene, config, backbone)
+    film = film_of(job.file(f"timelapse{job.timelapse}"), content, config) if job.timelapse else None
+    steps = paint_steps(content, styles, config, backbone=backbone, scene=scene, fits=fits)
+    return Run(scene, config, steps, settings, film)
+
+
+def _finish(job: Job, run: Run, stopped: str) -> None:
+    """Save the painting, what is shown of it, and the film."""
+    assert run.last is not None
+    assert job.progress is not None
+    painting = painting_of(run.last, run.scene, run.config, run.settings, stopped, [job.note] if job.note else [])
+    painting.save(job.file("painting.png"))
+    job.note = job.note or painting.doubt
+    job.file("after.jpg").write_bytes(jpeg(painting.pixels, SHOWN_SIDE))
+    job.show(painting.pixels)
+    job.progress = job.progress._replace(objective=painting.value, terms=dict(painting.terms), left=0.0)
+    if run.film:
+        try:
+            run.film.write(painting.pixels)
+        except OutputError as error:
+            log.error("a film could not be written: %s", error)
+            job.note, job.timelapse = "the film could not be written", ""
+
+
+def _backbone(config: Config) -> Backbone:
+    """The config's network, loaded once."""
+    return _loaded(config.backbone, config.pooling, config.padding, config.device, config.precision)
+
+
+@lru_cache(maxsize=3)  # each is up to 80 MB
+def _loaded(backbone: str, pooling: str, padding: str, device: str, precision: str) -> Backbone:
+    settings = {"pooling": pooling, "padding": padding, "device": device, "precision": precision}
+    return make_backbone(Config().changed(backbone=backbone, **settings))
+
+
+def warm_up(config: Config) -> None:
+    """Load the config's network and run it once. Raises ImpastoError."""
+    noise = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    paint(noise, noise, config, backbone=_backbone(config))
