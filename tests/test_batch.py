@@ -37,9 +37,9 @@ from impasto.objective.objective import Objective
 
 # Runs the command line with a checkpoint after every step, and says when it begins.
 DRIVER = (
-    "import sys, torch; torch.set_num_threads(1); from impasto import checkpoint; "
+    "import sys, torch; torch.set_num_threads(1); from impasto.painting import checkpoint; "
     "checkpoint.SOONEST, checkpoint.COST = 0.0, 1e9; from impasto.cli.main import main; "
-    "import impasto.batch.foreman, impasto.batch.sheets; print('begun', flush=True); main(sys.argv[1:])"
+    "import impasto.batch.scheduler, impasto.batch.contact_sheets; print('begun', flush=True); main(sys.argv[1:])"
 )
 ALL = "photos --style art"
 

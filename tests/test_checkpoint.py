@@ -31,7 +31,7 @@ from impasto.painting.run import fit
 
 # Runs the command line with a checkpoint after every step.
 DRIVER = (
-    "import sys, torch; torch.set_num_threads(1); from impasto import checkpoint; "
+    "import sys, torch; torch.set_num_threads(1); from impasto.painting import checkpoint; "
     "checkpoint.SOONEST, checkpoint.COST = 0.0, 1e9; from impasto.cli.main import main; main(sys.argv[1:])"
 )
 

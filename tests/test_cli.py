@@ -237,7 +237,7 @@ def test_python_m_impasto_answers_without_loading_torch():
 def test_ctrl_c_in_the_first_moments_is_one_line():
     line = "import sys\n"
     line += "class Pressed:\n    def find_spec(self, name, *_):\n"
-    line += "        if name == 'impasto.batch': raise KeyboardInterrupt\n"
+    line += "        if name == 'impasto.cli': raise KeyboardInterrupt\n"
     line += "sys.meta_path.insert(0, Pressed())\nfrom impasto.__main__ import main\nmain()"
     said = subprocess.run([sys.executable, "-c", line], capture_output=True, text=True, check=False, timeout=60)
     assert (said.returncode, said.stdout, said.stderr) == (130, "", "impasto: stopped\n")

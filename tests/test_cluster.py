@@ -26,9 +26,10 @@ from ray.cluster_utils import Cluster
 from impasto import Config, paint
 from impasto.backbone.load import make_backbone
 from impasto.batch import worker as painter
-from impasto.batch.job import Known, jobs_of
+from impasto.batch.job import Known
 from impasto.batch.scheduler import Foreman
 from impasto.batch.store import opened
+from impasto.batch.table import jobs_of
 from impasto.batch.worker import Report
 from impasto.cluster import distributed as spread
 from impasto.cluster import ray_cluster as cluster_module
@@ -418,8 +419,8 @@ def test_an_address_is_of_a_cluster(refused, photo, style, tiny, command):
 @pytest.mark.parametrize("command", ["batch", "paint"])
 def test_without_ray_it_is_said_what_to_install(impasto, photo, style, tiny, command, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
-    for name in ("cluster", "crew", "spread"):
-        monkeypatch.delitem(sys.modules, f"impasto.cli.batch.{name}", raising=False)
+    for name in ("ray_cluster", "ray_executor", "distributed"):
+        monkeypatch.delitem(sys.modules, f"impasto.cluster.{name}", raising=False)
     given = [command, photo, *(["--style", style, "-o", "out"] if command == "batch" else [style]), *tiny, "--quiet"]
     code, out, err = impasto(*given, "--engine", "ray")
     assert (code, out) == (2, "")

@@ -21,7 +21,7 @@ from impasto.painting.checkpoint import NAME, Checkpoints
 STEPS = ("--steps", 8)
 LIMIT = resource.getrlimit(resource.RLIMIT_NOFILE)
 # Runs the command line without any handle from the first step on.
-DRIVER = """import resource, sys; from impasto import checkpoint; from impasto.cli.main import main
+DRIVER = """import resource, sys; from impasto.painting import checkpoint; from impasto.cli.main import main
 checkpoint.Checkpoints.look = lambda *_: resource.setrlimit(resource.RLIMIT_NOFILE, (3, 99)); main(sys.argv[1:])"""
 
 
@@ -111,7 +111,11 @@ def batch(impasto, photo, style, tiny, tmp_path):
 @pytest.fixture(autouse=True)
 def after(monkeypatch, tmp_path):
     """Has something happen after so many calls of a function, once; there is a checkpoint after every step."""
-    for name, value in (("checkpoint.SOONEST", 0), ("checkpoint.COST", 1e9), ("apps.batch.ledger.PAUSE", 0.02)):
+    for name, value in (
+        ("painting.checkpoint.SOONEST", 0),
+        ("painting.checkpoint.COST", 1e9),
+        ("batch.store.PAUSE", 0.02),
+    ):
         monkeypatch.setattr(f"impasto.{name}", value)
     monkeypatch.setattr(ledger, "PATIENCE", 0.1)
     (tmp_path / "elsewhere").mkdir()

@@ -13,92 +13,66 @@ import impasto
 
 ROOT = Path(impasto.__file__).parent
 MODULES = sorted(path.relative_to(ROOT).with_suffix("").as_posix() for path in ROOT.rglob("*.py"))
-# Each room and what it may import besides itself.
-MAY = {
-    "errors": set(),
-    "threads": set(),
-    "parsing": {"errors"},
-    "config": {"errors", "parsing"},
-    "presets": {"config", "errors"},
-    "records": {"errors"},
-    "pictures": {"config", "errors", "records"},
-    "backbone": {"config", "errors", "pictures"},
-    "objective": {"config", "errors", "backbone"},
-    "solver": {"config", "errors", "objective"},
-    "inputs": {"config", "errors", "pictures", "backbone", "solver", "__init__"},
-    "scene": {"config", "parsing", "errors", "pictures", "backbone", "solver", "inputs", "__init__"},
-    "memory": {"config", "errors", "backbone"},
-    "outcome": {"errors"},
-    "painting": {
-        "config",
-        "errors",
-        "outcome",
-        "pictures",
-        "backbone",
-        "objective",
-        "solver",
-        "inputs",
-        "scene",
-        "memory",
-    },
-    "checkpoint": {"config", "errors", "records", "pictures", "backbone", "scene", "memory", "painting", "__init__"},
-    "together": {"config", "backbone", "objective", "scene", "memory", "painting"},
-    "experiments": {"config", "errors", "presets", "pictures", "backbone", "objective", "inputs", "painting"},
-    "apps": {
-        "config",
-        "parsing",
-        "errors",
-        "presets",
-        "records",
-        "pictures",
-        "backbone",
-        "objective",
-        "inputs",
-        "scene",
-        "memory",
-        "outcome",
-        "painting",
-        "threads",
-        "experiments",
-        "checkpoint",
-        "together",
-        "__init__",
-    },
-}
-# Libraries that only one place may load.
+# The rooms of docs/design.md from the ground up: each may import those before it, and itself.
+GROUND = ("version", "errors", "parsing", "records", "config", "presets", "threads", "locking", "signing")
+ROAD = ("images", "figures", "backbone", "objective", "solver", "painting", "batch", "cluster", "web", "cli")
+ROOMS = (*GROUND, *ROAD, "__init__", "__main__")
+APART = {("web", "batch"), ("web", "cluster"), ("solver", "objective"), ("solver", "backbone"), ("solver", "images")}
+# Libraries that only these modules may load.
 ONLY = {
-    "matplotlib": {"pictures/plots"},
-    "av": {"pictures/film"},
-    "gradio": {f"apps/web/{each}" for each in ("controls", "form", "page", "server")},
-    "ray": {"apps/batch/cluster", "apps/batch/crew", "apps/batch/spread"},
+    "matplotlib": {"figures/plots"},
+    "av": {"figures/timelapse"},
+    "gradio": {f"web/{each}" for each in ("controls", "form", "page", "server")},
+    "ray": {f"cluster/{each}" for each in ("ray_cluster", "ray_executor", "distributed")},
 }
 
 
 def imported(module: str) -> set[str]:
-    """Full names that a module imports, also inside functions."""
+    """Full names that a module imports, also inside functions and under TYPE_CHECKING."""
     names = set()
     for node in ast.walk(ast.parse((ROOT / f"{module}.py").read_text())):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert not node.level, f"{module} imports relatively"
-            names.add(node.module)
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
     return names
 
 
-@pytest.mark.parametrize("module", [name for name in MODULES if not name.startswith("__")])
-def test_imports_go_down(module: str) -> None:
-    room = module.split("/", maxsplit=1)[0]
+def neighbors(module: str) -> set[str]:
+    """The modules of the package that a module imports."""
+    found = set()
     for name in imported(module):
         if name.split(".")[0] == "impasto":
-            other = ([*name.split("."), "__init__"])[1]
-            assert other == room or other in MAY[room], f"{module} must not import {name}"
+            path = name.removeprefix("impasto").lstrip(".").replace(".", "/")
+            above = path.rpartition("/")[0]
+            places = (path, above, f"{path}/__init__", f"{above}/__init__")
+            found.add(next((each for each in places if each in MODULES), "__init__"))
+    return found - {module}
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_go_down(module: str) -> None:
+    mine = module.split("/", maxsplit=1)[0]
+    for other in neighbors(module):
+        theirs = other.split("/")[0]
+        assert ROOMS.index(theirs) <= ROOMS.index(mine), f"{module} must not import {other}"
+        assert (mine, theirs) not in APART, f"{module} must not import {other}"
+    for name in imported(module):
         assert module in ONLY.get(name.split(".")[0], {module}), f"{module} must not import {name}"
 
 
-@pytest.mark.parametrize("module", ["errors", "parsing", "config", "presets", "records"])
+def test_no_two_files_import_each_other_in_a_circle() -> None:
+    graph = {module: neighbors(module) for module in MODULES}
+    while leaves := [module for module, others in graph.items() if not others & graph.keys()]:
+        for module in leaves:
+            del graph[module]
+    assert not graph, f"in a circle, or leading to one: {sorted(graph)}"
+
+
+@pytest.mark.parametrize("module", GROUND)
 def test_torch_stays_out(module: str) -> None:
-    assert "torch" not in imported(module)
+    assert not any(name.split(".")[0] == "torch" for name in imported(module))
 
 
 def test_no_private_name_crosses_a_room() -> None:

@@ -159,7 +159,7 @@ def test_one_that_fails_on_the_way_does_not_spoil_the_others(order, monkeypatch,
                 raise error
             yield run.send((yield wanted))
 
-    monkeypatch.setattr(impasto.together, "course", failing)
+    monkeypatch.setattr(impasto.painting.batched, "course", failing)
     done, failed, _ = finished(given)
     assert set(failed) == {"b"}
     assert {name: each.picture for name, each in done.items()} == expected

@@ -1,8 +1,9 @@
 """impasto paints any picture in the style of any other, by optimisation (Gatys et al. 2016)."""
 
 from importlib import import_module
-from importlib.metadata import version
 from typing import TYPE_CHECKING
+
+from impasto.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from impasto.backbone.vgg import Backbone
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
     from impasto.presets import PRESETS
 
 __all__ = ["PRESETS", "Backbone", "Config", "ImpastoError", "Painting", "Step", "paint", "paint_steps", "texture"]
-__version__ = version("impasto")
 
 _HOME = {
     "Backbone": "impasto.backbone.vgg",

@@ -21,6 +21,7 @@ __all__ = [
     "parse_numbers",
     "parse_texts",
     "parse_weights",
+    "typed",
 ]
 
 DEPTHS = (2, 2, 4, 4, 4)  # VGG-19: convolutions in each of its five stages (Simonyan & Zisserman 2015, table 1, E)
@@ -94,3 +95,17 @@ def parse_bytes(value: Any) -> Any:
         )
     except (ValueError, OverflowError):  # two points in the number, or too many digits
         return value
+
+
+def typed(value: Any) -> str:
+    """A setting as it is typed."""
+    if isinstance(value, dict):
+        return ",".join(name if weight == 1 else f"{name}={_digits(weight)}" for name, weight in value.items())
+    if isinstance(value, (list, tuple)):
+        return ",".join(map(str, value))
+    return "" if value is None else str(value)
+
+
+def _digits(number: float) -> str:
+    """All digits that make a difference, and no more."""
+    return repr(number).removesuffix(".0")

@@ -10,19 +10,19 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from impasto import __version__
 from impasto.batch.job import Job, Known, described
 from impasto.batch.store import OF_THE_NAME, Ledger
 from impasto.batch.worker import Failure, File, Painter, Report, Task, at_once
-from impasto.cli.sources import recorded_config
 from impasto.errors import ConfigError, OutputError, PictureError
 from impasto.images.read import bytes_of, read_settings
 from impasto.images.write import FORMATS
+from impasto.painting.record import recorded_config
+from impasto.version import __version__
 
 if TYPE_CHECKING:
     from impasto.backbone.weights import Weights
+    from impasto.batch.executor import StopRequest
     from impasto.batch.progress import Board
-    from impasto.cli.terminal import Stopping
 
 __all__ = ["Foreman", "Load", "paint_here"]
 
@@ -248,7 +248,7 @@ def _read(task: Task) -> dict[str, bytes]:
     return found
 
 
-def paint_here(foreman: Foreman, stopping: Stopping) -> None:
+def paint_here(foreman: Foreman, stopping: StopRequest) -> None:
     """Paint everything that waits, in this process. Raises KeyboardInterrupt when it is stopped, with all kept."""
     foreman.ledger.stopped = lambda: stopping.asked
     painter = Painter()

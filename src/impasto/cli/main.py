@@ -5,19 +5,29 @@ from __future__ import annotations
 import io
 import logging
 import sys
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import click
 
-from impasto import __version__
-from impasto.batch.command import batch
-from impasto.cli.commands.look import presets, show, weights
-from impasto.cli.commands.paint import demo, paint
-from impasto.cli.commands.see import curves, features, progress
+from impasto.cli.commands.batch import batch
+from impasto.cli.commands.compare import compare
+from impasto.cli.commands.curves import curves
+from impasto.cli.commands.demo import demo
+from impasto.cli.commands.features import features
+from impasto.cli.commands.grid import progress
+from impasto.cli.commands.paint import paint
+from impasto.cli.commands.presets import presets
+from impasto.cli.commands.reconstruct import reconstruct
+from impasto.cli.commands.resume import resume
 from impasto.cli.commands.serve import serve
-from impasto.cli.commands.trials import compare, reconstruct, texture
-from impasto.cli.run_folder import resume
+from impasto.cli.commands.show import show
+from impasto.cli.commands.texture import texture
+from impasto.cli.commands.weights import weights
 from impasto.errors import ImpastoError, out_of_memory
+from impasto.version import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 __all__ = ["cli", "main"]
 

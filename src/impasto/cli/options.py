@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from impasto.config import GROUPS, Config, allowed, option_name
 from impasto.errors import ConfigError
+from impasto.parsing import typed
 
-__all__ = ["GroupedCommand", "check_engine", "config_options", "engine_options", "given", "typed"]
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["GroupedCommand", "check_engine", "config_options", "engine_options", "given"]
 
 
 REPEATED = {"mask"}  # options that may be given more than once
@@ -48,20 +51,6 @@ class ConfigOption(click.Option):
         """The option without click's TEXT: what it takes stands in the help."""
         name = " / ".join([*self.opts, *self.secondary_opts])
         return name, self.help or ""
-
-
-def typed(value: Any) -> str:
-    """A setting as it is typed."""
-    if isinstance(value, dict):
-        return ",".join(name if weight == 1 else f"{name}={_digits(weight)}" for name, weight in value.items())
-    if isinstance(value, (list, tuple)):
-        return ",".join(map(str, value))
-    return "" if value is None else str(value)
-
-
-def _digits(number: float) -> str:
-    """All digits that make a difference, and no more."""
-    return repr(number).removesuffix(".0")
 
 
 def _shown(default: Any) -> str:

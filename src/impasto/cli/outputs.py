@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
 from impasto.errors import OutputError
-from impasto.figures.contact_sheet import Cell, contact_sheet, kinds
+from impasto.figures.contact_sheet import Cell, contact_sheet
 from impasto.figures.timelapse import check_film
 from impasto.images.read import read
 from impasto.images.write import check_output, to_image, write
@@ -20,6 +19,8 @@ from impasto.painting.callbacks import Reader, Say, check_trace, film_of, snapsh
 from impasto.painting.problem import extras
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from impasto.backbone.vgg import Backbone
     from impasto.config import Config
     from impasto.figures.timelapse import Film
@@ -27,11 +28,10 @@ if TYPE_CHECKING:
     from impasto.painting.problem import Scene
     from impasto.painting.run import Painting, Step
 
-__all__ = ["DOUBTFUL", "Outputs", "not_among", "outputs_of", "report", "sheet", "terms_in_words"]
+__all__ = ["DOUBTFUL", "Outputs", "not_among", "outputs_of", "report", "sheet"]
 
 
 DOUBTFUL = 4  # exit code: the painting is whole, and hardly what was meant
-ORDER = ("content", "style", "grain", "tv")  # of the terms in a caption; a file has them in the alphabet's
 
 
 class Outputs(NamedTuple):
@@ -149,13 +149,6 @@ def sheet(painting: Painting, pictures: Sequence[Picture], out: Path) -> Path:
         cells.append((to_image(extra.pixels, extra.alpha), f"{role}\n{Path(path).name}"))
     cells.append((painting.image, f"result\n{painting.steps} steps"))
     return write(contact_sheet([cells]), out)
-
-
-def terms_in_words(terms: dict[str, float | None]) -> str:
-    """ "content 0.61, style 0.43": the sum of each kind of term; the spaces inside a pair do not break."""
-    sums = kinds({name: value for name, value in terms.items() if isinstance(value, (int, float))})
-    ordered = sorted(sums, key=lambda kind: (ORDER.index(kind) if kind in ORDER else len(ORDER), kind))
-    return ", ".join(f"{kind}\u00a0{sums[kind]:.2g}" for kind in ordered)
 
 
 def report(painting: Painting, outputs: Outputs, quiet: bool, as_json: bool) -> int:

@@ -1,14 +1,13 @@
-"""The command that goes on with a painting that was cut off: resume; and the folder that paint --checkpoint keeps."""
+"""The folder of `paint --checkpoint`: what the run was asked for, so that `resume` can go on with it."""
 
 from __future__ import annotations
 
 import json
 import os
 import shutil
-from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
 import click
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
@@ -19,10 +18,12 @@ from impasto.records import ConfigRecord, Text, checked, parsed, read_regular
 from impasto.signing import is_signed, key_file, signed
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from impasto.cli.outputs import Outputs
     from impasto.config import Config
 
-__all__ = ["FRAMES", "JOB", "Work", "finish", "keeping", "resume"]
+__all__ = ["FRAMES", "JOB", "Job", "Work", "check_typed", "finish", "hold_folder", "keeping", "read_job"]
 
 JOB = "job.json"
 MOST_BYTES = 1 << 20  # of a job's file
@@ -49,7 +50,7 @@ def keeping(folder: str | None, work: Work) -> Iterator[Path | None]:
     if not folder:
         yield None
         return
-    from impasto.batch.command import is_batch
+    from impasto.batch.spec import is_batch
 
     if is_batch(Path(folder)):
         raise ConfigError(f"{folder} is the folder of a batch: give another one for --checkpoint", folder)
@@ -57,12 +58,13 @@ def keeping(folder: str | None, work: Work) -> Iterator[Path | None]:
         Path(folder).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"cannot make the folder {folder}: {error.strerror}", folder) from error
-    with _alone(folder):
+    with hold_folder(folder):
         yield _begin(folder, work)
 
 
 @contextmanager
-def _alone(folder: str) -> Iterator[None]:
+def hold_folder(folder: str) -> Iterator[None]:
+    """Keep other runs out of a checkpoint folder. Raises OutputError if one has it, or nothing can be written there."""
     with ExitStack() as held:
         try:
             held.enter_context(alone_in(Path(folder)))
@@ -78,7 +80,7 @@ def _begin(folder: str, work: Work) -> Path:
 
     path = Path(folder)
     begun = (path / NAME).exists() or (path / BEFORE).exists()
-    if begun and (path / JOB).exists() and not _read(path).finished:
+    if begun and (path / JOB).exists() and not read_job(path).finished:
         raise ConfigError(
             f"{folder} holds a painting that is not finished: `impasto resume {folder}` goes on with it; "
             "give another folder to begin a new one",
@@ -86,9 +88,9 @@ def _begin(folder: str, work: Work) -> Path:
         )
     clear(path)
     shutil.rmtree(path / FRAMES, ignore_errors=True)
-    _write(path, work, finished=False)
-    job = _read(path)
-    if job.untyped and (beyond := _beyond(job, path)):
+    _write_job(path, work, finished=False)
+    job = read_job(path)
+    if job.untyped and (beyond := beyond_its_folder(job, path)):
         click.echo(
             f"impasto: {key_file()} cannot be written: as {JOB} names {beyond}, `impasto resume {folder}` will need "
             "--trust",
@@ -101,12 +103,12 @@ def finish(folder: Path, work: Work) -> None:
     """Write down that it is done; the checkpoint and the film's frames are of no more use."""
     from impasto.painting.checkpoint import clear
 
-    _write(folder, work, finished=True)
+    _write_job(folder, work, finished=True)
     clear(folder)
     shutil.rmtree(folder / FRAMES, ignore_errors=True)
 
 
-def _write(folder: Path, work: Work, finished: bool) -> None:
+def _write_job(folder: Path, work: Work, finished: bool) -> None:
     from impasto.images.write import whole
 
     job = {
@@ -157,7 +159,7 @@ class Job(BaseModel):
 JOBS = TypeAdapter(Job)
 
 
-def _read(folder: Path) -> Job:
+def read_job(folder: Path) -> Job:
     """The job of a folder. Raises CheckpointError."""
     try:
         found = parsed(read_regular(folder / JOB, MOST_BYTES))
@@ -170,7 +172,7 @@ def _read(folder: Path) -> Job:
         raise CheckpointError(f"{folder / JOB} cannot be read: {reason(error)}", str(folder)) from None
 
 
-def _beyond(job: Job, folder: Path) -> str:
+def beyond_its_folder(job: Job, folder: Path) -> str:
     """What a job names that only its user may: an output outside its folder, or a cluster's address; "" if nothing."""
     if job.address:
         return f"the cluster {job.address}"
@@ -184,68 +186,11 @@ def _beyond(job: Job, folder: Path) -> str:
     return ""
 
 
-def _check_typed(job: Job, folder: Path, trust: bool) -> None:
+def check_typed(job: Job, folder: Path, trust: bool) -> None:
     """Whether what a job names is its user's to name. Raises CheckpointError."""
-    if job.untyped and not trust and (beyond := _beyond(job, folder)):
+    if job.untyped and not trust and (beyond := beyond_its_folder(job, folder)):
         raise CheckpointError(
             f"{folder / JOB} was not written by a run of yours, or was changed since, and names {beyond}: "
             f"`impasto resume {folder} --trust` does what it says",
             beyond,
         )
-
-
-@click.command()
-@click.argument("folder")
-@click.option(
-    "--trust",
-    is_flag=True,
-    help="do what the folder says although no run of yours wrote it: it may name any file and any cluster",
-)
-@click.option("--quiet", is_flag=True, help="say nothing but errors")
-@click.option("--json", "as_json", is_flag=True, help="print the result as one line of JSON")
-def resume(folder: str, trust: bool, quiet: bool, as_json: bool) -> int:
-    """Go on with what `paint --checkpoint FOLDER` or `batch -o FOLDER` began; it ends with the same pictures."""
-    from impasto.batch.command import asked_before, is_batch
-    from impasto.batch.command import carry_out as carry_out_batch
-
-    path = Path(folder).absolute()
-    if is_batch(path):
-        if as_json:
-            raise ConfigError(f"--json is of one painting, and {folder} is a batch's: see its manifest.jsonl", folder)
-        return carry_out_batch(asked_before(path, trust), str(path), retry_failed=False, quiet=quiet)
-    if not _read(path).finished:
-        with _alone(str(path)):
-            job = _read(path)
-            if not job.finished:  # by the run that had the folder until now
-                return _go_on(job, path, trust, quiet, as_json)
-    picture = _read(path).paths["picture"]
-    if not os.path.exists(picture):
-        raise CheckpointError(
-            f"{folder} is finished, and its painting {picture} is gone: the same `impasto paint` command makes it anew",
-            picture,
-        )
-    click.echo(f"{folder} is finished: the painting is {picture}", err=as_json)
-    return 0
-
-
-def _go_on(job: Job, path: Path, trust: bool, quiet: bool, as_json: bool) -> int:
-    """Paint what is left of a job; the exit code. Raises CheckpointError."""
-    from impasto.cli.outputs import outputs_of
-    from impasto.cli.terminal import carry_out
-    from impasto.config import Config
-
-    _check_typed(job, path, trust)
-    settings: dict[str, Any] = dict(job.config)
-    try:
-        config = Config(**settings)
-    except ConfigError as error:
-        raise CheckpointError(f"{path / JOB} cannot be gone on with: {error}", error.value) from None
-    paths = job.paths
-    try:
-        os.chdir(job.folder)
-    except OSError as error:
-        gone = f"the folder that it was begun in is gone: {job.folder} ({error.strerror})"
-        raise CheckpointError(gone, job.folder) from None
-    outputs = outputs_of(**paths, config=config)
-    work = Work(tuple(job.pictures), config, outputs, job.folder, job.engine, job.address)
-    return carry_out(work, path, quiet, as_json)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from impasto.config import Config
 from impasto.errors import ConfigError
+from impasto.painting.record import recorded_config
 from impasto.presets import preset
 
-__all__ = ["Job", "job_of", "recorded_config"]
+if TYPE_CHECKING:
+    from impasto.config import Config
 
-BEFORE = {"precondition": 0.0}  # what a painting was made with before there was such a choice
+__all__ = ["Job", "job_of"]
 
 
 class Job(NamedTuple):
@@ -44,11 +45,6 @@ def job_of(pictures: tuple[str, ...], preset_name: str | None, source: str | Non
     except ConfigError as error:
         raise ConfigError(f"{source} has settings that cannot be taken over: {error}", error.value) from None
     return Job(config.changed(**typed), pictures, canvas)
-
-
-def recorded_config(recorded: dict[str, Any]) -> Config:
-    """The config of the settings in a painting's file, as it was then. Raises ConfigError."""
-    return Config(**{**BEFORE, **recorded["config"]})
 
 
 def _check_unchanged(inputs: list[dict[str, str]]) -> None:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import signal
 import tempfile
-import threading
-from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -19,6 +16,7 @@ from impasto.backbone.weights import load as load_weights
 from impasto.cli.outputs import report, sheet
 from impasto.cli.progress_bar import downloading, log, painting
 from impasto.cli.run_folder import FRAMES, Work, finish
+from impasto.cli.signals import Stopping
 from impasto.errors import CheckpointError, OutputError
 from impasto.images.read import read
 from impasto.objective.objective import Objective
@@ -27,6 +25,8 @@ from impasto.painting.problem import scene_of
 from impasto.painting.run import Painting, fit, paint
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
     from rich.console import Console
 
     from impasto.backbone.vgg import Backbone
@@ -108,36 +108,6 @@ def _checkpoint(folder: Path, scene: Scene, config: Config, backbone: Backbone) 
     except CheckpointError as error:
         both = f"{folder / NAME} and {BEFORE} beside it"
         raise CheckpointError(f"{error}; without {both} the painting is begun anew", error.value) from error
-
-
-class Stopping:
-    """Ctrl-C or SIGTERM once: the run ends after its step. Again, or before there is a step: at once."""
-
-    def __init__(self) -> None:
-        self.asked = False
-        self._painting = False
-        self._before: dict[int, Any] = {}
-
-    def __enter__(self) -> Stopping:
-        if threading.current_thread() is threading.main_thread():  # others get no signals
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._before[number] = signal.signal(number, self._stop)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, before in self._before.items():
-            signal.signal(number, before)
-
-    def _stop(self, *_: object) -> None:
-        if self.asked or not self._painting:
-            raise KeyboardInterrupt
-        self.asked = True
-
-    def end_here(self) -> None:
-        """To be called after every step. Raises KeyboardInterrupt if it was asked for."""
-        self._painting = True
-        if self.asked:
-            raise KeyboardInterrupt
 
 
 def carry_out(work: Work, folder: Path | None, quiet: bool, as_json: bool) -> int:

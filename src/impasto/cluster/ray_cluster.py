@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 
 import torch
 
-from impasto import __version__
 from impasto.errors import ClusterError, reason
 from impasto.threads import SPIN
+from impasto.version import __version__
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # of what it will do in later versions

@@ -22,8 +22,8 @@ from impasto.painting.checkpoint import NAME, newest, put
 
 if TYPE_CHECKING:
     from impasto.backbone.weights import Weights
+    from impasto.batch.executor import StopRequest
     from impasto.batch.scheduler import Foreman
-    from impasto.cli.terminal import Stopping
 
 __all__ = ["paint_there"]
 
@@ -106,7 +106,7 @@ class Hand:
     ready: bool = False
 
 
-def paint_there(foreman: Foreman, stopping: Stopping) -> None:
+def paint_there(foreman: Foreman, stopping: StopRequest) -> None:
     """Paint everything that waits, on every device of the cluster that has been joined.
 
     Raises KeyboardInterrupt when it is stopped, with all kept; ClusterError where nobody can paint.

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import BaseModel, Field, StrictFloat, StrictInt, TypeAdapter
 
 from impasto.errors import OutputError, PictureError, reason
+from impasto.figures.contact_sheet import kinds
 from impasto.figures.timelapse import Film
 from impasto.images.read import resize
 from impasto.images.write import check_output, to_image, write
 from impasto.painting.levels import painted_size
-from impasto.painting.problem import settings_of
+from impasto.painting.record import settings_of
 from impasto.records import Text, checked, lines_of, parsed
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from impasto.painting.run import Step
 
 __all__ = [
+    "ORDER",
     "Reader",
     "Say",
     "check_trace",
@@ -38,8 +40,11 @@ __all__ = [
     "seconds_left",
     "snapshot_path",
     "snapshots",
+    "terms_in_words",
     "trace",
 ]
+
+ORDER = ("content", "style", "grain", "tv")  # of the terms in a caption; a file has them in the alphabet's
 
 Reader = Callable[["Step"], object]
 Say = Callable[[str], object]
@@ -189,3 +194,10 @@ def film_of(path: Path, content: Picture, config: Config, frames: Path | None = 
 def check_trace(path: str) -> Path:
     """`path`, if a trace can be written there. Raises OutputError."""
     return check_output(path, TRACES, "trace")
+
+
+def terms_in_words(terms: dict[str, float | None]) -> str:
+    """ "content 0.61, style 0.43": the sum of each kind of term; the spaces inside a pair do not break."""
+    sums = kinds({name: value for name, value in terms.items() if isinstance(value, (int, float))})
+    ordered = sorted(sums, key=lambda kind: (ORDER.index(kind) if kind in ORDER else len(ORDER), kind))
+    return ", ".join(f"{kind}\u00a0{sums[kind]:.2g}" for kind in ordered)

@@ -17,15 +17,16 @@ from pydantic import ConfigDict, TypeAdapter
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from impasto import __version__
 from impasto.backbone.vgg import Backbone
 from impasto.config import Config
 from impasto.errors import CheckpointError, OutputError, reason
 from impasto.images.write import whole
 from impasto.painting.memory import Plan
-from impasto.painting.problem import Scene, settings_of
+from impasto.painting.problem import Scene
+from impasto.painting.record import settings_of
 from impasto.painting.run import State, Step
 from impasto.records import checked, open_regular, parsed
+from impasto.version import __version__
 
 __all__ = ["BEFORE", "COST", "NAME", "Checkpoint", "Checkpoints", "clear", "load", "newest", "put"]
 

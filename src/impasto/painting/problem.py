@@ -6,22 +6,20 @@ import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from itertools import count
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 
-from impasto import __version__
-from impasto.backbone.vgg import Backbone
 from impasto.config import STARTS, Config
 from impasto.errors import ConfigError, PictureError, did_you_mean
 from impasto.images.color import grey, match_lightness, match_moments, with_chroma_of
 from impasto.images.masks import NOTHING, read_mask, shape_note
 from impasto.images.read import Picture, Source, read, resize
-from impasto.painting.levels import CANVAS, check, painted_size
+from impasto.painting.levels import check, painted_size
 from impasto.painting.pyramid import Level
 from impasto.parsing import mask_parts
 
-__all__ = ["ALPHA", "Example", "Part", "Scene", "check_settings", "extras", "scene_of", "settings_of"]
+__all__ = ["ALPHA", "Example", "Part", "Scene", "check_settings", "extras", "scene_of"]
 
 REST = "rest"  # the name of what no mask covers
 ALPHA = "alpha"  # the content's own transparency, as a mask
@@ -222,23 +220,3 @@ def _colours_for(content: Picture, config: Config, find: Find) -> Callable[[Pict
         target = find(config.palette).pixels if config.palette else content.pixels
         return lambda style: style._replace(pixels=match_moments(style.pixels, target, config.colour_match))
     return lambda style: style
-
-
-def settings_of(scene: Scene, config: Config, backbone: Backbone, start: Picture | None = None) -> dict[str, Any]:
-    """What a painting's file carries, but for `steps_done`: `impasto show` prints it, `--from` paints again with it.
-
-    The same run gives the same settings: no time of day, no duration.
-    """
-    content = scene.original
-    roles = [(CANVAS if content.sha256 == CANVAS else "content", content), *(("style", each) for each in scene.styles)]
-    named = [(role, scene.named[name]) for role, name in extras(config) if start is None or role != "start"]
-    roles += named if start is None else [("start", start), *named]
-    return {
-        "program": "impasto",
-        "version": __version__,
-        "config": config.model_dump(mode="json"),
-        "inputs": [{"role": role, "name": each.name, "sha256": each.sha256} for role, each in roles],
-        "network": backbone.weights.name,
-        "precision": str(backbone.dtype).removeprefix("torch."),
-        "device": backbone.device.type,
-    }

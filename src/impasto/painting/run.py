@@ -24,8 +24,9 @@ from impasto.objective.targets import Pattern, Region
 from impasto.painting.levels import enlarged, read_all, starting_point, style_size
 from impasto.painting.memory import MOST, Plan, keep_big_blocks, plan
 from impasto.painting.outcome import doubt_about, why_stopped
-from impasto.painting.problem import Scene, scene_of, settings_of
+from impasto.painting.problem import Scene, scene_of
 from impasto.painting.pyramid import Level
+from impasto.painting.record import settings_of
 from impasto.solver.adam import Adam
 from impasto.solver.lbfgs import LBFGS
 from impasto.solver.preconditioner import Spectrum

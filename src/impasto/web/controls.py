@@ -9,9 +9,9 @@ from typing import Any
 import gradio as gr
 from gradio.components import Component
 
-from impasto.cli.options import typed
 from impasto.config import GROUPS, Config, allowed
 from impasto.errors import ConfigError
+from impasto.parsing import typed
 from impasto.web.html import as_labels, label
 
 __all__ = ["DRAWN", "FIRST", "PICTURES", "QUIET", "SLIDERS", "by_group", "control", "slider", "values_of"]

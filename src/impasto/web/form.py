@@ -17,12 +17,12 @@ from gradio.components.image_editor import AcceptBlobs, EditorData
 from gradio.data_classes import FileData, ImageData
 from PIL import Image
 
-from impasto.cli.sources import recorded_config
 from impasto.config import Config
 from impasto.errors import ConfigError, ImpastoError, PictureError
 from impasto.figures.timelapse import films
 from impasto.images.read import header_size, settings_in
 from impasto.images.samples import STYLES, sample_photograph, sample_style
+from impasto.painting.record import recorded_config
 from impasto.presets import PRESETS, preset
 from impasto.web.controls import FIRST, PICTURES, QUIET, SLIDERS, by_group, control, slider, values_of
 from impasto.web.drawn_masks import COLOURS, masks_of

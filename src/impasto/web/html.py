@@ -7,8 +7,7 @@ import math
 import re
 from html import escape
 
-from impasto.cli.outputs import terms_in_words
-from impasto.painting.callbacks import in_words
+from impasto.painting.callbacks import in_words, terms_in_words
 from impasto.web.job import Job
 
 __all__ = ["EMPTY", "as_labels", "finished", "label", "live", "problem", "said"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,6 @@ from impasto.web.job import OVER
 
 if TYPE_CHECKING:
     from impasto.web.job import Job, State
-    from impasto.web.queue import Studio
 
 __all__ = ["Metrics"]
 
@@ -21,13 +21,14 @@ SECONDS = (1, 2, 5, 10, 20, 60, 120, 300, 600, 1800)
 class Metrics:
     """Counters and gauges of one studio, in a registry of their own."""
 
-    def __init__(self, studio: Studio):
+    def __init__(self, waiting: Callable[[], int], count: Callable[[State], int]):
+        """waiting: how many paintings wait for a worker; count: how many are in a state."""
         self._registry = CollectorRegistry()
-        waiting = Gauge("impasto_queue_length", "paintings that wait for a worker", registry=self._registry)
-        waiting.set_function(lambda: len(studio.waiting()))
+        queue = Gauge("impasto_queue_length", "paintings that wait for a worker", registry=self._registry)
+        queue.set_function(waiting)
         states = Gauge("impasto_jobs", "paintings that are here, by state", ["state"], registry=self._registry)
         for state in ("painting", "paused"):
-            states.labels(state).set_function(partial(studio.count, state))
+            states.labels(state).set_function(partial(count, state))
         self._over = Counter("impasto_paintings", "paintings that have ended", ["outcome"], registry=self._registry)
         for outcome in OVER:
             self._over.labels(outcome)

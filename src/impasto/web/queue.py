@@ -56,7 +56,7 @@ class Studio:
         self.uploads = self.folder / UPLOAD_FOLDER
         self.terms = Terms(limits, machine, self.networks)
         self.jobs: dict[str, Job] = {}
-        self.metrics = Metrics(self)
+        self.metrics = Metrics(lambda: len(self.waiting()), self.count)
         self.crowded = False  # whether there is no room for more uploads
         self._change = threading.Condition()
         self._readers = CapacityLimiter(READERS)

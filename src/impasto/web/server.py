@@ -21,8 +21,8 @@ from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
-from impasto import __version__
 from impasto.errors import ConfigError, OutputError, no_room
+from impasto.version import __version__
 from impasto.web.api import routes
 from impasto.web.connections import Connection, end_slow, most_connections
 from impasto.web.logs import OneLine, kept_short

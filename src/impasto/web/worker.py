@@ -14,7 +14,8 @@ from impasto.config import Config
 from impasto.errors import ImpastoError, OutputError
 from impasto.painting.callbacks import film_of, trace
 from impasto.painting.outcome import why_stopped
-from impasto.painting.problem import scene_of, settings_of
+from impasto.painting.problem import scene_of
+from impasto.painting.record import settings_of
 from impasto.painting.run import fit, paint, paint_steps, painting_of
 from impasto.web.job import SHOWN_SIDE, Job, Limits, Run, State, jpeg
 

@@ -1,4 +1,4 @@
-"""The commands that paint one picture: paint and demo."""
+"""`impasto paint`: one picture in the style of another."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ import click
 
 from impasto.cli.options import GroupedCommand, check_engine, config_options, engine_options, given
 from impasto.cli.sources import job_of
-from impasto.config import Config
 from impasto.errors import ConfigError
 
-__all__ = ["demo", "paint"]
+__all__ = ["paint"]
 
 
 @click.command(cls=GroupedCommand)
@@ -80,23 +79,3 @@ def paint(
 
 
 config_options(paint)
-
-
-@click.command()
-@click.option("--style", "style_name", default="strokes", help="strokes, woodcut, glass or points [default: strokes]")
-@click.option("--out", "folder", default=".", help="the folder that the pictures go to [default: this one]")
-def demo(style_name: str, folder: str) -> int:
-    """Paint the sample photograph in a sample style."""
-    from impasto.cli.outputs import outputs_of, report
-    from impasto.cli.progress_bar import log
-    from impasto.cli.terminal import run, save, save_more
-    from impasto.images.read import read
-    from impasto.images.samples import sample_photograph, sample_style
-
-    inputs = [read(sample_photograph()), read(sample_style(style_name))]
-    picture, figure = (str(Path(folder) / name) for name in ("impasto-demo.png", "impasto-demo-sheet.png"))
-    outputs = outputs_of(picture, figure=figure)
-    painting = run(log(), inputs, Config())
-    save(painting, outputs.picture)
-    save_more(painting, inputs, outputs, None)
-    return report(painting, outputs, quiet=False, as_json=False)

@@ -1,4 +1,4 @@
-"""The command that opens the studio: serve."""
+"""`impasto serve`: the studio."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import re
 import signal
 import sys
 import threading
-from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,8 @@ from impasto.config import Config
 from impasto.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from impasto.web.queue import Studio
 
 __all__ = ["serve"]

@@ -1,0 +1,16 @@
+"""What a batch asks of whoever carries it out."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+__all__ = ["StopRequest"]
+
+
+class StopRequest(Protocol):
+    """Whether the user wants the batch to end."""
+
+    asked: bool
+
+    def end_here(self) -> None:
+        """Called after every report; raises KeyboardInterrupt if the end was asked for."""

@@ -1,0 +1,81 @@
+"""`impasto compare`: one picture with every value of a setting."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from impasto.cli.commands.texture import SNAPSHOTS
+from impasto.cli.figure_cells import Trial, paint_cells, report_figure
+from impasto.cli.options import GroupedCommand, config_options, given
+from impasto.config import Config
+from impasto.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["compare"]
+
+
+@click.command(cls=GroupedCommand)
+@click.argument("pictures", nargs=-1, required=True, metavar="CONTENT STYLE [STYLE ...]")
+@click.option("-o", "--out", default="compare.png", help="the figure's file [default: compare.png]")
+@click.option(
+    "--vary",
+    multiple=True,
+    required=True,
+    metavar="FIELD=A,B,C",
+    help="a setting (or preset) and its values; once or twice. Values with commas in them: separated by ;",
+)
+@click.option("--preset", "preset_name", default="house", metavar="NAME", help="what is varied [default: house]")
+@click.option("--quiet", is_flag=True, help="say nothing but errors")
+def compare(
+    pictures: tuple[str, ...], out: str, vary: tuple[str, ...], preset_name: str, quiet: bool, **values: Any
+) -> int:
+    """Paint CONTENT in the style of STYLE with every value of one or two settings, into one figure.
+
+    impasto compare photo.jpg painting.jpg --vary optimizer=lbfgs,adam --vary strength=0.5,1,2 -o compare.png
+    """
+    from impasto.cli.outputs import not_among
+    from impasto.cli.progress_bar import log
+    from impasto.figures.contact_sheet import contact_sheet, in_rows
+    from impasto.images.read import read
+    from impasto.images.write import check_output, write
+    from impasto.painting.experiments import variations
+    from impasto.painting.problem import extras
+
+    if len(pictures) < 2:
+        raise ConfigError(
+            "give a CONTENT and a STYLE picture: impasto compare photo.jpg painting.jpg --vary strength=1,2", pictures
+        )
+    varied = _parse_vary(vary)
+    configs = [(_in_words(chosen), config) for chosen, config in variations(varied, preset_name, **given(values))]
+    named = {path for _, config in configs for _, path in extras(config)}
+    target = not_among(check_output(out, what="figure"), [*pictures, *named])
+    inputs = [read(picture) for picture in pictures]
+    cells = paint_cells(log(quiet), [Trial(words, config, inputs) for words, config in configs], timed=True)
+    columns = len(list(varied.values())[1]) if len(varied) == 2 else 0
+    write(contact_sheet(in_rows(cells, columns)), target)
+    return report_figure(target, cells)
+
+
+config_options(compare, *(name for name in Config.model_fields if name not in SNAPSHOTS))
+
+
+def _parse_vary(texts: Sequence[str]) -> dict[str, list[str]]:
+    """ "strength=1,2" as {"strength": ["1", "2"]}; "layers=a,b;c" as {"layers": ["a,b", "c"]}."""
+    varied: dict[str, list[str]] = {}
+    for text in texts:
+        field, equals, values = text.partition("=")
+        field = field.strip().removeprefix("--").replace("-", "_")
+        if not equals:
+            raise ConfigError(f"--vary {text} has no values: give it as --vary strength=0.5,1,2", text)
+        if field in varied:
+            raise ConfigError(f"--vary {field} is there twice: give all its values at once", text)
+        varied[field] = [value.strip() for value in values.split(";" if ";" in values else ",") if value.strip()]
+    return varied
+
+
+def _in_words(chosen: dict[str, str]) -> str:
+    return ", ".join(f"{field.replace('_', ' ')} {value}" for field, value in chosen.items())

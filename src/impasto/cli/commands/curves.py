@@ -1,0 +1,31 @@
+"""`impasto curves`: the loss curves of runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+__all__ = ["curves"]
+
+
+@click.command()
+@click.argument("runs", nargs=-1, required=True, metavar="RUN [RUN ...]")
+@click.option("-o", "--out", default="curves.png", help="the figure's file: .png or .svg [default: curves.png]")
+def curves(runs: tuple[str, ...], out: str) -> None:
+    """Draw the loss curves of one run, or of several to compare, from the traces that --trace wrote.
+
+    impasto curves run.jsonl -o curves.png
+    """
+    from impasto.figures import plots
+    from impasto.images.write import check_output
+    from impasto.painting.callbacks import read_trace
+
+    target = check_output(out, plots.PLOTS, "plot")
+    traces = [read_trace(path) for path in runs]
+    if len({each.name for each in traces}) < len(traces):  # files of one name in several folders
+        names = [str(Path(path).with_suffix("")) for path in runs]
+        names = list(runs) if len(set(names)) < len(names) else names
+        traces = [each._replace(name=name) for each, name in zip(traces, names, strict=True)]
+    plots.write_plot(plots.curves(traces), target)
+    click.echo(str(target))

@@ -1,0 +1,31 @@
+"""`impasto demo`: the sample photograph in a sample style."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from impasto.config import Config
+
+__all__ = ["demo"]
+
+
+@click.command()
+@click.option("--style", "style_name", default="strokes", help="strokes, woodcut, glass or points [default: strokes]")
+@click.option("--out", "folder", default=".", help="the folder that the pictures go to [default: this one]")
+def demo(style_name: str, folder: str) -> int:
+    """Paint the sample photograph in a sample style."""
+    from impasto.cli.outputs import outputs_of, report
+    from impasto.cli.progress_bar import log
+    from impasto.cli.terminal import run, save, save_more
+    from impasto.images.read import read
+    from impasto.images.samples import sample_photograph, sample_style
+
+    inputs = [read(sample_photograph()), read(sample_style(style_name))]
+    picture, figure = (str(Path(folder) / name) for name in ("impasto-demo.png", "impasto-demo-sheet.png"))
+    outputs = outputs_of(picture, figure=figure)
+    painting = run(log(), inputs, Config())
+    save(painting, outputs.picture)
+    save_more(painting, inputs, outputs, None)
+    return report(painting, outputs, quiet=False, as_json=False)

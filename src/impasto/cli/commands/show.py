@@ -1,0 +1,38 @@
+"""`impasto show`: the settings inside a painting."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import click
+
+from impasto.config import option_name
+
+__all__ = ["CONTROLS", "show"]
+
+CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]")  # which a terminal would obey
+
+
+@click.command()
+@click.argument("file")
+@click.option("--json", "as_json", is_flag=True, help="print the settings as JSON")
+def show(file: str, as_json: bool) -> None:
+    """Print the settings that the painting FILE was made with."""
+    from impasto.images.read import read_settings
+    from impasto.painting.callbacks import terms_in_words
+
+    settings = read_settings(file)
+    if as_json:
+        click.echo(json.dumps(settings, indent=1))
+        return
+    lines = [f"impasto {settings['version']}, {settings['steps_done']} steps"]
+    if terms := settings.get("terms"):  # older files have none
+        objective = settings.get("objective")
+        value = "not finite" if objective is None else f"{objective:.4g}"
+        lines.append(f"objective {value}: {terms_in_words(terms)}")
+    for each in settings["inputs"]:
+        lines.append(f"{each['role']:8} {each['name']}  sha256 {each['sha256'][:16]}")
+    lines += [f"{option_name(name):22} {value}" for name, value in settings["config"].items()]
+    for line in lines:
+        click.echo(CONTROLS.sub("?", line))

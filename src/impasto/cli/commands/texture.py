@@ -1,0 +1,82 @@
+"""`impasto texture`: a texture like a style, of any size."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import click
+
+from impasto.cli.options import GroupedCommand, config_options, given
+from impasto.cli.sources import job_of
+from impasto.config import Config
+from impasto.errors import ConfigError
+
+__all__ = ["texture"]
+
+SNAPSHOTS = ("save_every", "save_at")
+NOT_FOR_TEXTURES = (
+    "colour",
+    "mask",
+    "protect",
+    "protection",
+    "edge_weight",
+    "size",
+    "size_of",
+    "start",
+    "content_layers",
+    "content_weight",
+    "content_reduction",
+    *SNAPSHOTS,
+)
+
+
+@click.command(cls=GroupedCommand)
+@click.argument("styles", nargs=-1, metavar="STYLE [STYLE ...]")
+@click.option("--size", metavar="WIDTHxHEIGHT", help="pixels of the texture, as 1024x768 [default: 512x512]")
+@click.option("-o", "--out", help="the texture's file; its suffix is its format [default: STYLE-texture.png]")
+@click.option("--preset", "preset_name", metavar="NAME", help="a recipe by name [default: house]")
+@click.option("--from", "source", metavar="FILE", help="make a texture again with the settings of its file")
+@click.option("--quiet", is_flag=True, help="say nothing but errors")
+def texture(
+    styles: tuple[str, ...],
+    size: str | None,
+    out: str | None,
+    preset_name: str | None,
+    source: str | None,
+    quiet: bool,
+    **values: Any,
+) -> int:
+    """Make a texture like STYLE, of any size: a painting without a content, from noise.
+
+    impasto texture painting.jpg --size 1024x768 -o texture.png
+    """
+    from impasto.cli.outputs import outputs_of, report
+    from impasto.cli.progress_bar import log
+    from impasto.cli.terminal import run, save
+    from impasto.images.read import read
+    from impasto.painting.experiments import canvas, texture_config
+
+    config, pictures, before = job_of(styles, preset_name, source, given(values))
+    if source and not before:
+        raise ConfigError(f"{source} is no texture: `impasto paint --from {source}` paints it again", source)
+    if not pictures:
+        raise ConfigError("give a STYLE picture: impasto texture painting.jpg")
+    width, height = _parse_size(size if size is not None else before or "512x512")
+    used = [*pictures, *([source] if source else [])]
+    outputs = outputs_of(out or f"{Path(pictures[0]).stem}-texture.png", config=config, used=used)
+    inputs = [canvas(width, height), *(read(picture) for picture in pictures)]
+    painting = run(log(quiet), inputs, texture_config(config))
+    save(painting, outputs.picture)
+    return report(painting, outputs, quiet, as_json=False)
+
+
+config_options(texture, *(name for name in Config.model_fields if name not in NOT_FOR_TEXTURES))
+
+
+def _parse_size(text: str) -> tuple[int, int]:
+    found = re.fullmatch(r"\s*(\d{1,6})\s*[x×,]\s*(\d{1,6})\s*", text)
+    if found is None:
+        raise ConfigError(f"--size is {text!r}: a texture takes its width and height, as 1024x768", text)
+    return int(found[1]), int(found[2])

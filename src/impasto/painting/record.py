@@ -1,0 +1,41 @@
+"""The record in a painting's file: settings, inputs, network."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from impasto.backbone.vgg import Backbone
+from impasto.config import Config
+from impasto.images.read import Picture
+from impasto.painting.levels import CANVAS
+from impasto.painting.problem import Scene, extras
+from impasto.version import __version__
+
+__all__ = ["BEFORE", "recorded_config", "settings_of"]
+
+BEFORE = {"precondition": 0.0}  # what a painting was made with before there was such a choice
+
+
+def recorded_config(recorded: dict[str, Any]) -> Config:
+    """The config of the settings in a painting's file, as it was then. Raises ConfigError."""
+    return Config(**{**BEFORE, **recorded["config"]})
+
+
+def settings_of(scene: Scene, config: Config, backbone: Backbone, start: Picture | None = None) -> dict[str, Any]:
+    """What a painting's file carries, but for `steps_done`: `impasto show` prints it, `--from` paints again with it.
+
+    The same run gives the same settings: no time of day, no duration.
+    """
+    content = scene.original
+    roles = [(CANVAS if content.sha256 == CANVAS else "content", content), *(("style", each) for each in scene.styles)]
+    named = [(role, scene.named[name]) for role, name in extras(config) if start is None or role != "start"]
+    roles += named if start is None else [("start", start), *named]
+    return {
+        "program": "impasto",
+        "version": __version__,
+        "config": config.model_dump(mode="json"),
+        "inputs": [{"role": role, "name": each.name, "sha256": each.sha256} for role, each in roles],
+        "network": backbone.weights.name,
+        "precision": str(backbone.dtype).removeprefix("torch."),
+        "device": backbone.device.type,
+    }
