@@ -8,7 +8,7 @@ __all__ = ["SPIN", "spin_briefly"]
 
 # libgomp's own 300,000 rounds are best on a quiet machine. Beside other work a spinning thread takes the processor from
 # the one that it waits for. benchmarks/spinning.py measures both.
-SPIN = {"GOMP_SPINCOUNT": "10000"}
+SPIN = {"GOMP_SPINCOUNT": "20000"}
 
 
 def spin_briefly() -> None:
