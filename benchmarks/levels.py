@@ -16,8 +16,7 @@ from impasto.backbone.vgg import Backbone
 from impasto.backbone.weights import load
 from impasto.images.read import read, resize
 from impasto.objective.objective import Objective
-from impasto.painting.problem import scene_of
-from impasto.painting.run import regions_at
+from impasto.painting.problem import regions_at, scene_of
 
 SPLITS = (
     {},

@@ -26,8 +26,9 @@ from impasto.images.samples import sample_photograph, sample_style
 from impasto.objective.objective import Objective
 from impasto.painting import checkpoint
 from impasto.painting.batched import Run, paint_together
-from impasto.painting.problem import scene_of
-from impasto.painting.run import fit, paint_steps, regions_at
+from impasto.painting.memory import fit
+from impasto.painting.problem import regions_at, scene_of
+from impasto.painting.run import paint_steps
 
 STYLES = ("strokes", "woodcut", "glass", "points")
 IMPASTO = str(Path(sys.executable).with_name("impasto"))

@@ -17,8 +17,9 @@ from impasto.backbone.weights import load
 from impasto.config import Config
 from impasto.images.read import read
 from impasto.images.samples import sample_photograph, sample_style
+from impasto.painting.memory import fit
 from impasto.painting.problem import scene_of
-from impasto.painting.run import fit, paint_steps
+from impasto.painting.run import paint_steps
 from networks import vgg19
 
 BUDGETS = {512: "210MB", 1024: "400MB", 2048: "1.1GB", 4096: "4GB"}

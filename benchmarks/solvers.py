@@ -13,8 +13,7 @@ from impasto.backbone.weights import load
 from impasto.images.read import read, resize
 from impasto.objective.objective import Objective
 from impasto.painting.memory import keep_big_blocks
-from impasto.painting.problem import scene_of
-from impasto.painting.run import regions_at
+from impasto.painting.problem import regions_at, scene_of
 from impasto.solver.lbfgs import LBFGS
 from impasto.solver.preconditioner import Spectrum
 

@@ -23,7 +23,7 @@ ONLY = {
     "matplotlib": {"figures/plots"},
     "av": {"figures/timelapse"},
     "gradio": {f"web/{each}" for each in ("controls", "form", "page", "server")},
-    "ray": {f"cluster/{each}" for each in ("ray_cluster", "ray_executor", "distributed")},
+    "ray": {f"cluster/{each}" for each in ("__init__", "ray_cluster", "ray_executor", "distributed")},
 }
 
 

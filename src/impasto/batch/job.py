@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from impasto.backbone.weights import Weights, load
+from impasto.batch.spec import NOT_FOR_BATCHES
 from impasto.config import STARTS, Config
 from impasto.errors import (
     PictureError,
@@ -19,9 +20,8 @@ from impasto.painting.problem import ALPHA, extras
 from impasto.parsing import mask_parts
 from impasto.records import open_regular
 
-__all__ = ["NOT_FOR_BATCHES", "Job", "Known", "described"]
+__all__ = ["Job", "Known", "described"]
 
-NOT_FOR_BATCHES = ("save_every", "save_at")
 
 ON_THE_MACHINE = ("memory", "tile", "device")  # settings that change no picture
 PATHS = ("fine", "coarse", "palette", "protect")  # settings that name a picture

@@ -17,7 +17,9 @@ from impasto.signing import is_signed, key_file, signed
 if TYPE_CHECKING:
     pass
 
-__all__ = ["Asked", "asked_before", "is_batch"]
+__all__ = ["NOT_FOR_BATCHES", "Asked", "asked_before", "is_batch"]
+
+NOT_FOR_BATCHES = ("save_every", "save_at")
 
 ASKED = ".impasto/batch.json"
 MOST_BYTES = 1 << 24  # of that file: system and shell take no longer command line

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from impasto.batch.contact_sheets import is_sheet
-from impasto.batch.job import LONGEST_NAME, NOT_FOR_BATCHES, Job
+from impasto.batch.job import LONGEST_NAME, Job
+from impasto.batch.spec import NOT_FOR_BATCHES
 from impasto.config import Config
 from impasto.errors import ConfigError, ImpastoError, OutputError, PictureError, did_you_mean, reason, shortened
 from impasto.images.decode import readable

@@ -18,9 +18,10 @@ from impasto.images.read import Picture, read_bytes
 from impasto.images.write import encode
 from impasto.painting.batched import Run, alike, paint_together
 from impasto.painting.checkpoint import Checkpoints, load
+from impasto.painting.memory import fit
 from impasto.painting.problem import scene_of
 from impasto.painting.record import settings_of
-from impasto.painting.run import Step, fit, painting_of
+from impasto.painting.run import Step, painting_of
 
 __all__ = ["Done", "Failure", "File", "Painter", "Report", "Task", "at_once"]
 

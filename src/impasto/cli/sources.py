@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from impasto.errors import ConfigError
-from impasto.painting.record import recorded_config
 from impasto.presets import preset
 
 if TYPE_CHECKING:
@@ -33,6 +32,7 @@ def job_of(pictures: tuple[str, ...], preset_name: str | None, source: str | Non
         raise ConfigError("give --from or --preset, not both: each is a whole set of settings", preset_name)
     from impasto.images.read import read_settings
     from impasto.painting.levels import CANVAS
+    from impasto.painting.record import recorded_config
 
     recorded = read_settings(source)
     canvas = next((each["name"] for each in recorded["inputs"] if each["role"] == CANVAS), "")

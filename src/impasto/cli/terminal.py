@@ -21,8 +21,9 @@ from impasto.errors import CheckpointError, OutputError
 from impasto.images.read import read
 from impasto.objective.objective import Objective
 from impasto.painting.checkpoint import BEFORE, NAME, Checkpoint, Checkpoints, load
+from impasto.painting.memory import fit
 from impasto.painting.problem import scene_of
-from impasto.painting.run import Painting, fit, paint
+from impasto.painting.run import Painting, paint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

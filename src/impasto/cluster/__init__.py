@@ -1,1 +1,12 @@
 """Painting on a Ray cluster: the only place that imports Ray."""
+
+import warnings
+
+from impasto.errors import ClusterError
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # of what Ray will do in later versions
+    try:
+        import ray  # noqa: F401
+    except ImportError:
+        raise ClusterError("--engine ray needs an extra: pip install 'impasto[cluster]'") from None

@@ -22,9 +22,8 @@ from impasto.errors import ClusterError
 from impasto.objective.objective import Objective, Value
 from impasto.objective.targets import Region
 from impasto.objective.tiles import Share, Tile, added
-from impasto.painting.memory import Plan, free_memory
+from impasto.painting.memory import Plan, fit, free_memory
 from impasto.painting.problem import Scene
-from impasto.painting.run import fit
 
 __all__ = ["Spread", "Tilers", "hired"]
 

@@ -8,25 +8,18 @@ import re
 import signal
 import socket
 import threading
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any, NamedTuple
 
+import ray
 import torch
+from ray._private import ray_constants
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from impasto.errors import ClusterError, reason
 from impasto.threads import SPIN
 from impasto.version import __version__
-
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # of what it will do in later versions
-    try:
-        import ray
-        from ray._private import ray_constants
-        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-    except ImportError:
-        raise ClusterError("--engine ray needs an extra: pip install 'impasto[cluster]'") from None
 
 __all__ = ["VERSIONS", "Place", "hire", "joined", "places", "take_place"]
 

@@ -15,8 +15,10 @@ import torch
 from impasto.backbone.vgg import STRIDE, Backbone, layer_stride, reach
 from impasto.config import CONVOLUTIONS, Config
 from impasto.errors import ConfigError
+from impasto.painting.levels import style_size
+from impasto.painting.problem import Scene
 
-__all__ = ["MOST", "SHARE", "Plan", "free_memory", "give_back", "keep_big_blocks", "plan"]
+__all__ = ["MOST", "SHARE", "Plan", "fit", "free_memory", "give_back", "keep_big_blocks", "plan"]
 
 PIXEL = 12  # bytes of one float32 RGB pixel
 VECTORS = 9  # pictures alive at once, besides the solver's history: points, gradients, the best, the spectrum's
@@ -200,3 +202,11 @@ def _in_words(count: float, *, up: bool = False) -> str:
     digits = 1 if name == "GB" else 0
     scaled = count / unit * 10**digits
     return f"{(math.ceil if up else round)(scaled) / 10**digits:.{digits}f}{name}"
+
+
+def fit(scene: Scene, config: Config, backbone: Backbone, free: int | None = None) -> Plan:
+    """Whether, and in tiles of which size, a scene fits into memory. free: as of `plan`. Raises as `plan` does."""
+    last = scene.levels[-1]
+    sizes = [style_size(last, example.picture, config, last) for example in scene.examples]
+    masks = sum(part.mask is not None for part in scene.parts) + (scene.protect is not None)
+    return plan(config, backbone, last[:2], sizes, masks, free)

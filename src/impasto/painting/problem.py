@@ -15,11 +15,12 @@ from impasto.errors import ConfigError, PictureError, did_you_mean
 from impasto.images.color import grey, match_lightness, match_moments, with_chroma_of
 from impasto.images.masks import NOTHING, read_mask, shape_note
 from impasto.images.read import Picture, Source, read, resize
-from impasto.painting.levels import check, painted_size
+from impasto.objective.targets import Pattern, Region
+from impasto.painting.levels import check, painted_size, style_size
 from impasto.painting.pyramid import Level
 from impasto.parsing import mask_parts
 
-__all__ = ["ALPHA", "Example", "Part", "Scene", "check_settings", "extras", "scene_of"]
+__all__ = ["ALPHA", "Example", "Part", "Scene", "at_level", "check_settings", "extras", "regions_at", "scene_of"]
 
 REST = "rest"  # the name of what no mask covers
 ALPHA = "alpha"  # the content's own transparency, as a mask
@@ -220,3 +221,24 @@ def _colours_for(content: Picture, config: Config, find: Find) -> Callable[[Pict
         target = find(config.palette).pixels if config.palette else content.pixels
         return lambda style: style._replace(pixels=match_moments(style.pixels, target, config.colour_match))
     return lambda style: style
+
+
+def at_level(mask: torch.Tensor | None, level: Level, device: torch.device | str) -> torch.Tensor | None:
+    """A mask at a level's size."""
+    return None if mask is None else resize(mask, level.height, level.width).to(device)
+
+
+def regions_at(scene: Scene, level: Level, config: Config, device: torch.device | str = "cpu") -> list[Region]:
+    """The parts of a scene as the objective of one of its levels takes them."""
+    masks = [at_level(part.mask, level, device) for part in scene.parts]
+    total = sum(mask for mask in masks if mask is not None)  # 1, but for what scaling each of them alone rounds off
+    regions = []
+    for part, mask_of_part in zip(scene.parts, masks, strict=True):
+        patterns = []
+        for example in part.examples:
+            height, width = style_size(level, example.picture, config, scene.levels[-1])
+            mask = None if example.mask is None else resize(example.mask, height, width).to(device)
+            pixels = resize(example.picture.pixels, height, width).to(device)
+            patterns.append(Pattern(pixels, example.share, mask, example.layers))
+        regions.append(Region(part.name, None if mask_of_part is None else mask_of_part / total, patterns))
+    return regions

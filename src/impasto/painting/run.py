@@ -20,11 +20,10 @@ from impasto.errors import ClusterError, SolverError
 from impasto.images.read import Source, read, resize
 from impasto.images.write import to_image, write
 from impasto.objective.objective import Objective
-from impasto.objective.targets import Pattern, Region
-from impasto.painting.levels import enlarged, read_all, starting_point, style_size
-from impasto.painting.memory import MOST, Plan, keep_big_blocks, plan
+from impasto.painting.levels import enlarged, read_all, starting_point
+from impasto.painting.memory import MOST, Plan, fit, keep_big_blocks
 from impasto.painting.outcome import doubt_about, why_stopped
-from impasto.painting.problem import Scene, scene_of
+from impasto.painting.problem import Scene, at_level, regions_at, scene_of
 from impasto.painting.pyramid import Level
 from impasto.painting.record import settings_of
 from impasto.solver.adam import Adam
@@ -33,9 +32,7 @@ from impasto.solver.preconditioner import Spectrum
 from impasto.solver.safeguard import Best, Guard
 from impasto.solver.safeguarded import Descent
 
-__all__ = [
-    "Painting", "State", "Step", "course", "fit", "paint", "paint_steps", "painting_of", "regions_at",
-]  # fmt: skip
+__all__ = ["Painting", "State", "Step", "course", "paint", "paint_steps", "painting_of"]
 
 
 class State(NamedTuple):
@@ -259,7 +256,7 @@ def course(
             continue
         small = resize(picture.pixels, level.height, level.width).to(device)
         regions = regions_at(scene, level, config, device)
-        objective = objective_of(config, backbone, small, regions, fits.side, _at(scene.protect, level, device))
+        objective = objective_of(config, backbone, small, regions, fits.side, at_level(scene.protect, level, device))
         descent, first = _descent(config, level, device), 0
         if resume and index == resume.level:
             first, x = resume.done, descent.restore(resume.tensors, device)
@@ -289,35 +286,6 @@ def course(
 
 def _state(state: State, descent: Descent) -> State:
     return state._replace(tensors={**state.tensors, **descent.state()})
-
-
-def _at(mask: torch.Tensor | None, level: Level, device: torch.device | str) -> torch.Tensor | None:
-    """A mask at a level's size."""
-    return None if mask is None else resize(mask, level.height, level.width).to(device)
-
-
-def regions_at(scene: Scene, level: Level, config: Config, device: torch.device | str = "cpu") -> list[Region]:
-    """The parts of a scene as the objective of one of its levels takes them."""
-    masks = [_at(part.mask, level, device) for part in scene.parts]
-    total = sum(mask for mask in masks if mask is not None)  # 1, but for what scaling each of them alone rounds off
-    regions = []
-    for part, mask_of_part in zip(scene.parts, masks, strict=True):
-        patterns = []
-        for example in part.examples:
-            height, width = style_size(level, example.picture, config, scene.levels[-1])
-            mask = None if example.mask is None else resize(example.mask, height, width).to(device)
-            pixels = resize(example.picture.pixels, height, width).to(device)
-            patterns.append(Pattern(pixels, example.share, mask, example.layers))
-        regions.append(Region(part.name, None if mask_of_part is None else mask_of_part / total, patterns))
-    return regions
-
-
-def fit(scene: Scene, config: Config, backbone: Backbone, free: int | None = None) -> Plan:
-    """Whether, and in tiles of which size, a scene fits into memory. free: as of `plan`. Raises as `plan` does."""
-    last = scene.levels[-1]
-    sizes = [style_size(last, example.picture, config, last) for example in scene.examples]
-    masks = sum(part.mask is not None for part in scene.parts) + (scene.protect is not None)
-    return plan(config, backbone, last[:2], sizes, masks, free)
 
 
 def _descent(config: Config, level: Level, device: torch.device) -> Descent:

@@ -13,10 +13,11 @@ from impasto.backbone.vgg import Backbone
 from impasto.config import Config
 from impasto.errors import ImpastoError, OutputError
 from impasto.painting.callbacks import film_of, trace
+from impasto.painting.memory import fit
 from impasto.painting.outcome import why_stopped
 from impasto.painting.problem import scene_of
 from impasto.painting.record import settings_of
-from impasto.painting.run import fit, paint, paint_steps, painting_of
+from impasto.painting.run import paint, paint_steps, painting_of
 from impasto.web.job import SHOWN_SIDE, Job, Limits, Run, State, jpeg
 
 __all__ = ["warm_up", "work"]

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from impasto.batch.job import NOT_FOR_BATCHES
-from impasto.batch.spec import Asked, save_spec
+from impasto.batch.spec import NOT_FOR_BATCHES, Asked, save_spec
 from impasto.cli.options import GroupedCommand, check_engine, config_options, engine_options, given
 from impasto.config import Config
 from impasto.errors import OutputError

@@ -15,7 +15,7 @@ from impasto.images.samples import sample_photograph, sample_style
 from impasto.objective.losses import gram
 
 SCALES = (0.5, 1.0, 2.0)
-REFEREE = Path(__file__).resolve().parents[2] / "shared" / "tools" / "referee.py"
+REFEREE = Path(__file__).resolve().parents[3] / "shared" / "tools" / "referee.py"
 LAYERS = [f"relu{stage}_1" for stage in range(1, 6)]
 
 

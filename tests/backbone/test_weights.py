@@ -23,7 +23,7 @@ from layouts import (
     write_safetensors,
 )
 
-SHARED = Path(__file__).parents[2] / "shared" / "weights"
+SHARED = Path(__file__).parents[3] / "shared" / "weights"
 
 
 @pytest.fixture(params=WRITERS)

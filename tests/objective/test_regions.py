@@ -19,8 +19,7 @@ from impasto.objective.moments import LEAST, RIDGE
 from impasto.objective.objective import Objective
 from impasto.objective.targets import Pattern, Region
 from impasto.objective.terms import layer_weights
-from impasto.painting.problem import scene_of
-from impasto.painting.run import regions_at
+from impasto.painting.problem import regions_at, scene_of
 from layouts import random_kernels
 
 WEIGHTS = Weights("random", random_kernels(), "BGR", (0.4, 0.45, 0.5), (4.0, 4.5, 5.0))

@@ -17,8 +17,8 @@ from impasto.batch.worker import File, Painter, Task, at_once
 from impasto.errors import SolverError
 from impasto.images.read import read, read_bytes
 from impasto.painting.batched import Run, alike, paint_together
+from impasto.painting.memory import fit
 from impasto.painting.problem import scene_of
-from impasto.painting.run import fit
 
 
 @pytest.fixture

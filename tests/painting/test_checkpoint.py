@@ -26,8 +26,8 @@ from impasto.locking import alone_in
 from impasto.objective.objective import Objective
 from impasto.painting import checkpoint
 from impasto.painting.checkpoint import BEFORE, NAME, Checkpoints, clear, load, newest, put
+from impasto.painting.memory import fit
 from impasto.painting.problem import scene_of
-from impasto.painting.run import fit
 
 # Runs the command line with a checkpoint after every step.
 DRIVER = (

@@ -13,9 +13,8 @@ from impasto.errors import ConfigError, PictureError
 from impasto.images.color import match_moments, to_oklab
 from impasto.images.read import read
 from impasto.painting.levels import check, painted_size, style_size
-from impasto.painting.problem import scene_of
+from impasto.painting.problem import regions_at, scene_of
 from impasto.painting.record import settings_of
-from impasto.painting.run import regions_at
 
 
 @pytest.fixture

@@ -41,8 +41,8 @@ from impasto.images.read import read, resize
 from impasto.locking import alone_in
 from impasto.objective.objective import Objective
 from impasto.objective.tiles import Share, added
-from impasto.painting.problem import scene_of
-from impasto.painting.run import fit, regions_at
+from impasto.painting.memory import fit
+from impasto.painting.problem import regions_at, scene_of
 
 NODE = {"num_cpus": 1, "object_store_memory": 80 << 20, "include_dashboard": False}
 STEPS = 12
@@ -419,8 +419,8 @@ def test_an_address_is_of_a_cluster(refused, photo, style, tiny, command):
 @pytest.mark.parametrize("command", ["batch", "paint"])
 def test_without_ray_it_is_said_what_to_install(impasto, photo, style, tiny, command, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
-    for name in ("ray_cluster", "ray_executor", "distributed"):
-        monkeypatch.delitem(sys.modules, f"impasto.cluster.{name}", raising=False)
+    for name in ("", ".ray_cluster", ".ray_executor", ".distributed"):
+        monkeypatch.delitem(sys.modules, f"impasto.cluster{name}", raising=False)
     given = [command, photo, *(["--style", style, "-o", "out"] if command == "batch" else [style]), *tiny, "--quiet"]
     code, out, err = impasto(*given, "--engine", "ray")
     assert (code, out) == (2, "")

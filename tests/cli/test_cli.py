@@ -206,7 +206,7 @@ def test_weights_are_listed_and_verified(impasto, monkeypatch, tmp_path):
 
 def test_demo_paints_the_sample_and_its_sheet(impasto, monkeypatch, tmp_path, tiny_weights):
     config = Config(backbone=str(tiny_weights), size=32, steps=1, levels=1, precision="float32", device="cpu")
-    monkeypatch.setattr("impasto.cli.commands.paint.Config", lambda: config)
+    monkeypatch.setattr("impasto.cli.commands.demo.Config", lambda: config)
     code, out, _ = impasto("demo", "--style", "woodcut")
     assert code == 0
     assert "impasto-demo.png  (painted in " in out
@@ -260,7 +260,7 @@ def test_a_snapshot_that_cannot_be_written_does_not_lose_the_painting(impasto, t
 
 
 def test_a_painting_that_cannot_be_saved_is_saved_elsewhere(impasto, tiny, photo, style, tmp_path, monkeypatch) -> None:
-    import impasto.painting as painting
+    from impasto.painting import run as painting
 
     real = painting.write
 
