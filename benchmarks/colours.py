@@ -49,7 +49,7 @@ def distance(a, b):
     return float((first - second).square().mean().sqrt())
 
 
-def alike(a, b):
+def batch_key(a, b):
     """Correlation of the lightness of two pictures."""
     return float(torch.corrcoef(torch.stack([to_oklab(each)[:, 0].flatten() for each in (a, b)]))[0, 1])
 
@@ -67,11 +67,11 @@ def main() -> None:
         "RGB, root": lambda style, content: in_rgb(style, content, "root"),
         "RGB, Cholesky": lambda style, content: in_rgb(style, content, "cholesky"),
     }
-    print(f"{'':16} {'distance':>9} {'lightness alike':>16}")
+    print(f"{'':16} {'distance':>9} {'lightness batch_key':>16}")
     for name, way in ways.items():
         found = [(way(style, content), style, content) for content, style in product(contents, styles)]
         far = statistics.mean(distance(moved, content) for moved, _, content in found)
-        near = statistics.mean(alike(moved, style) for moved, style, _ in found)
+        near = statistics.mean(batch_key(moved, style) for moved, style, _ in found)
         print(f"{name:16} {far:9.4f} {near:16.3f}")
 
 

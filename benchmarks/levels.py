@@ -16,7 +16,7 @@ from impasto.backbone.vgg import Backbone
 from impasto.backbone.weights import load
 from impasto.images.read import read, resize
 from impasto.objective.objective import Objective
-from impasto.painting.problem import regions_at, scene_of
+from impasto.painting.problem import prepare_problem, regions_at
 
 SPLITS = (
     {},
@@ -39,10 +39,10 @@ def main() -> None:
         for pair in PAIRS:
             content, style = pictures(pair)
             painting = paint(content, style, config, backbone=backbone)
-            scene = scene_of(read(content), [read(style)], house)
-            whole = scene.levels[-1]
+            problem = prepare_problem(read(content), [read(style)], house)
+            whole = problem.levels[-1]
             small = resize(read(content).pixels, whole.height, whole.width)
-            objective = Objective(house, exact, small, regions_at(scene, whole, house))
+            objective = Objective(house, exact, small, regions_at(problem, whole, house))
             with tempfile.TemporaryDirectory() as folder:
                 score = referee.score(content, style, [painting.save(Path(folder) / "painting.png")])[0]
             scores.append({"objective": float(objective(painting.pixels).total), "seconds": painting.seconds, **score})

@@ -25,9 +25,9 @@ from impasto.images.read import read, resize
 from impasto.images.samples import sample_photograph, sample_style
 from impasto.objective.objective import Objective
 from impasto.painting import checkpoint
-from impasto.painting.batched import Run, paint_together
+from impasto.painting.batched import Run, paint_batched
 from impasto.painting.memory import fit
-from impasto.painting.problem import regions_at, scene_of
+from impasto.painting.problem import prepare_problem, regions_at
 from impasto.painting.run import paint_steps
 
 STYLES = ("strokes", "woodcut", "glass", "points")
@@ -67,14 +67,14 @@ def checkpoints() -> list[dict]:
         config = Config(size=size, steps=steps)
         backbone = make_backbone(config)
         content, style = read(sample_photograph()), read(sample_style("strokes"))
-        scene = scene_of(content, [style], config)
-        plan = fit(scene, config, backbone)
+        problem = prepare_problem(content, [style], config)
+        plan = fit(problem, config, backbone)
         shares, counts, megabytes = [], [], 0.0
         for _ in range(ROUNDS):
             with tempfile.TemporaryDirectory() as folder:
-                keeper = checkpoint.Checkpoints(Path(folder), scene, config, backbone, plan)
+                keeper = checkpoint.Checkpoints(Path(folder), problem, config, backbone, plan)
                 spent, count, began = 0.0, 0, time.perf_counter()
-                for step in paint_steps(content, [style], config, backbone=backbone, scene=scene, fits=plan):
+                for step in paint_steps(content, [style], config, backbone=backbone, problem=problem, fits=plan):
                     before = time.perf_counter()
                     count += keeper.look(step)
                     spent += time.perf_counter() - before
@@ -135,17 +135,17 @@ def together() -> list[dict]:
     for size, at_once in ((128, 8), (256, 8), (512, 2)):
         config = Config(size=size)
         backbone = make_backbone(config)
-        scenes = [
-            scene_of(content, [read(sample_style(name))], config)
+        problems = [
+            prepare_problem(content, [read(sample_style(name))], config)
             for content in (photograph, mirrored)
             for name in STYLES
         ]
-        runs = [Run(scene, config, fit(scene, config, backbone)) for scene in scenes]
+        runs = [Run(problem, config, fit(problem, config, backbone)) for problem in problems]
 
         def painted(each: int, runs: list[Run] = runs, backbone: object = backbone) -> tuple[float, list[str]]:
             began, found = time.perf_counter(), []
             for start in range(0, len(runs), each):
-                for steps in paint_together(runs[start : start + each], backbone):
+                for steps in paint_batched(runs[start : start + each], backbone):
                     last = steps
                 found += [hashlib.sha256(step.best.point.numpy().tobytes()).hexdigest() for step in last]
             return time.perf_counter() - began, found
@@ -205,21 +205,21 @@ def tiles() -> list[dict]:
     """An evaluation of a picture whose tiles are on two Ray actors, against the same tiles here; what travels."""
     from ray.cluster_utils import Cluster
 
-    from impasto.cluster.distributed import hired
+    from impasto.cluster.distributed import tile_workers
     from impasto.cluster.ray_cluster import joined
 
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     config = Config(size=1536, levels=1, precision="bfloat16")
     backbone = make_backbone(config)
-    scene = scene_of(read(sample_photograph()), [read(sample_style("strokes"))], config)
-    level = scene.levels[0]
-    content = resize(scene.content.pixels, level.height, level.width)
-    regions = regions_at(scene, level, config)
+    problem = prepare_problem(read(sample_photograph()), [read(sample_style("strokes"))], config)
+    level = problem.levels[0]
+    content = resize(problem.content.pixels, level.height, level.width)
+    regions = regions_at(problem, level, config)
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
     cluster.add_node(num_cpus=1)
     try:
-        with joined(cluster.address), hired(config, backbone.weights) as tilers:
-            plan = tilers.fit(scene, config, backbone)
+        with joined(cluster.address), tile_workers(config, backbone.weights) as tilers:
+            plan = tilers.fit(problem, config, backbone)
             here = Objective(config, backbone, content, regions, plan.side)
             there = tilers.objective(config, backbone, content, regions, plan.side)
             pairs = [

@@ -18,7 +18,7 @@ from impasto.config import Config
 from impasto.images.read import read
 from impasto.images.samples import sample_photograph, sample_style
 from impasto.painting.memory import fit
-from impasto.painting.problem import scene_of
+from impasto.painting.problem import prepare_problem
 from impasto.painting.run import paint_steps
 from networks import vgg19
 
@@ -34,7 +34,7 @@ def measure(network: str, size: int, memory: str, device: str) -> dict:
     content = read(np.asarray(read(sample_photograph()).pixels[0].permute(1, 2, 0))[:400, :400])  # square
     style = read(sample_style("strokes"))
     config = Config(size=size, levels=1, steps=STEPS, memory=memory, history=HISTORY)
-    plan = fit(scene_of(content, [style], config), config, backbone)
+    plan = fit(prepare_problem(content, [style], config), config, backbone)
     rest = psutil.Process().memory_info().rss
     if device != "cpu":
         torch.cuda.reset_peak_memory_stats()

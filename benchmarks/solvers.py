@@ -13,9 +13,9 @@ from impasto.backbone.weights import load
 from impasto.images.read import read, resize
 from impasto.objective.objective import Objective
 from impasto.painting.memory import keep_big_blocks
-from impasto.painting.problem import regions_at, scene_of
+from impasto.painting.problem import prepare_problem, regions_at
 from impasto.solver.lbfgs import LBFGS
-from impasto.solver.preconditioner import Spectrum
+from impasto.solver.preconditioner import SpectralPreconditioner
 
 MARKS = (20, 50, 100, 150)
 OURS = {
@@ -43,7 +43,7 @@ def torchs(objective: Objective, start: torch.Tensor) -> list[float]:
 
 def ours(objective: Objective, start: torch.Tensor, history: int, first: float, power: float) -> list[float]:
     """The value at each evaluation of our LBFGS."""
-    spectrum = Spectrum(*start.shape[2:], power) if power else None
+    spectrum = SpectralPreconditioner(*start.shape[2:], power) if power else None
     x, values, solver = start, [], LBFGS(1.0, history, first, spectrum)
     for _ in range(MARKS[-1]):
         value, gradient = objective.evaluate(x)
@@ -60,10 +60,10 @@ def main() -> None:
     rows = []
     for pair in PAIRS:
         content, style = (read(path) for path in pictures(pair))
-        scene = scene_of(content, [style], config)
-        level = scene.levels[-1]
+        problem = prepare_problem(content, [style], config)
+        level = problem.levels[-1]
         start = resize(content.pixels, level.height, level.width)
-        objective = Objective(config, backbone, start, regions_at(scene, level, config))
+        objective = Objective(config, backbone, start, regions_at(problem, level, config))
         found = {"torch.optim.LBFGS, history 100": torchs(objective, start)}
         found |= {name: ours(objective, start, *settings) for name, settings in OURS.items()}
         for name, values in found.items():

@@ -25,15 +25,15 @@ def alone() -> None:
         print(paint(sample_photograph(), sample_style("strokes"), config, backbone=backbone).seconds, flush=True)
 
 
-def studio(crowded: bool) -> None:
+def studio(uploads_full: bool) -> None:
     """The studio's worker. crowded: another thread keeps OpenMP threads of its own, as a warm-up there would."""
     import torch
 
     from impasto.images.samples import sample_photograph, sample_style
-    from impasto.web.job import Limits, Order, Upload
+    from impasto.web.job import Limits, PaintRequest, Upload
     from impasto.web.queue import Studio
 
-    if crowded:
+    if uploads_full:
         torch.rand(4000, 4000) @ torch.rand(4000, 4000)
     machine = {"device": "auto", "precision": "auto", "memory": "auto", "tile": "auto"}
     place = Studio(Limits(), machine)
@@ -41,7 +41,7 @@ def studio(crowded: bool) -> None:
     photograph = Upload("photograph", sample_photograph().read_bytes)
     style = Upload("style", sample_style("strokes").read_bytes)
     for _ in range(1 + RUNS):
-        job = place.submit(Order(photograph, [style], {}), "benchmark")
+        job = place.submit(PaintRequest(photograph, [style], {}), "benchmark")
         while not job.over:
             time.sleep(0.1)
         assert job.progress is not None

@@ -116,7 +116,7 @@ def place(tiny_weights):
 
 
 @pytest.fixture(scope="module")
-def described(place):
+def normalized_settings(place):
     return schemathesis.openapi.from_url(f"{place.url}/api/openapi.json")
 
 
@@ -131,14 +131,14 @@ def hold(case: Any) -> None:
 
 
 @pytest.mark.parametrize("examples", [3, pytest.param(300, marks=pytest.mark.slow)])
-def test_http_holds_against_any_request(described, examples) -> None:
+def test_http_holds_against_any_request(normalized_settings, examples) -> None:
     """Requests as the OpenAPI describes them, and some that it forbids."""
     settings = hypothesis.settings(
         max_examples=examples, deadline=None, derandomize=True, database=None,
         suppress_health_check=list(hypothesis.HealthCheck),
     )  # fmt: skip
     tried = 0
-    for found in described.get_all_operations():
+    for found in normalized_settings.get_all_operations():
         operation = found.ok()
         for mode in schemathesis.GenerationMode:
             with suppress(hypothesis.errors.Unsatisfiable):  # there is nothing to forbid

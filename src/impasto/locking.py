@@ -10,7 +10,7 @@ from pathlib import Path
 
 from impasto.records import check_regular
 
-__all__ = ["LOCK", "alone_in"]
+__all__ = ["LOCK", "exclusive_lock"]
 
 LOCK = "lock"
 TAKEN = (errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLK)
@@ -19,7 +19,7 @@ UNKNOWN = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP)
 
 
 @contextmanager
-def alone_in(folder: Path) -> Iterator[None]:
+def exclusive_lock(folder: Path) -> Iterator[None]:
     """Hold a folder against all other runs until the `with` ends, or the process dies.
 
     Raises BlockingIOError if another one holds it, OSError if nothing can be written there. On a file system that

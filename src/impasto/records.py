@@ -25,9 +25,19 @@ from pydantic import (
 from impasto.errors import shortened
 
 __all__ = [
-    "SETTINGS", "AnyText", "ConfigRecord", "FileName", "Settings", "Text", "check_regular", "checked",
-    "lines_of", "open_regular", "parsed", "read_regular",
-]  # fmt: skip
+    "SETTINGS",
+    "AnyText",
+    "ConfigRecord",
+    "FileName",
+    "Settings",
+    "Text",
+    "check_regular",
+    "checked",
+    "lines_of",
+    "open_regular",
+    "parsed",
+    "read_regular",
+]
 
 LONGEST_TEXT = 16384  # characters: a mask's setting names three paths
 LONGEST_NAME = 255  # bytes, of most file systems

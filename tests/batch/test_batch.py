@@ -23,7 +23,7 @@ from impasto.batch import (
     contact_sheets as sheets,
 )
 from impasto.batch import (
-    scheduler as foreman,
+    scheduler,
 )
 from impasto.batch import (
     store as ledger,
@@ -31,7 +31,7 @@ from impasto.batch import (
 from impasto.batch import (
     worker as painter,
 )
-from impasto.batch.progress import Board
+from impasto.batch.progress import BatchProgress
 from impasto.images.read import read_settings
 from impasto.objective.objective import Objective
 
@@ -362,7 +362,7 @@ def test_a_failure_counts_no_more_when_its_picture_can_be_read(batch) -> None:
 @pytest.mark.parametrize("back", [True, False])
 def test_pictures_whose_folder_is_gone_are_waited_for(batch, monkeypatch, back) -> None:
     monkeypatch.setattr(ledger, "PATIENCE", 20.0 if back else 0.0)
-    read, paused = foreman._read, []
+    read, paused = scheduler._read, []
 
     def gone(task):
         if len(pictures()) == 2 and not paused:
@@ -371,7 +371,7 @@ def test_pictures_whose_folder_is_gone_are_waited_for(batch, monkeypatch, back) 
         return read(task)
 
     monkeypatch.setattr(painter, "MOST_AT_ONCE", 1)
-    monkeypatch.setattr(foreman, "_read", gone)
+    monkeypatch.setattr(scheduler, "_read", gone)
     monkeypatch.setattr(time, "sleep", lambda _: Path("elsewhere").rename("photos"))
     code, _, err = batch()
     if back:
@@ -383,7 +383,7 @@ def test_pictures_whose_folder_is_gone_are_waited_for(batch, monkeypatch, back) 
 
 
 def test_a_picture_that_was_gone_for_a_moment_is_tried_again(batch, monkeypatch) -> None:
-    read = foreman._read
+    read = scheduler._read
 
     def gone(task):
         if task.content.name == "photos/a.png":
@@ -394,7 +394,7 @@ def test_a_picture_that_was_gone_for_a_moment_is_tried_again(batch, monkeypatch)
             Path("a.png").exists() and Path("a.png").rename("photos/a.png")
 
     with monkeypatch.context() as patch:
-        patch.setattr(foreman, "_read", gone)
+        patch.setattr(scheduler, "_read", gone)
         assert batch("photos --style art/s.png")[0] == 3
     assert "(1 painted, 2 before)" in batch("photos --style art/s.png")[1]
 
@@ -508,7 +508,7 @@ def test_a_painting_that_somebody_has_worked_on_is_not_painted_again(batch) -> N
 
 
 def test_the_bar_counts_each_painting_once() -> None:
-    with Board(Console(quiet=True)) as board:
+    with BatchProgress(Console(quiet=True)) as board:
         board.begin(4)
         board.show("", "a.png and 3 more", 1.0, 0.25)
         board.done()
@@ -564,7 +564,7 @@ def test_a_torn_manifest_and_leftover_parts_are_mended(batch) -> None:
 
 def test_what_a_run_that_died_as_it_finished_left_behind_is_swept(batch, monkeypatch) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(ledger.Ledger, "_forget", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(ledger.BatchStore, "_forget", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         assert batch()[0] == 130
     assert (batch()[0], kept()) == (0, set())
 

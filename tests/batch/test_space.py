@@ -284,7 +284,7 @@ def test_no_line_of_the_manifest_is_torn(batch, disk, after, monkeypatch, patien
 def test_what_is_lacking_between_two_paintings_is_waited_for(batch, disk, after, monkeypatch, what) -> None:
     monkeypatch.setattr(painter, "MOST_AT_ONCE", 1)
     monkeypatch.setattr(ledger, "PATIENCE", 20.0)
-    after(1, getattr(disk, what), ledger.Ledger, "done")
+    after(1, getattr(disk, what), ledger.BatchStore, "done")
     after(3, disk.mend, time, "sleep")
     assert [batch()[0], batch()[0]] == [0, 0]
 
@@ -303,6 +303,6 @@ def test_a_good_checkpoint_is_not_given_up(batch, disk, after, monkeypatch) -> N
 
 @whatever("full", "gone", "handles")
 def test_contact_sheets(batch, disk, after, what) -> None:
-    after(2, getattr(disk, what), ledger.Ledger, "done")
+    after(2, getattr(disk, what), ledger.BatchStore, "done")
     code, out, _ = batch()
     assert (code, "2 painted" in out) == (2, True)

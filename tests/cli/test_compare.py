@@ -127,10 +127,10 @@ def test_no_memory_for_one_painting_leaves_the_others(compare, sheets, monkeypat
 
     fit = running.fit
 
-    def full(scene, config, backbone):
+    def full(problem, config, backbone):
         if config.seed == 1:
             raise MemoryError
-        return fit(scene, config, backbone)
+        return fit(problem, config, backbone)
 
     monkeypatch.setattr(running, "fit", full)
     assert compare("--vary", "seed=0,1,2")[0] == 3

@@ -26,23 +26,23 @@ from ray.cluster_utils import Cluster
 from impasto import Config, paint
 from impasto.backbone.load import make_backbone
 from impasto.batch import worker as painter
-from impasto.batch.job import Known
-from impasto.batch.scheduler import Foreman
+from impasto.batch.job import FileHashes
+from impasto.batch.scheduler import Scheduler
 from impasto.batch.store import opened
-from impasto.batch.table import jobs_of
-from impasto.batch.worker import Report
+from impasto.batch.table import list_jobs
+from impasto.batch.worker import WorkerUpdate
 from impasto.cluster import distributed as spread
 from impasto.cluster import ray_cluster as cluster_module
 from impasto.cluster import ray_executor as crew
-from impasto.cluster.distributed import hired
-from impasto.cluster.ray_cluster import Place, hire, joined
+from impasto.cluster.distributed import tile_workers
+from impasto.cluster.ray_cluster import Device, connected, start_worker
 from impasto.errors import ConfigError
 from impasto.images.read import read, resize
-from impasto.locking import alone_in
+from impasto.locking import exclusive_lock
 from impasto.objective.objective import Objective
 from impasto.objective.tiles import Share, added
 from impasto.painting.memory import fit
-from impasto.painting.problem import regions_at, scene_of
+from impasto.painting.problem import prepare_problem, regions_at
 
 NODE = {"num_cpus": 1, "object_store_memory": 80 << 20, "include_dashboard": False}
 STEPS = 12
@@ -82,7 +82,7 @@ class Watched:
 def watched(monkeypatch):
     """Painters that keep a checkpoint of every step, tell of it, and have no disk in common with anybody."""
     seen = Watched()
-    take, give = Foreman.take, crew._Crew._give
+    take, give = Scheduler.take, crew.RayExecutor._give
 
     def taken(self, worker, tasks, report):
         seen.take(worker, report)
@@ -92,8 +92,8 @@ def watched(monkeypatch):
         give(self, hand)
         seen.most = max(seen.most, sum(len(each.tasks) for each in self._hands))
 
-    monkeypatch.setattr(Foreman, "take", taken)
-    monkeypatch.setattr(crew._Crew, "_give", given)
+    monkeypatch.setattr(Scheduler, "take", taken)
+    monkeypatch.setattr(crew.RayExecutor, "_give", given)
     monkeypatch.setattr(painter, "MOST_AT_ONCE", 1)
     monkeypatch.setattr(crew, "LOOK", 0.3)
     hire_instead(monkeypatch, painter_that())
@@ -101,13 +101,13 @@ def watched(monkeypatch):
 
 
 def hire_instead(monkeypatch, kind):
-    monkeypatch.setattr(crew, "hire", lambda _, place: hire(kind, place))
+    monkeypatch.setattr(crew, "start_worker", lambda _, place: start_worker(kind, place))
 
 
 def painter_that(on_begin=None, on_word=None, versions=None):
     """A class of painters; it is sent to them, as what it calls is. on_word: before every word that is said."""
 
-    class Told(crew.RemotePainter):
+    class Told(crew.RemoteWorker):
         def __init__(self, place):
             from impasto.painting import checkpoint
 
@@ -124,10 +124,10 @@ def painter_that(on_begin=None, on_word=None, versions=None):
                 on_begin(self, tasks)
             return super().begin(tasks, *more)
 
-        def go_on(self):
+        def advance(self):
             if on_word:
                 on_word(self)
-            report, states = super().go_on()
+            report, states = super().advance()
             steps = {task.content.name: step.number for _, task, step in self._painter._now}
             report.notes.append(json.dumps([os.getpid(), steps]))
             return report, states
@@ -326,7 +326,7 @@ def test_what_killed_painters_have_left_is_swept(monkeypatch, tmp_path):
         (tmp_path / f"{crew.FOLDER}{name}" / "key").mkdir(parents=True)
         if name != "young":
             os.utime(tmp_path / f"{crew.FOLDER}{name}", (0, 0))
-    with alone_in(tmp_path / f"{crew.FOLDER}alive"):
+    with exclusive_lock(tmp_path / f"{crew.FOLDER}alive"):
         os.utime(tmp_path / f"{crew.FOLDER}alive", (0, 0))
         crew._sweep()
     assert {each.name for each in tmp_path.iterdir()} == {f"{crew.FOLDER}alive", f"{crew.FOLDER}young"}
@@ -343,7 +343,7 @@ def test_where_all_versions_differ_it_is_said_in_one_line(batch, watched, monkey
 
 
 @pytest.fixture
-def foreman(tmp_path, photo, style, tiny_weights):
+def scheduler(tmp_path, photo, style, tiny_weights):
     """A foreman with four small tasks."""
 
     class Silent:
@@ -353,42 +353,42 @@ def foreman(tmp_path, photo, style, tiny_weights):
     contents = [str(shutil.copy(photo, tmp_path / f"{k}.png")) for k in range(4)]
     for k, path in enumerate(contents):
         Image.fromarray(np.full((40, 48, 3), 60 * k, np.uint8)).save(path)
-    jobs = jobs_of(contents, [str(style)], "all", lambda *_: Config(backbone=str(tiny_weights), size=32, steps=2))
+    jobs = list_jobs(contents, [str(style)], "all", lambda *_: Config(backbone=str(tiny_weights), size=32, steps=2))
     with opened(str(tmp_path / "out"), print) as ledger:
-        found = Foreman(ledger, Silent(), Known(), retry_failed=False)
+        found = Scheduler(ledger, Silent(), FileHashes(), retry_failed=False)
         found.plan(jobs)
         yield found
 
 
-def test_those_beside_one_that_kills_are_painted(foreman):
-    load = foreman.next_load()
+def test_those_beside_one_that_kills_are_painted(scheduler):
+    load = scheduler.next_assignment()
     killer = load.tasks[1].key
     while load is not None:
         if killer in [task.key for task in load.tasks]:
-            foreman.died("there", load.tasks, "it died")
-        load = foreman.next_load()
-    assert [key for key in foreman._jobs if foreman.ledger.record(key)] == [killer]
+            scheduler.died("there", load.tasks, "it died")
+        load = scheduler.next_assignment()
+    assert [key for key in scheduler._jobs if scheduler.ledger.record(key)] == [killer]
 
 
-def test_what_somebody_died_over_is_left_to_others_as_long_as_there_are_any(foreman):
-    load = foreman.next_load("a", ["a", "b"])
-    foreman.died("a", load.tasks, "it died")
+def test_what_somebody_died_over_is_left_to_others_as_long_as_there_are_any(scheduler):
+    load = scheduler.next_assignment("a", ["a", "b"])
+    scheduler.died("a", load.tasks, "it died")
     keys = {task.key for task in load.tasks}
-    mine = [load.tasks for load in iter(lambda: foreman.next_load("a", ["a", "b"]), None)]
+    mine = [load.tasks for load in iter(lambda: scheduler.next_assignment("a", ["a", "b"]), None)]
     assert not keys & {task.key for tasks in mine for task in tasks}
-    other = foreman.next_load("b", ["a", "b"])
+    other = scheduler.next_assignment("b", ["a", "b"])
     assert {task.key for task in other.tasks} < keys
-    foreman.died("b", other.tasks, "it died")
-    left = [foreman.next_load("a", ["a"]) for _ in keys]
+    scheduler.died("b", other.tasks, "it died")
+    left = [scheduler.next_assignment("a", ["a"]) for _ in keys]
     assert {task.key for load in left for task in load.tasks} == keys
 
 
-def test_ctrl_c_while_the_last_word_on_a_load_is_on_its_way(foreman, monkeypatch):
-    load = foreman.next_load()
-    monkeypatch.setattr(ray, "get", lambda answer, timeout: (Report(over=answer == "go_on"), {}))
+def test_ctrl_c_while_the_last_word_on_a_load_is_on_its_way(scheduler, monkeypatch):
+    load = scheduler.next_assignment()
+    monkeypatch.setattr(ray, "get", lambda answer, timeout: (WorkerUpdate(over=answer == "advance"), {}))
     actor = SimpleNamespace(keep=SimpleNamespace(remote=lambda: "keep"))
-    found = crew._Crew(foreman)
-    found._hands.append(crew.Hand(Place("there", "", 1, 0), actor, "go_on", load.tasks, ready=True))
+    found = crew.RayExecutor(scheduler)
+    found._hands.append(crew.Hand(Device("there", "", 1, 0), actor, "advance", load.tasks, ready=True))
     found.keep()
 
 
@@ -436,7 +436,7 @@ CALM = {"optimizer": "adam", "learning_rate": 0.002, "start": "noise"}  # what d
 
 @pytest.fixture
 def poster(tiny_weights, photo, style, tmp_path):
-    """Scene, config, backbone and plan of a picture in tiles: plainly, or with all that there is."""
+    """Problem, config, backbone and plan of a picture in tiles: plainly, or with all that there is."""
     across = np.tile(np.linspace(0, 255, 48, dtype=np.uint8), (40, 1))
     left, right = tmp_path / "left.png", tmp_path / "right.png"
     Image.fromarray(across).save(left)
@@ -453,16 +453,16 @@ def poster(tiny_weights, photo, style, tmp_path):
 
     def make(kind="plain", **changes):
         config = Config(backbone=str(tiny_weights), **{**TILES, **kinds[kind], **changes})
-        scene, backbone = scene_of(read(photo), [read(style)], config), make_backbone(config)
-        return scene, config, backbone, fit(scene, config, backbone)
+        problem, backbone = prepare_problem(read(photo), [read(style)], config), make_backbone(config)
+        return problem, config, backbone, fit(problem, config, backbone)
 
     return make
 
 
 def painted_by(run, **more) -> torch.Tensor:
-    scene, config, backbone, plan = run
-    given = (scene.original, scene.styles, config)
-    return paint(*given, scene=scene, backbone=backbone, fits=plan, **more).pixels
+    problem, config, backbone, plan = run
+    given = (problem.original, problem.styles, config)
+    return paint(*given, problem=problem, backbone=backbone, fits=plan, **more).pixels
 
 
 def apart(a: torch.Tensor, b: torch.Tensor) -> float:
@@ -471,25 +471,25 @@ def apart(a: torch.Tensor, b: torch.Tensor) -> float:
 
 @pytest.mark.parametrize("kind", ["plain", "all", "neighbours", "wasserstein"])
 def test_shares_of_the_tiles_add_up_to_the_objective(poster, kind):
-    scene, config, backbone, plan = poster(kind)
-    level = scene.levels[-1]
-    content = resize(scene.content.pixels, level.height, level.width)
-    protect = None if scene.protect is None else resize(scene.protect, level.height, level.width)
-    given = (config, backbone, content, regions_at(scene, level, config), plan.side, protect)
+    problem, config, backbone, plan = poster(kind)
+    level = problem.levels[-1]
+    content = resize(problem.content.pixels, level.height, level.width)
+    protect = None if problem.protect is None else resize(problem.protect, level.height, level.width)
+    given = (config, backbone, content, regions_at(problem, level, config), plan.side, protect)
     x = torch.rand(content.shape, generator=torch.Generator().manual_seed(1))
     value, gradient = Objective(*given).evaluate(x)
     for count in (1, 2, 3):
         parts, barrier = [None] * count, threading.Barrier(count, timeout=20)  # it breaks if one calls oftener
 
         def evaluate(k, parts=parts, barrier=barrier, count=count):
-            def add_up(own):
+            def all_reduce(own):
                 parts[k] = list(own)
                 barrier.wait()
                 total = added(spread._in_turns(parts))
                 barrier.wait()
                 return total
 
-            return Objective(*given, Share(k, count, add_up)).evaluate(x)
+            return Objective(*given, Share(k, count, all_reduce)).evaluate(x)
 
         with ThreadPoolExecutor(count) as threads:
             found = list(threads.map(evaluate, range(count)))
@@ -500,7 +500,7 @@ def test_shares_of_the_tiles_add_up_to_the_objective(poster, kind):
 
 @pytest.mark.slow
 def test_a_painting_there_is_gone_on_with(impasto, photo, style, tiny, cluster, tmp_path, monkeypatch):
-    evaluate, made = spread.Spread.evaluate, []
+    evaluate, made = spread.DistributedObjective.evaluate, []
 
     def pressed(self, x):
         made.append(1)
@@ -508,7 +508,7 @@ def test_a_painting_there_is_gone_on_with(impasto, photo, style, tiny, cluster, 
             os.kill(os.getpid(), signal.SIGTERM)
         return evaluate(self, x)
 
-    monkeypatch.setattr(spread.Spread, "evaluate", pressed)
+    monkeypatch.setattr(spread.DistributedObjective, "evaluate", pressed)
     given = [
         "paint",
         photo,
@@ -539,7 +539,7 @@ def test_a_painting_there_is_gone_on_with(impasto, photo, style, tiny, cluster, 
 def tilers(cluster, tiny_weights):
     """Those who have tiles, for all tests from here on: they hold both devices."""
     config = Config(backbone=str(tiny_weights), **TILES)
-    with joined(cluster.address), hired(config, make_backbone(config).weights) as found:
+    with connected(cluster.address), tile_workers(config, make_backbone(config).weights) as found:
         yield found
 
 
@@ -559,15 +559,15 @@ def test_tiles_there_make_the_picture_of_the_same_tiles_here_to_the_last_bit(pos
 
 def test_too_little_memory_there_is_said_as_of_here(poster, tilers, monkeypatch):
     monkeypatch.setattr(tilers, "_free", 100_000)
-    scene, config, backbone, _ = poster()
+    problem, config, backbone, _ = poster()
     with pytest.raises(ConfigError, match=r"^100kB of free memory is too little to paint"):
-        tilers.fit(scene, config.changed(memory="auto"), backbone)
+        tilers.fit(problem, config.changed(memory="auto"), backbone)
 
 
 def test_what_needs_the_whole_picture_is_refused(poster, tilers):
-    scene, config, backbone, _ = poster(style_term="sliced", tile=160)
+    problem, config, backbone, _ = poster(style_term="sliced", tile=160)
     with pytest.raises(ConfigError, match=r"\A--style-term sliced needs the whole picture at once.*\Z"):
-        painted_by((scene, config, backbone, poster()[3]), objective_of=tilers.objective)
+        painted_by((problem, config, backbone, poster()[3]), objective_of=tilers.objective)
 
 
 def test_a_tiler_may_die_in_the_midst(poster, tilers):

@@ -78,11 +78,11 @@ def test_every_line_of_a_panel_has_its_own_colour_and_its_own_dashes(tmp_path):
 
 def test_the_legends_of_one_run_cover_nothing():
     figure = curves([run(**TWO_TERMS, grain=[1.0, 1.0, 1.0, 1.0])])
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
+    blank_content = FigureCanvasAgg(figure)
+    blank_content.draw()
     for axes in figure.axes:
-        legend = axes.get_legend().get_window_extent(canvas.get_renderer())
-        assert not legend.overlaps(axes.xaxis.label.get_window_extent(canvas.get_renderer()))
+        legend = axes.get_legend().get_window_extent(blank_content.get_renderer())
+        assert not legend.overlaps(axes.xaxis.label.get_window_extent(blank_content.get_renderer()))
         assert figure.bbox.x0 <= legend.x0 < legend.x1 <= figure.bbox.x1
         assert figure.bbox.y0 <= legend.y0
 
@@ -275,9 +275,9 @@ def test_the_network_shows_every_convolution_and_the_layers_that_a_preset_uses(n
 def test_no_text_of_the_network_covers_another_or_leaves_the_figure(name):
     config = PRESETS[name].config
     figure = network(f"as {name}", VGG, config.content_layers, config.style_layers)
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    boxes = {text: drawn.get_window_extent(canvas.get_renderer()) for text, drawn in texts(figure).items()}
+    blank_content = FigureCanvasAgg(figure)
+    blank_content.draw()
+    boxes = {text: drawn.get_window_extent(blank_content.get_renderer()) for text, drawn in texts(figure).items()}
     for text, box in boxes.items():
         assert figure.bbox.x0 <= box.x0 < box.x1 <= figure.bbox.x1, text
         assert figure.bbox.y0 <= box.y0 < box.y1 <= figure.bbox.y1, text

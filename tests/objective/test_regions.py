@@ -19,7 +19,7 @@ from impasto.objective.moments import LEAST, RIDGE
 from impasto.objective.objective import Objective
 from impasto.objective.targets import Pattern, Region
 from impasto.objective.terms import layer_weights
-from impasto.painting.problem import regions_at, scene_of
+from impasto.painting.problem import prepare_problem, regions_at
 from layouts import random_kernels
 
 WEIGHTS = Weights("random", random_kernels(), "BGR", (0.4, 0.45, 0.5), (4.0, 4.5, 5.0))
@@ -355,10 +355,10 @@ def masks(tmp_path: Path) -> list[str]:
 @pytest.mark.parametrize("size", [160, 177, 201])
 def test_the_regions_of_a_scene_share_out_every_position(photo, style, masks, size: int) -> None:
     config = Config(size=size, levels=2, mask=tuple(f"{mask}={style}" for mask in masks))
-    scene = scene_of(read(photo), [read(style)], config)
-    assert len(scene.levels) == 2
-    for level in scene.levels:
-        found = [part.mask for part in regions_at(scene, level, config)]
+    problem = prepare_problem(read(photo), [read(style)], config)
+    assert len(problem.levels) == 2
+    for level in problem.levels:
+        found = [part.mask for part in regions_at(problem, level, config)]
         assert len(found) == 4
         for layer in ("relu1_1", "relu2_1", "relu3_1", "relu4_1"):
             total = sum(layer_weights(mask, layer) for mask in found)
@@ -377,7 +377,7 @@ def test_a_painting_in_tiles_is_the_painting_in_one_piece(
         mask=(f"{masks[0]}={photo}", f"{masks[2]}={style}={masks[1]}") if masked else (), protect=masks[1],
         **({"palette": str(photo)} if colour == "palette" else {"colour": colour}),
     )  # fmt: skip
-    assert len(scene_of(read(photo), [read(style)], config).levels) == levels
+    assert len(prepare_problem(read(photo), [read(style)], config).levels) == levels
     whole, tiled = (paint(photo, style, config.changed(tile=tile)) for tile in ("auto", 32))
     assert tiled.config.tile == 32
     assert tiled.value == pytest.approx(whole.value, rel=1e-3)

@@ -16,9 +16,9 @@ from impasto.batch import worker as rooms
 from impasto.batch.worker import File, Painter, Task, at_once
 from impasto.errors import SolverError
 from impasto.images.read import read, read_bytes
-from impasto.painting.batched import Run, alike, paint_together
+from impasto.painting.batched import Run, batch_key, paint_batched
 from impasto.painting.memory import fit
-from impasto.painting.problem import scene_of
+from impasto.painting.problem import prepare_problem
 
 
 @pytest.fixture
@@ -43,8 +43,8 @@ def config(tiny_weights):
 def run(album, config):
     def make(content="a", style="s", **changes) -> Run:
         of = config(**changes)
-        scene = scene_of(read(album[content]), [read(album[style])], of)
-        return Run(scene, of, fit(scene, of, make_backbone(of)))
+        problem = prepare_problem(read(album[content]), [read(album[style])], of)
+        return Run(problem, of, fit(problem, of, make_backbone(of)))
 
     return make
 
@@ -62,13 +62,13 @@ def test_each_of_several_is_at_every_step_what_it_is_alone(run, config, album, o
     named = {"protect": album["half"], "mask": f"{album['half']}={album['t']}", "fine": album["t"]}
     odd = {key: named.get(key, value) for key, value in odd.items()}
     runs = [run("a"), run("b", "t", strength=3), run("c", **odd), run("a", "t", style_term="moments")]
-    assert len({alike(each) for each in runs}) == 1
+    assert len({batch_key(each) for each in runs}) == 1
     backbone, seen = make_backbone(config()), []
     apart = [
-        paint_steps(scene.original, scene.styles, of, backbone=backbone, scene=scene, fits=fits)
-        for scene, of, fits, _ in runs
+        paint_steps(problem.original, problem.styles, of, backbone=backbone, problem=problem, fits=fits)
+        for problem, of, fits, _ in runs
     ]
-    for steps in zip(paint_together(runs, backbone), zip(*apart, strict=True), strict=True):
+    for steps in zip(paint_batched(runs, backbone), zip(*apart, strict=True), strict=True):
         for one, other in zip(*steps, strict=True):
             assert torch.equal(one.picture, other.picture)
             assert torch.equal(one.best.point, other.best.point)
@@ -78,15 +78,15 @@ def test_each_of_several_is_at_every_step_what_it_is_alone(run, config, album, o
 
 
 def test_what_differs_in_size_layers_or_network_or_was_begun_is_not_alike(run) -> None:
-    kind = alike(run())
-    assert kind == alike(run("b", "t", seed=3, style_weight=0, optimizer="adam", style_term="moments"))
+    kind = batch_key(run())
+    assert kind == batch_key(run("b", "t", seed=3, style_weight=0, optimizer="adam", style_term="moments"))
     others = [
         {"content": "up"}, {"size": 95}, {"steps": 7}, {"levels": 1}, {"content_layers": "relu3_1"},
         {"style_layers": "relu1_1"}, {"pooling": "average"}, {"padding": "zeros"},
     ]  # fmt: skip
-    assert all(alike(run(**each)) != kind for each in others)
-    assert alike(run(size=160, tile=96)) is None
-    assert alike(run()._replace(resume="somewhere")) is None
+    assert all(batch_key(run(**each)) != kind for each in others)
+    assert batch_key(run(size=160, tile=96)) is None
+    assert batch_key(run()._replace(resume="somewhere")) is None
 
 
 def test_the_larger_the_fewer_are_given_to_a_painter_at_once() -> None:
@@ -153,9 +153,9 @@ def test_one_that_fails_on_the_way_does_not_spoil_the_others(order, monkeypatch,
     expected, course = alone(given := order("a", "b", "c")), impasto.painting.batched.course
     del expected["b"]
 
-    def failing(scene, *more, **named):
-        for number, wanted in enumerate(run := course(scene, *more, **named)):
-            if number == 3 and scene.original.sha256 == given[0][1].content.sha256:
+    def failing(problem, *more, **named):
+        for number, wanted in enumerate(run := course(problem, *more, **named)):
+            if number == 3 and problem.original.sha256 == given[0][1].content.sha256:
                 raise error
             yield run.send((yield wanted))
 

@@ -22,12 +22,12 @@ from impasto import Config, paint, paint_steps
 from impasto.backbone.load import make_backbone
 from impasto.errors import CheckpointError, OutputError
 from impasto.images.read import read
-from impasto.locking import alone_in
+from impasto.locking import exclusive_lock
 from impasto.objective.objective import Objective
 from impasto.painting import checkpoint
 from impasto.painting.checkpoint import BEFORE, NAME, Checkpoints, clear, load, newest, put
 from impasto.painting.memory import fit
-from impasto.painting.problem import scene_of
+from impasto.painting.problem import prepare_problem
 
 # Runs the command line with a checkpoint after every step.
 DRIVER = (
@@ -46,17 +46,17 @@ def job(tiny_weights, photo, style):
 
     def make(content=photo, weights=tiny_weights, **changes):
         config = Config(backbone=str(weights), **settings(**changes))
-        scene, backbone = scene_of(read(content), [read(style)], config), make_backbone(config)
-        return scene, config, backbone, fit(scene, config, backbone)
+        problem, backbone = prepare_problem(read(content), [read(style)], config), make_backbone(config)
+        return problem, config, backbone, fit(problem, config, backbone)
 
     return make
 
 
 def cut_off(job, folder: Path, *at: int) -> None:
     """Paint up to the last of some steps, and leave checkpoints of them."""
-    scene, config, backbone, plan = job
+    problem, config, backbone, plan = job
     checkpoints = Checkpoints(folder, *job)
-    for step in paint_steps(scene.original, scene.styles, config, backbone=backbone, scene=scene, fits=plan):
+    for step in paint_steps(problem.original, problem.styles, config, backbone=backbone, problem=problem, fits=plan):
         if step.number in at:
             checkpoints.save(step)
         if step.number == max(at):
@@ -71,14 +71,14 @@ def cut_off(job, folder: Path, *at: int) -> None:
 )
 def test_a_run_goes_on_and_ends_as_if_never_cut_off(job, tmp_path, changes, at) -> None:
     run = job(**changes)
-    scene, config, backbone, plan = run
-    whole = paint(scene.original, scene.styles, config, backbone=backbone, scene=scene, fits=plan)
+    problem, config, backbone, plan = run
+    whole = paint(problem.original, problem.styles, config, backbone=backbone, problem=problem, fits=plan)
     cut_off(run, tmp_path, at)
-    found = load(tmp_path, scene, config, backbone)
+    found = load(tmp_path, problem, config, backbone)
     seen = []
     again = paint(
-        scene.original, scene.styles, config, backbone=backbone, scene=scene, fits=found.plan, resume=found.state,
-        on_step=lambda step: seen.append(step.number),
+        problem.original, problem.styles, config, backbone=backbone, problem=problem, fits=found.plan,
+        resume=found.state, on_step=lambda step: seen.append(step.number),
     )  # fmt: skip
     assert torch.equal(again.pixels, whole.pixels)
     assert (again.value, again.terms, again.settings) == (whole.value, whole.terms, whole.settings)
@@ -87,18 +87,18 @@ def test_a_run_goes_on_and_ends_as_if_never_cut_off(job, tmp_path, changes, at) 
 
 def test_a_run_that_went_wrong_goes_on_as_it_would_have(job, tmp_path) -> None:
     run = job(optimizer="adam", learning_rate=50, clamp=False, tv_weight=1000, normalize="none")
-    scene, config, backbone, plan = run
-    whole = paint(scene.original, scene.styles, config, backbone=backbone, scene=scene, fits=plan)
+    problem, config, backbone, plan = run
+    whole = paint(problem.original, problem.styles, config, backbone=backbone, problem=problem, fits=plan)
     assert whole.notes, "it does go wrong"
     cut_off(run, tmp_path, 8)
-    found = load(tmp_path, scene, config, backbone)
-    again = paint(scene.original, scene.styles, config, backbone=backbone, scene=scene, resume=found.state)
+    found = load(tmp_path, problem, config, backbone)
+    again = paint(problem.original, problem.styles, config, backbone=backbone, problem=problem, resume=found.state)
     assert torch.equal(again.pixels, whole.pixels)
 
 
 def test_without_a_checkpoint_there_is_none(job, tmp_path) -> None:
-    scene, config, backbone, _ = job()
-    assert load(tmp_path, scene, config, backbone) is None
+    problem, config, backbone, _ = job()
+    assert load(tmp_path, problem, config, backbone) is None
 
 
 @pytest.mark.parametrize("broken", [b"", b"not one", None])
@@ -118,18 +118,18 @@ def test_what_would_end_with_another_picture_is_refused(job, tmp_path, style, ti
         "other settings: strength 1.0, not 2.0": job(strength=2),
         "other settings: steps 14, not 15": job(steps=15),
     }
-    for reason, (scene, config, backbone, _) in others.items():
+    for reason, (problem, config, backbone, _) in others.items():
         with pytest.raises(CheckpointError, match=reason):
-            load(tmp_path, scene, config, backbone)
-    scene, config, backbone, _ = job()
+            load(tmp_path, problem, config, backbone)
+    problem, config, backbone, _ = job()
     backbone.weights.kernels["conv1_1"][0].add_(1)
     with pytest.raises(CheckpointError, match="another network"):
-        load(tmp_path, scene, config, backbone)
+        load(tmp_path, problem, config, backbone)
     backbone.weights.kernels["conv1_1"][0].sub_(1)
     monkeypatch.setattr("impasto.painting.checkpoint.__version__", "9.9")
-    scene, config, backbone, _ = job()
+    problem, config, backbone, _ = job()
     with pytest.raises(CheckpointError, match=r"begun with version impasto 0.* and this is impasto 9\.9"):
-        load(tmp_path, scene, config, backbone)
+        load(tmp_path, problem, config, backbone)
 
 
 def test_a_full_disk_leaves_the_checkpoint_before(job, tmp_path, monkeypatch) -> None:
@@ -165,9 +165,9 @@ def kept(job, tmp_path):
 
 def same(one, other) -> bool:
     """Whether two states end with the same picture: all but the seconds that were spent."""
-    alike = all(torch.equal(one.tensors[name], value) for name, value in other.tensors.items())
+    batch_key = all(torch.equal(one.tensors[name], value) for name, value in other.tensors.items())
     rest = {"tensors": {}, "seconds": 0.0}
-    return alike and one.tensors.keys() == other.tensors.keys() and one._replace(**rest) == other._replace(**rest)
+    return batch_key and one.tensors.keys() == other.tensors.keys() and one._replace(**rest) == other._replace(**rest)
 
 
 def flip(path: Path, bit: int) -> None:
@@ -390,7 +390,7 @@ def frames_of(path: Path) -> list[bytes]:
 
 def test_one_run_at_a_time_has_a_folder(painted, stopped, impasto, tmp_path) -> None:
     stopped(3, "--steps", 5)
-    with alone_in(tmp_path / "kept"):
+    with exclusive_lock(tmp_path / "kept"):
         for code, out, err in (painted("--checkpoint", "kept"), impasto("resume", "kept")):
             assert (code, out) == (2, "")
             assert "another run is painting with checkpoints in" in err

@@ -8,7 +8,7 @@ from impasto.errors import ConfigError, PictureError, WeightsError
 from impasto.images.read import read, read_settings, resize
 from impasto.objective.losses import gram
 from impasto.painting.experiments import (
-    canvas,
+    blank_content,
     content_reconstructions,
     feature_maps,
     style_reconstructions,
@@ -34,12 +34,12 @@ def backbone(config):
 
 
 def test_a_canvas_is_a_size_and_no_picture():
-    picture = canvas(40, 24)
+    picture = blank_content(40, 24)
     assert picture.pixels.shape == (1, 3, 24, 40)
     assert not picture.pixels.any()
     assert picture.alpha is None
     assert (picture.name, picture.sha256) == ("40x24", "canvas")
-    assert canvas(16, 16).pixels.shape == (1, 3, 16, 16)
+    assert blank_content(16, 16).pixels.shape == (1, 3, 16, 16)
 
 
 @pytest.mark.parametrize("size", [(15, 64), (64, 15), (0, 64), (-64, 64), (65537, 64), (64, 65537)])
@@ -47,7 +47,7 @@ def test_a_canvas_out_of_range_is_told_in_one_line(size):
     with pytest.raises(
         ConfigError, match=f"{size[0]} x {size[1]} pixels cannot be painted: each side takes 16 to 65536"
     ):
-        canvas(*size)
+        blank_content(*size)
 
 
 def test_a_texture_s_config_is_the_same_without_a_content():

@@ -20,7 +20,7 @@ from impasto.painting import memory
 from impasto.painting.levels import check
 from impasto.painting.memory import Plan, free_memory, keep_big_blocks, plan
 from impasto.solver.lbfgs import LBFGS
-from impasto.solver.preconditioner import Spectrum
+from impasto.solver.preconditioner import SpectralPreconditioner
 from impasto.solver.safeguard import Guard
 
 HALO = 85  # of relu5_1, the deepest of the house's layers
@@ -187,7 +187,7 @@ def taken(config: Config, backbone: Backbone, height: int, width: int, style: tu
     with Taken() as count:
         content, pattern = torch.rand(1, 3, height, width), torch.rand(1, 3, *style)
         objective = Objective(config, backbone, content, [pattern], side)
-        spectrum = Spectrum(height, width, config.precondition)
+        spectrum = SpectralPreconditioner(height, width, config.precondition)
         solver, guard, x = LBFGS(1.0, config.history, 0.01, spectrum), Guard(), content
         for _ in range(config.history + 2):
             value, gradient = objective.evaluate(x)

@@ -8,7 +8,7 @@ import torch
 from impasto import Config, paint, paint_steps
 from impasto.objective.objective import Objective
 from impasto.painting.outcome import doubt_about
-from impasto.solver.safeguard import Guard
+from impasto.solver.safeguard import Safeguard
 
 TERMS = {"content relu4_2": 1.5, "grain": 1e12}
 
@@ -114,8 +114,8 @@ def test_without_terms_there_is_still_a_sentence() -> None:
 
 
 def troubles(values: list[float]) -> list[str]:
-    guard, x = Guard(), torch.zeros(1)
-    return [guard.check(x, torch.tensor(value), torch.zeros(1), x) for value in values]
+    safeguard, x = Safeguard(), torch.zeros(1)
+    return [safeguard.check(x, torch.tensor(value), torch.zeros(1), x) for value in values]
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,8 @@ from impasto.errors import ConfigError, PictureError
 from impasto.images.color import match_moments, to_oklab
 from impasto.images.read import read
 from impasto.painting.levels import check, painted_size, style_size
-from impasto.painting.problem import regions_at, scene_of
-from impasto.painting.record import settings_of
+from impasto.painting.problem import prepare_problem, regions_at
+from impasto.painting.record import record_of
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def files(tmp_path: Path, photo: Path, style: Path) -> dict[str, str]:
 
 
 @pytest.fixture
-def scene(files):
+def problem(files):
     """The scene of `photo` in these styles, whose settings name files as {left}."""
 
     def make(*styles: str, content: object = "", **settings: object):
@@ -52,7 +52,7 @@ def scene(files):
             return tuple(map(filled, value)) if isinstance(value, tuple) else value
 
         config = Config(size=48, levels=1, **{name: filled(value) for name, value in settings.items()})
-        return scene_of(read(content or files["photo"]), [read(files[name]) for name in styles], config)
+        return prepare_problem(read(content or files["photo"]), [read(files[name]) for name in styles], config)
 
     return make
 
@@ -61,8 +61,8 @@ def names(examples) -> list[str]:
     return [Path(each.picture.name).stem for each in examples]
 
 
-def test_one_style_is_the_style_of_all(scene) -> None:
-    (part,) = scene("style").parts
+def test_one_style_is_the_style_of_all(problem) -> None:
+    (part,) = problem("style").parts
     assert part.mask is None
     assert names(part.examples) == ["style"]
     assert part.examples[0][1:] == (1.0, None, "all")
@@ -72,14 +72,14 @@ def test_one_style_is_the_style_of_all(scene) -> None:
     ("blend", "shares"),
     [("", (1 / 3,) * 3), ("1,1,2", (0.25, 0.25, 0.5)), ("0,3,0", (0, 1, 0)), ("7,2,1", (0.7, 0.2, 0.1))],
 )
-def test_blended_styles_have_shares_that_add_to_one(scene, blend: str, shares: tuple) -> None:
-    (part,) = scene("style", "warm", "cold", blend=blend).parts
+def test_blended_styles_have_shares_that_add_to_one(problem, blend: str, shares: tuple) -> None:
+    (part,) = problem("style", "warm", "cold", blend=blend).parts
     assert names(part.examples) == ["style", "warm", "cold"]
     assert [each.share for each in part.examples] == pytest.approx(shares)
 
 
-def test_the_rest_falls_to_the_first_style(scene) -> None:
-    rest, left = scene("style", mask="{left}={warm}").parts
+def test_the_rest_falls_to_the_first_style(problem) -> None:
+    rest, left = problem("style", mask="{left}={warm}").parts
     assert (names(rest.examples), names(left.examples)) == (["style"], ["warm"])
     assert left.name == "left"
     assert left.mask.shape == (1, 1, 40, 48)
@@ -88,53 +88,53 @@ def test_the_rest_falls_to_the_first_style(scene) -> None:
     assert rest.mask[..., 28:].min() > 0.9
 
 
-def test_without_a_style_the_rest_falls_to_the_first_masks(scene) -> None:
-    rest, left, top = scene(mask=("{left}={warm}", "{top}={cold}")).parts
+def test_without_a_style_the_rest_falls_to_the_first_masks(problem) -> None:
+    rest, left, top = problem(mask=("{left}={warm}", "{top}={cold}")).parts
     assert names(rest.examples) == names(left.examples) == ["warm"]
     assert names(top.examples) == ["cold"]
 
 
 @pytest.mark.parametrize("given", [["style"], []], ids=["with a style", "without"])
 @pytest.mark.parametrize("which", ["left", "left disc", "disc disc", "left right disc", "top left disc all", "all all"])
-def test_masks_share_where_they_overlap_and_add_to_one_everywhere(scene, which: str, given: list[str]) -> None:
+def test_masks_share_where_they_overlap_and_add_to_one_everywhere(problem, which: str, given: list[str]) -> None:
     masks = tuple(f"{{{name}}}={{warm}}" for name in which.split())
     given = [] if "all" in which or "right" in which else given
-    parts = scene(*given, mask=masks).parts
+    parts = problem(*given, mask=masks).parts
     total = torch.stack([part.mask for part in parts]).sum(0)
     torch.testing.assert_close(total, torch.ones_like(total), atol=1e-6, rtol=0)
     assert all(part.mask.min() >= 0 for part in parts)
     assert len(parts) == len(masks) + (part_names := [part.name for part in parts]).count("rest"), part_names
 
 
-def test_two_masks_of_the_same_place_share_it_evenly(scene) -> None:
-    rest, one, two = scene("style", mask=("{left}={warm}", "{left}={cold}")).parts
+def test_two_masks_of_the_same_place_share_it_evenly(problem) -> None:
+    rest, one, two = problem("style", mask=("{left}={warm}", "{left}={cold}")).parts
     assert torch.equal(one.mask, two.mask)
     assert one.mask[..., :20].mean() == pytest.approx(0.5, abs=0.02)
     assert rest.mask[..., :20].max() < 0.05
 
 
-def test_regions_have_names_of_their_own(scene) -> None:
-    found = [part.name for part in scene("style", mask=("{left}={warm}", "{left}={cold}")).parts]
+def test_regions_have_names_of_their_own(problem) -> None:
+    found = [part.name for part in problem("style", mask=("{left}={warm}", "{left}={cold}")).parts]
     assert len(set(found)) == 3, found
 
 
-def test_a_masks_soft_edge_stays_soft(scene) -> None:
-    disc = scene("style", mask="{disc}={warm}").parts[1].mask
+def test_a_masks_soft_edge_stays_soft(problem) -> None:
+    disc = problem("style", mask="{disc}={warm}").parts[1].mask
     assert ((disc > 0.2) & (disc < 0.8)).float().mean() > 0.1
 
 
-def test_of_a_masked_style_only_that_is_meant(scene) -> None:
-    (example,) = scene("style", mask="{left}={photo}={top}").parts[1].examples
+def test_of_a_masked_style_only_that_is_meant(problem) -> None:
+    (example,) = problem("style", mask="{left}={photo}={top}").parts[1].examples
     assert names([example]) == ["photo"]
     assert example.mask.shape == (1, 1, 60, 72)
     assert example.mask[..., :30, :].min() == 1
 
 
 @pytest.mark.parametrize("masks", [("{all}={warm}",), ("{left}={warm}", "{right}={cold}")])
-def test_a_style_that_is_left_over_is_named(scene, masks) -> None:
+def test_a_style_that_is_left_over_is_named(problem, masks) -> None:
     with pytest.raises(ConfigError, match=r"style\.png paints nothing: the masks cover the whole picture"):
-        scene("style", mask=masks)
-    assert "rest" not in [part.name for part in scene(mask=masks).parts]
+        problem("style", mask=masks)
+    assert "rest" not in [part.name for part in problem(mask=masks).parts]
 
 
 @pytest.mark.parametrize(
@@ -157,9 +157,9 @@ def test_a_style_that_is_left_over_is_named(scene, masks) -> None:
         ("", {"fine": "{warm}", "coarse": "{cold}", "mask": "{all}={style}"}, r"warm\.png paints nothing"),
     ],
 )
-def test_what_would_paint_nothing_is_refused(scene, styles: str, settings: dict, said: str) -> None:
+def test_what_would_paint_nothing_is_refused(problem, styles: str, settings: dict, said: str) -> None:
     with pytest.raises((ConfigError, PictureError), match=said) as caught:
-        scene(*styles.split(), **settings)
+        problem(*styles.split(), **settings)
     assert "\n" not in str(caught.value)
 
 
@@ -178,8 +178,8 @@ def test_a_palette_and_other_colours_are_two_answers(colour: str) -> None:
         ("style cold", {"fine": "{warm}"}, [("warm", "fine"), ("style", "coarse"), ("cold", "coarse")]),
     ],
 )
-def test_strokes_and_forms_each_have_their_style(scene, styles: str, settings: dict, found: list) -> None:
-    (part,) = scene(*styles.split(), **settings).parts
+def test_strokes_and_forms_each_have_their_style(problem, styles: str, settings: dict, found: list) -> None:
+    (part,) = problem(*styles.split(), **settings).parts
     assert list(zip(names(part.examples), [each.layers for each in part.examples], strict=True)) == found
     for layers in ("fine", "coarse"):
         assert sum(each.share for each in part.examples if each.layers == layers) == pytest.approx(1)
@@ -191,16 +191,16 @@ def with_alpha(photo: Path, alpha: np.ndarray) -> Image.Image:
     return content
 
 
-def test_what_is_opaque_in_the_content_is_a_mask(scene, photo) -> None:
+def test_what_is_opaque_in_the_content_is_a_mask(problem, photo) -> None:
     alpha = np.zeros((40, 48), np.uint8)
     alpha[:, 24:] = 255
-    rest, part = scene("style", content=with_alpha(photo, alpha), mask="alpha={warm}").parts
+    rest, part = problem("style", content=with_alpha(photo, alpha), mask="alpha={warm}").parts
     assert names(rest.examples) == ["style"]
     torch.testing.assert_close(part.mask[0, 0], torch.from_numpy(alpha / 255).float())
 
 
-def test_luminance_makes_content_and_styles_grey_and_remembers_the_colours(scene, photo) -> None:
-    found = scene("style", "warm", colour="luminance", mask="{left}={cold}")
+def test_luminance_makes_content_and_styles_grey_and_remembers_the_colours(problem, photo) -> None:
+    found = problem("style", "warm", colour="luminance", mask="{left}={cold}")
     assert torch.equal(found.original.pixels, read(photo).pixels)
     light = to_oklab(found.original.pixels)[:, :1]
     torch.testing.assert_close(to_oklab(found.content.pixels)[:, :1], light, atol=1e-3, rtol=0)
@@ -213,8 +213,8 @@ def test_luminance_makes_content_and_styles_grey_and_remembers_the_colours(scene
 
 @pytest.mark.parametrize("form", ["root", "cholesky"])
 @pytest.mark.parametrize(("settings", "target"), [({"colour": "content"}, "photo"), ({"palette": "{cold}"}, "cold")])
-def test_every_style_is_given_the_colours(scene, files, form: str, settings: dict, target: str) -> None:
-    found = scene("style", colour_match=form, mask="{left}={warm}", **settings)
+def test_every_style_is_given_the_colours(problem, files, form: str, settings: dict, target: str) -> None:
+    found = problem("style", colour_match=form, mask="{left}={warm}", **settings)
     assert torch.equal(found.content.pixels, read(files["photo"]).pixels)
     for each, name in zip(found.examples, ("style", "warm"), strict=True):
         wanted = match_moments(read(files[name]).pixels, read(files[target]).pixels, form)
@@ -224,20 +224,20 @@ def test_every_style_is_given_the_colours(scene, files, form: str, settings: dic
     assert found.finished(pixels, found.content.pixels) is pixels
 
 
-def test_masks_of_other_shapes_are_noted(scene, tmp_path) -> None:
+def test_masks_of_other_shapes_are_noted(problem, tmp_path) -> None:
     Image.new("L", (30, 90), 255).save(tmp_path / "tall.png")
     tall = str(tmp_path / "tall.png")
-    notes = scene("style", mask="{left}={warm}=" + tall, protect=tall).notes
+    notes = problem("style", mask="{left}={warm}=" + tall, protect=tall).notes
     assert len(notes) == 2
     assert all("tall.png (30 x 90) was squeezed to the shape of " in note for note in notes)
-    assert scene("style", mask="{left}={warm}={right}", protect="{disc}").notes == [
-        note for note in scene("style", mask="{left}={warm}={right}").notes if note
+    assert problem("style", mask="{left}={warm}={right}", protect="{disc}").notes == [
+        note for note in problem("style", mask="{left}={warm}={right}").notes if note
     ]
 
 
-def test_regions_are_as_large_as_their_level(scene, files) -> None:
+def test_regions_are_as_large_as_their_level(problem, files) -> None:
     config = Config(size=160, levels=2, mask=f"{files['left']}={files['warm']}={files['top']}", style_scale=0.5)
-    found = scene_of(read(files["photo"]), [read(files["style"])], config)
+    found = prepare_problem(read(files["photo"]), [read(files["style"])], config)
     assert len(found.levels) == 2
     for level in found.levels:
         for region in regions_at(found, level, config):
@@ -284,8 +284,8 @@ def test_settings_record_every_picture(files, tiny_weights) -> None:
         fine=files["cold"], mask=f"{files['left']}={files['warm']}={files['top']}",
     )  # fmt: skip
     content, style = read(files["photo"]), read(files["style"])
-    scene = scene_of(content, [style], config)
-    inputs = settings_of(scene, config, Backbone(load(str(tiny_weights))))["inputs"]
+    problem = prepare_problem(content, [style], config)
+    inputs = record_of(problem, config, Backbone(load(str(tiny_weights))))["inputs"]
     wanted = ["content photo", "style style", "start cold", "fine cold", "palette warm", "protect disc"]
     wanted += ["mask left", "mask-style warm", "style-mask top"]
     assert inputs == [

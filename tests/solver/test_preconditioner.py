@@ -9,9 +9,9 @@ from impasto.backbone.weights import load
 from impasto.images.read import read, resize
 from impasto.images.samples import sample_photograph, sample_style
 from impasto.objective.objective import Objective
-from impasto.painting.problem import regions_at, scene_of
+from impasto.painting.problem import prepare_problem, regions_at
 from impasto.solver.lbfgs import LBFGS
-from impasto.solver.preconditioner import Spectrum
+from impasto.solver.preconditioner import SpectralPreconditioner
 
 SIZES = [(32, 64), (37, 53), (33, 31), (1, 40)]
 
@@ -23,7 +23,7 @@ def picture(size: tuple[int, int], seed: int) -> torch.Tensor:
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("power", [0.5, 1.0])
 def test_it_is_symmetric_and_positive(size: tuple[int, int], power: float) -> None:
-    p, a, b = Spectrum(*size, power), picture(size, 1), picture(size, 2)
+    p, a, b = SpectralPreconditioner(*size, power), picture(size, 1), picture(size, 2)
     assert float((a * p(b)).sum()) == pytest.approx(float((b * p(a)).sum()), rel=1e-6)
     assert float((a * p(a)).sum()) > 0
 
@@ -31,11 +31,11 @@ def test_it_is_symmetric_and_positive(size: tuple[int, int], power: float) -> No
 @pytest.mark.parametrize("size", SIZES)
 def test_power_0_changes_nothing(size: tuple[int, int]) -> None:
     x = picture(size, 1)
-    torch.testing.assert_close(Spectrum(*size, 0.0)(x), x, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(SpectralPreconditioner(*size, 0.0)(x), x, rtol=1e-6, atol=1e-6)
 
 
 def test_a_wave_is_multiplied_by_its_frequency_to_the_power() -> None:
-    p = Spectrum(64, 64, 0.5)
+    p = SpectralPreconditioner(64, 64, 0.5)
     position = torch.arange(64, dtype=torch.float64)
     gains = []
     for cycles in (2, 8, 32):  # in 64 pixels
@@ -48,7 +48,7 @@ def test_a_wave_is_multiplied_by_its_frequency_to_the_power() -> None:
 
 def test_the_planes_are_filtered_apart() -> None:
     x = picture((20, 30), 1)
-    p = Spectrum(20, 30, 0.5)
+    p = SpectralPreconditioner(20, 30, 0.5)
     torch.testing.assert_close(p(x)[:, 1:2], p(x[:, 1:2]))
 
 
@@ -56,13 +56,13 @@ def test_it_saves_evaluations() -> None:
     # what it is for: the objective after 20 of them
     config = Config(size=128, levels=1)
     content, style = read(sample_photograph()), read(sample_style("strokes"))
-    scene = scene_of(content, [style], config)
-    level = scene.levels[-1]
+    problem = prepare_problem(content, [style], config)
+    level = problem.levels[-1]
     start = resize(content.pixels, level.height, level.width)
-    objective = Objective(config, Backbone(load("compact")), start, regions_at(scene, level, config))
+    objective = Objective(config, Backbone(load("compact")), start, regions_at(problem, level, config))
     reached = {}
     for power in (0.0, 0.5):
-        x, solver = start, LBFGS(1.0, 10, 0.01, Spectrum(*start.shape[2:], power))
+        x, solver = start, LBFGS(1.0, 10, 0.01, SpectralPreconditioner(*start.shape[2:], power))
         for _ in range(20):
             value, gradient = objective.evaluate(x)
             x = solver.step(x, gradient)

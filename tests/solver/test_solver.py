@@ -7,7 +7,7 @@ from impasto.errors import SolverError
 from impasto.painting.pyramid import pyramid
 from impasto.solver.adam import Adam
 from impasto.solver.lbfgs import LBFGS
-from impasto.solver.safeguard import Guard
+from impasto.solver.safeguard import Safeguard
 
 
 def bowl(x: torch.Tensor) -> torch.Tensor:
@@ -110,37 +110,37 @@ def test_a_step_changes_neither_point_nor_gradient(solver) -> None:
     assert torch.equal(g, torch.full((5,), 0.3))
 
 
-def checked(guard: Guard, value: float, x: float = 0.0) -> str:
-    return guard.check(torch.full((2,), x), torch.tensor(value), torch.zeros(2), torch.tensor([value]))
+def checked(safeguard: Safeguard, value: float, x: float = 0.0) -> str:
+    return safeguard.check(torch.full((2,), x), torch.tensor(value), torch.zeros(2), torch.tensor([value]))
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 def test_the_guard_sees_what_is_not_finite_and_keeps_the_best(bad: float) -> None:
-    guard = Guard()
-    assert checked(guard, 5.0, x=1.0) == ""
-    assert "not finite" in checked(guard, bad, x=2.0)
-    assert guard.best.value == 5
-    assert torch.equal(guard.best.point, torch.ones(2))
+    safeguard = Safeguard()
+    assert checked(safeguard, 5.0, x=1.0) == ""
+    assert "not finite" in checked(safeguard, bad, x=2.0)
+    assert safeguard.best.value == 5
+    assert torch.equal(safeguard.best.point, torch.ones(2))
 
 
 def test_the_guard_sees_a_gradient_that_is_not_finite() -> None:
-    guard = Guard()
-    checked(guard, 5.0)
-    assert guard.check(torch.zeros(2), torch.tensor(4.0), torch.tensor([0.0, math.nan]), torch.tensor([4.0])) != ""
-    assert guard.best.value == 5
+    safeguard = Safeguard()
+    checked(safeguard, 5.0)
+    assert safeguard.check(torch.zeros(2), torch.tensor(4.0), torch.tensor([0.0, math.nan]), torch.tensor([4.0])) != ""
+    assert safeguard.best.value == 5
 
 
 def test_the_guard_lets_a_detour_pass_but_not_a_blow_up() -> None:
-    guard = Guard()
-    checked(guard, 5.0)
-    assert checked(guard, 40.0) == ""
-    assert "rose" in checked(guard, 51.0)
+    safeguard = Safeguard()
+    checked(safeguard, 5.0)
+    assert checked(safeguard, 40.0) == ""
+    assert "rose" in checked(safeguard, 51.0)
 
 
 def test_the_guard_loses_patience_with_a_run_that_strayed() -> None:
-    guard = Guard()
-    checked(guard, 5.0)
-    said = [checked(guard, 9.0) for _ in range(30)]
+    safeguard = Safeguard()
+    checked(safeguard, 5.0)
+    said = [checked(safeguard, 9.0) for _ in range(30)]
     assert sum(map(bool, said)) == 1
 
 
@@ -181,13 +181,13 @@ class TwoLoop:
             if s @ y > 0:
                 self.scale = (s @ y) / (y @ self.p(y))
         self.before = x, g
-        good = [(s, y) for s, y in self.pairs if s @ y > 0]
+        accepted = [(s, y) for s, y in self.pairs if s @ y > 0]
         q, alphas = g.clone(), []
-        for s, y in reversed(good):
+        for s, y in reversed(accepted):
             alphas.append((s @ q) / (s @ y))
             q -= alphas[-1] * y
         r = self.scale * self.p(q)
-        for (s, y), alpha in zip(good, reversed(alphas), strict=True):
+        for (s, y), alpha in zip(accepted, reversed(alphas), strict=True):
             r += (alpha - (y @ r) / (s @ y)) * s
         return x - r
 
@@ -311,64 +311,64 @@ def test_a_step_waits_for_nothing(nobody_asks) -> None:
 
 
 def test_a_check_waits_only_when_it_looks(nobody_asks) -> None:
-    guard = Guard(look=10)
+    safeguard = Safeguard(look=10)
     evaluation = torch.ones(4), torch.tensor(3.0), torch.ones(4), torch.ones(2)
-    guard.check(*evaluation)  # the first is always asked about
+    safeguard.check(*evaluation)  # the first is always asked about
     nobody_asks()
     for between in (8, 9):
         for _ in range(between):
-            assert guard.check(*evaluation) == ""
+            assert safeguard.check(*evaluation) == ""
         with pytest.raises(AssertionError, match="read back"):
-            guard.check(*evaluation)
+            safeguard.check(*evaluation)
     with pytest.raises(AssertionError, match="read back"):
-        guard.check(*evaluation, last=True)
+        safeguard.check(*evaluation, last=True)
 
 
 # --- a guard that looks now and then -------------------------------------------------------------------------------
 
 
 def test_trouble_between_looks_is_told_at_the_next_and_the_best_is_kept() -> None:
-    guard = Guard(look=3)
-    assert [checked(guard, value, x=value) for value in (5.0, math.nan)] == ["", ""]
-    assert "not finite" in checked(guard, 4.0, x=4.0)
-    assert guard.best.value == 4
-    assert torch.equal(guard.best.point, torch.full((2,), 4.0))
-    assert guard.best.parts.tolist() == [4.0]
-    assert [checked(guard, 3.0) for _ in range(6)] == [""] * 6  # told once
-    assert guard.best.value == 3
+    safeguard = Safeguard(look=3)
+    assert [checked(safeguard, value, x=value) for value in (5.0, math.nan)] == ["", ""]
+    assert "not finite" in checked(safeguard, 4.0, x=4.0)
+    assert safeguard.best.value == 4
+    assert torch.equal(safeguard.best.point, torch.full((2,), 4.0))
+    assert safeguard.best.parts.tolist() == [4.0]
+    assert [checked(safeguard, 3.0) for _ in range(6)] == [""] * 6  # told once
+    assert safeguard.best.value == 3
 
 
 def test_of_several_troubles_between_looks_the_first_is_told() -> None:
-    guard = Guard(look=4)
-    said = [checked(guard, value) for value in (5.0, 60.0, math.nan, 4.0)]
+    safeguard = Safeguard(look=4)
+    said = [checked(safeguard, value) for value in (5.0, 60.0, math.nan, 4.0)]
     assert said == ["", "", "", "the objective rose from 5 to 60"]
-    assert guard.best.value == 4
+    assert safeguard.best.value == 4
 
 
 def test_lost_patience_is_told_at_the_next_look_and_once() -> None:
-    guard = Guard(look=7)
-    said = [checked(guard, value) for value in [5.0] + [9.0] * 47]
+    safeguard = Safeguard(look=7)
+    said = [checked(safeguard, value) for value in [5.0] + [9.0] * 47]
     assert [k for k, words in enumerate(said, 1) if words] == [28]  # the 25th step above is the 26th
     assert "stayed above" in said[27]
 
 
 def test_the_best_is_known_between_looks() -> None:
-    guard = Guard(look=100)
+    safeguard = Safeguard(look=100)
     for value in (5.0, 2.0, math.nan, 7.0):
-        checked(guard, value, x=value)
-    assert guard.best.value == 2
-    assert torch.equal(guard.best.point, torch.full((2,), 2.0))
+        checked(safeguard, value, x=value)
+    assert safeguard.best.value == 2
+    assert torch.equal(safeguard.best.point, torch.full((2,), 2.0))
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 def test_a_first_value_that_is_not_finite_ends_the_run_at_once(bad: float) -> None:
     with pytest.raises(SolverError, match="at the start"):
-        checked(Guard(look=3), bad)
+        checked(Safeguard(look=3), bad)
 
 
 def test_trouble_after_the_last_look_is_told_with_the_last_evaluation() -> None:
-    guard = Guard(look=3)
-    assert [checked(guard, value) for value in (5.0, 4.0, 3.0, math.nan)] == [""] * 4
+    safeguard = Safeguard(look=3)
+    assert [checked(safeguard, value) for value in (5.0, 4.0, 3.0, math.nan)] == [""] * 4
     last = torch.zeros(2), torch.tensor(2.0), torch.zeros(2), torch.tensor([2.0])
-    assert "not finite" in guard.check(*last, last=True)
-    assert guard.best.value == 2
+    assert "not finite" in safeguard.check(*last, last=True)
+    assert safeguard.best.value == 2

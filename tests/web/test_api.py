@@ -321,14 +321,14 @@ def test_others_are_painted_while_one_is_paused(busy, client, painted) -> None:
 
 
 def test_paused_before_its_first_step_it_is_not_lost(ask, client, monkeypatch) -> None:
-    began, go_on, scene_of = threading.Event(), threading.Event(), work.scene_of
+    began, go_on, prepare_problem = threading.Event(), threading.Event(), work.prepare_problem
 
     def slow(*args: Any) -> Any:
         began.set()
         go_on.wait(10)
-        return scene_of(*args)
+        return prepare_problem(*args)
 
-    monkeypatch.setattr(work, "scene_of", slow)
+    monkeypatch.setattr(work, "prepare_problem", slow)
     id = taken(ask())
     assert began.wait(10)
     client.post(f"/api/paintings/{id}/pause")

@@ -12,11 +12,11 @@ from impasto.presets import PRESETS
 from impasto.web.controls import DRAWN, FIRST, PICTURES, SLIDERS, by_group, control, slider, values_of
 from impasto.web.form import _unsaid
 from impasto.web.html import as_labels, label
-from impasto.web.policy import SERVERS
+from impasto.web.policy import SERVER_FIELDS
 
 NETWORKS = ["compact", "vgg19", "vgg19-torchvision"]
 FIELDS = list(Config.model_fields)
-GROUPED = [name for names in by_group(SERVERS).values() for name in names]
+GROUPED = [name for names in by_group(SERVER_FIELDS).values() for name in names]
 SHOWN = [*FIRST, *GROUPED]
 HERE = ["compact", "/home/me/nets/my.safetensors"]
 TYPES = {bool: gr.Checkbox, int: gr.Number, float: gr.Number, str: gr.Textbox}
@@ -53,17 +53,17 @@ def shown(config: Config, networks=tuple(NETWORKS)) -> dict[str, object]:
 
 @pytest.mark.parametrize("name", FIELDS)
 def test_every_field_is_in_exactly_one_place(name):
-    places = [FIRST, GROUPED, PICTURES, DRAWN, SERVERS]
+    places = [FIRST, GROUPED, PICTURES, DRAWN, SERVER_FIELDS]
     assert sum(list(place).count(name) for place in places) == 1
 
 
 def test_no_place_names_what_is_not_a_field():
-    assert {*FIRST, *GROUPED, *PICTURES, *DRAWN, *SERVERS, *SLIDERS} == set(FIELDS)
+    assert {*FIRST, *GROUPED, *PICTURES, *DRAWN, *SERVER_FIELDS, *SLIDERS} == set(FIELDS)
     assert set(SLIDERS) <= set(GROUPED)
 
 
 def test_groups_are_config_s_in_its_order_and_none_is_empty():
-    groups = by_group(SERVERS)
+    groups = by_group(SERVER_FIELDS)
     assert list(groups) == [group for group in GROUPS if group in groups]
     for group, names in groups.items():
         assert names

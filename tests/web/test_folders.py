@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from impasto.locking import alone_in
+from impasto.locking import exclusive_lock
 from impasto.web import folders
 from impasto.web.folders import PREFIX, UPLOAD_FOLDER, RoomError, own_folder, temporary_files_in
 
@@ -77,9 +77,9 @@ def test_a_folder_that_another_start_takes_for_a_dead_one_s_is_made_anew(tempora
         if not raced:
             raced.append(folder)
             folder.rmdir()
-        return alone_in(folder)
+        return exclusive_lock(folder)
 
-    monkeypatch.setattr(folders, "alone_in", taken)
+    monkeypatch.setattr(folders, "exclusive_lock", taken)
     with own_folder() as folder:
         assert folder != raced[0]
         assert (folder / UPLOAD_FOLDER).is_dir()

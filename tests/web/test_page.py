@@ -386,8 +386,8 @@ def test_parts_are_drawn_on_the_photograph(open_page, place, photo) -> None:
             page.locator("#brush").get_by_label("Color").click()
             page.locator("#brush button.color").nth(k).click()
             page.locator("#brush").get_by_label("Brush", exact=True).click()
-        canvas = page.locator("#brush canvas").first.bounding_box()
-        x, y = canvas["x"] + canvas["width"] / 2, canvas["y"] + canvas["height"] * height
+        blank_content = page.locator("#brush canvas").first.bounding_box()
+        x, y = blank_content["x"] + blank_content["width"] / 2, blank_content["y"] + blank_content["height"] * height
         page.mouse.move(x - 30, y)
         page.mouse.down()
         page.mouse.move(x + 30, y, steps=8)

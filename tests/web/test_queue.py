@@ -21,8 +21,8 @@ from impasto.images.read import read_bytes, read_settings
 from impasto.painting.run import paint_steps
 from impasto.web import queue as studios
 from impasto.web import worker as working
-from impasto.web.job import MORE_IN, BusyError, Job, Limits, Order, Upload, clean
-from impasto.web.policy import BASE, SERVERS
+from impasto.web.job import MORE_IN, BusyError, Job, Limits, PaintRequest, Upload, clean
+from impasto.web.policy import BASE, SERVER_FIELDS
 from impasto.web.queue import Studio
 
 QUICK = {"size": 32, "steps": 2}
@@ -114,11 +114,11 @@ def studio(opened) -> Studio:
 def order(photo, style):
     """An order of `photo` in `style`, with the pictures and settings that are given in their place."""
 
-    def make(named=None, timelapse="", base="", content=None, styles=None, **settings) -> Order:
+    def make(named=None, timelapse="", base="", content=None, styles=None, **settings) -> PaintRequest:
         content = content or Upload("photo.png", photo.read_bytes)
         named = {name: Upload(name, lambda data=data: data) for name, data in (named or {}).items()}
         styles = [Upload("style.png", style.read_bytes)] if styles is None else styles
-        return Order(content, styles, {**QUICK, **settings}, named, timelapse, base)
+        return PaintRequest(content, styles, {**QUICK, **settings}, named, timelapse, base)
 
     return make
 
@@ -175,7 +175,7 @@ def queue(studio, order, gate):
     return lambda owner: studio.submit(order(), owner)
 
 
-def alone(order: Order, studio: Studio, folder: Path) -> bytes:
+def alone(order: PaintRequest, studio: Studio, folder: Path) -> bytes:
     """The file of the same painting, made by the library."""
     named = {name: read_bytes(upload.read(), name) for name, upload in order.named.items()}
     styles = [read_bytes(upload.read(), upload.name) for upload in order.styles]
@@ -724,7 +724,7 @@ def test_uploads_are_kept_for_a_while_only_but_the_page_s_own(opened):
             os.utime(each, (time.time() - age,) * 2)
 
     lay(own, 2000)
-    studio.spare()
+    studio.pin_uploads()
     lay(young, 900)
     lay(old, 2000)
     until(lambda: not old.exists())
@@ -785,7 +785,7 @@ def test_settings_that_this_server_does_not_take_are_refused(refused, settings, 
     assert said in refused(ImpastoError, **settings)
 
 
-@pytest.mark.parametrize("name", SERVERS)
+@pytest.mark.parametrize("name", SERVER_FIELDS)
 def test_settings_of_the_server_s_are_refused(refused, name):
     assert "is the server's choice" in refused(**{name: Config.model_fields[name].default})
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 from impasto.errors import PictureError
 from impasto.web import job as jobs
-from impasto.web.job import BusyError, Order, Upload
+from impasto.web.job import BusyError, PaintRequest, Upload
 from impasto.web.uploads import ReadingMemory, check_uploads, read_upload
 from studios import running
 
@@ -191,9 +191,11 @@ def test_one_orders_reading_does_not_delay_anothers(place, photo, style, monkeyp
     monkeypatch.setattr(jobs, "read_bytes", slow)
     brush = Upload("style.png", style.read_bytes)
     with ThreadPoolExecutor(2) as pool:
-        first = pool.submit(place.studio.submit, Order(Upload("slow.png", photo.read_bytes), [brush], AS_IT_IS), "a")
+        first = pool.submit(
+            place.studio.submit, PaintRequest(Upload("slow.png", photo.read_bytes), [brush], AS_IT_IS), "a"
+        )
         assert reading.wait(20)
-        quick = Order(Upload("photo.png", photo.read_bytes), [brush], AS_IT_IS)
+        quick = PaintRequest(Upload("photo.png", photo.read_bytes), [brush], AS_IT_IS)
         pool.submit(place.studio.submit, quick, "b").result(20)
         assert not first.done()
         go_on.set()
@@ -205,7 +207,7 @@ def test_two_of_the_largest_pictures_take_little_memory(place, photo) -> None:
     out = io.BytesIO()
     side = int((jobs.MORE_IN * 300_000) ** 0.5)
     Image.new("RGB", (side, side), "red").save(out, "PNG")
-    order = Order(Upload("a.png", out.getvalue), [Upload("b.png", out.getvalue)], AS_IT_IS)
+    order = PaintRequest(Upload("a.png", out.getvalue), [Upload("b.png", out.getvalue)], AS_IT_IS)
     job = place.studio.submit(order, "ann")
     while not job.over:
         time.sleep(0.01)
@@ -221,7 +223,9 @@ def test_two_of_the_largest_pictures_take_little_memory(place, photo) -> None:
 
 @pytest.fixture
 def order(photo, style):
-    return Order(Upload("p.png", photo.read_bytes), [Upload("s.png", style.read_bytes)], {"size": 64, "steps": 20_000})
+    return PaintRequest(
+        Upload("p.png", photo.read_bytes), [Upload("s.png", style.read_bytes)], {"size": 64, "steps": 20_000}
+    )
 
 
 def until_painting(job) -> None:

@@ -15,9 +15,9 @@ from impasto.records import open_regular
 
 if TYPE_CHECKING:
     from impasto.batch.job import Job
-    from impasto.batch.store import Ledger
+    from impasto.batch.store import BatchStore
 
-__all__ = ["is_sheet", "write_sheets"]
+__all__ = ["is_contact_sheet", "write_contact_sheets"]
 
 MARK = {"program": "impasto", "sheet": "of a batch"}  # inside its file, as settings are in a painting's
 
@@ -27,19 +27,19 @@ MOST_COLUMNS = 8
 LONGEST = 200  # characters of a name: what is longer than a cell is fitted into it slowly, and seen by nobody
 
 
-def write_sheets(ledger: Ledger, results: Iterable[tuple[Job, Path | str | None]]) -> list[Path]:
+def write_contact_sheets(ledger: BatchStore, results: Iterable[tuple[Job, Path | str | None]]) -> list[Path]:
     """Write the sheets, in the place of those before; gives their paths. Raises OutputError."""
     found = list(results)
     columns = _columns([job for job, _ in found])
     each = EACH // columns * columns if columns else EACH
     pages = [found[start : start + each] for start in range(0, len(found), each)]
-    paths = ledger.sheets(len(pages), is_sheet)
+    paths = ledger.sheets(len(pages), is_contact_sheet)
     for page, path in zip(pages, paths, strict=True):
         write(contact_sheet(in_rows([_cell(job, what) for job, what in page], columns)), path, MARK)
     return paths
 
 
-def is_sheet(path: Path) -> bool:
+def is_contact_sheet(path: Path) -> bool:
     """Whether a file is a contact sheet, and no picture of anybody's."""
     if not path.name.startswith("contact-sheet"):
         return False

@@ -12,5 +12,5 @@ class StopRequest(Protocol):
 
     asked: bool
 
-    def end_here(self) -> None:
+    def raise_if_requested(self) -> None:
         """Called after every report; raises KeyboardInterrupt if the end was asked for."""

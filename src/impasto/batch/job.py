@@ -20,7 +20,7 @@ from impasto.painting.problem import ALPHA, extras
 from impasto.parsing import mask_parts
 from impasto.records import open_regular
 
-__all__ = ["Job", "Known", "described"]
+__all__ = ["FileHashes", "Job", "normalized_settings"]
 
 
 ON_THE_MACHINE = ("memory", "tile", "device")  # settings that change no picture
@@ -54,7 +54,7 @@ class Job(NamedTuple):
         return [*named, *extras(self.config)]
 
 
-def described(config: Config, digest: Callable[[str], str]) -> dict[str, Any]:
+def normalized_settings(config: Config, digest: Callable[[str], str]) -> dict[str, Any]:
     """The settings that decide a picture, but for the network; with `digest` of paths in their place."""
     found = config.model_dump(mode="json", exclude={"backbone", *ON_THE_MACHINE, *NOT_FOR_BATCHES})
     for name in PATHS:
@@ -66,7 +66,7 @@ def described(config: Config, digest: Callable[[str], str]) -> dict[str, Any]:
     return found
 
 
-class Known:
+class FileHashes:
     """Checksums of files, each taken once; and networks, each loaded once."""
 
     def __init__(self, weights: Callable[[str], Weights] = load):
@@ -102,7 +102,7 @@ class Known:
         Raises PictureError for a picture that cannot be opened.
         """
         of = {
-            "config": described(job.config, self.file),
+            "config": normalized_settings(job.config, self.file),
             "content": self.file(job.content),
             "styles": [self.file(each) for each in job.styles],
             "weights": self.network(job.config.backbone).sha256,

@@ -15,7 +15,7 @@ from impasto.painting.callbacks import in_words
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["Board"]
+__all__ = ["BatchProgress"]
 
 
 class InHand(NamedTuple):
@@ -25,7 +25,7 @@ class InHand(NamedTuple):
     part: float
 
 
-class Board:
+class BatchProgress:
     """A bar for all, and one for each worker; on a quiet console only failures are told."""
 
     def __init__(self, console: Console):
@@ -44,7 +44,7 @@ class Board:
         )
         self._total = self._bar.add_task("", total=1.0, text="", visible=False)
 
-    def __enter__(self) -> Board:
+    def __enter__(self) -> BatchProgress:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:

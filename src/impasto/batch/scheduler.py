@@ -10,9 +10,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from impasto.batch.job import Job, Known, described
-from impasto.batch.store import OF_THE_NAME, Ledger
-from impasto.batch.worker import Failure, File, Painter, Report, Task, at_once
+from impasto.batch.job import FileHashes, Job, normalized_settings
+from impasto.batch.store import OF_THE_NAME, BatchStore
+from impasto.batch.worker import Failure, File, Task, Worker, WorkerUpdate, at_once
 from impasto.errors import ConfigError, OutputError, PictureError
 from impasto.images.read import bytes_of, read_settings
 from impasto.images.write import FORMATS
@@ -22,14 +22,14 @@ from impasto.version import __version__
 if TYPE_CHECKING:
     from impasto.backbone.weights import Weights
     from impasto.batch.executor import StopRequest
-    from impasto.batch.progress import Board
+    from impasto.batch.progress import BatchProgress
 
-__all__ = ["Foreman", "Load", "paint_here"]
+__all__ = ["Assignment", "Scheduler", "run_local"]
 
 DEATHS = 3  # of workers over one task, after which it is not given to another
 
 
-class Load(NamedTuple):
+class Assignment(NamedTuple):
     """What one worker is given: tasks, their files' bytes by checksum, and the weights of their network."""
 
     tasks: list[Task]
@@ -37,10 +37,10 @@ class Load(NamedTuple):
     weights: Weights
 
 
-class Foreman:
+class Scheduler:
     """Knows what is waiting, who has what, and what came of it."""
 
-    def __init__(self, ledger: Ledger, board: Board, known: Known, retry_failed: bool):
+    def __init__(self, ledger: BatchStore, board: BatchProgress, known: FileHashes, retry_failed: bool):
         self.ledger, self._board, self._retry_failed = ledger, board, retry_failed
         self._jobs: dict[str, Job] = {}
         self._tasks: dict[str, Task] = {}
@@ -81,7 +81,7 @@ class Foreman:
                 self._board.done_before()
                 if job.out and record["out"] != job.out:
                     self.note(f"{job.words} is there as {record['out']}, not as {job.out}")
-        self.ledger.name_all({key: self._jobs[key].name for key in self._waiting}, self._is_ours)
+        self.ledger.assign_names({key: self._jobs[key].name for key in self._waiting}, self._is_ours)
         self._board.begin(len(self._waiting))
 
     def _is_ours(self, key: str, path: Path) -> bool:
@@ -91,7 +91,9 @@ class Foreman:
             settings = read_settings(path)
             theirs = recorded_config(settings)
             digests = {each["name"]: each["sha256"] for each in settings["inputs"]}
-            same = described(theirs, digests.__getitem__) == described(task.config, self._known.file)
+            same = normalized_settings(theirs, digests.__getitem__) == normalized_settings(
+                task.config, self._known.file
+            )
         except (PictureError, ConfigError, KeyError):
             return False
         main = [each["sha256"] for each in settings["inputs"] if each["role"] in ("content", "style")]
@@ -103,7 +105,7 @@ class Foreman:
         """How many tasks nobody has yet."""
         return len(self._waiting)
 
-    def next_load(self, worker: str = "", workers: Sequence[str] = ("",)) -> Load | None:
+    def next_assignment(self, worker: str = "", workers: Sequence[str] = ("",)) -> Assignment | None:
         """Work for one of the workers: a task, or some small ones; None when nothing waits for it.
 
         A task over which this worker died is left to one who did not, if there is one: perhaps it is the machine.
@@ -119,7 +121,7 @@ class Foreman:
             self._waiting.appendleft(key)
             first = self._tasks[key].config
             most = min(at_once(first), -(-len(self._waiting) // len(workers)))
-            load = Load([], {}, self._known.network(first.backbone))
+            load = Assignment([], {}, self._known.network(first.backbone))
             while self._waiting and len(load.tasks) < most:
                 config = self._tasks[self._waiting[0]].config
                 if load.tasks and self._deaths.keys() & {self._waiting[0], load.tasks[0].key}:
@@ -128,7 +130,7 @@ class Foreman:
                     break
                 key = self._waiting.popleft()
                 try:
-                    load.files.update(self.ledger.patiently(partial(_read, self._tasks[key])))
+                    load.files.update(self.ledger.retry_io(partial(_read, self._tasks[key])))
                     load.tasks.append(self._tasks[key])
                 except PictureError as error:
                     self._fail(key, Failure(str(error), passing=True))  # it was there when the batch began
@@ -140,7 +142,7 @@ class Foreman:
         """Where the checkpoints of some tasks lie."""
         return {task.key: self.ledger.work_folder(task.key) for task in tasks}
 
-    def take(self, worker: str, tasks: Sequence[Task], report: Report) -> None:
+    def take(self, worker: str, tasks: Sequence[Task], report: WorkerUpdate) -> None:
         """Keep what a worker has made. Nothing is taken twice. Raises OutputError, KeyboardInterrupt as the ledger."""
         for note in report.notes:
             self.note(note)
@@ -229,7 +231,7 @@ def _without_checksums(job: Job) -> str:
     return hashlib.sha256(repr(job).encode()).hexdigest()
 
 
-def _task(key: str, job: Job, known: Known) -> Task:
+def _task(key: str, job: Job, known: FileHashes) -> Task:
     files = [(role, File(path, known.file(path))) for role, path in job.paths]
     named = {file for role, file in files if role not in ("content", "style")}
     styles = tuple(file for role, file in files if role == "style")
@@ -248,17 +250,17 @@ def _read(task: Task) -> dict[str, bytes]:
     return found
 
 
-def paint_here(foreman: Foreman, stopping: StopRequest) -> None:
+def run_local(scheduler: Scheduler, stopping: StopRequest) -> None:
     """Paint everything that waits, in this process. Raises KeyboardInterrupt when it is stopped, with all kept."""
-    foreman.ledger.stopped = lambda: stopping.asked
-    painter = Painter()
-    while (load := foreman.next_load()) is not None:
-        painter.begin(load.tasks, load.files, load.weights, foreman.folders(load.tasks))
+    scheduler.ledger.stopped = lambda: stopping.asked
+    painter = Worker()
+    while (load := scheduler.next_assignment()) is not None:
+        painter.begin(load.tasks, load.files, load.weights, scheduler.folders(load.tasks))
         over = False
         while not over:
-            report = painter.go_on()
+            report = painter.advance()
             over = report.over
-            foreman.take("", load.tasks, report)
+            scheduler.take("", load.tasks, report)
             if stopping.asked and not over:
-                foreman.take("", load.tasks, painter.keep())
-            stopping.end_here()
+                scheduler.take("", load.tasks, painter.keep())
+            stopping.raise_if_requested()

@@ -17,7 +17,7 @@ from impasto.signing import is_signed, key_file, signed
 if TYPE_CHECKING:
     pass
 
-__all__ = ["NOT_FOR_BATCHES", "Asked", "asked_before", "is_batch"]
+__all__ = ["NOT_FOR_BATCHES", "BatchSpec", "is_batch", "load_spec"]
 
 NOT_FOR_BATCHES = ("save_every", "save_at")
 
@@ -26,7 +26,7 @@ MOST_BYTES = 1 << 24  # of that file: system and shell take no longer command li
 Paths = Annotated[list[Text], Field(max_length=1_000_000)]
 
 
-class Asked(NamedTuple):
+class BatchSpec(NamedTuple):
     """A batch as it was asked for: all that `impasto resume` needs."""
 
     contents: Paths
@@ -38,7 +38,7 @@ class Asked(NamedTuple):
     address: Text | None
 
 
-FOLDER, ASKED_BEFORE = TypeAdapter(Text), TypeAdapter(Asked)
+FOLDER, SPEC = TypeAdapter(Text), TypeAdapter(BatchSpec)
 
 
 def is_batch(folder: Path) -> bool:
@@ -46,7 +46,7 @@ def is_batch(folder: Path) -> bool:
     return os.path.isfile(folder / ASKED)  # unlike Path.is_file it never raises
 
 
-def asked_before(folder: Path, trust: bool) -> Asked:
+def load_spec(folder: Path, trust: bool) -> BatchSpec:
     """The batch that has been painting into `folder`; its paths begin at the current folder from here on.
 
     trust: whether it may join a cluster although no run of this user wrote it down. Raises CheckpointError.
@@ -58,7 +58,7 @@ def asked_before(folder: Path, trust: bool) -> Asked:
             raise ValueError("it is not a batch's record")
         typed = is_signed(found)
         began_in = checked(FOLDER, found.pop("folder", None))
-        asked = checked(ASKED_BEFORE, {name: value for name, value in found.items() if name != "signature"})
+        asked = checked(SPEC, {name: value for name, value in found.items() if name != "signature"})
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path} cannot be gone on with: {reason(error)}", str(path)) from None
     if asked.address and not (typed or trust):
@@ -81,12 +81,12 @@ def asked_before(folder: Path, trust: bool) -> Asked:
     return asked
 
 
-def save_spec(asked: Asked, folder: Path, say: Callable[[str], object]) -> None:
-    """Write down what is asked for, so that `asked_before` can tell it. Raises OutputError."""
-    from impasto.images.write import whole
+def save_spec(asked: BatchSpec, folder: Path, say: Callable[[str], object]) -> None:
+    """Write down what is asked for, so that `load_spec` can tell it. Raises OutputError."""
+    from impasto.images.write import atomic_write
 
     record = signed({**asked._asdict(), "folder": os.getcwd()})
     if asked.address and not record["signature"]:
         say(f"{key_file()} cannot be written: `impasto resume {folder}` will need --trust, as this joins a cluster")
-    with whole(folder / ASKED) as part:
+    with atomic_write(folder / ASKED) as part:
         part.write_text(json.dumps(record, indent=1), encoding="utf-8")

@@ -21,15 +21,15 @@ from pydantic import TypeAdapter
 from impasto.batch.manifest import Record, manifest_lines
 from impasto.errors import OutputError, PictureError, passing, reason, shortened
 from impasto.images.read import bytes_of, read
-from impasto.images.write import FORMATS, whole
-from impasto.locking import alone_in
+from impasto.images.write import FORMATS, atomic_write
+from impasto.locking import exclusive_lock
 from impasto.painting.checkpoint import clear
 from impasto.records import FileName, Text, checked, parsed, read_regular
 
 if TYPE_CHECKING:
     from impasto.batch.worker import Failure
 
-__all__ = ["OF_THE_NAME", "Ledger", "opened"]
+__all__ = ["OF_THE_NAME", "BatchStore", "opened"]
 
 MANIFEST = "manifest.jsonl"
 WORK = ".impasto"  # of what is not for people: names, checkpoints, the lock
@@ -45,7 +45,7 @@ T = TypeVar("T")
 FILE_NAMES = TypeAdapter(dict[Text, FileName])
 
 
-class Ledger:
+class BatchStore:
     """What is known of a folder's paintings, by key; every change is on the disk before it counts.
 
     The manifest has a line for every painting made and every failure, in order; the last one of a key holds.
@@ -90,7 +90,7 @@ class Ledger:
         except (OSError, ValueError) as error:
             raise OutputError(f"{path} cannot be read: {reason(error)}; remove it", str(path)) from None
 
-    def name_all(self, wanted: dict[str, str], is_ours: Callable[[str, Path], bool]) -> None:
+    def assign_names(self, wanted: dict[str, str], is_ours: Callable[[str, Path], bool]) -> None:
         """Give every key a name of its own, as near as can be to the one that is wanted; names once given stay.
 
         is_ours: whether what lies under a key's name may be written over: nothing of anybody else's ever is.
@@ -111,24 +111,24 @@ class Ledger:
             free = next(found for each in more if (found := f"{stem}{each}{dot}{suffix}").casefold() not in taken)
             taken.add(free.casefold())
             self._names[key] = free
-        self.patiently(self._write_names)
+        self.retry_io(self._write_names)
 
-    def sheets(self, count: int, is_sheet: Callable[[Path], bool]) -> list[Path]:
+    def sheets(self, count: int, is_contact_sheet: Callable[[Path], bool]) -> list[Path]:
         """Where so many contact sheets go; those of earlier calls beyond that are removed. Raises OutputError."""
         names = {f"sheet{k}": f"contact-sheet{f'-{k:03d}' if k > 1 else ''}.png" for k in range(1, count + 1)}
         try:
             for key in [key for key in self._names if key.startswith("sheet") and key not in names]:
-                if is_sheet(self.path(key)):
+                if is_contact_sheet(self.path(key)):
                     self.path(key).unlink()
                 del self._names[key]
         except OSError as error:
             raise OutputError(f"cannot write into {self.folder}: {reason(error)}", str(self.folder)) from error
-        self.name_all(names, lambda _, path: is_sheet(path))
+        self.assign_names(names, lambda _, path: is_contact_sheet(path))
         return [self.path(key) for key in names]
 
     def _write_names(self) -> None:
         _made(self._work)
-        with whole(self._work / NAMES) as part:
+        with atomic_write(self._work / NAMES) as part:
             part.write_text(json.dumps(self._names, indent=1), encoding="utf-8")
 
     def path(self, key: str) -> Path:
@@ -166,13 +166,13 @@ class Ledger:
         folder = self._work / key[:32]
 
         for each in (self._work, folder):
-            self.patiently(partial(_made, each))
+            self.retry_io(partial(_made, each))
         return folder
 
     def done(self, key: str, picture: bytes, record: Record) -> None:
         """Write a painting, and that it is done. Raises OutputError if there is no room for it, and none comes."""
         path = self.path(key)
-        self.patiently(lambda: _write(path, picture))
+        self.retry_io(lambda: _write(path, picture))
         self._add(key, {"state": "done", "out": path.name, "sha256": hashlib.sha256(picture).hexdigest(), **record})
         self._forget(key)
 
@@ -188,7 +188,7 @@ class Ledger:
 
     def _add(self, key: str, record: Record) -> None:
         line = json.dumps({"key": key, **record}) + "\n"
-        self.patiently(lambda: self._append(line))
+        self.retry_io(lambda: self._append(line))
         self._records[key] = {"key": key, **record}
 
     def _append(self, line: str) -> None:
@@ -215,7 +215,7 @@ class Ledger:
             clear(folder)
             folder.rmdir()
 
-    def patiently(self, do: Callable[[], T]) -> T:
+    def retry_io(self, do: Callable[[], T]) -> T:
         """Do something; where it fails for want of room or the like wait for that. Raises what it raises in the end.
 
         Raises KeyboardInterrupt if it is stopped meanwhile.
@@ -261,21 +261,21 @@ def _inside(folder: Path) -> list[Path]:
 
 
 def _write(path: Path, data: bytes) -> None:
-    with whole(path) as part:
+    with atomic_write(path) as part:
         part.write_bytes(data)
 
 
 @contextlib.contextmanager
-def opened(folder: str, say: Callable[[str], object]) -> Iterator[Ledger]:
+def opened(folder: str, say: Callable[[str], object]) -> Iterator[BatchStore]:
     """The ledger of a folder, which is made if need be; nobody else paints into it meanwhile. Raises OutputError."""
     path = Path(folder)
     with ExitStack() as held:
         try:
             (path / WORK).mkdir(parents=True, exist_ok=True)
-            held.enter_context(alone_in(path / WORK))
+            held.enter_context(exclusive_lock(path / WORK))
         except BlockingIOError:
             busy = f"another batch is painting into {folder}: wait for it, or give another -o"
             raise OutputError(busy, folder) from None
         except OSError as error:
             raise OutputError(f"cannot paint into {folder}: {reason(error)}", folder) from error
-        yield Ledger(path, say)
+        yield BatchStore(path, say)

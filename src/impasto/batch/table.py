@@ -12,7 +12,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from impasto.batch.contact_sheets import is_sheet
+from impasto.batch.contact_sheets import is_contact_sheet
 from impasto.batch.job import LONGEST_NAME, Job
 from impasto.batch.spec import NOT_FOR_BATCHES
 from impasto.config import Config
@@ -21,13 +21,13 @@ from impasto.images.decode import readable
 from impasto.images.write import check_format
 from impasto.painting.problem import check_settings
 
-__all__ = ["COLUMNS", "MOST_BYTES", "jobs_of"]
+__all__ = ["COLUMNS", "MOST_BYTES", "list_jobs"]
 
 COLUMNS = ("content", "style", "out", "preset")  # of a table, besides Config's fields
 MOST_BYTES = 1 << 26  # of a table
 
 
-def jobs_of(
+def list_jobs(
     contents: Sequence[str], styles: Sequence[str], pairs: str, config_for: Callable[[str, dict[str, Any]], Config]
 ) -> list[Job]:
     """The jobs of a command line. Raises ConfigError, PictureError for what is wrong with all of it.
@@ -68,7 +68,9 @@ def _pictures(given: Sequence[str], what: str) -> list[str]:
             inside = sorted(file for file in path.iterdir() if file.suffix.lower() in suffixes)
         except OSError as error:
             raise PictureError(f"{each} cannot be opened: {reason(error)}", each) from error
-        here = [str(file) for file in inside if not (file.name.startswith(".") or is_sheet(file)) and file.is_file()]
+        here = [
+            str(file) for file in inside if not (file.name.startswith(".") or is_contact_sheet(file)) and file.is_file()
+        ]
         if not here:
             raise PictureError(f"there is no picture in the folder {each}", each)
         found += here

@@ -16,14 +16,14 @@ from impasto.config import Config
 from impasto.errors import CheckpointError, ImpastoError, out_of_memory, passing
 from impasto.images.read import Picture, read_bytes
 from impasto.images.write import encode
-from impasto.painting.batched import Run, alike, paint_together
+from impasto.painting.batched import Run, batch_key, paint_batched
 from impasto.painting.checkpoint import Checkpoints, load
 from impasto.painting.memory import fit
-from impasto.painting.problem import scene_of
-from impasto.painting.record import settings_of
-from impasto.painting.run import Step, painting_of
+from impasto.painting.problem import prepare_problem
+from impasto.painting.record import record_of
+from impasto.painting.run import Step, make_painting
 
-__all__ = ["Done", "Failure", "File", "Painter", "Report", "Task", "at_once"]
+__all__ = ["Done", "Failure", "File", "Task", "Worker", "WorkerUpdate", "at_once"]
 
 PIXELS_AT_ONCE = 512 * 512 * 2  # of the paintings that are painted together: more would gain nothing
 MOST_AT_ONCE = 8
@@ -73,7 +73,7 @@ class Failure(NamedTuple):
 
 
 @dataclass
-class Report:
+class WorkerUpdate:
     """What has happened since the last one. fraction: of the tasks in hand; saved: keys with a new checkpoint.
 
     done and failed are by key. notes: what should be told. over: nothing is left to paint.
@@ -103,7 +103,7 @@ def at_once(config: Config) -> int:
     return max(1, min(MOST_AT_ONCE, PIXELS_AT_ONCE // config.size**2))
 
 
-class Painter:
+class Worker:
     """Paints tasks as far as it is asked to, and says what came of it; one bad task does not end the others.
 
     Tasks that are alike are painted together; one with a checkpoint goes on alone from there.
@@ -111,7 +111,7 @@ class Painter:
 
     def __init__(self) -> None:
         self._networks: dict[Hashable, Backbone] = {}
-        self._report = Report()
+        self._report = WorkerUpdate()
         self._steps: Iterator[float] = iter(())
         self._now: list[tuple[Checkpoints, Task, Step]] = []
 
@@ -122,10 +122,10 @@ class Painter:
 
         files: bytes by checksum; folders: for checkpoints, by key; there may be one already.
         """
-        self._report, self._now, self._weights = Report(), [], weights
+        self._report, self._now, self._weights = WorkerUpdate(), [], weights
         self._steps = self._paint(tasks, files, folders)
 
-    def go_on(self, seconds: float = 0.0) -> Report:
+    def advance(self, seconds: float = 0.0) -> WorkerUpdate:
         """Paint for about so long, a step at the least."""
         until = time.monotonic() + seconds
         over = True
@@ -134,15 +134,15 @@ class Painter:
             if time.monotonic() >= until:
                 over = False
                 break
-        report, self._report = self._report, Report()
+        report, self._report = self._report, WorkerUpdate()
         report.over = over
         return report
 
-    def keep(self) -> Report:
+    def keep(self) -> WorkerUpdate:
         """Write checkpoints now."""
         for checkpoints, task, step in self._now:
             self._keep(checkpoints, task, step, now=True)
-        report, self._report = self._report, Report()
+        report, self._report = self._report, WorkerUpdate()
         return report
 
     def _paint(self, tasks: Sequence[Task], files: Mapping[str, bytes], folders: Mapping[str, Path]) -> Iterator[float]:
@@ -180,22 +180,22 @@ class Painter:
 
         config = task.config
         named = {file.name: picture(file) for file in task.named}
-        scene = scene_of(picture(task.content), [picture(each) for each in task.styles], config, named)
+        problem = prepare_problem(picture(task.content), [picture(each) for each in task.styles], config, named)
         backbone = self._backbone(config)
         try:
-            found = load(folder, scene, config, backbone, anywhere=True)
+            found = load(folder, problem, config, backbone, anywhere=True)
         except CheckpointError as error:
             found = None
             self._report.notes.append(f"{task.content.name} is begun anew: {error}")
         if found and found.note:
             self._report.notes.append(f"{task.content.name}: {found.note}")
-        fits = fit(scene, config, backbone)
+        fits = fit(problem, config, backbone)
         if found and found.plan.needed > fits.budget:
             found = None
             self._report.notes.append(f"{task.content.name} is begun anew: it was planned for more memory than is here")
         fits = found.plan if found else fits
         config = config.changed(tile=fits.side or config.tile)
-        return _Ready(task, Run(scene, config, fits, found.state if found else None), backbone, folder)
+        return _Ready(task, Run(problem, config, fits, found.state if found else None), backbone, folder)
 
     def _backbone(self, config: Config) -> Backbone:
         """The config's network; the one before is let go where another is wanted."""
@@ -209,7 +209,7 @@ class Painter:
         kept = [Checkpoints(folder, *run[:2], backbone, run.fits, len(group)) for _, run, backbone, folder in group]
         notes: list[list[str]] = [[] for _ in group]
         last: list[Step] = []
-        for last in paint_together([each.run for each in group], group[0].backbone):
+        for last in paint_batched([each.run for each in group], group[0].backbone):
             self._now = [(keeper, each.task, step) for keeper, each, step in zip(kept, group, last, strict=True)]
             for (keeper, task, step), of_each in zip(self._now, notes, strict=True):
                 of_each += [step.note] if step.note else []
@@ -242,8 +242,8 @@ def _grouped(ready: Sequence[_Ready]) -> list[list[_Ready]]:
     groups: list[list[_Ready]] = []
     open_ones: dict[Hashable, list[_Ready]] = {}
     for each in ready:
-        kind = alike(each.run)
-        height, width = each.run.scene.levels[-1][:2]
+        kind = batch_key(each.run)
+        height, width = each.run.problem.levels[-1][:2]
         fits = each.run.fits
         most = min(PIXELS_AT_ONCE // (height * width), fits.budget // max(1, fits.needed))
         group = open_ones.get(kind) if kind is not None else None
@@ -256,9 +256,9 @@ def _grouped(ready: Sequence[_Ready]) -> list[list[_Ready]]:
 
 
 def _done(ready: _Ready, step: Step, notes: list[str], together: int) -> Done:
-    task, (scene, config, _, _), backbone = ready.task, ready.run, ready.backbone
-    settings = settings_of(scene, config, backbone)
-    painting = painting_of(step, scene, config, settings, notes=notes)
+    task, (problem, config, _, _), backbone = ready.task, ready.run, ready.backbone
+    settings = record_of(problem, config, backbone)
+    painting = make_painting(step, problem, config, settings, notes=notes)
     height, width = painting.pixels.shape[2:]
     record = {
         "width": width,

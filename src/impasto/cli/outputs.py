@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from impasto.config import Config
     from impasto.figures.timelapse import Film
     from impasto.images.read import Picture
-    from impasto.painting.problem import Scene
+    from impasto.painting.problem import Problem
     from impasto.painting.run import Painting, Step
 
-__all__ = ["DOUBTFUL", "Outputs", "not_among", "outputs_of", "report", "sheet"]
+__all__ = ["DOUBTFUL", "Outputs", "check_outputs", "not_among", "report", "sheet"]
 
 
 DOUBTFUL = 4  # exit code: the painting is whole, and hardly what was meant
@@ -50,11 +50,13 @@ class Outputs(NamedTuple):
         """The film to be made, if one was asked for; to be closed by whoever asks. frames: as of Film."""
         return None if self.timelapse is None else film_of(self.timelapse, content, config, frames)
 
-    def readers(self, scene: Scene, config: Config, backbone: Backbone, film: Film | None, say: Say) -> list[Reader]:
+    def readers(
+        self, problem: Problem, config: Config, backbone: Backbone, film: Film | None, say: Say
+    ) -> list[Reader]:
         """The readers of the run's Steps that these files need."""
         found: list[Reader] = []
         if config.save_every or config.save_at:
-            found.append(snapshots(scene, config, backbone, self.picture, say))
+            found.append(snapshots(problem, config, backbone, self.picture, say))
         if self.trace:
             found.append(trace(self.trace, say))
         if film:
@@ -62,7 +64,7 @@ class Outputs(NamedTuple):
         return found
 
 
-def outputs_of(
+def check_outputs(
     picture: str,
     timelapse: str | None = None,
     figure: str | None = None,

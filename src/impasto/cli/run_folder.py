@@ -13,7 +13,7 @@ import click
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from impasto.errors import CheckpointError, ConfigError, OutputError, reason
-from impasto.locking import alone_in
+from impasto.locking import exclusive_lock
 from impasto.records import ConfigRecord, Text, checked, parsed, read_regular
 from impasto.signing import is_signed, key_file, signed
 
@@ -23,14 +23,24 @@ if TYPE_CHECKING:
     from impasto.cli.outputs import Outputs
     from impasto.config import Config
 
-__all__ = ["FRAMES", "JOB", "Job", "Work", "check_typed", "finish", "hold_folder", "keeping", "read_job"]
+__all__ = [
+    "FRAMES",
+    "JOB",
+    "Job",
+    "RunSpec",
+    "check_typed",
+    "hold_folder",
+    "mark_finished",
+    "open_run_folder",
+    "read_job",
+]
 
 JOB = "job.json"
 MOST_BYTES = 1 << 20  # of a job's file
 FRAMES = ".impasto-film"  # the folder of a time-lapse's frames so far
 
 
-class Work(NamedTuple):
+class RunSpec(NamedTuple):
     """What a run of `paint` is to do: the pictures and the settings, the files that it leaves, and where to paint."""
 
     pictures: tuple[str, ...]
@@ -42,7 +52,7 @@ class Work(NamedTuple):
 
 
 @contextmanager
-def keeping(folder: str | None, work: Work) -> Iterator[Path | None]:
+def open_run_folder(folder: str | None, spec: RunSpec) -> Iterator[Path | None]:
     """Have a new run alone in `folder`, where it is written down so that `resume` can do it; None: nowhere.
 
     Raises ConfigError, OutputError.
@@ -59,7 +69,7 @@ def keeping(folder: str | None, work: Work) -> Iterator[Path | None]:
     except OSError as error:
         raise OutputError(f"cannot make the folder {folder}: {error.strerror}", folder) from error
     with hold_folder(folder):
-        yield _begin(folder, work)
+        yield _begin(folder, spec)
 
 
 @contextmanager
@@ -67,7 +77,7 @@ def hold_folder(folder: str) -> Iterator[None]:
     """Keep other runs out of a checkpoint folder. Raises OutputError if one has it, or nothing can be written there."""
     with ExitStack() as held:
         try:
-            held.enter_context(alone_in(Path(folder)))
+            held.enter_context(exclusive_lock(Path(folder)))
         except BlockingIOError:
             raise OutputError(f"another run is painting with checkpoints in {folder}: wait for it", folder) from None
         except OSError as error:
@@ -75,7 +85,7 @@ def hold_folder(folder: str) -> Iterator[None]:
         yield
 
 
-def _begin(folder: str, work: Work) -> Path:
+def _begin(folder: str, spec: RunSpec) -> Path:
     from impasto.painting.checkpoint import BEFORE, NAME, clear
 
     path = Path(folder)
@@ -88,7 +98,7 @@ def _begin(folder: str, work: Work) -> Path:
         )
     clear(path)
     shutil.rmtree(path / FRAMES, ignore_errors=True)
-    _write_job(path, work, finished=False)
+    _write_job(path, spec, finished=False)
     job = read_job(path)
     if job.untyped and (beyond := beyond_its_folder(job, path)):
         click.echo(
@@ -99,28 +109,28 @@ def _begin(folder: str, work: Work) -> Path:
     return path
 
 
-def finish(folder: Path, work: Work) -> None:
+def mark_finished(folder: Path, spec: RunSpec) -> None:
     """Write down that it is done; the checkpoint and the film's frames are of no more use."""
     from impasto.painting.checkpoint import clear
 
-    _write_job(folder, work, finished=True)
+    _write_job(folder, spec, finished=True)
     clear(folder)
     shutil.rmtree(folder / FRAMES, ignore_errors=True)
 
 
-def _write_job(folder: Path, work: Work, finished: bool) -> None:
-    from impasto.images.write import whole
+def _write_job(folder: Path, spec: RunSpec, finished: bool) -> None:
+    from impasto.images.write import atomic_write
 
     job = {
-        "pictures": work.pictures,
-        "config": work.config.model_dump(mode="json"),
-        "outputs": {name: str(path) for name, path in work.outputs.named().items()},
-        "engine": work.engine,
-        "address": work.address,
-        "folder": work.folder,
+        "pictures": spec.pictures,
+        "config": spec.config.model_dump(mode="json"),
+        "outputs": {name: str(path) for name, path in spec.outputs.named().items()},
+        "engine": spec.engine,
+        "address": spec.address,
+        "folder": spec.folder,
         "finished": finished,
     }
-    with whole(folder / JOB) as part:
+    with atomic_write(folder / JOB) as part:
         part.write_text(json.dumps(signed(job), indent=1), encoding="utf-8")
 
 

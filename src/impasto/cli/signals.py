@@ -6,10 +6,10 @@ import signal
 import threading
 from typing import Any
 
-__all__ = ["Stopping"]
+__all__ = ["GracefulShutdown"]
 
 
-class Stopping:
+class GracefulShutdown:
     """Ctrl-C or SIGTERM once: the run ends after its step. Again, or before there is a step: at once."""
 
     def __init__(self) -> None:
@@ -17,7 +17,7 @@ class Stopping:
         self._painting = False
         self._before: dict[int, Any] = {}
 
-    def __enter__(self) -> Stopping:
+    def __enter__(self) -> GracefulShutdown:
         if threading.current_thread() is threading.main_thread():  # others get no signals
             for number in (signal.SIGINT, signal.SIGTERM):
                 self._before[number] = signal.signal(number, self._stop)
@@ -32,7 +32,7 @@ class Stopping:
             raise KeyboardInterrupt
         self.asked = True
 
-    def end_here(self) -> None:
+    def raise_if_requested(self) -> None:
         """To be called after every step. Raises KeyboardInterrupt if it was asked for."""
         self._painting = True
         if self.asked:

@@ -18,7 +18,7 @@ class Job(NamedTuple):
 
     config: Config
     pictures: tuple[str, ...]
-    canvas: str
+    blank_content: str
 
 
 def job_of(pictures: tuple[str, ...], preset_name: str | None, source: str | None, typed: dict[str, Any]) -> Job:
@@ -31,20 +31,20 @@ def job_of(pictures: tuple[str, ...], preset_name: str | None, source: str | Non
     if preset_name:
         raise ConfigError("give --from or --preset, not both: each is a whole set of settings", preset_name)
     from impasto.images.read import read_settings
-    from impasto.painting.levels import CANVAS
+    from impasto.painting.levels import BLANK
     from impasto.painting.record import recorded_config
 
     recorded = read_settings(source)
-    canvas = next((each["name"] for each in recorded["inputs"] if each["role"] == CANVAS), "")
+    blank_content = next((each["name"] for each in recorded["inputs"] if each["role"] == BLANK), "")
     if not pictures:
-        files = [each for each in recorded["inputs"] if each["role"] != CANVAS]
+        files = [each for each in recorded["inputs"] if each["role"] != BLANK]
         pictures = tuple(each["name"] for each in files if each["role"] in ("content", "style"))
         _check_unchanged(files)
     try:
         config = recorded_config(recorded)
     except ConfigError as error:
         raise ConfigError(f"{source} has settings that cannot be taken over: {error}", error.value) from None
-    return Job(config.changed(**typed), pictures, canvas)
+    return Job(config.changed(**typed), pictures, blank_content)
 
 
 def _check_unchanged(inputs: list[dict[str, str]]) -> None:

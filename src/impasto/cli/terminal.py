@@ -15,14 +15,14 @@ from impasto.backbone.load import make_backbone
 from impasto.backbone.weights import load as load_weights
 from impasto.cli.outputs import report, sheet
 from impasto.cli.progress_bar import downloading, log, painting
-from impasto.cli.run_folder import FRAMES, Work, finish
-from impasto.cli.signals import Stopping
+from impasto.cli.run_folder import FRAMES, RunSpec, mark_finished
+from impasto.cli.signals import GracefulShutdown
 from impasto.errors import CheckpointError, OutputError
 from impasto.images.read import read
 from impasto.objective.objective import Objective
 from impasto.painting.checkpoint import BEFORE, NAME, Checkpoint, Checkpoints, load
 from impasto.painting.memory import fit
-from impasto.painting.problem import scene_of
+from impasto.painting.problem import prepare_problem
 from impasto.painting.run import Painting, paint
 
 if TYPE_CHECKING:
@@ -32,12 +32,12 @@ if TYPE_CHECKING:
 
     from impasto.backbone.vgg import Backbone
     from impasto.cli.outputs import Outputs
-    from impasto.cluster.distributed import Tilers
+    from impasto.cluster.distributed import TileWorkers
     from impasto.config import Config
     from impasto.figures.timelapse import Film
     from impasto.images.read import Picture
     from impasto.painting.callbacks import Reader, Say
-    from impasto.painting.problem import Scene
+    from impasto.painting.problem import Problem
     from impasto.painting.run import Step
 
 __all__ = ["carry_out", "load_backbone", "run", "save", "save_more"]
@@ -54,10 +54,10 @@ def run(
     pictures: Sequence[Picture],
     config: Config,
     backbone: Backbone | None = None,
-    readers: Callable[[Scene, Config, Backbone], list[Reader]] | None = None,
+    readers: Callable[[Problem, Config, Backbone], list[Reader]] | None = None,
     about: str = "",
     keep: Path | None = None,
-    tilers: Tilers | None = None,
+    tilers: TileWorkers | None = None,
     say: Say | None = None,
     saved: Callable[[int], object] | None = None,
 ) -> Painting:
@@ -69,23 +69,23 @@ def run(
     or SIGTERM, ends it after its step.
     """
     content, *styles = pictures
-    scene = scene_of(content, styles, config)  # before a network is downloaded for nothing
+    problem = prepare_problem(content, styles, config)  # before a network is downloaded for nothing
     backbone = tilers.backbone if tilers else backbone or load_backbone(console, config)
-    found = _checkpoint(keep, scene, config, backbone) if keep else None
-    fits = found.plan if found else (tilers.fit if tilers else fit)(scene, config, backbone)
+    found = _checkpoint(keep, problem, config, backbone) if keep else None
+    fits = found.plan if found else (tilers.fit if tilers else fit)(problem, config, backbone)
     config = config.changed(tile=fits.side or config.tile)
     dtype = str(backbone.dtype).removeprefix("torch.")
     where = str(tilers) if tilers else str(backbone.device)
     title = f"{backbone.weights.name} on {where}, {dtype}, {config.steps} steps of {config.optimizer}; {fits}"
-    for note in scene.notes:
+    for note in problem.notes:
         console.print(note, markup=False, soft_wrap=True)
     if found and found.note:
         (say or console.print)(found.note)
     elif found:
         console.print(f"goes on after step {found.state.number}", markup=False)
-    checkpoints = Checkpoints(keep, scene, config, backbone, fits) if keep else None
-    with painting(console, f"{about}{title}") as bar, Stopping() as stopping:
-        all_readers = [bar, *(readers(scene, config, backbone) if readers else [])]
+    checkpoints = Checkpoints(keep, problem, config, backbone, fits) if keep else None
+    with painting(console, f"{about}{title}") as bar, GracefulShutdown() as stopping:
+        all_readers = [bar, *(readers(problem, config, backbone) if readers else [])]
 
         def read(step: Step) -> None:
             for reader in all_readers:
@@ -94,30 +94,30 @@ def run(
                 return  # it has ended
             if checkpoints and checkpoints.keep(step, say or console.print, now=stopping.asked) and saved:
                 saved(step.number)
-            stopping.end_here()
+            stopping.raise_if_requested()
 
         painted = paint(
-            content, styles, config, backbone=backbone, scene=scene, fits=fits, on_step=read,
+            content, styles, config, backbone=backbone, problem=problem, fits=fits, on_step=read,
             resume=found.state if found else None, objective_of=tilers.objective if tilers else Objective,
         )  # fmt: skip
         return replace(painted, settings={**painted.settings, "device": tilers.device}) if tilers else painted
 
 
-def _checkpoint(folder: Path, scene: Scene, config: Config, backbone: Backbone) -> Checkpoint | None:
+def _checkpoint(folder: Path, problem: Problem, config: Config, backbone: Backbone) -> Checkpoint | None:
     try:
-        return load(folder, scene, config, backbone)
+        return load(folder, problem, config, backbone)
     except CheckpointError as error:
         both = f"{folder / NAME} and {BEFORE} beside it"
         raise CheckpointError(f"{error}; without {both} the painting is begun anew", error.value) from error
 
 
-def carry_out(work: Work, folder: Path | None, quiet: bool, as_json: bool) -> int:
+def carry_out(spec: RunSpec, folder: Path | None, quiet: bool, as_json: bool) -> int:
     """Paint, with all that was asked for beside; the exit code.
 
     `folder` keeps checkpoints, and may hold one to go on from.
     """
-    inputs = [read(picture) for picture in work.pictures]  # before the network is loaded: bad pictures fail at once
-    console, outputs = log(quiet or as_json), work.outputs
+    inputs = [read(picture) for picture in spec.pictures]  # before the network is loaded: bad pictures fail at once
+    console, outputs = log(quiet or as_json), spec.outputs
 
     def say(message: str) -> None:
         if console.quiet:
@@ -126,12 +126,12 @@ def carry_out(work: Work, folder: Path | None, quiet: bool, as_json: bool) -> in
             console.print(message, markup=False, soft_wrap=True)
 
     frames = folder / FRAMES if folder else None
-    with outputs.film(inputs[0], work.config, frames) or nullcontext() as film, _elsewhere(console, work) as tilers:
+    with outputs.film(inputs[0], spec.config, frames) or nullcontext() as film, _elsewhere(console, spec) as tilers:
         painted = run(
             console,
             inputs,
-            work.config,
-            readers=lambda scene, config, backbone: outputs.readers(scene, config, backbone, film, say),
+            spec.config,
+            readers=lambda problem, config, backbone: outputs.readers(problem, config, backbone, film, say),
             keep=folder,
             tilers=tilers,
             say=say,
@@ -141,24 +141,24 @@ def carry_out(work: Work, folder: Path | None, quiet: bool, as_json: bool) -> in
         save_more(painted, inputs, outputs, film)
     code = report(painted, outputs, quiet, as_json)
     if folder and painted.finished:
-        finish(folder, work)
+        mark_finished(folder, spec)
     if folder and not painted.finished:
         say(f"`impasto resume {folder}` goes on with it")
     return code
 
 
 @contextmanager
-def _elsewhere(console: Console, work: Work) -> Iterator[Tilers | None]:
+def _elsewhere(console: Console, spec: RunSpec) -> Iterator[TileWorkers | None]:
     """Those who evaluate the tiles of a painting on a cluster, if that is wanted."""
-    if work.engine != "ray":
+    if spec.engine != "ray":
         yield None
         return
-    from impasto.cluster.distributed import hired
-    from impasto.cluster.ray_cluster import joined
+    from impasto.cluster.distributed import tile_workers
+    from impasto.cluster.ray_cluster import connected
 
-    with downloading(console, work.config.backbone) as progress:
-        weights = load_weights(work.config.backbone, progress)
-    with joined(work.address), hired(work.config, weights) as tilers:
+    with downloading(console, spec.config.backbone) as progress:
+        weights = load_weights(spec.config.backbone, progress)
+    with connected(spec.address), tile_workers(spec.config, weights) as tilers:
         yield tilers
 
 

@@ -16,34 +16,34 @@ import torch
 from impasto.backbone.load import make_backbone
 from impasto.backbone.vgg import STRIDE, Backbone, reach
 from impasto.backbone.weights import Weights
-from impasto.cluster.ray_cluster import VERSIONS, Place, hire, places, take_place
+from impasto.cluster.ray_cluster import VERSIONS, Device, list_devices, start_worker, use_device
 from impasto.config import Config
 from impasto.errors import ClusterError
 from impasto.objective.objective import Objective, Value
 from impasto.objective.targets import Region
 from impasto.objective.tiles import Share, Tile, added
 from impasto.painting.memory import Plan, fit, free_memory
-from impasto.painting.problem import Scene
+from impasto.painting.problem import Problem
 
-__all__ = ["Spread", "Tilers", "hired"]
+__all__ = ["DistributedObjective", "TileWorkers", "tile_workers"]
 
 WAIT = 120.0  # seconds that those who are hired may take to come
 T = TypeVar("T")
 DEATHS = 3  # of tilers in one evaluation, after which it is given up
 
 
-class Adder:
+class AllReduce:
     """Adds up what all tilers of a picture have, in the order of its tiles; each gets the total."""
 
-    def __init__(self, tilers: int):
-        self._tilers = tilers
+    def __init__(self, tile_workers: int):
+        self._tilers = tile_workers
         self._parts: dict[int, list[list[torch.Tensor]]] = {}
         self._total: asyncio.Future[list[torch.Tensor]] | None = None
 
-    async def add(self, tiler: int, parts: list[list[torch.Tensor]]) -> list[torch.Tensor]:
+    async def add(self, index: int, parts: list[list[torch.Tensor]]) -> list[torch.Tensor]:
         """The total of everybody's sums, tile by tile, once all are there."""
         total = self._total = self._total or asyncio.get_running_loop().create_future()
-        self._parts[tiler] = parts
+        self._parts[index] = parts
         if len(self._parts) == self._tilers:
             ordered = _in_turns([self._parts[each] for each in range(self._tilers)])
             self._parts, self._total = {}, None
@@ -51,11 +51,11 @@ class Adder:
         return await total
 
 
-class RemoteTiler:
+class RemoteTileWorker:
     """Evaluates its share of a picture's tiles, on one device of the cluster."""
 
-    def __init__(self, place: Place):
-        take_place(place)
+    def __init__(self, device: Device):
+        use_device(device)
 
     def versions(self) -> str:
         """What evaluates here."""
@@ -68,7 +68,7 @@ class RemoteTiler:
 
     def begin(
         self,
-        tiler: int,
+        index: int,
         of: int,
         adder: Any,
         config: Config,
@@ -80,10 +80,10 @@ class RemoteTiler:
         """Take on every `of`-th tile of a level's picture; gives them."""
         device = self._backbone.device
 
-        def add_up(parts: Iterable[list[torch.Tensor]]) -> list[torch.Tensor]:
+        def all_reduce(parts: Iterable[list[torch.Tensor]]) -> list[torch.Tensor]:
             if of == 1:
                 return added(parts)
-            total = ray.get(adder.add.remote(tiler, [[each.cpu() for each in part] for part in parts]))
+            total = ray.get(adder.add.remote(index, [[each.cpu() for each in part] for part in parts]))
             return [each.to(device) for each in total]
 
         def here(x: torch.Tensor | None) -> torch.Tensor | None:
@@ -98,7 +98,7 @@ class RemoteTiler:
             )
             for region in regions
         ]
-        share = Share(tiler, of, add_up)
+        share = Share(index, of, all_reduce)
         self._objective = Objective(config, self._backbone, content.to(device), regions, side, here(protect), share)
         return self._objective.tiles
 
@@ -114,26 +114,26 @@ class RemoteTiler:
         return value._replace(total=value.total.cpu(), parts=value.parts.cpu()), parts
 
 
-class Tilers:
+class TileWorkers:
     """All who evaluate tiles of one painting; who dies is replaced, as long as there is a device for it."""
 
     def __init__(self, config: Config, weights: Weights):
         self._config = config
         self._weights, self._stored = weights, ray.put(weights)
         self.actors: list[Any] = []
-        self.mend()
+        self.restart()
 
-    def mend(self) -> None:
+    def restart(self) -> None:
         """Have somebody on every device that there is now. Raises ClusterError if nobody comes."""
         for actor in self.actors:
             ray.kill(actor)
-        found = places()
-        actors = [hire(RemoteTiler, place) for place in found]
+        found = list_devices()
+        actors = [start_worker(RemoteTileWorker, device) for device in found]
         self.actors, why = [], "the cluster has no device to paint on"
         frees = []
         said = [(actor.versions.remote(), actor.load.remote(self._config, self._stored)) for actor in actors]
         deadline = time.monotonic() + WAIT
-        for place, actor, (versions, loaded) in zip(found, actors, said, strict=True):
+        for device, actor, (versions, loaded) in zip(found, actors, said, strict=True):
             try:
                 if (theirs := ray.get(versions, timeout=max(1.0, deadline - time.monotonic()))) != VERSIONS:
                     raise ClusterError(f"it has {theirs}, and this is {VERSIONS}")
@@ -142,10 +142,10 @@ class Tilers:
                 frees.append(free)
             except (ray.exceptions.RayError, ClusterError) as error:
                 cause = getattr(error, "cause", None) or error
-                why = f"nobody can paint at {place.name}: {' '.join(str(cause).split())}"
+                why = f"nobody can paint at {device.name}: {' '.join(str(cause).split())}"
                 ray.kill(actor)
         if not self.actors:
-            raise ClusterError(why, [place.name for place in found])
+            raise ClusterError(why, [device.name for device in found])
         self._free = min(frees)
         # the network as it is there, for who only asks about it
         self._config = config = self._config.changed(precision=precision)  # everywhere, and whoever comes later
@@ -157,17 +157,17 @@ class Tilers:
         count = len(self.actors)
         return f"{count} device{'s' if count > 1 else ''} ({self.device})"
 
-    def objective(self, *arguments: Any) -> Spread:
+    def objective(self, *arguments: Any) -> DistributedObjective:
         """The objective of a level, as `Objective`."""
-        return Spread(self, *arguments)
+        return DistributedObjective(self, *arguments)
 
-    def fit(self, scene: Scene, config: Config, backbone: Backbone) -> Plan:
+    def fit(self, problem: Problem, config: Config, backbone: Backbone) -> Plan:
         """As painting.fit: into what is free here and everywhere, in tiles of which everybody has one if there can be.
 
         A tile is never smaller than its halo.
         """
-        fits = fit(scene, config, backbone, min(free_memory(backbone.device), self._free))
-        height, width = scene.levels[-1][:2]
+        fits = fit(problem, config, backbone, min(free_memory(backbone.device), self._free))
+        height, width = problem.levels[-1][:2]
         least = reach([*config.content_layers, *config.style_layers])
         if config.style_term == "sliced":
             return fits  # it needs the whole picture at once
@@ -176,7 +176,7 @@ class Tilers:
             side -= STRIDE
         return fits._replace(side=side if side < max(height, width) else None)
 
-    def dismiss(self) -> None:
+    def shutdown(self) -> None:
         """Send everybody home."""
         for actor in self.actors:
             ray.kill(actor)
@@ -184,16 +184,16 @@ class Tilers:
 
 
 @contextmanager
-def hired(config: Config, weights: Weights) -> Iterator[Tilers]:
-    """Tilers on every device of the cluster that has been joined. Raises ClusterError."""
-    tilers = Tilers(config, weights)
+def tile_workers(config: Config, weights: Weights) -> Iterator[TileWorkers]:
+    """TileWorkers on every device of the cluster that has been joined. Raises ClusterError."""
+    tile_workers = TileWorkers(config, weights)
     try:
-        yield tilers
+        yield tile_workers
     finally:
-        tilers.dismiss()
+        tile_workers.shutdown()
 
 
-class Spread:
+class DistributedObjective:
     """An `Objective` whose tiles are evaluated by others.
 
     A step sends every tile's crop there and its gradient back; the sums that the terms are functions of (Gram
@@ -202,7 +202,7 @@ class Spread:
 
     def __init__(
         self,
-        tilers: Tilers,
+        tile_workers: TileWorkers,
         config: Config,
         backbone: Backbone,
         content: torch.Tensor,
@@ -210,7 +210,7 @@ class Spread:
         side: int | None = None,
         protect: torch.Tensor | None = None,
     ):
-        self._tilers = tilers
+        self._tilers = tile_workers
         self._given = [ray.put(each) for each in (config, content, regions, side, protect)]
         height, width = content.shape[2:]
         self._count = 1 if side is None else math.ceil(height / side) * math.ceil(width / side)
@@ -220,7 +220,7 @@ class Spread:
     def _begin(self) -> None:
         """Deal the tiles out."""
         actors = self._tilers.actors[: self._count]
-        self._adder = ray.remote(Adder).options(num_cpus=0).remote(len(actors))
+        self._adder = ray.remote(AllReduce).options(num_cpus=0).remote(len(actors))
         self._tiles: list[list[Tile]] = self._all(
             [actor.begin.remote(k, len(actors), self._adder, *self._given) for k, actor in enumerate(actors)]
         )
@@ -254,7 +254,7 @@ class Spread:
                 ray.kill(self._adder)  # whoever waits for it need not
                 if death == DEATHS:
                     raise ClusterError(f"the cluster fails again and again: {' '.join(str(error).split())}") from error
-                self._tilers.mend()
+                self._tilers.restart()
         raise AssertionError
 
     def _evaluate(self, pixels: torch.Tensor) -> tuple[Value, torch.Tensor]:

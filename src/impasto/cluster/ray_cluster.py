@@ -21,12 +21,12 @@ from impasto.errors import ClusterError, reason
 from impasto.threads import SPIN
 from impasto.version import __version__
 
-__all__ = ["VERSIONS", "Place", "hire", "joined", "places", "take_place"]
+__all__ = ["VERSIONS", "Device", "connected", "list_devices", "start_worker", "use_device"]
 
 VERSIONS = f"impasto {__version__} with torch {torch.__version__}"
 
 
-class Place(NamedTuple):
+class Device(NamedTuple):
     """A device of the cluster: a GPU, or all of a machine's processors. name: as people see it."""
 
     name: str
@@ -36,7 +36,7 @@ class Place(NamedTuple):
 
 
 @contextmanager
-def joined(address: str | None) -> Iterator[None]:
+def connected(address: str | None) -> Iterator[None]:
     """Have Ray here: a cluster's, or without an address one of this machine alone. Raises ClusterError."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # who paints is nobody's business
     ours = not ray.is_initialized()
@@ -98,7 +98,7 @@ def _check_answers(address: str | None) -> None:
         raise ClusterError(f"no Ray cluster at {address}: {reason(error)}", address) from error
 
 
-def places() -> list[Place]:
+def list_devices() -> list[Device]:
     """The devices of the cluster as it is now: its GPUs, or where there is none its machines. Raises ClusterError."""
     try:
         nodes = [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
@@ -108,25 +108,25 @@ def places() -> list[Place]:
     for node in nodes:
         processors, gpus = (int(node["Resources"].get(name, 0)) for name in ("CPU", "GPU"))
         host = f"{node['NodeManagerHostname']}-{node['NodeID'][:4]}"
-        found += [Place(f"{host}/gpu{k}", node["NodeID"], processors // gpus, 1) for k in range(gpus)]
+        found += [Device(f"{host}/gpu{k}", node["NodeID"], processors // gpus, 1) for k in range(gpus)]
         if not gpus and processors:
-            found.append(Place(host, node["NodeID"], processors, 0))
-    on_gpus = [place for place in found if place.gpus]
+            found.append(Device(host, node["NodeID"], processors, 0))
+    on_gpus = [device for device in found if device.gpus]
     return on_gpus or found
 
 
-def hire(kind: type, place: Place) -> Any:
+def start_worker(kind: type, device: Device) -> Any:
     """An actor of a class at a place; it is there when its first answer comes."""
-    there = NodeAffinitySchedulingStrategy(place.node, soft=False)
+    there = NodeAffinitySchedulingStrategy(device.node, soft=False)
     spin = {name: os.environ.get(name, value) for name, value in SPIN.items()}  # read when torch is imported there
     options = {
-        "num_cpus": place.processors, "num_gpus": place.gpus, "scheduling_strategy": there,
+        "num_cpus": device.processors, "num_gpus": device.gpus, "scheduling_strategy": there,
         "runtime_env": {"env_vars": spin},
     }  # fmt: skip
-    return ray.remote(kind).options(**options).remote(place)
+    return ray.remote(kind).options(**options).remote(device)
 
 
-def take_place(place: Place) -> None:
+def use_device(device: Device) -> None:
     """To be called by who is hired: use what the place has, and no more."""
-    if not place.gpus:
-        torch.set_num_threads(place.processors)
+    if not device.gpus:
+        torch.set_num_threads(device.processors)

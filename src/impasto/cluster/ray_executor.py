@@ -14,18 +14,18 @@ from typing import TYPE_CHECKING, Any
 
 import ray
 
-from impasto.batch.worker import Painter, Report, Task
-from impasto.cluster.ray_cluster import VERSIONS, Place, hire, places, take_place
+from impasto.batch.worker import Task, Worker, WorkerUpdate
+from impasto.cluster.ray_cluster import VERSIONS, Device, list_devices, start_worker, use_device
 from impasto.errors import ClusterError, OutputError
-from impasto.locking import alone_in
+from impasto.locking import exclusive_lock
 from impasto.painting.checkpoint import NAME, newest, put
 
 if TYPE_CHECKING:
     from impasto.backbone.weights import Weights
     from impasto.batch.executor import StopRequest
-    from impasto.batch.scheduler import Foreman
+    from impasto.batch.scheduler import Scheduler
 
-__all__ = ["paint_there"]
+__all__ = ["run_on_ray"]
 
 SLICE = 0.5  # seconds that a painter paints between two words
 LOOK = 2.0  # seconds between two looks at what the cluster has
@@ -40,16 +40,16 @@ REMEMBERED = 64  # files and networks that are kept in the object store
 States = dict[str, bytes]  # checkpoints by key
 
 
-class RemotePainter:
-    """The Painter on a device of the cluster, without a shared disk: files come with the work, checkpoints go back."""
+class RemoteWorker:
+    """The Worker on a device of the cluster, without a shared disk: files come with the work, checkpoints go back."""
 
-    def __init__(self, place: Place):
-        take_place(place)
-        self._painter = Painter()
+    def __init__(self, device: Device):
+        use_device(device)
+        self._painter = Worker()
         _sweep()
         self._folder = Path(tempfile.mkdtemp(prefix=FOLDER))
         self._held = ExitStack()
-        self._held.enter_context(alone_in(self._folder))  # as long as this process lives
+        self._held.enter_context(exclusive_lock(self._folder))  # as long as this process lives
 
     def versions(self) -> str:
         """What paints here."""
@@ -57,7 +57,7 @@ class RemotePainter:
 
     def begin(
         self, tasks: Sequence[Task], states: States, weights: Weights, digests: Sequence[str], *files: bytes
-    ) -> tuple[Report, States]:
+    ) -> tuple[WorkerUpdate, States]:
         """Take on tasks, from their checkpoints where there are any, and paint for a while."""
         for each in filter(Path.is_dir, self._folder.glob("*")):
             shutil.rmtree(each, ignore_errors=True)
@@ -67,17 +67,17 @@ class RemotePainter:
             if key in states:
                 (folder / NAME).write_bytes(states[key])
         self._painter.begin(tasks, dict(zip(digests, files, strict=True)), weights, folders)
-        return self.go_on()
+        return self.advance()
 
-    def go_on(self) -> tuple[Report, States]:
+    def advance(self) -> tuple[WorkerUpdate, States]:
         """Paint for a while."""
-        return self._with_states(self._painter.go_on(SLICE))
+        return self._with_states(self._painter.advance(SLICE))
 
-    def keep(self) -> tuple[Report, States]:
+    def keep(self) -> tuple[WorkerUpdate, States]:
         """Write checkpoints now."""
         return self._with_states(self._painter.keep())
 
-    def _with_states(self, report: Report) -> tuple[Report, States]:
+    def _with_states(self, report: WorkerUpdate) -> tuple[WorkerUpdate, States]:
         saved = {key: self._folder / key / NAME for key in report.saved if key not in report.done}
         return report, {key: path.read_bytes() for key, path in saved.items()}
 
@@ -91,49 +91,49 @@ def _sweep() -> None:
     for folder in Path(tempfile.gettempdir()).glob(f"{FOLDER}*"):
         with suppress(OSError):  # somebody paints there, or was faster
             if time.time() - folder.stat().st_mtime > YOUNG:
-                with alone_in(folder):
+                with exclusive_lock(folder):
                     shutil.rmtree(folder, ignore_errors=True)
 
 
 @dataclass
-class Hand:
+class WorkerHandle:
     """A painter as the foreman sees it: what it has in hand, and the answer that it owes."""
 
-    place: Place
+    device: Device
     actor: Any
     answer: Any
     tasks: list[Task] = field(default_factory=list)
     ready: bool = False
 
 
-def paint_there(foreman: Foreman, stopping: StopRequest) -> None:
+def run_on_ray(scheduler: Scheduler, stopping: StopRequest) -> None:
     """Paint everything that waits, on every device of the cluster that has been joined.
 
     Raises KeyboardInterrupt when it is stopped, with all kept; ClusterError where nobody can paint.
     """
-    crew = _Crew(foreman)
-    foreman.ledger.stopped = lambda: stopping.asked
+    executor = RayExecutor(scheduler)
+    scheduler.ledger.stopped = lambda: stopping.asked
     try:
-        while crew.busy or foreman.waiting:
-            crew.hire()
-            crew.deal()
-            crew.listen()
+        while executor.busy or scheduler.waiting:
+            executor.start_worker()
+            executor.deal()
+            executor.listen()
             if stopping.asked:
-                crew.keep()
-            stopping.end_here()
+                executor.keep()
+            stopping.raise_if_requested()
     finally:
-        crew.dismiss()
+        executor.shutdown()
 
 
-class _Crew:
+class RayExecutor:
     """All painters: never more loads given out than there are devices."""
 
-    def __init__(self, foreman: Foreman):
-        self._foreman = foreman
-        self._hands: list[Hand] = []
+    def __init__(self, scheduler: Scheduler):
+        self._foreman = scheduler
+        self._handles: list[WorkerHandle] = []
         self._looked, self._seen = 0.0, time.monotonic()  # when it was looked what there is, and somebody was there
         self._told = self._told_of_disk = False
-        self._refused: Counter[Place] = Counter()
+        self._refused: Counter[Device] = Counter()
         self._why = ""
         self._faulty = set[str]()  # keys that somebody's painter found a fault with
         self._stored: dict[str, Any] = {}  # files in the object store, by checksum, the oldest first
@@ -141,37 +141,39 @@ class _Crew:
     @property
     def busy(self) -> bool:
         """Whether anybody has something in hand."""
-        return any(hand.tasks for hand in self._hands)
+        return any(handle.tasks for handle in self._handles)
 
-    def hire(self) -> None:
+    def start_worker(self) -> None:
         """A painter for every device that has none: also for those that came later, or whose painter died."""
-        if time.monotonic() - self._looked < LOOK and self._hands:
+        if time.monotonic() - self._looked < LOOK and self._handles:
             return
         self._looked = time.monotonic()
-        found = places()
-        able = [place for place in found if self._refused[place] < REFUSALS]
-        if not able and not self._hands:
-            raise ClusterError(self._why or "the cluster has no device to paint on", [place.name for place in found])
-        if any(hand.ready for hand in self._hands):
+        found = list_devices()
+        able = [device for device in found if self._refused[device] < REFUSALS]
+        if not able and not self._handles:
+            raise ClusterError(self._why or "the cluster has no device to paint on", [device.name for device in found])
+        if any(handle.ready for handle in self._handles):
             self._seen = self._looked
         elif not self._told and self._looked - self._seen > LONG:
-            names = ", ".join(place.name for place in able)
+            names = ", ".join(device.name for device in able)
             self._foreman.note(f"nobody has come yet to paint at {names}: perhaps others use the cluster; waiting")
             self._told = True
-        taken = {hand.place for hand in self._hands}
-        for place in able:
-            if place not in taken:
-                actor = hire(RemotePainter, place)
-                self._hands.append(Hand(place, actor, actor.versions.remote()))
+        taken = {handle.device for handle in self._handles}
+        for device in able:
+            if device not in taken:
+                actor = start_worker(RemoteWorker, device)
+                self._handles.append(WorkerHandle(device, actor, actor.versions.remote()))
 
     def deal(self) -> None:
         """Work for those who have none."""
-        for hand in self._hands:
-            if hand.ready and not hand.tasks:
-                self._give(hand)
+        for handle in self._handles:
+            if handle.ready and not handle.tasks:
+                self._give(handle)
 
-    def _give(self, hand: Hand) -> None:
-        load = self._foreman.next_load(hand.place.name, [each.place.name for each in self._hands if each.ready])
+    def _give(self, handle: WorkerHandle) -> None:
+        load = self._foreman.next_assignment(
+            handle.device.name, [each.device.name for each in self._handles if each.ready]
+        )
         if load is None:
             return
         states = {}
@@ -181,8 +183,8 @@ class _Crew:
                     states[key] = path.read_bytes()
         files = [self._in_store(digest, data) for digest, data in load.files.items()]
         weights = self._in_store(load.weights.sha256, load.weights)
-        hand.tasks = load.tasks
-        hand.answer = hand.actor.begin.remote(load.tasks, states, weights, list(load.files), *files)
+        handle.tasks = load.tasks
+        handle.answer = handle.actor.begin.remote(load.tasks, states, weights, list(load.files), *files)
 
     def _in_store(self, digest: str, data: bytes | Weights) -> Any:
         """A file's bytes or a network where all nodes can have them; a style is sent once."""
@@ -194,7 +196,7 @@ class _Crew:
 
     def listen(self) -> None:
         """Wait for a word from somebody."""
-        owed = {hand.answer: hand for hand in self._hands if hand.answer is not None}
+        owed = {handle.answer: handle for handle in self._handles if handle.answer is not None}
         if not owed:
             time.sleep(SLICE)
             return
@@ -202,39 +204,39 @@ class _Crew:
         ray.wait(answers, num_returns=1, timeout=SLICE)
         answered, _ = ray.wait(answers, num_returns=len(answers), timeout=0)
         for answer in answered:
-            self._hear(owed[answer])
+            self._on_reply(owed[answer])
 
-    def _hear(self, hand: Hand) -> None:
+    def _on_reply(self, handle: WorkerHandle) -> None:
         try:
-            said = ray.get(hand.answer)
+            said = ray.get(handle.answer)
         except ray.exceptions.RayError as error:
             cause = getattr(error, "cause", None) or error
-            self._gone(hand, f"{type(cause).__name__}: {cause}")
+            self._on_lost(handle, f"{type(cause).__name__}: {cause}")
             return
-        hand.answer = None
-        if not hand.ready:
-            hand.ready = said == VERSIONS
-            if not hand.ready:
-                self._refuse(hand, f"it has {said}, and this is {VERSIONS}", REFUSALS)
+        handle.answer = None
+        if not handle.ready:
+            handle.ready = said == VERSIONS
+            if not handle.ready:
+                self._blacklist(handle, f"it has {said}, and this is {VERSIONS}", REFUSALS)
             return
-        (report, states), tasks = said, hand.tasks
+        (report, states), tasks = said, handle.tasks
         if faults := _faults(report):
-            self._take(hand, tasks, report, states)
-            ray.wait([hand.actor.leave.remote()], timeout=LEAVING)
+            self._take(handle, tasks, report, states)
+            ray.wait([handle.actor.leave.remote()], timeout=LEAVING)
             again = faults.keys() <= self._faulty  # a picture's own, it seems, and not the machine's
             self._faulty |= faults.keys()
-            self._gone(hand, next(iter(faults.values())), 0 if again else 1)
+            self._on_lost(handle, next(iter(faults.values())), 0 if again else 1)
             return
         try:  # it paints on while this is written
             if report.over:
-                hand.tasks = []
-                self._give(hand)
+                handle.tasks = []
+                self._give(handle)
             else:
-                hand.answer = hand.actor.go_on.remote()
+                handle.answer = handle.actor.advance.remote()
         finally:
-            self._take(hand, tasks, report, states)
+            self._take(handle, tasks, report, states)
 
-    def _take(self, hand: Hand, tasks: Sequence[Task], report: Report, states: States) -> None:
+    def _take(self, handle: WorkerHandle, tasks: Sequence[Task], report: WorkerUpdate, states: States) -> None:
         folders = self._foreman.folders([task for task in tasks if task.key in states])
         for key, state in states.items():
             try:
@@ -244,45 +246,45 @@ class _Crew:
                     report.notes.append(f"no checkpoint: {error}; it is tried again")
                 self._told_of_disk = True
         if report.done:
-            del self._refused[hand.place]
-        self._foreman.take(hand.place.name, tasks, report)
+            del self._refused[handle.device]
+        self._foreman.take(handle.device.name, tasks, report)
 
-    def _gone(self, hand: Hand, why: str, times: int = 1) -> None:
+    def _on_lost(self, handle: WorkerHandle, why: str, times: int = 1) -> None:
         """A painter that is dead, or never came."""
-        self._refuse(hand, why, times)
-        self._foreman.died(hand.place.name, hand.tasks, self._why)
+        self._blacklist(handle, why, times)
+        self._foreman.died(handle.device.name, handle.tasks, self._why)
 
-    def _refuse(self, hand: Hand, why: str, times: int) -> None:
-        self._refused[hand.place] += times
-        self._why = f"nobody can paint at {hand.place.name}: {' '.join(why.split())}"
-        self._dismiss(hand)
+    def _blacklist(self, handle: WorkerHandle, why: str, times: int) -> None:
+        self._refused[handle.device] += times
+        self._why = f"nobody can paint at {handle.device.name}: {' '.join(why.split())}"
+        self._stop(handle)
 
     def keep(self) -> None:
         """Have everybody write a checkpoint, and bring it here."""
-        owed = [(hand, [hand.answer, hand.actor.keep.remote()]) for hand in self._hands if hand.tasks]
+        owed = [(handle, [handle.answer, handle.actor.keep.remote()]) for handle in self._handles if handle.tasks]
         deadline = time.monotonic() + KEEPING
-        for hand, answers in owed:
+        for handle, answers in owed:
             for answer in answers:
                 try:
                     report, states = ray.get(answer, timeout=max(0.1, deadline - time.monotonic()))
                     _faults(report)
-                    self._take(hand, hand.tasks, report, states)
+                    self._take(handle, handle.tasks, report, states)
                 except ray.exceptions.RayError:
                     break  # the checkpoint before is here
 
-    def _dismiss(self, hand: Hand) -> None:
-        self._hands.remove(hand)
-        ray.kill(hand.actor)
+    def _stop(self, handle: WorkerHandle) -> None:
+        self._handles.remove(handle)
+        ray.kill(handle.actor)
 
-    def dismiss(self) -> None:
+    def shutdown(self) -> None:
         """Send everybody home."""
-        leaving = [hand.actor.leave.remote() for hand in self._hands if hand.ready]
+        leaving = [handle.actor.leave.remote() for handle in self._handles if handle.ready]
         ray.wait(leaving, num_returns=len(leaving), timeout=LEAVING) if leaving else None
-        for hand in list(self._hands):
-            self._dismiss(hand)
+        for handle in list(self._handles):
+            self._stop(handle)
 
 
-def _faults(report: Report) -> dict[str, str]:
+def _faults(report: WorkerUpdate) -> dict[str, str]:
     """Take out of a report what failed and nobody knows why: perhaps the machine is sick, so that another tries."""
     keys = [key for key, failure in report.failed.items() if failure.fault]
     return {key: report.failed.pop(key).words for key in keys}

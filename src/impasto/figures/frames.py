@@ -18,7 +18,7 @@ from PIL import Image
 from pydantic import BaseModel, TypeAdapter
 
 from impasto.errors import OutputError, reason
-from impasto.images.write import whole
+from impasto.images.write import atomic_write
 from impasto.records import checked, lines_of, parsed, read_regular
 
 __all__ = ["Frames", "Kept"]
@@ -117,7 +117,7 @@ class Frames:
         Raises OutputError.
         """
         lines = [line for line in self._journal() if line.step <= step]
-        with whole(self._folder / JOURNAL) as part:
+        with atomic_write(self._folder / JOURNAL) as part:
             part.write_bytes(b"".join(_line(line.step, line.visible, line.kept) for line in lines))
         for file in self._folder.glob(f"{'[0-9]' * 8}.*"):
             if int(file.stem) > step:

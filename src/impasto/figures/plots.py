@@ -19,7 +19,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from PIL import Image
 
 from impasto.figures.contact_sheet import kinds
-from impasto.images.write import check_output, whole
+from impasto.images.write import atomic_write, check_output
 
 __all__ = ["PLOTS", "Curve", "curves", "heat", "network", "write_plot"]
 
@@ -59,7 +59,7 @@ def write_plot(figure: Figure, path: str | PathLike[str]) -> Path:
     out = check_output(path, PLOTS, "plot")
     kind = out.suffix.lower().removeprefix(".")
     stamps: dict[str, Any] = {"Software": None} if kind == "png" else {"Date": None, "Creator": "impasto"}
-    with mpl.rc_context(STYLE), warnings.catch_warnings(), whole(out) as part:
+    with mpl.rc_context(STYLE), warnings.catch_warnings(), atomic_write(out) as part:
         warnings.filterwarnings("ignore", "Glyph")  # a name in letters that the font has not is shown as boxes
         figure.savefig(part, format=kind, metadata=stamps)
     return out

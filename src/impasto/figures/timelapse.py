@@ -18,7 +18,7 @@ from PIL import Image
 from impasto.errors import OutputError
 from impasto.figures.frames import Frames, Kept
 from impasto.images.read import resize
-from impasto.images.write import check_output, to_image, whole
+from impasto.images.write import atomic_write, check_output, to_image
 
 __all__ = ["FILMS", "Film", "check_film", "film_size", "films"]
 
@@ -159,7 +159,7 @@ class Film:
         self._keep(last, proxy)
         files, suffix = [self._frames.file(each.number) for each in self._kept], self.path.suffix.lower()
         durations = self.durations()
-        with whole(self.path) as part:
+        with atomic_write(self.path) as part:
             if suffix in CODECS:
                 _write_video(part, suffix, (self.height, self.width), files, durations)
             else:

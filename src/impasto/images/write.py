@@ -24,7 +24,7 @@ from PIL import ExifTags, Image, PngImagePlugin, features
 from impasto.errors import OutputError, reason
 from impasto.images.decode import register_heif
 
-__all__ = ["FORMATS", "KEY", "check_format", "check_output", "encode", "to_image", "whole", "write"]
+__all__ = ["FORMATS", "KEY", "atomic_write", "check_format", "check_output", "encode", "to_image", "write"]
 
 # What each suffix is written as, with which options; the options decide the bytes, so they are fixed here.
 FORMATS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -110,7 +110,7 @@ def write(image: Image.Image, path: str | PathLike[str], settings: dict[str, Any
     Where the format has no alpha the picture is laid on white. Raises OutputError.
     """
     out = check_output(path)
-    with whole(out) as part, part.open("wb") as file:
+    with atomic_write(out) as part, part.open("wb") as file:
         _save(image, file, out.suffix, settings)
     return out
 
@@ -135,7 +135,7 @@ def _save(image: Image.Image, file: IO[bytes], suffix: str, settings: dict[str, 
 
 
 @contextmanager
-def whole(out: Path, older: Path | None = None) -> Iterator[Path]:
+def atomic_write(out: Path, older: Path | None = None) -> Iterator[Path]:
     """A path beside `out` to write to; what lies there then takes the place of `out`, or of nothing if that failed.
 
     older: where what `out` was until then goes, if it is to be kept. After a power cut, too, either the old file is

@@ -11,9 +11,9 @@ from impasto.backbone.vgg import Backbone, Features, Tape
 from impasto.config import Config
 from impasto.objective.targets import Build, Region, regions_of
 from impasto.objective.terms import Term
-from impasto.objective.tiles import ALONE, Share, Tile
+from impasto.objective.tiles import UNSHARDED, Share, Tile
 
-__all__ = ["Objective", "Value", "evaluate_together"]
+__all__ = ["Objective", "Value", "evaluate_batched"]
 
 
 class Value(NamedTuple):
@@ -50,7 +50,7 @@ class Objective:
         styles: Sequence[torch.Tensor] | Sequence[Region],
         side: int | None = None,
         protect: torch.Tensor | None = None,
-        share: Share = ALONE,
+        share: Share = UNSHARDED,
     ):
         """content (1, 3, H, W) and each style (1, 3, h, w) float32 in [0, 1], on the backbone's device.
 
@@ -74,7 +74,7 @@ class Objective:
         is the gradient known that a second, forward and backward, hands to each tile: one more forward pass in all.
         """
         if self.tiles[0].whole:
-            return evaluate_together([self], pixels)[0]
+            return evaluate_batched([self], pixels)[0]
         value, parts = self.evaluate_crops(self._crops(pixels))
         gradient = torch.zeros_like(pixels)
         for tile, part in zip(self.tiles, parts, strict=True):
@@ -85,7 +85,7 @@ class Objective:
     def evaluate_crops(self, crops: Sequence[torch.Tensor]) -> tuple[Value, Iterator[torch.Tensor]]:
         """The objective at the picture of which these are the crops of `tiles`, and the gradient to each in turn.
 
-        All that the tiles of others must tell goes through the share's `add_up`.
+        All that the tiles of others must tell goes through the share's `all_reduce`.
         """
         totals = self._totals(crops)
         gradients = (self._gradient(crop, tile, totals) for crop, tile in zip(crops, self.tiles, strict=True))
@@ -101,7 +101,9 @@ class Objective:
 
     def _totals(self, crops: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         pairs = zip(crops, self.tiles, strict=True)
-        return self._share.add_up(self._measure(crop, self.backbone(crop, self.layers), tile) for crop, tile in pairs)
+        return self._share.all_reduce(
+            self._measure(crop, self.backbone(crop, self.layers), tile) for crop, tile in pairs
+        )
 
     def _measure(self, crop: torch.Tensor, features: Features, tile: Tile) -> list[torch.Tensor]:
         return [term.measure(features[term.layer] if term.layer else crop, tile) for term in self.terms]
@@ -127,7 +129,7 @@ class Objective:
 
 
 @torch.no_grad()
-def evaluate_together(objectives: Sequence[Objective], pixels: torch.Tensor) -> list[tuple[Value, torch.Tensor]]:
+def evaluate_batched(objectives: Sequence[Objective], pixels: torch.Tensor) -> list[tuple[Value, torch.Tensor]]:
     """What `evaluate` gives for each of some objectives at its picture of `pixels` (B, 3, H, W), in one pass.
 
     They share a network, its layers and a size, and are not in tiles.

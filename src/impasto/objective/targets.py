@@ -16,7 +16,7 @@ from impasto.objective.matching import SAMPLES, Neighbours, Sliced, directions_f
 from impasto.objective.moments import DISTANCES, NEEDS_MEAN, Moments, rooted
 from impasto.objective.pixel_terms import EDGE_REACH, Edges, Grain, Variation, grain_products, laplacian, tile_roughness
 from impasto.objective.terms import Content, Style, Term, inside, layer_sums, layer_weights, moments_of
-from impasto.objective.tiles import ALONE, Share, Sums, Tile, cut
+from impasto.objective.tiles import UNSHARDED, Share, Sums, Tile, cut
 
 __all__ = ["FINE", "Build", "Pattern", "Region", "features_in", "regions_of"]
 
@@ -64,7 +64,7 @@ class Build:
         side: int | None,
         content: torch.Tensor,
         layers: Sequence[str],
-        share: Share = ALONE,
+        share: Share = UNSHARDED,
     ):
         self.config, self.backbone, self.side, self.layers, self.share = config, backbone, side, layers, share
         self.height, self.width = content.shape[2:]
@@ -93,7 +93,7 @@ class Build:
         return cut(height, width, self.side or max(height, width), layers, least)
 
     def _crops(
-        self, picture: torch.Tensor, layers: Sequence[str], share: Share = ALONE
+        self, picture: torch.Tensor, layers: Sequence[str], share: Share = UNSHARDED
     ) -> Iterator[tuple[Tile, torch.Tensor, Features]]:
         """Each tile of a picture (of the share), its crop, and the crop's features at `layers`."""
         # one way of cutting, with or without a network
@@ -123,7 +123,7 @@ class Build:
                 inner = x[:, :, window.inner_rows, window.inner_columns]
                 targets[layer][:, :, window.rows, window.columns] = inner
                 energies[-1].append(energy(inner))
-        of_layers = dict(zip(targets, self.share.add_up(energies), strict=True))
+        of_layers = dict(zip(targets, self.share.all_reduce(energies), strict=True))
         units = features_in(config.feature_units, self.backbone)
         for layer, weight in config.content_layers.items():
             target = targets[layer]
@@ -161,7 +161,7 @@ class Build:
             [layer_sums(features[layer], tile, layer, mean, masks[layer]) for layer in layers]
             for tile, _, features in self._crops(pattern.pixels, layers, self.share)
         )
-        totals = dict(zip(layers, self.share.add_up(parts), strict=True)) if layers else {}
+        totals = dict(zip(layers, self.share.all_reduce(parts), strict=True)) if layers else {}
         height, width = pattern.pixels.shape[2:]
         return {
             layer: moments_of(total, mean, self._divisors(layer, total.shape[1], height, width, masks[layer]))

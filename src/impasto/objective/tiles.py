@@ -12,7 +12,7 @@ import torch
 
 from impasto.backbone.vgg import STRIDE, reach
 
-__all__ = ["ALONE", "Share", "Sums", "Tile", "Window", "added", "cut"]
+__all__ = ["UNSHARDED", "Share", "Sums", "Tile", "Window", "added", "cut"]
 
 
 class Window(NamedTuple):
@@ -66,12 +66,12 @@ Sums = list[torch.Tensor]
 class Share(NamedTuple):
     """Every `step`-th tile from `first` on, where others have the rest of every picture.
 
-    add_up: takes the sums over each of these tiles and gives those over all; everyone calls it equally often.
+    all_reduce: takes the sums over each of these tiles and gives those over all; everyone calls it equally often.
     """
 
     first: int
     step: int
-    add_up: Callable[[Iterable[Sums]], Sums]
+    all_reduce: Callable[[Iterable[Sums]], Sums]
 
     def of(self, tiles: list[Tile]) -> list[Tile]:
         """Those of `tiles` that are meant."""
@@ -83,7 +83,7 @@ def added(parts: Iterable[Sums]) -> Sums:
     return reduce(lambda total, part: [a + b for a, b in zip(total, part, strict=True)], parts)
 
 
-ALONE = Share(0, 1, added)
+UNSHARDED = Share(0, 1, added)
 
 
 def cut(height: int, width: int, side: int, layers: Iterable[str], least: int = 0) -> list[Tile]:

@@ -20,10 +20,10 @@ from safetensors.torch import save_file
 from impasto.backbone.vgg import Backbone
 from impasto.config import Config
 from impasto.errors import CheckpointError, OutputError, reason
-from impasto.images.write import whole
+from impasto.images.write import atomic_write
 from impasto.painting.memory import Plan
-from impasto.painting.problem import Scene
-from impasto.painting.record import settings_of
+from impasto.painting.problem import Problem
+from impasto.painting.record import record_of
 from impasto.painting.run import State, Step
 from impasto.records import checked, open_regular, parsed
 from impasto.version import __version__
@@ -57,12 +57,12 @@ class Checkpoints:
     no more than COST of the run's time.
     """
 
-    def __init__(self, folder: Path, scene: Scene, config: Config, backbone: Backbone, plan: Plan, runs: int = 1):
+    def __init__(self, folder: Path, problem: Problem, config: Config, backbone: Backbone, plan: Plan, runs: int = 1):
         """runs: how many runs there are at once, each with its checkpoints."""
         self._path, self._before, self._plan, self._runs = folder / NAME, folder / BEFORE, plan, runs
         self._sound: bool | None = None  # whether the newest one is; None: nobody has looked yet
         _sweep(folder)
-        self._made_of = _made_of(scene, config, backbone)
+        self._made_of = _made_of(problem, config, backbone)
         self._began = self._last = time.monotonic()
         self._spent, self._took = 0.0, 0.0  # seconds: on all of them, on the last
         self._told = False
@@ -114,7 +114,7 @@ class Checkpoints:
         if self._sound is None:
             self._sound = _is_whole(self._path)
         try:
-            with whole(self._path, self._before if self._sound else None) as part:
+            with atomic_write(self._path, self._before if self._sound else None) as part:
                 save_file(tensors, part, metadata)
         except SafetensorError as error:  # what the system said is in its text
             raise OutputError(f"cannot write {self._path}: {error}", str(self._path)) from error
@@ -124,7 +124,7 @@ class Checkpoints:
 def put(folder: Path, data: bytes) -> None:
     """Make the bytes of a checkpoint the newest one in a folder. Raises OutputError; the one before is there then."""
     older = folder / BEFORE if _is_whole(folder / NAME) else None
-    with whole(folder / NAME, older) as part:
+    with atomic_write(folder / NAME, older) as part:
         part.write_bytes(data)
 
 
@@ -154,7 +154,9 @@ def _sweep(folder: Path) -> None:
                 path.unlink()
 
 
-def load(folder: Path, scene: Scene, config: Config, backbone: Backbone, anywhere: bool = False) -> Checkpoint | None:
+def load(
+    folder: Path, problem: Problem, config: Config, backbone: Backbone, anywhere: bool = False
+) -> Checkpoint | None:
     """The newest checkpoint in a folder that is whole, or None if there is none yet.
 
     config: the plan's tile is taken from the checkpoint. anywhere: it may be gone on with on another device, or with
@@ -166,14 +168,14 @@ def load(folder: Path, scene: Scene, config: Config, backbone: Backbone, anywher
     damage: CheckpointError | None = None
     for path in (folder / NAME, folder / BEFORE):
         try:
-            state, plan, made_of = _read(path, _most(scene, config))
+            state, plan, made_of = _read(path, _most(problem, config))
         except FileNotFoundError:
             continue
         except CheckpointError as error:
             damage = damage or error
             continue
-        _check_same(path, made_of, scene, config.changed(tile=plan.side or config.tile), backbone, anywhere)
-        _check_fits(state, scene, path)
+        _check_same(path, made_of, problem, config.changed(tile=plan.side or config.tile), backbone, anywhere)
+        _check_fits(state, problem, path)
         note = f"the newest checkpoint is damaged; resuming after step {state.number}" if damage else ""
         # Copies lie where torch puts tensors; as they lie in the file some sums would be added in another order.
         copies = {name: value.clone() for name, value in state.tensors.items()}
@@ -235,16 +237,16 @@ def _checksum(record: str, tensors: Mapping[str, torch.Tensor]) -> str:
     return digest.hexdigest()
 
 
-def _most(scene: Scene, config: Config) -> int:
+def _most(problem: Problem, config: Config) -> int:
     """More bytes than a checkpoint of this painting can have: nothing larger is read."""
-    (height, width, *_), pairs = scene.levels[-1], config.history
+    (height, width, *_), pairs = problem.levels[-1], config.history
     return (2 * pairs + VECTORS) * 3 * height * width * 4 + 64 * pairs**2 + (1 << 24)
 
 
-def _check_fits(state: State, scene: Scene, path: Path) -> None:
+def _check_fits(state: State, problem: Problem, path: Path) -> None:
     """Whether a state can be one of this scene's run. Raises CheckpointError."""
-    if 1 <= state.level <= len(scene.levels):
-        level = scene.levels[state.level - 1]
+    if 1 <= state.level <= len(problem.levels):
+        level = problem.levels[state.level - 1]
         x = state.tensors.get("x")
         owners = {name.rpartition(".")[0] for name in state.tensors}
         if x is not None and x.shape == (1, 3, level.height, level.width) and owners <= {"", "solver", "guard"}:
@@ -253,20 +255,20 @@ def _check_fits(state: State, scene: Scene, path: Path) -> None:
 
 
 def _check_same(
-    path: Path, made_of: dict[str, Any], scene: Scene, config: Config, backbone: Backbone, anywhere: bool
+    path: Path, made_of: dict[str, Any], problem: Problem, config: Config, backbone: Backbone, anywhere: bool
 ) -> None:
     """Whether a checkpoint is of the same run as this one. Raises CheckpointError, which names the difference."""
-    for name, now in _made_of(scene, config, backbone).items():
+    for name, now in _made_of(problem, config, backbone).items():
         then = made_of.get(name)
         if then != now and not (anywhere and name in ("threads", "device", "precision")):
-            names = [each["name"] for each in settings_of(scene, config, backbone)["inputs"]]
+            names = [each["name"] for each in record_of(problem, config, backbone)["inputs"]]
             difference = _difference(names, name, then, now)
             raise CheckpointError(f"{path} cannot be gone on with: {difference}", name)
 
 
-def _made_of(scene: Scene, config: Config, backbone: Backbone) -> dict[str, Any]:
+def _made_of(problem: Problem, config: Config, backbone: Backbone) -> dict[str, Any]:
     """What decides a run's picture; as JSON gives it back."""
-    settings = settings_of(scene, config, backbone)
+    settings = record_of(problem, config, backbone)
     of = {
         "version": f"impasto {__version__} with torch {torch.__version__}",
         **{name: settings[name] for name in ("precision", "device", "config")},

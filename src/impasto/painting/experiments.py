@@ -14,13 +14,13 @@ from impasto.config import Config, layer_name
 from impasto.errors import ConfigError, did_you_mean
 from impasto.images.read import SMALLEST, Picture, Source
 from impasto.objective.losses import gram
-from impasto.painting.levels import CANVAS
+from impasto.painting.levels import BLANK
 from impasto.painting.run import Painting, Step, paint
 from impasto.presets import preset
 
 __all__ = [
     "LayerMaps",
-    "canvas",
+    "blank_content",
     "content_reconstructions",
     "feature_maps",
     "style_reconstructions",
@@ -32,14 +32,14 @@ __all__ = [
 LARGEST = 65536  # as Config's `size`
 
 
-def canvas(width: int, height: int) -> Picture:
+def blank_content(width: int, height: int) -> Picture:
     """A content picture that is nothing but a size. Raises ConfigError for a side out of range."""
     if not (min(width, height) >= SMALLEST and max(width, height) <= LARGEST):
         raise ConfigError(
             f"a picture of {width} x {height} pixels cannot be painted: each side takes {SMALLEST} to {LARGEST}",
             (width, height),
         )
-    return Picture(torch.zeros(1, 3, height, width), None, f"{width}x{height}", CANVAS)
+    return Picture(torch.zeros(1, 3, height, width), None, f"{width}x{height}", BLANK)
 
 
 def texture_config(config: Config) -> Config:
@@ -60,7 +60,7 @@ def texture(
     The objective is the config's without its content terms, from noise. Raises ImpastoError, as `paint` does.
     """
     config = texture_config(config or Config())
-    return paint(canvas(*size), style, config, backbone=backbone, on_step=on_step)
+    return paint(blank_content(*size), style, config, backbone=backbone, on_step=on_step)
 
 
 def content_reconstructions(config: Config, layers: Sequence[str]) -> list[tuple[str, Config]]:

@@ -15,7 +15,7 @@ from impasto.images.read import SMALLEST, Picture, Source, read, resize
 from impasto.painting.pyramid import Level, pyramid
 
 __all__ = [
-    "CANVAS",
+    "BLANK",
     "check",
     "enlarged",
     "painted_size",
@@ -26,7 +26,7 @@ __all__ = [
 ]
 
 FIRST = 128  # pixels on the long side of the first level
-CANVAS = "canvas"  # in place of a checksum: a content that is nothing but a size (experiments.py)
+BLANK = "canvas"  # in place of a checksum: a content that is nothing but a size (experiments.py)
 
 
 def read_all(sources: Source | Sequence[Source]) -> list[Picture]:

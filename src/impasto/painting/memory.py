@@ -16,7 +16,7 @@ from impasto.backbone.vgg import STRIDE, Backbone, layer_stride, reach
 from impasto.config import CONVOLUTIONS, Config
 from impasto.errors import ConfigError
 from impasto.painting.levels import style_size
-from impasto.painting.problem import Scene
+from impasto.painting.problem import Problem
 
 __all__ = ["MOST", "SHARE", "Plan", "fit", "free_memory", "give_back", "keep_big_blocks", "plan"]
 
@@ -204,9 +204,9 @@ def _in_words(count: float, *, up: bool = False) -> str:
     return f"{(math.ceil if up else round)(scaled) / 10**digits:.{digits}f}{name}"
 
 
-def fit(scene: Scene, config: Config, backbone: Backbone, free: int | None = None) -> Plan:
+def fit(problem: Problem, config: Config, backbone: Backbone, free: int | None = None) -> Plan:
     """Whether, and in tiles of which size, a scene fits into memory. free: as of `plan`. Raises as `plan` does."""
-    last = scene.levels[-1]
-    sizes = [style_size(last, example.picture, config, last) for example in scene.examples]
-    masks = sum(part.mask is not None for part in scene.parts) + (scene.protect is not None)
+    last = problem.levels[-1]
+    sizes = [style_size(last, example.picture, config, last) for example in problem.examples]
+    masks = sum(part.mask is not None for part in problem.parts) + (problem.protect is not None)
     return plan(config, backbone, last[:2], sizes, masks, free)

@@ -20,7 +20,17 @@ from impasto.painting.levels import check, painted_size, style_size
 from impasto.painting.pyramid import Level
 from impasto.parsing import mask_parts
 
-__all__ = ["ALPHA", "Example", "Part", "Scene", "at_level", "check_settings", "extras", "regions_at", "scene_of"]
+__all__ = [
+    "ALPHA",
+    "Example",
+    "Part",
+    "Problem",
+    "at_level",
+    "check_settings",
+    "extras",
+    "prepare_problem",
+    "regions_at",
+]
 
 REST = "rest"  # the name of what no mask covers
 ALPHA = "alpha"  # the content's own transparency, as a mask
@@ -47,7 +57,7 @@ class Part(NamedTuple):
     examples: list[Example]
 
 
-class Scene(NamedTuple):
+class Problem(NamedTuple):
     """What is painted. content and the examples have the colours that the run sees; original and styles are as read.
 
     named: the pictures that the config names, by name.
@@ -88,9 +98,9 @@ def extras(config: Config) -> Iterator[tuple[str, str]]:
                 yield role, path
 
 
-def scene_of(
+def prepare_problem(
     content: Picture, styles: Sequence[Picture], config: Config, named: Mapping[str, Source] | None = None
-) -> Scene:
+) -> Problem:
     """The scene of a painting: all that can be known, and said to be wrong, before there is a network.
 
     named: pictures in memory, by the name that the config has for them; other names are paths. Raises PictureError for
@@ -123,7 +133,7 @@ def scene_of(
         part._replace(examples=[each._replace(picture=colours(each.picture)) for each in part.examples])
         for part in parts
     ]
-    return Scene(
+    return Problem(
         painted, content, list(styles), found, parts, protect, config.colour == "luminance", levels,
         [note for note in notes if note],
     )  # fmt: skip
@@ -228,15 +238,15 @@ def at_level(mask: torch.Tensor | None, level: Level, device: torch.device | str
     return None if mask is None else resize(mask, level.height, level.width).to(device)
 
 
-def regions_at(scene: Scene, level: Level, config: Config, device: torch.device | str = "cpu") -> list[Region]:
+def regions_at(problem: Problem, level: Level, config: Config, device: torch.device | str = "cpu") -> list[Region]:
     """The parts of a scene as the objective of one of its levels takes them."""
-    masks = [at_level(part.mask, level, device) for part in scene.parts]
+    masks = [at_level(part.mask, level, device) for part in problem.parts]
     total = sum(mask for mask in masks if mask is not None)  # 1, but for what scaling each of them alone rounds off
     regions = []
-    for part, mask_of_part in zip(scene.parts, masks, strict=True):
+    for part, mask_of_part in zip(problem.parts, masks, strict=True):
         patterns = []
         for example in part.examples:
-            height, width = style_size(level, example.picture, config, scene.levels[-1])
+            height, width = style_size(level, example.picture, config, problem.levels[-1])
             mask = None if example.mask is None else resize(example.mask, height, width).to(device)
             pixels = resize(example.picture.pixels, height, width).to(device)
             patterns.append(Pattern(pixels, example.share, mask, example.layers))

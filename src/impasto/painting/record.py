@@ -7,11 +7,11 @@ from typing import Any
 from impasto.backbone.vgg import Backbone
 from impasto.config import Config
 from impasto.images.read import Picture
-from impasto.painting.levels import CANVAS
-from impasto.painting.problem import Scene, extras
+from impasto.painting.levels import BLANK
+from impasto.painting.problem import Problem, extras
 from impasto.version import __version__
 
-__all__ = ["BEFORE", "recorded_config", "settings_of"]
+__all__ = ["BEFORE", "record_of", "recorded_config"]
 
 BEFORE = {"precondition": 0.0}  # what a painting was made with before there was such a choice
 
@@ -21,14 +21,14 @@ def recorded_config(recorded: dict[str, Any]) -> Config:
     return Config(**{**BEFORE, **recorded["config"]})
 
 
-def settings_of(scene: Scene, config: Config, backbone: Backbone, start: Picture | None = None) -> dict[str, Any]:
+def record_of(problem: Problem, config: Config, backbone: Backbone, start: Picture | None = None) -> dict[str, Any]:
     """What a painting's file carries, but for `steps_done`: `impasto show` prints it, `--from` paints again with it.
 
     The same run gives the same settings: no time of day, no duration.
     """
-    content = scene.original
-    roles = [(CANVAS if content.sha256 == CANVAS else "content", content), *(("style", each) for each in scene.styles)]
-    named = [(role, scene.named[name]) for role, name in extras(config) if start is None or role != "start"]
+    content = problem.original
+    roles = [(BLANK if content.sha256 == BLANK else "content", content), *(("style", each) for each in problem.styles)]
+    named = [(role, problem.named[name]) for role, name in extras(config) if start is None or role != "start"]
     roles += named if start is None else [("start", start), *named]
     return {
         "program": "impasto",

@@ -23,16 +23,16 @@ from impasto.objective.objective import Objective
 from impasto.painting.levels import enlarged, read_all, starting_point
 from impasto.painting.memory import MOST, Plan, fit, keep_big_blocks
 from impasto.painting.outcome import doubt_about, why_stopped
-from impasto.painting.problem import Scene, at_level, regions_at, scene_of
+from impasto.painting.problem import Problem, at_level, prepare_problem, regions_at
 from impasto.painting.pyramid import Level
-from impasto.painting.record import settings_of
+from impasto.painting.record import record_of
 from impasto.solver.adam import Adam
 from impasto.solver.lbfgs import LBFGS
-from impasto.solver.preconditioner import Spectrum
-from impasto.solver.safeguard import Best, Guard
-from impasto.solver.safeguarded import Descent
+from impasto.solver.preconditioner import SpectralPreconditioner
+from impasto.solver.safeguard import Best, Safeguard
+from impasto.solver.safeguarded import SafeguardedSolver
 
-__all__ = ["Painting", "State", "Step", "course", "paint", "paint_steps", "painting_of"]
+__all__ = ["Painting", "State", "Step", "course", "make_painting", "paint", "paint_steps"]
 
 
 class State(NamedTuple):
@@ -137,7 +137,7 @@ def paint(
     start: Source | None = None,
     backbone: Backbone | None = None,
     named: Mapping[str, Source] | None = None,
-    scene: Scene | None = None,
+    problem: Problem | None = None,
     fits: Plan | None = None,
     resume: State | None = None,
     objective_of: Callable[..., Any] = Objective,
@@ -147,23 +147,23 @@ def paint(
 
     Pictures are paths, PIL images, NumPy arrays or tensors (see `pictures.read`). `start` is a picture to start from,
     in place of the config's. `named` are pictures in memory, by the names that the config has for them (masks, palette
-    ...). A loaded `backbone` is used as it is, and so is what `scene_of` and `fit` said. `on_step` sees every Step.
+    ...). A loaded `backbone` is used as it is, and so are `problem` and `fits`. `on_step` sees every Step.
     Ctrl-C, too little memory for the next level, or an objective that is not finite there, end the run early: what has
     been painted is returned, at full size, and `stopped` says why. Raises ImpastoError for what is wrong before that.
     """
     config = config or Config()
     picture, styles = read(content), read_all(style)
     begun = None if start is None else read(start)
-    scene = scene or scene_of(picture, styles, config, named)  # before a network is downloaded for nothing
+    problem = problem or prepare_problem(picture, styles, config, named)  # before a network is downloaded for nothing
     backbone = backbone or make_backbone(config)
-    fits = fits or fit(scene, config, backbone)
+    fits = fits or fit(problem, config, backbone)
     config = config.changed(tile=fits.side or config.tile)  # so that `--from` cuts it alike
-    settings = settings_of(scene, config, backbone, begun)
+    settings = record_of(problem, config, backbone, begun)
     last: Step | None = None
     notes, stopped = [], ""
     try:
         for last in paint_steps(
-            picture, styles, config, start=begun, backbone=backbone, scene=scene, fits=fits, resume=resume,
+            picture, styles, config, start=begun, backbone=backbone, problem=problem, fits=fits, resume=resume,
             objective_of=objective_of,
         ):  # fmt: skip
             if last.note:
@@ -174,19 +174,19 @@ def paint(
         if last is None or not (stopped := why_stopped(error)):
             raise
     assert last is not None
-    return painting_of(last, scene, config, settings, stopped, notes)
+    return make_painting(last, problem, config, settings, stopped, notes)
 
 
-def painting_of(
-    last: Step, scene: Scene, config: Config, settings: dict[str, Any], stopped: str = "", notes: Sequence[str] = ()
+def make_painting(
+    last: Step, problem: Problem, config: Config, settings: dict[str, Any], stopped: str = "", notes: Sequence[str] = ()
 ) -> Painting:
     """The painting of a run that ended with the step `last`, at full size; its file will carry `settings`."""
-    content, (height, width) = scene.original, scene.levels[-1][:2]
+    content, (height, width) = problem.original, problem.levels[-1][:2]
     value = float(last.best.value)
     terms = dict(zip(last.terms, last.best.parts.tolist(), strict=True))
     pixels = resize(last.best.point.clamp(0, 1).cpu(), height, width)
     return Painting(
-        pixels=scene.finished(pixels, resize(content.pixels, height, width)),
+        pixels=problem.finished(pixels, resize(content.pixels, height, width)),
         alpha=None if content.alpha is None else resize(content.alpha, height, width),
         config=config,
         value=value,
@@ -196,7 +196,7 @@ def painting_of(
         seconds=last.seconds,
         stopped=stopped,
         settings={**settings, "steps_done": last.number, "objective": value, "terms": terms},
-        notes=[*scene.notes, *notes],
+        notes=[*problem.notes, *notes],
         doubt="" if stopped else doubt_about(last.improved(), last.mended, last.number, terms),
     )
 
@@ -209,7 +209,7 @@ def paint_steps(
     start: Source | None = None,
     backbone: Backbone | None = None,
     named: Mapping[str, Source] | None = None,
-    scene: Scene | None = None,
+    problem: Problem | None = None,
     fits: Plan | None = None,
     resume: State | None = None,
     objective_of: Callable[..., Any] = Objective,
@@ -220,15 +220,15 @@ def paint_steps(
     makes the objective of a level, as `Objective`: of one that is evaluated elsewhere.
     """
     config = config or Config()
-    scene = scene or scene_of(read(content), read_all(style), config, named)
+    problem = problem or prepare_problem(read(content), read_all(style), config, named)
     backbone = backbone or make_backbone(config)
-    run = course(scene, config, backbone, fits or fit(scene, config, backbone), start, resume, objective_of)
+    run = course(problem, config, backbone, fits or fit(problem, config, backbone), start, resume, objective_of)
     for objective, x in run:
         yield run.send(objective.evaluate(x))
 
 
 def course(
-    scene: Scene,
+    problem: Problem,
     config: Config,
     backbone: Backbone,
     fits: Plan,
@@ -240,7 +240,7 @@ def course(
 
     Gives an objective and the point to evaluate it at, is sent its value and gradient, and gives the Step; and again.
     """
-    device, levels, picture = backbone.device, scene.levels, scene.content
+    device, levels, picture = backbone.device, problem.levels, problem.content
     if device.type == "cpu":
         keep_big_blocks(MOST if fits.side is None else fits.block)
         torch.ones(1).sqrt()  # the first root that MKL takes is a rough one for some threads if several take it at once
@@ -255,19 +255,19 @@ def course(
         if resume and index < resume.level:
             continue
         small = resize(picture.pixels, level.height, level.width).to(device)
-        regions = regions_at(scene, level, config, device)
-        objective = objective_of(config, backbone, small, regions, fits.side, at_level(scene.protect, level, device))
+        regions = regions_at(problem, level, config, device)
+        objective = objective_of(config, backbone, small, regions, fits.side, at_level(problem.protect, level, device))
         descent, first = _descent(config, level, device), 0
         if resume and index == resume.level:
             first, x = resume.done, descent.restore(resume.tensors, device)
         elif x is None or before is None:
-            x = starting_point(config, scene.named if start is None else start, small, regions[0].patterns[0].pixels)
+            x = starting_point(config, problem.named if start is None else start, small, regions[0].patterns[0].pixels)
         elif config.content_layers:
             x = enlarged(x, resize(picture.pixels, before.height, before.width).to(device), small)
         else:
             x = resize(x, level.height, level.width)
         before = level
-        finish = partial(scene.finished, content=resize(scene.original.pixels, level.height, level.width))
+        finish = partial(problem.finished, content=resize(problem.original.pixels, level.height, level.width))
         del small, regions  # pictures as large as the painting, and of no more use
         for k in range(first, level.steps):
             seen = x
@@ -284,14 +284,16 @@ def course(
         improved = descent.has_improved(improved)
 
 
-def _state(state: State, descent: Descent) -> State:
+def _state(state: State, descent: SafeguardedSolver) -> State:
     return state._replace(tensors={**state.tensors, **descent.state()})
 
 
-def _descent(config: Config, level: Level, device: torch.device) -> Descent:
-    guard = Guard(1 if device.type == "cpu" else LOOK)
+def _descent(config: Config, level: Level, device: torch.device) -> SafeguardedSolver:
+    safeguard = Safeguard(1 if device.type == "cpu" else LOOK)
     if config.optimizer == "adam":
-        return Descent(Adam(config.rate), guard, config.clamp)
-    spectrum = Spectrum(level.height, level.width, config.precondition, device) if config.precondition else None
+        return SafeguardedSolver(Adam(config.rate), safeguard, config.clamp)
+    spectrum = (
+        SpectralPreconditioner(level.height, level.width, config.precondition, device) if config.precondition else None
+    )
     solver = LBFGS(config.rate, min(config.history, level.steps), config.first_step, spectrum)
-    return Descent(solver, guard, config.clamp)
+    return SafeguardedSolver(solver, safeguard, config.clamp)

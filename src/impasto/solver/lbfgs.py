@@ -41,7 +41,7 @@ class LBFGS:
         self._before: tuple[torch.Tensor, torch.Tensor] | None = None
         self._pairs = torch.empty(0)  # (2, history, n): S and Y as rows
         self._products = torch.empty(0)  # (history, history): S'Y in the rows' order, float64 where there is
-        self._good = torch.empty(0)  # (history,) whether a row's pair is learnt from
+        self._accepted = torch.empty(0)  # (history,) whether a row's pair is learnt from
         self._scale = torch.empty(0)  # c
 
     @torch.no_grad()
@@ -52,7 +52,7 @@ class LBFGS:
         that: the pairs are those really taken.
         """
         if self._before is not None:
-            self._learn(x, gradient, *self._before)
+            self._update_history(x, gradient, *self._before)
             direction = self._inverse_hessian_times(gradient)
         else:
             direction = self.precondition(gradient)
@@ -68,7 +68,7 @@ class LBFGS:
         if self._before is not None:
             found |= {"x": self._before[0], "gradient": self._before[1], "scale": self._scale}
         if known:
-            found |= {"pairs": self._pairs[:, :known], "products": self._products, "good": self._good}
+            found |= {"pairs": self._pairs[:, :known], "products": self._products, "good": self._accepted}
         return found
 
     def restore(self, state: dict[str, torch.Tensor]) -> None:
@@ -81,20 +81,20 @@ class LBFGS:
             pairs = state["pairs"]
             self._pairs = pairs.new_empty(2, self.history, pairs.shape[2])
             self._pairs[:, : pairs.shape[1]] = pairs
-            self._products, self._good = state["products"], state["good"]
+            self._products, self._accepted = state["products"], state["good"]
 
     def _first_length(self, g: torch.Tensor, direction: torch.Tensor) -> torch.Tensor:
         if not self.first:
             return torch.clamp(1 / g.abs().sum().clamp_min(1e-30), max=1.0)
         return self.first / direction.square().mean().sqrt().clamp_min(1e-30)
 
-    def _learn(self, x: torch.Tensor, g: torch.Tensor, x_before: torch.Tensor, g_before: torch.Tensor) -> None:
+    def _update_history(self, x: torch.Tensor, g: torch.Tensor, x_before: torch.Tensor, g_before: torch.Tensor) -> None:
         """Put the newest pair in the place of the oldest one."""
         if not self._count:
             wide = torch.float32 if x.device.type == "mps" else torch.float64
             self._pairs = x.new_empty(2, self.history, x.numel())
             self._products = torch.zeros(self.history, self.history, dtype=wide, device=x.device)
-            self._good = torch.zeros(self.history, dtype=torch.bool, device=x.device)
+            self._accepted = torch.zeros(self.history, dtype=torch.bool, device=x.device)
         row = self._count % self.history
         self._count += 1
         s, y = self._pairs[:, row]
@@ -102,24 +102,24 @@ class LBFGS:
         torch.sub(g, g_before, out=y.view_as(g))
         products = (self._pairs[0, : self._count] @ y).to(self._products)  # S'y
         sy, ss, yy = products[row], s.dot(s).to(products), y.dot(y).to(products)
-        good = sy > 1e-10 * (ss * yy).sqrt()
-        self._scale = torch.where(good, sy / y.dot(self.precondition(y.view_as(g)).flatten()), self._scale).to(g)
-        self._good[row] = good
-        self._products[: self._count, row] = products * self._good[: self._count] * good
-        self._products[row, row] += ~good  # a pair of nothing must not make R singular
+        accepted = sy > 1e-10 * (ss * yy).sqrt()
+        self._scale = torch.where(accepted, sy / y.dot(self.precondition(y.view_as(g)).flatten()), self._scale).to(g)
+        self._accepted[row] = accepted
+        self._products[: self._count, row] = products * self._accepted[: self._count] * accepted
+        self._products[row, row] += ~accepted  # a pair of nothing must not make R singular
 
     def _inverse_hessian_times(self, gradient: torch.Tensor) -> torch.Tensor:
         g = gradient.flatten()
         known = min(self._count, self.history)
         oldest = self._count % known
         s, y = self._pairs[:, :known]
-        good = self._good[:known]
+        accepted = self._accepted[:known]
         sy = self._products[:known, :known].roll((-oldest, -oldest), (0, 1))  # by age
         r = sy.triu()
-        sg = ((s @ g) * good).to(sy).roll(-oldest)
+        sg = ((s @ g) * accepted).to(sy).roll(-oldest)
         u = torch.linalg.solve_triangular(r, sg[:, None], upper=True)[:, 0]
         w = torch.addmv(g, y.mT, u.roll(oldest).to(g), beta=-1)  # Y u - g
         w = self._scale * self.precondition(w.view_as(gradient)).flatten()
-        yw = ((y @ w) * good).to(sy).roll(-oldest)
+        yw = ((y @ w) * accepted).to(sy).roll(-oldest)
         v = torch.linalg.solve_triangular(r.mT, (sy.diag() * u + yw)[:, None], upper=False)[:, 0]
         return torch.addmv(w, s.mT, v.roll(oldest).to(g), beta=-1).view_as(gradient)

@@ -6,12 +6,12 @@ import math
 
 import torch
 
-__all__ = ["Spectrum"]
+__all__ = ["SpectralPreconditioner"]
 
 FAST = 32  # a transform's size is a multiple of this: of a large prime factor it would take four times as long
 
 
-class Spectrum:
+class SpectralPreconditioner:
     """x -> F^-1 (|f|^-power F x): symmetric, positive, and of mean gain 1 over all frequencies f.
 
     Pictures have most of their energy in coarse forms (their amplitudes fall about as 1/|f|; Field 1987), and so has

@@ -8,7 +8,7 @@ import torch
 
 from impasto.errors import SolverError
 
-__all__ = ["Best", "Guard"]
+__all__ = ["Best", "Safeguard"]
 
 BLOW_UP = 10.0  # this many times the best value so far is no longer a detour
 STRAYED = 1.5  # this many times the best value ...
@@ -25,7 +25,7 @@ class Best(NamedTuple):
     parts: torch.Tensor
 
 
-class Guard:
+class Safeguard:
     """Watches the evaluations of one level; `best` is the lowest so far.
 
     `check` says whether the run has gone wrong: the value is not finite, has blown up, or has strayed far above the
@@ -91,9 +91,9 @@ class Guard:
         self._above = torch.where(kind == STAYED_ABOVE, 0, self._above)
         self._trouble = torch.where(self._trouble[0] > 0, self._trouble, torch.stack([kind.to(now), value, lowest]))
         self._checked += 1
-        return self._asked() if last or self._checked == 1 or self._checked % self.look == 0 else ""
+        return self._read_status() if last or self._checked == 1 or self._checked % self.look == 0 else ""
 
-    def _asked(self) -> str:
+    def _read_status(self) -> str:
         """The first trouble since it was last asked for; waits for the device."""
         kind, value, lowest = self._trouble.tolist()
         self._trouble = torch.zeros_like(self._trouble)

@@ -6,26 +6,26 @@ import torch
 
 from impasto.solver.adam import Adam
 from impasto.solver.lbfgs import LBFGS
-from impasto.solver.safeguard import Best, Guard
+from impasto.solver.safeguard import Best, Safeguard
 
-__all__ = ["Descent"]
+__all__ = ["SafeguardedSolver"]
 
 
-class Descent:
+class SafeguardedSolver:
     """Goes from point to point of one level: where the solver says, or back to the best point when there is trouble."""
 
-    def __init__(self, solver: LBFGS | Adam, guard: Guard, clamp: bool):
+    def __init__(self, solver: LBFGS | Adam, safeguard: Safeguard, clamp: bool):
         """clamp: keep every number between 0 and 1 after each step."""
-        self._solver, self._guard, self._clamp = solver, guard, clamp
+        self._solver, self._safeguard, self._clamp = solver, safeguard, clamp
 
     @property
     def best(self) -> Best:
         """The lowest value so far and its point; there is one after the first step."""
-        return self._guard.best
+        return self._safeguard.best
 
     def has_improved(self, before: bool) -> bool:
         """Whether any point was better than the level's first, or one `before` was; may wait for the device."""
-        return before or bool(self._guard.improved)
+        return before or bool(self._safeguard.improved)
 
     def step(
         self, x: torch.Tensor, value: torch.Tensor, gradient: torch.Tensor, parts: torch.Tensor, last: bool
@@ -34,7 +34,7 @@ class Descent:
 
         Raises SolverError if no value has been finite so far.
         """
-        trouble = self._guard.check(x, value, gradient, parts, last)
+        trouble = self._safeguard.check(x, value, gradient, parts, last)
         if last:
             return self.best.point, trouble
         if trouble:
@@ -48,7 +48,7 @@ class Descent:
         """All that `restore` needs, after a step; the tensors are in use: copy or write them before the next."""
         return {
             **{f"solver.{name}": value for name, value in self._solver.state().items()},
-            **{f"guard.{name}": value for name, value in self._guard.state().items()},
+            **{f"guard.{name}": value for name, value in self._safeguard.state().items()},
         }
 
     def restore(self, state: dict[str, torch.Tensor], device: torch.device) -> torch.Tensor:
@@ -58,5 +58,5 @@ class Descent:
             owner, _, inner = name.rpartition(".")
             parts[owner][inner] = value.to(device)
         self._solver.restore(parts["solver"])
-        self._guard.restore(parts["guard"])
+        self._safeguard.restore(parts["guard"])
         return parts[""]["x"]

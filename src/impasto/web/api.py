@@ -22,7 +22,7 @@ from impasto.images.read import read_settings
 from impasto.images.write import write
 from impasto.painting.callbacks import read_trace
 from impasto.web.folders import RoomError
-from impasto.web.job import BusyError, Job, Order, State, Upload
+from impasto.web.job import BusyError, Job, PaintRequest, State, Upload
 from impasto.web.queue import Studio
 
 __all__ = ["Status", "routes", "status_of"]
@@ -129,7 +129,7 @@ async def submit(
     named = {each.filename or "picture": _upload(each) for each in pictures or []}
     if len(named) < len(pictures or []):
         raise HTTPException(422, "two of the pictures have the same name: give each its own")
-    order = Order(_upload(content), [_upload(each) for each in style], _object(settings), named, timelapse, base)
+    order = PaintRequest(_upload(content), [_upload(each) for each in style], _object(settings), named, timelapse, base)
     address = request.client.host if request.client else ""
     try:
         job = await studio.take(order, f"program {address}", visitor=address)

@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from impasto.errors import OutputError, reason
-from impasto.locking import LOCK, alone_in
+from impasto.locking import LOCK, exclusive_lock
 
 __all__ = ["UPLOAD_FOLDER", "RoomError", "own_folder", "remove_old", "temporary_files_in"]
 
@@ -49,7 +49,7 @@ def _make() -> tuple[Path, ExitStack]:
     for _ in range(TRIES):
         folder, lock = Path(tempfile.mkdtemp(prefix=PREFIX)), ExitStack()
         try:
-            lock.enter_context(alone_in(folder))
+            lock.enter_context(exclusive_lock(folder))
             (folder / UPLOAD_FOLDER).mkdir()
             if (folder / LOCK).exists():
                 return folder, lock
@@ -69,7 +69,7 @@ def _remove_dead() -> None:
         with suppress(OSError):  # its studio is open, or somebody else removes it just now
             about = folder.lstat()
             if stat.S_ISDIR(about.st_mode) and about.st_uid == _user():
-                with alone_in(folder):
+                with exclusive_lock(folder):
                     shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -26,8 +26,8 @@ from impasto.painting.record import recorded_config
 from impasto.presets import PRESETS, preset
 from impasto.web.controls import FIRST, PICTURES, QUIET, SLIDERS, by_group, control, slider, values_of
 from impasto.web.drawn_masks import COLOURS, masks_of
-from impasto.web.job import BusyError, Order, Upload, clean
-from impasto.web.policy import SERVERS
+from impasto.web.job import BusyError, PaintRequest, Upload, clean
+from impasto.web.policy import SERVER_FIELDS
 from impasto.web.queue import Studio
 from impasto.web.uploads import read_upload
 
@@ -129,7 +129,7 @@ class Form(NamedTuple):
         more = [*self.pictures.values(), *self.settings.values()]
         return [self.content, *self.styles, *self.shares, self.brush, self.timelapse, *more]
 
-    def order(self, values: Sequence[Any], base: str) -> Order:
+    def order(self, values: Sequence[Any], base: str) -> PaintRequest:
         """What the values of `flat` ask for. Raises ConfigError."""
         content, *rest = values
         styles, shares, rest = rest[:MOST_STYLES], rest[MOST_STYLES : 2 * MOST_STYLES], rest[2 * MOST_STYLES :]
@@ -157,7 +157,7 @@ class Form(NamedTuple):
             settings["blend"] = [share for _, share in there]
         if not there and not {"fine", "coarse", "mask"} & settings.keys():
             raise ConfigError("drop a painting in first, for its style")
-        return Order(content, [style for style, _ in there], settings, named, timelapse or "", base)
+        return PaintRequest(content, [style for style, _ in there], settings, named, timelapse or "", base)
 
 
 def form_of(studio: Studio, demo: bool) -> Form:
@@ -195,7 +195,7 @@ def form_of(studio: Studio, demo: bool) -> Form:
             label="An earlier painting: its settings are taken over", file_types=["image"], type="filepath",
             elem_id="earlier", height=120,
         )  # fmt: skip
-        for group, names in by_group(SERVERS).items():
+        for group, names in by_group(SERVER_FIELDS).items():
             with gr.Accordion(group, open=False):
                 settings |= {name: control(name, networks, studio.terms.defaults) for name in names}
         with gr.Accordion("Other pictures", open=False):

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from impasto.figures.timelapse import Film
-    from impasto.painting.problem import Scene
+    from impasto.painting.problem import Problem
     from impasto.painting.run import Step
 
 __all__ = [
@@ -31,7 +31,7 @@ __all__ = [
     "BusyError",
     "Job",
     "Limits",
-    "Order",
+    "PaintRequest",
     "Progress",
     "Run",
     "State",
@@ -81,7 +81,7 @@ class Upload(NamedTuple):
     read: Callable[[], bytes]
 
 
-class Order(NamedTuple):
+class PaintRequest(NamedTuple):
     """What somebody wants painted.
 
     named: the pictures that the settings name, by name. timelapse: the film's suffix, or "". base: the id of an
@@ -114,7 +114,7 @@ class Progress(NamedTuple):
 class Run:
     """A painting in the making: its scene, its stream of Steps and the last of them, what its file will carry."""
 
-    scene: Scene
+    problem: Problem
     config: Config
     steps: Iterator[Step]
     settings: dict[str, Any]
@@ -176,7 +176,7 @@ class Job:
         """The path of one of its files."""
         return self.folder / name
 
-    def keep_inputs(self, order: Order) -> None:
+    def keep_inputs(self, order: PaintRequest) -> None:
         """Put the uploaded pictures into the folder, under names of our own."""
         self.folder.mkdir()
         uploads = [order.content, *order.styles, *order.named.values()]

@@ -19,7 +19,7 @@ from impasto.errors import no_room
 from impasto.web.guesses import Guesses
 from impasto.web.queue import Studio
 
-__all__ = ["Guard"]
+__all__ = ["StudioMiddleware"]
 
 log = logging.getLogger("impasto.studio")
 # Those of gradio's routes that the page and gradio's clients use. Others fetch other hosts' files, run workflows, tell
@@ -45,7 +45,7 @@ HEADERS = {
 }
 
 
-class Guard:
+class StudioMiddleware:
     """Refuses what must not get in: strangers, other sites' requests, requests that are too large."""
 
     def __init__(self, app: ASGIApp, studio: Studio, auth: str = "", hosts: tuple[str, ...] = ()):
@@ -139,7 +139,7 @@ class Guard:
         path = scope["path"]
         if path == "/openapi.json" or (path.startswith("/gradio_api") and not self._known(path)):
             return 404, "there is no such page"
-        if path.startswith("/gradio_api/upload") and self._studio.crowded:
+        if path.startswith("/gradio_api/upload") and self._studio.uploads_full:
             return 503, "there is no room for more pictures now; try again in some minutes"
         length = headers.get(b"content-length", b"0")
         if length.isdigit() and int(length) > self._upload:

@@ -15,7 +15,7 @@ from impasto.errors import ConfigError, ImpastoError, PictureError
 from impasto.web.controls import QUIET
 from impasto.web.form import Form, form_of, picture_input
 from impasto.web.html import EMPTY, finished, live, problem, said
-from impasto.web.job import Job, Order, Upload
+from impasto.web.job import Job, PaintRequest, Upload
 from impasto.web.queue import Studio
 from impasto.web.uploads import check_uploads
 
@@ -240,7 +240,7 @@ def _for_programs(studio: Studio) -> None:
         try:
             if not isinstance(settings or {}, dict):
                 raise ConfigError("give the settings as a JSON object", settings)
-            order = Order(content, [style], settings or {})
+            order = PaintRequest(content, [style], settings or {})
             job = await studio.take(order, _client(request), True, _address(request))
         except ImpastoError as error:
             raise gr.Error(str(error), print_exception=False) from None

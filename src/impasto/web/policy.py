@@ -13,17 +13,17 @@ from impasto.errors import ConfigError, shortened
 from impasto.figures.timelapse import films
 from impasto.painting.levels import painted_size, style_size
 from impasto.painting.memory import SHARE, free_memory
-from impasto.painting.problem import Scene, extras, scene_of
-from impasto.web.job import BusyError, Job, Limits, Order, Upload
+from impasto.painting.problem import Problem, extras, prepare_problem
+from impasto.web.job import BusyError, Job, Limits, PaintRequest, Upload
 
-__all__ = ["BASE", "SERVERS", "Terms", "painted_on"]
+__all__ = ["BASE", "SERVER_FIELDS", "Policy", "continue_from"]
 
-SERVERS = ("memory", "tile", "device", "precision", "save_every", "save_at")  # settings that are not a visitor's
+SERVER_FIELDS = ("memory", "tile", "device", "precision", "save_every", "save_at")  # settings that are not a visitor's
 MOST_PICTURES, MOST_MASKS = 24, 8  # each mask is held at the painting's size
 BASE = "the painting so far.png"  # what a painting that is painted on is called in the settings
 
 
-class Terms(NamedTuple):
+class Policy(NamedTuple):
     """The limits, the server's own settings, and the networks that visitors may choose from."""
 
     limits: Limits
@@ -43,7 +43,7 @@ class Terms(NamedTuple):
 
     def config(self, settings: dict[str, Any]) -> Config:
         """The config of a visitor's settings. Raises ConfigError, also for what is the server's to choose."""
-        for name in SERVERS:
+        for name in SERVER_FIELDS:
             if name in settings:
                 raise ConfigError(f"{option_name(name)} is the server's choice: leave it out", name)
         config = Config(**{"backbone": self.networks[0], **self.defaults, **settings, **self.machine})
@@ -54,7 +54,7 @@ class Terms(NamedTuple):
             raise ConfigError(f"{config.steps:,} steps are more than this server's {self.limits.steps:,}", config.steps)
         return config
 
-    def config_of(self, order: Order) -> Config:
+    def config_of(self, order: PaintRequest) -> Config:
         """The config of an order whose pictures and film there can be. Raises ConfigError."""
         if order.timelapse and order.timelapse not in films():
             given = shortened(order.timelapse)
@@ -92,12 +92,12 @@ class Terms(NamedTuple):
                 f"{width} x {height} pixels are more than this server's {self.limits.pixels:,}: give a smaller --size",
                 (width, height),
             )
-        self._check_styles(scene_of(content, styles, job.config, named), job.config)
+        self._check_styles(prepare_problem(content, styles, job.config, named), job.config)
         job.keep_before(content)
 
-    def _check_styles(self, scene: Scene, config: Config) -> None:
-        most, last = self.limits.read, scene.levels[-1]
-        sizes = [style_size(last, example.picture, config, last) for example in scene.examples]
+    def _check_styles(self, problem: Problem, config: Config) -> None:
+        most, last = self.limits.read, problem.levels[-1]
+        sizes = [style_size(last, example.picture, config, last) for example in problem.examples]
         pixels = sum(height * width for height, width in sizes)
         if pixels > most:
             raise ConfigError(
@@ -107,7 +107,7 @@ class Terms(NamedTuple):
             )
 
 
-def painted_on(order: Order, earlier: Job | None) -> Order:
+def continue_from(order: PaintRequest, earlier: Job | None) -> PaintRequest:
     """An order that starts from an earlier painting, at its own size: what is there is not painted again small.
 
     Raises ConfigError if there is no such painting.

@@ -20,9 +20,9 @@ from impasto.config import Config
 from impasto.errors import ImpastoError, OutputError, out_of_memory
 from impasto.painting.memory import give_back, keep_big_blocks
 from impasto.web.folders import UPLOAD_FOLDER, RoomError, own_folder, remove_old
-from impasto.web.job import OVER, BusyError, Job, Limits, Order, State, Wanted, clean
+from impasto.web.job import OVER, BusyError, Job, Limits, PaintRequest, State, Wanted, clean
 from impasto.web.metrics import Metrics
-from impasto.web.policy import Terms, painted_on
+from impasto.web.policy import Policy, continue_from
 from impasto.web.uploads import ReadingMemory
 from impasto.web.worker import warm_up, work
 
@@ -45,7 +45,7 @@ log = logging.getLogger("impasto.studio")
 class Studio:
     """Takes orders, paints them with `workers` at a time, keeps what they leave for a while.
 
-    machine: the settings SERVERS of all paintings. networks: the names, and paths, that visitors may choose from.
+    machine: the settings SERVER_FIELDS of all paintings. networks: the names, and paths, that visitors may choose from.
     Everything lies in `folder`, which is there from the beginning; `close` removes it.
     """
 
@@ -54,10 +54,10 @@ class Studio:
         self._held = ExitStack()
         self.folder = self._held.enter_context(own_folder())
         self.uploads = self.folder / UPLOAD_FOLDER
-        self.terms = Terms(limits, machine, self.networks)
+        self.terms = Policy(limits, machine, self.networks)
         self.jobs: dict[str, Job] = {}
         self.metrics = Metrics(lambda: len(self.waiting()), self.count)
-        self.crowded = False  # whether there is no room for more uploads
+        self.uploads_full = False  # whether there is no room for more uploads
         self._change = threading.Condition()
         self._readers = CapacityLimiter(READERS)
         self.reading = ReadingMemory(self.terms.memory)
@@ -88,7 +88,7 @@ class Studio:
 
     # Orders -----------------------------------------------------------------------------------------------------------
 
-    def submit(self, order: Order, owner: str, watched: bool = False, visitor: str = "") -> Job:
+    def submit(self, order: PaintRequest, owner: str, watched: bool = False, visitor: str = "") -> Job:
         """Queue an order, once all that can be wrong with it is known. It blocks while it reads the pictures.
 
         owner: whose turn it is when several wait. watched: whether it ends with its page. visitor: whose places in the
@@ -103,14 +103,14 @@ class Studio:
             self.metrics.refused.labels("busy" if isinstance(error, BusyError) else "invalid").inc()
             raise
 
-    async def take(self, order: Order, owner: str, watched: bool = False, visitor: str = "") -> Job:
+    async def take(self, order: PaintRequest, owner: str, watched: bool = False, visitor: str = "") -> Job:
         """`submit` without blocking: others are answered, and their orders read, meanwhile."""
         return await to_thread.run_sync(self.submit, order, owner, watched, visitor, limiter=self._readers)
 
-    def _submit(self, order: Order, owner: str, watched: bool, visitor: str) -> Job:
+    def _submit(self, order: PaintRequest, owner: str, watched: bool, visitor: str) -> Job:
         self._room(visitor)
         if order.base:
-            order = painted_on(order, self.jobs.get(order.base))
+            order = continue_from(order, self.jobs.get(order.base))
         config = self.terms.config_of(order)
         job = Job(
             id=secrets.token_urlsafe(16), owner=owner, visitor=visitor, config=config, timelapse=order.timelapse,
@@ -279,7 +279,7 @@ class Studio:
 
     # What is old or alone ---------------------------------------------------------------------------------------------
 
-    def spare(self) -> None:
+    def pin_uploads(self) -> None:
         """Keep the uploads that are there now for good: they are the page's own."""
         self._spared = set(self.uploads.rglob("*"))
 
@@ -307,4 +307,4 @@ class Studio:
 
     def _clear_uploads(self) -> None:
         stored = remove_old(self.uploads, self._spared, self.limits.keep)
-        self.crowded = stored > UPLOADS * self.limits.upload
+        self.uploads_full = stored > UPLOADS * self.limits.upload

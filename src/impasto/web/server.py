@@ -26,7 +26,7 @@ from impasto.version import __version__
 from impasto.web.api import routes
 from impasto.web.connections import Connection, end_slow, most_connections
 from impasto.web.logs import OneLine, kept_short
-from impasto.web.middleware import Guard
+from impasto.web.middleware import StudioMiddleware
 from impasto.web.page import CSS, SCRIPT, page_of, theme
 from impasto.web.queue import Studio
 
@@ -65,7 +65,7 @@ async def _no_output(_: Request, error: Exception) -> JSONResponse:
 
 
 def application(studio: Studio, auth: str = "", hosts: tuple[str, ...] = (), demo: bool = False) -> ASGIApp:
-    """The studio's page and routes. auth, hosts: as `Guard` takes them. demo: the samples are filled in."""
+    """The studio's page and routes. auth, hosts: as `StudioMiddleware` takes them. demo: the samples are filled in."""
 
     @asynccontextmanager
     async def life(_: FastAPI) -> AsyncIterator[None]:
@@ -91,8 +91,8 @@ def application(studio: Studio, auth: str = "", hosts: tuple[str, ...] = (), dem
     for module in (gradio.queueing, gradio.routes):
         module.traceback = OneLine  # type: ignore[attr-defined]
     page.has_launched = True  # or gradio takes any path on this machine for one of its uploads: it looks at this alone
-    studio.spare()
-    return Guard(app, studio, auth, hosts)
+    studio.pin_uploads()
+    return StudioMiddleware(app, studio, auth, hosts)
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -15,9 +15,9 @@ from impasto.errors import ImpastoError, OutputError
 from impasto.painting.callbacks import film_of, trace
 from impasto.painting.memory import fit
 from impasto.painting.outcome import why_stopped
-from impasto.painting.problem import scene_of
-from impasto.painting.record import settings_of
-from impasto.painting.run import paint, paint_steps, painting_of
+from impasto.painting.problem import prepare_problem
+from impasto.painting.record import record_of
+from impasto.painting.run import make_painting, paint, paint_steps
 from impasto.web.job import SHOWN_SIDE, Job, Limits, Run, State, jpeg
 
 __all__ = ["warm_up", "work"]
@@ -65,21 +65,21 @@ def work(job: Job, limits: Limits) -> State:
 
 def _begin(job: Job, most: int) -> Run:
     content, styles, named = job.inputs(most)
-    scene = scene_of(content, styles, job.config, named)
+    problem = prepare_problem(content, styles, job.config, named)
     backbone = _backbone(job.config)
-    fits = fit(scene, job.config, backbone)
+    fits = fit(problem, job.config, backbone)
     config = job.config.changed(tile=fits.side or job.config.tile)
-    settings = settings_of(scene, config, backbone)
+    settings = record_of(problem, config, backbone)
     film = film_of(job.file(f"timelapse{job.timelapse}"), content, config) if job.timelapse else None
-    steps = paint_steps(content, styles, config, backbone=backbone, scene=scene, fits=fits)
-    return Run(scene, config, steps, settings, film)
+    steps = paint_steps(content, styles, config, backbone=backbone, problem=problem, fits=fits)
+    return Run(problem, config, steps, settings, film)
 
 
 def _finish(job: Job, run: Run, stopped: str) -> None:
     """Save the painting, what is shown of it, and the film."""
     assert run.last is not None
     assert job.progress is not None
-    painting = painting_of(run.last, run.scene, run.config, run.settings, stopped, [job.note] if job.note else [])
+    painting = make_painting(run.last, run.problem, run.config, run.settings, stopped, [job.note] if job.note else [])
     painting.save(job.file("painting.png"))
     job.note = job.note or painting.doubt
     job.file("after.jpg").write_bytes(jpeg(painting.pixels, SHOWN_SIDE))

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from impasto.batch.spec import NOT_FOR_BATCHES, Asked, save_spec
+from impasto.batch.spec import NOT_FOR_BATCHES, BatchSpec, save_spec
 from impasto.cli.options import GroupedCommand, check_engine, config_options, engine_options, given
 from impasto.config import Config
 from impasto.errors import OutputError
 from impasto.presets import preset
 
 if TYPE_CHECKING:
-    from impasto.batch.scheduler import Foreman
+    from impasto.batch.scheduler import Scheduler
 
 __all__ = ["PARTLY", "STOPPED", "batch", "carry_out"]
 
@@ -62,22 +62,22 @@ def batch(
     The same call again paints what is missing: what is done is known by its pictures and settings, not by its name.
     In a table paths begin at the current folder, and ; separates several styles or masks of one painting.
     """
-    asked = Asked(list(contents), list(styles), pairs, preset_name, given(values), engine, address)
+    asked = BatchSpec(list(contents), list(styles), pairs, preset_name, given(values), engine, address)
     return carry_out(asked, folder, retry_failed, quiet)
 
 
 config_options(batch, *(name for name in Config.model_fields if name not in NOT_FOR_BATCHES))
 
 
-def carry_out(asked: Asked, folder: str, retry_failed: bool, quiet: bool) -> int:
+def carry_out(asked: BatchSpec, folder: str, retry_failed: bool, quiet: bool) -> int:
     """Paint what a batch asks for and is not there yet; the exit code."""
     from impasto.backbone.weights import Weights, load
-    from impasto.batch.contact_sheets import write_sheets
-    from impasto.batch.job import Known
-    from impasto.batch.progress import Board
-    from impasto.batch.scheduler import Foreman
+    from impasto.batch.contact_sheets import write_contact_sheets
+    from impasto.batch.job import FileHashes
+    from impasto.batch.progress import BatchProgress
+    from impasto.batch.scheduler import Scheduler
     from impasto.batch.store import opened
-    from impasto.batch.table import jobs_of
+    from impasto.batch.table import list_jobs
     from impasto.cli.outputs import DOUBTFUL
     from impasto.cli.progress_bar import downloading, log
 
@@ -92,20 +92,20 @@ def carry_out(asked: Asked, folder: str, retry_failed: bool, quiet: bool) -> int
         with downloading(console, name) as progress:
             return load(name, progress)
 
-    jobs = jobs_of(asked.contents, asked.styles, asked.pairs, config_for)
-    known = Known(weights)
+    jobs = list_jobs(asked.contents, asked.styles, asked.pairs, config_for)
+    known = FileHashes(weights)
     for name in {job.config.backbone for job in jobs}:  # before anything is written
         known.network(name)
 
-    with Board(console) as board, opened(folder, board.note) as ledger:
-        ledger.patiently(lambda: save_spec(asked, Path(folder), board.note))
-        foreman = Foreman(ledger, board, known, retry_failed)
-        foreman.plan(jobs)
+    with BatchProgress(console) as board, opened(folder, board.note) as ledger:
+        ledger.retry_io(lambda: save_spec(asked, Path(folder), board.note))
+        scheduler = Scheduler(ledger, board, known, retry_failed)
+        scheduler.plan(jobs)
         sheets: list[Path] = []
         stopped = False
         try:
-            _paint(foreman, asked)
-            sheets = ledger.patiently(lambda: write_sheets(ledger, foreman.results()))
+            _paint(scheduler, asked)
+            sheets = ledger.retry_io(lambda: write_contact_sheets(ledger, scheduler.results()))
         except KeyboardInterrupt:
             stopped = True
         finally:
@@ -119,7 +119,7 @@ def carry_out(asked: Asked, folder: str, retry_failed: bool, quiet: bool) -> int
         return PARTLY if board.failures else DOUBTFUL if board.doubts else 0
 
 
-def _check_folder(folder: str, asked: Asked) -> None:
+def _check_folder(folder: str, asked: BatchSpec) -> None:
     """Whether a batch may paint into `folder`. Raises OutputError."""
     from impasto.cli.run_folder import JOB
 
@@ -130,19 +130,19 @@ def _check_folder(folder: str, asked: Asked) -> None:
         raise OutputError(f"{folder} holds the checkpoints of a painting: give another -o", folder)
 
 
-def _paint(foreman: Foreman, asked: Asked) -> None:
+def _paint(scheduler: Scheduler, asked: BatchSpec) -> None:
     """Paint what waits, here or there. Raises KeyboardInterrupt when it is stopped."""
-    from impasto.batch.scheduler import paint_here
-    from impasto.cli.signals import Stopping
+    from impasto.batch.scheduler import run_local
+    from impasto.cli.signals import GracefulShutdown
 
-    if not foreman.waiting:
+    if not scheduler.waiting:
         return
     if asked.engine == "local":
-        with Stopping() as stopping:
-            paint_here(foreman, stopping)
+        with GracefulShutdown() as stopping:
+            run_local(scheduler, stopping)
         return
-    from impasto.cluster.ray_cluster import joined
-    from impasto.cluster.ray_executor import paint_there
+    from impasto.cluster.ray_cluster import connected
+    from impasto.cluster.ray_executor import run_on_ray
 
-    with joined(asked.address), Stopping() as stopping:  # in this order: Ray takes SIGTERM for itself
-        paint_there(foreman, stopping)
+    with connected(asked.address), GracefulShutdown() as stopping:  # in this order: Ray takes SIGTERM for itself
+        run_on_ray(scheduler, stopping)

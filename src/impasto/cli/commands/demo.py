@@ -16,7 +16,7 @@ __all__ = ["demo"]
 @click.option("--out", "folder", default=".", help="the folder that the pictures go to [default: this one]")
 def demo(style_name: str, folder: str) -> int:
     """Paint the sample photograph in a sample style."""
-    from impasto.cli.outputs import outputs_of, report
+    from impasto.cli.outputs import check_outputs, report
     from impasto.cli.progress_bar import log
     from impasto.cli.terminal import run, save, save_more
     from impasto.images.read import read
@@ -24,7 +24,7 @@ def demo(style_name: str, folder: str) -> int:
 
     inputs = [read(sample_photograph()), read(sample_style(style_name))]
     picture, figure = (str(Path(folder) / name) for name in ("impasto-demo.png", "impasto-demo-sheet.png"))
-    outputs = outputs_of(picture, figure=figure)
+    outputs = check_outputs(picture, figure=figure)
     painting = run(log(), inputs, Config())
     save(painting, outputs.picture)
     save_more(painting, inputs, outputs, None)

@@ -54,13 +54,13 @@ def paint(
 
     impasto paint photo.jpg painting.jpg -o result.png
     """
-    from impasto.cli.outputs import outputs_of
-    from impasto.cli.run_folder import Work, keeping
+    from impasto.cli.outputs import check_outputs
+    from impasto.cli.run_folder import RunSpec, open_run_folder
     from impasto.cli.terminal import carry_out
     from impasto.painting.problem import extras
 
-    config, pictures, canvas = job_of(pictures, preset_name, source, given(values))
-    if canvas:
+    config, pictures, blank_content = job_of(pictures, preset_name, source, given(values))
+    if blank_content:
         raise ConfigError(f"{source} is a texture: `impasto texture --from {source}` makes it again", source)
     named = [path for role, path in extras(config) if role in ("coarse", "mask-style")]  # they can be all the styles
     if not pictures or len([*pictures, *named]) < 2:
@@ -68,11 +68,11 @@ def paint(
     used = [*pictures, *(path for _, path in extras(config)), *([source] if source else [])]
     first = [*pictures, *named][1]
     picture = out or f"{Path(pictures[0]).stem}-{Path(first).stem}.png"
-    outputs = outputs_of(picture, timelapse, figure, trace, config, used)
-    work = Work(tuple(pictures), config, outputs, os.getcwd(), engine, address)
+    outputs = check_outputs(picture, timelapse, figure, trace, config, used)
+    spec = RunSpec(tuple(pictures), config, outputs, os.getcwd(), engine, address)
     check_engine(engine, address)
-    with keeping(checkpoint, work) as folder:
-        code = carry_out(work, folder, quiet, as_json)
+    with open_run_folder(checkpoint, spec) as folder:
+        code = carry_out(spec, folder, quiet, as_json)
     if show_it:
         click.launch(str(outputs.picture))
     return code

@@ -44,9 +44,9 @@ def reconstruct(
     from impasto.figures.contact_sheet import contact_sheet
     from impasto.images.read import read
     from impasto.images.write import check_output, to_image, write
-    from impasto.painting.experiments import canvas, content_reconstructions, style_reconstructions
+    from impasto.painting.experiments import blank_content, content_reconstructions, style_reconstructions
     from impasto.painting.levels import painted_size
-    from impasto.painting.problem import scene_of
+    from impasto.painting.problem import prepare_problem
 
     if content is None and style is None:
         raise ConfigError("give --content PICTURE, --style PICTURE, or both")
@@ -66,11 +66,11 @@ def reconstruct(
         picture = read(style)
         height, width = painted_size(picture, config)
         rows.append([(to_image(picture.pixels, picture.alpha), f"style\n{Path(style).name}")])
-        inputs = [canvas(width, height), picture]
+        inputs = [blank_content(width, height), picture]
         jobs.append((inputs, style_reconstructions(config, asked or STYLE_LAYERS.split(","))))
     trials = [Trial(words, each, inputs) for inputs, configs in jobs for words, each in configs]
     for trial in trials:
-        scene_of(trial.pictures[0], trial.pictures[1:], trial.config)
+        prepare_problem(trial.pictures[0], trial.pictures[1:], trial.config)
     cells = paint_cells(console, trials)
     for row, (_, configs) in zip(rows, jobs, strict=True):
         row += cells[: len(configs)]

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from impasto.cli.run_folder import JOB, Job, Work, check_typed, hold_folder, read_job
+from impasto.cli.run_folder import JOB, Job, RunSpec, check_typed, hold_folder, read_job
 from impasto.errors import CheckpointError, ConfigError
 
 __all__ = ["resume"]
@@ -25,14 +25,14 @@ __all__ = ["resume"]
 @click.option("--json", "as_json", is_flag=True, help="print the result as one line of JSON")
 def resume(folder: str, trust: bool, quiet: bool, as_json: bool) -> int:
     """Go on with what `paint --checkpoint FOLDER` or `batch -o FOLDER` began; it ends with the same pictures."""
-    from impasto.batch.spec import asked_before, is_batch
+    from impasto.batch.spec import is_batch, load_spec
     from impasto.cli.commands.batch import carry_out as carry_out_batch
 
     path = Path(folder).absolute()
     if is_batch(path):
         if as_json:
             raise ConfigError(f"--json is of one painting, and {folder} is a batch's: see its manifest.jsonl", folder)
-        return carry_out_batch(asked_before(path, trust), str(path), retry_failed=False, quiet=quiet)
+        return carry_out_batch(load_spec(path, trust), str(path), retry_failed=False, quiet=quiet)
     if not read_job(path).finished:
         with hold_folder(str(path)):
             job = read_job(path)
@@ -50,7 +50,7 @@ def resume(folder: str, trust: bool, quiet: bool, as_json: bool) -> int:
 
 def _go_on(job: Job, path: Path, trust: bool, quiet: bool, as_json: bool) -> int:
     """Paint what is left of a job; the exit code. Raises CheckpointError."""
-    from impasto.cli.outputs import outputs_of
+    from impasto.cli.outputs import check_outputs
     from impasto.cli.terminal import carry_out
     from impasto.config import Config
 
@@ -66,6 +66,6 @@ def _go_on(job: Job, path: Path, trust: bool, quiet: bool, as_json: bool) -> int
     except OSError as error:
         gone = f"the folder that it was begun in is gone: {job.folder} ({error.strerror})"
         raise CheckpointError(gone, job.folder) from None
-    outputs = outputs_of(**paths, config=config)
-    work = Work(tuple(job.pictures), config, outputs, job.folder, job.engine, job.address)
-    return carry_out(work, path, quiet, as_json)
+    outputs = check_outputs(**paths, config=config)
+    spec = RunSpec(tuple(job.pictures), config, outputs, job.folder, job.engine, job.address)
+    return carry_out(spec, path, quiet, as_json)

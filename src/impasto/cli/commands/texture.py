@@ -52,11 +52,11 @@ def texture(
 
     impasto texture painting.jpg --size 1024x768 -o texture.png
     """
-    from impasto.cli.outputs import outputs_of, report
+    from impasto.cli.outputs import check_outputs, report
     from impasto.cli.progress_bar import log
     from impasto.cli.terminal import run, save
     from impasto.images.read import read
-    from impasto.painting.experiments import canvas, texture_config
+    from impasto.painting.experiments import blank_content, texture_config
 
     config, pictures, before = job_of(styles, preset_name, source, given(values))
     if source and not before:
@@ -65,8 +65,8 @@ def texture(
         raise ConfigError("give a STYLE picture: impasto texture painting.jpg")
     width, height = _parse_size(size if size is not None else before or "512x512")
     used = [*pictures, *([source] if source else [])]
-    outputs = outputs_of(out or f"{Path(pictures[0]).stem}-texture.png", config=config, used=used)
-    inputs = [canvas(width, height), *(read(picture) for picture in pictures)]
+    outputs = check_outputs(out or f"{Path(pictures[0]).stem}-texture.png", config=config, used=used)
+    inputs = [blank_content(width, height), *(read(picture) for picture in pictures)]
     painting = run(log(quiet), inputs, texture_config(config))
     save(painting, outputs.picture)
     return report(painting, outputs, quiet, as_json=False)
