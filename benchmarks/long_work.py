@@ -25,10 +25,9 @@ from impasto.images.read import read, resize
 from impasto.images.samples import sample_photograph, sample_style
 from impasto.objective.objective import Objective
 from impasto.painting import checkpoint
-from impasto.painting.batched import Run, paint_batched
-from impasto.painting.memory import fit
+from impasto.painting.batched import paint_batched
 from impasto.painting.problem import prepare_problem, regions_at
-from impasto.painting.run import paint_steps
+from impasto.painting.run import Run
 
 STYLES = ("strokes", "woodcut", "glass", "points")
 IMPASTO = str(Path(sys.executable).with_name("impasto"))
@@ -67,14 +66,13 @@ def checkpoints() -> list[dict]:
         config = Config(size=size, steps=steps)
         backbone = make_backbone(config)
         content, style = read(sample_photograph()), read(sample_style("strokes"))
-        problem = prepare_problem(content, [style], config)
-        plan = fit(problem, config, backbone)
+        run = Run.prepare(content, style, config, backbone=backbone)
         shares, counts, megabytes = [], [], 0.0
         for _ in range(ROUNDS):
             with tempfile.TemporaryDirectory() as folder:
-                keeper = checkpoint.Checkpoints(Path(folder), problem, config, backbone, plan)
+                keeper = checkpoint.Checkpoints(Path(folder), run)
                 spent, count, began = 0.0, 0, time.perf_counter()
-                for step in paint_steps(content, [style], config, backbone=backbone, problem=problem, fits=plan):
+                for step in run.steps():
                     before = time.perf_counter()
                     count += keeper.look(step)
                     spent += time.perf_counter() - before
@@ -135,17 +133,16 @@ def together() -> list[dict]:
     for size, at_once in ((128, 8), (256, 8), (512, 2)):
         config = Config(size=size)
         backbone = make_backbone(config)
-        problems = [
-            prepare_problem(content, [read(sample_style(name))], config)
+        runs = [
+            Run.prepare(content, sample_style(name), config, backbone=backbone)
             for content in (photograph, mirrored)
             for name in STYLES
         ]
-        runs = [Run(problem, config, fit(problem, config, backbone)) for problem in problems]
 
-        def painted(each: int, runs: list[Run] = runs, backbone: object = backbone) -> tuple[float, list[str]]:
+        def painted(each: int, runs: list[Run] = runs) -> tuple[float, list[str]]:
             began, found = time.perf_counter(), []
             for start in range(0, len(runs), each):
-                for steps in paint_batched(runs[start : start + each], backbone):
+                for steps in paint_batched(runs[start : start + each]):
                     last = steps
                 found += [hashlib.sha256(step.best.point.numpy().tobytes()).hexdigest() for step in last]
             return time.perf_counter() - began, found

@@ -17,9 +17,7 @@ from impasto.backbone.weights import load
 from impasto.config import Config
 from impasto.images.read import read
 from impasto.images.samples import sample_photograph, sample_style
-from impasto.painting.memory import fit
-from impasto.painting.problem import prepare_problem
-from impasto.painting.run import paint_steps
+from impasto.painting.run import Run
 from networks import vgg19
 
 BUDGETS = {512: "210MB", 1024: "400MB", 2048: "1.1GB", 4096: "4GB"}
@@ -34,14 +32,15 @@ def measure(network: str, size: int, memory: str, device: str) -> dict:
     content = read(np.asarray(read(sample_photograph()).pixels[0].permute(1, 2, 0))[:400, :400])  # square
     style = read(sample_style("strokes"))
     config = Config(size=size, levels=1, steps=STEPS, memory=memory, history=HISTORY)
-    plan = fit(prepare_problem(content, [style], config), config, backbone)
+    run = Run.prepare(content, style, config, backbone=backbone)
+    plan = run.plan
     rest = psutil.Process().memory_info().rss
     if device != "cpu":
         torch.cuda.reset_peak_memory_stats()
         rest = torch.cuda.memory_allocated()
     times = []
     began = time.perf_counter()
-    for step in paint_steps(content, style, config, backbone=backbone, fits=plan):
+    for step in run.steps():
         _ = float(step.value)
         times.append(time.perf_counter() - began)
         began = time.perf_counter()

@@ -25,7 +25,8 @@ from impasto.backbone.load import make_backbone
 from impasto.backbone.vgg import Backbone
 from impasto.images.read import Picture, read, resize
 from impasto.painting.levels import check
-from impasto.painting.run import Step, paint_steps
+from impasto.painting.run import paint_steps
+from impasto.painting.step import Step
 from impasto.presets import preset
 from networks import vgg19
 

@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from impasto.config import Config
     from impasto.errors import ImpastoError
     from impasto.painting.experiments import texture
-    from impasto.painting.run import Painting, Step, paint, paint_steps
+    from impasto.painting.run import Painting, paint, paint_steps
+    from impasto.painting.step import Step
     from impasto.presets import PRESETS
 
 __all__ = ["PRESETS", "Backbone", "Config", "ImpastoError", "Painting", "Step", "paint", "paint_steps", "texture"]
@@ -21,7 +22,7 @@ _HOME = {
     "ImpastoError": "impasto.errors",
     "PRESETS": "impasto.presets",
     "Painting": "impasto.painting.run",
-    "Step": "impasto.painting.run",
+    "Step": "impasto.painting.step",
     "paint": "impasto.painting.run",
     "paint_steps": "impasto.painting.run",
     "texture": "impasto.painting.experiments",

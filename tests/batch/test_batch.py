@@ -312,7 +312,7 @@ def test_a_name_that_is_too_long_for_the_disk_does_not_stop_the_rest(batch, monk
 def test_done_work_is_known_by_its_pictures_and_settings_and_not_by_names(batch, monkeypatch) -> None:
     batch()
     with monkeypatch.context() as patch:
-        patch.setattr("impasto.painting.batched.course", lambda *_, **__: pytest.fail("it paints"))
+        patch.setattr("impasto.painting.loop.Loop.ask", lambda _: pytest.fail("it paints"))
         assert "(0 painted, 6 before)" in batch()[1]
         Path("photos").rename("moved")
         Path("moved/a.png").rename("moved/z.png")
@@ -422,7 +422,7 @@ def test_a_folder_that_has_moved_is_told_with_what_to_do(batch, refused, monkeyp
 
 def test_what_failed_once_is_not_tried_again_until_it_is_asked_for(batch, monkeypatch) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr("impasto.painting.batched.course", lambda *_, **__: (_ for _ in ()).throw(ValueError))
+        patch.setattr("impasto.painting.loop.Loop.ask", lambda _: (_ for _ in ()).throw(ValueError))
         assert batch()[0] == 3
     code, out, err = batch()
     assert (code, "(0 painted, 6 failed)" in out, err.count("a fault of impasto's own")) == (3, True, 6)

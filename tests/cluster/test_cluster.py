@@ -12,6 +12,7 @@ import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -23,7 +24,7 @@ import torch
 from PIL import Image
 from ray.cluster_utils import Cluster
 
-from impasto import Config, paint
+from impasto import Config
 from impasto.backbone.load import make_backbone
 from impasto.batch import worker as painter
 from impasto.batch.job import FileHashes
@@ -41,8 +42,8 @@ from impasto.images.read import read, resize
 from impasto.locking import exclusive_lock
 from impasto.objective.objective import Objective
 from impasto.objective.tiles import Share, added
-from impasto.painting.memory import fit
-from impasto.painting.problem import prepare_problem, regions_at
+from impasto.painting.problem import regions_at
+from impasto.painting.run import Run
 
 NODE = {"num_cpus": 1, "object_store_memory": 80 << 20, "include_dashboard": False}
 STEPS = 12
@@ -453,16 +454,13 @@ def poster(tiny_weights, photo, style, tmp_path):
 
     def make(kind="plain", **changes):
         config = Config(backbone=str(tiny_weights), **{**TILES, **kinds[kind], **changes})
-        problem, backbone = prepare_problem(read(photo), [read(style)], config), make_backbone(config)
-        return problem, config, backbone, fit(problem, config, backbone)
+        return Run.prepare(photo, style, config)
 
     return make
 
 
-def painted_by(run, **more) -> torch.Tensor:
-    problem, config, backbone, plan = run
-    given = (problem.original, problem.styles, config)
-    return paint(*given, problem=problem, backbone=backbone, fits=plan, **more).pixels
+def painted_by(run: Run, evaluator_of=Objective, on_step=None) -> torch.Tensor:
+    return replace(run, evaluator_of=evaluator_of).paint(on_step).pixels
 
 
 def apart(a: torch.Tensor, b: torch.Tensor) -> float:
@@ -548,26 +546,26 @@ def tilers(cluster, tiny_weights):
 )
 def test_tiles_there_make_the_picture_that_is_made_here(poster, tilers, kind):
     assert str(tilers) == "2 devices (cpu)"
-    assert poster(kind)[3].side == 88
-    there = painted_by(poster(kind, **CALM), objective_of=tilers.objective)
+    assert poster(kind).plan.side == 88
+    there = painted_by(poster(kind, **CALM), evaluator_of=tilers.objective)
     assert apart(there, painted_by(poster(kind, **CALM, tile=160))) < 1e-3, "as in one piece"
 
 
 def test_tiles_there_make_the_picture_of_the_same_tiles_here_to_the_last_bit(poster, tilers):
-    assert torch.equal(painted_by(poster(), objective_of=tilers.objective), painted_by(poster()))
+    assert torch.equal(painted_by(poster(), evaluator_of=tilers.objective), painted_by(poster()))
 
 
 def test_too_little_memory_there_is_said_as_of_here(poster, tilers, monkeypatch):
     monkeypatch.setattr(tilers, "_free", 100_000)
-    problem, config, backbone, _ = poster()
+    run = poster()
     with pytest.raises(ConfigError, match=r"^100kB of free memory is too little to paint"):
-        tilers.fit(problem, config.changed(memory="auto"), backbone)
+        tilers.fit(run.problem, run.config.changed(memory="auto"), run.backbone)
 
 
 def test_what_needs_the_whole_picture_is_refused(poster, tilers):
-    problem, config, backbone, _ = poster(style_term="sliced", tile=160)
+    run = poster(style_term="sliced", tile=160)
     with pytest.raises(ConfigError, match=r"\A--style-term sliced needs the whole picture at once.*\Z"):
-        painted_by((problem, config, backbone, poster()[3]), objective_of=tilers.objective)
+        painted_by(replace(run, plan=poster().plan), evaluator_of=tilers.objective)
 
 
 def test_a_tiler_may_die_in_the_midst(poster, tilers):
@@ -577,7 +575,7 @@ def test_a_tiler_may_die_in_the_midst(poster, tilers):
         if step.number == 20:
             os.kill(ray.get(tilers.actors[1].__ray_call__.remote(lambda _: os.getpid())), signal.SIGKILL)
 
-    there = painted_by(poster(**CALM), objective_of=tilers.objective, on_step=kill)
+    there = painted_by(poster(**CALM), evaluator_of=tilers.objective, on_step=kill)
     assert apart(there, painted_by(poster(**CALM))) < 1e-3
     assert len(tilers.actors) == 2
     assert not set(before) & set(tilers.actors)
@@ -590,7 +588,7 @@ def test_a_tiler_may_die_between_two_levels(poster, tilers):
             ray.kill(tilers.actors[1])
 
     run = poster(levels=2, steps=4)
-    assert apart(painted_by(run, objective_of=tilers.objective, on_step=kill), painted_by(run)) < 1e-3
+    assert apart(painted_by(run, evaluator_of=tilers.objective, on_step=kill), painted_by(run)) < 1e-3
 
 
 LISTENING = """

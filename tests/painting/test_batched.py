@@ -1,6 +1,7 @@
 """Several paintings in one pass: each is what it is alone, and one that fails does not spoil the others."""
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,17 +9,16 @@ import pytest
 import torch
 from PIL import Image
 
-import impasto.painting.batched
-from impasto import Config, paint, paint_steps
-from impasto.backbone.load import make_backbone
+from impasto import Config, paint
 from impasto.backbone.weights import load
 from impasto.batch import worker as rooms
 from impasto.batch.worker import File, Painter, Task, at_once
 from impasto.errors import SolverError
-from impasto.images.read import read, read_bytes
-from impasto.painting.batched import Run, batch_key, paint_batched
+from impasto.images.read import read_bytes
+from impasto.painting.batched import batch_key, paint_batched
+from impasto.painting.loop import Loop
 from impasto.painting.memory import fit
-from impasto.painting.problem import prepare_problem
+from impasto.painting.run import Run
 
 
 @pytest.fixture
@@ -43,8 +43,7 @@ def config(tiny_weights):
 def run(album, config):
     def make(content="a", style="s", **changes) -> Run:
         of = config(**changes)
-        problem = prepare_problem(read(album[content]), [read(album[style])], of)
-        return Run(problem, of, fit(problem, of, make_backbone(of)))
+        return Run.prepare(album[content], album[style], of)
 
     return make
 
@@ -63,12 +62,9 @@ def test_each_of_several_is_at_every_step_what_it_is_alone(run, config, album, o
     odd = {key: named.get(key, value) for key, value in odd.items()}
     runs = [run("a"), run("b", "t", strength=3), run("c", **odd), run("a", "t", style_term="moments")]
     assert len({batch_key(each) for each in runs}) == 1
-    backbone, seen = make_backbone(config()), []
-    apart = [
-        paint_steps(problem.original, problem.styles, of, backbone=backbone, problem=problem, fits=fits)
-        for problem, of, fits, _ in runs
-    ]
-    for steps in zip(paint_batched(runs, backbone), zip(*apart, strict=True), strict=True):
+    seen = []
+    apart = [each.steps() for each in runs]
+    for steps in zip(paint_batched(runs), zip(*apart, strict=True), strict=True):
         for one, other in zip(*steps, strict=True):
             assert torch.equal(one.picture, other.picture)
             assert torch.equal(one.best.point, other.best.point)
@@ -86,7 +82,7 @@ def test_what_differs_in_size_layers_or_network_or_was_begun_is_not_alike(run) -
     ]  # fmt: skip
     assert all(batch_key(run(**each)) != kind for each in others)
     assert batch_key(run(size=160, tile=96)) is None
-    assert batch_key(run()._replace(resume="somewhere")) is None
+    assert batch_key(replace(run(), resume="somewhere")) is None
 
 
 def test_the_larger_the_fewer_are_given_to_a_painter_at_once() -> None:
@@ -150,16 +146,16 @@ def test_no_more_are_painted_together_than_memory_takes(order, monkeypatch) -> N
 
 @pytest.mark.parametrize("error", [SolverError("it went wrong"), MemoryError(), RuntimeError("odd")], ids=repr)
 def test_one_that_fails_on_the_way_does_not_spoil_the_others(order, monkeypatch, error) -> None:
-    expected, course = alone(given := order("a", "b", "c")), impasto.painting.batched.course
+    expected, tell = alone(given := order("a", "b", "c")), Loop.tell
     del expected["b"]
 
-    def failing(problem, *more, **named):
-        for number, wanted in enumerate(run := course(problem, *more, **named)):
-            if number == 3 and problem.original.sha256 == given[0][1].content.sha256:
-                raise error
-            yield run.send((yield wanted))
+    def failing(loop, *told):
+        step = tell(loop, *told)
+        if step.number == 2 and loop._problem.original.sha256 == given[0][1].content.sha256:
+            raise error
+        return step
 
-    monkeypatch.setattr(impasto.painting.batched, "course", failing)
+    monkeypatch.setattr(Loop, "tell", failing)
     done, failed, _ = finished(given)
     assert set(failed) == {"b"}
     assert {name: each.picture for name, each in done.items()} == expected

@@ -15,8 +15,8 @@ from impasto.errors import ConfigError, OutputError, PictureError
 from impasto.images.read import read, read_settings
 from impasto.images.write import to_image
 from impasto.painting.callbacks import check_trace, read_trace, snapshots, trace
-from impasto.painting.problem import prepare_problem
-from impasto.painting.run import Step
+from impasto.painting.run import Run
+from impasto.painting.step import Step
 
 KEYS = ["step", "level", "seconds", "evaluations", "objective", "terms"]
 TERMS = {"content relu4_2", *(f"style relu{k}_1" for k in range(1, 6)), "grain"}
@@ -66,8 +66,8 @@ def test_save_at_writes_the_steps_it_names_with_the_terms_inside(painted, tmp_pa
 
 def test_a_snapshot_is_the_picture_of_its_step(config, backbone, steps, photo, style, tmp_path):
     saving = config.changed(save_at=[2])
-    problem = prepare_problem(read(photo), [read(style)], saving)
-    keep = snapshots(problem, saving, backbone, tmp_path / "out.png", unexpected)
+    run = Run.prepare(photo, style, saving, backbone=backbone)
+    keep = snapshots(run, tmp_path / "out.png", unexpected)
     for step in steps:
         keep(step)
     assert names(tmp_path) == ["out-00002.png"]

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,16 +19,13 @@ import torch
 from PIL import Image, ImageSequence
 from safetensors import SafetensorError
 
-from impasto import Config, paint, paint_steps
-from impasto.backbone.load import make_backbone
+from impasto import Config
 from impasto.errors import CheckpointError, OutputError
-from impasto.images.read import read
 from impasto.locking import exclusive_lock
 from impasto.objective.objective import Objective
 from impasto.painting import checkpoint
 from impasto.painting.checkpoint import BEFORE, NAME, Checkpoints, clear, load, newest, put
-from impasto.painting.memory import fit
-from impasto.painting.problem import prepare_problem
+from impasto.painting.run import Run
 
 # Runs the command line with a checkpoint after every step.
 DRIVER = (
@@ -42,21 +40,24 @@ def settings(**changes):
 
 @pytest.fixture
 def job(tiny_weights, photo, style):
-    """A run: scene, config, backbone, plan."""
+    """A run that is ready to start."""
 
     def make(content=photo, weights=tiny_weights, **changes):
         config = Config(backbone=str(weights), **settings(**changes))
-        problem, backbone = prepare_problem(read(content), [read(style)], config), make_backbone(config)
-        return problem, config, backbone, fit(problem, config, backbone)
+        return Run.prepare(content, style, config)
 
     return make
 
 
-def cut_off(job, folder: Path, *at: int) -> None:
+def of(run: Run):
+    """What `load` takes."""
+    return run.problem, run.config, run.backbone
+
+
+def cut_off(run: Run, folder: Path, *at: int) -> None:
     """Paint up to the last of some steps, and leave checkpoints of them."""
-    problem, config, backbone, plan = job
-    checkpoints = Checkpoints(folder, *job)
-    for step in paint_steps(problem.original, problem.styles, config, backbone=backbone, problem=problem, fits=plan):
+    checkpoints = Checkpoints(folder, run)
+    for step in run.steps():
         if step.number in at:
             checkpoints.save(step)
         if step.number == max(at):
@@ -71,15 +72,11 @@ def cut_off(job, folder: Path, *at: int) -> None:
 )
 def test_a_run_goes_on_and_ends_as_if_never_cut_off(job, tmp_path, changes, at) -> None:
     run = job(**changes)
-    problem, config, backbone, plan = run
-    whole = paint(problem.original, problem.styles, config, backbone=backbone, problem=problem, fits=plan)
+    whole = run.paint()
     cut_off(run, tmp_path, at)
-    found = load(tmp_path, problem, config, backbone)
+    found = load(tmp_path, *of(run))
     seen = []
-    again = paint(
-        problem.original, problem.styles, config, backbone=backbone, problem=problem, fits=found.plan,
-        resume=found.state, on_step=lambda step: seen.append(step.number),
-    )  # fmt: skip
+    again = replace(run, plan=found.plan, resume=found.state).paint(lambda step: seen.append(step.number))
     assert torch.equal(again.pixels, whole.pixels)
     assert (again.value, again.terms, again.settings) == (whole.value, whole.terms, whole.settings)
     assert seen == list(range(at + 1, 15))
@@ -87,17 +84,15 @@ def test_a_run_goes_on_and_ends_as_if_never_cut_off(job, tmp_path, changes, at) 
 
 def test_a_run_that_went_wrong_goes_on_as_it_would_have(job, tmp_path) -> None:
     run = job(optimizer="adam", learning_rate=50, clamp=False, tv_weight=1000, normalize="none")
-    problem, config, backbone, plan = run
-    whole = paint(problem.original, problem.styles, config, backbone=backbone, problem=problem, fits=plan)
+    whole = run.paint()
     assert whole.notes, "it does go wrong"
     cut_off(run, tmp_path, 8)
-    found = load(tmp_path, problem, config, backbone)
-    again = paint(problem.original, problem.styles, config, backbone=backbone, problem=problem, resume=found.state)
+    again = replace(run, resume=load(tmp_path, *of(run)).state).paint()
     assert torch.equal(again.pixels, whole.pixels)
 
 
 def test_without_a_checkpoint_there_is_none(job, tmp_path) -> None:
-    problem, config, backbone, _ = job()
+    problem, config, backbone = of(job())
     assert load(tmp_path, problem, config, backbone) is None
 
 
@@ -108,7 +103,7 @@ def test_a_broken_checkpoint_is_refused(job, tmp_path, broken) -> None:
     path = tmp_path / NAME
     path.write_bytes(path.read_bytes()[:-10] if broken is None else broken)
     with pytest.raises(CheckpointError, match="is not a checkpoint that can be read"):
-        load(tmp_path, *run[:3])
+        load(tmp_path, *of(run))
 
 
 def test_what_would_end_with_another_picture_is_refused(job, tmp_path, style, tiny_weights, monkeypatch) -> None:
@@ -121,13 +116,13 @@ def test_what_would_end_with_another_picture_is_refused(job, tmp_path, style, ti
     for reason, (problem, config, backbone, _) in others.items():
         with pytest.raises(CheckpointError, match=reason):
             load(tmp_path, problem, config, backbone)
-    problem, config, backbone, _ = job()
+    problem, config, backbone = of(job())
     backbone.weights.kernels["conv1_1"][0].add_(1)
     with pytest.raises(CheckpointError, match="another network"):
         load(tmp_path, problem, config, backbone)
     backbone.weights.kernels["conv1_1"][0].sub_(1)
     monkeypatch.setattr("impasto.painting.checkpoint.__version__", "9.9")
-    problem, config, backbone, _ = job()
+    problem, config, backbone = of(job())
     with pytest.raises(CheckpointError, match=r"begun with version impasto 0.* and this is impasto 9\.9"):
         load(tmp_path, problem, config, backbone)
 
@@ -156,9 +151,9 @@ def kept(job, tmp_path):
     run, states, folder = job(size=32, levels=1), {}, tmp_path / "kept"
     folder.mkdir()
     cut_off(run, folder, 4)
-    states[4] = load(folder, *run[:3]).state
+    states[4] = load(folder, *of(run)).state
     cut_off(run, folder, 5)
-    states[5] = load(folder, *run[:3]).state
+    states[5] = load(folder, *of(run)).state
     assert sorted(os.listdir(folder)) == [BEFORE, NAME]
     return run, folder, states
 
@@ -185,12 +180,12 @@ def test_a_flipped_bit_never_leads_to_another_picture(kept, flips) -> None:
     for number in range(flips):  # every other one in the header
         bit = draw.randrange(8 * head) if number % 2 else draw.randrange(8 * head, 8 * len(whole))
         flip(path, bit)
-        found = load(folder, *run[:3])
+        found = load(folder, *of(run))
         if found.note:
             assert found.note == "the newest checkpoint is damaged; resuming after step 4"
             (folder / BEFORE).unlink()
             with pytest.raises(CheckpointError, match=r"its checksum does not match|not a checkpoint that can be read"):
-                load(folder, *run[:3])
+                load(folder, *of(run))
             (folder / BEFORE).write_bytes(before)
         assert same(found.state, states[4 if found.note else 5]), f"bit {bit} of {path.name}"
         fallen += bool(found.note)
@@ -203,7 +198,7 @@ def test_a_flipped_bit_of_a_tensor_is_told_in_plain_words(kept) -> None:
     (folder / BEFORE).unlink()
     flip(folder / NAME, 8 * len((folder / NAME).read_bytes()) - 3)
     with pytest.raises(CheckpointError) as error:
-        load(folder, *run[:3])
+        load(folder, *of(run))
     assert str(error.value) == f"{folder / NAME} is damaged: its checksum does not match"
 
 
@@ -211,9 +206,9 @@ def test_a_damaged_one_does_not_take_the_place_of_the_one_before(kept) -> None:
     run, folder, states = kept
     (folder / NAME).write_bytes(b"not one")
     cut_off(run, folder, 6)
-    assert load(folder, *run[:3]).state.number == 6
+    assert load(folder, *of(run)).state.number == 6
     (folder / NAME).write_bytes(b"not one")
-    assert same(load(folder, *run[:3]).state, states[4])
+    assert same(load(folder, *of(run)).state, states[4])
 
 
 @pytest.mark.parametrize("calls", [1, 2, 3])
@@ -230,11 +225,11 @@ def test_killed_while_one_is_put_in_its_place_there_is_a_whole_one(kept, monkeyp
     with monkeypatch.context() as patch, contextlib.suppress(KeyboardInterrupt):
         patch.setattr(os, "replace", killed)
         cut_off(run, folder, 6)
-    found = load(folder, *run[:3])
+    found = load(folder, *of(run))
     assert (found.note, found.state.number) == ("", {1: 5, 2: 5, 3: 6}[calls])
     assert calls == 3 or same(found.state, states[5])
     cut_off(run, folder, 7)
-    assert load(folder, *run[:3]).state.number == 7
+    assert load(folder, *of(run)).state.number == 7
 
 
 def test_where_there_is_room_for_two_only_the_older_one_goes(kept, monkeypatch) -> None:
@@ -250,7 +245,7 @@ def test_where_there_is_room_for_two_only_the_older_one_goes(kept, monkeypatch) 
     monkeypatch.setattr(checkpoint, "save_file", full)
     cut_off(run, folder, 6, 7)
     assert seen == [[BEFORE, NAME], [NAME]] * 2
-    assert load(folder, *run[:3]).state.number == 7
+    assert load(folder, *of(run)).state.number == 7
 
 
 def test_a_checkpoint_larger_than_the_painting_can_need_is_not_read(kept) -> None:
@@ -258,7 +253,7 @@ def test_a_checkpoint_larger_than_the_painting_can_need_is_not_read(kept) -> Non
     (folder / BEFORE).unlink()
     os.truncate(folder / NAME, 1 << 40)
     with pytest.raises(CheckpointError, match=r"bytes, more than the .* that this painting can need"):
-        load(folder, *run[:3])
+        load(folder, *of(run))
 
 
 def test_a_checkpoint_that_is_a_fifo_is_not_waited_for(kept) -> None:
@@ -266,7 +261,7 @@ def test_a_checkpoint_that_is_a_fifo_is_not_waited_for(kept) -> None:
     (folder / NAME).unlink()
     os.mkfifo(folder / NAME)
     with pytest.raises(OutputError, match="is not a regular file: it is a FIFO"):
-        load(folder, *run[:3])
+        load(folder, *of(run))
 
 
 def test_clear_removes_both(kept) -> None:
@@ -282,9 +277,9 @@ def test_the_newest_that_is_whole_is_sent_and_what_comes_back_keeps_the_one_befo
     (folder / NAME).write_bytes(data[:-1])
     assert newest(folder) == folder / BEFORE
     put(folder, data)
-    assert same(load(folder, *run[:3]).state, states[5])
+    assert same(load(folder, *of(run)).state, states[5])
     (folder / NAME).write_bytes(b"")
-    assert same(load(folder, *run[:3]).state, states[4])
+    assert same(load(folder, *of(run)).state, states[4])
     (folder / BEFORE).unlink()
     assert newest(folder) is None
 

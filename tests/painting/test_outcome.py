@@ -1,13 +1,15 @@
 """How a run came out: pictures that are whole and still not what was meant are not passed off as finished."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
 
-from impasto import Config, paint, paint_steps
+from impasto import Config, paint
 from impasto.objective.objective import Objective
 from impasto.painting.outcome import doubt_about
+from impasto.painting.run import Run
 from impasto.solver.safeguard import Safeguard
 
 TERMS = {"content relu4_2": 1.5, "grain": 1e12}
@@ -74,11 +76,12 @@ def test_a_run_that_was_cut_off_knows_that_it_had_improved(tiny_weights, photo, 
     """Nothing after the cut improves; what did before it counts."""
     settings = {"backbone": str(tiny_weights), "device": "cpu", "precision": "float32", "size": 96, "steps": 30}
     config = Config(**settings, levels=1, start="noise")
+    run = Run.prepare(photo, style, config)
     for at in (9, 20):
-        state = next(step.state() for step in paint_steps(photo, style, config) if step.number == at)
+        state = next(step.state() for step in run.steps() if step.number == at)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(Objective, "evaluate", nan_at(Objective.evaluate))
-            doubt = paint(photo, style, config, resume=state).doubt
+            doubt = replace(run, resume=state).paint().doubt
         assert doubt.startswith(f"{30 - at} of 30 steps went wrong")
 
 

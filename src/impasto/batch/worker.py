@@ -16,12 +16,12 @@ from impasto.config import Config
 from impasto.errors import CheckpointError, ImpastoError, out_of_memory, passing
 from impasto.images.read import Picture, read_bytes
 from impasto.images.write import encode
-from impasto.painting.batched import Run, batch_key, paint_batched
-from impasto.painting.checkpoint import Checkpoints, load
-from impasto.painting.memory import fit
-from impasto.painting.problem import prepare_problem
-from impasto.painting.record import record_of
-from impasto.painting.run import Step, make_painting
+from impasto.painting.batched import batch_key, paint_batched
+from impasto.painting.checkpoint import Checkpoint, Checkpoints, load
+from impasto.painting.memory import Plan, fit
+from impasto.painting.problem import Problem
+from impasto.painting.run import Run
+from impasto.painting.step import State, Step
 
 __all__ = ["Done", "Failure", "File", "Task", "Worker", "WorkerUpdate", "at_once"]
 
@@ -92,7 +92,6 @@ class _Ready(NamedTuple):
 
     task: Task
     run: Run
-    backbone: Backbone
     folder: Path
 
 
@@ -178,24 +177,30 @@ class Worker:
         def picture(file: File) -> Picture:
             return read_bytes(files[file.sha256], file.name)
 
-        config = task.config
+        def resume(problem: Problem, config: Config, backbone: Backbone) -> tuple[State, Plan] | None:
+            found = self._checkpoint(task, folder, problem, config, backbone)
+            return found and (found.state, found.plan)
+
         named = {file.name: picture(file) for file in task.named}
-        problem = prepare_problem(picture(task.content), [picture(each) for each in task.styles], config, named)
-        backbone = self._backbone(config)
+        content, styles = picture(task.content), [picture(each) for each in task.styles]
+        run = Run.prepare(content, styles, task.config, named=named, backbone=self._backbone, resume=resume)
+        return _Ready(task, run, folder)
+
+    def _checkpoint(
+        self, task: Task, folder: Path, problem: Problem, config: Config, backbone: Backbone
+    ) -> Checkpoint | None:
+        """The checkpoint that a task goes on from, if there is one that can be used here."""
         try:
             found = load(folder, problem, config, backbone, anywhere=True)
         except CheckpointError as error:
-            found = None
             self._report.notes.append(f"{task.content.name} is begun anew: {error}")
+            return None
         if found and found.note:
             self._report.notes.append(f"{task.content.name}: {found.note}")
-        fits = fit(problem, config, backbone)
-        if found and found.plan.needed > fits.budget:
-            found = None
+        if found and found.plan.needed > fit(problem, config, backbone).budget:
             self._report.notes.append(f"{task.content.name} is begun anew: it was planned for more memory than is here")
-        fits = found.plan if found else fits
-        config = config.changed(tile=fits.side or config.tile)
-        return _Ready(task, Run(problem, config, fits, found.state if found else None), backbone, folder)
+            return None
+        return found
 
     def _backbone(self, config: Config) -> Backbone:
         """The config's network; the one before is let go where another is wanted."""
@@ -206,10 +211,10 @@ class Worker:
         return self._networks[key]
 
     def _together(self, group: Sequence[_Ready]) -> Iterator[float]:
-        kept = [Checkpoints(folder, *run[:2], backbone, run.fits, len(group)) for _, run, backbone, folder in group]
+        kept = [Checkpoints(folder, run, len(group)) for _, run, folder in group]
         notes: list[list[str]] = [[] for _ in group]
         last: list[Step] = []
-        for last in paint_batched([each.run for each in group], group[0].backbone):
+        for last in paint_batched([each.run for each in group]):
             self._now = [(keeper, each.task, step) for keeper, each, step in zip(kept, group, last, strict=True)]
             for (keeper, task, step), of_each in zip(self._now, notes, strict=True):
                 of_each += [step.note] if step.note else []
@@ -244,8 +249,8 @@ def _grouped(ready: Sequence[_Ready]) -> list[list[_Ready]]:
     for each in ready:
         kind = batch_key(each.run)
         height, width = each.run.problem.levels[-1][:2]
-        fits = each.run.fits
-        most = min(PIXELS_AT_ONCE // (height * width), fits.budget // max(1, fits.needed))
+        plan = each.run.plan
+        most = min(PIXELS_AT_ONCE // (height * width), plan.budget // max(1, plan.needed))
         group = open_ones.get(kind) if kind is not None else None
         if group is not None and len(group) < most:
             group.append(each)
@@ -256,9 +261,7 @@ def _grouped(ready: Sequence[_Ready]) -> list[list[_Ready]]:
 
 
 def _done(ready: _Ready, step: Step, notes: list[str], together: int) -> Done:
-    task, (problem, config, _, _), backbone = ready.task, ready.run, ready.backbone
-    settings = record_of(problem, config, backbone)
-    painting = make_painting(step, problem, config, settings, notes=notes)
+    painting = ready.run.painting(step, notes=notes)
     height, width = painting.pixels.shape[2:]
     record = {
         "width": width,
@@ -270,6 +273,6 @@ def _done(ready: _Ready, step: Step, notes: list[str], together: int) -> Done:
         "terms": painting.terms,
         "notes": painting.notes,
         "doubt": painting.doubt,
-        **{name: settings[name] for name in ("network", "precision", "device")},
+        **{name: painting.settings[name] for name in ("network", "precision", "device")},
     }
-    return Done(encode(painting.image, task.suffix, painting.settings), record)
+    return Done(encode(painting.image, ready.task.suffix, painting.settings), record)

@@ -21,12 +21,11 @@ from impasto.painting.problem import extras
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from impasto.backbone.vgg import Backbone
     from impasto.config import Config
     from impasto.figures.timelapse import Film
     from impasto.images.read import Picture
-    from impasto.painting.problem import Problem
-    from impasto.painting.run import Painting, Step
+    from impasto.painting.run import Painting, Run
+    from impasto.painting.step import Step
 
 __all__ = ["DOUBTFUL", "Outputs", "check_outputs", "not_among", "report", "sheet"]
 
@@ -50,13 +49,11 @@ class Outputs(NamedTuple):
         """The film to be made, if one was asked for; to be closed by whoever asks. frames: as of Film."""
         return None if self.timelapse is None else film_of(self.timelapse, content, config, frames)
 
-    def readers(
-        self, problem: Problem, config: Config, backbone: Backbone, film: Film | None, say: Say
-    ) -> list[Reader]:
+    def readers(self, run: Run, film: Film | None, say: Say) -> list[Reader]:
         """The readers of the run's Steps that these files need."""
         found: list[Reader] = []
-        if config.save_every or config.save_at:
-            found.append(snapshots(problem, config, backbone, self.picture, say))
+        if run.config.save_every or run.config.save_at:
+            found.append(snapshots(run, self.picture, say))
         if self.trace:
             found.append(trace(self.trace, say))
         if film:

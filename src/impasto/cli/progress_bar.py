@@ -24,7 +24,7 @@ from impasto.painting.callbacks import in_words, seconds_left
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from impasto.painting.run import Step
+    from impasto.painting.step import Step
 
 __all__ = ["downloading", "log", "painting"]
 

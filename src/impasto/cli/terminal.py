@@ -22,8 +22,7 @@ from impasto.images.read import read
 from impasto.objective.objective import Objective
 from impasto.painting.checkpoint import BEFORE, NAME, Checkpoint, Checkpoints, load
 from impasto.painting.memory import fit
-from impasto.painting.problem import prepare_problem
-from impasto.painting.run import Painting, paint
+from impasto.painting.run import Painting, Run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -37,8 +36,9 @@ if TYPE_CHECKING:
     from impasto.figures.timelapse import Film
     from impasto.images.read import Picture
     from impasto.painting.callbacks import Reader, Say
+    from impasto.painting.memory import Plan
     from impasto.painting.problem import Problem
-    from impasto.painting.run import Step
+    from impasto.painting.step import State, Step
 
 __all__ = ["carry_out", "load_backbone", "run", "save", "save_more"]
 
@@ -54,7 +54,7 @@ def run(
     pictures: Sequence[Picture],
     config: Config,
     backbone: Backbone | None = None,
-    readers: Callable[[Problem, Config, Backbone], list[Reader]] | None = None,
+    readers: Callable[[Run], list[Reader]] | None = None,
     about: str = "",
     keep: Path | None = None,
     tilers: TileWorkers | None = None,
@@ -63,29 +63,34 @@ def run(
 ) -> Painting:
     """Paint pictures[0] in the style of the others with a progress bar, under a line that begins with `about`.
 
-    readers: makes the other readers of the run, once its scene, its config and its network are known. keep: a folder
-    for checkpoints; where there is one the run goes on from it. tilers: who evaluate its tiles, on a cluster. say: is
-    told of checkpoints that cannot be read or written. saved: is told the step of each that has been written. Ctrl-C,
-    or SIGTERM, ends it after its step.
+    readers: makes the other readers of the run, once it is prepared. keep: a folder for checkpoints; where there is one
+    the run goes on from it. tilers: who evaluate its tiles, on a cluster. say: is told of checkpoints that cannot be
+    read or written. saved: is told the step of each that has been written. Ctrl-C, or SIGTERM, ends it after its step.
     """
     content, *styles = pictures
-    problem = prepare_problem(content, styles, config)  # before a network is downloaded for nothing
-    backbone = tilers.backbone if tilers else backbone or load_backbone(console, config)
-    found = _checkpoint(keep, problem, config, backbone) if keep else None
-    fits = found.plan if found else (tilers.fit if tilers else fit)(problem, config, backbone)
-    config = config.changed(tile=fits.side or config.tile)
-    dtype = str(backbone.dtype).removeprefix("torch.")
-    where = str(tilers) if tilers else str(backbone.device)
-    title = f"{backbone.weights.name} on {where}, {dtype}, {config.steps} steps of {config.optimizer}; {fits}"
-    for note in problem.notes:
+    resumed: list[Checkpoint] = []
+
+    def resume(problem: Problem, config: Config, backbone: Backbone) -> tuple[State, Plan] | None:
+        found = _checkpoint(keep, problem, config, backbone) if keep else None
+        resumed.extend([found] if found else [])
+        return found and (found.state, found.plan)
+
+    prepared = Run.prepare(
+        content, styles, config, resume=resume,
+        backbone=tilers.backbone if tilers else backbone or partial(load_backbone, console),
+        plan=tilers.fit if tilers else fit, evaluator_of=tilers.objective if tilers else Objective,
+    )  # fmt: skip
+    for note in prepared.problem.notes:
         console.print(note, markup=False, soft_wrap=True)
-    if found and found.note:
-        (say or console.print)(found.note)
-    elif found:
-        console.print(f"goes on after step {found.state.number}", markup=False)
-    checkpoints = Checkpoints(keep, problem, config, backbone, fits) if keep else None
-    with painting(console, f"{about}{title}") as bar, GracefulShutdown() as stopping:
-        all_readers = [bar, *(readers(problem, config, backbone) if readers else [])]
+    for found in resumed:
+        if found.note:
+            (say or console.print)(found.note)
+        else:
+            console.print(f"goes on after step {found.state.number}", markup=False)
+    checkpoints = Checkpoints(keep, prepared) if keep else None
+    title = f"{about}{_title(prepared, str(tilers) if tilers else str(prepared.backbone.device))}"
+    with painting(console, title) as bar, GracefulShutdown() as stopping:
+        all_readers = [bar, *(readers(prepared) if readers else [])]
 
         def read(step: Step) -> None:
             for reader in all_readers:
@@ -96,11 +101,15 @@ def run(
                 saved(step.number)
             stopping.raise_if_requested()
 
-        painted = paint(
-            content, styles, config, backbone=backbone, problem=problem, fits=fits, on_step=read,
-            resume=found.state if found else None, objective_of=tilers.objective if tilers else Objective,
-        )  # fmt: skip
+        painted = prepared.paint(read)
         return replace(painted, settings={**painted.settings, "device": tilers.device}) if tilers else painted
+
+
+def _title(run: Run, where: str) -> str:
+    """What is painted with, where and how, in one line."""
+    dtype = str(run.backbone.dtype).removeprefix("torch.")
+    config = run.config
+    return f"{run.backbone.weights.name} on {where}, {dtype}, {config.steps} steps of {config.optimizer}; {run.plan}"
 
 
 def _checkpoint(folder: Path, problem: Problem, config: Config, backbone: Backbone) -> Checkpoint | None:
@@ -131,7 +140,7 @@ def carry_out(spec: RunSpec, folder: Path | None, quiet: bool, as_json: bool) ->
             console,
             inputs,
             spec.config,
-            readers=lambda problem, config, backbone: outputs.readers(problem, config, backbone, film, say),
+            readers=lambda run: outputs.readers(run, film, say),
             keep=folder,
             tilers=tilers,
             say=say,

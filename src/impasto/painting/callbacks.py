@@ -17,16 +17,14 @@ from impasto.figures.timelapse import Film
 from impasto.images.read import resize
 from impasto.images.write import check_output, to_image, write
 from impasto.painting.levels import painted_size
-from impasto.painting.record import record_of
+from impasto.painting.run import Run
 from impasto.records import Text, checked, lines_of, parsed
 
 if TYPE_CHECKING:
-    from impasto.backbone.vgg import Backbone
     from impasto.config import Config
     from impasto.figures.plots import Curve
     from impasto.images.read import Picture
-    from impasto.painting.problem import Problem
-    from impasto.painting.run import Step
+    from impasto.painting.step import Step
 
 __all__ = [
     "ORDER",
@@ -56,12 +54,12 @@ def snapshot_path(target: Path, step: int) -> Path:
     return target.with_name(f"{target.stem}-{step:05d}{target.suffix}")
 
 
-def snapshots(problem: Problem, config: Config, backbone: Backbone, target: Path, say: Say) -> Reader:
+def snapshots(run: Run, target: Path, say: Say) -> Reader:
     """Writes OUT-01000.png beside OUT.png, every `save_every` steps and at `save_at`, with the terms inside.
 
     One that cannot be written is told to `say`, and does not end the run.
     """
-    content, settings = problem.original, record_of(problem, config, backbone)
+    content, settings, config = run.problem.original, run.record, run.config
 
     def save(step: Step) -> None:
         if step.number not in config.save_at and not (config.save_every and step.number % config.save_every == 0):

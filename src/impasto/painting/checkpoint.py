@@ -24,7 +24,8 @@ from impasto.images.write import atomic_write
 from impasto.painting.memory import Plan
 from impasto.painting.problem import Problem
 from impasto.painting.record import record_of
-from impasto.painting.run import State, Step
+from impasto.painting.run import Run
+from impasto.painting.step import State, Step
 from impasto.records import checked, open_regular, parsed
 from impasto.version import __version__
 
@@ -57,12 +58,12 @@ class Checkpoints:
     no more than COST of the run's time.
     """
 
-    def __init__(self, folder: Path, problem: Problem, config: Config, backbone: Backbone, plan: Plan, runs: int = 1):
+    def __init__(self, folder: Path, run: Run, runs: int = 1):
         """runs: how many runs there are at once, each with its checkpoints."""
-        self._path, self._before, self._plan, self._runs = folder / NAME, folder / BEFORE, plan, runs
+        self._path, self._before, self._plan, self._runs = folder / NAME, folder / BEFORE, run.plan, runs
         self._sound: bool | None = None  # whether the newest one is; None: nobody has looked yet
         _sweep(folder)
-        self._made_of = _made_of(problem, config, backbone)
+        self._made_of = _made_of(run.problem, run.config, run.backbone)
         self._began = self._last = time.monotonic()
         self._spent, self._took = 0.0, 0.0  # seconds: on all of them, on the last
         self._told = False

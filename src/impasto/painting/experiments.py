@@ -15,7 +15,8 @@ from impasto.errors import ConfigError, did_you_mean
 from impasto.images.read import SMALLEST, Picture, Source
 from impasto.objective.losses import gram
 from impasto.painting.levels import BLANK
-from impasto.painting.run import Painting, Step, paint
+from impasto.painting.run import Painting, paint
+from impasto.painting.step import Step
 from impasto.presets import preset
 
 __all__ = [

@@ -5,13 +5,11 @@ from __future__ import annotations
 import io
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from impasto.config import Config
 from impasto.errors import ImpastoError, PictureError
 from impasto.images.read import Picture, header_size, read_bytes, resize
 from impasto.images.write import to_image, write
@@ -19,12 +17,15 @@ from impasto.painting.callbacks import reached_at, seconds_left
 from impasto.painting.levels import painted_size, scaled_size
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
     import torch
     from PIL import Image
 
+    from impasto.config import Config
     from impasto.figures.timelapse import Film
-    from impasto.painting.problem import Problem
-    from impasto.painting.run import Step
+    from impasto.painting.run import Run
+    from impasto.painting.step import Step
 
 __all__ = [
     "OVER",
@@ -33,7 +34,7 @@ __all__ = [
     "Limits",
     "PaintRequest",
     "Progress",
-    "Run",
+    "Started",
     "State",
     "Upload",
     "Wanted",
@@ -111,13 +112,11 @@ class Progress(NamedTuple):
 
 
 @dataclass
-class Run:
-    """A painting in the making: its scene, its stream of Steps and the last of them, what its file will carry."""
+class Started:
+    """A painting in the making: its run, its stream of Steps and the last of them, its film."""
 
-    problem: Problem
-    config: Config
+    run: Run
     steps: Iterator[Step]
-    settings: dict[str, Any]
     film: Film | None
     last: Step | None = None
 
@@ -151,7 +150,7 @@ class Job:
     frame: bytes = b""
     frames: int = 0
     curve: list[tuple[int, float | None]] = field(default_factory=list)  # (level, objective) of each step
-    run: Run | None = None
+    run: Started | None = None
     idle: float = 0.0  # seconds that it was begun and not being painted
     aside: float = 0.0  # since when it is; 0: it is not
     paused: float = 0.0  # since when, if it is

@@ -13,12 +13,9 @@ from impasto.backbone.vgg import Backbone
 from impasto.config import Config
 from impasto.errors import ImpastoError, OutputError
 from impasto.painting.callbacks import film_of, trace
-from impasto.painting.memory import fit
 from impasto.painting.outcome import why_stopped
-from impasto.painting.problem import prepare_problem
-from impasto.painting.record import record_of
-from impasto.painting.run import make_painting, paint, paint_steps
-from impasto.web.job import SHOWN_SIDE, Job, Limits, Run, State, jpeg
+from impasto.painting.run import Run, paint
+from impasto.web.job import SHOWN_SIDE, Job, Limits, Started, State, jpeg
 
 __all__ = ["warm_up", "work"]
 
@@ -63,23 +60,18 @@ def work(job: Job, limits: Limits) -> State:
     return "stopped" if stopped else "done"
 
 
-def _begin(job: Job, most: int) -> Run:
+def _begin(job: Job, most: int) -> Started:
     content, styles, named = job.inputs(most)
-    problem = prepare_problem(content, styles, job.config, named)
-    backbone = _backbone(job.config)
-    fits = fit(problem, job.config, backbone)
-    config = job.config.changed(tile=fits.side or job.config.tile)
-    settings = record_of(problem, config, backbone)
-    film = film_of(job.file(f"timelapse{job.timelapse}"), content, config) if job.timelapse else None
-    steps = paint_steps(content, styles, config, backbone=backbone, problem=problem, fits=fits)
-    return Run(problem, config, steps, settings, film)
+    run = Run.prepare(content, styles, job.config, named=named, backbone=_backbone)
+    film = film_of(job.file(f"timelapse{job.timelapse}"), content, run.config) if job.timelapse else None
+    return Started(run, run.steps(), film)
 
 
-def _finish(job: Job, run: Run, stopped: str) -> None:
+def _finish(job: Job, run: Started, stopped: str) -> None:
     """Save the painting, what is shown of it, and the film."""
     assert run.last is not None
     assert job.progress is not None
-    painting = make_painting(run.last, run.problem, run.config, run.settings, stopped, [job.note] if job.note else [])
+    painting = run.run.painting(run.last, stopped, [job.note] if job.note else [])
     painting.save(job.file("painting.png"))
     job.note = job.note or painting.doubt
     job.file("after.jpg").write_bytes(jpeg(painting.pixels, SHOWN_SIDE))
