@@ -82,6 +82,14 @@ def test_no_private_name_crosses_a_room() -> None:
                 assert not [a.name for a in node.names if a.name.startswith("_") and not a.name.endswith("__")], module
 
 
+def test_no_picture_is_opened_in_any_format_that_pillow_knows() -> None:
+    """Some of them, as PostScript, are programs that would be run."""
+    for module in MODULES:
+        for node in ast.walk(ast.parse((ROOT / f"{module}.py").read_text())):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "Image.open":
+                assert "formats" in {each.arg for each in node.keywords}, f"{module} line {node.lineno}"
+
+
 @pytest.mark.parametrize("module", MODULES)
 def test_files_and_functions_are_short(module: str) -> None:
     text = (ROOT / f"{module}.py").read_text()

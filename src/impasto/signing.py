@@ -7,7 +7,6 @@ import hmac
 import json
 import os
 import secrets
-import threading
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ LENGTH = 32  # bytes of the key
 def key_file() -> Path:
     """Where this user's secret key lies: in $IMPASTO_HOME, or the user's data folder (XDG)."""
     home = os.environ.get("IMPASTO_HOME")
-    return (Path(home).expanduser() if home else user_data_path("impasto")) / "key"
+    return Path(os.path.expanduser(home) if home else user_data_path("impasto")) / "key"  # which never raises
 
 
 def signed(record: dict[str, Any]) -> dict[str, Any]:
@@ -58,7 +57,7 @@ def _make_key(path: Path) -> None:
     if path.exists():
         raise FileExistsError(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.part")
+    part = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
     try:
         with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             file.write(secrets.token_bytes(LENGTH))
@@ -66,7 +65,9 @@ def _make_key(path: Path) -> None:
             os.fsync(file.fileno())
         try:
             os.link(part, path)  # a rename would replace the key that another process has just made
-        except PermissionError:  # a file system without links
+        except FileExistsError:
+            raise
+        except OSError:  # a file system without links
             part.replace(path)
     finally:
         with suppress(OSError):

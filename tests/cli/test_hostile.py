@@ -1,5 +1,6 @@
 """Files that somebody has made to harm: one line and exit code 2; nothing is waited for, nor written elsewhere."""
 
+import hashlib
 import json
 import os
 import random
@@ -573,3 +574,43 @@ def test_whatever_a_batch_s_folder_says_it_is_one_line(painting, impasto, tmp_pa
         assert code in (0, 2, 3), (bad, err)
         assert code != 2 or (err.count("\n"), err[:9]) == (1, "impasto: "), (bad, err)
         assert {path.name for path in tmp_path.iterdir()} == {"out"}, bad
+
+
+POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 64 64\n%%EndComments\nshowpage\n%%EOF\n"
+
+
+def test_a_painting_that_is_postscript_is_not_run(impasto, photo, style, tiny, tmp_path, monkeypatch) -> None:
+    (tmp_path / "bin").mkdir()
+    ghostscript = tmp_path / "bin" / "gs"
+    ghostscript.write_text(f"#!/bin/sh\ntouch {tmp_path / 'it ran'}\n")
+    ghostscript.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{ghostscript.parent}:{os.environ['PATH']}")
+    assert impasto("batch", photo, "--style", style, "-o", "out", *tiny)[0] == 0
+    painting = next(path for path in Path("out").glob("*.png") if not path.name.startswith("contact"))
+    painting.write_bytes(POSTSCRIPT)
+    manifest = Path("out/manifest.jsonl")
+    record = {**json.loads(manifest.read_text()), "sha256": hashlib.sha256(POSTSCRIPT).hexdigest()}
+    manifest.write_text(json.dumps(record) + "\n")
+    assert impasto("resume", "out")[0] == 0
+    assert not (tmp_path / "it ran").exists()
+
+
+def test_a_checkpoint_folder_keeps_its_other_files(painted, tmp_path) -> None:
+    (tmp_path / "kept").mkdir()
+    mine = [tmp_path / "kept" / name for name in (".tmp-notes", ".tmp", ".tmp-abcde", "notes.txt", ".tmpabcdefg")]
+    for path in mine:
+        path.write_text("mine")
+    piece = tmp_path / "kept" / ".tmpaB3dE9"
+    piece.write_text("of a run that was killed")
+    assert painted("--checkpoint", "kept")[0] == 0
+    assert all(path.read_text() == "mine" for path in mine)
+    assert not piece.exists()
+
+
+@pytest.mark.parametrize("home", ["~nobody-of-that-name/x", "/proc/nowhere"])
+def test_without_a_home_for_its_key_a_run_goes_on_unsigned(painted, monkeypatch, home) -> None:
+    monkeypatch.setenv("IMPASTO_HOME", home)
+    monkeypatch.setattr(os, "link", lambda *_: (_ for _ in ()).throw(OSError(95, "Operation not supported")))
+    code, _, err = painted("--checkpoint", "kept")
+    assert code == 0
+    assert ("will need --trust" in " ".join(err.split())) == home.startswith("/proc")

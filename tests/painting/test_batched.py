@@ -12,12 +12,11 @@ from PIL import Image
 from impasto import Config, paint
 from impasto.backbone.weights import load
 from impasto.batch import worker as rooms
-from impasto.batch.worker import File, Painter, Task, at_once
+from impasto.batch.worker import File, Task, Worker, at_once
 from impasto.errors import SolverError
 from impasto.images.read import read_bytes
 from impasto.painting.batched import batch_key, paint_batched
 from impasto.painting.loop import Loop
-from impasto.painting.memory import fit
 from impasto.painting.run import Run
 
 
@@ -90,12 +89,12 @@ def test_the_larger_the_fewer_are_given_to_a_painter_at_once() -> None:
     assert {size: at_once(Config(size=size)) for size in sizes} == sizes
 
 
-# The painter of a batch -----------------------------------------------------------------------------------------------
+# The worker of a batch -----------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def order(album, tmp_path, config, monkeypatch):
-    """What a Painter is to begin: a task for each content, in the style s."""
+    """What a Worker is to begin: a task for each content, in the style s."""
     monkeypatch.chdir(tmp_path)
 
     def make(*contents: str):
@@ -111,11 +110,11 @@ def order(album, tmp_path, config, monkeypatch):
 
 
 def finished(order) -> tuple[dict, dict, list]:
-    """All that a painter makes of an order: what is done, what failed, notes."""
-    painter, done, failed, notes, over = Painter(), {}, {}, [], False
-    painter.begin(*order)
+    """All that a worker makes of an order: what is done, what failed, notes."""
+    worker, done, failed, notes, over = Worker(), {}, {}, [], False
+    worker.begin(*order)
     while not over:
-        report = painter.go_on()
+        report = worker.advance()
         assert not done.keys() & report.done.keys(), "done twice"
         assert 0 <= report.fraction <= 1
         done, failed, notes, over = done | report.done, failed | report.failed, notes + report.notes, report.over
@@ -140,7 +139,13 @@ def test_a_painter_makes_of_each_task_the_bytes_of_a_painting_alone(order) -> No
 
 
 def test_no_more_are_painted_together_than_memory_takes(order, monkeypatch) -> None:
-    monkeypatch.setattr(rooms, "fit", lambda *job: (found := fit(*job))._replace(budget=2 * found.needed))
+    prepare = Run.prepare
+
+    def scarce(*given, **more):
+        run = prepare(*given, **more)
+        return replace(run, plan=run.plan._replace(budget=2 * run.plan.needed))
+
+    monkeypatch.setattr(Run, "prepare", scarce)
     assert sorted(each.record["together"] for each in finished(order("a", "b", "c"))[0].values()) == [1, 2, 2]
 
 
@@ -175,13 +180,13 @@ def test_one_whose_file_cannot_be_made_does_not_have_the_others_done_twice(order
 
 
 def test_what_was_kept_goes_on_from_there_or_is_begun_anew_where_it_is_broken(order) -> None:
-    painter = Painter()
-    painter.begin(*(given := order("a", "b")))
+    worker = Worker()
+    worker.begin(*(given := order("a", "b")))
     for _ in range(4):
-        painter.go_on()
-    assert sorted(painter.keep().saved) == ["a", "b"]
-    painter.begin(*given)
-    assert painter.go_on().fraction > 0.25, "four of six steps of the first are there"
+        worker.advance()
+    assert sorted(worker.keep().saved) == ["a", "b"]
+    worker.begin(*given)
+    assert worker.advance().fraction > 0.25, "four of six steps of the first are there"
     given[3]["b"].joinpath("checkpoint.safetensors").write_bytes(b"broken")
     done, _, notes = finished(given)
     assert {name: each.picture for name, each in done.items()} == alone(given)

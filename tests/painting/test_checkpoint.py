@@ -113,9 +113,9 @@ def test_what_would_end_with_another_picture_is_refused(job, tmp_path, style, ti
         "other settings: strength 1.0, not 2.0": job(strength=2),
         "other settings: steps 14, not 15": job(steps=15),
     }
-    for reason, (problem, config, backbone, _) in others.items():
+    for reason, other in others.items():
         with pytest.raises(CheckpointError, match=reason):
-            load(tmp_path, problem, config, backbone)
+            load(tmp_path, *of(other))
     problem, config, backbone = of(job())
     backbone.weights.kernels["conv1_1"][0].add_(1)
     with pytest.raises(CheckpointError, match="another network"):

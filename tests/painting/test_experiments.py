@@ -268,7 +268,7 @@ def test_a_texture_is_as_large_as_asked_for_and_named_after_its_style(impasto, s
 
 @pytest.mark.parametrize("size", ["32x20", " 32 × 20 ", "32,20", None])
 def test_a_texture_s_size_may_be_written_as_people_do(impasto, style, quick, tmp_path, monkeypatch, size):
-    monkeypatch.setattr("impasto.cli.terminal.paint", lambda content, *_, **__: pytest.fail(content.name))
+    monkeypatch.setattr("impasto.painting.run.Run.prepare", lambda content, *_, **__: pytest.fail(content.name))
     with pytest.raises(pytest.fail.Exception) as said:
         impasto("texture", style, *quick, *(["--size", size] if size else []))
     assert str(said.value) == ("32x20" if size else "512x512")

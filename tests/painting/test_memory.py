@@ -21,7 +21,7 @@ from impasto.painting.levels import check
 from impasto.painting.memory import Plan, free_memory, keep_big_blocks, plan
 from impasto.solver.lbfgs import LBFGS
 from impasto.solver.preconditioner import SpectralPreconditioner
-from impasto.solver.safeguard import Guard
+from impasto.solver.safeguard import Safeguard
 
 HALO = 85  # of relu5_1, the deepest of the house's layers
 CPU = torch.device("cpu")
@@ -188,7 +188,7 @@ def taken(config: Config, backbone: Backbone, height: int, width: int, style: tu
         content, pattern = torch.rand(1, 3, height, width), torch.rand(1, 3, *style)
         objective = Objective(config, backbone, content, [pattern], side)
         spectrum = SpectralPreconditioner(height, width, config.precondition)
-        solver, guard, x = LBFGS(1.0, config.history, 0.01, spectrum), Guard(), content
+        solver, guard, x = LBFGS(1.0, config.history, 0.01, spectrum), Safeguard(), content
         for _ in range(config.history + 2):
             value, gradient = objective.evaluate(x)
             guard.check(x, value.total, gradient, value.parts)

@@ -112,8 +112,13 @@ def test_what_is_doubted(improved, mended, steps, doubt) -> None:
     assert bool(found) == bool(doubt)
 
 
-def test_without_terms_there_is_still_a_sentence() -> None:
-    assert "the heaviest term is none, 0 of 0" in doubt_about(False, 0, 9, {})
+@pytest.mark.parametrize("terms", [{}, {"content": 0.0, "grain": -1e-9}, {"content": 1e-9}])
+def test_where_nothing_was_left_to_improve_there_is_no_doubt(terms) -> None:
+    assert doubt_about(False, 0, 9, terms) == ""
+
+
+def test_a_picture_in_its_own_style_is_finished(impasto, style, tiny) -> None:
+    assert impasto("paint", style, style, "-o", "out.png", *tiny, "--steps", 6)[0] == 0
 
 
 def troubles(values: list[float]) -> list[str]:

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
+from impasto.errors import PictureError
 from impasto.figures.contact_sheet import Cell, contact_sheet, in_rows
-from impasto.images.write import KEY, write
+from impasto.images.read import bytes_of, read_bytes
+from impasto.images.write import KEY, to_image, write
 from impasto.records import open_regular
 
 if TYPE_CHECKING:
@@ -44,7 +46,7 @@ def is_contact_sheet(path: Path) -> bool:
     if not path.name.startswith("contact-sheet"):
         return False
     try:
-        with open_regular(path) as file, Image.open(file) as image:
+        with open_regular(path) as file, Image.open(file, formats=("PNG",)) as image:
             return image.info.get(KEY) == json.dumps(MARK, sort_keys=True)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return False
@@ -64,8 +66,9 @@ def _cell(job: Job, found: Path | str | None) -> Cell:
     if not isinstance(found, Path):
         return (found or "not painted yet")[: 5 * LONGEST], caption
     try:
-        with Image.open(found) as image:
-            image.thumbnail((4 * SIDE, SIDE))
-            return image.copy(), caption
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        return f"cannot be read: {error}", caption
+        picture = read_bytes(bytes_of(found), str(found), enough=2 * SIDE)
+    except PictureError as error:
+        return f"cannot be read: {error}"[: 5 * LONGEST], caption
+    image = to_image(picture.pixels, picture.alpha)
+    image.thumbnail((4 * SIDE, SIDE))
+    return image, caption

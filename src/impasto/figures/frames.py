@@ -139,10 +139,11 @@ class Frames:
     def _proxy(self, number: int, size: Sequence[int]) -> torch.Tensor | None:
         """The proxy of a frame that lies here, whole; or None."""
         try:
-            with Image.open(io.BytesIO(read_regular(self.file(number), MOST_BYTES))) as image:
+            frame = io.BytesIO(read_regular(self.file(number), MOST_BYTES))
+            with Image.open(frame, formats=("PNG",)) as image:
                 image.verify()
             values = np.load(io.BytesIO(read_regular(self._proxy_file(number), MOST_BYTES)), allow_pickle=False)
-        except (OSError, ValueError, SyntaxError, EOFError):
+        except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError):
             return None
         return torch.from_numpy(values) if values.shape == tuple(size) and values.dtype == np.float32 else None
 

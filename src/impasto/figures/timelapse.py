@@ -190,7 +190,9 @@ def _write_animation(part: Path, suffix: str, files: Sequence[Path], durations: 
     }
     kind, options = formats[suffix]
     with ExitStack() as stack, part.open("wb") as out:
-        frames = [stack.enter_context(Image.open(file)) for file in files]  # each is read when it is written
+        frames = [
+            stack.enter_context(Image.open(file, formats=("PNG",))) for file in files
+        ]  # each is read when it is written
         frames[0].save(
             out, format=kind, save_all=True, append_images=frames[1:], loop=0,
             duration=[round(100 * each) * 10 for each in durations], **options,
@@ -213,7 +215,7 @@ def _write_video(
             context = stream.codec_context
             context.color_primaries = context.color_trc = context.colorspace = BT709
             for file, (begin, end) in zip(files, pairwise(ends), strict=True):
-                with Image.open(file) as image:
+                with Image.open(file, formats=("PNG",)) as image:
                     pixels = np.asarray(image)
                 for _ in range(end - begin):
                     frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")

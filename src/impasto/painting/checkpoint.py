@@ -6,6 +6,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -36,6 +37,7 @@ KEY, CHECKSUM = "impasto", "sha256"  # of the record and the checksum in the fil
 COST = 0.015  # share of the run's time that checkpoints may take
 SOONEST = 2.0  # seconds before the first one, and between two, at the least
 SPEED = 300e6  # bytes a second that a disk is thought to take, until one has been written
+SAFETENSORS_PIECE = re.compile(r"\.tmp[A-Za-z0-9]{6}")  # what its writer leaves when it is killed
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 VECTORS = 16  # pictures in a state besides two for each pair of L-BFGS: more than either solver and the guard have
 STATE = TypeAdapter(State, config=ConfigDict(arbitrary_types_allowed=True))
@@ -149,10 +151,10 @@ def clear(folder: Path) -> None:
 
 
 def _sweep(folder: Path) -> None:
-    for pattern in (".tmp*", f".{NAME}.*.part"):  # the library's, and `whole`'s
-        for path in folder.glob(pattern):
-            with suppress(OSError):  # it only takes room
-                path.unlink()
+    pieces = [path for path in folder.glob(".tmp*") if SAFETENSORS_PIECE.fullmatch(path.name)]
+    for path in (*pieces, *folder.glob(f".{NAME}.*.part")):  # the latter are `atomic_write`'s
+        with suppress(OSError):  # it only takes room
+            path.unlink()
 
 
 def load(

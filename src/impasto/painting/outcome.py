@@ -9,6 +9,7 @@ from impasto.errors import ClusterError, SolverError, out_of_memory
 __all__ = ["doubt_about", "why_stopped"]
 
 TRIAL = 4  # steps, up to which a run is a trial: the first ones may go up, and who asks for so few knows it
+NOTHING = 1e-6  # an objective below it is as good as 0: nothing was left to improve
 NOW_AND_THEN, SHARE = 2, 0.05  # times, or of all steps, that a sound run may have to be mended
 
 
@@ -29,12 +30,12 @@ def doubt_about(improved: bool, mended: int, steps: int, terms: Mapping[str, flo
         mended: how many of the `steps` went wrong and were undone.
         terms: the weighted terms of the objective at the end, by name.
     """
-    if not improved and steps > TRIAL:
-        name = max(terms, key=lambda each: terms[each], default="none")
-        total = sum(terms.values())
+    total = sum(terms.values())
+    if not improved and steps > TRIAL and total > NOTHING:
+        name = max(terms, key=lambda each: terms[each])
         return (
             "no step improved on the starting picture, and that is what was saved; the heaviest term is "
-            f"{name}, {terms.get(name, 0.0):.3g} of {total:.3g}: give smaller weights, or more --steps"
+            f"{name}, {terms[name]:.3g} of {total:.3g}: give smaller weights, or more --steps"
         )
     if mended > max(NOW_AND_THEN, SHARE * steps):
         return f"{mended} of {steps} steps went wrong and were undone: give smaller weights, or --precision float32"

@@ -21,8 +21,10 @@ from impasto.errors import ImpastoError, OutputError, no_room
 from impasto.images.read import read_settings
 from impasto.images.write import write
 from impasto.painting.callbacks import read_trace
+from impasto.web.addresses import network_of
 from impasto.web.folders import RoomError
 from impasto.web.job import BusyError, Job, PaintRequest, State, Upload
+from impasto.web.multipart import BoundedRoute
 from impasto.web.queue import Studio
 
 __all__ = ["Status", "routes", "status_of"]
@@ -31,7 +33,7 @@ EVERY = 0.3  # seconds between two looks at a painting that is followed
 AGAIN = "60"  # seconds after which a busy studio may be asked again
 Film = Literal["", ".gif", ".webp", ".apng", ".mp4", ".webm"]
 log = logging.getLogger("impasto.studio")
-routes = APIRouter()  # its application's `state.studio` is the studio
+routes = APIRouter(route_class=BoundedRoute)  # its application's `state.studio` is the studio
 
 
 class Status(BaseModel):
@@ -130,7 +132,7 @@ async def submit(
     if len(named) < len(pictures or []):
         raise HTTPException(422, "two of the pictures have the same name: give each its own")
     order = PaintRequest(_upload(content), [_upload(each) for each in style], _object(settings), named, timelapse, base)
-    address = request.client.host if request.client else ""
+    address = network_of(request.client.host if request.client else "")
     try:
         job = await studio.take(order, f"program {address}", visitor=address)
     except BusyError as error:
@@ -278,7 +280,7 @@ def _as(job: Job, format: str) -> Path:
         return painted
     path = job.file(f"painting.{format}")
     if not path.exists():
-        with Image.open(painted) as image:
+        with Image.open(painted, formats=("PNG",)) as image:
             write(image, path, read_settings(painted))
     return path
 
