@@ -11,7 +11,7 @@ from pathlib import Path
 from common import PAIRS, SHARED, load_referee, pictures, record
 
 from impasto import Config, paint
-from impasto.backbone.load import make_backbone
+from impasto.backbone.load import load_backbone
 from impasto.backbone.vgg import Backbone
 from impasto.backbone.weights import load
 from impasto.images.read import read, resize
@@ -32,7 +32,7 @@ SPLITS = (
 def main() -> None:
     """Paint, score, print, record."""
     referee, house = load_referee(SHARED), Config()
-    backbone, exact = make_backbone(house), Backbone(load(house.backbone), padding=house.padding)
+    backbone, exact = load_backbone(house), Backbone(load(house.backbone), padding=house.padding)
     rows = []
     for split in SPLITS:
         config, scores = house.changed(**split), []

@@ -20,7 +20,7 @@ from common import record, recorded
 from PIL import Image
 
 from impasto import Config
-from impasto.backbone.load import make_backbone
+from impasto.backbone.load import load_backbone
 from impasto.images.read import read, resize
 from impasto.images.samples import sample_photograph, sample_style
 from impasto.objective.objective import Objective
@@ -64,7 +64,7 @@ def checkpoints() -> list[dict]:
     rows = []
     for size, steps in ((512, 800), (1024, 300)):
         config = Config(size=size, steps=steps)
-        backbone = make_backbone(config)
+        backbone = load_backbone(config)
         content, style = read(sample_photograph()), read(sample_style("strokes"))
         run = Run.prepare(content, style, config, backbone=backbone)
         shares, counts, megabytes = [], [], 0.0
@@ -132,7 +132,7 @@ def together() -> list[dict]:
     mirrored = photograph._replace(pixels=photograph.pixels.flip(3).contiguous())
     for size, at_once in ((128, 8), (256, 8), (512, 2)):
         config = Config(size=size)
-        backbone = make_backbone(config)
+        backbone = load_backbone(config)
         runs = [
             Run.prepare(content, sample_style(name), config, backbone=backbone)
             for content in (photograph, mirrored)
@@ -207,7 +207,7 @@ def tiles() -> list[dict]:
 
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     config = Config(size=1536, levels=1, precision="bfloat16")
-    backbone = make_backbone(config)
+    backbone = load_backbone(config)
     problem = prepare_problem(read(sample_photograph()), [read(sample_style("strokes"))], config)
     level = problem.levels[0]
     content = resize(problem.content.pixels, level.height, level.width)

@@ -21,7 +21,7 @@ from baseline import Baseline, Run, run
 from common import PAIRS, TRUE_STAGES, pictures, record, recorded
 
 from impasto import Config, paint
-from impasto.backbone.load import make_backbone
+from impasto.backbone.load import load_backbone
 from impasto.backbone.vgg import Backbone
 from impasto.images.read import Picture, read, resize
 from impasto.painting.levels import check
@@ -87,7 +87,7 @@ def main() -> None:
         print(json.dumps(run(Baseline(weights, content, style), content, args.evaluations)._asdict()))
         return
     backbone = Backbone(weights, padding=RECIPE.padding, dtype=torch.bfloat16)
-    compact = make_backbone(Config())
+    compact = load_backbone(Config())
     rows = [row for row in recorded("same_picture") if row["pair"] not in args.pairs]
     for pair in args.pairs:
         content, style = (read(path) for path in pictures(pair))

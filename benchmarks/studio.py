@@ -16,11 +16,11 @@ RUNS = 5
 def alone() -> None:
     """The library, in the main thread."""
     from impasto import Config, paint
-    from impasto.backbone.load import make_backbone
+    from impasto.backbone.load import load_backbone
     from impasto.images.samples import sample_photograph, sample_style
 
     config = Config()
-    backbone = make_backbone(config)
+    backbone = load_backbone(config)
     for _ in range(1 + RUNS):
         print(paint(sample_photograph(), sample_style("strokes"), config, backbone=backbone).seconds, flush=True)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from common import PAIRS, SHARED, load_referee, machine, pictures, record
 
 from impasto import Config, paint
-from impasto.backbone.load import make_backbone
+from impasto.backbone.load import load_backbone
 
 TERMS = ("gram", "wasserstein", "moments", "sliced", "neighbours")
 
@@ -23,7 +23,7 @@ def main() -> None:
     parser.add_argument("--terms", nargs="*", default=TERMS)
     parser.add_argument("--size", type=int, default=512)
     args = parser.parse_args()
-    referee, backbone = load_referee(SHARED), make_backbone(Config())
+    referee, backbone = load_referee(SHARED), load_backbone(Config())
     print(f"{machine()}, {args.size} pixels, {', '.join(args.pairs)}")
     print(f"{'':12} {'style':>7} {'content':>8} {'noise':>6} {'seconds':>8}")
     rows = []

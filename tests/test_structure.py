@@ -108,6 +108,21 @@ def test_all_names_exist_and_are_documented(module: str) -> None:
         assert not isinstance(thing, (type, FunctionType)) or thing.__doc__, f"{module}.{name}"
 
 
+def test_the_lists_of_public_names_are_one() -> None:
+    """What type checkers see, what is loaded, and every exception there is."""
+    tree = ast.parse((ROOT / "__init__.py").read_text())
+    seen = {
+        alias.asname: node.module if alias.name != "callbacks" else "impasto.painting"
+        for block in tree.body if isinstance(block, ast.If)
+        for node in block.body if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }  # fmt: skip
+    assert seen == impasto.HOMES
+    errors = import_module("impasto.errors")
+    kinds = {name for name, thing in vars(errors).items() if isinstance(thing, type) and issubclass(thing, Exception)}
+    assert kinds <= set(impasto.__all__)
+
+
 def test_public_names_resolve() -> None:
     for name in impasto.__all__:
         assert getattr(impasto, name) is not None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import errno
+import re
 from collections.abc import Iterable
 
 __all__ = [
@@ -16,12 +17,16 @@ __all__ = [
     "SolverError",
     "WeightsError",
     "did_you_mean",
+    "is_transient",
     "no_room",
     "out_of_memory",
-    "passing",
     "reason",
     "shortened",
 ]
+
+
+# What the allocators of torch say: of a CPU, of MPS, of CUDA's libraries.
+NO_MEMORY = re.compile(r"can't allocate memory|not enough memory|out of memory|ALLOC_FAILED")
 
 
 class ImpastoError(Exception):
@@ -69,7 +74,7 @@ def did_you_mean(value: str, allowed: Iterable[str]) -> str:
 
 
 def shortened(value: object, most: int = 100) -> str:
-    """A value as it is said in an error's line: not at any length."""
+    """`repr(value)`, truncated for an error message."""
     try:
         text = repr(value)
     except (ValueError, RecursionError):  # a number of thousands of digits, a list in a list in a list ...
@@ -78,12 +83,14 @@ def shortened(value: object, most: int = 100) -> str:
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether `error` says that memory ran out: torch says it with a RuntimeError."""
-    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "memory" in str(error))
+    """True if memory ran out. torch raises a RuntimeError then; other errors of it mention memory too."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # torch's: it stays out of here
+        return True
+    return isinstance(error, RuntimeError) and NO_MEMORY.search(str(error)) is not None
 
 
-def passing(error: BaseException) -> bool:
-    """Whether `error` may be gone when the same is tried again: no handles, no room, no memory just then."""
+def is_transient(error: BaseException) -> bool:
+    """True if a retry may succeed: out of file handles, disk space or memory."""
     number = getattr(error, "errno", None) or getattr(error.__cause__, "errno", None)
     return out_of_memory(error) or number in (errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.EDQUOT, errno.ENOMEM)
 

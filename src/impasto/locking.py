@@ -19,15 +19,16 @@ UNKNOWN = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP)
 
 
 @contextmanager
-def exclusive_lock(folder: Path) -> Iterator[None]:
+def exclusive_lock(folder: Path) -> Iterator[bool]:
     """Hold a folder against all other runs until the `with` ends, or the process dies.
 
-    Raises BlockingIOError if another one holds it, OSError if nothing can be written there. On a file system that
-    knows no locks nobody is kept out.
+    Gives whether it is really held: on a file system that knows no locks nobody is kept out. Raises BlockingIOError
+    if another one holds it, OSError if nothing can be written there.
     """
     handle = os.open(folder / LOCK, os.O_WRONLY | os.O_CREAT | sum(getattr(os, name, 0) for name in SAFELY), 0o666)
     with open(handle, "w") as file:
         check_regular(os.fstat(handle).st_mode)
+        held = True
         try:
             _lock(file.fileno())
         except OSError as error:
@@ -35,7 +36,8 @@ def exclusive_lock(folder: Path) -> Iterator[None]:
                 raise BlockingIOError(error.errno, error.strerror) from error
             if error.errno not in UNKNOWN:
                 raise
-        yield
+            held = False
+        yield held
 
 
 def _lock(handle: int) -> None:

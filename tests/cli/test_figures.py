@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from impasto.backbone.load import make_backbone
+from impasto.backbone.load import load_backbone
 from impasto.backbone.weights import load
 from impasto.config import CONVOLUTIONS, LAYERS, Config
 from impasto.figures import plots
@@ -259,7 +259,7 @@ def test_features_show_the_strongest_channels_of_the_preset_s_layers(impasto, sh
     assert shown[1] == "photo.png\n32 × 27 pixels"
     np.testing.assert_array_equal(np.asarray(shown[0]), np.asarray(to_image(pixels)))
     assert "tiny.safetensors sees" in explained[0]
-    for row, found in zip(rows, feature_maps(pixels, layers, make_backbone(config)), strict=True):
+    for row, found in zip(rows, feature_maps(pixels, layers, load_backbone(config)), strict=True):
         *maps, (matrix, named) = row
         channels = len(found.gram)
         assert [caption for _, caption in maps] == [f"{found.layer}\nchannel {k}" for k in found.channels]

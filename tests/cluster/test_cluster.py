@@ -25,7 +25,7 @@ from PIL import Image
 from ray.cluster_utils import Cluster
 
 from impasto import Config
-from impasto.backbone.load import make_backbone
+from impasto.backbone.load import load_backbone
 from impasto.batch import worker as painter
 from impasto.batch.job import FileHashes
 from impasto.batch.scheduler import Scheduler
@@ -537,7 +537,7 @@ def test_a_painting_there_is_gone_on_with(impasto, photo, style, tiny, cluster, 
 def tilers(cluster, tiny_weights):
     """Those who have tiles, for all tests from here on: they hold both devices."""
     config = Config(backbone=str(tiny_weights), **TILES)
-    with connected(cluster.address), tile_workers(config, make_backbone(config).weights) as found:
+    with connected(cluster.address), tile_workers(config, load_backbone(config).weights) as found:
         yield found
 
 

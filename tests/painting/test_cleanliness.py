@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from impasto import Config
-from impasto.backbone.load import make_backbone
+from impasto.backbone.load import load_backbone
 from impasto.images.read import read, resize
 from impasto.images.samples import sample_photograph, sample_style
 from impasto.painting.run import paint_steps
@@ -43,7 +43,7 @@ def painted():
             config = Config(size=SIZE, device="cpu", precision="float32", **RUNS[name])
             pictures: list[list[torch.Tensor]] = []
             for step in paint_steps(
-                sample_photograph(), sample_style("strokes"), config, backbone=make_backbone(config)
+                sample_photograph(), sample_style("strokes"), config, backbone=load_backbone(config)
             ):
                 if len(pictures) < step.level:
                     pictures.append([])

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from impasto.backbone.load import make_backbone
+from impasto.backbone.load import load_backbone
 from impasto.config import Config
 from impasto.errors import ConfigError, PictureError, WeightsError
 from impasto.images.read import read, read_settings, resize
@@ -30,7 +30,7 @@ def config(tiny_weights):
 
 @pytest.fixture
 def backbone(config):
-    return make_backbone(config)
+    return load_backbone(config)
 
 
 def test_a_canvas_is_a_size_and_no_picture():
@@ -88,7 +88,7 @@ def test_a_texture_of_two_levels_begins_each_with_the_one_before(style, config):
 
 
 def test_a_texture_records_its_canvas_and_its_style(style, config, tmp_path):
-    painting = texture(style, (48, 32), config, backbone=make_backbone(config))
+    painting = texture(style, (48, 32), config, backbone=load_backbone(config))
     settings = read_settings(painting.save(tmp_path / "texture.png"))
     assert [(each["role"], each["name"]) for each in settings["inputs"]] == [("canvas", "48x32"), ("style", str(style))]
     assert settings["inputs"][0]["sha256"] == "canvas"

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from impasto import Config, paint
-from impasto.backbone.load import make_backbone
+from impasto.backbone.load import load_backbone
 from impasto.backbone.vgg import Backbone
 from impasto.backbone.weights import load
 from impasto.images.read import resize
@@ -21,7 +21,7 @@ LAYERS = [f"relu{stage}_1" for stage in range(1, 6)]
 
 def painted(size, steps=120):
     config = Config(size=size, steps=steps)
-    backbone = make_backbone(config)
+    backbone = load_backbone(config)
     return {
         scale: paint(
             sample_photograph(), sample_style("strokes"), config.changed(style_scale=scale), backbone=backbone

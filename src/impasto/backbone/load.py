@@ -10,10 +10,10 @@ from impasto.backbone.weights import Weights, load
 from impasto.config import Config
 from impasto.errors import ConfigError
 
-__all__ = ["make_backbone"]
+__all__ = ["load_backbone"]
 
 
-def make_backbone(config: Config, progress: Progress | None = None, weights: Weights | None = None) -> Backbone:
+def load_backbone(config: Config, progress: Progress | None = None, weights: Weights | None = None) -> Backbone:
     """The network that `config` names, on its device, in its precision; `progress` sees its download, if any.
 
     weights: of that network, where they are at hand. Raises WeightsError, ConfigError.

@@ -133,7 +133,7 @@ class Scheduler:
                     load.files.update(self.ledger.retry_io(partial(_read, self._tasks[key])))
                     load.tasks.append(self._tasks[key])
                 except PictureError as error:
-                    self._fail(key, Failure(str(error), passing=True))  # it was there when the batch began
+                    self._fail(key, Failure(str(error), transient=True))  # it was there when the batch began
             if load.tasks:
                 return load
         return None

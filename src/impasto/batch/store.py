@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, TypeVar
 from pydantic import TypeAdapter
 
 from impasto.batch.manifest import Record, manifest_lines
-from impasto.errors import OutputError, PictureError, passing, reason, shortened
+from impasto.errors import OutputError, PictureError, is_transient, reason, shortened
 from impasto.images.read import bytes_of, read
 from impasto.images.write import FORMATS, atomic_write
 from impasto.locking import exclusive_lock
@@ -154,7 +154,7 @@ class BatchStore:
                 if record.get("sha256") not in (None, hashlib.sha256(bytes_of(path)).hexdigest()):
                     read(path)
         except PictureError as error:
-            if not passing(error):
+            if not is_transient(error):
                 self._sound[seen] = False
                 self._say(f"{path} is damaged, it is painted again: {error}")
         except (OSError, MemoryError):  # nobody can look at it just now, which is no reason to paint it again
@@ -178,7 +178,7 @@ class BatchStore:
 
     def failed(self, key: str, failure: Failure, record: Record) -> None:
         """Write that nothing came of a key, and why."""
-        self._add(key, {"state": "failed", **record, "error": failure.words, "passing": failure.passing})
+        self._add(key, {"state": "failed", **record, "error": failure.words, "passing": failure.transient})
         with contextlib.suppress(OSError):  # it stays where there is a checkpoint in it
             (self._work / key[:32]).rmdir()
 
@@ -228,7 +228,7 @@ class BatchStore:
             except (OutputError, PictureError) as error:
                 its_name = getattr(error.__cause__, "errno", None) in OF_THE_NAME
                 away = _away(error)
-                waits = isinstance(error, OutputError) or passing(error) or away not in ("", *self._given_up)
+                waits = isinstance(error, OutputError) or is_transient(error) or away not in ("", *self._given_up)
                 if its_name or time.monotonic() > deadline or not waits:
                     self._given_up.add(away)
                     raise

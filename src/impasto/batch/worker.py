@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from impasto.backbone.load import make_backbone
+from impasto.backbone.load import load_backbone
 from impasto.backbone.vgg import Backbone
 from impasto.backbone.weights import Weights
 from impasto.config import Config
-from impasto.errors import CheckpointError, ImpastoError, out_of_memory, passing
+from impasto.errors import CheckpointError, ImpastoError, is_transient, out_of_memory
 from impasto.images.read import Picture, read_bytes
 from impasto.images.write import encode
 from impasto.painting.batched import batch_key, paint_batched
@@ -62,14 +62,15 @@ class Done(NamedTuple):
 
 
 class Failure(NamedTuple):
-    """Why there is no painting; passing: the next call may try again, for it was for want of room or memory.
+    """Why there is no painting.
 
-    fault: nobody knows why; perhaps it is the machine.
+    transient: a retry may succeed, for room or memory was short. unexpected: no error that is known; another device may
+    not have it.
     """
 
     words: str
-    passing: bool = False
-    fault: bool = False
+    transient: bool = False
+    unexpected: bool = False
 
 
 @dataclass
@@ -207,7 +208,7 @@ class Worker:
         key = (config.backbone, config.pooling, config.padding, config.device, config.precision)
         if key not in self._networks:
             self._networks.clear()
-            self._networks[key] = make_backbone(config, weights=self._weights)
+            self._networks[key] = load_backbone(config, weights=self._weights)
         return self._networks[key]
 
     def _together(self, group: Sequence[_Ready]) -> Iterator[float]:
@@ -239,7 +240,7 @@ class Worker:
             words = f"a fault of impasto's own: {type(error).__name__}: {error}"
         else:
             words = str(error) if isinstance(error, ImpastoError) else "not enough memory: give a smaller size"
-        self._report.failed[task.key] = Failure(" ".join(words.split()), passing(error), fault)
+        self._report.failed[task.key] = Failure(" ".join(words.split()), is_transient(error), fault)
 
 
 def _grouped(ready: Sequence[_Ready]) -> list[list[_Ready]]:

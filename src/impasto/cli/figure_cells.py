@@ -39,7 +39,7 @@ def paint_cells(console: Console, trials: Sequence[Trial], timed: bool = False) 
 
     Ctrl-C ends the painting that is being made, and leaves out those after it.
     """
-    from impasto.cli.terminal import load_backbone, run
+    from impasto.cli.terminal import load_with_bar, run
 
     networks: dict[tuple[object, ...], Backbone] = {}  # the last one used
     cells: list[Cell] = []
@@ -51,7 +51,7 @@ def paint_cells(console: Console, trials: Sequence[Trial], timed: bool = False) 
             key = tuple(getattr(config, name) for name in NETWORK)
             if key not in networks:
                 networks.clear()
-                networks[key] = load_backbone(console, config)
+                networks[key] = load_with_bar(console, config)
             painting = run(console, pictures, config, networks[key], about=f"{number}/{len(trials)}  {words}: ")
         except KeyboardInterrupt:
             if not cells:

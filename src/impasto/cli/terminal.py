@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from impasto.backbone.load import make_backbone
+from impasto.backbone.load import load_backbone
 from impasto.backbone.weights import load as load_weights
 from impasto.cli.outputs import report, sheet
 from impasto.cli.progress_bar import downloading, log, painting
@@ -40,13 +40,13 @@ if TYPE_CHECKING:
     from impasto.painting.problem import Problem
     from impasto.painting.step import State, Step
 
-__all__ = ["carry_out", "load_backbone", "run", "save", "save_more"]
+__all__ = ["carry_out", "load_with_bar", "run", "save", "save_more"]
 
 
-def load_backbone(console: Console, config: Config) -> Backbone:
+def load_with_bar(console: Console, config: Config) -> Backbone:
     """The config's network; a download shows its bar."""
     with downloading(console, config.backbone) as progress:
-        return make_backbone(config, progress)
+        return load_backbone(config, progress)
 
 
 def run(
@@ -77,7 +77,7 @@ def run(
 
     prepared = Run.prepare(
         content, styles, config, resume=resume,
-        backbone=tilers.backbone if tilers else backbone or partial(load_backbone, console),
+        backbone=tilers.backbone if tilers else backbone or partial(load_with_bar, console),
         plan=tilers.fit if tilers else fit, evaluator_of=tilers.objective if tilers else Objective,
     )  # fmt: skip
     for note in prepared.problem.notes:

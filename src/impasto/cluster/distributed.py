@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import ray
 import torch
 
-from impasto.backbone.load import make_backbone
+from impasto.backbone.load import load_backbone
 from impasto.backbone.vgg import STRIDE, Backbone, reach
 from impasto.backbone.weights import Weights
 from impasto.cluster.ray_cluster import VERSIONS, Device, list_devices, start_worker, use_device
@@ -63,7 +63,7 @@ class RemoteTileWorker:
 
     def load(self, config: Config, weights: Weights) -> tuple[str, str, int]:
         """Lay the network out; its precision, its device and the bytes that are free there."""
-        self._backbone = backbone = make_backbone(config, weights=weights)
+        self._backbone = backbone = load_backbone(config, weights=weights)
         return str(backbone.dtype).removeprefix("torch."), backbone.device.type, free_memory(backbone.device)
 
     def begin(

@@ -286,5 +286,5 @@ class RayExecutor:
 
 def _faults(report: WorkerUpdate) -> dict[str, str]:
     """Take out of a report what failed and nobody knows why: perhaps the machine is sick, so that another tries."""
-    keys = [key for key, failure in report.failed.items() if failure.fault]
+    keys = [key for key, failure in report.failed.items() if failure.unexpected]
     return {key: report.failed.pop(key).words for key in keys}

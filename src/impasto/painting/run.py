@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from PIL import Image
 
-from impasto.backbone.load import make_backbone
+from impasto.backbone.load import load_backbone
 from impasto.backbone.vgg import Backbone
 from impasto.config import Config
 from impasto.errors import ClusterError, SolverError
@@ -102,7 +102,7 @@ class Run:
         *,
         start: Source | None = None,
         named: Mapping[str, Source] | None = None,
-        backbone: Backbone | Callable[[Config], Backbone] = make_backbone,
+        backbone: Backbone | Callable[[Config], Backbone] = load_backbone,
         plan: Callable[[Problem, Config, Backbone], Plan] = fit,
         resume: Resume | None = None,
         evaluator_of: MakeEvaluator = Objective,
@@ -215,7 +215,7 @@ def paint(
     Example:
         paint("photo.jpg", "painting.jpg", Config(size=512)).save("out.png")
     """
-    return Run.prepare(content, style, config, start=start, named=named, backbone=backbone or make_backbone).paint(
+    return Run.prepare(content, style, config, start=start, named=named, backbone=backbone or load_backbone).paint(
         on_step
     )
 
@@ -244,4 +244,4 @@ def paint_steps(
         for step in paint_steps("photo.jpg", "painting.jpg"):
             print(step.number, float(step.value))
     """
-    yield from Run.prepare(content, style, config, start=start, named=named, backbone=backbone or make_backbone).steps()
+    yield from Run.prepare(content, style, config, start=start, named=named, backbone=backbone or load_backbone).steps()

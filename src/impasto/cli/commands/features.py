@@ -64,7 +64,7 @@ def _draw_features(path: str, config: Config, layers: Sequence[str], out: str) -
 
     from impasto.cli.outputs import not_among
     from impasto.cli.progress_bar import log
-    from impasto.cli.terminal import load_backbone
+    from impasto.cli.terminal import load_with_bar
     from impasto.figures.contact_sheet import contact_sheet
     from impasto.figures.plots import heat
     from impasto.images.read import SMALLEST, read, resize
@@ -83,7 +83,7 @@ def _draw_features(path: str, config: Config, layers: Sequence[str], out: str) -
             "give a larger --size",
             (width, height),
         )
-    backbone = load_backbone(log(), config)
+    backbone = load_with_bar(log(), config)
     rows: list[list[Cell]] = [
         [
             (to_image(pixels), f"{Path(path).name}\n{width} × {height} pixels"),
@@ -109,7 +109,7 @@ def _draw_features(path: str, config: Config, layers: Sequence[str], out: str) -
 
 def _draw_network(config: Config, name: str, out: str) -> None:
     from impasto.cli.progress_bar import log
-    from impasto.cli.terminal import load_backbone
+    from impasto.cli.terminal import load_with_bar
     from impasto.figures import plots
     from impasto.images.write import check_output
 
@@ -118,7 +118,7 @@ def _draw_network(config: Config, name: str, out: str) -> None:
         widths = [width for width, depth in zip(WIDTHS, DEPTHS, strict=True) for _ in range(depth)]
         channels = dict(zip((each for each in LAYERS if each.startswith("conv")), widths, strict=True))
     else:
-        kernels = load_backbone(log(), config).weights.kernels
+        kernels = load_with_bar(log(), config).weights.kernels
         channels = {each: len(kernel) for each, (kernel, _) in kernels.items()}
     title = f"{Path(config.backbone).name}, as the preset {name} uses it"
     plots.write_plot(plots.network(title, channels, config.content_layers, config.style_layers), target)
