@@ -1,7 +1,12 @@
+import copy
+import pickle
+
 import pytest
+from pydantic import ValidationError
 
 from impasto.config import GROUPS, LAYERS, Config, allowed, layer_name, option_name
 from impasto.errors import ConfigError
+from impasto.presets import PRESETS
 
 
 @pytest.mark.parametrize(
@@ -95,3 +100,26 @@ def test_every_field_has_help_group_and_range(field: str) -> None:
     assert info.json_schema_extra["group"] in GROUPS
     assert allowed(field)
     assert option_name(field).startswith("--")
+
+
+def test_a_config_does_not_change_at_any_depth() -> None:
+    config = PRESETS["house"].config
+    before = config.model_dump()
+    for change in (
+        lambda: config.content_layers.__setitem__("relu1_1", 5.0),
+        lambda: config.style_layers.update(relu1_1=5.0),
+        lambda: config.start.pop("content"),
+        config.style_layers.clear,
+        lambda: setattr(config, "size", 5),
+    ):
+        with pytest.raises((TypeError, ValidationError)):
+            change()
+    assert config.model_dump() == before
+
+
+def test_equal_configs_have_one_hash() -> None:
+    assert len({Config(), Config(style_layers=Config().style_layers), PRESETS["house"].config}) == 1
+    assert hash(Config(start="noise")) != hash(Config())
+    assert pickle.loads(pickle.dumps(Config())) == copy.deepcopy(Config()) == Config()
+    assert Config(style_layers={"relu1_1": 2}).style_layers == {"relu1_1": 2}
+    assert type(Config().model_dump()["style_layers"]) is dict

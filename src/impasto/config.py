@@ -16,6 +16,7 @@ from impasto.parsing import (
     DEPTHS,
     LAYERS,
     WIDTHS,
+    FrozenDict,
     check_mask,
     layer_name,
     parse_bytes,
@@ -26,18 +27,9 @@ from impasto.parsing import (
 )
 
 __all__ = [
-    "CONVOLUTIONS",
-    "DEPTHS",
-    "GROUPS",
-    "LAYERS",
-    "MOST_LEVELS",
-    "STARTS",
-    "WIDTHS",
-    "Config",
-    "allowed",
-    "layer_name",
-    "option_name",
-]
+    "CONVOLUTIONS", "DEPTHS", "GROUPS", "LAYERS", "MOST_LEVELS", "STARTS",
+    "WIDTHS", "Config", "allowed", "layer_name", "option_name",
+]  # fmt: skip
 
 GROUPS = ("Picture", "Network", "Objective", "Solver", "Machine")
 STARTS = ("content", "style", "noise")
@@ -55,7 +47,7 @@ MOST_LISTED, MOST_SNAPSHOTS = 64, 10_000  # in one setting
 MOST_BYTES = 1 << 60
 
 Weight = Annotated[float, Field(ge=0, le=1_000_000_000_000)]
-Layers = Annotated[dict[str, Weight], BeforeValidator(parse_layers)]
+Layers = Annotated[dict[str, Weight], BeforeValidator(parse_layers), AfterValidator(FrozenDict)]
 
 
 def _option(default: Any, group: str, help: str, takes: str = "", usual: tuple[float, ...] = (), **limits: Any) -> Any:
@@ -187,7 +179,9 @@ class Config(BaseModel):
         ge=0,
         le=1,
     )
-    start: Annotated[dict[str, Weight], Field(max_length=MOST_LISTED), BeforeValidator(parse_weights)] = _option(
+    start: Annotated[
+        dict[str, Weight], Field(max_length=MOST_LISTED), BeforeValidator(parse_weights), AfterValidator(FrozenDict)
+    ] = _option(
         {"content": 1.0}, "Solver", "content, style, noise, a picture's path, or a blend as content=0.6,noise=0.4"
     )
     seed: int = _option(0, "Solver", "seed of the noise", ge=0, le=2**32 - 1)

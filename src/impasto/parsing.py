@@ -13,6 +13,7 @@ __all__ = [
     "DEPTHS",
     "LAYERS",
     "WIDTHS",
+    "FrozenDict",
     "check_mask",
     "layer_name",
     "mask_parts",
@@ -28,6 +29,21 @@ DEPTHS = (2, 2, 4, 4, 4)  # VGG-19: convolutions in each of its five stages (Sim
 WIDTHS = (64, 128, 256, 512, 512)  # and channels of each
 CONVOLUTIONS = tuple(f"conv{stage}_{k}" for stage, depth in enumerate(DEPTHS, 1) for k in range(1, depth + 1))
 LAYERS = tuple(name for conv in CONVOLUTIONS for name in (conv, conv.replace("conv", "relu")))
+
+
+class FrozenDict(dict[str, float]):
+    """A dict of weights by name that cannot be changed, and can be hashed."""
+
+    def __hash__(self) -> int:  # type: ignore[override]
+        return hash(frozenset(self.items()))
+
+    def __reduce__(self) -> Any:
+        return FrozenDict, (dict(self),)  # copies and pickles are made at once, not item by item
+
+    def _refuse(self, *_: object, **__: object) -> Any:
+        raise TypeError("a config does not change: config.changed(...) gives another one")
+
+    __setitem__ = __delitem__ = __ior__ = update = setdefault = pop = popitem = clear = _refuse
 
 
 def layer_name(name: str) -> str:
