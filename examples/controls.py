@@ -12,7 +12,7 @@ from typing import Any
 from PIL import Image, ImageDraw, ImageFilter
 
 from impasto import Config, paint
-from impasto.backbone.load import make_backbone
+from impasto.backbone.load import load_backbone
 from impasto.figures.contact_sheet import contact_sheet
 from impasto.images.samples import STYLES, sample_photograph, sample_style
 from impasto.images.write import write
@@ -53,7 +53,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "gallery")
     out = parser.parse_args().out
     house = Config(size=SIZE)
-    backbone = make_backbone(house)
+    backbone = load_backbone(house)
     strokes, woodcut, glass, points = (sample_style(name) for name in STYLES)
 
     def cell(caption: str, styles: Any = strokes, **settings: Any) -> tuple[Image.Image, str]:

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from impasto import Config, Painting, paint
-from impasto.backbone.load import make_backbone
+from impasto.backbone.load import load_backbone
 from impasto.figures.contact_sheet import contact_sheet
 from impasto.images.write import write
 
@@ -44,7 +44,7 @@ def find(folder: Path, name: str) -> Path:
 
 def paint_pairs(pairs: Sequence[str], config: Config, shared: Path, folder: Path) -> Iterator[tuple[Painting, dict]]:
     """Each painting and its row of the referee's scores; the painting lies in `folder` only while it is scored."""
-    referee, backbone = load_referee(shared), make_backbone(config)
+    referee, backbone = load_referee(shared), load_backbone(config)
     for content_name, style_name in (pair.split("+") for pair in pairs):
         content = find(shared / "images" / "content", content_name)
         style = find(shared / "images" / "style", style_name)
