@@ -46,7 +46,7 @@ def same_picture(kept: dict) -> str:
     ]  # fmt: skip
     heads = (
         "pair", "size", "objective to reach", "baseline, s", "impasto, s", "steps", "ratio",
-        "house with compact, s", "ratio of times",
+        "default with compact, s", "ratio of times",
     )  # fmt: skip
     median = f"{kept['median']:.1f}" if kept["median"] else "none"
     return f"Network: {kept['network']}. Median ratio: **{median}**.\n\n" + table(heads, rows)
@@ -125,7 +125,7 @@ TABLES: dict[str, tuple[str, Callable[[dict], str], str]] = {
         "2. Time to the same picture",
         same_picture,
         "The baseline paints recipe A in 300 evaluations; ours paints until the baseline's own function, in float32 at "
-        "full size, is no higher than what the baseline ended with. The house's are the shipped defaults: another "
+        "full size, is no higher than what the baseline ended with. The default's are the shipped defaults: another "
         "objective and network: their ratio is of times only.",
     ),
     "memory": (
@@ -137,7 +137,7 @@ TABLES: dict[str, tuple[str, Callable[[dict], str], str]] = {
     "solvers": (
         "5. Solvers",
         solvers,
-        "The lowest objective after so many evaluations: the house's, shipped network, float32, 256 pixels, unclamped.",
+        "The lowest objective after so many evaluations: the default's, float32, 256 pixels, unclamped.",
     ),
     "levels": (
         "6. Sizes and steps",

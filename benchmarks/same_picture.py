@@ -2,7 +2,7 @@
 
 The baseline paints recipe A at 512 pixels in 300 evaluations. Ours paints the same recipe with the same numbers in the
 network, and its time is that of the first picture whose objective, by the baseline's own function in float32 at full
-size, is no higher than what the baseline ended with. The house row is another objective and network: the shipped
+size, is no higher than what the baseline ended with. The default's row is another objective and network: the shipped
 defaults, from the pictures as read to the painting; its ratio is of times only.
 
 The baseline's seconds are the median of its evaluations (with the solver's work in between) times their number: a

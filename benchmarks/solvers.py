@@ -1,6 +1,6 @@
 """Table 5: the objective that a solver reaches in so many evaluations. Needs ../shared.
 
-The house's objective with the shipped network in float32 at 256 pixels, one size, nothing clamped: torch.optim.LBFGS
+The default's objective with the shipped network in float32 at 256 pixels, one size, nothing clamped: torch.optim.LBFGS
 with the recipes' settings (lr 1, history 100), ours with the same, ours with fewer pairs, and ours preconditioned.
 """
 

@@ -25,7 +25,7 @@ PAIRS = (
     "chicago+composition_vii",
     "face+mosaic",
 )
-# Other pairs of the same pictures, for a look at settings that were chosen on PAIRS (docs/house.md).
+# Other pairs of the same pictures, for a look at settings that were chosen on PAIRS (docs/defaults.md).
 OTHERS = ("lion+wheat_field", "chicago+the_scream", "figures+candy", "face+starry_night", "tubingen+mosaic")
 
 

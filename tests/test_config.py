@@ -103,7 +103,7 @@ def test_every_field_has_help_group_and_range(field: str) -> None:
 
 
 def test_a_config_does_not_change_at_any_depth() -> None:
-    config = PRESETS["house"].config
+    config = PRESETS["default"].config
     before = config.model_dump()
     for change in (
         lambda: config.content_layers.__setitem__("relu1_1", 5.0),
@@ -118,7 +118,7 @@ def test_a_config_does_not_change_at_any_depth() -> None:
 
 
 def test_equal_configs_have_one_hash() -> None:
-    assert len({Config(), Config(style_layers=Config().style_layers), PRESETS["house"].config}) == 1
+    assert len({Config(), Config(style_layers=Config().style_layers), PRESETS["default"].config}) == 1
     assert hash(Config(start="noise")) != hash(Config())
     assert pickle.loads(pickle.dumps(Config())) == copy.deepcopy(Config()) == Config()
     assert Config(style_layers={"relu1_1": 2}).style_layers == {"relu1_1": 2}

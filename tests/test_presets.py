@@ -7,12 +7,12 @@ from impasto.images.samples import sample_photograph, sample_style
 from impasto.presets import preset
 from layouts import random_kernels, write_keras, write_torchvision
 
-RECIPES = [name for name in PRESETS if name != "house"]
+RECIPES = [name for name in PRESETS if name != "default"]
 SMALL = {"size": 64, "steps": 3, "device": "cpu", "save_every": 0}
 
 
 def test_the_house_is_the_default() -> None:
-    assert PRESETS["house"].config == Config()
+    assert PRESETS["default"].config == Config()
 
 
 def test_an_unknown_preset_names_a_near_one() -> None:

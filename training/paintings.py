@@ -11,7 +11,7 @@ import torch
 
 from data import load_pictures
 from impasto import Config, paint_steps
-from impasto.backbone.load import make_backbone
+from impasto.backbone.load import load_backbone
 from impasto.errors import SolverError
 from impasto.images.write import to_image
 
@@ -48,7 +48,7 @@ def paint_half_finished(corpus: Path, out: Path) -> list[torch.Tensor]:
         first_step=0,
         clamp=True,
     )
-    backbone = make_backbone(base)
+    backbone = load_backbone(base)
     rng = random.Random(SEED)
     for pair in range(PAIRS):
         content = rng.choice(photographs if rng.random() < 0.7 else others)

@@ -57,7 +57,7 @@ def _option(default: Any, group: str, help: str, takes: str = "", usual: tuple[f
 
 
 class Config(BaseModel):
-    """All settings of one painting. The defaults are the `house` preset; bad values raise ConfigError."""
+    """All settings of one painting. The defaults are the `default` preset; bad values raise ConfigError."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True)
 

@@ -26,15 +26,15 @@ class Preset:
 
 
 PRESETS: dict[str, Preset] = {
-    "house": Preset(
+    "default": Preset(
         Config(),
         "the default: small to large with L-BFGS, every term in units of its own target",
         {
             "content_layers": "relu4_2: Gatys et al. 2016, section 3",
             "style_layers": "the first convolution of each stage: Gatys et al. 2016, section 3",
             "normalize": "docs/formulas.md",
-            "style_weight": "chosen by eye and referee (docs/house.md)",
-            "grain_weight": "chosen by eye and referee (docs/house.md)",
+            "style_weight": "chosen by eye and referee (docs/defaults.md)",
+            "grain_weight": "chosen by eye and referee (docs/defaults.md)",
             "levels": "from about 128 pixels on, chosen by eye (docs/speed.md)",
             "steps": "120, half as many again from size to size: benchmarks/levels.py",
             "precondition": "0.5: benchmarks/solvers.py; history 10 costs 0.3 % against 100 there",

@@ -151,7 +151,7 @@ def test_zip_paints_the_first_in_the_first_and_so_on(batch, given, names) -> Non
         ("photos --style art -o out --pairs zip", "as many styles as contents, and there are 2 and 3"),
         ("photos --style art -o out --pairs jobs.csv", "jobs.csv names the pictures"),
         ("photos --style art -o out --size 3", "--size is '3'"),
-        ("photos --style art -o out --preset hous", "did you mean house?"),
+        ("photos --style art -o out --preset defalt", "did you mean default?"),
         ("photos --style art -o out --backbone nowhere", "no network 'nowhere'"),
         ("photos --style art -o out --start nois", "did you mean noise?"),
     ],

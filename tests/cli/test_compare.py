@@ -92,9 +92,9 @@ def test_presets_are_compared_with_what_is_typed_on_top(compare, sheets, tiny_we
 
     configs, run = [], running.run
     monkeypatch.setattr(running, "run", lambda *given, **more: configs.append(given[2]) or run(*given, **more))
-    assert compare("--vary", "preset=house,keras-tv", "--vary", "optimizer=adam,lbfgs")[0] == 0
+    assert compare("--vary", "preset=default,keras-tv", "--vary", "optimizer=adam,lbfgs")[0] == 0
     assert titles(sheets[0]) == [
-        [f"preset {name}, optimizer {optimizer}" for optimizer in ("adam", "lbfgs")] for name in ("house", "keras-tv")
+        [f"preset {name}, optimizer {optimizer}" for optimizer in ("adam", "lbfgs")] for name in ("default", "keras-tv")
     ]
     assert {(config.backbone, config.size, config.steps) for config in configs} == {(str(tiny_weights), 32, 2)}
     assert [config.normalize for config in configs] == ["energy", "energy", "none", "none"]
@@ -149,12 +149,12 @@ def test_no_memory_for_one_painting_leaves_the_others(compare, sheets, monkeypat
         (["style-layers=relu1_1", "style_layers=relu2_1"], "--vary style_layers is there twice"),
         (["strength=1,2,1"], "--vary strength is 1, 2, 1: give values, each once"),
         (["strength=1,much"], "--strength is 'much': it takes a number from 0 to 1,000"),
-        (["preset=house,keras"], "no preset 'keras': did you mean keras-tv?"),
+        (["preset=default,keras"], "no preset 'keras': did you mean keras-tv?"),
         (["seed=1", "steps=1", "strength=1"], "--vary names 3 fields: vary one or two"),
         ([], "Missing option '--vary'"),
         (["seed=1", "-o", "grid.svg"], "grid.svg has no figure's suffix"),
         (["seed=1", "--size", "9"], "--size is '9'"),
-        (["seed=1", "--preset", "hous"], "no preset 'hous': did you mean house?"),
+        (["seed=1", "--preset", "defalt"], "no preset 'defalt': did you mean default?"),
     ],
 )
 def test_what_cannot_be_compared_is_told_before_anything_is_painted(refused, photo, style, tiny, vary, said):

@@ -67,9 +67,9 @@ def captions(rows):
     return [caption for row in rows for _, caption in row]
 
 
-def test_progress_shows_the_snapshots_by_step_with_their_terms(impasto, sheets, snapshots):
+def test_grid_shows_the_snapshots_by_step_with_their_terms(impasto, sheets, snapshots):
     one, two, three, four = snapshots
-    assert impasto("progress", three, one, four, two) == (0, "progress.png\n", "")
+    assert impasto("grid", three, one, four, two) == (0, "grid.png\n", "")
     cells = [cell for row in sheets[0] for cell in row]
     for (image, caption), path, step in zip(cells, snapshots, range(1, 5), strict=True):
         terms = read_settings(path)["terms"]
@@ -80,8 +80,8 @@ def test_progress_shows_the_snapshots_by_step_with_their_terms(impasto, sheets, 
         np.testing.assert_array_equal(np.asarray(image), np.asarray(Image.open(path)))
 
 
-def test_progress_is_a_sheet_of_all_its_pictures(impasto, snapshots, tmp_path):
-    assert impasto("progress", *snapshots, "-o", "grid.png", "--columns", 2)[0] == 0
+def test_grid_is_a_sheet_of_all_its_pictures(impasto, snapshots, tmp_path):
+    assert impasto("grid", *snapshots, "-o", "grid.png", "--columns", 2)[0] == 0
     values = np.asarray(Image.open(tmp_path / "grid.png"))
     width = round(32 / 27 * 320)  # each picture is 320 pixels high
     assert values.shape[1] == 16 + width + 16 + width + 16
@@ -93,46 +93,46 @@ def test_progress_is_a_sheet_of_all_its_pictures(impasto, snapshots, tmp_path):
     assert (values[:, 16 + width : 32 + width] == PAPER).all()
 
 
-def test_progress_shows_the_painting_and_the_same_last_snapshot_once(impasto, sheets, snapshots, tmp_path):
+def test_grid_shows_the_painting_and_the_same_last_snapshot_once(impasto, sheets, snapshots, tmp_path):
     last, painting = (np.asarray(Image.open(tmp_path / name)) for name in (snapshots[-1], "out.png"))
     np.testing.assert_array_equal(last, painting)
-    assert impasto("progress", "out.png", *snapshots)[0] == 0
+    assert impasto("grid", "out.png", *snapshots)[0] == 0
     assert [each.split("\n")[0] for each in captions(sheets[0])] == [f"step{NB}{k}" for k in range(1, 5)]
 
 
 @pytest.mark.parametrize(("typed", "shown"), [("4,1", [4, 1]), (" 2 , 3", [2, 3]), ("3", [3])])
-def test_progress_takes_steps_in_the_order_typed(impasto, sheets, snapshots, typed, shown):
-    assert impasto("progress", *snapshots, "--steps", typed)[0] == 0
+def test_grid_takes_steps_in_the_order_typed(impasto, sheets, snapshots, typed, shown):
+    assert impasto("grid", *snapshots, "--steps", typed)[0] == 0
     assert [each.split("\n")[0] for each in captions(sheets[0])] == [f"step{NB}{k}" for k in shown]
 
 
 @pytest.mark.parametrize(("columns", "rows"), [(1, [1] * 4), (3, [3, 1]), (4, [4]), (20, [4]), (None, [2, 2])])
-def test_progress_has_the_columns_asked_for(impasto, sheets, snapshots, columns, rows):
-    assert impasto("progress", *snapshots, *(["--columns", columns] if columns else []))[0] == 0
+def test_grid_has_the_columns_asked_for(impasto, sheets, snapshots, columns, rows):
+    assert impasto("grid", *snapshots, *(["--columns", columns] if columns else []))[0] == 0
     assert [len(row) for row in sheets[0]] == rows
 
 
-def test_progress_of_far_steps_and_of_snapshots_without_terms(impasto, sheets, snapshots):
+def test_grid_of_far_steps_and_of_snapshots_without_terms(impasto, sheets, snapshots):
     as_step("out-00001.png", "late.png", 17000)
     as_step("out-00001.png", "odd.png", 9000, terms={"content relu4_2": None, "style relu1_1": 0.25})
     as_step("out-00001.png", "old.png", 300, terms=None)
-    assert impasto("progress", "late.png", "odd.png", "old.png")[0] == 0
+    assert impasto("grid", "late.png", "odd.png", "old.png")[0] == 0
     old, odd, late = captions(sheets[0])
     assert (old, odd) == (f"step{NB}300", f"step{NB}9,000\nstyle{NB}0.25")
     assert late.startswith(f"step{NB}17,000\ncontent{NB}")
 
 
-def test_progress_is_the_same_bytes_again(impasto, snapshots, tmp_path):
+def test_grid_is_the_same_bytes_again(impasto, snapshots, tmp_path):
     for name in ("one.png", "two.png"):
-        assert impasto("progress", *snapshots, "-o", name)[0] == 0
+        assert impasto("grid", *snapshots, "-o", name)[0] == 0
     assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()
 
 
-def test_progress_keeps_what_is_transparent_in_a_snapshot(impasto, sheets, snapshots, tmp_path):
+def test_grid_keeps_what_is_transparent_in_a_snapshot(impasto, sheets, snapshots, tmp_path):
     image = Image.open(tmp_path / snapshots[0])
     image.putalpha(77)
     write(image, tmp_path / "clear.png", read_settings(tmp_path / snapshots[0]))
-    assert impasto("progress", "clear.png")[0] == 0
+    assert impasto("grid", "clear.png")[0] == 0
     assert (np.asarray(sheets[0][0][0][0])[..., 3] == 77).all()
 
 
@@ -152,16 +152,16 @@ def test_progress_keeps_what_is_transparent_in_a_snapshot(impasto, sheets, snaps
         (["stepless.png"], "stepless.png carries no settings"),
     ],
 )
-def test_what_progress_cannot_do_is_told_in_one_line(refused, snapshots, photo, tmp_path, arguments, said):
+def test_what_grid_cannot_do_is_told_in_one_line(refused, snapshots, photo, tmp_path, arguments, said):
     Image.open(photo).save(tmp_path / "photo.png")
     as_step(tmp_path / snapshots[0], tmp_path / "stepless.png", "some")
-    assert said in refused("progress", *snapshots, *arguments)
+    assert said in refused("grid", *snapshots, *arguments)
 
 
-def test_progress_of_too_many_snapshots_asks_for_a_choice(refused, impasto, sheets, snapshots):
+def test_grid_of_too_many_snapshots_asks_for_a_choice(refused, impasto, sheets, snapshots):
     many = [as_step(snapshots[0], f"s{k}.png", k) for k in range(1, 62)]
-    assert "61 snapshots are too many for one grid: choose up to 60 with --steps" in refused("progress", *many)
-    assert impasto("progress", *many, "--steps", "61,1")[0] == 0
+    assert "61 snapshots are too many for one grid: choose up to 60 with --steps" in refused("grid", *many)
+    assert impasto("grid", *many, "--steps", "61,1")[0] == 0
     assert len(captions(sheets[0])) == 2
 
 
@@ -309,7 +309,7 @@ def test_the_words_over_the_features_are_there_to_their_end(impasto, monkeypatch
         (["photo.png", "--layers", "relu9_1"], "no layer 'relu9_1' in VGG-19"),
         (["photo.png", "--layers", ""], "--layers is empty: name at least one, as conv4_2"),
         (["photo.png", "--layers", " , "], "--layers is empty"),
-        (["photo.png", "--preset", "hous"], "no preset 'hous': did you mean house?"),
+        (["photo.png", "--preset", "defalt"], "no preset 'defalt': did you mean default?"),
         (["photo.png", "-o", "seen.svg"], "seen.svg has no figure's suffix"),
         (["photo.png", "-o", "photo.png"], "photo.png is one of the files to draw from"),
         (["thin.png"], "the least is 16 x 16"),
@@ -346,3 +346,10 @@ def test_the_network_of_a_file_has_its_own_channels(impasto, drawn, look):
     assert impasto("features", "--network", *look, "-o", "net.svg") == (0, "net.svg\n", "")
     found = {text.get_text() for text in drawn[0].axes[0].texts}
     assert {"conv1_1\n4", "conv2_2\n4", "conv3_1\n8", "conv5_4\n8"} <= found
+
+
+def test_grid_answers_to_its_first_name_and_help_tells_the_new_one(impasto, snapshots):
+    assert impasto("progress", *snapshots)[0] == 0
+    _, out, _ = impasto("--help")
+    assert "  grid " in out
+    assert "  progress " not in out

@@ -24,7 +24,7 @@ LAYERS = {
     "style_layers": "relu1_1,conv1_2=0.5,relu1_2,relu2_2,conv3_4=0.3,relu4_2,conv5_1,relu5_4=2",
 }
 FORMS = {
-    "house": {"tv_weight": 0.3, "grain_weight": 2, "strength": 1.7, "blend": "1,3"},
+    "default": {"tv_weight": 0.3, "grain_weight": 2, "strength": 1.7, "blend": "1,3"},
     "house-rough": {"tv_weight": 2, "tv_form": "absolute", "tv_reduction": "sum", "blend": "1,0"},
     "plain": {
         "normalize": "none", "gram_divisor": "chw", "content_reduction": "half-sum", "style_reduction": "sum",

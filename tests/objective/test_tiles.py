@@ -200,7 +200,7 @@ def assert_the_same(
 
 @pytest.mark.parametrize("padding", ["zeros", "replicate"])
 @pytest.mark.parametrize("pooling", ["max", "average"])
-@pytest.mark.parametrize("form", [HOUSE, PLAIN], ids=["house", "plain"])
+@pytest.mark.parametrize("form", [HOUSE, PLAIN], ids=["default", "plain"])
 @pytest.mark.parametrize(("layers", "size", "side"), [(SHALLOW, (97, 64), 23), (MIDDLE, (131, 145), 50)])
 def test_the_objective_over_tiles_is_that_of_the_whole(
     weights: Weights, pooling: str, padding: str, form: dict, layers: dict, size: tuple[int, int], side: int
@@ -209,7 +209,7 @@ def test_the_objective_over_tiles_is_that_of_the_whole(
     assert_the_same(Config(blend="0.7,0.3", **layers, **form), backbone, size, side)
 
 
-@pytest.mark.parametrize("form", [HOUSE, PLAIN], ids=["house", "plain"])
+@pytest.mark.parametrize("form", [HOUSE, PLAIN], ids=["default", "plain"])
 @pytest.mark.parametrize(("size", "side"), [((301, 417), 150), ((193, 97), 96), ((217, 16), 86)])
 def test_deep_layers_and_odd_sizes_over_tiles(weights: Weights, form: dict, size: tuple[int, int], side: int) -> None:
     assert_the_same(Config(blend="1,2", **form), Backbone(weights, padding="replicate"), size, side)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import sys
+from copy import copy
 from typing import TYPE_CHECKING
 
 import click
@@ -14,7 +15,7 @@ from impasto.cli.commands.compare import compare
 from impasto.cli.commands.curves import curves
 from impasto.cli.commands.demo import demo
 from impasto.cli.commands.features import features
-from impasto.cli.commands.grid import progress
+from impasto.cli.commands.grid import grid
 from impasto.cli.commands.paint import paint
 from impasto.cli.commands.presets import presets
 from impasto.cli.commands.reconstruct import reconstruct
@@ -79,7 +80,7 @@ for command in (
     texture,
     compare,
     reconstruct,
-    progress,
+    grid,
     curves,
     features,
     serve,
@@ -88,3 +89,7 @@ for command in (
     weights,
 ):
     cli.add_command(command)
+
+progress = copy(grid)  # what it was called at first
+progress.hidden = True
+cli.add_command(progress, "progress")

@@ -27,7 +27,7 @@ def job_of(pictures: tuple[str, ...], preset_name: str | None, source: str | Non
     Raises ConfigError, also if the earlier painting's own pictures are wanted and have changed since.
     """
     if source is None:
-        return Job(preset(preset_name or "house").config.changed(**typed), pictures, "")
+        return Job(preset(preset_name or "default").config.changed(**typed), pictures, "")
     if preset_name:
         raise ConfigError("give --from or --preset, not both: each is a whole set of settings", preset_name)
     from impasto.images.read import read_settings

@@ -129,7 +129,7 @@ def differences(pixels: torch.Tensor) -> torch.Tensor:
 
 
 def energy(target: torch.Tensor) -> torch.Tensor:
-    """Sum of squares of a target, never 0: the unit in which the house form measures the distance to it."""
+    """Sum of squares of a target, never 0: the unit in which the energy-normalized form measures the distance to it."""
     return _wide(target).square().sum().clamp_min(torch.finfo(torch.float32).tiny * 1e8)
 
 

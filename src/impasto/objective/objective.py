@@ -32,7 +32,7 @@ class Value(NamedTuple):
 class Objective:
     """Content, style, grain and total variation of a picture against fixed targets: the sum that a painting minimises.
 
-    With `normalize="energy"` (the house form) a term is its squared distance over its target's sum of squares:
+    With `normalize="energy"` a term is its squared distance over its target's sum of squares:
 
         content  |F(x) - F(c)|^2 / |F(c)|^2    style, grain  |G(x) - G(s)|^2 / |G(s)|^2    tv  TV(x) / TV(s)
 

@@ -69,7 +69,7 @@ class Build:
         self.config, self.backbone, self.side, self.layers, self.share = config, backbone, side, layers, share
         self.height, self.width = content.shape[2:]
         self.tiles = self._cut(content, layers)
-        self.house = config.normalize == "energy"
+        self.energy_normalized = config.normalize == "energy"
         if config.style_term == "sliced" and len(self.tiles) > 1:
             raise ConfigError(
                 "--style-term sliced needs the whole picture at once, and this one would be in tiles: give more "
@@ -128,7 +128,7 @@ class Build:
         for layer, weight in config.content_layers.items():
             target = targets[layer]
             scale = config.content_weight * weight
-            if self.house:
+            if self.energy_normalized:
                 scale /= float(of_layers[layer])
             else:
                 scale *= units**2 * reduction_factor(config.content_reduction, target.numel())
@@ -172,7 +172,7 @@ class Build:
         """A style term that is a distance of moments."""
         config = self.config
         gram, channels = config.style_term == "gram", target.second.shape[1]
-        if self.house:
+        if self.energy_normalized:
             scale /= float(energy(target.second)) if gram else max(_size(target), 1e-30)
         else:
             scale *= features_in(config.feature_units, self.backbone) ** (4 if gram else 2)
@@ -234,7 +234,7 @@ class Build:
                 part = grain_products(crop, tile, pattern.mask)
                 target = target.to(part) + pattern.share * part / count
         scale = config.strength * config.grain_weight / regions
-        if self.house:
+        if self.energy_normalized:
             scale /= max(float(energy(target)), FLAT)
         else:
             scale *= reduction_factor(config.style_reduction, target.numel())
@@ -245,13 +245,13 @@ class Build:
         if self.config.edge_weight:
             target = laplacian(content)
             scale = self.config.edge_weight
-            scale /= max(float(energy(target)), FLAT) if self.house else target.numel()
+            scale /= max(float(energy(target)), FLAT) if self.energy_normalized else target.numel()
             yield Edges(target, scale)
 
     def _variation(self, regions: Sequence[Region]) -> Iterator[Variation]:
         config = self.config
         if config.tv_weight:
-            unit = self._tv_unit(regions) if self.house else 1.0
+            unit = self._tv_unit(regions) if self.energy_normalized else 1.0
             across, down = self._tv_factors(self.height, self.width)
             yield Variation(config.tv_form, (config.tv_weight / unit * across, config.tv_weight / unit * down))
 

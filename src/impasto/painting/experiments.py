@@ -119,7 +119,7 @@ def feature_maps(picture: torch.Tensor, layers: Sequence[str], backbone: Backbon
 
 
 def variations(
-    vary: Mapping[str, Sequence[str]], name: str = "house", **settings: Any
+    vary: Mapping[str, Sequence[str]], name: str = "default", **settings: Any
 ) -> list[tuple[dict[str, str], Config]]:
     """A config for every combination of the values of one or two fields, the first field's slowest; all checked.
 

@@ -39,7 +39,7 @@ PARTLY, STOPPED = 3, 130  # exit codes: some pictures could not be painted; it w
     help="every content in every style; the first in the first and so on; or a table with the columns content, style, "
     "out, preset and any setting [default: all]",
 )
-@click.option("--preset", "preset_name", default="house", metavar="NAME", help="a recipe by name [default: house]")
+@click.option("--preset", "preset_name", default="default", metavar="NAME", help="a recipe by name [default: default]")
 @click.option("--retry-failed", is_flag=True, help="paint again what failed in an earlier call")
 @engine_options
 @click.option("--quiet", is_flag=True, help="say nothing but errors")

@@ -28,7 +28,7 @@ __all__ = ["compare"]
     metavar="FIELD=A,B,C",
     help="a setting (or preset) and its values; once or twice. Values with commas in them: separated by ;",
 )
-@click.option("--preset", "preset_name", default="house", metavar="NAME", help="what is varied [default: house]")
+@click.option("--preset", "preset_name", default="default", metavar="NAME", help="what is varied [default: default]")
 @click.option("--quiet", is_flag=True, help="say nothing but errors")
 def compare(
     pictures: tuple[str, ...], out: str, vary: tuple[str, ...], preset_name: str, quiet: bool, **values: Any

@@ -12,20 +12,20 @@ from impasto.errors import ConfigError
 if TYPE_CHECKING:
     from impasto.figures.contact_sheet import Cell
 
-__all__ = ["MOST_SNAPSHOTS", "progress"]
+__all__ = ["MOST_SNAPSHOTS", "grid"]
 
 MOST_SNAPSHOTS = 60  # pictures of one grid; more would be stamps
 
 
 @click.command()
 @click.argument("snapshots", nargs=-1, required=True, metavar="SNAPSHOT [SNAPSHOT ...]")
-@click.option("-o", "--out", default="progress.png", help="the figure's file [default: progress.png]")
+@click.option("-o", "--out", default="grid.png", help="the figure's file [default: grid.png]")
 @click.option("--steps", metavar="3000,9000", help="only these steps, in this order [default: all, by step]")
 @click.option("--columns", type=click.IntRange(1, 20), help="pictures in a row [default: what makes about 3 : 2]")
-def progress(snapshots: tuple[str, ...], out: str, steps: str | None, columns: int | None) -> None:
+def grid(snapshots: tuple[str, ...], out: str, steps: str | None, columns: int | None) -> None:
     """Draw the iteration grid of a run's snapshots, with step and terms under each.
 
-    impasto progress result-*.png -o progress.png
+    impasto grid result-*.png -o grid.png
     """
     from impasto.cli.outputs import not_among
     from impasto.figures.contact_sheet import contact_sheet, in_rows

@@ -19,7 +19,7 @@ __all__ = ["paint"]
 @click.argument("pictures", nargs=-1, metavar="CONTENT STYLE [STYLE ...]")
 @click.option("-o", "--out", help="the painting's file; its suffix is its format [default: CONTENT-STYLE.png]")
 @click.option(
-    "--preset", "preset_name", metavar="NAME", help="a recipe by name; see `impasto presets` [default: house]"
+    "--preset", "preset_name", metavar="NAME", help="a recipe by name; see `impasto presets` [default: default]"
 )
 @click.option("--from", "source", metavar="FILE", help="paint again with the settings (and pictures) of a painting")
 @click.option("--timelapse", metavar="FILE", help="a film of the painting: .gif, .webp, .apng, .mp4 or .webm")

@@ -21,9 +21,9 @@ def presets(name: str | None) -> None:
         return
     recipe = preset(name)
     click.echo(f"{name}: {recipe.about}\n")
-    house = Config()
+    default = Config()
     for field, value in recipe.config:
-        if field in recipe.sources or value != getattr(house, field):
+        if field in recipe.sources or value != getattr(default, field):
             click.echo(f"{option_name(field):22} {value}")
             if field in recipe.sources:
                 click.echo(f"{'':22}   {recipe.sources[field]}")

@@ -36,7 +36,7 @@ NOT_FOR_TEXTURES = (
 @click.argument("styles", nargs=-1, metavar="STYLE [STYLE ...]")
 @click.option("--size", metavar="WIDTHxHEIGHT", help="pixels of the texture, as 1024x768 [default: 512x512]")
 @click.option("-o", "--out", help="the texture's file; its suffix is its format [default: STYLE-texture.png]")
-@click.option("--preset", "preset_name", metavar="NAME", help="a recipe by name [default: house]")
+@click.option("--preset", "preset_name", metavar="NAME", help="a recipe by name [default: default]")
 @click.option("--from", "source", metavar="FILE", help="make a texture again with the settings of its file")
 @click.option("--quiet", is_flag=True, help="say nothing but errors")
 def texture(
