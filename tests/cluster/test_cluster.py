@@ -91,7 +91,7 @@ def watched(monkeypatch):
 
     def given(self, hand):
         give(self, hand)
-        seen.most = max(seen.most, sum(len(each.tasks) for each in self._hands))
+        seen.most = max(seen.most, sum(len(each.tasks) for each in self._handles))
 
     monkeypatch.setattr(Scheduler, "take", taken)
     monkeypatch.setattr(crew.RayExecutor, "_give", given)
@@ -389,7 +389,7 @@ def test_ctrl_c_while_the_last_word_on_a_load_is_on_its_way(scheduler, monkeypat
     monkeypatch.setattr(ray, "get", lambda answer, timeout: (WorkerUpdate(over=answer == "advance"), {}))
     actor = SimpleNamespace(keep=SimpleNamespace(remote=lambda: "keep"))
     found = crew.RayExecutor(scheduler)
-    found._hands.append(crew.Hand(Device("there", "", 1, 0), actor, "advance", load.tasks, ready=True))
+    found._handles.append(crew.WorkerHandle(Device("there", "", 1, 0), actor, "advance", load.tasks, ready=True))
     found.keep()
 
 
@@ -469,7 +469,8 @@ def apart(a: torch.Tensor, b: torch.Tensor) -> float:
 
 @pytest.mark.parametrize("kind", ["plain", "all", "neighbours", "wasserstein"])
 def test_shares_of_the_tiles_add_up_to_the_objective(poster, kind):
-    problem, config, backbone, plan = poster(kind)
+    run = poster(kind)
+    problem, config, backbone, plan = run.problem, run.config, run.backbone, run.plan
     level = problem.levels[-1]
     content = resize(problem.content.pixels, level.height, level.width)
     protect = None if problem.protect is None else resize(problem.protect, level.height, level.width)
@@ -593,14 +594,14 @@ def test_a_tiler_may_die_between_two_levels(poster, tilers):
 
 LISTENING = """
 import json, psutil, ray
-from impasto.cluster.ray_cluster import hire, joined, places
+from impasto.cluster.ray_cluster import connected, list_devices, start_worker
 
 class Worker:
     def __init__(self, place): pass
     def there(self): return True
 
-with joined(None):
-    assert ray.get(hire(Worker, places()[0]).there.remote(), timeout=60)
+with connected(None):
+    assert ray.get(start_worker(Worker, list_devices()[0]).there.remote(), timeout=60)
     here = psutil.Process()
     found = {}
     for each in [here, *here.children(recursive=True)]:

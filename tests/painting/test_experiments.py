@@ -207,9 +207,9 @@ def test_variations_of_one_field_leave_all_else_as_it_is():
 
 
 def test_presets_are_varied_with_the_settings_on_top():
-    found = variations({"preset": ["house", "keras-tv"], "seed": ["1", "2"]}, "layered", backbone="tiny.pth", steps=5)
+    found = variations({"preset": ["default", "keras-tv"], "seed": ["1", "2"]}, "layered", backbone="tiny.pth", steps=5)
     assert [(chosen["preset"], chosen["seed"]) for chosen, _ in found] == [
-        ("house", "1"), ("house", "2"), ("keras-tv", "1"), ("keras-tv", "2"),
+        ("default", "1"), ("default", "2"), ("keras-tv", "1"), ("keras-tv", "2"),
     ]  # fmt: skip
     for chosen, config in found:
         recipe = PRESETS[chosen["preset"]].config
@@ -229,14 +229,14 @@ def test_another_optimizer_takes_its_own_rate_but_not_in_place_of_one_that_was_g
     ("vary", "said"),
     [
         ({"strenth": ["1", "2"]}, "no setting 'strenth' to vary: did you mean strength?"),
-        ({"presets": ["house"]}, "no setting 'presets' to vary: did you mean preset?"),
+        ({"presets": ["default"]}, "no setting 'presets' to vary: did you mean preset?"),
         ({"zzz": ["1"]}, "no setting 'zzz' to vary: choose from preset, size"),
         ({}, "--vary names 0 fields: vary one or two"),
         ({"strength": ["1"], "seed": ["1"], "steps": ["1"]}, "--vary names 3 fields: vary one or two"),
         ({"strength": []}, "--vary strength is empty: give values, each once"),
         ({"strength": ["1", "2", "1"]}, "--vary strength is 1, 2, 1: give values, each once"),
         ({"strength": ["1", "much"]}, "--strength is 'much': it takes a number from 0 to 1,000"),
-        ({"preset": ["house", "keras"]}, "no preset 'keras': did you mean keras-tv?"),
+        ({"preset": ["default", "keras"]}, "no preset 'keras': did you mean keras-tv?"),
         ({"style_layers": ["conv1_1", "conv1_9"]}, "no layer 'conv1_9' in VGG-19"),
         ({"content_layers": [""]}, "are both empty"),
     ],
@@ -296,7 +296,7 @@ def test_texture_from_its_file_is_the_same_bytes_again(impasto, style, photo, qu
         (["{style}", "--size", "64x65537"], "64 x 65537 pixels cannot be painted"),
         (["missing.png"], "no picture at missing.png"),
         (["{style}", "-o", "{style}"], "is one of the pictures to paint from"),
-        (["{style}", "--from", "out.png", "--preset", "house"], "give --from or --preset, not both"),
+        (["{style}", "--from", "out.png", "--preset", "default"], "give --from or --preset, not both"),
         (["{style}", "--style-layers", "relu9_1"], "no layer 'relu9_1'"),
     ],
 )

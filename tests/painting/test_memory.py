@@ -23,7 +23,7 @@ from impasto.solver.lbfgs import LBFGS
 from impasto.solver.preconditioner import SpectralPreconditioner
 from impasto.solver.safeguard import Safeguard
 
-HALO = 85  # of relu5_1, the deepest of the house's layers
+HALO = 85  # of relu5_1, the deepest of the default's layers
 CPU = torch.device("cpu")
 
 

@@ -35,8 +35,8 @@ DEATHS = 3  # of tilers in one evaluation, after which it is given up
 class AllReduce:
     """Adds up what all tilers of a picture have, in the order of its tiles; each gets the total."""
 
-    def __init__(self, tile_workers: int):
-        self._tilers = tile_workers
+    def __init__(self, workers: int):
+        self._workers = workers
         self._parts: dict[int, list[list[torch.Tensor]]] = {}
         self._total: asyncio.Future[list[torch.Tensor]] | None = None
 
@@ -44,8 +44,8 @@ class AllReduce:
         """The total of everybody's sums, tile by tile, once all are there."""
         total = self._total = self._total or asyncio.get_running_loop().create_future()
         self._parts[index] = parts
-        if len(self._parts) == self._tilers:
-            ordered = _in_turns([self._parts[each] for each in range(self._tilers)])
+        if len(self._parts) == self._workers:
+            ordered = _in_turns([self._parts[each] for each in range(self._workers)])
             self._parts, self._total = {}, None
             total.set_result(added(ordered))
         return await total
@@ -177,7 +177,7 @@ class TileWorkers:
         return fits._replace(side=side if side < max(height, width) else None)
 
     def shutdown(self) -> None:
-        """Send everybody home."""
+        """Shut down all workers."""
         for actor in self.actors:
             ray.kill(actor)
         self.actors = []
@@ -210,7 +210,7 @@ class DistributedObjective:
         side: int | None = None,
         protect: torch.Tensor | None = None,
     ):
-        self._tilers = tile_workers
+        self._workers = tile_workers
         self._given = [ray.put(each) for each in (config, content, regions, side, protect)]
         height, width = content.shape[2:]
         self._count = 1 if side is None else math.ceil(height / side) * math.ceil(width / side)
@@ -219,7 +219,7 @@ class DistributedObjective:
 
     def _begin(self) -> None:
         """Deal the tiles out."""
-        actors = self._tilers.actors[: self._count]
+        actors = self._workers.actors[: self._count]
         self._adder = ray.remote(AllReduce).options(num_cpus=0).remote(len(actors))
         self._tiles: list[list[Tile]] = self._all(
             [actor.begin.remote(k, len(actors), self._adder, *self._given) for k, actor in enumerate(actors)]
@@ -254,7 +254,7 @@ class DistributedObjective:
                 ray.kill(self._adder)  # whoever waits for it need not
                 if death == DEATHS:
                     raise ClusterError(f"the cluster fails again and again: {' '.join(str(error).split())}") from error
-                self._tilers.restart()
+                self._workers.restart()
         raise AssertionError
 
     def _evaluate(self, pixels: torch.Tensor) -> tuple[Value, torch.Tensor]:

@@ -1,4 +1,4 @@
-"""A Ray cluster: joining it, the places in it where one can paint, and hiring somebody there."""
+"""A Ray cluster: connecting to it, its devices, and starting a worker on one."""
 
 from __future__ import annotations
 
@@ -127,6 +127,6 @@ def start_worker(kind: type, device: Device) -> Any:
 
 
 def use_device(device: Device) -> None:
-    """To be called by who is hired: use what the place has, and no more."""
+    """Limit this worker to its device's resources."""
     if not device.gpus:
         torch.set_num_threads(device.processors)

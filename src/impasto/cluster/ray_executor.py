@@ -277,7 +277,7 @@ class RayExecutor:
         ray.kill(handle.actor)
 
     def shutdown(self) -> None:
-        """Send everybody home."""
+        """Shut down all workers."""
         leaving = [handle.actor.leave.remote() for handle in self._handles if handle.ready]
         ray.wait(leaving, num_returns=len(leaving), timeout=LEAVING) if leaving else None
         for handle in list(self._handles):
@@ -285,6 +285,6 @@ class RayExecutor:
 
 
 def _faults(report: WorkerUpdate) -> dict[str, str]:
-    """Take out of a report what failed and nobody knows why: perhaps the machine is sick, so that another tries."""
+    """Remove and return unexpected failures, so that another device can retry them."""
     keys = [key for key, failure in report.failed.items() if failure.unexpected]
     return {key: report.failed.pop(key).words for key in keys}
