@@ -22,7 +22,10 @@ PIECE = 10_000
 
 
 async def application(scope, receive, send) -> None:
-    """Answers with the length of the body; /stream takes its time, /big sends a lot, /refused reads nothing."""
+    """Answers with the length of the body; /stream takes its time, /big sends a lot, /refused reads nothing.
+
+    /who tells where the request seems to come from.
+    """
     if scope["type"] != "http":
         return
     length, more = 0, scope["path"] != "/refused"
@@ -35,6 +38,7 @@ async def application(scope, receive, send) -> None:
             await asyncio.sleep(0.08)
             await send({"type": "http.response.body", "body": b".", "more_body": True})
     body = bytes(BIG) if scope["path"] == "/big" else str(length).encode()
+    body = scope["client"][0].encode() if scope["path"] == "/who" else body
     await send({"type": "http.response.body", "body": body})
 
 
@@ -63,9 +67,9 @@ def port(monkeypatch) -> Iterator[int]:
         yield port
 
 
-def line(port: int, *parts: bytes) -> socket.socket:
-    """A connection, on which that much has been sent."""
-    sock = socket.create_connection(("127.0.0.1", port), timeout=5)
+def line(port: int, *parts: bytes, source: str = "127.0.0.1") -> socket.socket:
+    """A connection, on which that much has been sent. source: an address of this machine."""
+    sock = socket.create_connection(("127.0.0.1", port), timeout=5, source_address=(source, 0))
     for part in parts:
         sock.sendall(part)
     return sock
@@ -105,7 +109,8 @@ def test_clients_who_are_slow_to_ask_are_ended(port) -> None:
         assert list(there) == []
 
 
-def test_a_client_who_does_not_read_is_ended(port) -> None:
+def test_a_client_who_does_not_read_is_ended(port, monkeypatch) -> None:
+    monkeypatch.setattr(connections, "RATE", 100_000_000)
     with line(port, b"GET /big HTTP/1.1\r\nhost: localhost\r\n\r\n") as sock:
         time.sleep(2.5)
         sock.settimeout(5)
@@ -114,6 +119,16 @@ def test_a_client_who_does_not_read_is_ended(port) -> None:
             while got := sock.recv(1 << 20):
                 received += len(got)
         assert received < BIG
+
+
+def test_a_client_who_reads_slowly_but_steadily_gets_all(port, monkeypatch) -> None:
+    monkeypatch.setattr(connections, "WHOLE", 0.5)
+    with line(port, b"GET /big HTTP/1.1\r\nhost: localhost\r\n\r\n") as sock:
+        received, began = 0, time.monotonic()
+        while received < BIG and (got := sock.recv(50_000 if time.monotonic() - began < 4 else 1 << 20)):
+            received += len(got)
+            time.sleep(0.1 if time.monotonic() - began < 4 else 0)
+        assert received >= BIG
 
 
 def test_a_slow_client_who_keeps_sending_is_answered(port) -> None:
@@ -140,11 +155,44 @@ def test_who_waits_for_the_longest_makes_room_for_others(monkeypatch) -> None:
         assert len(service.server_state.connections) <= 8
 
 
+STREAM = b"GET /stream HTTP/1.1\r\nhost: localhost\r\n\r\n"
+
+
+def streaming(stack: ExitStack, port: int, source: str) -> socket.socket:
+    """A connection that is being answered."""
+    sock = stack.enter_context(line(port, STREAM, source=source))
+    assert sock.recv(10)
+    return sock
+
+
+def is_answered(sock: socket.socket) -> bool:
+    """Whether it is answered to the end."""
+    received = b""
+    with suppress(ConnectionError):
+        while not received.endswith(b"0\r\n\r\n") and (got := sock.recv(1000)):
+            received += got
+    return received.endswith(b"0\r\n\r\n")
+
+
+def test_whoever_has_most_of_the_connections_that_are_answered_makes_room(monkeypatch) -> None:
+    monkeypatch.setattr(server, "most_connections", lambda: 8)
+    with serving() as (port, _), ExitStack() as stack:
+        others = [streaming(stack, port, "127.0.0.3") for _ in range(2)]
+        greedy = [streaming(stack, port, "127.0.0.2") for _ in range(6)]
+        assert httpx.get(f"http://127.0.0.1:{port}/").status_code == 200
+        assert [is_answered(each) for each in (*others, *greedy)] == [True, True, False, *[True] * 5]
+
+
+def test_nobody_can_say_to_come_from_elsewhere(port) -> None:
+    headers = {"x-forwarded-for": "192.0.2.7", "x-forwarded-proto": "https"}
+    assert httpx.get(f"http://127.0.0.1:{port}/who", headers=headers).text == "127.0.0.1"
+
+
 def test_where_all_are_being_answered_the_next_is_told_so(monkeypatch) -> None:
     monkeypatch.setattr(server, "most_connections", lambda: 3)
     with serving() as (port, _), ExitStack() as stack:
-        for _ in range(3):
-            stack.enter_context(httpx.stream("GET", f"http://127.0.0.1:{port}/stream", timeout=5))
+        for k in range(3):
+            streaming(stack, port, f"127.0.0.{2 + k}")
         answer = httpx.get(f"http://127.0.0.1:{port}/")
         assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
 

@@ -1,5 +1,6 @@
 """The studio's folder: who may look in, and what becomes of it when the studio ends, in whatever way."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from impasto import locking
 from impasto.locking import exclusive_lock
 from impasto.web import folders
 from impasto.web.folders import PREFIX, UPLOAD_FOLDER, RoomError, own_folder, temporary_files_in
@@ -51,6 +53,18 @@ def test_the_folder_of_a_studio_that_is_open_stays(temporary) -> None:
         with own_folder() as two:
             assert sorted(temporary.iterdir()) == sorted([one, two])
         assert (one / "photo.png").exists()
+
+
+@pytest.mark.parametrize("code", [errno.ENOLCK, errno.ENOTSUP])
+def test_where_there_are_no_locks_nobody_is_taken_for_dead(temporary, monkeypatch, code) -> None:
+    def fails(_: int) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(locking, "_lock", fails)
+    with own_folder() as one, own_folder() as two:
+        with exclusive_lock(one) as held:
+            assert not held
+        assert sorted(temporary.iterdir()) == sorted([one, two])
 
 
 def test_only_folders_of_studios_of_this_user_are_removed(temporary, tmp_path_factory, monkeypatch) -> None:

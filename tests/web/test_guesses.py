@@ -53,10 +53,26 @@ def test_another_address_is_looked_at_all_the_same() -> None:
     assert flood(Guesses(), ["192.0.2.1"] * 100 + ["192.0.2.2"])[0] == flood(Guesses(), ["192.0.2.1"] * 100)[0] + 1
 
 
-def test_where_the_right_password_has_come_from_before_it_is_always_looked_at() -> None:
+def test_where_the_right_password_has_come_from_before_more_are_looked_at(still) -> None:
     guessed = Guesses()
     guessed.right("192.0.2.1")
-    assert flood(guessed, ["192.0.2.1"] * 100)[0] == 100
+    few = flood(Guesses(), ["192.0.2.1"] * 500)[0]
+    assert few + guesses.TRUSTED <= flood(guessed, ["192.0.2.1"] * 500)[0] <= few + guesses.TRUSTED + 1
+
+
+def test_a_trusted_address_has_so_many_looks_a_second(monkeypatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(guesses, "EACH", 0.5)
+    monkeypatch.setattr(guesses, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    guessed, looked = Guesses(), 0
+    guessed.right("192.0.2.1")
+    flood(guessed, ["192.0.2.1"] * 500)
+    for _ in range(100):
+        now[0] += 0.01
+        looked += flood(guessed, ["192.0.2.1"] * 3)[0]
+    assert guesses.TRUSTED <= looked <= 1.5 * guesses.TRUSTED
+    now[0] += 10
+    assert not guessed.too_many("192.0.2.1")
 
 
 def test_an_address_is_looked_at_again_after_a_while() -> None:

@@ -1,6 +1,7 @@
 """What a visitor may make the studio read: uploads and nothing else, within memory and a share of the queue."""
 
 import io
+import json
 import os
 import threading
 import time
@@ -14,6 +15,7 @@ from PIL import Image
 
 from impasto.errors import PictureError
 from impasto.web import job as jobs
+from impasto.web import middleware
 from impasto.web.job import BusyError, PaintRequest, Upload
 from impasto.web.uploads import ReadingMemory, check_uploads, read_upload
 from studios import running
@@ -154,6 +156,7 @@ def test_a_huge_layer_of_a_drawing_is_not_decoded(client, photo, style) -> None:
     values = {each["id"]: each["props"].get("value") for each in config["components"]}
     values[editor] = {"id": "huge", "background": None, "layers": [], "composite": None}
     body = {"data": [values[each] for each in event["inputs"]], "fn_index": event["id"], "session_hash": "huge"}
+    assert len(json.dumps(body)) < middleware.SMALL / 20  # all that the page ever sends but files
     assert "the drawing has 8000 x 8000 pixels" in answers(client, "/gradio_api/queue/join", body)
 
 
@@ -175,6 +178,17 @@ def test_what_does_not_fit_beside_another_is_told_to_come_again_at_once() -> Non
             pass
     with memory.reserved([(1000, 1000), (1000, 1000)], 4000):
         pass
+
+
+def test_who_finds_no_memory_only_because_others_are_reading_is_told_to_come_again() -> None:
+    free = [100_000_000]
+    memory = ReadingMemory(lambda: free[0])
+    with memory.reserved([(2000, 1000)], 4000):
+        free[0] -= 88_000_000  # what is being read has taken it
+        with pytest.raises(BusyError, match="other pictures are being read"):
+            memory.reserved([(1000, 1000)], 4000).__enter__()
+        with pytest.raises(PictureError, match="this server has 100 MB"):
+            memory.reserved([(8190, 8190)], 4000).__enter__()
 
 
 def test_one_orders_reading_does_not_delay_anothers(place, photo, style, monkeypatch) -> None:

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterable
+from typing import Any, cast
 
 import h11
 import psutil
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from impasto.web.addresses import network_of
+
 __all__ = ["Connection", "end_slow", "most_connections"]
 
 HEAD = 20.0  # seconds for the head of a request, from the connection's beginning or the last answer
-STALL = 30.0  # seconds without a byte: of a request's body, or of an answer that waits to be read
-WHOLE = 600.0  # seconds for the whole body of a request, or for reading an answer: 50 MB at 83 kB/s
-RATE = 1000  # bytes of a body for each second after the first STALL of them
+STALL = 30.0  # seconds without a byte of a request's body
+WHOLE = 600.0  # seconds for the whole body of a request: 50 MB at 83 kB/s
+RATE = 1000  # bytes of a body, or of an answer that waits to be read, for each second after the first STALL of them
+LUMP = 2_000_000  # bytes that the systems on the way may hold: of these it cannot be told when they are read
 BRIEF = 0.1  # seconds that a new connection has to send its request, also when there are too many
 MOST, LEAST = 1000, 8  # connections at a time
+SHARE = 4  # an address that has more than this part of them makes room for others, when nobody is waited for
 FULL = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 5\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 
 
@@ -33,6 +39,20 @@ def most_connections() -> int:
     return max(LEAST, min(MOST, free // 2))
 
 
+class _Counting:
+    """A transport that counts what is written to it."""
+
+    def __init__(self, transport: asyncio.Transport):
+        self._transport, self.written = transport, 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        self.written += len(data)
+        self._transport.write(data)
+
+
 class Connection(H11Protocol):
     """A connection that ends when its client is too slow, or makes room when there are too many.
 
@@ -41,11 +61,14 @@ class Connection(H11Protocol):
     """
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin, or refuse it if there are too many and all are being answered."""
-        super().connection_made(transport)
+        """Begin, or refuse it if there are too many and nobody has to make room."""
+        self._counting = _Counting(transport)
+        super().connection_made(cast(asyncio.Transport, self._counting))
+        self._where = network_of(self.client[0] if self.client else "")
         self._state = self.conn.their_state
-        self._since = self._heard = self._moved = self._empty = self.loop.time()
-        self._received = self._unsent = 0
+        self._since = self._heard = self._moved = self._checked = self.loop.time()
+        self._received = self._gone = 0
+        self._owed = 0.0
         self._most = self.limit_concurrency
         self.limit_concurrency = None  # uvicorn would refuse the newest
         if not self._make_room():
@@ -53,14 +76,17 @@ class Connection(H11Protocol):
             transport.close()
 
     def _make_room(self) -> bool:
-        """Whether there is room, once the connection that has waited longest is closed."""
+        """Whether there is room, once the connection is closed that has waited longest, or one of too many."""
         ours = [each for each in self.connections if isinstance(each, Connection)]
         there = [each for each in ours if not each.transport.is_closing()]
         if self._most is None or len(there) <= self._most:
             return True
         oldest = min(there, key=Connection.waits_since)
         if self.loop.time() - oldest.waits_since() < BRIEF:
-            return False
+            where, count = Counter(each._where for each in there if each is not self).most_common(1)[0]
+            if count <= max(2, self._most // SHARE):
+                return False
+            oldest = min((each for each in there if each._where == where), key=lambda each: each._since)
         oldest.transport.abort()
         return True
 
@@ -93,14 +119,11 @@ class Connection(H11Protocol):
 
     def too_slow(self) -> bool:
         """Whether the client takes longer than it may. To be called every second or so."""
-        now, unsent = self.loop.time(), self.transport.get_write_buffer_size()
-        if unsent != self._unsent:
-            self._unsent, self._moved = unsent, now
-        if not unsent:
-            self._moved = self._empty = now
-        if now - self._moved > STALL or now - self._empty > WHOLE:
+        now = self.loop.time()
+        if self._reads_slowly(now):
             return True
-        if self.flow.read_paused:  # that the server is busy is not the client's fault
+        reading = self._state is h11.IDLE and self.transport.get_write_buffer_size()
+        if self.flow.read_paused or reading:  # that the server is busy, or has not sent all, is not the client's fault
             self._since, self._heard, self._received = now, now, 0
         waited = now - self._since
         if self._state is h11.IDLE:
@@ -109,6 +132,16 @@ class Connection(H11Protocol):
             too_little = self._received < RATE * (waited - STALL)
             return too_little or now - self._heard > STALL or waited > WHOLE
         return False
+
+    def _reads_slowly(self, now: float) -> bool:
+        """Whether an answer that waits to be read has long been read at less than RATE."""
+        unsent = self.transport.get_write_buffer_size()
+        gone, since, self._checked = self._counting.written - unsent, self._checked, now
+        self._owed = max(-LUMP, self._owed - (gone - self._gone))
+        if gone != self._gone or not unsent:
+            self._gone, self._moved = gone, now
+        self._owed = self._owed + RATE * (now - since) if unsent else min(self._owed, 0.0)
+        return self._owed > RATE * STALL
 
     def send_400_response(self, msg: str) -> None:
         """Refuse what is no HTTP; where an answer has begun already, only close the connection."""

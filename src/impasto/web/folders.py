@@ -64,13 +64,17 @@ def _make() -> tuple[Path, ExitStack]:
 
 
 def _remove_dead() -> None:
-    """Remove this user's studios' folders whose lock nobody holds: their processes were killed."""
+    """Remove this user's studios' folders whose lock nobody holds: their processes were killed.
+
+    Where the file system knows no locks nobody can tell, and they stay.
+    """
     for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
         with suppress(OSError):  # its studio is open, or somebody else removes it just now
             about = folder.lstat()
             if stat.S_ISDIR(about.st_mode) and about.st_uid == _user():
-                with exclusive_lock(folder):
-                    shutil.rmtree(folder, ignore_errors=True)
+                with exclusive_lock(folder) as held:
+                    if held:
+                        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _user() -> int:

@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 
 import gradio as gr
 import numpy as np
-from fastapi import HTTPException
 from gradio.components import Component
 from gradio.components.image_editor import AcceptBlobs, EditorData
 from gradio.data_classes import FileData, ImageData
@@ -25,6 +24,7 @@ from impasto.images.samples import STYLES, sample_photograph, sample_style
 from impasto.painting.record import recorded_config
 from impasto.presets import PRESETS, preset
 from impasto.web.controls import FIRST, PICTURES, QUIET, SLIDERS, by_group, control, slider, values_of
+from impasto.web.drawings import LAYERS, LatestDrawings, check_layer
 from impasto.web.drawn_masks import COLOURS, masks_of
 from impasto.web.job import BusyError, PaintRequest, Upload, clean
 from impasto.web.policy import SERVER_FIELDS
@@ -34,7 +34,6 @@ from impasto.web.uploads import read_upload
 __all__ = ["Form", "form_of", "picture_input"]
 
 MOST_STYLES = 4
-DRAWINGS, LAYERS = 50, 4  # that are on their way from pages at once, and layers of each
 MOST_DRAWN = 2048 * 2048  # pixels of a layer; the page draws on at most 768 x 768
 
 
@@ -68,24 +67,15 @@ def _unsaid(name: str, value: object) -> bool:
     return value == "" and Config.model_fields[name].default is None
 
 
-class Latest(dict[str, Any]):
-    """Keeps the newest entries only: what pages send of a drawing and then do not ask for must not pile up."""
-
-    def __setitem__(self, key: str, value: Any) -> None:
-        super().__setitem__(key, value)
-        if len(self) > DRAWINGS:
-            del self[next(iter(self))]
-
-
 def _bound(editor: gr.ImageEditor, uploads: Path) -> None:
     """Keep what pages send of a drawing within bounds, and decode of it only what is used."""
     accept = editor.accept_blobs
 
     @wraps(accept)
     def few(data: AcceptBlobs) -> Any:
-        index = str(data.data["index"])
-        if index.isdigit() and int(index) >= LAYERS:
-            raise HTTPException(422, f"a drawing has at most {LAYERS} layers")
+        if data.data["type"] != "layer":
+            return None  # the photograph, and what it looks like drawn on: nobody reads them
+        check_layer(data.data["index"], data.files[0][1])
         return accept(data)
 
     def drawn(payload: EditorData | None) -> dict[str, Any] | None:
@@ -95,7 +85,7 @@ def _bound(editor: gr.ImageEditor, uploads: Path) -> None:
         layers = [each for each in (sent.layers if sent else ()) if each is not None][:LAYERS]
         return {"layers": [_layer(each, uploads) for each in layers]}
 
-    editor.blob_storage, editor.accept_blobs = Latest(), few
+    editor.blob_storage, editor.accept_blobs = LatestDrawings(), few
     editor.preprocess = drawn  # type: ignore[assignment,method-assign]
 
 
@@ -182,7 +172,7 @@ def form_of(studio: Studio, demo: bool) -> Form:
                 styles.append(picture_input(f"Style {k}", studio.uploads, elem_id=f"style-{k}", height=160))
                 shares.append(_share(k))
     recipe = gr.Dropdown(
-        list(PRESETS), value="house", label="Recipe", elem_id="recipe",
+        list(PRESETS), value="default", label="Recipe", elem_id="recipe",
         info="all settings at once: the default, or a published recipe, which takes its time",
     )  # fmt: skip
     row = gr.Row()

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import logging
 import time
 from dataclasses import dataclass
 from typing import TypeVar
 
+from impasto.web.addresses import network_of
+
 __all__ = ["Guesses"]
 
 EACH = 0.5  # seconds that a wrong password costs its address
 MOST_DUE = 5.0  # seconds that an address may owe; while it owes more, nothing is looked at
+TRUSTED = 20  # passwords a second that are looked at, while it owes more, from where the right one has come before
 PENDING = 8  # late answers at a time, of all addresses: each holds a connection
 ADDRESSES = 4096  # that are remembered
 SAY_EVERY = 10.0  # seconds between two lines in the log about an address
@@ -22,9 +24,13 @@ T = TypeVar("T")
 
 @dataclass
 class _Guesser:
-    """An address that wrong passwords have come from. due: the time at which they are paid for."""
+    """An address that wrong passwords have come from.
+
+    due: the time at which they are paid for; looked: up to which it has used up its looks as a trusted one.
+    """
 
     due: float = 0.0
+    looked: float = 0.0
     count: int = 0
     said: float = float("-inf")
 
@@ -32,8 +38,9 @@ class _Guesser:
 class Guesses:
     """The wrong passwords that have come, by address.
 
-    Right ones are never late. An address from which the right one has come before is always looked
-    at, for its visitors may share it with whoever guesses: behind one router, or a proxy.
+    Right ones are never answered late; while too many wrong ones come from their address, they may be
+    refused unseen. Where the right one has come from before, more are looked at, for its visitors may
+    share it with whoever guesses: behind one router, or a proxy.
     """
 
     def __init__(self) -> None:
@@ -42,20 +49,23 @@ class Guesses:
         self._pending = 0
 
     def too_many(self, address: str) -> bool:
-        """Whether passwords from there are not to be looked at now."""
-        where = _network(address)
+        """Whether a password that has come from there is not to be looked at now."""
+        now, where = time.monotonic(), network_of(address)
         guesser = self._guessers.get(where)
-        if guesser is None or where in self._trusted:
+        if guesser is None or guesser.due - now <= MOST_DUE:
             return False
-        return guesser.due - time.monotonic() > MOST_DUE
+        if where not in self._trusted or guesser.looked > now + 1:
+            return True
+        guesser.looked = max(now, guesser.looked) + 1 / TRUSTED
+        return False
 
     def right(self, address: str) -> None:
         """Note that the right password came from there."""
-        _put(self._trusted, _network(address), None)
+        _put(self._trusted, network_of(address), None)
 
     async def wrong(self, address: str) -> None:
         """Note a wrong password and wait until it may be answered."""
-        now, where = time.monotonic(), _network(address)
+        now, where = time.monotonic(), network_of(address)
         guesser = self._guessers.get(where) or _Guesser()
         _put(self._guessers, where, guesser)
         guesser.due = min(max(now, guesser.due) + EACH, now + MOST_DUE + EACH)
@@ -77,13 +87,3 @@ def _put(known: dict[str, T], where: str, what: T) -> None:
     known[where] = what
     if len(known) > ADDRESSES:
         del known[next(iter(known))]
-
-
-def _network(address: str) -> str:
-    """The address; of an IPv6 one the first 64 bits, for the rest is its owner's choice."""
-    try:
-        found = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return address[:45]
-    bits = 64 if found.version == 6 else 32
-    return str(ipaddress.ip_network((found, bits), strict=False)).removesuffix("/32")

@@ -29,6 +29,8 @@ ROUTES = re.compile(
     r"|startup-events|app_id|call/paint(/\w+)?)/?"
 )
 FILES = "/gradio_api/file="
+UPLOADS = ("/gradio_api/upload", "/gradio_api/component_server", "/api/paintings")  # their forms may be large
+SMALL = 1_000_000  # bytes of any other request: as JSON, 36 MB of brackets kept everybody waiting for 12 seconds
 CHALLENGE = b'Basic realm="impasto", charset="UTF-8"'
 OURS = ("/api/", "/healthz", "/metrics")  # all other routes are gradio's
 SAID = 200  # characters of a path, or of an error, in the log
@@ -70,13 +72,14 @@ class StudioMiddleware:
     async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Have a request answered; where gradio fails at it, in its place."""
         taken, started, broken, ours = 0, False, False, scope["path"].startswith(OURS)
+        most = self._most(scope)
 
         async def counted() -> Message:
             nonlocal taken
             message = await receive()
             taken += len(message.get("body", b""))
-            if taken > self._upload:
-                raise HTTPException(413, self._too_large)
+            if taken > most:
+                raise HTTPException(413, _too_large(most))
             return message
 
         async def guarded(message: Message) -> None:
@@ -141,10 +144,17 @@ class StudioMiddleware:
             return 404, "there is no such page"
         if path.startswith("/gradio_api/upload") and self._studio.uploads_full:
             return 503, "there is no room for more pictures now; try again in some minutes"
-        length = headers.get(b"content-length", b"0")
-        if length.isdigit() and int(length) > self._upload:
-            return 413, self._too_large
+        length, most = headers.get(b"content-length", b"0"), self._most(scope)
+        if length.isdigit() and int(length) > most:
+            return 413, _too_large(most)
         return None
+
+    def _most(self, scope: Scope) -> int:
+        """Bytes that the body of a request may have."""
+        kinds = [value for name, value in scope["headers"] if name == b"content-type"]
+        is_form = len(kinds) == 1 and kinds[0].startswith(b"multipart/form-data")  # else it is read as JSON
+        large = is_form and scope["method"] == "POST" and scope["path"].removesuffix("/") in UPLOADS
+        return self._upload if large else min(SMALL, self._upload)
 
     def _known(self, path: str) -> bool:
         """Whether it is a route of gradio's that is used here, or a file that it serves."""
@@ -153,9 +163,9 @@ class StudioMiddleware:
             return "\0" not in named and self._files.resolve() in Path(os.path.realpath(named)).parents
         return ROUTES.fullmatch(path) is not None
 
-    @property
-    def _too_large(self) -> str:
-        return f"more than {self._upload / 1e6:g} MB: send smaller pictures"
+
+def _too_large(most: int) -> str:
+    return f"more than {most / 1e6:g} MB: send smaller pictures"
 
 
 def _from_elsewhere(method: str, headers: MutableMapping[bytes, bytes]) -> bool:

@@ -12,6 +12,7 @@ import gradio as gr
 from gradio.components import Component
 
 from impasto.errors import ConfigError, ImpastoError, PictureError
+from impasto.web.addresses import network_of
 from impasto.web.controls import QUIET
 from impasto.web.form import Form, form_of, picture_input
 from impasto.web.html import EMPTY, finished, live, problem, said
@@ -97,7 +98,7 @@ def _client(request: gr.Request) -> str:
 
 def _address(request: gr.Request) -> str:
     """Where a request came from: a page may choose its number, but not that."""
-    return request.client.host if request.client else ""
+    return network_of(request.client.host if request.client else "")
 
 
 class _Page(gr.Blocks):

@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 
 import gradio as gr
 import gradio.queueing
+import gradio.route_utils
 import gradio.routes
 import uvicorn
 from anyio import to_thread
@@ -27,6 +28,7 @@ from impasto.web.api import routes
 from impasto.web.connections import Connection, end_slow, most_connections
 from impasto.web.logs import OneLine, kept_short
 from impasto.web.middleware import StudioMiddleware
+from impasto.web.multipart import bounded_parser
 from impasto.web.page import CSS, SCRIPT, page_of, theme
 from impasto.web.queue import Studio
 
@@ -36,6 +38,7 @@ MOST_SAID = 300  # characters of what is wrong with a request
 PATIENCE = 2  # seconds that pages and streams have to end when the server does
 BURSTS = 8  # this share of the connections is taken in a turn of the loop, which counts them later
 LOCAL = ("localhost", "127.0.0.1", "::1")
+PARSER = bounded_parser(gradio.route_utils.GradioMultiPartParser)
 log = logging.getLogger("impasto.studio")
 
 
@@ -90,6 +93,8 @@ def application(studio: Studio, auth: str = "", hosts: tuple[str, ...] = (), dem
     )  # fmt: skip
     for module in (gradio.queueing, gradio.routes):
         module.traceback = OneLine  # type: ignore[attr-defined]
+    for module in (gradio.route_utils, gradio.routes):
+        module.GradioMultiPartParser = PARSER  # type: ignore[attr-defined]
     page.has_launched = True  # or gradio takes any path on this machine for one of its uploads: it looks at this alone
     studio.pin_uploads()
     return StudioMiddleware(app, studio, auth, hosts)
@@ -127,6 +132,7 @@ class Server(uvicorn.Server):
         config = uvicorn.Config(
             app, loop="asyncio", http=Connection, ws="none", log_level="warning",
             timeout_graceful_shutdown=PATIENCE, limit_concurrency=most, backlog=max(1, most // BURSTS),
+            proxy_headers=False,  # anybody on this machine could say that it comes from somewhere else
         )  # fmt: skip
         super().__init__(config)
         self._ready, self._close = ready, close

@@ -75,16 +75,17 @@ class ReadingMemory:
 
         Raises:
             PictureError: they would not fit even alone.
-            BusyError: they will fit when what is being read now has been read.
+            BusyError: they may fit when what is being read now has been read.
         """
         needed = DECODED * max(width * height for width, height in sizes)
         needed += KEPT * sum(_kept(width, height, enough) for width, height in sizes)
         with self._lock:
             budget = self._budget()
-            if needed > budget:
+            alone = budget + self._taken  # at the most: what is being read has taken its memory already, or will
+            if needed > alone:
                 raise PictureError(
                     f"reading these pictures takes {needed / 1e6:,.0f} MB of memory, and this server has "
-                    f"{budget / 1e6:,.0f} MB for it: scale them down first",
+                    f"{alone / 1e6:,.0f} MB for it: scale them down first",
                     needed,
                 )
             if self._taken + needed > budget:

@@ -8,7 +8,7 @@ from functools import lru_cache
 
 import torch
 
-from impasto.backbone.load import make_backbone
+from impasto.backbone.load import load_backbone
 from impasto.backbone.vgg import Backbone
 from impasto.config import Config
 from impasto.errors import ImpastoError, OutputError
@@ -93,7 +93,7 @@ def _backbone(config: Config) -> Backbone:
 @lru_cache(maxsize=3)  # each is up to 80 MB
 def _loaded(backbone: str, pooling: str, padding: str, device: str, precision: str) -> Backbone:
     settings = {"pooling": pooling, "padding": padding, "device": device, "precision": precision}
-    return make_backbone(Config().changed(backbone=backbone, **settings))
+    return load_backbone(Config().changed(backbone=backbone, **settings))
 
 
 def warm_up(config: Config) -> None:
