@@ -18,7 +18,7 @@ import impasto
 from impasto.config import Config
 from impasto.errors import ConfigError, ImpastoError, PictureError
 from impasto.images.read import read_bytes, read_settings
-from impasto.painting.run import paint_steps
+from impasto.painting.run import Run
 from impasto.web import queue as studios
 from impasto.web import worker as working
 from impasto.web.job import MORE_IN, BusyError, Job, Limits, PaintRequest, Upload, clean
@@ -123,18 +123,23 @@ def order(photo, style):
     return make
 
 
+def stepping(steps) -> type[Run]:
+    """A Run whose `steps` are these, for the studio's worker alone."""
+    return type("Run", (Run,), {"steps": steps})
+
+
 @pytest.fixture
 def when(monkeypatch):
     """when(step, act): has something done, by the worker itself, just before a painting comes to that step."""
     plans: dict[int, Callable[[], object]] = {}
 
-    def stepping(*given, **more):
-        for step in paint_steps(*given, **more):
+    def steps(run: Run):
+        for step in Run.steps(run):
             if act := plans.pop(step.number, None):
                 act()
             yield step
 
-    monkeypatch.setattr(working, "paint_steps", stepping)
+    monkeypatch.setattr(working, "Run", stepping(steps))
     return plans.__setitem__
 
 
@@ -970,21 +975,21 @@ def test_who_knows_an_id_may_paint_on_and_nobody_guesses_one(studio, order):
 
 
 def failing(*errors: BaseException):
-    """A paint_steps that makes three steps and fails; after so many errors it is itself again."""
+    """A Run that makes three steps and fails; after so many errors it is itself again."""
     left = list(errors)
 
-    def stepping(*given, **more):
+    def steps(run: Run):
         error = left.pop(0) if left else None
-        for step in paint_steps(*given, **more):
+        for step in Run.steps(run):
             if error and step.number == 4:
                 raise error
             yield step
 
-    return stepping
+    return stepping(steps)
 
 
 def test_a_painting_that_fails_says_so_in_one_line_and_the_next_is_painted(studio, order, monkeypatch, caplog):
-    monkeypatch.setattr(working, "paint_steps", failing(ValueError("in /srv/secret\nline 2")))
+    monkeypatch.setattr(working, "Run", failing(ValueError("in /srv/secret\nline 2")))
     job, other = (studio.submit(order(steps=8, timelapse=".gif"), "ann") for _ in range(2))
     assert [ended(job), ended(other)] == ["failed", "done"]
     assert job.error == "something went wrong here (ValueError); try again"
@@ -995,7 +1000,7 @@ def test_a_painting_that_fails_says_so_in_one_line_and_the_next_is_painted(studi
 
 @pytest.mark.parametrize("error", [MemoryError(), RuntimeError("CUDA out of memory. Tried to allocate 20 GiB")])
 def test_out_of_memory_keeps_what_there_is(studio, order, monkeypatch, error):
-    monkeypatch.setattr(working, "paint_steps", failing(error))
+    monkeypatch.setattr(working, "Run", failing(error))
     job, other = (studio.submit(order(steps=8, timelapse=".gif"), "ann") for _ in range(2))
     assert [ended(job), ended(other)] == ["stopped", "done"]
     assert job.note == "not enough memory for the next level: give a smaller --size"

@@ -91,8 +91,9 @@ def _sweep() -> None:
     for folder in Path(tempfile.gettempdir()).glob(f"{FOLDER}*"):
         with suppress(OSError):  # somebody paints there, or was faster
             if time.time() - folder.stat().st_mtime > YOUNG:
-                with exclusive_lock(folder):
-                    shutil.rmtree(folder, ignore_errors=True)
+                with exclusive_lock(folder) as held:
+                    if held:
+                        shutil.rmtree(folder, ignore_errors=True)
 
 
 @dataclass

@@ -28,9 +28,7 @@ PUBLISHED = ("vgg19", "vgg19-torchvision")  # networks whose shape is known with
 @click.argument("picture", required=False)
 @click.option("-o", "--out", help="the figure's file [default: features.png, or network.png]")
 @click.option("--layers", help="layers to show, as relu1_1,relu4_2 [default: those of the preset]")
-@click.option(
-    "--preset", "preset_name", default="default", metavar="NAME", help="whose layers [default: default]"
-)
+@click.option("--preset", "preset_name", default="default", metavar="NAME", help="whose layers [default: default]")
 @click.option("--network", is_flag=True, help="draw the network itself, with the preset's layers marked")
 def features(
     picture: str | None, out: str | None, layers: str | None, preset_name: str, network: bool, **values: Any
