@@ -15,9 +15,9 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY)
 	$(BIN)/impasto demo
 
-# Three workers on two cores: much of it waits for servers and browsers. A file's tests share its studio.
+# Four workers on two cores: much of it waits for servers and browsers. A file's tests share its studio.
 test: $(READY)
-	$(BIN)/python -m pytest -n 3 --dist loadfile
+	$(BIN)/python -m pytest -n 4 --dist loadfile
 
 test-all: $(READY)
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'slow or not slow'

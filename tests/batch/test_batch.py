@@ -569,7 +569,7 @@ def test_what_a_run_that_died_as_it_finished_left_behind_is_swept(batch, monkeyp
     assert (batch()[0], kept()) == (0, set())
 
 
-@pytest.mark.parametrize("kills", [2, pytest.param(100, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [1, pytest.param(100, marks=pytest.mark.slow)])
 def test_killed_at_random_moments_nothing_is_lost_or_doubled(batch, tiny, tmp_path, kills) -> None:
     asked = "photos/a.png photos/up.png --style art --size 96 --steps 30 --levels 2 --level-ratio 1.25 --quiet"
     command = [sys.executable, "-c", DRIVER, "batch", *tiny, *asked.split(), "-o"]

@@ -242,6 +242,7 @@ def test_a_task_that_kills_whoever_has_it_is_given_up_and_the_others_are_painted
     assert not any(head[:4] in record.get("worker", "") for record in records), "where versions differ nobody paints"
 
 
+@pytest.mark.slow
 def test_a_sick_machine_fails_nothing(batch, cluster, watched, monkeypatch, tmp_path):
     head = cluster.head_node.node_id
 

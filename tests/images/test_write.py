@@ -223,8 +223,8 @@ def dead_process() -> int:
 
 def test_what_a_killed_run_left_of_the_same_file_is_removed(tmp_path):
     code = (
-        "import os, signal, sys\nfrom pathlib import Path\nfrom impasto.images.write import whole\n"
-        "with whole(Path(sys.argv[1])) as part:\n    part.touch()\n    os.kill(os.getpid(), signal.SIGKILL)\n"
+        "import os, signal, sys\nfrom pathlib import Path\nfrom impasto.images.write import atomic_write\n"
+        "with atomic_write(Path(sys.argv[1])) as part:\n    part.touch()\n    os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     out = tmp_path / "film [1].gif"
     subprocess.run([sys.executable, "-c", code, str(out)], check=False)

@@ -909,6 +909,7 @@ def test_of_fifty_at_once_each_is_painted_or_told_to_come_again(place, client, b
     assert {over(client, id)["state"] for id in accepted} == {"done"}
 
 
+@pytest.mark.slow
 def test_crowds_leave_no_memory_behind(place, client, photo, style) -> None:
     def round() -> float:
         for each in crowd(place, 50, photo, style):

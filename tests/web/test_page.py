@@ -269,6 +269,7 @@ def test_a_page_that_is_closed_ends_its_painting(open_page, place) -> None:
     assert over(job, 10) == "cancelled"
 
 
+@pytest.mark.slow
 def test_a_page_that_is_closed_in_the_queue_leaves_it(open_page, place) -> None:
     one, two = open_page(), open_page()
     settle(one, 96, LONG)
