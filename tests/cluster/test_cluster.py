@@ -29,7 +29,7 @@ from impasto.backbone.load import load_backbone
 from impasto.batch import worker as painter
 from impasto.batch.job import FileHashes
 from impasto.batch.scheduler import Scheduler
-from impasto.batch.store import opened
+from impasto.batch.store import open_store
 from impasto.batch.table import list_jobs
 from impasto.batch.worker import WorkerUpdate
 from impasto.cluster import distributed as spread
@@ -356,7 +356,7 @@ def scheduler(tmp_path, photo, style, tiny_weights):
     for k, path in enumerate(contents):
         Image.fromarray(np.full((40, 48, 3), 60 * k, np.uint8)).save(path)
     jobs = list_jobs(contents, [str(style)], "all", lambda *_: Config(backbone=str(tiny_weights), size=32, steps=2))
-    with opened(str(tmp_path / "out"), print) as ledger:
+    with open_store(str(tmp_path / "out"), print) as ledger:
         found = Scheduler(ledger, Silent(), FileHashes(), retry_failed=False)
         found.plan(jobs)
         yield found
@@ -367,20 +367,20 @@ def test_those_beside_one_that_kills_are_painted(scheduler):
     killer = load.tasks[1].key
     while load is not None:
         if killer in [task.key for task in load.tasks]:
-            scheduler.died("there", load.tasks, "it died")
+            scheduler.worker_lost("there", load.tasks, "it died")
         load = scheduler.next_assignment()
-    assert [key for key in scheduler._jobs if scheduler.ledger.record(key)] == [killer]
+    assert [key for key in scheduler._jobs if scheduler.store.record(key)] == [killer]
 
 
 def test_what_somebody_died_over_is_left_to_others_as_long_as_there_are_any(scheduler):
     load = scheduler.next_assignment("a", ["a", "b"])
-    scheduler.died("a", load.tasks, "it died")
+    scheduler.worker_lost("a", load.tasks, "it died")
     keys = {task.key for task in load.tasks}
     mine = [load.tasks for load in iter(lambda: scheduler.next_assignment("a", ["a", "b"]), None)]
     assert not keys & {task.key for tasks in mine for task in tasks}
     other = scheduler.next_assignment("b", ["a", "b"])
     assert {task.key for task in other.tasks} < keys
-    scheduler.died("b", other.tasks, "it died")
+    scheduler.worker_lost("b", other.tasks, "it died")
     left = [scheduler.next_assignment("a", ["a"]) for _ in keys]
     assert {task.key for load in left for task in load.tasks} == keys
 

@@ -29,13 +29,13 @@ MOST_COLUMNS = 8
 LONGEST = 200  # characters of a name: what is longer than a cell is fitted into it slowly, and seen by nobody
 
 
-def write_contact_sheets(ledger: BatchStore, results: Iterable[tuple[Job, Path | str | None]]) -> list[Path]:
+def write_contact_sheets(store: BatchStore, results: Iterable[tuple[Job, Path | str | None]]) -> list[Path]:
     """Write the sheets, in the place of those before; gives their paths. Raises OutputError."""
     found = list(results)
     columns = _columns([job for job, _ in found])
     each = EACH // columns * columns if columns else EACH
     pages = [found[start : start + each] for start in range(0, len(found), each)]
-    paths = ledger.sheets(len(pages), is_contact_sheet)
+    paths = store.sheets(len(pages), is_contact_sheet)
     for page, path in zip(pages, paths, strict=True):
         write(contact_sheet(in_rows([_cell(job, what) for job, what in page], columns)), path, MARK)
     return paths

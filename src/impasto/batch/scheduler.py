@@ -1,4 +1,4 @@
-"""Deals a batch's tasks out to those who paint, takes what they have made, and keeps the ledger."""
+"""Assigns a batch's tasks to workers, collects what they made, and records it in the store."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ class Assignment(NamedTuple):
 class Scheduler:
     """Knows what is waiting, who has what, and what came of it."""
 
-    def __init__(self, ledger: BatchStore, board: BatchProgress, known: FileHashes, retry_failed: bool):
-        self.ledger, self._board, self._retry_failed = ledger, board, retry_failed
+    def __init__(self, store: BatchStore, progress: BatchProgress, known: FileHashes, retry_failed: bool):
+        self.store, self._progress, self._retry_failed = store, progress, retry_failed
         self._jobs: dict[str, Job] = {}
         self._tasks: dict[str, Task] = {}
         self._waiting: deque[str] = deque()
@@ -57,11 +57,11 @@ class Scheduler:
                 key = self._known.key(job)
             except PictureError as error:
                 self._unreadable.append((job, str(error)))
-                known = self.ledger.record(key := _without_checksums(job))
+                known = self.store.record(key := _without_checksums(job))
                 if known is None or known["error"] != str(error):
                     inputs = [{"role": role, "name": path, "sha256": None} for role, path in job.paths]
-                    self.ledger.failed(key, Failure(str(error)), {**_asked(job), "inputs": inputs})
-                self._board.failed(f"{job.words}: {error}")
+                    self.store.failed(key, Failure(str(error)), {**_asked(job), "inputs": inputs})
+                self._progress.failed(f"{job.words}: {error}")
                 continue
             if key in self._jobs:
                 first = self._jobs[key]
@@ -70,19 +70,19 @@ class Scheduler:
                 continue
             self._jobs[key] = job
             self._tasks[key] = _task(key, job, self._known)
-            if self.ledger.record(before := _without_checksums(job)):
-                self.ledger.replace(before, key)
-            record = self.ledger.record(key)
+            if self.store.record(before := _without_checksums(job)):
+                self.store.replace(before, key)
+            record = self.store.record(key)
             if record is None or (record["state"] == "failed" and (self._retry_failed or record.get("passing"))):
                 self._waiting.append(key)
             elif record["state"] == "failed":
-                self._board.failed(f"{job.words}: {record['error']}", before=True)
+                self._progress.failed(f"{job.words}: {record['error']}", before=True)
             else:
-                self._board.done_before()
+                self._progress.done_before()
                 if job.out and record["out"] != job.out:
                     self.note(f"{job.words} is there as {record['out']}, not as {job.out}")
-        self.ledger.assign_names({key: self._jobs[key].name for key in self._waiting}, self._is_ours)
-        self._board.begin(len(self._waiting))
+        self.store.assign_names({key: self._jobs[key].name for key in self._waiting}, self._is_ours)
+        self._progress.begin(len(self._waiting))
 
     def _is_ours(self, key: str, path: Path) -> bool:
         """Whether a file is the whole painting of a key: of a run that died before it could say so."""
@@ -121,26 +121,26 @@ class Scheduler:
             self._waiting.appendleft(key)
             first = self._tasks[key].config
             most = min(at_once(first), -(-len(self._waiting) // len(workers)))
-            load = Assignment([], {}, self._known.network(first.backbone))
-            while self._waiting and len(load.tasks) < most:
+            assignment = Assignment([], {}, self._known.network(first.backbone))
+            while self._waiting and len(assignment.tasks) < most:
                 config = self._tasks[self._waiting[0]].config
-                if load.tasks and self._deaths.keys() & {self._waiting[0], load.tasks[0].key}:
+                if assignment.tasks and self._deaths.keys() & {self._waiting[0], assignment.tasks[0].key}:
                     break  # what somebody has died over is painted alone
                 if (config.size, config.backbone) != (first.size, first.backbone):
                     break
                 key = self._waiting.popleft()
                 try:
-                    load.files.update(self.ledger.retry_io(partial(_read, self._tasks[key])))
-                    load.tasks.append(self._tasks[key])
+                    assignment.files.update(self.store.retry_io(partial(_read, self._tasks[key])))
+                    assignment.tasks.append(self._tasks[key])
                 except PictureError as error:
                     self._fail(key, Failure(str(error), transient=True))  # it was there when the batch began
-            if load.tasks:
-                return load
+            if assignment.tasks:
+                return assignment
         return None
 
     def folders(self, tasks: Sequence[Task]) -> dict[str, Path]:
         """Where the checkpoints of some tasks lie."""
-        return {task.key: self.ledger.work_folder(task.key) for task in tasks}
+        return {task.key: self.store.work_folder(task.key) for task in tasks}
 
     def take(self, worker: str, tasks: Sequence[Task], report: WorkerUpdate) -> None:
         """Keep what a worker has made. Nothing is taken twice. Raises OutputError, KeyboardInterrupt as the ledger."""
@@ -150,29 +150,29 @@ class Scheduler:
             if key in self._answered:
                 continue
             try:
-                self.ledger.done(key, done.picture, {**self._record(key), **done.record, "worker": worker})
+                self.store.done(key, done.picture, {**self._record(key), **done.record, "worker": worker})
             except OutputError as error:
                 if getattr(error.__cause__, "errno", None) not in OF_THE_NAME:
                     raise
                 self._fail(key, Failure(str(error)))
                 continue
             self._answered.add(key)
-            self._board.done()
+            self._progress.done()
             if doubt := done.record["doubt"]:
-                self._board.doubted(f"{self._jobs[key].words}: {doubt}")
+                self._progress.doubted(f"{self._jobs[key].words}: {doubt}")
         for key in report.failed.keys() - self._answered:
             self._fail(key, report.failed[key])
         answered = sum(task.key in self._answered for task in tasks)
         share = max(0.0, len(tasks) * report.fraction - answered)
-        self._board.show(worker, "" if report.over else self._in_hand(tasks), share, report.fraction)
+        self._progress.show(worker, "" if report.over else self._in_hand(tasks), share, report.fraction)
 
     def note(self, words: str) -> None:
         """Tell something that is not as it should be."""
-        self._board.note(words)
+        self._progress.note(words)
 
-    def died(self, worker: str, tasks: Sequence[Task], why: str) -> None:
+    def worker_lost(self, worker: str, tasks: Sequence[Task], why: str) -> None:
         """A worker is gone: what it had in hand is given to another, from its last checkpoint. Raises OutputError."""
-        self._board.show(worker, "", 0.0, 0.0)
+        self._progress.show(worker, "", 0.0, 0.0)
         for task in reversed(tasks):
             if task.key in self._answered:
                 continue
@@ -185,8 +185,8 @@ class Scheduler:
 
     def _fail(self, key: str, failure: Failure) -> None:
         self._answered.add(key)
-        self.ledger.failed(key, failure, self._record(key))
-        self._board.failed(f"{self._jobs[key].words}: {failure.words}")
+        self.store.failed(key, failure, self._record(key))
+        self._progress.failed(f"{self._jobs[key].words}: {failure.words}")
 
     def _record(self, key: str) -> dict[str, Any]:
         """What the manifest says of a job, whatever came of it."""
@@ -199,17 +199,17 @@ class Scheduler:
         }
 
     def _in_hand(self, tasks: Sequence[Task]) -> str:
-        first = self.ledger.path(tasks[0].key).name
+        first = self.store.path(tasks[0].key).name
         return first if len(tasks) == 1 else f"{first} and {len(tasks) - 1} more"
 
     def results(self) -> Iterator[tuple[Job, Path | str | None]]:
         """Every job of this batch, and its painting, or why there is none; None: not yet."""
         for key, job in self._jobs.items():
-            record = self.ledger.record(key)
+            record = self.store.record(key)
             if record is None:
                 yield job, None
             elif record["state"] == "done":
-                yield job, self.ledger.folder / record["out"]
+                yield job, self.store.folder / record["out"]
             else:
                 yield job, str(record["error"])
         yield from self._unreadable
@@ -252,15 +252,15 @@ def _read(task: Task) -> dict[str, bytes]:
 
 def run_local(scheduler: Scheduler, stopping: StopRequest) -> None:
     """Paint everything that waits, in this process. Raises KeyboardInterrupt when it is stopped, with all kept."""
-    scheduler.ledger.stopped = lambda: stopping.asked
-    painter = Worker()
-    while (load := scheduler.next_assignment()) is not None:
-        painter.begin(load.tasks, load.files, load.weights, scheduler.folders(load.tasks))
+    scheduler.store.stopped = lambda: stopping.asked
+    worker = Worker()
+    while (assignment := scheduler.next_assignment()) is not None:
+        worker.begin(assignment.tasks, assignment.files, assignment.weights, scheduler.folders(assignment.tasks))
         over = False
         while not over:
-            report = painter.advance()
+            report = worker.advance()
             over = report.over
-            scheduler.take("", load.tasks, report)
+            scheduler.take("", assignment.tasks, report)
             if stopping.asked and not over:
-                scheduler.take("", load.tasks, painter.keep())
+                scheduler.take("", assignment.tasks, worker.keep())
             stopping.raise_if_requested()

@@ -29,7 +29,7 @@ from impasto.records import FileName, Text, checked, parsed, read_regular
 if TYPE_CHECKING:
     from impasto.batch.worker import Failure
 
-__all__ = ["OF_THE_NAME", "BatchStore", "opened"]
+__all__ = ["OF_THE_NAME", "BatchStore", "open_store"]
 
 MANIFEST = "manifest.jsonl"
 WORK = ".impasto"  # of what is not for people: names, checkpoints, the lock
@@ -266,8 +266,8 @@ def _write(path: Path, data: bytes) -> None:
 
 
 @contextlib.contextmanager
-def opened(folder: str, say: Callable[[str], object]) -> Iterator[BatchStore]:
-    """The ledger of a folder, which is made if need be; nobody else paints into it meanwhile. Raises OutputError."""
+def open_store(folder: str, say: Callable[[str], object]) -> Iterator[BatchStore]:
+    """Open the store of a folder, which is made if need be, and lock it for this process. Raises OutputError."""
     path = Path(folder)
     with ExitStack() as held:
         try:

@@ -57,7 +57,7 @@ def run(
     readers: Callable[[Run], list[Reader]] | None = None,
     about: str = "",
     keep: Path | None = None,
-    tilers: TileWorkers | None = None,
+    workers: TileWorkers | None = None,
     say: Say | None = None,
     saved: Callable[[int], object] | None = None,
 ) -> Painting:
@@ -77,8 +77,8 @@ def run(
 
     prepared = Run.prepare(
         content, styles, config, resume=resume,
-        backbone=tilers.backbone if tilers else backbone or partial(load_with_bar, console),
-        plan=tilers.fit if tilers else fit, evaluator_of=tilers.objective if tilers else Objective,
+        backbone=workers.backbone if workers else backbone or partial(load_with_bar, console),
+        plan=workers.fit if workers else fit, evaluator_of=workers.objective if workers else Objective,
     )  # fmt: skip
     for note in prepared.problem.notes:
         console.print(note, markup=False, soft_wrap=True)
@@ -88,7 +88,7 @@ def run(
         else:
             console.print(f"goes on after step {found.state.number}", markup=False)
     checkpoints = Checkpoints(keep, prepared) if keep else None
-    title = f"{about}{_title(prepared, str(tilers) if tilers else str(prepared.backbone.device))}"
+    title = f"{about}{_title(prepared, str(workers) if workers else str(prepared.backbone.device))}"
     with painting(console, title) as bar, GracefulShutdown() as stopping:
         all_readers = [bar, *(readers(prepared) if readers else [])]
 
@@ -102,7 +102,7 @@ def run(
             stopping.raise_if_requested()
 
         painted = prepared.paint(read)
-        return replace(painted, settings={**painted.settings, "device": tilers.device}) if tilers else painted
+        return replace(painted, settings={**painted.settings, "device": workers.device}) if workers else painted
 
 
 def _title(run: Run, where: str) -> str:
@@ -135,14 +135,14 @@ def carry_out(spec: RunSpec, folder: Path | None, quiet: bool, as_json: bool) ->
             console.print(message, markup=False, soft_wrap=True)
 
     frames = folder / FRAMES if folder else None
-    with outputs.film(inputs[0], spec.config, frames) or nullcontext() as film, _elsewhere(console, spec) as tilers:
+    with outputs.film(inputs[0], spec.config, frames) or nullcontext() as film, _elsewhere(console, spec) as workers:
         painted = run(
             console,
             inputs,
             spec.config,
             readers=lambda run: outputs.readers(run, film, say),
             keep=folder,
-            tilers=tilers,
+            workers=workers,
             say=say,
             saved=film.saved if film else None,
         )
@@ -167,8 +167,8 @@ def _elsewhere(console: Console, spec: RunSpec) -> Iterator[TileWorkers | None]:
 
     with downloading(console, spec.config.backbone) as progress:
         weights = load_weights(spec.config.backbone, progress)
-    with connected(spec.address), tile_workers(spec.config, weights) as tilers:
-        yield tilers
+    with connected(spec.address), tile_workers(spec.config, weights) as workers:
+        yield workers
 
 
 def save(painting: Painting, target: Path) -> None:

@@ -87,7 +87,7 @@ class RemoteWorker:
 
 
 def _sweep() -> None:
-    """Remove what painters that were killed on this machine have left."""
+    """Remove the temporary folders of workers that were killed on this machine."""
     for folder in Path(tempfile.gettempdir()).glob(f"{FOLDER}*"):
         with suppress(OSError):  # somebody paints there, or was faster
             if time.time() - folder.stat().st_mtime > YOUNG:
@@ -98,7 +98,7 @@ def _sweep() -> None:
 
 @dataclass
 class WorkerHandle:
-    """A painter as the foreman sees it: what it has in hand, and the answer that it owes."""
+    """A worker on a device: its tasks, and the answer that it owes."""
 
     device: Device
     actor: Any
@@ -113,7 +113,7 @@ def run_on_ray(scheduler: Scheduler, stopping: StopRequest) -> None:
     Raises KeyboardInterrupt when it is stopped, with all kept; ClusterError where nobody can paint.
     """
     executor = RayExecutor(scheduler)
-    scheduler.ledger.stopped = lambda: stopping.asked
+    scheduler.store.stopped = lambda: stopping.asked
     try:
         while executor.busy or scheduler.waiting:
             executor.start_worker()
@@ -127,10 +127,10 @@ def run_on_ray(scheduler: Scheduler, stopping: StopRequest) -> None:
 
 
 class RayExecutor:
-    """All painters: never more loads given out than there are devices."""
+    """All workers: one a device, each with one assignment at most."""
 
     def __init__(self, scheduler: Scheduler):
-        self._foreman = scheduler
+        self._scheduler = scheduler
         self._handles: list[WorkerHandle] = []
         self._looked, self._seen = 0.0, time.monotonic()  # when it was looked what there is, and somebody was there
         self._told = self._told_of_disk = False
@@ -157,7 +157,7 @@ class RayExecutor:
             self._seen = self._looked
         elif not self._told and self._looked - self._seen > LONG:
             names = ", ".join(device.name for device in able)
-            self._foreman.note(f"nobody has come yet to paint at {names}: perhaps others use the cluster; waiting")
+            self._scheduler.note(f"nobody has come yet to paint at {names}: perhaps others use the cluster; waiting")
             self._told = True
         taken = {handle.device for handle in self._handles}
         for device in able:
@@ -172,20 +172,20 @@ class RayExecutor:
                 self._give(handle)
 
     def _give(self, handle: WorkerHandle) -> None:
-        load = self._foreman.next_assignment(
+        assignment = self._scheduler.next_assignment(
             handle.device.name, [each.device.name for each in self._handles if each.ready]
         )
-        if load is None:
+        if assignment is None:
             return
         states = {}
-        for key, folder in self._foreman.folders(load.tasks).items():
+        for key, folder in self._scheduler.folders(assignment.tasks).items():
             with suppress(OSError, OutputError):  # it cannot be read: it is begun anew
                 if path := newest(folder):
                     states[key] = path.read_bytes()
-        files = [self._in_store(digest, data) for digest, data in load.files.items()]
-        weights = self._in_store(load.weights.sha256, load.weights)
-        handle.tasks = load.tasks
-        handle.answer = handle.actor.begin.remote(load.tasks, states, weights, list(load.files), *files)
+        files = [self._in_store(digest, data) for digest, data in assignment.files.items()]
+        weights = self._in_store(assignment.weights.sha256, assignment.weights)
+        handle.tasks = assignment.tasks
+        handle.answer = handle.actor.begin.remote(assignment.tasks, states, weights, list(assignment.files), *files)
 
     def _in_store(self, digest: str, data: bytes | Weights) -> Any:
         """A file's bytes or a network where all nodes can have them; a style is sent once."""
@@ -238,7 +238,7 @@ class RayExecutor:
             self._take(handle, tasks, report, states)
 
     def _take(self, handle: WorkerHandle, tasks: Sequence[Task], report: WorkerUpdate, states: States) -> None:
-        folders = self._foreman.folders([task for task in tasks if task.key in states])
+        folders = self._scheduler.folders([task for task in tasks if task.key in states])
         for key, state in states.items():
             try:
                 put(folders[key], state)
@@ -248,12 +248,12 @@ class RayExecutor:
                 self._told_of_disk = True
         if report.done:
             del self._refused[handle.device]
-        self._foreman.take(handle.device.name, tasks, report)
+        self._scheduler.take(handle.device.name, tasks, report)
 
     def _on_lost(self, handle: WorkerHandle, why: str, times: int = 1) -> None:
         """A painter that is dead, or never came."""
         self._blacklist(handle, why, times)
-        self._foreman.died(handle.device.name, handle.tasks, self._why)
+        self._scheduler.worker_lost(handle.device.name, handle.tasks, self._why)
 
     def _blacklist(self, handle: WorkerHandle, why: str, times: int) -> None:
         self._refused[handle.device] += times

@@ -247,7 +247,7 @@ def _most(problem: Problem, config: Config) -> int:
 
 
 def _check_fits(state: State, problem: Problem, path: Path) -> None:
-    """Whether a state can be one of this scene's run. Raises CheckpointError."""
+    """Whether a state can be one of this problem's run. Raises CheckpointError."""
     if 1 <= state.level <= len(problem.levels):
         level = problem.levels[state.level - 1]
         x = state.tensors.get("x")

@@ -205,7 +205,7 @@ def _in_words(count: float, *, up: bool = False) -> str:
 
 
 def fit(problem: Problem, config: Config, backbone: Backbone, free: int | None = None) -> Plan:
-    """Whether, and in tiles of which size, a scene fits into memory. free: as of `plan`. Raises as `plan` does."""
+    """Choose the tiles with which a problem fits into memory. free: as of `plan`. Raises ConfigError if none do."""
     last = problem.levels[-1]
     sizes = [style_size(last, example.picture, config, last) for example in problem.examples]
     masks = sum(part.mask is not None for part in problem.parts) + (problem.protect is not None)

@@ -101,7 +101,7 @@ def extras(config: Config) -> Iterator[tuple[str, str]]:
 def prepare_problem(
     content: Picture, styles: Sequence[Picture], config: Config, named: Mapping[str, Source] | None = None
 ) -> Problem:
-    """The scene of a painting: all that can be known, and said to be wrong, before there is a network.
+    """Read and check all that is painted: what can be known, and be wrong, before a network is loaded.
 
     named: pictures in memory, by the name that the config has for them; other names are paths. Raises PictureError for
     a picture or mask that is no good, or a painting that would be too thin; ConfigError for a style that would paint
@@ -239,7 +239,7 @@ def at_level(mask: torch.Tensor | None, level: Level, device: torch.device | str
 
 
 def regions_at(problem: Problem, level: Level, config: Config, device: torch.device | str = "cpu") -> list[Region]:
-    """The parts of a scene as the objective of one of its levels takes them."""
+    """The regions of a problem at the size of a level, as its objective takes them."""
     masks = [at_level(part.mask, level, device) for part in problem.parts]
     total = sum(mask for mask in masks if mask is not None)  # 1, but for what scaling each of them alone rounds off
     regions = []

@@ -76,7 +76,7 @@ def carry_out(asked: BatchSpec, folder: str, retry_failed: bool, quiet: bool) ->
     from impasto.batch.job import FileHashes
     from impasto.batch.progress import BatchProgress
     from impasto.batch.scheduler import Scheduler
-    from impasto.batch.store import opened
+    from impasto.batch.store import open_store
     from impasto.batch.table import list_jobs
     from impasto.cli.outputs import DOUBTFUL
     from impasto.cli.progress_bar import downloading, log
@@ -97,26 +97,26 @@ def carry_out(asked: BatchSpec, folder: str, retry_failed: bool, quiet: bool) ->
     for name in {job.config.backbone for job in jobs}:  # before anything is written
         known.network(name)
 
-    with BatchProgress(console) as board, opened(folder, board.note) as ledger:
-        ledger.retry_io(lambda: save_spec(asked, Path(folder), board.note))
-        scheduler = Scheduler(ledger, board, known, retry_failed)
+    with BatchProgress(console) as progress, open_store(folder, progress.note) as store:
+        store.retry_io(lambda: save_spec(asked, Path(folder), progress.note))
+        scheduler = Scheduler(store, progress, known, retry_failed)
         scheduler.plan(jobs)
         sheets: list[Path] = []
         stopped = False
         try:
             _paint(scheduler, asked)
-            sheets = ledger.retry_io(lambda: write_contact_sheets(ledger, scheduler.results()))
+            sheets = store.retry_io(lambda: write_contact_sheets(store, scheduler.results()))
         except KeyboardInterrupt:
             stopped = True
         finally:
-            board.close()
-            board.summary(folder)
+            progress.close()
+            progress.summary(folder)
         for sheet in sheets if not quiet else ():
             click.echo(f"{sheet}  (contact sheet)")
         if stopped:
             click.echo(f"impasto: stopped; `impasto resume {folder}` goes on with it", err=True)
             return STOPPED
-        return PARTLY if board.failures else DOUBTFUL if board.doubts else 0
+        return PARTLY if progress.failures else DOUBTFUL if progress.doubts else 0
 
 
 def _check_folder(folder: str, asked: BatchSpec) -> None:
