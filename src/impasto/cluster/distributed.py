@@ -162,7 +162,7 @@ class TileWorkers:
         return DistributedObjective(self, *arguments)
 
     def fit(self, problem: Problem, config: Config, backbone: Backbone) -> Plan:
-        """As painting.fit: into what is free here and everywhere, in tiles of which everybody has one if there can be.
+        """As memory.fit: into what is free here and everywhere, in tiles of which everybody has one if there can be.
 
         A tile is never smaller than its halo.
         """

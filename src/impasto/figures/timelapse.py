@@ -222,7 +222,7 @@ def _write_video(
                     container.mux(stream.encode(frame.reformat(format="yuv420p", dst_colorspace="ITU709")))
             container.mux(stream.encode(None))
     except av.FFmpegError as error:
-        raise ValueError(error.strerror) from error  # `whole` tells it with the film's name
+        raise ValueError(error.strerror) from error  # `atomic_write` tells it with the film's name
 
 
 def _av() -> Any:

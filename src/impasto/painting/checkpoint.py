@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 
 from impasto.backbone.vgg import Backbone
 from impasto.config import Config
-from impasto.errors import CheckpointError, OutputError, reason
+from impasto.errors import CheckpointError, OutputError, no_room, reason
 from impasto.images.write import atomic_write
 from impasto.painting.memory import Plan
 from impasto.painting.problem import Problem
@@ -133,8 +133,7 @@ def put(folder: Path, data: bytes) -> None:
 
 def _no_room(error: OutputError) -> bool:
     """Whether the disk is full: safetensors says it in its text only."""
-    number = getattr(error.__cause__, "errno", None)
-    return number in NO_ROOM or any(f"(os error {each})" in str(error) for each in NO_ROOM)
+    return no_room(error) or any(f"(os error {each})" in str(error) for each in NO_ROOM)
 
 
 def clear(folder: Path) -> None:

@@ -94,7 +94,7 @@ def plan(
 
     styles: (height, width) of the style pictures at that size; masks: how many there are of the painting; free: the
     bytes that there are, if not those of the network's device. Raises ConfigError where it cannot fit. A tile is never
-    smaller than its halo: most work would be halo (`inputs.check` says so of `config.tile`).
+    smaller than its halo: most work would be halo (`levels.check` says so of `config.tile`).
     """
     layers = [*config.content_layers, *config.style_layers]
     backbone.deepest(layers)  # raises what is wrong with them

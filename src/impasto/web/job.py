@@ -200,14 +200,12 @@ class Job:
 
         Raises PictureError, also for a picture of more than `most` pixels, or all together of more than twice that.
         """
-        found = [header_size(self.file(f"input-{k}").read_bytes(), name, most) for k, name in self._numbered()]
-        if sum(width * height for width, height in found) > 2 * most:
-            raise PictureError(f"the pictures have more than {2 * most:,} pixels together: scale them down first")
-        return found
+        return _sizes(self._files(), most)
 
-    def _numbered(self) -> Iterator[tuple[int, str]]:
-        """The numbers of its pictures' files, and what errors call them."""
-        return enumerate([self.content, *self.styles, *map(clean, self.named)])
+    def _files(self) -> list[tuple[bytes, str]]:
+        """The bytes of its pictures, and what errors call them."""
+        names = [self.content, *self.styles, *map(clean, self.named)]
+        return [(self.file(f"input-{k}").read_bytes(), name) for k, name in enumerate(names)]
 
     def enough(self, sizes: list[tuple[int, int]]) -> int:
         """Pixels of a side that its pictures need not exceed: twice the long side of the painting, or of a style."""
@@ -220,8 +218,9 @@ class Job:
 
         Raises PictureError, as `sizes` does.
         """
-        enough, styles = self.enough(self.sizes(most)), len(self.styles)
-        read = [read_bytes(self.file(f"input-{k}").read_bytes(), name, most, enough) for k, name in self._numbered()]
+        files, styles = self._files(), len(self.styles)
+        enough = self.enough(_sizes(files, most))
+        read = [read_bytes(data, name, most, enough) for data, name in files]
         return read[0], read[1 : 1 + styles], dict(zip(self.named, read[1 + styles :], strict=True))
 
     def look(self, step: Step) -> None:
@@ -247,6 +246,13 @@ class Job:
         height, width = painted_size(content, self.config)
         small = resize(content.pixels, *_within(height, width, SHOWN_SIDE))
         write(to_image(small), self.file("before.jpg"))
+
+
+def _sizes(files: list[tuple[bytes, str]], most: int) -> list[tuple[int, int]]:
+    found = [header_size(data, name, most) for data, name in files]
+    if sum(width * height for width, height in found) > 2 * most:
+        raise PictureError(f"the pictures have more than {2 * most:,} pixels together: scale them down first")
+    return found
 
 
 def jpeg(pixels: torch.Tensor, most: int) -> bytes:

@@ -105,5 +105,5 @@ class ReadingMemory:
 
 
 def _kept(width: int, height: int, enough: int) -> int:
-    """Pixels of a picture after it was scaled down, as `pictures.read_bytes` does."""
+    """Pixels of a picture after it was scaled down, as `images.read.read_bytes` does."""
     return width * height // max(1, min(width, height) // enough) ** 2
