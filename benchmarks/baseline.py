@@ -1,8 +1,9 @@
-"""The baseline: what the published code of recipe A does, written anew. float32, NCHW, autograd, torch.optim.LBFGS.
+"""The baseline: what the published code of recipe A does, written anew. float32, NCHW, autograd,
+torch.optim.LBFGS.
 
-Nothing here uses impasto's own passes: the network is a list of torch's functions, the losses are the recipe's (mean
-squares; Gram matrices over C*H*W; weights 1 and 1e6), the solver is torch's with its defaults, one size, 300
-evaluations.
+Nothing here uses impasto's own passes: the network is a list of torch's functions, the losses are
+the recipe's (mean squares; Gram matrices over C*H*W; weights 1 and 1e6), the solver is torch's with
+its defaults, one size, 300 evaluations.
 """
 
 import statistics
@@ -20,7 +21,8 @@ STYLE_WEIGHT = 1e6
 
 
 class Baseline:
-    """The recipe's objective for one content and one style picture, (1, 3, H, W) of one size, in [0, 1]."""
+    """The recipe's objective for one content and one style picture, (1, 3, H, W) of one size, in
+    [0, 1]."""
 
     def __init__(self, weights: Weights, content: torch.Tensor, style: torch.Tensor):
         self.weights = weights
@@ -32,7 +34,10 @@ class Baseline:
 
     def features(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
         """Features at the recipe's layers, scaled to torchvision's units."""
-        mean, scale = (torch.tensor(each).view(1, 3, 1, 1).to(x) for each in (self.weights.mean, self.weights.scale))
+        mean, scale = (
+            torch.tensor(each).view(1, 3, 1, 1).to(x)
+            for each in (self.weights.mean, self.weights.scale)
+        )
         y, found = ((x.flip(1) if self.weights.order == "BGR" else x) - mean) * scale, {}
         for name, (kernel, bias) in self.weights.kernels.items():
             if name.endswith("_1") and name != "conv1_1":
@@ -60,7 +65,8 @@ def gram(features: torch.Tensor) -> torch.Tensor:
 class Run(NamedTuple):
     """The objective that it ended with, and the time it took.
 
-    seconds: the median evaluation, with the solver's work after it, times their number; wall: by the clock.
+    seconds: the median evaluation, with the solver's work after it, times their number; wall: by
+    the clock.
     """
 
     value: float
@@ -70,7 +76,8 @@ class Run(NamedTuple):
 
 
 def run(objective: Baseline, content: torch.Tensor, evaluations: int = 300) -> Run:
-    """The recipe's loop: torch.optim.LBFGS with its defaults from the content, until so many evaluations were made."""
+    """The recipe's loop: torch.optim.LBFGS with its defaults from the content, until so many
+    evaluations were made."""
     x = content.clone().requires_grad_()
     solver = torch.optim.LBFGS([x])
     made, value, starts = 0, torch.zeros(()), []

@@ -1,8 +1,9 @@
 """Why colours are matched in Oklab, and by the root: python benchmarks/colours.py. Needs ../shared.
 
-Thirty pairs of a photograph and a painting: how far the painting's colours are from the photograph's after they were
-matched and brought to what a screen can show (sliced Wasserstein-2 distance in Oklab), and how much of the painting's
-own light and dark is left (correlation of its lightness before and after).
+Thirty pairs of a photograph and a painting: how far the painting's colours are from the
+photograph's after they were matched and brought to what a screen can show (sliced Wasserstein-2
+distance in Oklab), and how much of the painting's own light and dark is left (correlation of its
+lightness before and after).
 """
 
 import statistics
@@ -27,10 +28,14 @@ def small(path):
 def in_rgb(pixels, target, form):
     """`match_moments` with the same formulas in sRGB, clipped to [0, 1]."""
     x, t = (each.double().flatten(2)[0] for each in (pixels, target))
-    (mean_x, cov_x), (mean_t, cov_t) = ((each.mean(1, keepdim=True), torch.cov(each)) for each in (x, t))
+    (mean_x, cov_x), (mean_t, cov_t) = (
+        (each.mean(1, keepdim=True), torch.cov(each)) for each in (x, t)
+    )
     one = 1e-7 * torch.eye(3, dtype=torch.float64)
     if form == "cholesky":
-        a = torch.linalg.cholesky(cov_t + one) @ torch.linalg.inv(torch.linalg.cholesky(cov_x + one))
+        a = torch.linalg.cholesky(cov_t + one) @ torch.linalg.inv(
+            torch.linalg.cholesky(cov_x + one)
+        )
     else:
         roots = []
         for matrix, power in ((cov_t, 0.5), (cov_x, -0.5)):
@@ -43,15 +48,22 @@ def in_rgb(pixels, target, form):
 def distance(a, b):
     """Sliced Wasserstein-2 distance of the colours of two pictures, in Oklab."""
     generator = torch.Generator().manual_seed(0)
-    directions = torch.nn.functional.normalize(torch.randn(PROJECTIONS, 3, generator=generator), dim=1)
+    directions = torch.nn.functional.normalize(
+        torch.randn(PROJECTIONS, 3, generator=generator), dim=1
+    )
     at = torch.linspace(0, 1, QUANTILES)
-    first, second = (torch.quantile(directions @ to_oklab(each).flatten(2)[0][:, ::7], at, dim=1) for each in (a, b))
+    first, second = (
+        torch.quantile(directions @ to_oklab(each).flatten(2)[0][:, ::7], at, dim=1)
+        for each in (a, b)
+    )
     return float((first - second).square().mean().sqrt())
 
 
 def batch_key(a, b):
     """Correlation of the lightness of two pictures."""
-    return float(torch.corrcoef(torch.stack([to_oklab(each)[:, 0].flatten() for each in (a, b)]))[0, 1])
+    return float(
+        torch.corrcoef(torch.stack([to_oklab(each)[:, 0].flatten() for each in (a, b)]))[0, 1]
+    )
 
 
 def main() -> None:
@@ -69,7 +81,9 @@ def main() -> None:
     }
     print(f"{'':16} {'distance':>9} {'lightness batch_key':>16}")
     for name, way in ways.items():
-        found = [(way(style, content), style, content) for content, style in product(contents, styles)]
+        found = [
+            (way(style, content), style, content) for content, style in product(contents, styles)
+        ]
         far = statistics.mean(distance(moved, content) for moved, _, content in found)
         near = statistics.mean(batch_key(moved, style) for moved, style, _ in found)
         print(f"{name:16} {far:9.4f} {near:16.3f}")

@@ -1,4 +1,5 @@
-"""What the benchmarks share: the machine and its ceilings, medians, the shared pictures, and where the tables go."""
+"""What the benchmarks share: the machine and its ceilings, medians, the shared pictures, and where
+the tables go."""
 
 import datetime
 import json
@@ -50,7 +51,8 @@ def median_seconds(call: Callable[[], object], runs: int = 7, device: str = "cpu
 
 
 def ceilings(device: str = "cpu") -> dict[str, float]:
-    """TFLOP/s of the best of three large matrix products in each precision, and GB/s of a copy (read and written)."""
+    """TFLOP/s of the best of three large matrix products in each precision, and GB/s of a copy
+    (read and written)."""
     found = {}
     for dtype in (torch.float32, torch.bfloat16):
         rates = []
@@ -60,12 +62,15 @@ def ceilings(device: str = "cpu") -> dict[str, float]:
         found[str(dtype).removeprefix("torch.")] = max(rates)
     source = torch.randn(2**26, device=device)
     target = torch.empty_like(source)
-    found["copy"] = 2 * source.nbytes / median_seconds(lambda: target.copy_(source), device=device) / 1e9
+    found["copy"] = (
+        2 * source.nbytes / median_seconds(lambda: target.copy_(source), device=device) / 1e9
+    )
     return found
 
 
 def record(table: str, rows: Sequence[dict], device: str = "cpu", **more: object) -> None:
-    """Keep a table's rows with date and machine, one file a table and device; report.py makes RESULTS.md of them."""
+    """Keep a table's rows with date and machine, one file a table and device; report.py makes
+    RESULTS.md of them."""
     RECORDS.mkdir(exist_ok=True)
     kept = {
         "date": str(datetime.date.today()),

@@ -19,15 +19,19 @@ SIDES = (256, 512, 1024)
 
 
 def flops(weights: Weights, side: int) -> float:
-    """Of the convolutions of one forward and one backward pass to the pixels: two a multiplication and addition."""
+    """Of the convolutions of one forward and one backward pass to the pixels: two a multiplication
+    and addition."""
     return sum(
-        2 * 2 * kernel.numel() * (side // layer_stride(name)) ** 2 for name, (kernel, _) in weights.kernels.items()
+        2 * 2 * kernel.numel() * (side // layer_stride(name)) ** 2
+        for name, (kernel, _) in weights.kernels.items()
     )
 
 
 def up_to_conv5_1(weights: Weights) -> Weights:
     """`weights` without what lies beyond the deepest style layer."""
-    return replace(weights, kernels={name: pair for name, pair in weights.kernels.items() if name <= "conv5_1"})
+    return replace(
+        weights, kernels={name: pair for name, pair in weights.kernels.items() if name <= "conv5_1"}
+    )
 
 
 def baseline_seconds(weights: Weights, side: int, runs: int, device: str) -> float:
@@ -46,31 +50,48 @@ def our_seconds(weights: Weights, side: int, dtype: torch.dtype, runs: int, devi
 
 
 def main() -> None:
-    """Measure and record. The baseline is measured before the allocator is told to keep its blocks, and after."""
+    """Measure and record. The baseline is measured before the allocator is told to keep its blocks,
+    and after."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--runs", type=int, default=5)
     args = parser.parse_args()
-    networks = {weights.name: weights for weights in (vgg19(TRUE_STAGES), up_to_conv5_1(load("compact")))}
+    networks = {
+        weights.name: weights for weights in (vgg19(TRUE_STAGES), up_to_conv5_1(load("compact")))
+    }
     cases = [(name, side) for name in networks for side in SIDES]
-    plain = {(name, side): baseline_seconds(networks[name], side, args.runs, args.device) for name, side in cases}
+    plain = {
+        (name, side): baseline_seconds(networks[name], side, args.runs, args.device)
+        for name, side in cases
+    }
     keep_big_blocks()
     limits, rows = ceilings(args.device), []
     for name, side in cases:
         weights = networks[name]
         taken = {
             ("baseline: float32, NCHW, autograd", "float32"): plain[name, side],
-            ("baseline, allocator as ours", "float32"): baseline_seconds(weights, side, args.runs, args.device),
+            ("baseline, allocator as ours", "float32"): baseline_seconds(
+                weights, side, args.runs, args.device
+            ),
         }
         for dtype in (torch.float32, torch.bfloat16):
             word = str(dtype).removeprefix("torch.")
-            taken[f"impasto: {word}, channels last", word] = our_seconds(weights, side, dtype, args.runs, args.device)
+            taken[f"impasto: {word}, channels last", word] = our_seconds(
+                weights, side, dtype, args.runs, args.device
+            )
         for (variant, precision), seconds in taken.items():
             rate = flops(weights, side) / seconds / 1e12
             rows.append(
-                {"network": name, "side": side, "variant": variant, "seconds": seconds, "tflops": rate,
-                 "speedup": plain[name, side] / seconds, "of_ceiling": rate / limits[precision]}
-            )  # fmt: skip
+                {
+                    "network": name,
+                    "side": side,
+                    "variant": variant,
+                    "seconds": seconds,
+                    "tflops": rate,
+                    "speedup": plain[name, side] / seconds,
+                    "of_ceiling": rate / limits[precision],
+                }
+            )
             print(rows[-1], flush=True)
     record("evaluation", rows, args.device, ceilings=limits, ceilings_after=ceilings(args.device))
 

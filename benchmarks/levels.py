@@ -1,7 +1,7 @@
 """Table 6: how the steps are split over the sizes, against time. Needs ../shared.
 
-Each split paints the five pairs at 512 pixels with the defaults otherwise; the objective is that at full size in
-float32, whatever sizes the run went through, and the referee scores the pictures.
+Each split paints the five pairs at 512 pixels with the defaults otherwise; the objective is that at
+full size in float32, whatever sizes the run went through, and the referee scores the pictures.
 """
 
 import statistics
@@ -44,8 +44,16 @@ def main() -> None:
             small = resize(read(content).pixels, whole.height, whole.width)
             objective = Objective(house, exact, small, regions_at(problem, whole, house))
             with tempfile.TemporaryDirectory() as folder:
-                score = referee.score(content, style, [painting.save(Path(folder) / "painting.png")])[0]
-            scores.append({"objective": float(objective(painting.pixels).total), "seconds": painting.seconds, **score})
+                score = referee.score(
+                    content, style, [painting.save(Path(folder) / "painting.png")]
+                )[0]
+            scores.append(
+                {
+                    "objective": float(objective(painting.pixels).total),
+                    "seconds": painting.seconds,
+                    **score,
+                }
+            )
         mean = {
             key: statistics.mean(row[key] for row in scores)
             for key in ("objective", "seconds", "style", "content", "noise")

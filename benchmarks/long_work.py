@@ -1,4 +1,5 @@
-"""Table 7: long work: what checkpoints cost, batch against a shell loop, small pictures together, Ray, and kills.
+"""Table 7: long work: what checkpoints cost, batch against a shell loop, small pictures together,
+Ray, and kills.
 
 python benchmarks/long_work.py [checkpoints batch together ray tiles kills]
 """
@@ -99,15 +100,29 @@ def batch() -> list[dict]:
                 folder = Path(name)
                 contents, styles = pictures(folder)
                 began = time.perf_counter()
-                for k, (content, style) in enumerate((c, s) for c in contents.iterdir() for s in styles.iterdir()):
-                    call([IMPASTO, "paint", content, style, "-o", folder / f"{k}.png", "--size", size])
+                for k, (content, style) in enumerate(
+                    (c, s) for c in contents.iterdir() for s in styles.iterdir()
+                ):
+                    call(
+                        [
+                            IMPASTO,
+                            "paint",
+                            content,
+                            style,
+                            "-o",
+                            folder / f"{k}.png",
+                            "--size",
+                            size,
+                        ]
+                    )
                 loops.append(time.perf_counter() - began)
                 batches.append(timed_batch(contents, styles, folder / "out", size))
         rows.append(
             row(
                 f"8 paintings at {size} pixels: batch against a loop of `impasto paint`",
                 f"{median(batches):.1f} s against {median(loops):.1f} s",
-                f"{median(a / b for a, b in zip(loops, batches, strict=True)):.2f} times as many an hour",
+                f"{median(a / b for a, b in zip(loops, batches, strict=True)):.2f} times as "
+                "many an hour",
             )
         )
     return rows
@@ -126,7 +141,8 @@ def timed_batch(contents: Path, styles: Path, out: Path, size: int, *more: str) 
 
 
 def together() -> list[dict]:
-    """Eight paintings in one process, some at once, against one at a time; and whether they are the same."""
+    """Eight paintings in one process, some at once, against one at a time; and whether they are the
+    same."""
     rows = []
     photograph = read(sample_photograph())
     mirrored = photograph._replace(pixels=photograph.pixels.flip(3).contiguous())
@@ -144,17 +160,23 @@ def together() -> list[dict]:
             for start in range(0, len(runs), each):
                 for steps in paint_batched(runs[start : start + each]):
                     last = steps
-                found += [hashlib.sha256(step.best.point.numpy().tobytes()).hexdigest() for step in last]
+                found += [
+                    hashlib.sha256(step.best.point.numpy().tobytes()).hexdigest() for step in last
+                ]
             return time.perf_counter() - began, found
 
         painted(1)
         both = [(painted(1), painted(at_once)) for _ in range(ROUNDS)]
-        same = sum(a == b for (_, alone), (_, others) in both for a, b in zip(alone, others, strict=True))
+        same = sum(
+            a == b for (_, alone), (_, others) in both for a, b in zip(alone, others, strict=True)
+        )
         alone_time, together_time = median(a[0] for a, _ in both), median(b[0] for _, b in both)
         rows.append(
             row(
-                f"8 paintings at {size} pixels in one process, {at_once} at once against one at a time",
-                f"{together_time:.1f} s against {alone_time:.1f} s; {same} of {8 * ROUNDS} bit for bit the same",
+                f"8 paintings at {size} pixels in one process, {at_once} at once against one "
+                "at a time",
+                f"{together_time:.1f} s against {alone_time:.1f} s; {same} of {8 * ROUNDS} "
+                "bit for bit the same",
                 f"{median(a[0] / b[0] for a, b in both):.2f} times as many an hour",
             )
         )
@@ -162,7 +184,8 @@ def together() -> list[dict]:
 
 
 def ray() -> list[dict]:
-    """A batch on a Ray cluster of this machine alone against the local engine; both as new processes."""
+    """A batch on a Ray cluster of this machine alone against the local engine; both as new
+    processes."""
     local, cluster, local_painting, cluster_painting = [], [], [], []
     for _ in range(ROUNDS):
         with tempfile.TemporaryDirectory() as name:
@@ -180,8 +203,10 @@ def ray() -> list[dict]:
     ratios = median(a / b for a, b in zip(cluster_painting, local_painting, strict=True))
     return [
         row(
-            "8 paintings at 512 pixels: Ray on this machine against the local engine, painting alone",
-            f"{median(cluster_painting):.1f} s against {median(local_painting):.1f} s; {same} of 8 the same bytes",
+            "8 paintings at 512 pixels: Ray on this machine against the local engine, "
+            "painting alone",
+            f"{median(cluster_painting):.1f} s against {median(local_painting):.1f} s; {same} "
+            "of 8 the same bytes",
             f"{ratios:.2f} times the time",
         ),
         row(
@@ -199,7 +224,8 @@ def painting_seconds(folder: Path) -> float:
 
 
 def tiles() -> list[dict]:
-    """An evaluation of a picture whose tiles are on two Ray actors, against the same tiles here; what travels."""
+    """An evaluation of a picture whose tiles are on two Ray actors, against the same tiles here;
+    what travels."""
     from ray.cluster_utils import Cluster
 
     from impasto.cluster.distributed import tile_workers
@@ -220,7 +246,8 @@ def tiles() -> list[dict]:
             here = Objective(config, backbone, content, regions, plan.side)
             there = tilers.objective(config, backbone, content, regions, plan.side)
             pairs = [
-                (seconds(lambda: here.evaluate(content)), seconds(lambda: there.evaluate(content))) for _ in range(7)
+                (seconds(lambda: here.evaluate(content)), seconds(lambda: there.evaluate(content)))
+                for _ in range(7)
             ]
     finally:
         cluster.shutdown()
@@ -232,9 +259,11 @@ def tiles() -> list[dict]:
     ratio = median(there / here for here, there in pairs[1:])
     return [
         row(
-            f"an evaluation at {level.width} x {level.height} in {len(here.tiles)} tiles, on two actors of one "
+            f"an evaluation at {level.width} x {level.height} in {len(here.tiles)} tiles, on "
+            "two actors of one "
             "processor each against here on both",
-            f"{crops / 1e6:.1f} MB of pixels there and as many back, {sums / 1e6:.2f} MB of sums from each actor",
+            f"{crops / 1e6:.1f} MB of pixels there and as many back, {sums / 1e6:.2f} MB of "
+            "sums from each actor",
             f"{ratio:.2f} times the time",
         )
     ]
@@ -248,7 +277,8 @@ def seconds(do: Callable[[], object]) -> float:
 
 
 def kills() -> list[dict]:
-    """Batches killed at random moments until there were KILLS; then what is lost, doubled or different."""
+    """Batches killed at random moments until there were KILLS; then what is lost, doubled or
+    different."""
     options = ["--size", "128", "--steps", "60", "--levels", "2", "--quiet"]
     moments, killed, batches = random.Random(0), 0, 0
     lost = doubled = different = unreadable = 0
@@ -261,7 +291,18 @@ def kills() -> list[dict]:
         while killed < KILLS:
             batches += 1
             out = folder / f"killed{batches}"
-            command = [sys.executable, "-c", EVERY_STEP, "batch", contents, "--style", styles, "-o", out, *options]
+            command = [
+                sys.executable,
+                "-c",
+                EVERY_STEP,
+                "batch",
+                contents,
+                "--style",
+                styles,
+                "-o",
+                out,
+                *options,
+            ]
             while killed < KILLS and not is_done(out, len(sums)):
                 with subprocess.Popen([*map(str, command)]) as process:
                     try:
@@ -270,7 +311,9 @@ def kills() -> list[dict]:
                         process.kill()
                         killed += 1
             subprocess.run([*map(str, command)], check=True)
-            records = [json.loads(line) for line in (out / "manifest.jsonl").read_text().splitlines()]
+            records = [
+                json.loads(line) for line in (out / "manifest.jsonl").read_text().splitlines()
+            ]
             done = [each["out"] for each in records if each["state"] == "done"]
             found = checksums(out)
             lost += len(sums.keys() - found.keys())
@@ -302,7 +345,14 @@ def is_done(out: Path, count: int) -> bool:
     return path.exists() and path.read_text().count('"done"') >= count
 
 
-PARTS = {"checkpoints": checkpoints, "batch": batch, "together": together, "ray": ray, "tiles": tiles, "kills": kills}
+PARTS = {
+    "checkpoints": checkpoints,
+    "batch": batch,
+    "together": together,
+    "ray": ray,
+    "tiles": tiles,
+    "kills": kills,
+}
 
 
 def main() -> None:

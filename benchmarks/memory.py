@@ -1,4 +1,5 @@
-"""Table 3: peak memory and seconds against pixels, in one piece and in tiles; each row in a process of its own."""
+"""Table 3: peak memory and seconds against pixels, in one piece and in tiles; each row in a process
+of its own."""
 
 import argparse
 import json
@@ -26,10 +27,12 @@ STEPS = 4  # at the last size: the second already has a pair, the others are tim
 
 
 def measure(network: str, size: int, memory: str, device: str) -> dict:
-    """Paint a few steps of the sample at size x size; bytes over what interpreter, weights and pictures take."""
+    """Paint a few steps of the sample at size x size; bytes over what interpreter, weights and
+    pictures take."""
     weights = load("compact") if network == "compact" else vgg19(TRUE_STAGES)
     backbone = Backbone(weights, padding="replicate", dtype=torch.bfloat16, device=device)
-    content = read(np.asarray(read(sample_photograph()).pixels[0].permute(1, 2, 0))[:400, :400])  # square
+    # square
+    content = read(np.asarray(read(sample_photograph()).pixels[0].permute(1, 2, 0))[:400, :400])
     style = read(sample_style("strokes"))
     config = Config(size=size, levels=1, steps=STEPS, memory=memory, history=HISTORY)
     run = Run.prepare(content, style, config, backbone=backbone)
@@ -49,10 +52,16 @@ def measure(network: str, size: int, memory: str, device: str) -> dict:
         peak = torch.cuda.max_memory_allocated()
     seconds = sorted(times[1:])[(STEPS - 1) // 2]
     return {
-        "network": weights.name, "size": size, "memory": memory, "side": plan.side, "planned": plan.needed,
-        "peak": peak - rest, "history": config.history, "seconds": seconds,
+        "network": weights.name,
+        "size": size,
+        "memory": memory,
+        "side": plan.side,
+        "planned": plan.needed,
+        "peak": peak - rest,
+        "history": config.history,
+        "seconds": seconds,
         "seconds_a_megapixel": seconds / size**2 * 1e6,
-    }  # fmt: skip
+    }
 
 
 def main() -> None:
@@ -60,7 +69,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--device", default="cpu")
     parser.add_argument(
-        "--one", nargs=3, metavar=("NETWORK", "SIZE", "MEMORY"), help="measure one row, print it as JSON"
+        "--one",
+        nargs=3,
+        metavar=("NETWORK", "SIZE", "MEMORY"),
+        help="measure one row, print it as JSON",
     )
     args = parser.parse_args()
     if args.one:
@@ -71,8 +83,19 @@ def main() -> None:
     for network in ("compact", "vgg19"):
         for size, budget in BUDGETS.items():
             for memory in ("auto", budget):
-                command = [sys.executable, __file__, "--device", args.device, "--one", network, str(size), memory]
-                done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+                command = [
+                    sys.executable,
+                    __file__,
+                    "--device",
+                    args.device,
+                    "--one",
+                    network,
+                    str(size),
+                    memory,
+                ]
+                done = subprocess.run(
+                    command, capture_output=True, text=True, check=False, cwd=ROOT
+                )
                 if done.returncode:
                     print(network, size, memory, done.stderr.strip().splitlines()[-1], flush=True)
                     continue

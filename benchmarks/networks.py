@@ -9,20 +9,30 @@ from impasto.config import CONVOLUTIONS, DEPTHS, WIDTHS
 
 
 def vgg19(partial: Path | None, seed: int = 0) -> Weights:
-    """A network of VGG-19's size up to conv5_1: the convolutions in `partial`, He noise where it has none.
+    """A network of VGG-19's size up to conv5_1: the convolutions in `partial`, He noise where it
+    has none.
 
-    Speed does not depend on the numbers, and any fixed network defines an objective to race for. `name` tells which.
+    Speed does not depend on the numbers, and any fixed network defines an objective to race for.
+    `name` tells which.
     """
     true = load(str(partial)) if partial and partial.exists() else None
     generator = torch.Generator().manual_seed(seed)
     kernels, channels = {}, 3
     widths = [width for width, depth in zip(WIDTHS, DEPTHS, strict=True) for _ in range(depth)]
-    for name, width in list(zip(CONVOLUTIONS, widths, strict=True))[: CONVOLUTIONS.index("conv5_1") + 1]:
-        noise = torch.randn(width, channels, 3, 3, generator=generator) * (2 / (9 * channels)) ** 0.5
-        kernels[name] = true.kernels[name] if true and name in true.kernels else (noise, torch.zeros(width))
+    for name, width in list(zip(CONVOLUTIONS, widths, strict=True))[
+        : CONVOLUTIONS.index("conv5_1") + 1
+    ]:
+        noise = (
+            torch.randn(width, channels, 3, 3, generator=generator) * (2 / (9 * channels)) ** 0.5
+        )
+        kernels[name] = (
+            true.kernels[name] if true and name in true.kernels else (noise, torch.zeros(width))
+        )
         channels = width
     if true is None:
         shape = load("compact")  # for its input alone
         return Weights("vgg19 of He noise", kernels, shape.order, shape.mean, shape.scale)
     known = list(true.kernels)[-1]
-    return Weights(f"vgg19, true to {known}, then He noise", kernels, true.order, true.mean, true.scale)
+    return Weights(
+        f"vgg19, true to {known}, then He noise", kernels, true.order, true.mean, true.scale
+    )

@@ -3,9 +3,9 @@
 python benchmarks/pooling.py --weights ../shared/weights/vgg19_oxford_conv1_1-conv3_4.safetensors \
     --pictures ../shared/corpus
 
-The ratio of the root mean square after 2 x 2 max pooling to that after 2 x 2 average pooling, of the features before
-VGG-19's first three poolings; the network itself pools by maximum, as it was trained. Geometric mean over photographs,
-then over the poolings.
+The ratio of the root mean square after 2 x 2 max pooling to that after 2 x 2 average pooling, of
+the features before VGG-19's first three poolings; the network itself pools by maximum, as it was
+trained. Geometric mean over photographs, then over the poolings.
 """
 
 import argparse
@@ -27,17 +27,27 @@ LAYERS = ("relu1_2", "relu2_2", "relu3_4")  # what the first three poolings take
 
 def log_ratio(features: torch.Tensor) -> float:
     """Natural logarithm of rms(max pooled) / rms(average pooled) of (1, C, H, W) features."""
-    energy_max, energy_average = (pool(features, 2).square().mean() for pool in (F.max_pool2d, F.avg_pool2d))
+    energy_max, energy_average = (
+        pool(features, 2).square().mean() for pool in (F.max_pool2d, F.avg_pool2d)
+    )
     return 0.5 * math.log(float(energy_max / energy_average))
 
 
 def main() -> None:
     """Print date, machine and the constant."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--weights", default="vgg19", help="a network by name or path, at least up to conv3_4")
-    parser.add_argument("--pictures", type=Path, required=True, help="the folder that holds the photographs")
-    parser.add_argument("--pattern", default="photo_*.jpg", help="which files of it [default: %(default)s]")
-    parser.add_argument("--count", type=int, default=60, help="how many of them, by name [default: %(default)s]")
+    parser.add_argument(
+        "--weights", default="vgg19", help="a network by name or path, at least up to conv3_4"
+    )
+    parser.add_argument(
+        "--pictures", type=Path, required=True, help="the folder that holds the photographs"
+    )
+    parser.add_argument(
+        "--pattern", default="photo_*.jpg", help="which files of it [default: %(default)s]"
+    )
+    parser.add_argument(
+        "--count", type=int, default=60, help="how many of them, by name [default: %(default)s]"
+    )
     args = parser.parse_args()
     paths = sorted(args.pictures.glob(args.pattern))[: args.count]
     if not paths:

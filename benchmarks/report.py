@@ -1,4 +1,5 @@
-"""Makes benchmarks/RESULTS.md of what the other scripts recorded; what was not measured is said to be so."""
+"""Makes benchmarks/RESULTS.md of what the other scripts recorded; what was not measured is said to
+be so."""
 
 import json
 from collections.abc import Callable, Iterable, Sequence
@@ -17,18 +18,34 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 def evaluation(kept: dict) -> str:
     """Table 1."""
     before, after = kept["ceilings"], kept["ceilings_after"]
-    ceilings = ", ".join(f"{name} {before[name]:.2f} and {after[name]:.2f} TFLOP/s" for name in ("float32", "bfloat16"))
+    ceilings = ", ".join(
+        f"{name} {before[name]:.2f} and {after[name]:.2f} TFLOP/s"
+        for name in ("float32", "bfloat16")
+    )
     rows = [
         (
-            row["network"], row["side"], row["variant"], f"{row['seconds']:.3f}", f"{row['tflops']:.2f}",
-            f"{row['speedup']:.1f}", f"{row['of_ceiling']:.0%}",
+            row["network"],
+            row["side"],
+            row["variant"],
+            f"{row['seconds']:.3f}",
+            f"{row['tflops']:.2f}",
+            f"{row['speedup']:.1f}",
+            f"{row['of_ceiling']:.0%}",
         )
         for row in kept["rows"]
-    ]  # fmt: skip
-    heads = ("network", "side", "variant", "seconds", "TFLOP/s", "times the baseline", "of the ceiling")
+    ]
+    heads = (
+        "network",
+        "side",
+        "variant",
+        "seconds",
+        "TFLOP/s",
+        "times the baseline",
+        "of the ceiling",
+    )
     return (
-        f"Ceilings, largest matrix product, before and after: {ceilings}; copy {before['copy']:.0f} GB/s.\n\n"
-        + table(heads, rows)
+        f"Ceilings, largest matrix product, before and after: {ceilings}; copy "
+        f"{before['copy']:.0f} GB/s.\n\n" + table(heads, rows)
     )
 
 
@@ -36,18 +53,29 @@ def same_picture(kept: dict) -> str:
     """Table 2."""
     rows = [
         (
-            row["pair"].replace("+", ", "), f"{row['width']} x {row['height']}",
-            f"{row['baseline']:.0f}", f"{row['baseline_seconds']:.0f}",
+            row["pair"].replace("+", ", "),
+            f"{row['width']} x {row['height']}",
+            f"{row['baseline']:.0f}",
+            f"{row['baseline_seconds']:.0f}",
             f"{row['seconds']:.1f}" if row["seconds"] else "not reached",
-            row["steps"] or "", f"**{row['ratio']:.1f}**" if row["ratio"] else "",
-            f"{row['house_seconds']:.1f}", f"{row['house_ratio']:.0f}",
+            row["steps"] or "",
+            f"**{row['ratio']:.1f}**" if row["ratio"] else "",
+            f"{row['house_seconds']:.1f}",
+            f"{row['house_ratio']:.0f}",
         )
         for row in kept["rows"]
-    ]  # fmt: skip
+    ]
     heads = (
-        "pair", "size", "objective to reach", "baseline, s", "impasto, s", "steps", "ratio",
-        "default with compact, s", "ratio of times",
-    )  # fmt: skip
+        "pair",
+        "size",
+        "objective to reach",
+        "baseline, s",
+        "impasto, s",
+        "steps",
+        "ratio",
+        "default with compact, s",
+        "ratio of times",
+    )
     median = f"{kept['median']:.1f}" if kept["median"] else "none"
     return f"Network: {kept['network']}. Median ratio: **{median}**.\n\n" + table(heads, rows)
 
@@ -56,29 +84,49 @@ def memory(kept: dict) -> str:
     """Table 3."""
     rows = [
         (
-            row["network"], f"{row['size']} x {row['size']}", row["memory"],
-            row["side"] or "one piece", row["history"], f"{row['planned'] / 1e6:,.0f}", f"{row['peak'] / 1e6:,.0f}",
-            f"{row['peak'] / row['size'] ** 2:,.0f}", f"{row['seconds_a_megapixel']:.2f}",
+            row["network"],
+            f"{row['size']} x {row['size']}",
+            row["memory"],
+            row["side"] or "one piece",
+            row["history"],
+            f"{row['planned'] / 1e6:,.0f}",
+            f"{row['peak'] / 1e6:,.0f}",
+            f"{row['peak'] / row['size'] ** 2:,.0f}",
+            f"{row['seconds_a_megapixel']:.2f}",
         )
         for row in kept["rows"]
-    ]  # fmt: skip
+    ]
     heads = (
-        "network", "size", "--memory", "tiles of", "--history", "planned, MB", "peak, MB", "peak, bytes a pixel",
+        "network",
+        "size",
+        "--memory",
+        "tiles of",
+        "--history",
+        "planned, MB",
+        "peak, MB",
+        "peak, bytes a pixel",
         "s an evaluation and megapixel",
-    )  # fmt: skip
+    )
     return table(heads, rows)
 
 
 def startup(kept: dict) -> str:
     """Table 4."""
-    rows = [(row["what"], f"{row['seconds']:.2f}", f"{row['least']:.2f} to {row['most']:.2f}") for row in kept["rows"]]
+    rows = [
+        (row["what"], f"{row['seconds']:.2f}", f"{row['least']:.2f} to {row['most']:.2f}")
+        for row in kept["rows"]
+    ]
     return table(("what", "seconds, median of 7", "range"), rows)
 
 
 def solvers(kept: dict) -> str:
     """Table 5."""
     rows = [
-        (row["pair"].replace("+", ", "), row["solver"], *(f"{value:.4f}" for value in row["values"]))
+        (
+            row["pair"].replace("+", ", "),
+            row["solver"],
+            *(f"{value:.4f}" for value in row["values"]),
+        )
         for row in kept["rows"]
     ]
     return table(("pair", "solver", *(f"{mark} evaluations" for mark in kept["marks"])), rows)
@@ -89,60 +137,80 @@ def levels(kept: dict) -> str:
     rows = [
         (
             ", ".join(f"{name} {value}" for name, value in row["split"].items()) or "the defaults",
-            f"{row['objective']:.4f}", f"{row['seconds']:.1f}", f"{row['slowest']:.1f}",
-            f"{row['style']:.4f}", f"{row['content']:.3f}", f"{row['noise']:.2f}",
+            f"{row['objective']:.4f}",
+            f"{row['seconds']:.1f}",
+            f"{row['slowest']:.1f}",
+            f"{row['style']:.4f}",
+            f"{row['content']:.3f}",
+            f"{row['noise']:.2f}",
         )
         for row in kept["rows"]
-    ]  # fmt: skip
-    return table(("setting", "objective", "seconds", "slowest pair", "style", "content", "noise"), rows)
+    ]
+    return table(
+        ("setting", "objective", "seconds", "slowest pair", "style", "content", "noise"), rows
+    )
 
 
 def long_work(kept: dict) -> str:
     """Table 7."""
-    return table(("what", "measured", "result"), [(row["what"], row["measured"], row["ratio"]) for row in kept["rows"]])
+    return table(
+        ("what", "measured", "result"),
+        [(row["what"], row["measured"], row["ratio"]) for row in kept["rows"]],
+    )
 
 
 def spinning(kept: dict) -> str:
     """Table 8."""
     rows = [
         (
-            f"{row['spin count']:,}", f"{row['quiet']:.1f}", f"{row['quiet, against 300,000']:.2f}",
-            f"{row['busy']:.1f}", f"{row['busy against quiet']:.2f}",
+            f"{row['spin count']:,}",
+            f"{row['quiet']:.1f}",
+            f"{row['quiet, against 300,000']:.2f}",
+            f"{row['busy']:.1f}",
+            f"{row['busy against quiet']:.2f}",
         )
         for row in kept["rows"]
-    ]  # fmt: skip
-    return table(("rounds", "alone, s", "against 300,000", "beside busy loops, s", "against alone"), rows)
+    ]
+    return table(
+        ("rounds", "alone, s", "against 300,000", "beside busy loops, s", "against alone"), rows
+    )
 
 
 TABLES: dict[str, tuple[str, Callable[[dict], str], str]] = {
     "evaluation": (
         "1. One evaluation",
         evaluation,
-        "Forward and backward pass to the pixels, recipe A's objective, median of 5; TFLOP/s counts convolutions only. "
+        "Forward and backward pass to the pixels, recipe A's objective, median of 5; TFLOP/s "
+        "counts convolutions only. "
         "The baseline is measured before the allocator is told to keep its blocks, and after.",
     ),
     "same_picture": (
         "2. Time to the same picture",
         same_picture,
-        "The baseline paints recipe A in 300 evaluations; ours paints until the baseline's own function, in float32 at "
-        "full size, is no higher than what the baseline ended with. The default's are the shipped defaults: another "
+        "The baseline paints recipe A in 300 evaluations; ours paints until the baseline's "
+        "own function, in float32 at "
+        "full size, is no higher than what the baseline ended with. The default's are the "
+        "shipped defaults: another "
         "objective and network: their ratio is of times only.",
     ),
     "memory": (
         "3. Memory",
         memory,
-        "Peak of the process less what interpreter, weights and pictures took before the first step.",
+        "Peak of the process less what interpreter, weights and pictures took before the "
+        "first step.",
     ),
     "startup": ("4. Start-up", startup, "New processes, files warm."),
     "solvers": (
         "5. Solvers",
         solvers,
-        "The lowest objective after so many evaluations: the default's, float32, 256 pixels, unclamped.",
+        "The lowest objective after so many evaluations: the default's, float32, 256 pixels, "
+        "unclamped.",
     ),
     "levels": (
         "6. Sizes and steps",
         levels,
-        "The defaults, but for what the first column says, on five pairs at 512 pixels: means. The objective is "
+        "The defaults, but for what the first column says, on five pairs at 512 pixels: "
+        "means. The objective is "
         "that at full size in float32.",
     ),
     "long_work": (
@@ -153,8 +221,10 @@ TABLES: dict[str, tuple[str, Callable[[dict], str], str]] = {
     "spinning": (
         "8. Waiting threads",
         spinning,
-        "Seconds of the defaults at 256 pixels, 60 steps, by how many rounds libgomp's waiting threads spin "
-        "(`GOMP_SPINCOUNT`): alone on the machine, medians of seven; beside a busy loop on every processor, of three.",
+        "Seconds of the defaults at 256 pixels, 60 steps, by how many rounds libgomp's "
+        "waiting threads spin "
+        "(`GOMP_SPINCOUNT`): alone on the machine, medians of seven; beside a busy loop on "
+        "every processor, of three.",
     ),
 }
 
@@ -163,7 +233,8 @@ def main() -> None:
     """Write RESULTS.md."""
     parts = [
         "# Results",
-        "Printed by `make bench` (`benchmarks/*.py`); the numbers behind each table are in `benchmarks/records`. "
+        "Printed by `make bench` (`benchmarks/*.py`); the numbers behind each table are in "
+        "`benchmarks/records`. "
         "These machines are noisy: read the ratios.",
     ]
     for name, (title, render, about) in TABLES.items():

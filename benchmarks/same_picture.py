@@ -1,12 +1,13 @@
 """Table 2: time to the same picture. Needs ../shared.
 
-The baseline paints recipe A at 512 pixels in 300 evaluations. Ours paints the same recipe with the same numbers in the
-network, and its time is that of the first picture whose objective, by the baseline's own function in float32 at full
-size, is no higher than what the baseline ended with. The default's row is another objective and network: the shipped
-defaults, from the pictures as read to the painting; its ratio is of times only.
+The baseline paints recipe A at 512 pixels in 300 evaluations. Ours paints the same recipe with the
+same numbers in the network, and its time is that of the first picture whose objective, by the
+baseline's own function in float32 at full size, is no higher than what the baseline ended with. The
+default's row is another objective and network: the shipped defaults, from the pictures as read to
+the painting; its ratio is of times only.
 
-The baseline's seconds are the median of its evaluations (with the solver's work in between) times their number: a
-neighbour on the machine that disturbs a minute of it does not count for us.
+The baseline's seconds are the median of its evaluations (with the solver's work in between) times
+their number: a neighbour on the machine that disturbs a minute of it does not count for us.
 """
 
 import argparse
@@ -31,27 +32,42 @@ from impasto.presets import preset
 from networks import vgg19
 
 RECIPE = preset("gatys-lbfgs").config
-# The recipe's objective and network, our way of getting there: found on the two pairs with starry_night. The last
-# level goes on until the picture is as good.
-OURS = RECIPE.changed(levels=3, steps=900, step_ratio=6, first_step=0.01, precondition=0.5, history=50)
+# The recipe's objective and network, our way of getting there: found on the two pairs with
+# starry_night. The last level goes on until the picture is as good.
+OURS = RECIPE.changed(
+    levels=3, steps=900, step_ratio=6, first_step=0.01, precondition=0.5, history=50
+)
 NEAR = 0.02  # the objective in bfloat16 is that near to the one in float32, and nearer
 
 
 def baseline_of(pair: str, size: int, evaluations: int) -> dict:
     """The baseline's run in a process of its own: its allocator is as every program's."""
-    command = [sys.executable, __file__, "--baseline", pair, "--size", str(size), "--evaluations", str(evaluations)]
+    command = [
+        sys.executable,
+        __file__,
+        "--baseline",
+        pair,
+        "--size",
+        str(size),
+        "--evaluations",
+        str(evaluations),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return json.loads(done.stdout)
 
 
-def recipe_pictures(content: Picture, style: Picture, size: int) -> tuple[torch.Tensor, torch.Tensor]:
+def recipe_pictures(
+    content: Picture, style: Picture, size: int
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Both pictures at the recipe's size."""
     level = check(content, RECIPE.changed(size=size))[-1]
     small, pattern = (resize(each.pixels, level.height, level.width) for each in (content, style))
     return small, pattern
 
 
-def shots(content: Picture, style: Picture, config: Config, backbone: Backbone, target: float) -> list[Step]:
+def shots(
+    content: Picture, style: Picture, config: Config, backbone: Backbone, target: float
+) -> list[Step]:
     """The steps of the last level that could be as good as `target`, until one is sure to be."""
     found = []
     for step in paint_steps(content, style, config, backbone=backbone):
@@ -63,8 +79,11 @@ def shots(content: Picture, style: Picture, config: Config, backbone: Backbone, 
     return found
 
 
-def first_as_good(objective: Baseline, steps: list[Step], target: float) -> tuple[Step | None, float]:
-    """The first step whose picture is no worse than `target` by the baseline's function, and its objective there."""
+def first_as_good(
+    objective: Baseline, steps: list[Step], target: float
+) -> tuple[Step | None, float]:
+    """The first step whose picture is no worse than `target` by the baseline's function, and its
+    objective there."""
     with torch.no_grad():
         for step in steps:
             value = float(objective(step.picture))
@@ -75,16 +94,24 @@ def first_as_good(objective: Baseline, steps: list[Step], target: float) -> tupl
 
 def main() -> None:
     """Paint, compare, record; each pair's row is kept as it is made."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pairs", nargs="*", default=PAIRS, help="the others' rows are kept, if of today and here")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--pairs", nargs="*", default=PAIRS, help="the others' rows are kept, if of today and here"
+    )
     parser.add_argument("--size", type=int, default=512)
     parser.add_argument("--evaluations", type=int, default=300)
-    parser.add_argument("--baseline", metavar="PAIR", help="run the baseline alone, print its figures as JSON")
+    parser.add_argument(
+        "--baseline", metavar="PAIR", help="run the baseline alone, print its figures as JSON"
+    )
     args = parser.parse_args()
     weights = vgg19(TRUE_STAGES)
     if args.baseline:
         content, style = recipe_pictures(*map(read, pictures(args.baseline)), args.size)
-        print(json.dumps(run(Baseline(weights, content, style), content, args.evaluations)._asdict()))
+        print(
+            json.dumps(run(Baseline(weights, content, style), content, args.evaluations)._asdict())
+        )
         return
     backbone = Backbone(weights, padding=RECIPE.padding, dtype=torch.bfloat16)
     compact = load_backbone(Config())
@@ -101,18 +128,30 @@ def main() -> None:
         house = time.perf_counter() - began
         rows.append(
             {
-                "pair": pair, "width": small.shape[3], "height": small.shape[2],
-                "baseline": theirs.value, "baseline_seconds": theirs.seconds,
-                "baseline_wall": theirs.wall, "evaluations": theirs.evaluations,
-                "value": value, "seconds": step.seconds if step else None, "steps": step.number if step else None,
+                "pair": pair,
+                "width": small.shape[3],
+                "height": small.shape[2],
+                "baseline": theirs.value,
+                "baseline_seconds": theirs.seconds,
+                "baseline_wall": theirs.wall,
+                "evaluations": theirs.evaluations,
+                "value": value,
+                "seconds": step.seconds if step else None,
+                "steps": step.number if step else None,
                 "ratio": theirs.seconds / step.seconds if step else None,
-                "house_seconds": house, "house_ratio": theirs.seconds / house,
+                "house_seconds": house,
+                "house_ratio": theirs.seconds / house,
             }
-        )  # fmt: skip
+        )
         print(rows[-1], flush=True)
         rows.sort(key=lambda row: [*PAIRS, row["pair"]].index(row["pair"]))
         reached = [row["ratio"] for row in rows if row["ratio"]]
-        record("same_picture", rows, network=weights.name, median=statistics.median(reached) if reached else None)
+        record(
+            "same_picture",
+            rows,
+            network=weights.name,
+            median=statistics.median(reached) if reached else None,
+        )
 
 
 if __name__ == "__main__":

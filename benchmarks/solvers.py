@@ -1,7 +1,8 @@
 """Table 5: the objective that a solver reaches in so many evaluations. Needs ../shared.
 
-The default's objective with the shipped network in float32 at 256 pixels, one size, nothing clamped: torch.optim.LBFGS
-with the recipes' settings (lr 1, history 100), ours with the same, ours with fewer pairs, and ours preconditioned.
+The default's objective with the shipped network in float32 at 256 pixels, one size, nothing
+clamped: torch.optim.LBFGS with the recipes' settings (lr 1, history 100), ours with the same, ours
+with fewer pairs, and ours preconditioned.
 """
 
 import torch
@@ -30,7 +31,9 @@ def torchs(objective: Objective, start: torch.Tensor) -> list[float]:
     """The value at each evaluation of torch.optim.LBFGS."""
     x, values = start.clone().requires_grad_(), []
     most = MARKS[-1]
-    solver = torch.optim.LBFGS([x], max_iter=most, max_eval=most, tolerance_grad=0, tolerance_change=0)
+    solver = torch.optim.LBFGS(
+        [x], max_iter=most, max_eval=most, tolerance_grad=0, tolerance_change=0
+    )
 
     def closure() -> torch.Tensor:
         value, x.grad = objective.evaluate(x.detach())
@@ -41,7 +44,9 @@ def torchs(objective: Objective, start: torch.Tensor) -> list[float]:
     return values
 
 
-def ours(objective: Objective, start: torch.Tensor, history: int, first: float, power: float) -> list[float]:
+def ours(
+    objective: Objective, start: torch.Tensor, history: int, first: float, power: float
+) -> list[float]:
     """The value at each evaluation of our LBFGS."""
     spectrum = SpectralPreconditioner(*start.shape[2:], power) if power else None
     x, values, solver = start, [], LBFGS(1.0, history, first, spectrum)
@@ -67,7 +72,9 @@ def main() -> None:
         found = {"torch.optim.LBFGS, history 100": torchs(objective, start)}
         found |= {name: ours(objective, start, *settings) for name, settings in OURS.items()}
         for name, values in found.items():
-            rows.append({"pair": pair, "solver": name, "values": [min(values[:mark]) for mark in MARKS]})
+            rows.append(
+                {"pair": pair, "solver": name, "values": [min(values[:mark]) for mark in MARKS]}
+            )
             print(rows[-1], flush=True)
     record("solvers", rows, marks=MARKS)
 

@@ -1,4 +1,5 @@
-"""Table 8: how long waiting OpenMP threads should spin: a painting alone, and beside a busy loop on every processor."""
+"""Table 8: how long waiting OpenMP threads should spin: a painting alone, and beside a busy loop on
+every processor."""
 
 import json
 import os
@@ -14,7 +15,8 @@ from common import record
 
 from impasto.images.samples import sample_photograph, sample_style
 
-COUNTS = (None, 30_000, 20_000, 10_000, 5_000, 0)  # None: libgomp's own, 300,000; 0: passive waiting
+# None: libgomp's own, 300,000; 0: passive waiting
+COUNTS = (None, 30_000, 20_000, 10_000, 5_000, 0)
 ROUNDS, BUSY_ROUNDS = 7, 3
 OPTIONS = ["--size", "256", "--steps", "60", "--json"]
 
@@ -22,11 +24,18 @@ OPTIONS = ["--size", "256", "--steps", "60", "--json"]
 def seconds(count: int | None) -> float:
     """What one painting in a new process takes, as it says itself."""
     environment = {
-        name: value for name, value in os.environ.items() if name not in ("OMP_WAIT_POLICY", "KMP_BLOCKTIME")
+        name: value
+        for name, value in os.environ.items()
+        if name not in ("OMP_WAIT_POLICY", "KMP_BLOCKTIME")
     }
     environment["GOMP_SPINCOUNT"] = str(300_000 if count is None else count)
     with tempfile.TemporaryDirectory() as folder:
-        pictures = [str(sample_photograph()), str(sample_style("strokes")), "-o", str(Path(folder) / "out.png")]
+        pictures = [
+            str(sample_photograph()),
+            str(sample_style("strokes")),
+            "-o",
+            str(Path(folder) / "out.png"),
+        ]
         command = [str(Path(sys.executable).with_name("impasto")), "paint", *pictures, *OPTIONS]
         done = subprocess.run(command, capture_output=True, check=True, env=environment)
     return float(json.loads(done.stdout)["seconds"])
@@ -35,7 +44,10 @@ def seconds(count: int | None) -> float:
 @contextmanager
 def busy_loops() -> Iterator[None]:
     """A process that computes without end, for every processor."""
-    loops = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(os.cpu_count() or 1)]
+    loops = [
+        subprocess.Popen([sys.executable, "-c", "while True: pass"])
+        for _ in range(os.cpu_count() or 1)
+    ]
     try:
         yield
     finally:

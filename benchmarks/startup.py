@@ -1,4 +1,5 @@
-"""Table 4: start-up: `impasto --help`, import, and the first step of a painting; each in a new process."""
+"""Table 4: start-up: `impasto --help`, import, and the first step of a painting; each in a new
+process."""
 
 import statistics
 import subprocess
@@ -35,7 +36,14 @@ def main() -> None:
     for name, command in COMMANDS.items():
         seconds(command)  # its files are in memory from here on
         taken = sorted(seconds(command) for _ in range(7))
-        rows.append({"what": name, "seconds": statistics.median(taken), "least": taken[0], "most": taken[-1]})
+        rows.append(
+            {
+                "what": name,
+                "seconds": statistics.median(taken),
+                "least": taken[0],
+                "most": taken[-1],
+            }
+        )
         print(rows[-1], flush=True)
     record("startup", rows)
 

@@ -1,4 +1,5 @@
-"""The demo in the studio against the library, and against a studio whose main thread computes too: medians of five.
+"""The demo in the studio against the library, and against a studio whose main thread computes too:
+medians of five.
 
 Each kind runs in a process of its own, one after the other: python benchmarks/studio.py
 """
@@ -22,11 +23,15 @@ def alone() -> None:
     config = Config()
     backbone = load_backbone(config)
     for _ in range(1 + RUNS):
-        print(paint(sample_photograph(), sample_style("strokes"), config, backbone=backbone).seconds, flush=True)
+        print(
+            paint(sample_photograph(), sample_style("strokes"), config, backbone=backbone).seconds,
+            flush=True,
+        )
 
 
 def studio(uploads_full: bool) -> None:
-    """The studio's worker. crowded: another thread keeps OpenMP threads of its own, as a warm-up there would."""
+    """The studio's worker. crowded: another thread keeps OpenMP threads of its own, as a warm-up
+    there would."""
     import torch
 
     from impasto.images.samples import sample_photograph, sample_style
@@ -51,7 +56,9 @@ def studio(uploads_full: bool) -> None:
 
 def measured(kind: str) -> float:
     """Median seconds of a painting, the first one apart."""
-    done = subprocess.run([sys.executable, __file__, kind], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, __file__, kind], capture_output=True, text=True, check=True
+    )
     return statistics.median([float(line) for line in done.stdout.split()][1:])
 
 

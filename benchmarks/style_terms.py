@@ -1,6 +1,8 @@
-"""The style terms side by side: time and the referee's scores on three pairs: python benchmarks/style_terms.py.
+"""The style terms side by side: time and the referee's scores on three pairs: python
+benchmarks/style_terms.py.
 
-Needs ../shared. `--size 512` as the defaults; two cores take about half an hour, most of it `sliced` and `neighbours`.
+Needs ../shared. `--size 512` as the defaults; two cores take about half an hour, most of it
+`sliced` and `neighbours`.
 """
 
 import argparse
@@ -18,7 +20,9 @@ TERMS = ("gram", "wasserstein", "moments", "sliced", "neighbours")
 
 def main() -> None:
     """Paint, score, print and record."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--pairs", nargs="*", default=PAIRS[:3])
     parser.add_argument("--terms", nargs="*", default=TERMS)
     parser.add_argument("--size", type=int, default=512)
@@ -31,14 +35,22 @@ def main() -> None:
         scores, seconds = [], []
         for pair in args.pairs:
             content, style = pictures(pair)
-            painting = paint(content, style, Config(size=args.size, style_term=term), backbone=backbone)
+            painting = paint(
+                content, style, Config(size=args.size, style_term=term), backbone=backbone
+            )
             seconds.append(painting.seconds)
             with tempfile.TemporaryDirectory() as folder:
                 file = painting.save(Path(folder) / "painting.png")
                 scores.append(referee.score(content, style, [file])[0])
-        row = {key: statistics.mean(score[key] for score in scores) for key in ("style", "content", "noise")}
+        row = {
+            key: statistics.mean(score[key] for score in scores)
+            for key in ("style", "content", "noise")
+        }
         rows.append({"term": term, **row, "seconds": statistics.median(seconds)})
-        line = f"{row['style']:7.4f} {row['content']:8.3f} {row['noise']:6.2f} {rows[-1]['seconds']:8.1f}"
+        line = (
+            f"{row['style']:7.4f} {row['content']:8.3f} {row['noise']:6.2f} "
+            f"{rows[-1]['seconds']:8.1f}"
+        )
         print(f"{term:12} {line}", flush=True)
     record("style_terms", rows, size=args.size, pairs=args.pairs)
 

@@ -1,6 +1,7 @@
 """Makes the pictures of docs/guide.md, with the samples in the package: python examples/controls.py
 
-One figure for each control, painted with the defaults otherwise. Minutes on two cores; nothing is downloaded.
+One figure for each control, painted with the defaults otherwise. Minutes on two cores; nothing is
+downloaded.
 """
 
 import argparse
@@ -31,11 +32,20 @@ def draw_masks(folder: Path) -> dict[str, Path]:
     draw = ImageDraw.Draw(person)
     draw.ellipse((0.3 * width, 0.02 * height, 0.8 * width, 0.6 * height), fill=255)
     draw.polygon(
-        [(0.02 * width, height), (0.12 * width, 0.7 * height), (0.4 * width, 0.5 * height),
-         (0.68 * width, 0.5 * height), (0.95 * width, 0.65 * height), (width, 0.8 * height), (width, height)],
+        [
+            (0.02 * width, height),
+            (0.12 * width, 0.7 * height),
+            (0.4 * width, 0.5 * height),
+            (0.68 * width, 0.5 * height),
+            (0.95 * width, 0.65 * height),
+            (width, 0.8 * height),
+            (width, height),
+        ],
         fill=255,
-    )  # fmt: skip
-    ImageDraw.Draw(face).ellipse((0.36 * width, 0.18 * height, 0.72 * width, 0.56 * height), fill=255)
+    )
+    ImageDraw.Draw(face).ellipse(
+        (0.36 * width, 0.18 * height, 0.72 * width, 0.56 * height), fill=255
+    )
     ramp = Image.linear_gradient("L").rotate(90).resize((width, height))
     masks = {
         "person": person.filter(ImageFilter.GaussianBlur(0.01 * width)),
@@ -49,7 +59,9 @@ def draw_masks(folder: Path) -> dict[str, Path]:
 
 def main() -> None:
     """Every figure, into --out."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "gallery")
     out = parser.parse_args().out
     house = Config(size=SIZE)
@@ -71,27 +83,43 @@ def main() -> None:
         sheet(
             "colours",
             [picture(PHOTO, "content"), picture(strokes, "style"), picture(points, "palette")],
-            [cell("--colour style"), cell("--colour content", colour="content"),
-             cell("--colour luminance", colour="luminance"), cell("--palette", palette=str(points))],
-        )  # fmt: skip
+            [
+                cell("--colour style"),
+                cell("--colour content", colour="content"),
+                cell("--colour luminance", colour="luminance"),
+                cell("--palette", palette=str(points)),
+            ],
+        )
         sheet(
             "regions",
-            [picture(masks["person"], "person.png"), cell("person.png=woodcut", mask=f"{masks['person']}={woodcut}"),
-             picture(masks["ramp"], "ramp.png"), cell("ramp.png=glass", mask=f"{masks['ramp']}={glass}")],
-        )  # fmt: skip
+            [
+                picture(masks["person"], "person.png"),
+                cell("person.png=woodcut", mask=f"{masks['person']}={woodcut}"),
+                picture(masks["ramp"], "ramp.png"),
+                cell("ramp.png=glass", mask=f"{masks['ramp']}={glass}"),
+            ],
+        )
         sheet(
             "layers",
-            [picture(woodcut, "woodcut"), picture(strokes, "strokes"),
-             cell("--fine woodcut --coarse strokes", [], fine=str(woodcut), coarse=str(strokes)),
-             cell("--fine strokes --coarse woodcut", [], fine=str(strokes), coarse=str(woodcut))],
-        )  # fmt: skip
-        sheet("brush", [cell(f"--style-scale {scale:g}", style_scale=scale) for scale in (0.5, 1, 2)])
+            [
+                picture(woodcut, "woodcut"),
+                picture(strokes, "strokes"),
+                cell("--fine woodcut --coarse strokes", [], fine=str(woodcut), coarse=str(strokes)),
+                cell("--fine strokes --coarse woodcut", [], fine=str(strokes), coarse=str(woodcut)),
+            ],
+        )
+        sheet(
+            "brush", [cell(f"--style-scale {scale:g}", style_scale=scale) for scale in (0.5, 1, 2)]
+        )
         sheet(
             "protect",
-            [picture(masks["face"], "face.png"), cell("nothing protected", strength=4),
-             cell("--protect face.png", strength=4, protect=str(masks["face"])),
-             cell("--edge-weight 3", strength=4, edge_weight=3)],
-        )  # fmt: skip
+            [
+                picture(masks["face"], "face.png"),
+                cell("nothing protected", strength=4),
+                cell("--protect face.png", strength=4, protect=str(masks["face"])),
+                cell("--edge-weight 3", strength=4, edge_weight=3),
+            ],
+        )
         rows = [
             [
                 picture(sample_style(name), name),
@@ -107,17 +135,28 @@ def main() -> None:
                 (4 * CORNER, 4 * CORNER), Image.Resampling.NEAREST
             ), caption
 
-        plain = {"levels": 1, "grain_weight": 0, "precondition": 0, "padding": "zeros", "clamp": False}
+        plain = {
+            "levels": 1,
+            "grain_weight": 0,
+            "precondition": 0,
+            "padding": "zeros",
+            "clamp": False,
+        }
         sheet(
             "cleanliness",
-            [corner("as it is"), corner("zeros at the border, no grain", padding="zeros", grain_weight=0),
-             corner("from noise, plain", start={"noise": 1.0}, **plain),
-             corner("from noise, as it is", start={"noise": 1.0})],
-            [corner("Adam, plain, 20 steps", optimizer="adam", steps=20, **plain),
-             corner("Adam, as it is", optimizer="adam"),
-             corner("average pooling, plain", pooling="average", **plain),
-             corner("average pooling", pooling="average")],
-        )  # fmt: skip
+            [
+                corner("as it is"),
+                corner("zeros at the border, no grain", padding="zeros", grain_weight=0),
+                corner("from noise, plain", start={"noise": 1.0}, **plain),
+                corner("from noise, as it is", start={"noise": 1.0}),
+            ],
+            [
+                corner("Adam, plain, 20 steps", optimizer="adam", steps=20, **plain),
+                corner("Adam, as it is", optimizer="adam"),
+                corner("average pooling, plain", pooling="average", **plain),
+                corner("average pooling", pooling="average"),
+            ],
+        )
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """Draws the sample styles that ship in the package: python examples/draw_styles.py
 
-One made-up landscape in four techniques: brush strokes along a flow field, a woodcut, stained glass, points.
-Nothing here is taken from a picture, so the drawings carry no licence but ours. The same seed gives the same files.
+One made-up landscape in four techniques: brush strokes along a flow field, a woodcut, stained
+glass, points. Nothing here is taken from a picture, so the drawings carry no licence but ours. The
+same seed gives the same files.
 """
 
 import math
@@ -16,17 +17,25 @@ SCALE = 2  # everything is drawn at twice the size and scaled down, which smooth
 OUT = Path(__file__).resolve().parent.parent / "src" / "impasto" / "samples"
 
 
-def clouds(rng: np.random.Generator, height: int, width: int, cells: int, octaves: int = 3) -> np.ndarray:
-    """Smooth noise (height, width) in about [-1, 1]; `cells` bumps across in the coarsest of the octaves."""
+def clouds(
+    rng: np.random.Generator, height: int, width: int, cells: int, octaves: int = 3
+) -> np.ndarray:
+    """Smooth noise (height, width) in about [-1, 1]; `cells` bumps across in the coarsest of the
+    octaves."""
     total = np.zeros((height, width), np.float32)
     for octave in range(octaves):
         n = cells * 2**octave
         grid = rng.standard_normal((max(2, n * height // width) + 2, n + 2)).astype(np.float32)
-        total += np.asarray(Image.fromarray(grid).resize((width, height), Image.Resampling.BICUBIC)) / 2**octave
+        total += (
+            np.asarray(Image.fromarray(grid).resize((width, height), Image.Resampling.BICUBIC))
+            / 2**octave
+        )
     return np.tanh(total / 1.2)
 
 
-def landscape(rng: np.random.Generator, palette: dict[str, tuple], height: int, width: int) -> np.ndarray:
+def landscape(
+    rng: np.random.Generator, palette: dict[str, tuple], height: int, width: int
+) -> np.ndarray:
     """Sky, sun, mountains, hills and a river as (height, width, 3) in [0, 1]."""
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
     u, v = x / width, y / height
@@ -37,12 +46,22 @@ def landscape(rng: np.random.Generator, palette: dict[str, tuple], height: int, 
         return a + (b - a) * np.clip(t, 0, 1)[..., None]
 
     distance = np.hypot((u - 0.72) * width / height, v - 0.24)
-    picture = mix(np.broadcast_to(colour["zenith"], (height, width, 3)), colour["horizon"], v / 0.55 + 0.25 * noise)
-    picture = mix(picture, colour["cloud"], (clouds(rng, height, width, 3) - 0.25) * 1.6 * (v < 0.5))
+    picture = mix(
+        np.broadcast_to(colour["zenith"], (height, width, 3)),
+        colour["horizon"],
+        v / 0.55 + 0.25 * noise,
+    )
+    picture = mix(
+        picture, colour["cloud"], (clouds(rng, height, width, 3) - 0.25) * 1.6 * (v < 0.5)
+    )
     rings = 0.5 + 0.5 * np.cos(distance * 55)
     picture = mix(picture, colour["halo"], np.exp(-distance * 5) * (0.45 + 0.75 * rings))
     picture = mix(picture, colour["sun"], (0.105 - distance) * 60)
-    ridge = 0.50 + 0.10 * np.sin(u * 9 + 1) * np.sin(u * 4.1) + 0.05 * clouds(rng, height, width, 6)[0][None]
+    ridge = (
+        0.50
+        + 0.10 * np.sin(u * 9 + 1) * np.sin(u * 4.1)
+        + 0.05 * clouds(rng, height, width, 6)[0][None]
+    )
     picture = mix(picture, colour["mountain"], (v - ridge) * 90)
     picture = mix(picture, colour["snow"], (v - ridge) * 90 * ((ridge + 0.045 + 0.03 * noise) > v))
     for k, name in enumerate(("hill", "field", "meadow")):
@@ -56,14 +75,16 @@ def landscape(rng: np.random.Generator, palette: dict[str, tuple], height: int, 
 
 
 def flow(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
-    """Angle of the stroke at each pixel, radians: around the sun in the sky, along the hills below."""
+    """Angle of the stroke at each pixel, radians: around the sun in the sky, along the hills
+    below."""
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
     u, v = x / width, y / height
     around = np.arctan2(v - 0.24, (u - 0.72) * width / height) + math.pi / 2
     second = np.arctan2(v - 0.30, (u - 0.25) * width / height) - math.pi / 2
     near = 1 / (1 + np.exp(-(u - 0.5) * 14))
     sky = np.arctan2(
-        near * np.sin(around) + (1 - near) * np.sin(second), near * np.cos(around) + (1 - near) * np.cos(second)
+        near * np.sin(around) + (1 - near) * np.sin(second),
+        near * np.cos(around) + (1 - near) * np.cos(second),
     )
     ground = 0.6 * np.cos(u * 7 + v * 6)
     below = 1 / (1 + np.exp(-(v - 0.56) * 40))
@@ -71,15 +92,26 @@ def flow(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
 
 
 def strokes(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
-    """Oil, laid on thick: long strokes below, short ones above, bristles, and light from the upper left."""
+    """Oil, laid on thick: long strokes below, short ones above, bristles, and light from the upper
+    left."""
     palette = {
-        "zenith": (24, 44, 120), "horizon": (120, 178, 214), "cloud": (226, 232, 214), "halo": (252, 206, 92),
-        "sun": (255, 240, 170), "mountain": (52, 60, 122), "snow": (206, 216, 236), "hill": (38, 96, 92),
-        "field": (204, 158, 48), "meadow": (86, 122, 42), "river": (86, 160, 200),
-    }  # fmt: skip
+        "zenith": (24, 44, 120),
+        "horizon": (120, 178, 214),
+        "cloud": (226, 232, 214),
+        "halo": (252, 206, 92),
+        "sun": (255, 240, 170),
+        "mountain": (52, 60, 122),
+        "snow": (206, 216, 236),
+        "hill": (38, 96, 92),
+        "field": (204, 158, 48),
+        "meadow": (86, 122, 42),
+        "river": (86, 160, 200),
+    }
     scene = landscape(rng, palette, height, width)
     angle = flow(rng, height, width)
-    paint = Image.fromarray((scene.mean((0, 1)) * 120).astype(np.uint8)[None, None].repeat(height, 0).repeat(width, 1))
+    paint = Image.fromarray(
+        (scene.mean((0, 1)) * 120).astype(np.uint8)[None, None].repeat(height, 0).repeat(width, 1)
+    )
     relief = Image.new("L", (width, height), 90)
     draw, lift = ImageDraw.Draw(paint), ImageDraw.Draw(relief)
     for length, breadth, count in ((150, 26, 2600), (95, 15, 7500), (60, 9, 11000)):
@@ -91,13 +123,19 @@ def strokes(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
             for _ in range(10):
                 i, j = min(max(int(y), 0), height - 1), min(max(int(x), 0), width - 1)
                 path.append((x, y, angle[i, j]))
-                x, y = x + math.cos(angle[i, j]) * length / 10, y + math.sin(angle[i, j]) * length / 10
+                x, y = (
+                    x + math.cos(angle[i, j]) * length / 10,
+                    y + math.sin(angle[i, j]) * length / 10,
+                )
             shift = rng.normal(0, 14, 3)
             for b in range(bristles):
                 off = (b / (bristles - 1) - 0.5) * breadth
                 ink = tuple(int(c) for c in np.clip(base + shift + rng.normal(0, 15), 0, 255))
                 start, end = rng.integers(0, 2), 10 - rng.integers(0, 3)
-                line = [(px - math.sin(a) * off, py + math.cos(a) * off) for px, py, a in path[start:end]]
+                line = [
+                    (px - math.sin(a) * off, py + math.cos(a) * off)
+                    for px, py, a in path[start:end]
+                ]
                 thick = max(2, round(breadth / bristles * 1.5))
                 draw.line(line, fill=ink, width=thick, joint="curve")
                 lift.line(line, fill=int(rng.uniform(60, 220)), width=thick)
@@ -107,12 +145,21 @@ def strokes(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
 
 
 def woodcut(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
-    """Three blocks: lines cut along the forms in dark blue, a red and an ochre tint, on cream paper."""
+    """Three blocks: lines cut along the forms in dark blue, a red and an ochre tint, on cream
+    paper."""
     grey = {
-        "zenith": (70,) * 3, "horizon": (215,) * 3, "cloud": (255,) * 3, "halo": (235,) * 3, "sun": (255,) * 3,
-        "mountain": (60,) * 3, "snow": (250,) * 3, "hill": (110,) * 3, "field": (190,) * 3, "meadow": (90,) * 3,
+        "zenith": (70,) * 3,
+        "horizon": (215,) * 3,
+        "cloud": (255,) * 3,
+        "halo": (235,) * 3,
+        "sun": (255,) * 3,
+        "mountain": (60,) * 3,
+        "snow": (250,) * 3,
+        "hill": (110,) * 3,
+        "field": (190,) * 3,
+        "meadow": (90,) * 3,
         "river": (235,) * 3,
-    }  # fmt: skip
+    }
     light = landscape(rng, grey, height, width)[..., 0]
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
     u, v = x / width, y / height
@@ -123,25 +170,40 @@ def woodcut(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
     cuts = np.where(v < 0.5 + 0.1 * np.sin(u * 9 + 1) * np.sin(u * 4.1), sky, ground)
     grain = 0.10 * clouds(rng, height, width, 60, 1) + 0.05 * rng.standard_normal((height, width))
     inked = 0.5 + 0.5 * cuts + grain > light * 1.06
-    paper = np.array((240, 228, 202), np.float32) / 255 + 0.02 * rng.standard_normal((height, width, 1))
-    red, ochre, blue = (np.array(c, np.float32) / 255 for c in ((200, 62, 40), (218, 164, 72), (24, 32, 62)))
+    paper = np.array((240, 228, 202), np.float32) / 255 + 0.02 * rng.standard_normal(
+        (height, width, 1)
+    )
+    red, ochre, blue = (
+        np.array(c, np.float32) / 255 for c in ((200, 62, 40), (218, 164, 72), (24, 32, 62))
+    )
     picture = np.where((distance < 0.12 * height)[..., None], red, paper)
     tint = ((v > 0.62) & (light > 0.5))[..., None]
     picture = np.where(tint, 0.25 * picture + 0.75 * ochre, picture)
     rays = (
-        (np.sin(np.arctan2(y - 0.24 * height, x - 0.72 * width) * 22) > 0.35) & (v < 0.45) & (distance > 0.14 * height)
+        (np.sin(np.arctan2(y - 0.24 * height, x - 0.72 * width) * 22) > 0.35)
+        & (v < 0.45)
+        & (distance > 0.14 * height)
     )
     picture = np.where((rays & (light > 0.55))[..., None], 0.35 * picture + 0.65 * red, picture)
     return np.where(inked[..., None], blue, picture)
 
 
 def glass(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
-    """Stained glass: cells of one saturated colour each, streaks in the glass, dark lead between them."""
+    """Stained glass: cells of one saturated colour each, streaks in the glass, dark lead between
+    them."""
     palette = {
-        "zenith": (20, 40, 170), "horizon": (60, 180, 230), "cloud": (240, 240, 255), "halo": (255, 170, 20),
-        "sun": (255, 236, 90), "mountain": (120, 30, 140), "snow": (230, 220, 255), "hill": (10, 130, 90),
-        "field": (240, 120, 10), "meadow": (30, 160, 40), "river": (40, 200, 220),
-    }  # fmt: skip
+        "zenith": (20, 40, 170),
+        "horizon": (60, 180, 230),
+        "cloud": (240, 240, 255),
+        "halo": (255, 170, 20),
+        "sun": (255, 236, 90),
+        "mountain": (120, 30, 140),
+        "snow": (230, 220, 255),
+        "hill": (10, 130, 90),
+        "field": (240, 120, 10),
+        "meadow": (30, 160, 40),
+        "river": (40, 200, 220),
+    }
     scene = landscape(rng, palette, height, width)
     pitch = 46
     seeds = [
@@ -160,11 +222,18 @@ def glass(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
         second[window] = np.where(nearer, first[window], np.minimum(second[window], d))
         owner[window] = np.where(nearer, index, owner[window])
         first[window] = np.minimum(first[window], d)
-    colours = np.array([scene[min(int(max(sy, 0)), height - 1), min(int(max(sx, 0)), width - 1)] for sx, sy in seeds])
+    colours = np.array(
+        [
+            scene[min(int(max(sy, 0)), height - 1), min(int(max(sx, 0)), width - 1)]
+            for sx, sy in seeds
+        ]
+    )
     colours = np.clip(colours + rng.normal(0, 0.09, colours.shape), 0, 1)
     turn = rng.uniform(0, math.pi, len(seeds))[owner]
     streak = np.sin((x * np.cos(turn) + y * np.sin(turn)) / 7 + 3 * clouds(rng, height, width, 12))
-    picture = colours[owner] * (0.82 + 0.16 * streak + 0.16 * clouds(rng, height, width, 24))[..., None]
+    picture = (
+        colours[owner] * (0.82 + 0.16 * streak + 0.16 * clouds(rng, height, width, 24))[..., None]
+    )
     picture = picture + 0.22 * np.exp(-((first / pitch) ** 2) * 7)[..., None]
     gap = second - first
     lead = np.clip((8.5 - gap) / 2.5, 0, 1)[..., None]
@@ -175,15 +244,34 @@ def glass(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
 def points(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
     """Pointillism: dots of pure colours that mix in the eye, on a warm ground."""
     palette = {
-        "zenith": (70, 110, 200), "horizon": (250, 190, 160), "cloud": (255, 240, 225), "halo": (255, 190, 90),
-        "sun": (255, 245, 190), "mountain": (120, 90, 170), "snow": (245, 225, 240), "hill": (60, 130, 110),
-        "field": (220, 180, 70), "meadow": (110, 160, 60), "river": (110, 180, 220),
-    }  # fmt: skip
+        "zenith": (70, 110, 200),
+        "horizon": (250, 190, 160),
+        "cloud": (255, 240, 225),
+        "halo": (255, 190, 90),
+        "sun": (255, 245, 190),
+        "mountain": (120, 90, 170),
+        "snow": (245, 225, 240),
+        "hill": (60, 130, 110),
+        "field": (220, 180, 70),
+        "meadow": (110, 160, 60),
+        "river": (110, 180, 220),
+    }
     scene = landscape(rng, palette, height, width)
     pure = np.array(
-        [(230, 60, 40), (250, 150, 40), (252, 222, 80), (90, 170, 70), (40, 130, 150), (50, 80, 180), (120, 60, 150),
-         (250, 245, 230), (240, 150, 160), (40, 40, 80)], np.float32,
-    )  # fmt: skip
+        [
+            (230, 60, 40),
+            (250, 150, 40),
+            (252, 222, 80),
+            (90, 170, 70),
+            (40, 130, 150),
+            (50, 80, 180),
+            (120, 60, 150),
+            (250, 245, 230),
+            (240, 150, 160),
+            (40, 40, 80),
+        ],
+        np.float32,
+    )
     paint = Image.new("RGB", (width, height), (226, 206, 170))
     draw = ImageDraw.Draw(paint)
     for radius, count in ((9, 9000), (6.5, 30000), (4.5, 26000)):
@@ -191,7 +279,9 @@ def points(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
         for x, y in zip(xs, ys, strict=True):
             wanted = scene[int(y), int(x)] * 255
             nearest = pure[np.argmin(((pure - wanted - rng.normal(0, 60, 3)) ** 2).sum(1))]
-            ink = tuple(int(c) for c in np.clip(0.55 * wanted + 0.45 * nearest + rng.normal(0, 8), 0, 255))
+            ink = tuple(
+                int(c) for c in np.clip(0.55 * wanted + 0.45 * nearest + rng.normal(0, 8), 0, 255)
+            )
             r = radius * rng.uniform(0.75, 1.15)
             draw.ellipse((x - r, y - r * 0.92, x + r, y + r * 0.92), fill=ink)
     return np.asarray(paint, np.float32) / 255
@@ -211,7 +301,9 @@ def main() -> None:
     for name, draw in STYLES.items():
         values = draw(np.random.default_rng(SEED), HEIGHT * SCALE, WIDTH * SCALE)
         image = Image.fromarray((np.clip(values, 0, 1) * 255).round().astype(np.uint8))
-        image.resize((WIDTH, HEIGHT), Image.Resampling.LANCZOS).save(OUT / f"{name}.jpg", quality=90)
+        image.resize((WIDTH, HEIGHT), Image.Resampling.LANCZOS).save(
+            OUT / f"{name}.jpg", quality=90
+        )
         print(OUT / f"{name}.jpg")
 
 

@@ -1,4 +1,5 @@
-"""Makes one of each figure for docs/gallery, with the samples in the package: python examples/figures.py
+"""Makes one of each figure for docs/gallery, with the samples in the package: python
+examples/figures.py
 
 Every figure is one command, printed before it is run. Minutes on two cores; nothing is downloaded.
 """
@@ -24,7 +25,9 @@ def impasto(command: str) -> None:
 
 def main() -> None:
     """Every figure, into --out; what is only needed on the way lies in a temporary folder."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "gallery")
     out = parser.parse_args().out
     out.mkdir(parents=True, exist_ok=True)
@@ -38,7 +41,10 @@ def main() -> None:
         )
         snapshots = " ".join(f"{run}/painting-{int(step):05d}.png" for step in steps.split(","))
         impasto(f"progress {snapshots} -o {out}/progress.jpg --columns 7")
-        impasto(f"paint {photo} {strokes} -o {run}/adam.png --quiet --optimizer adam --trace {run}/Adam.jsonl")
+        impasto(
+            f"paint {photo} {strokes} -o {run}/adam.png --quiet --optimizer adam --trace "
+            f"{run}/Adam.jsonl"
+        )
         impasto(f"curves {run}/L-BFGS.jsonl -o {out}/curves.png")
         impasto(f"curves {run}/L-BFGS.jsonl {run}/Adam.jsonl -o {out}/optimizers.png")
     impasto(f"features {photo} -o {out}/features.jpg")
@@ -46,7 +52,8 @@ def main() -> None:
     impasto(f"reconstruct --content {photo} --style {strokes} -o {out}/reconstruct.jpg --quiet")
     impasto(f"texture {sample_style('glass')} --size 768x384 -o {out}/texture.jpg --quiet")
     impasto(
-        f"compare {photo} {sample_style('woodcut')} --vary optimizer=lbfgs,adam --vary strength=0.3,1,3 "
+        f"compare {photo} {sample_style('woodcut')} --vary optimizer=lbfgs,adam --vary "
+        "strength=0.3,1,3 "
         f"--size 384 -o {out}/compare.jpg --quiet"
     )
 

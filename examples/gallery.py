@@ -1,7 +1,9 @@
-"""Paints the five pairs with the defaults, scores them, and makes their sheet: python examples/gallery.py
+"""Paints the five pairs with the defaults, scores them, and makes their sheet: python
+examples/gallery.py
 
-Needs the pictures and the referee in ../shared. The sheet shows paintings only: the pictures that they were painted
-from are not ours to copy. --set field=value tries other settings, as --set strength=2.
+Needs the pictures and the referee in ../shared. The sheet shows paintings only: the pictures that
+they were painted from are not ours to copy. --set field=value tries other settings, as --set
+strength=2.
 """
 
 import argparse
@@ -25,8 +27,15 @@ PAIRS = (
     "chicago+composition_vii",
     "face+mosaic",
 )
-# Other pairs of the same pictures, for a look at settings that were chosen on PAIRS (docs/defaults.md).
-OTHERS = ("lion+wheat_field", "chicago+the_scream", "figures+candy", "face+starry_night", "tubingen+mosaic")
+# Other pairs of the same pictures, for a look at settings that were chosen on PAIRS
+# (docs/defaults.md).
+OTHERS = (
+    "lion+wheat_field",
+    "chicago+the_scream",
+    "figures+candy",
+    "face+starry_night",
+    "tubingen+mosaic",
+)
 
 
 def load_referee(shared: Path):
@@ -42,8 +51,11 @@ def find(folder: Path, name: str) -> Path:
     return next(path for path in sorted(folder.iterdir()) if path.stem == name)
 
 
-def paint_pairs(pairs: Sequence[str], config: Config, shared: Path, folder: Path) -> Iterator[tuple[Painting, dict]]:
-    """Each painting and its row of the referee's scores; the painting lies in `folder` only while it is scored."""
+def paint_pairs(
+    pairs: Sequence[str], config: Config, shared: Path, folder: Path
+) -> Iterator[tuple[Painting, dict]]:
+    """Each painting and its row of the referee's scores; the painting lies in `folder` only while
+    it is scored."""
     referee, backbone = load_referee(shared), load_backbone(config)
     for content_name, style_name in (pair.split("+") for pair in pairs):
         content = find(shared / "images" / "content", content_name)
@@ -56,7 +68,9 @@ def paint_pairs(pairs: Sequence[str], config: Config, shared: Path, folder: Path
 
 def main() -> None:
     """Paint, score, print the table, write the sheet."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--shared", type=Path, default=ROOT.parent / "shared")
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "gallery")
     parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE")
@@ -69,8 +83,12 @@ def main() -> None:
     print(f"{now:%Y-%m-%d}, {platform.processor() or platform.machine()}, {config.backbone}")
     print(f"{'':28} {'style':>7} {'content':>8} {'noise':>6} {'seconds':>8}")
     cells, rows = [], []
-    for pair, (painting, row) in zip(pairs, paint_pairs(pairs, config, args.shared, args.out), strict=True):
-        scores = f"{row['style']:7.4f} {row['content']:8.3f} {row['noise']:6.2f} {painting.seconds:8.1f}"
+    for pair, (painting, row) in zip(
+        pairs, paint_pairs(pairs, config, args.shared, args.out), strict=True
+    ):
+        scores = (
+            f"{row['style']:7.4f} {row['content']:8.3f} {row['noise']:6.2f} {painting.seconds:8.1f}"
+        )
         print(f"{pair.replace('+', ' + '):28} {scores}", flush=True)
         rows.append(row)
         cells.append((painting.image, pair.replace("+", ", ").replace("_", " ")))

@@ -1,4 +1,5 @@
-"""Pictures of the studio's page for the documents, into docs/gallery: needs Chromium (apt-get install chromium)."""
+"""Pictures of the studio's page for the documents, into docs/gallery: needs Chromium (apt-get
+install chromium)."""
 
 import re
 import shutil
@@ -10,13 +11,20 @@ from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
 GALLERY = Path(__file__).parent.parent / "docs" / "gallery"
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--enable-unsafe-swiftshader"]
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--enable-unsafe-swiftshader",
+]
 
 
 def painted(page: Page) -> None:
     """Press Paint and wait for the end."""
     page.click("#paint")
-    page.wait_for_function("document.querySelector('#said').innerText.startsWith('Done')", timeout=120_000)
+    page.wait_for_function(
+        "document.querySelector('#said').innerText.startsWith('Done')", timeout=120_000
+    )
     page.wait_for_timeout(1000)
 
 
@@ -37,7 +45,10 @@ def main() -> None:
     if chromium is None:
         sys.exit("needs Chromium: apt-get install chromium")
     command = [Path(sys.executable).parent / "impasto", "serve", "--demo", "--port", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server, sync_playwright() as driver:
+    with (
+        subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server,
+        sync_playwright() as driver,
+    ):
         assert server.stdout is not None
         url = re.search(r"http://\S+", server.stdout.readline())[0]
         browser = driver.chromium.launch(executable_path=chromium, args=FLAGS)
@@ -50,10 +61,13 @@ def main() -> None:
         page.click("#paint")
         page.wait_for_selector("#live img")
         page.wait_for_function(
-            "/step (8|9|1\\d)\\d\\//.test(document.querySelector('#live').innerText)", timeout=60_000
+            "/step (8|9|1\\d)\\d\\//.test(document.querySelector('#live').innerText)",
+            timeout=60_000,
         )
         keep(page, "studio-live")
-        page.wait_for_function("document.querySelector('#said').innerText.startsWith('Done')", timeout=120_000)
+        page.wait_for_function(
+            "document.querySelector('#said').innerText.startsWith('Done')", timeout=120_000
+        )
         page.wait_for_timeout(1000)
         keep(page, "studio")
         phone = browser.new_page(viewport={"width": 390, "height": 844}, device_scale_factor=2)

@@ -23,7 +23,8 @@ torch.set_num_threads(1)  # the networks here are tiny: threads would only wait 
 
 @pytest.fixture(scope="session", autouse=True)
 def _key_of_the_tests(tmp_path_factory: pytest.TempPathFactory):
-    """The key that job files are signed with lies in a folder of the tests, also for processes that they start."""
+    """The key that job files are signed with lies in a folder of the tests, also for processes that
+    they start."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("data")))
         yield
@@ -36,7 +37,8 @@ def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for stage, (depth, outward) in enumerate(zip(DEPTHS, (4, 4, 8, 8, 8), strict=True), 1):
         for k in range(1, depth + 1):
             kernel = torch.randn(outward, inward, 3, 3, generator=generator)
-            tensors[f"conv{stage}_{k}.weight"] = kernel * (2 / (inward * 9)) ** 0.5  # He et al. 2015
+            # He et al. 2015
+            tensors[f"conv{stage}_{k}.weight"] = kernel * (2 / (inward * 9)) ** 0.5
             tensors[f"conv{stage}_{k}.bias"] = torch.zeros(outward)
             inward = outward
     path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
@@ -76,7 +78,9 @@ def impasto(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pyt
 @pytest.fixture
 def tiny(tiny_weights: Path) -> list[str]:
     """Options that make a painting take a tenth of a second."""
-    return f"--backbone {tiny_weights} --size 32 --steps 2 --levels 1 --device cpu --precision float32".split()
+    return (
+        f"--backbone {tiny_weights} --size 32 --steps 2 --levels 1 --device cpu --precision float32"
+    ).split()
 
 
 @pytest.fixture
@@ -91,7 +95,8 @@ def painted(impasto, photo, style, tiny):
 
 @pytest.fixture
 def refused(impasto, tmp_path, monkeypatch):
-    """Runs a command that must fail with one line, before anything is painted or written; gives that line."""
+    """Runs a command that must fail with one line, before anything is painted or written; gives
+    that line."""
     evaluate = "impasto.objective.objective.Objective.evaluate"
 
     def run(*arguments: object) -> str:

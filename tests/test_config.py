@@ -11,7 +11,12 @@ from impasto.presets import PRESETS
 
 @pytest.mark.parametrize(
     ("typed", "name"),
-    [("conv4_2", "conv4_2"), ("block4_conv2", "conv4_2"), ("relu1_1", "relu1_1"), (" Conv5_4 ", "conv5_4")],
+    [
+        ("conv4_2", "conv4_2"),
+        ("block4_conv2", "conv4_2"),
+        ("relu1_1", "relu1_1"),
+        (" Conv5_4 ", "conv5_4"),
+    ],
 )
 def test_layer_names(typed: str, name: str) -> None:
     assert layer_name(typed) == name
@@ -38,7 +43,10 @@ def test_layers_from_text_and_mapping(given) -> None:
 
 
 def test_layers_from_a_list_weigh_one() -> None:
-    assert Config(content_layers=["conv4_2", "relu5_1"]).content_layers == {"conv4_2": 1.0, "relu5_1": 1.0}
+    assert Config(content_layers=["conv4_2", "relu5_1"]).content_layers == {
+        "conv4_2": 1.0,
+        "relu5_1": 1.0,
+    }
 
 
 @pytest.mark.parametrize(
@@ -47,12 +55,18 @@ def test_layers_from_a_list_weigh_one() -> None:
         ({"strength": -1}, "--strength is -1: it takes a number from 0 to 1,000"),
         ({"strength": "nan"}, "--strength is 'nan': it takes a number from 0 to 1,000"),
         ({"size": 3}, "--size is 3: it takes a whole number from 16 to 65,536, or original"),
-        ({"size": "huge"}, "--size is 'huge': it takes a whole number from 16 to 65,536, or original"),
+        (
+            {"size": "huge"},
+            "--size is 'huge': it takes a whole number from 16 to 65,536, or original",
+        ),
         ({"optimizer": "sgd"}, "--optimizer is 'sgd': it takes lbfgs or adam"),
         ({"steps": 0}, "--steps is 0: it takes a whole number from 1 to 10,000,000"),
         ({"learning_rate": 0}, "--learning-rate is 0: it takes a number above 0 up to 100"),
         ({"strenght": 2}, "no setting 'strenght': did you mean strength?"),
-        ({"style_layers": "conv1_1=-2"}, "--style-layers conv1_1 is '-2': it takes weights from 0, as NAME=1,NAME=0.5"),
+        (
+            {"style_layers": "conv1_1=-2"},
+            "--style-layers conv1_1 is '-2': it takes weights from 0, as NAME=1,NAME=0.5",
+        ),
         ({"style_layers": "", "content_layers": ""}, "are both empty"),
         ({"blend": "0,0"}, "must add to more than 0"),
         ({"start": "content=0"}, "must add to more than 0"),
@@ -66,7 +80,9 @@ def test_bad_settings_say_so_in_one_line(settings: dict, line: str) -> None:
 
 
 def test_text_from_the_command_line_becomes_values() -> None:
-    config = Config(size="original", steps="12", clamp="false", blend="0.7,0.3", start="content=0.6,noise=0.4")
+    config = Config(
+        size="original", steps="12", clamp="false", blend="0.7,0.3", start="content=0.6,noise=0.4"
+    )
     assert (config.size, config.steps, config.clamp) == ("original", 12, False)
     assert config.blend == (0.7, 0.3)
     assert config.start == {"content": 0.6, "noise": 0.4}
@@ -118,7 +134,9 @@ def test_a_config_does_not_change_at_any_depth() -> None:
 
 
 def test_equal_configs_have_one_hash() -> None:
-    assert len({Config(), Config(style_layers=Config().style_layers), PRESETS["default"].config}) == 1
+    assert (
+        len({Config(), Config(style_layers=Config().style_layers), PRESETS["default"].config}) == 1
+    )
     assert hash(Config(start="noise")) != hash(Config())
     assert pickle.loads(pickle.dumps(Config())) == copy.deepcopy(Config()) == Config()
     assert Config(style_layers={"relu1_1": 2}).style_layers == {"relu1_1": 2}

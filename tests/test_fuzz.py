@@ -1,4 +1,5 @@
-"""Bounded fuzzing of what comes from outside: pictures, settings, HTTP. A short round always, a long one if slow."""
+"""Bounded fuzzing of what comes from outside: pictures, settings, HTTP. A short round always, a
+long one if slow."""
 
 import io
 import json
@@ -25,10 +26,41 @@ pytestmark = pytest.mark.filterwarnings("ignore:The copy keyword is deprecated:D
 ROUNDS = [100, pytest.param(2000, marks=pytest.mark.slow)]
 FORMATS = ["PNG", "JPEG", "WEBP", "TIFF", "GIF", "BMP", "PPM", "TGA", "ICO", "JPEG2000", "AVIF"]
 VALUES: list[Any] = [
-    None, True, -1, 0, 1, 2**31, 2**63, 10**400, -1e-320, 0.5, 1e308, float("nan"), float("inf"), "", "0", "1e999",
-    "a" * 5000, "\0", "\ud800", "../x", "1,2", "a=1,a=2", "=", ",", [], [[]], [1] * 9999, {}, {"": 1}, {"relu1_1": -1},
-    {"content": {}}, {"a": float("nan")}, b"\xff", object(),
-]  # fmt: skip
+    None,
+    True,
+    -1,
+    0,
+    1,
+    2**31,
+    2**63,
+    10**400,
+    -1e-320,
+    0.5,
+    1e308,
+    float("nan"),
+    float("inf"),
+    "",
+    "0",
+    "1e999",
+    "a" * 5000,
+    "\0",
+    "\ud800",
+    "../x",
+    "1,2",
+    "a=1,a=2",
+    "=",
+    ",",
+    [],
+    [[]],
+    [1] * 9999,
+    {},
+    {"": 1},
+    {"relu1_1": -1},
+    {"content": {}},
+    {"a": float("nan")},
+    b"\xff",
+    object(),
+]
 
 
 def mutated(data: bytes, chance: random.Random) -> bytes:
@@ -75,7 +107,9 @@ def test_a_mangled_picture_is_read_or_refused(kind: str, rounds: int) -> None:
 def test_any_settings_make_a_config_or_one_line(rounds: int) -> None:
     chance, names = random.Random(rounds), [*Config.model_fields, "nothing"]
     for _ in range(25 * rounds):
-        settings = {chance.choice(names): chance.choice(VALUES) for _ in range(chance.randint(1, 3))}
+        settings = {
+            chance.choice(names): chance.choice(VALUES) for _ in range(chance.randint(1, 3))
+        }
         config = one_line_at_most(Config, **settings)
         if config is not None:
             assert Config(**json.loads(json.dumps(config.model_dump(mode="json")))) == config
@@ -88,25 +122,43 @@ def mangled_json(record: Any, chance: random.Random) -> Any:
         return {**record, key: mangled_json(record[key], chance)}
     if isinstance(record, list) and record and chance.random() < 0.9:
         return [mangled_json(record[0], chance), *record[1:]]
-    wrong = [value for value in VALUES if not isinstance(value, (bytes, complex)) and type(value) is not object]
+    wrong = [
+        value
+        for value in VALUES
+        if not isinstance(value, (bytes, complex)) and type(value) is not object
+    ]
     return chance.choice([*wrong, record, [record], {"x": record}])
 
 
 @pytest.mark.parametrize("rounds", ROUNDS)
 def test_mangled_settings_in_a_painting_are_read_or_refused(impasto, rounds: int) -> None:
     chance = random.Random(rounds)
-    inputs = [{"role": role, "name": f"{role}.png", "sha256": "0" * 64} for role in ("content", "style")]
-    record = {"program": "impasto", "version": "1", "config": Config().model_dump(mode="json"), "inputs": inputs,
-              "steps_done": 3, "objective": 0.5, "terms": {"content": 0.1}}  # fmt: skip
+    inputs = [
+        {"role": role, "name": f"{role}.png", "sha256": "0" * 64} for role in ("content", "style")
+    ]
+    record = {
+        "program": "impasto",
+        "version": "1",
+        "config": Config().model_dump(mode="json"),
+        "inputs": inputs,
+        "steps_done": 3,
+        "objective": 0.5,
+        "terms": {"content": 0.1},
+    }
     for _ in range(rounds):
         write(to_image(torch.zeros(1, 3, 16, 16)), "it.png", mangled_json(record, chance))
-        for command in (("show", "it.png"), ("show", "it.png", "--json"), ("paint", "--from", "it.png")):
+        for command in (
+            ("show", "it.png"),
+            ("show", "it.png", "--json"),
+            ("paint", "--from", "it.png"),
+        ):
             code, _, err = impasto(*command)
             assert code in (0, 2)
             assert err.count("\n") == (1 if code else 0), err
 
 
-# HTTP -----------------------------------------------------------------------------------------------------------------
+# HTTP
+# --------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +173,8 @@ def normalized_settings(place):
 
 
 def hold(case: Any) -> None:
-    """What must hold of every answer: no fault of the server's, no traceback in it, and one line of what is wrong."""
+    """What must hold of every answer: no fault of the server's, no traceback in it, and one line of
+    what is wrong."""
     answer = case.call(timeout=20)
     assert answer.status_code < 500 or answer.status_code in (503, 507), answer.text
     assert "Traceback" not in answer.text
@@ -134,9 +187,12 @@ def hold(case: Any) -> None:
 def test_http_holds_against_any_request(normalized_settings, examples) -> None:
     """Requests as the OpenAPI describes them, and some that it forbids."""
     settings = hypothesis.settings(
-        max_examples=examples, deadline=None, derandomize=True, database=None,
+        max_examples=examples,
+        deadline=None,
+        derandomize=True,
+        database=None,
         suppress_health_check=list(hypothesis.HealthCheck),
-    )  # fmt: skip
+    )
     tried = 0
     for found in normalized_settings.get_all_operations():
         operation = found.ok()

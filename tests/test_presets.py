@@ -29,14 +29,22 @@ def test_every_source_belongs_to_a_field(name: str) -> None:
 def test_every_recipe_paints_a_real_pair_with_compact(name: str) -> None:
     values: list[float] = []
     config = PRESETS[name].config.changed(**SMALL, backbone="compact").changed(size=96, steps=40)
-    config = config.changed(learning_rate=0.02) if config.optimizer == "adam" else config  # D's own needs thousands
-    paint(sample_photograph(), sample_style("strokes"), config, on_step=lambda step: values.append(float(step.value)))
+    # D's own needs thousands
+    config = config.changed(learning_rate=0.02) if config.optimizer == "adam" else config
+    paint(
+        sample_photograph(),
+        sample_style("strokes"),
+        config,
+        on_step=lambda step: values.append(float(step.value)),
+    )
     assert min(values) < 0.5 * values[0]
 
 
 @pytest.mark.parametrize("layout", ["keras", "torchvision"])
 @pytest.mark.parametrize("name", RECIPES)
-def test_every_recipe_runs_with_weights_of_the_true_layouts(name: str, layout: str, photo, style, tmp_path) -> None:
+def test_every_recipe_runs_with_weights_of_the_true_layouts(
+    name: str, layout: str, photo, style, tmp_path
+) -> None:
     write, suffix = (write_keras, "h5") if layout == "keras" else (write_torchvision, "pth")
     file = write(tmp_path / f"vgg19.{suffix}", random_kernels())
     painting = paint(photo, style, PRESETS[name].config.changed(**SMALL, backbone=str(file)))
@@ -53,7 +61,9 @@ def test_a_recipe_whose_network_cannot_be_had_says_what_would_work(
     monkeypatch.setenv("IMPASTO_HOME", str(tmp_path))
     nowhere = {
         key: type(source)(
-            source.name, "http://127.0.0.1:9/" + source.url.rpartition("/")[2], *list(vars(source).values())[2:]
+            source.name,
+            "http://127.0.0.1:9/" + source.url.rpartition("/")[2],
+            *list(vars(source).values())[2:],
         )
         for key, source in weights.KNOWN.items()
     }
@@ -67,33 +77,80 @@ def test_a_recipe_whose_network_cannot_be_had_says_what_would_work(
 # The table of the issue that asked for the recipes: field by field what their authors published.
 TABLE = {
     "gatys-lbfgs": {
-        "optimizer": "lbfgs", "rate": 1, "steps": 300, "start": {"content": 1}, "content_layers": {"conv4_2": 1},
-        "content_weight": 1, "content_reduction": "mean", "style_weight": 1e6, "gram_divisor": "chw",
-        "style_reduction": "mean", "size": 512, "size_of": "at-most", "style_shape": "content",
-        "backbone": "vgg19-torchvision", "feature_units": "normalized",
+        "optimizer": "lbfgs",
+        "rate": 1,
+        "steps": 300,
+        "start": {"content": 1},
+        "content_layers": {"conv4_2": 1},
+        "content_weight": 1,
+        "content_reduction": "mean",
+        "style_weight": 1e6,
+        "gram_divisor": "chw",
+        "style_reduction": "mean",
+        "size": 512,
+        "size_of": "at-most",
+        "style_shape": "content",
+        "backbone": "vgg19-torchvision",
+        "feature_units": "normalized",
     },
     "keras-tv": {
-        "optimizer": "adam", "steps": 30_000, "save_every": 1000, "start": {"content": 1},
-        "content_layers": {"conv5_2": 1}, "content_weight": 1, "content_reduction": "half-sum", "style_weight": 1e4,
-        "style_reduction": "sum", "tv_form": "squared", "tv_reduction": "sum", "tv_weight": 10 * 255**2,
-        "backbone": "vgg19", "feature_units": "0-255",
+        "optimizer": "adam",
+        "steps": 30_000,
+        "save_every": 1000,
+        "start": {"content": 1},
+        "content_layers": {"conv5_2": 1},
+        "content_weight": 1,
+        "content_reduction": "half-sum",
+        "style_weight": 1e4,
+        "style_reduction": "sum",
+        "tv_form": "squared",
+        "tv_reduction": "sum",
+        "tv_weight": 10 * 255**2,
+        "backbone": "vgg19",
+        "feature_units": "0-255",
     },
-    "noise-start": {"start": {"noise": 1}, "content_layers": {"conv4_2": 1}, "content_reduction": "mean"},
+    "noise-start": {
+        "start": {"noise": 1},
+        "content_layers": {"conv4_2": 1},
+        "content_reduction": "mean",
+    },
     "layered": {
-        "optimizer": "adam", "steps": 5000, "start": {"content": 1}, "content_layers": {"conv4_2": 1},
-        "content_weight": 1, "style_weight": 1e4,
-        "style_layers": {"conv1_1": 1.0, "conv2_1": 0.8, "conv3_1": 0.5, "conv4_1": 0.3, "conv5_1": 0.1},
+        "optimizer": "adam",
+        "steps": 5000,
+        "start": {"content": 1},
+        "content_layers": {"conv4_2": 1},
+        "content_weight": 1,
+        "style_weight": 1e4,
+        "style_layers": {
+            "conv1_1": 1.0,
+            "conv2_1": 0.8,
+            "conv3_1": 0.5,
+            "conv4_1": 0.3,
+            "conv5_1": 0.1,
+        },
     },
     "lbfgs-tv": {
-        "optimizer": "lbfgs", "steps": 1000, "content_layers": {"conv4_2": 1}, "content_weight": 1e5,
-        "content_reduction": "mean", "style_layers": {f"relu{k}_1": 0.2 for k in range(1, 6)}, "style_weight": 3e4,
-        "gram_divisor": "chw", "style_reduction": "sum", "tv_form": "absolute", "tv_reduction": "sum", "tv_weight": 255,
-        "size": 400, "size_of": "height",
+        "optimizer": "lbfgs",
+        "steps": 1000,
+        "content_layers": {"conv4_2": 1},
+        "content_weight": 1e5,
+        "content_reduction": "mean",
+        "style_layers": {f"relu{k}_1": 0.2 for k in range(1, 6)},
+        "style_weight": 3e4,
+        "gram_divisor": "chw",
+        "style_reduction": "sum",
+        "tv_form": "absolute",
+        "tv_reduction": "sum",
+        "tv_weight": 255,
+        "size": 400,
+        "size_of": "height",
     },
-}  # fmt: skip
+}
 
 
-@pytest.mark.parametrize(("name", "field"), [(name, field) for name in TABLE for field in TABLE[name]])
+@pytest.mark.parametrize(
+    ("name", "field"), [(name, field) for name in TABLE for field in TABLE[name]]
+)
 def test_the_recipes_are_what_was_published(name: str, field: str) -> None:
     config = PRESETS[name].config
     assert getattr(config, field) == TABLE[name][field]
@@ -103,8 +160,12 @@ def test_the_recipes_are_what_was_published(name: str, field: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", RECIPES)
-def test_every_recipe_runs_with_a_network_of_vgg19s_true_size(name: str, photo, style, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr("layouts.CHANNELS", dict(zip("12345", (64, 128, 256, 512, 512), strict=True)))
+def test_every_recipe_runs_with_a_network_of_vgg19s_true_size(
+    name: str, photo, style, tmp_path, monkeypatch
+) -> None:
+    monkeypatch.setattr(
+        "layouts.CHANNELS", dict(zip("12345", (64, 128, 256, 512, 512), strict=True))
+    )
     file = write_keras(tmp_path / "vgg19.h5", random_kernels())
     assert file.stat().st_size > 75e6
     painting = paint(photo, style, PRESETS[name].config.changed(**SMALL, backbone=str(file)))

@@ -1,7 +1,7 @@
 """The training pictures: a folder read once into memory, and random crops of it.
 
-A crop is taken at a random scale, mirrored, and changed in contrast, colour and grain; a fifth of the crops are
-blends of two, so that the network also sees textures that no photograph holds.
+A crop is taken at a random scale, mirrored, and changed in contrast, colour and grain; a fifth of
+the crops are blends of two, so that the network also sees textures that no photograph holds.
 """
 
 import random
@@ -17,21 +17,25 @@ SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
 
 
 def load_pictures(folder: Path, long_side: int = 512) -> list[torch.Tensor]:
-    """Every picture under `folder` as a uint8 tensor (3, H, W), long side at most `long_side`, sorted by name."""
+    """Every picture under `folder` as a uint8 tensor (3, H, W), long side at most `long_side`,
+    sorted by name."""
     pictures = []
     for path in sorted(p for p in Path(folder).iterdir() if p.suffix.lower() in SUFFIXES):
         with Image.open(path) as opened:
             image = ImageOps.exif_transpose(opened).convert("RGB")
         image.thumbnail((long_side, long_side), Image.Resampling.LANCZOS)
         if min(image.size) >= 64:
-            pictures.append(torch.from_numpy(np.asarray(image).copy()).permute(2, 0, 1).contiguous())
+            pictures.append(
+                torch.from_numpy(np.asarray(image).copy()).permute(2, 0, 1).contiguous()
+            )
     if not pictures:
         raise SystemExit(f"no pictures of at least 64 pixels in {folder}")
     return pictures
 
 
 def _crop(picture: torch.Tensor, size: int, rng: random.Random) -> torch.Tensor:
-    """One crop (1, 3, size, size) in [0, 1]: a window of 0.75 to 3 times `size`, scaled to `size`."""
+    """One crop (1, 3, size, size) in [0, 1]: a window of 0.75 to 3 times `size`, scaled to
+    `size`."""
     height, width = picture.shape[1:]
     window = min(int(size * 2 ** rng.uniform(-0.4, 1.6)), height, width)
     top, left = rng.randrange(height - window + 1), rng.randrange(width - window + 1)
@@ -42,7 +46,8 @@ def _crop(picture: torch.Tensor, size: int, rng: random.Random) -> torch.Tensor:
 
 
 def _augment(x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Contrast, brightness, colour shift and noise, a draw for each crop of the batch `x` (B, 3, h, w)."""
+    """Contrast, brightness, colour shift and noise, a draw for each crop of the batch `x` (B, 3, h,
+    w)."""
     batch = x.shape[0]
 
     def draw(*shape: int) -> torch.Tensor:
@@ -68,9 +73,11 @@ def batches(
     paintings: list[torch.Tensor] | None = None,
     share: float = 0.5,
 ) -> Iterator[torch.Tensor]:
-    """Endless batches (batch, 3, size, size), channels last; `share` of the crops come from `paintings`, if any.
+    """Endless batches (batch, 3, size, size), channels last; `share` of the crops come from
+    `paintings`, if any.
 
-    Half-finished paintings go in as they are but for the mirror: their grain is what the network must learn to see.
+    Half-finished paintings go in as they are but for the mirror: their grain is what the network
+    must learn to see.
     """
     rng = random.Random(seed)
     generator = torch.Generator().manual_seed(seed)

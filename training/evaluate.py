@@ -1,10 +1,12 @@
-"""How much of the teacher a network explains: python training/evaluate.py --shared ../shared NETWORK...
+"""How much of the teacher a network explains: python training/evaluate.py --shared ../shared
+NETWORK...
 
-For each layer that has a teacher: the share of the target's variance that the best linear map from the network's
-features leaves unexplained (0 is perfect). The map is fitted on crops of the corpus and tested on other crops, changed
-as in training: of the pictures in shared/images (most of which are in the corpus too) and, mostly, of half-finished
-paintings if --paintings names a folder of them. So this tells networks apart; it is no test on unseen pictures.
-Also draws the training's curves (--log run/train.jsonl --curves curves.png).
+For each layer that has a teacher: the share of the target's variance that the best linear map from
+the network's features leaves unexplained (0 is perfect). The map is fitted on crops of the corpus
+and tested on other crops, changed as in training: of the pictures in shared/images (most of which
+are in the corpus too) and, mostly, of half-finished paintings if --paintings names a folder of
+them. So this tells networks apart; it is no test on unseen pictures. Also draws the training's
+curves (--log run/train.jsonl --curves curves.png).
 """
 
 import argparse
@@ -29,7 +31,9 @@ def matrix(features: list[torch.Tensor]) -> torch.Tensor:
 
 
 @torch.no_grad()
-def unexplained(backbone: Backbone, teacher: Teacher, fit: list[torch.Tensor], tests: list[list[torch.Tensor]]) -> dict:
+def unexplained(
+    backbone: Backbone, teacher: Teacher, fit: list[torch.Tensor], tests: list[list[torch.Tensor]]
+) -> dict:
     """By layer, the unexplained share of variance on each of the `tests`."""
     relus = [f"relu{name}" for name in LAYERS]
     features = [[backbone(x, relus) for x in batch] for batch in (fit, *tests)]
@@ -39,9 +43,17 @@ def unexplained(backbone: Backbone, teacher: Teacher, fit: list[torch.Tensor], t
         pairs = []
         for f, t in zip(features, targets, strict=True):
             inputs = matrix([each[f"relu{name}"] for each in f])
-            pairs.append((torch.cat([inputs, torch.ones(len(inputs), 1)], 1), matrix([each[name] for each in t])))
+            pairs.append(
+                (
+                    torch.cat([inputs, torch.ones(len(inputs), 1)], 1),
+                    matrix([each[name] for each in t]),
+                )
+            )
         head = torch.linalg.lstsq(*pairs[0]).solution
-        out[name] = [float((t - f @ head).square().sum() / (t - t.mean(0)).square().sum()) for f, t in pairs[1:]]
+        out[name] = [
+            float((t - f @ head).square().sum() / (t - t.mean(0)).square().sum())
+            for f, t in pairs[1:]
+        ]
     return out
 
 
@@ -54,15 +66,25 @@ def draw_curves(log: Path, out: Path) -> None:
 
     # A resumed run has some steps twice: the later ones count.
     parsed = [json.loads(line) for line in log.read_text().splitlines()]
-    rows = sorted({(row["phase"], row["step"]): row for row in parsed}.values(), key=lambda row: row["step"])
+    rows = sorted(
+        {(row["phase"], row["step"]): row for row in parsed}.values(), key=lambda row: row["step"]
+    )
     phases = list(dict.fromkeys(row["phase"] for row in parsed))
-    figure, axes = plt.subplots(1, len(phases), figsize=(12, 4.4), sharey=True, layout="constrained")
+    figure, axes = plt.subplots(
+        1, len(phases), figsize=(12, 4.4), sharey=True, layout="constrained"
+    )
     for axis, phase in zip(axes, phases, strict=True):
         mine = [row for row in rows if row["phase"] == phase]
         layers = [key for key in mine[0] if key not in ("phase", "step", "seconds")]
         for k, layer in enumerate(layers):
             colour = plt.get_cmap("viridis")(k / max(1, len(layers) - 1))
-            axis.plot([row["step"] for row in mine], [row[layer] for row in mine], color=colour, lw=1, label=layer)
+            axis.plot(
+                [row["step"] for row in mine],
+                [row[layer] for row in mine],
+                color=colour,
+                lw=1,
+                label=layer,
+            )
         axis.set(title=phase, xlabel="step", yscale="log")
         axis.legend(fontsize=7, ncols=4, loc="upper center", bbox_to_anchor=(0.5, -0.2))
     axes[0].set_ylabel("unexplained variance")
@@ -70,12 +92,16 @@ def draw_curves(log: Path, out: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("networks", nargs="*", help="names or files of networks")
     parser.add_argument("--shared", type=Path, required=True)
     parser.add_argument("--paintings", type=Path, help="folder of half-finished paintings")
     parser.add_argument("--log", type=Path, help="train.jsonl of a run")
-    parser.add_argument("--curves", type=Path, default=Path("curves.png"), help="where the curves go")
+    parser.add_argument(
+        "--curves", type=Path, default=Path("curves.png"), help="where the curves go"
+    )
     args = parser.parse_args()
     if args.log:
         draw_curves(args.log, args.curves)
@@ -83,19 +109,27 @@ def main() -> None:
         return
     teacher = Teacher(args.shared / "weights")
 
-    def crops(pictures: list[torch.Tensor], seed: int, painted: list[torch.Tensor] | None = None) -> list[torch.Tensor]:
+    def crops(
+        pictures: list[torch.Tensor], seed: int, painted: list[torch.Tensor] | None = None
+    ) -> list[torch.Tensor]:
         stream = batches(pictures, SIDE, 16, seed, painted, share=0.9)
         return [next(stream) for _ in range(CROPS // 16)]
 
     fit = crops(load_pictures(args.shared / "corpus"), 1)
-    images = load_pictures(args.shared / "images" / "content") + load_pictures(args.shared / "images" / "style")
+    images = load_pictures(args.shared / "images" / "content") + load_pictures(
+        args.shared / "images" / "style"
+    )
     tests = [crops(images, 2)]
     if args.paintings:
-        tests.append(crops(images, 3, [p for p in load_pictures(args.paintings) if min(p.shape[1:]) >= SIDE]))
+        tests.append(
+            crops(images, 3, [p for p in load_pictures(args.paintings) if min(p.shape[1:]) >= SIDE])
+        )
     print(f"{'':40} " + " ".join(f"{name:>11}" for name in LAYERS))
     for network in args.networks:
         shares = unexplained(Backbone(load(network), padding="replicate"), teacher, fit, tests)
-        line = " ".join("/".join(f"{share:.3f}" for share in shares[name]).rjust(11) for name in LAYERS)
+        line = " ".join(
+            "/".join(f"{share:.3f}" for share in shares[name]).rjust(11) for name in LAYERS
+        )
         print(f"{network[-40:]:40} {line}")
 
 

@@ -1,7 +1,8 @@
 """The two teachers, and the student that becomes `compact`.
 
-Teachers: Oxford's VGG-19 for stages 1 to 3 (Simonyan & Zisserman, CC BY 4.0) and, for stages 4 and 5, the reduced
-VGG-19 of Wang et al., "Collaborative Distillation", CVPR 2020 (MIT), with its heads back to VGG-19's channels.
+Teachers: Oxford's VGG-19 for stages 1 to 3 (Simonyan & Zisserman, CC BY 4.0) and, for stages 4 and
+5, the reduced VGG-19 of Wang et al., "Collaborative Distillation", CVPR 2020 (MIT), with its heads
+back to VGG-19's channels.
 """
 
 from pathlib import Path
@@ -20,18 +21,24 @@ Features = dict[str, torch.Tensor]
 
 
 def _pad_first(x: torch.Tensor) -> torch.Tensor:
-    """Replicate padding in the first convolution only, for teacher and student alike: no black frame is learnt."""
+    """Replicate padding in the first convolution only, for teacher and student alike: no black
+    frame is learnt."""
     return F.pad(x, (1, 1, 1, 1), mode="replicate")
 
 
 class Teacher:
-    """Frozen target features (after ReLU) by layer name, "1_1" to "5_1"; "5_2" is 5_1 averaged with its 3 x 3 mean."""
+    """Frozen target features (after ReLU) by layer name, "1_1" to "5_1"; "5_2" is 5_1 averaged with
+    its 3 x 3 mean."""
 
     def __init__(self, folder: Path):
         oxford = load_file(Path(folder) / "vgg19_oxford_conv1_1-conv3_4.safetensors")
         reduced = load_file(Path(folder) / "vgg19_student16x.safetensors")
-        self.oxford = {k: v.bfloat16().contiguous(memory_format=_layout(v)) for k, v in oxford.items()}
-        self.reduced = {k: v.bfloat16().contiguous(memory_format=_layout(v)) for k, v in reduced.items()}
+        self.oxford = {
+            k: v.bfloat16().contiguous(memory_format=_layout(v)) for k, v in oxford.items()
+        }
+        self.reduced = {
+            k: v.bfloat16().contiguous(memory_format=_layout(v)) for k, v in reduced.items()
+        }
 
     @torch.no_grad()
     def __call__(self, x: torch.Tensor, first: int, last: int) -> Features:
@@ -46,12 +53,18 @@ class Teacher:
     def _stages_1_to_3(self, x: torch.Tensor, last: int) -> Features:
         out: Features = {}
         mean = torch.tensor([103.939, 116.779, 123.68]).view(1, 3, 1, 1)
-        y = _pad_first(x.flip(1) * 255 - mean).bfloat16().contiguous(memory_format=torch.channels_last)
+        y = (
+            _pad_first(x.flip(1) * 255 - mean)
+            .bfloat16()
+            .contiguous(memory_format=torch.channels_last)
+        )
         for stage in range(1, last + 1):
             for k in range(1, DEPTH[stage - 1] + 1):
                 name = f"conv{stage}_{k}"
                 padding = 0 if name == "conv1_1" else 1
-                y = F.conv2d(y, self.oxford[f"{name}.weight"], self.oxford[f"{name}.bias"], padding=padding).relu_()
+                y = F.conv2d(
+                    y, self.oxford[f"{name}.weight"], self.oxford[f"{name}.bias"], padding=padding
+                ).relu_()
                 out[f"{stage}_{k}"] = y
             y = F.max_pool2d(y, 2)
         return out
@@ -67,7 +80,11 @@ class Teacher:
                 y = F.pad(y, (1, 1, 1, 1), mode="reflect")
                 y = F.conv2d(y, w[f"conv{name}.weight"], w[f"conv{name}.bias"]).relu_()
                 headed = name in ("4_1", "5_1")
-                out[name] = F.conv2d(y, w[f"head{name}.weight"], w[f"head{name}.bias"]).relu_() if headed else y
+                out[name] = (
+                    F.conv2d(y, w[f"head{name}.weight"], w[f"head{name}.bias"]).relu_()
+                    if headed
+                    else y
+                )
             if stage == last:
                 break
             y = F.max_pool2d(y, 2)

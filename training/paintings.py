@@ -1,7 +1,8 @@
-"""Half-finished paintings, made with the network as it is so far: the pictures on which it must not be fooled.
+"""Half-finished paintings, made with the network as it is so far: the pictures on which it must not
+be fooled.
 
-A painting is driven to wherever the network's Gram matrices say that it is near; where the teacher sees something
-else, the student has a blind spot. These pictures show it those spots.
+A painting is driven to wherever the network's Gram matrices say that it is near; where the teacher
+sees something else, the student has a blind spot. These pictures show it those spots.
 """
 
 import random
@@ -22,7 +23,8 @@ KEPT = (6, 18, 45, 90)  # steps whose pictures are kept
 
 
 def paint_half_finished(corpus: Path, out: Path) -> list[torch.Tensor]:
-    """PAIRS random pairs of pictures of `corpus`, painted with out/before_paintings.safetensors, as uint8 (3, H, W).
+    """PAIRS random pairs of pictures of `corpus`, painted with out/before_paintings.safetensors, as
+    uint8 (3, H, W).
 
     The pictures are kept in out/paintings; those already there are not painted again.
     """
@@ -31,7 +33,8 @@ def paint_half_finished(corpus: Path, out: Path) -> list[torch.Tensor]:
     paths = sorted(corpus.glob("*.jpg"))
     photographs = [path for path in paths if path.name.startswith("photo")]
     others = [path for path in paths if not path.name.startswith("photo")]
-    # Every setting that matters stands here: the defaults may change, the recipe of the committed network may not.
+    # Every setting that matters stands here: the defaults may change, the recipe of the committed
+    # network may not.
     base = Config(
         backbone=str(out / "before_paintings.safetensors"),
         size=SIDE,
@@ -55,7 +58,9 @@ def paint_half_finished(corpus: Path, out: Path) -> list[torch.Tensor]:
         style = rng.choice(others if rng.random() < 0.85 else photographs)
         noise = rng.choice((0.0, 0.0, 0.3, 1.0))
         config = base.changed(
-            style_weight=10 * 10 ** rng.uniform(-0.7, 1.2), start={"content": 1 - noise, "noise": noise}, seed=pair
+            style_weight=10 * 10 ** rng.uniform(-0.7, 1.2),
+            start={"content": 1 - noise, "noise": noise},
+            seed=pair,
         )
         if (folder / f"{pair:04d}_{KEPT[-1]:03d}.png").exists():
             continue

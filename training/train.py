@@ -1,8 +1,10 @@
-"""Trains `compact`, the network in the package: python training/train.py --shared ../shared --out training/run
+"""Trains `compact`, the network in the package: python training/train.py --shared ../shared --out
+training/run
 
-Phases (see PHASES): stages 1 and 2, then 3, then 4 and 5, each with the earlier stages frozen; then the network paints
-(paintings.py), and all stages are tuned together on photographs and on those half-finished paintings. A checkpoint is
-written every 250 steps and at the end of each phase; a second call goes on where the first stopped.
+Phases (see PHASES): stages 1 and 2, then 3, then 4 and 5, each with the earlier stages frozen; then
+the network paints (paintings.py), and all stages are tuned together on photographs and on those
+half-finished paintings. A checkpoint is written every 250 steps and at the end of each phase; a
+second call goes on where the first stopped.
 """
 
 import argparse
@@ -47,20 +49,24 @@ PHASES = (
 class Heads:
     """The best linear map from the student's features to each target, solved for instead of learnt.
 
-    For fixed features the best head W is a least-squares problem; its moments are averaged over recent batches. The
-    gradient of the loss at the best W is that at a constant W (variable projection, Golub & Pereyra 1973), so the
-    convolutions see at every step what a head trained to the end would tell them.
+    For fixed features the best head W is a least-squares problem; its moments are averaged over
+    recent batches. The gradient of the loss at the best W is that at a constant W (variable
+    projection, Golub & Pereyra 1973), so the convolutions see at every step what a head trained to
+    the end would tell them.
     """
 
     def __init__(self) -> None:
         self._moments: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
 
     def loss(self, name: str, feature: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        """The share of the target's variance (about its mean) that the feature does not explain, 0 to 1.
+        """The share of the target's variance (about its mean) that the feature does not explain, 0
+        to 1.
 
-        feature (B, c, h, w), target (B, C, h, w). Only second moments are needed: W f is never made.
+        feature (B, c, h, w), target (B, C, h, w). Only second moments are needed: W f is never
+        made.
         """
-        f, t = (x.permute(0, 2, 3, 1).flatten(0, 2).float() for x in (feature, target))  # (positions, channels)
+        # (positions, channels)
+        f, t = (x.permute(0, 2, 3, 1).flatten(0, 2).float() for x in (feature, target))
         mean_f, mean_t = f.mean(0), t.mean(0)
         ff = f.mT @ f / len(f) - mean_f.outer(mean_f)
         tf = t.mT @ f / len(f) - mean_t.outer(mean_f)
@@ -78,8 +84,11 @@ class Heads:
         return torch.linalg.solve(ff + ridge, tf.mT).mT
 
 
-def run_phase(phase: Phase, student: Student, teacher: Teacher, data, out: Path, start: int) -> None:
-    """Train one phase from step `start`; writes out/train.jsonl and out/checkpoint.pt as it goes."""
+def run_phase(
+    phase: Phase, student: Student, teacher: Teacher, data, out: Path, start: int
+) -> None:
+    """Train one phase from step `start`; writes out/train.jsonl and out/checkpoint.pt as it
+    goes."""
     trained = student.stage_modules(phase.first, phase.last)
     student.eval().requires_grad_(False)
     trained.train().requires_grad_(True)
@@ -113,7 +122,12 @@ def run_phase(phase: Phase, student: Student, teacher: Teacher, data, out: Path,
 
 
 def save_checkpoint(path: Path, phase: str, step: int, student: Student, optimizer) -> None:
-    state = {"phase": phase, "step": step, "student": student.state_dict(), "optimizer": optimizer.state_dict()}
+    state = {
+        "phase": phase,
+        "step": step,
+        "student": student.state_dict(),
+        "optimizer": optimizer.state_dict(),
+    }
     partial = path.with_suffix(".part")
     torch.save(state, partial)
     partial.replace(path)
@@ -132,9 +146,15 @@ def export(student: Student, path: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--shared", type=Path, required=True, help="folder with corpus/ and weights/ (the teachers)")
-    parser.add_argument("--out", type=Path, required=True, help="folder for checkpoint, log and compact.safetensors")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--shared", type=Path, required=True, help="folder with corpus/ and weights/ (the teachers)"
+    )
+    parser.add_argument(
+        "--out", type=Path, required=True, help="folder for checkpoint, log and compact.safetensors"
+    )
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(SEED)

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from impasto.painting.step import Step as Step
     from impasto.presets import PRESETS as PRESETS
 
-# The one list of public names: where each is defined. Type checkers read the imports above; a test compares the two.
+# The one list of public names: where each is defined. Type checkers read the imports above; a test
+# compares the two.
 HOMES = {
     "PRESETS": "impasto.presets",
     "Backbone": "impasto.backbone.vgg",

@@ -1,4 +1,5 @@
-"""The tree of errors. Each carries the bad value and what would have been allowed, and reads as one clear line."""
+"""The tree of errors. Each carries the bad value and what would have been allowed, and reads as one
+clear line."""
 
 from __future__ import annotations
 
@@ -77,14 +78,17 @@ def shortened(value: object, most: int = 100) -> str:
     """`repr(value)`, truncated for an error message."""
     try:
         text = repr(value)
-    except (ValueError, RecursionError):  # a number of thousands of digits, a list in a list in a list ...
+    # a number of thousands of digits, a list in a list in a list ...
+    except (ValueError, RecursionError):
         return f"of type {type(value).__name__}, and too long to be shown"
     return text if len(text) <= most else f"{text[:most]}..."
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """True if memory ran out. torch raises a RuntimeError then; other errors of it mention memory too."""
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # torch's: it stays out of here
+    """True if memory ran out. torch raises a RuntimeError then; other errors of it mention memory
+    too."""
+    # torch's: it stays out of here
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
     return isinstance(error, RuntimeError) and NO_MEMORY.search(str(error)) is not None
 
@@ -92,7 +96,13 @@ def out_of_memory(error: BaseException) -> bool:
 def is_transient(error: BaseException) -> bool:
     """True if a retry may succeed: out of file handles, disk space or memory."""
     number = getattr(error, "errno", None) or getattr(error.__cause__, "errno", None)
-    return out_of_memory(error) or number in (errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.EDQUOT, errno.ENOMEM)
+    return out_of_memory(error) or number in (
+        errno.EMFILE,
+        errno.ENFILE,
+        errno.ENOSPC,
+        errno.EDQUOT,
+        errno.ENOMEM,
+    )
 
 
 def no_room(error: BaseException | None) -> bool:

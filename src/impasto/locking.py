@@ -14,7 +14,8 @@ __all__ = ["LOCK", "exclusive_lock"]
 
 LOCK = "lock"
 TAKEN = (errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLK)
-SAFELY = ("O_NONBLOCK", "O_CLOEXEC", "O_NOFOLLOW")  # in somebody else's folder the lock may be a FIFO, or a link
+# in somebody else's folder the lock may be a FIFO, or a link
+SAFELY = ("O_NONBLOCK", "O_CLOEXEC", "O_NOFOLLOW")
 UNKNOWN = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP)
 
 
@@ -22,10 +23,14 @@ UNKNOWN = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP)
 def exclusive_lock(folder: Path) -> Iterator[bool]:
     """Hold a folder against all other runs until the `with` ends, or the process dies.
 
-    Gives whether it is really held: on a file system that knows no locks nobody is kept out. Raises BlockingIOError
-    if another one holds it, OSError if nothing can be written there.
+    Gives whether it is really held: on a file system that knows no locks nobody is kept out. Raises
+    BlockingIOError if another one holds it, OSError if nothing can be written there.
     """
-    handle = os.open(folder / LOCK, os.O_WRONLY | os.O_CREAT | sum(getattr(os, name, 0) for name in SAFELY), 0o666)
+    handle = os.open(
+        folder / LOCK,
+        os.O_WRONLY | os.O_CREAT | sum(getattr(os, name, 0) for name in SAFELY),
+        0o666,
+    )
     with open(handle, "w") as file:
         check_regular(os.fstat(handle).st_mode)
         held = True

@@ -25,9 +25,12 @@ __all__ = [
     "typed",
 ]
 
-DEPTHS = (2, 2, 4, 4, 4)  # VGG-19: convolutions in each of its five stages (Simonyan & Zisserman 2015, table 1, E)
+# VGG-19: convolutions in each of its five stages (Simonyan & Zisserman 2015, table 1, E)
+DEPTHS = (2, 2, 4, 4, 4)
 WIDTHS = (64, 128, 256, 512, 512)  # and channels of each
-CONVOLUTIONS = tuple(f"conv{stage}_{k}" for stage, depth in enumerate(DEPTHS, 1) for k in range(1, depth + 1))
+CONVOLUTIONS = tuple(
+    f"conv{stage}_{k}" for stage, depth in enumerate(DEPTHS, 1) for k in range(1, depth + 1)
+)
 LAYERS = tuple(name for conv in CONVOLUTIONS for name in (conv, conv.replace("conv", "relu")))
 
 
@@ -53,14 +56,20 @@ def layer_name(name: str) -> str:
     """
     plain = re.sub(r"^block(\d)_conv(\d)$", r"conv\1_\2", name.strip().lower())
     if plain not in LAYERS:
-        raise ConfigError(f"no layer {shortened(name)} in VGG-19: {did_you_mean(plain, LAYERS)}", name, LAYERS)
+        raise ConfigError(
+            f"no layer {shortened(name)} in VGG-19: {did_you_mean(plain, LAYERS)}", name, LAYERS
+        )
     return plain
 
 
 def parse_weights(value: Any) -> Any:
     """A mapping from "a=1,b=0.5" (a name alone weighs 1), from a list of names, or as it is."""
     if isinstance(value, str):
-        pairs = [part.rpartition("=") if "=" in part else (part, "=", "1") for part in value.split(",") if part]
+        pairs = [
+            part.rpartition("=") if "=" in part else (part, "=", "1")
+            for part in value.split(",")
+            if part
+        ]
         return {name.strip(): weight for name, _, weight in pairs}
     if isinstance(value, (list, tuple, set)) and all(isinstance(name, str) for name in value):
         return dict.fromkeys(value, 1.0)
@@ -71,7 +80,9 @@ def parse_layers(value: Any) -> Any:
     """`parse_weights` with the layers' names in the package's form."""
     weights = parse_weights(value)
     return (
-        {layer_name(str(name)): weight for name, weight in weights.items()} if isinstance(weights, Mapping) else value
+        {layer_name(str(name)): weight for name, weight in weights.items()}
+        if isinstance(weights, Mapping)
+        else value
     )
 
 
@@ -93,7 +104,8 @@ def check_mask(mask: str) -> str:
 
 
 def mask_parts(text: str) -> tuple[str, str, str]:
-    """ "MASK=STYLE=STYLE_MASK" as its three names, the last "" if it is not there. Raises ValueError."""
+    """ "MASK=STYLE=STYLE_MASK" as its three names, the last "" if it is not there. Raises
+    ValueError."""
     parts = [each.strip() for each in text.split("=")]
     if len(parts) not in (2, 3) or not all(parts):
         raise ValueError("no mask")
@@ -102,12 +114,18 @@ def mask_parts(text: str) -> tuple[str, str, str]:
 
 def parse_bytes(value: Any) -> Any:
     """Bytes from "4GB", "800 MB" or "1.5 GiB"; anything else as it is."""
-    found = re.fullmatch(r"([\d.]+)\s*(?:([kmgt])(i?))?b?", value.strip().lower()) if isinstance(value, str) else None
+    found = (
+        re.fullmatch(r"([\d.]+)\s*(?:([kmgt])(i?))?b?", value.strip().lower())
+        if isinstance(value, str)
+        else None
+    )
     try:
         return (
             value
             if found is None
-            else round(float(found[1]) * (1024 if found[3] else 1000) ** " kmgt".index(found[2] or " "))
+            else round(
+                float(found[1]) * (1024 if found[3] else 1000) ** " kmgt".index(found[2] or " ")
+            )
         )
     except (ValueError, OverflowError):  # two points in the number, or too many digits
         return value
@@ -116,7 +134,9 @@ def parse_bytes(value: Any) -> Any:
 def typed(value: Any) -> str:
     """A setting as it is typed."""
     if isinstance(value, dict):
-        return ",".join(name if weight == 1 else f"{name}={_digits(weight)}" for name, weight in value.items())
+        return ",".join(
+            name if weight == 1 else f"{name}={_digits(weight)}" for name, weight in value.items()
+        )
     if isinstance(value, (list, tuple)):
         return ",".join(map(str, value))
     return "" if value is None else str(value)

@@ -1,4 +1,5 @@
-"""Files that are read back: regular files only, of a bounded size, each checked against one schema."""
+"""Files that are read back: regular files only, of a bounded size, each checked against one
+schema."""
 
 from __future__ import annotations
 
@@ -42,16 +43,23 @@ __all__ = [
 LONGEST_TEXT = 16384  # characters: a mask's setting names three paths
 LONGEST_NAME = 255  # bytes, of most file systems
 LONGEST_LINE = 1 << 20  # bytes of a manifest's or a trace's line
-KINDS = ((stat.S_ISFIFO, "a FIFO"), (stat.S_ISSOCK, "a socket"), (stat.S_ISCHR, "a device"), (stat.S_ISBLK, "a device"))
+KINDS = (
+    (stat.S_ISFIFO, "a FIFO"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
 SAFELY = ("O_NONBLOCK", "O_CLOEXEC", "O_NOCTTY", "O_BINARY")  # not every system has all of them
 T = TypeVar("T")
 
 
-# Reading --------------------------------------------------------------------------------------------------------------
+# Reading
+# --------------------------------------------------------------------------------------------------
 
 
 def check_regular(mode: int) -> None:
-    """Whether a file of this mode (of os.stat) is a regular one. Raises OSError, which says what it is."""
+    """Whether a file of this mode (of os.stat) is a regular one. Raises OSError, which says what it
+    is."""
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
     if not stat.S_ISREG(mode):
@@ -60,11 +68,13 @@ def check_regular(mode: int) -> None:
 
 
 def open_regular(path: str | os.PathLike[str]) -> IO[bytes]:
-    """A regular file, open for reading; FIFOs, devices, sockets and folders are refused without waiting for them.
+    """A regular file, open for reading; FIFOs, devices, sockets and folders are refused without
+    waiting for them.
 
     Raises OSError, and ValueError for a name that no file can have.
     """
-    check_regular(os.stat(path).st_mode)  # before it is opened, which alone can have an effect on a device
+    # before it is opened, which alone can have an effect on a device
+    check_regular(os.stat(path).st_mode)
     handle = os.open(path, os.O_RDONLY | sum(getattr(os, name, 0) for name in SAFELY))
     try:
         check_regular(os.fstat(handle).st_mode)  # it may have been replaced meanwhile
@@ -85,8 +95,8 @@ def read_regular(path: str | os.PathLike[str], most: int) -> bytes:
 def lines_of(path: str | os.PathLike[str]) -> Iterator[bytes]:
     """The whole lines of a regular file; a last one without its end was cut off, and is left out.
 
-    Of a line that is longer than LONGEST_LINE bytes only a piece is given, which has no end. Raises OSError,
-    and ValueError for a name that no file can have.
+    Of a line that is longer than LONGEST_LINE bytes only a piece is given, which has no end. Raises
+    OSError, and ValueError for a name that no file can have.
     """
     with open_regular(path) as file:
         while line := file.readline(LONGEST_LINE):
@@ -106,7 +116,8 @@ def parsed(text: bytes | str) -> Any:
 
 
 def checked(schema: TypeAdapter[T], value: Any) -> T:
-    """A value as a schema has it. Raises ValueError, which says in one line what is wrong, and where."""
+    """A value as a schema has it. Raises ValueError, which says in one line what is wrong, and
+    where."""
     try:
         return schema.validate_python(value)
     except ValidationError as error:
@@ -116,7 +127,8 @@ def checked(schema: TypeAdapter[T], value: Any) -> T:
         raise ValueError(f"{shortened(where)}: {what}" if where else what) from None
 
 
-# Schemas --------------------------------------------------------------------------------------------------------------
+# Schemas
+# --------------------------------------------------------------------------------------------------
 
 
 def _any_text(value: Any) -> str:
@@ -147,7 +159,8 @@ Text = Annotated[str, PlainValidator(_text)]  # that a file can be called by
 FileName = Annotated[str, PlainValidator(_file_name)]  # without a folder
 Value = Text | StrictBool | StrictInt | StrictFloat | None
 ConfigRecord = dict[
-    Text, Value | Annotated[list[Value], Field(max_length=10_000)] | dict[Text, StrictInt | StrictFloat]
+    Text,
+    Value | Annotated[list[Value], Field(max_length=10_000)] | dict[Text, StrictInt | StrictFloat],
 ]
 
 
@@ -160,7 +173,8 @@ class Input(BaseModel):
 
 
 class Settings(BaseModel):
-    """What a painting's file carries, and `impasto show` prints; what else is there does no harm."""
+    """What a painting's file carries, and `impasto show` prints; what else is there does no
+    harm."""
 
     model_config = ConfigDict(extra="allow")
 

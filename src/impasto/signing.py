@@ -1,4 +1,5 @@
-"""Signatures of the files that this user's own runs have written: what they name, the user has typed."""
+"""Signatures of the files that this user's own runs have written: what they name, the user has
+typed."""
 
 from __future__ import annotations
 
@@ -23,11 +24,13 @@ LENGTH = 32  # bytes of the key
 def key_file() -> Path:
     """Where this user's secret key lies: in $IMPASTO_HOME, or the user's data folder (XDG)."""
     home = os.environ.get("IMPASTO_HOME")
-    return Path(os.path.expanduser(home) if home else user_data_path("impasto")) / "key"  # which never raises
+    # which never raises
+    return Path(os.path.expanduser(home) if home else user_data_path("impasto")) / "key"
 
 
 def signed(record: dict[str, Any]) -> dict[str, Any]:
-    """A record as JSON has it, with this user's signature in it; "" where no key can be read or made."""
+    """A record as JSON has it, with this user's signature in it; "" where no key can be read or
+    made."""
     try:
         with suppress(FileExistsError):
             _make_key(key_file())
@@ -37,7 +40,8 @@ def signed(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def is_signed(record: dict[str, Any]) -> bool:
-    """Whether a record that was read back carries the signature of this user, and is as it was signed."""
+    """Whether a record that was read back carries the signature of this user, and is as it was
+    signed."""
     rest = {name: value for name, value in record.items() if name != "signature"}
     try:
         return hmac.compare_digest(_signature(rest), str(record.get("signature", "")))

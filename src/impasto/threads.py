@@ -1,4 +1,5 @@
-"""How long OpenMP's threads spin while they wait for work. For entry points: the library never changes its host."""
+"""How long OpenMP's threads spin while they wait for work. For entry points: the library never
+changes its host."""
 
 from __future__ import annotations
 
@@ -6,8 +7,8 @@ import os
 
 __all__ = ["SPIN", "spin_briefly"]
 
-# libgomp's own 300,000 rounds are best on a quiet machine. Beside other work a spinning thread takes the processor from
-# the one that it waits for. benchmarks/spinning.py measures both.
+# libgomp's own 300,000 rounds are best on a quiet machine. Beside other work a spinning thread
+# takes the processor from the one that it waits for. benchmarks/spinning.py measures both.
 SPIN = {"GOMP_SPINCOUNT": "20000"}
 
 

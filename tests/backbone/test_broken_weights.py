@@ -1,4 +1,5 @@
-"""Files that are no weights, or weights of another network: each gives one clear line, and runs nothing."""
+"""Files that are no weights, or weights of another network: each gives one clear line, and runs
+nothing."""
 
 import io
 import os
@@ -16,7 +17,17 @@ from safetensors.torch import load_file, save_file
 
 from impasto.backbone.weights import load
 from impasto.errors import WeightsError
-from layouts import GREY, KERNELS, WRITERS, line_of, random_kernels, truncate, without, write, write_safetensors
+from layouts import (
+    GREY,
+    KERNELS,
+    WRITERS,
+    line_of,
+    random_kernels,
+    truncate,
+    without,
+    write,
+    write_safetensors,
+)
 
 
 @pytest.fixture(params=WRITERS)
@@ -24,7 +35,9 @@ def suffix(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@pytest.mark.parametrize("content", [b"", b"hello, world\n" * 50, b"\x89HDF\r\n\x1a\n", b"PK\x03\x04", b"\0" * 100])
+@pytest.mark.parametrize(
+    "content", [b"", b"hello, world\n" * 50, b"\x89HDF\r\n\x1a\n", b"PK\x03\x04", b"\0" * 100]
+)
 def test_a_file_of_something_else(tmp_path: Path, suffix: str, content: bytes) -> None:
     path = tmp_path / f"network{suffix}"
     path.write_bytes(content)
@@ -63,20 +76,30 @@ class Sneaky:
 
 
 @pytest.mark.parametrize("protocol", [0, 2, 4])
-def test_a_pickle_that_runs_code_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, protocol: int) -> None:
+def test_a_pickle_that_runs_code_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, protocol: int
+) -> None:
     monkeypatch.chdir(tmp_path)
     Path("plain.pth").write_bytes(pickle.dumps({"features.0.weight": Sneaky()}, protocol=protocol))
     torch.save({"features.0.weight": Sneaky()}, "zipped.pth")
     for name in ("plain.pth", "zipped.pth"):
         line = line_of(name)
         assert "more than plain tensors" in line
-        assert "weights_only" not in line  # torch's own message tells people to load it all the same
+        # torch's own message tells people to load it all the same
+        assert "weights_only" not in line
     assert not Path("sneaky-was-here").exists()
 
 
 @pytest.mark.parametrize(
     "held",
-    [[1, 2], torch.zeros(3), {"features.0.weight": 3, "features.0.bias": 4}, {"features.0.weight": [1.0]}, {}, None],
+    [
+        [1, 2],
+        torch.zeros(3),
+        {"features.0.weight": 3, "features.0.bias": 4},
+        {"features.0.weight": [1.0]},
+        {},
+        None,
+    ],
     ids=["list", "tensor", "number", "numbers", "empty", "none"],
 )
 def test_a_pth_that_holds_no_state_dict(tmp_path: Path, held: object) -> None:
@@ -106,7 +129,8 @@ def test_an_h5_with_odd_contents(tmp_path: Path, odd: np.ndarray) -> None:
         line_of(tmp_path / "odd.h5")
 
 
-# --- weights of another shape --------------------------------------------------------------------------------------
+# --- weights of another shape
+# --------------------------------------------------------------------------------------
 
 
 def test_a_missing_bias_is_named(tmp_path: Path) -> None:
@@ -137,10 +161,18 @@ def test_a_gap_is_named(tmp_path: Path, suffix: str, gap: str) -> None:
 
 @pytest.mark.parametrize(
     ("kernel", "bias"),
-    [((5, 4, 5, 5), (5,)), ((5, 3, 3, 3), (5,)), ((5, 4, 3, 3), (4,)), ((5, 4, 3), (5,)), ((5, 4, 3, 3), (5, 1))],
+    [
+        ((5, 4, 5, 5), (5,)),
+        ((5, 3, 3, 3), (5,)),
+        ((5, 4, 3, 3), (4,)),
+        ((5, 4, 3), (5,)),
+        ((5, 4, 3, 3), (5, 1)),
+    ],
     ids=["5x5", "inputs", "bias", "flat", "deep-bias"],
 )
-def test_a_wrong_shape_is_named(tmp_path: Path, suffix: str, kernel: tuple[int, ...], bias: tuple[int, ...]) -> None:
+def test_a_wrong_shape_is_named(
+    tmp_path: Path, suffix: str, kernel: tuple[int, ...], bias: tuple[int, ...]
+) -> None:
     if suffix == ".h5" and len(kernel) != 4:
         pytest.skip("no HWIO kernel has three sides")
     wrong = random_kernels("conv2_1") | {"conv2_1": (torch.ones(kernel), torch.ones(bias))}

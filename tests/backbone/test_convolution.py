@@ -1,4 +1,5 @@
-"""One convolution, forward and back, against torch and autograd: plain in float64, fused where there is oneDNN."""
+"""One convolution, forward and back, against torch and autograd: plain in float64, fused where
+there is oneDNN."""
 
 import importlib.util
 import os
@@ -14,7 +15,11 @@ from impasto.backbone.convolution import Convolution
 
 CPU = torch.device("cpu")
 # relative and absolute; bfloat16 is one rounding of 2^-9 of what the sum of rounded numbers gives
-TOLERANCE = {torch.float64: (1e-12, 1e-12), torch.float32: (1e-5, 1e-5), torch.bfloat16: (2**-8, 1e-3)}
+TOLERANCE = {
+    torch.float64: (1e-12, 1e-12),
+    torch.float32: (1e-5, 1e-5),
+    torch.bfloat16: (2**-8, 1e-3),
+}
 DTYPES = list(TOLERANCE)
 SIZES = [(1, 1), (1, 7), (2, 3), (5, 4), (17, 33)]
 PADDED = [(1, size) for size in SIZES] + [(0, size) for size in [(3, 3), (3, 8), (17, 33)]]
@@ -32,9 +37,13 @@ def features(dtype: torch.dtype, *shape: int, seed: int = 3) -> torch.Tensor:
     return numbers(seed, *shape).to(dtype).contiguous(memory_format=torch.channels_last)
 
 
-def exactly(kernel: torch.Tensor, bias: torch.Tensor, y: torch.Tensor, relu: bool, padding: int) -> torch.Tensor:
+def exactly(
+    kernel: torch.Tensor, bias: torch.Tensor, y: torch.Tensor, relu: bool, padding: int
+) -> torch.Tensor:
     """In float64, of the numbers as they were rounded to y's dtype."""
-    z = F.conv2d(y.double(), kernel.to(y.dtype).double(), bias.to(y.dtype).double(), padding=padding)
+    z = F.conv2d(
+        y.double(), kernel.to(y.dtype).double(), bias.to(y.dtype).double(), padding=padding
+    )
     return z.relu() if relu else z
 
 
@@ -110,7 +119,10 @@ def test_memory_does_not_have_to_lie_channels_last(dtype: torch.dtype) -> None:
     last = y.contiguous(memory_format=torch.channels_last)
     assert_near(convolution.forward(y, relu=False), convolution.forward(last, relu=False).double())
     crop = features(dtype, 1, 6, 20, 20)[:, :, 3:12, 4:15]  # as a tile is cut out
-    assert_near(convolution.forward(crop, relu=False), convolution.forward(crop.clone(), relu=False).double())
+    assert_near(
+        convolution.forward(crop, relu=False),
+        convolution.forward(crop.clone(), relu=False).double(),
+    )
 
 
 def test_a_kernel_that_is_trained_sends_no_gradient() -> None:
@@ -122,7 +134,8 @@ def test_a_kernel_that_is_trained_sends_no_gradient() -> None:
     )
 
 
-# --- machines that are not this one --------------------------------------------------------------------------------
+# --- machines that are not this one
+# --------------------------------------------------------------------------------
 
 
 def test_a_torch_without_onednn_will_do(monkeypatch) -> None:
@@ -139,7 +152,8 @@ def test_a_torch_without_onednn_will_do(monkeypatch) -> None:
 
 @pytest.mark.slow
 def test_bfloat16_works_on_a_processor_without_avx512() -> None:
-    # oneDNN refuses bfloat16 there, torch itself does not; only a process that starts so can be told
+    # oneDNN refuses bfloat16 there, torch itself does not; only a process that starts so can be
+    # told
     code = """
 import torch
 from impasto.backbone.convolution import Convolution
@@ -148,5 +162,7 @@ z = Convolution(torch.ones(8, 6, 3, 3), torch.zeros(8), y.device, y.dtype).forwa
 print(float(z[0, 0, 4, 4]))
 """
     environment = {**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX2"}
-    ran = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    ran = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False
+    )
     assert (ran.stdout.strip(), ran.returncode) == ("54.0", 0), ran.stderr.splitlines()[-1]

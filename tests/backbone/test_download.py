@@ -1,4 +1,5 @@
-"""Downloads against a real server on this machine: it obeys ranges, ignores them, cuts the line, or sends rubbish."""
+"""Downloads against a real server on this machine: it obeys ranges, ignores them, cuts the line, or
+sends rubbish."""
 
 import hashlib
 import itertools
@@ -130,7 +131,9 @@ def test_a_cut_line_is_taken_up_where_it_broke(server: Server, home: Path, reset
 
 
 @pytest.mark.parametrize("reset", [False, True], ids=["closed", "reset"])
-def test_a_line_that_breaks_every_time_leaves_its_part(server: Server, home: Path, reset: bool) -> None:
+def test_a_line_that_breaks_every_time_leaves_its_part(
+    server: Server, home: Path, reset: bool
+) -> None:
     server.cuts, server.reset = itertools.repeat(1000), reset
     assert_tells_what_to_do(failure(server.progress), server, home)
     assert names_in(home) == ["weights.h5.part"]
@@ -166,7 +169,9 @@ def test_a_wrong_checksum_leaves_nothing(server: Server, home: Path, size: int) 
     assert names_in(home) == []
 
 
-def test_only_the_head_of_a_digest_may_be_known(server: Server, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_the_head_of_a_digest_may_be_known(
+    server: Server, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     head = hashlib.sha256(BODY).hexdigest()[:8]
     monkeypatch.setitem(KNOWN, "vgg19", replace(KNOWN["vgg19"], algorithm="sha256", digest=head))
     fetch("vgg19")
@@ -206,7 +211,9 @@ def test_a_part_that_is_complete_gets_its_name(server: Server, home: Path, part:
 
 
 @pytest.mark.parametrize("size", [1000, 300_000, 300_001])
-def test_a_part_of_something_else_is_not_kept(server: Server, home: Path, part: Path, size: int) -> None:
+def test_a_part_of_something_else_is_not_kept(
+    server: Server, home: Path, part: Path, size: int
+) -> None:
     part.write_bytes(b"x" * size)
     failure()
     assert names_in(home) == []
@@ -215,9 +222,13 @@ def test_a_part_of_something_else_is_not_kept(server: Server, home: Path, part: 
 
 
 @pytest.mark.parametrize(
-    "broken", [b"", BODY[:-1], b"x" + BODY[1:], BODY + b"x"], ids=["empty", "cut", "changed", "long"]
+    "broken",
+    [b"", BODY[:-1], b"x" + BODY[1:], BODY + b"x"],
+    ids=["empty", "cut", "changed", "long"],
 )
-def test_a_broken_cache_file_is_fetched_again(server: Server, home: Path, final: Path, broken: bytes) -> None:
+def test_a_broken_cache_file_is_fetched_again(
+    server: Server, home: Path, final: Path, broken: bytes
+) -> None:
     home.mkdir(parents=True)
     final.write_bytes(broken)
     assert cached("vgg19") == final
@@ -246,8 +257,12 @@ def test_a_file_in_the_folders_place(server: Server, home: Path) -> None:
     assert_tells_what_to_do(failure(), server, home)
 
 
-def test_load_fetches_and_reads(server: Server, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    server.body = write_safetensors(tmp_path / "small.safetensors", random_kernels("conv2_1"), GREY).read_bytes()
+def test_load_fetches_and_reads(
+    server: Server, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.body = write_safetensors(
+        tmp_path / "small.safetensors", random_kernels("conv2_1"), GREY
+    ).read_bytes()
     digest = hashlib.md5(server.body).hexdigest()
     url = server.url.replace(".h5", ".safetensors")
     monkeypatch.setitem(KNOWN, "vgg19", replace(KNOWN["vgg19"], url=url, digest=digest))
@@ -260,12 +275,16 @@ def test_load_fetches_and_reads(server: Server, home: Path, tmp_path: Path, monk
     assert len(server.ranges) == 1
 
 
-def test_impasto_home_comes_first(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_impasto_home_comes_first(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
     assert cache_folder() == home
 
 
-def test_impasto_home_may_begin_with_a_tilde(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_impasto_home_may_begin_with_a_tilde(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("IMPASTO_HOME", "~/networks")
     assert cache_folder() == tmp_path / "networks"
@@ -273,7 +292,9 @@ def test_impasto_home_may_begin_with_a_tilde(tmp_path: Path, monkeypatch: pytest
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="XDG is what Linux has")
 @pytest.mark.parametrize("home_is", [None, ""])
-def test_the_xdg_cache_folder_comes_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, home_is: str | None) -> None:
+def test_the_xdg_cache_folder_comes_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, home_is: str | None
+) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
     monkeypatch.delenv("IMPASTO_HOME")
     if home_is is not None:

@@ -1,4 +1,5 @@
-"""The network: every layer by name, values against plain torch, and what gradients, borders and poolings do."""
+"""The network: every layer by name, values against plain torch, and what gradients, borders and
+poolings do."""
 
 import itertools
 import math
@@ -16,10 +17,22 @@ from impasto.images.read import read, resize
 from impasto.images.samples import sample_photograph
 from layouts import CHANNELS, NAMES, random_kernels
 
-WEIGHTS = Weights("random", random_kernels(), "RGB", (0.45, 0.45, 0.45), (1 / 0.226, 1 / 0.226, 1 / 0.226))
+WEIGHTS = Weights(
+    "random", random_kernels(), "RGB", (0.45, 0.45, 0.45), (1 / 0.226, 1 / 0.226, 1 / 0.226)
+)
 CONVS = list(NAMES)
 RELUS = [name.replace("conv", "relu") for name in NAMES]
-SOME = ["conv1_1", "relu1_2", "conv2_1", "relu3_1", "conv4_2", "relu4_2", "relu5_1", "conv5_4", "relu5_4"]
+SOME = [
+    "conv1_1",
+    "relu1_2",
+    "conv2_1",
+    "relu3_1",
+    "conv4_2",
+    "relu4_2",
+    "relu5_1",
+    "conv5_4",
+    "relu5_4",
+]
 
 Features = dict[str, torch.Tensor]
 
@@ -29,7 +42,8 @@ def picture(height: int = 32, width: int = 48, batch: int = 1, seed: int = 1) ->
 
 
 def plain(x: torch.Tensor) -> Features:
-    """All 32 layers as the paper has them: a convolution padded with zeros, ReLU; a pooling before each later stage."""
+    """All 32 layers as the paper has them: a convolution padded with zeros, ReLU; a pooling before
+    each later stage."""
     found: Features = {}
     x = (x - 0.45) / 0.226
     for name, (kernel, bias) in WEIGHTS.kernels.items():
@@ -46,7 +60,8 @@ def assert_near(found: torch.Tensor, expected: torch.Tensor) -> None:
 
 @pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
-    """These tensors are small: on a busy machine threads that wait for each other take twenty times as long."""
+    """These tensors are small: on a busy machine threads that wait for each other take twenty times
+    as long."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -67,7 +82,8 @@ def convolutions(monkeypatch: pytest.MonkeyPatch) -> list[torch.Size]:
     return applied
 
 
-# --- layers --------------------------------------------------------------------------------------------------------
+# --- layers
+# --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("size", [(16, 16), (32, 48), (17, 31), (37, 50)])
@@ -123,9 +139,13 @@ def test_one_pass_serves_every_layer(convolutions: list[torch.Size]) -> None:
     assert len(convolutions) == len(CONVS)
 
 
-@pytest.mark.parametrize(("name", "meant"), [("conv4_9", "conv4_"), ("block5_conv5", "conv5_"), ("relu41", "relu4_1")])
+@pytest.mark.parametrize(
+    ("name", "meant"), [("conv4_9", "conv4_"), ("block5_conv5", "conv5_"), ("relu41", "relu4_1")]
+)
 def test_an_unknown_layer_gets_the_nearest_one(name: str, meant: str) -> None:
-    with pytest.raises(ConfigError, match=f"no layer '{name}' in VGG-19: did you mean {meant}") as caught:
+    with pytest.raises(
+        ConfigError, match=f"no layer '{name}' in VGG-19: did you mean {meant}"
+    ) as caught:
         Backbone(WEIGHTS)(picture(), ["conv1_1", name])
     assert caught.value.value == name
 
@@ -138,16 +158,22 @@ def test_no_layers_at_all(convolutions: list[torch.Size]) -> None:
 
 def test_a_layer_that_the_weights_do_not_reach(convolutions: list[torch.Size]) -> None:
     short = Weights("short", random_kernels("conv3_4"), WEIGHTS.order, WEIGHTS.mean, WEIGHTS.scale)
-    with pytest.raises(WeightsError, match="layer conv4_1 is not in short, which holds conv1_1 to conv3_4"):
+    with pytest.raises(
+        WeightsError, match="layer conv4_1 is not in short, which holds conv1_1 to conv3_4"
+    ):
         Backbone(short)(picture(), ["relu3_4", "relu4_1", "conv5_1"])
     assert not convolutions
 
 
-# --- gradients -----------------------------------------------------------------------------------------------------
+# --- gradients
+# --------------------------------------------------------------------------------------------------
 
 
 def test_no_weight_ever_gets_a_gradient() -> None:
-    kernels = {name: tuple(each.clone().requires_grad_() for each in pair) for name, pair in WEIGHTS.kernels.items()}
+    kernels = {
+        name: tuple(each.clone().requires_grad_() for each in pair)
+        for name, pair in WEIGHTS.kernels.items()
+    }
     backbone = Backbone(Weights("trained", kernels, WEIGHTS.order, WEIGHTS.mean, WEIGHTS.scale))
     assert not any(features.requires_grad for features in backbone(picture(), SOME).values())
     pixels = picture().requires_grad_()
@@ -178,14 +204,18 @@ def test_the_gradient_is_the_slope(pooling: str, padding: str) -> None:
     point = pixels.clone().requires_grad_()
     (gradient,) = torch.autograd.grad(objective(point), point)
     step = 1e-7
-    slope = (objective(pixels + step * direction) - objective(pixels - step * direction)) / (2 * step)
+    slope = (objective(pixels + step * direction) - objective(pixels - step * direction)) / (
+        2 * step
+    )
     assert float((gradient * direction).sum()) == pytest.approx(float(slope), rel=1e-5)
 
 
 def test_torchs_own_gradcheck_agrees() -> None:
     backbone = Backbone(WEIGHTS, pooling="average", padding="replicate", dtype=torch.float64)
     pixels = picture(6, 5).double().requires_grad_()
-    assert torch.autograd.gradcheck(lambda at: backbone(at, ["conv1_1", "relu1_1", "conv2_2"])["conv2_2"], pixels)
+    assert torch.autograd.gradcheck(
+        lambda at: backbone(at, ["conv1_1", "relu1_1", "conv2_2"])["conv2_2"], pixels
+    )
 
 
 def test_the_picture_is_left_alone() -> None:
@@ -194,7 +224,8 @@ def test_the_picture_is_left_alone() -> None:
     assert torch.equal(pixels, before)
 
 
-# --- padding and pooling -------------------------------------------------------------------------------------------
+# --- padding and pooling
+# -------------------------------------------------------------------------------------------
 
 
 def test_replicate_padding_shows_no_frame() -> None:
@@ -207,7 +238,8 @@ def test_replicate_padding_shows_no_frame() -> None:
 
 
 def test_zero_padding_is_grey_for_the_network() -> None:
-    # Zeros go around the picture after the mean is taken away, as in training: a picture of the mean has no frame.
+    # Zeros go around the picture after the mean is taken away, as in training: a picture of the
+    # mean has no frame.
     grey = torch.full((1, 3, 16, 16), 0.45)
     flat = Backbone(WEIGHTS, padding="zeros")(grey, ["conv1_1"])["conv1_1"]
     torch.testing.assert_close(flat, flat[:, :, :1, :1].expand_as(flat))
@@ -222,7 +254,9 @@ def test_replicate_padding_is_of_the_first_convolution_only() -> None:
 
 def test_average_pooling_is_the_average_but_for_one_factor_a_pooling() -> None:
     # Without biases the network is homogeneous, so that the factors come out at the end.
-    kernels = {name: (kernel, torch.zeros_like(bias)) for name, (kernel, bias) in WEIGHTS.kernels.items()}
+    kernels = {
+        name: (kernel, torch.zeros_like(bias)) for name, (kernel, bias) in WEIGHTS.kernels.items()
+    }
     weights = Weights("homogeneous", kernels, "RGB", (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
     found = Backbone(weights, pooling="average")(picture(), ["conv1_2", "conv2_2", "conv3_4"])
     x, gains = picture(), []
@@ -244,12 +278,16 @@ def test_average_pooling_keeps_the_energy_of_a_photograph() -> None:
     by_maximum, by_average = (
         Backbone(load("compact"), pooling=pooling)(pixels, layers) for pooling in ("max", "average")
     )
-    ratios = {name: float(by_average[name].square().mean() / by_maximum[name].square().mean()) for name in layers}
+    ratios = {
+        name: float(by_average[name].square().mean() / by_maximum[name].square().mean())
+        for name in layers
+    }
     assert ratios["relu1_1"] == 1  # no pooling yet
     assert all(abs(math.log(ratio)) < math.log(2) for ratio in ratios.values()), ratios
 
 
-# --- precision -----------------------------------------------------------------------------------------------------
+# --- precision
+# --------------------------------------------------------------------------------------------------
 
 
 def test_float64_is_float64_all_the_way() -> None:
@@ -261,7 +299,9 @@ def test_float64_is_float64_all_the_way() -> None:
 
 def test_bfloat16_is_near_float32() -> None:
     pixels = resize(read(sample_photograph()).pixels, 96, 80)
-    exact = Backbone(load("compact"))(pixels, ["relu1_1", "relu2_1", "relu3_1", "conv4_2", "conv5_1"])
+    exact = Backbone(load("compact"))(
+        pixels, ["relu1_1", "relu2_1", "relu3_1", "conv4_2", "conv5_1"]
+    )
     rough = Backbone(load("compact"), dtype=torch.bfloat16)(pixels, exact)
     for name, features in exact.items():
         assert rough[name].dtype == torch.bfloat16
@@ -294,7 +334,10 @@ def test_the_pictures_of_a_batch_do_not_mix() -> None:
 
 
 def test_channels_are_turned_for_a_bgr_network() -> None:
-    turned = {**WEIGHTS.kernels, "conv1_1": (WEIGHTS.kernels["conv1_1"][0].flip(1), WEIGHTS.kernels["conv1_1"][1])}
+    turned = {
+        **WEIGHTS.kernels,
+        "conv1_1": (WEIGHTS.kernels["conv1_1"][0].flip(1), WEIGHTS.kernels["conv1_1"][1]),
+    }
     bgr = Weights("bgr", turned, "BGR", WEIGHTS.mean, WEIGHTS.scale)
     found, expected = (Backbone(weights)(picture(), SOME) for weights in (bgr, WEIGHTS))
     for name in SOME:

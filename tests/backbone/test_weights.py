@@ -1,4 +1,5 @@
-"""Weights from files: the three layouts give the features they should, and names find their file."""
+"""Weights from files: the three layouts give the features they should, and names find their
+file."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -32,15 +33,22 @@ def suffix(request: pytest.FixtureRequest) -> str:
 
 
 def convolve(x: np.ndarray, kernel: np.ndarray, bias: np.ndarray) -> np.ndarray:
-    """(H, W, I) by (3, 3, I, O), zeros around: written from the definition, in the order that Keras keeps."""
+    """(H, W, I) by (3, 3, I, O), zeros around: written from the definition, in the order that Keras
+    keeps."""
     height, width, _ = x.shape
     x = np.pad(x, ((1, 1), (1, 1), (0, 0)))
-    return sum(x[i : i + height, j : j + width] @ kernel[i, j] for i in range(3) for j in range(3)) + bias
+    return (
+        sum(x[i : i + height, j : j + width] @ kernel[i, j] for i in range(3) for j in range(3))
+        + bias
+    )
 
 
 def conv2_1(x: np.ndarray, kernels: Kernels) -> np.ndarray:
     """VGG's conv2_1 of a prepared picture (H, W, 3), with no torch in it."""
-    pairs = {name: (k.permute(2, 3, 1, 0).double().numpy(), b.double().numpy()) for name, (k, b) in kernels.items()}
+    pairs = {
+        name: (k.permute(2, 3, 1, 0).double().numpy(), b.double().numpy())
+        for name, (k, b) in kernels.items()
+    }
     x = np.maximum(convolve(x, *pairs["conv1_1"]), 0)
     x = np.maximum(convolve(x, *pairs["conv1_2"]), 0)
     height, width, channels = x.shape
@@ -56,11 +64,16 @@ PREPARED: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 
 
 def assert_features(path: Path, taken: str) -> None:
-    """conv2_1 of the network at `path` is that of KERNELS, for a picture prepared as the layout `taken` wants it."""
+    """conv2_1 of the network at `path` is that of KERNELS, for a picture prepared as the layout
+    `taken` wants it."""
     rgb = np.random.default_rng(0).random((12, 18, 3))
-    found = Backbone(load(str(path)))(torch.from_numpy(rgb).float().permute(2, 0, 1)[None], ["conv2_1"])["conv2_1"]
+    found = Backbone(load(str(path)))(
+        torch.from_numpy(rgb).float().permute(2, 0, 1)[None], ["conv2_1"]
+    )["conv2_1"]
     expected = conv2_1(PREPARED[taken](rgb), KERNELS)
-    assert found[0].permute(1, 2, 0).numpy() == pytest.approx(expected, rel=1e-4, abs=1e-5 * np.abs(expected).max())
+    assert found[0].permute(1, 2, 0).numpy() == pytest.approx(
+        expected, rel=1e-4, abs=1e-5 * np.abs(expected).max()
+    )
 
 
 def test_each_layout_gives_the_features_that_its_numbers_say(tmp_path: Path, suffix: str) -> None:
@@ -104,11 +117,14 @@ def test_weights_that_end_early_work_as_far_as_they_go(tmp_path: Path, suffix: s
     backbone = Backbone(load(str(write(tmp_path, suffix, random_kernels("conv3_4")))))
     pixels = torch.rand(1, 3, 16, 16)
     assert backbone(pixels, ["relu3_4"])["relu3_4"].shape == (1, 6, 4, 4)
-    with pytest.raises(WeightsError, match=r"layer conv4_2 is not in .*network.*, which holds conv1_1 to conv3_4"):
+    with pytest.raises(
+        WeightsError, match=r"layer conv4_2 is not in .*network.*, which holds conv1_1 to conv3_4"
+    ):
         backbone(pixels, ["relu3_4", "block4_conv2"])
 
 
-# --- names ---------------------------------------------------------------------------------------------------------
+# --- names
+# --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("call", [load, fetch, verify, cached])
@@ -119,14 +135,22 @@ def test_an_unknown_name_gets_the_nearest_one(call: Callable[[str], object]) -> 
     assert caught.value.allowed == known()
 
 
-@pytest.mark.parametrize("name", ["network.bin", "folder/network", ".", "", "~nobody-has-this-name"])
+@pytest.mark.parametrize(
+    "name", ["network.bin", "folder/network", ".", "", "~nobody-has-this-name"]
+)
 def test_a_name_that_is_nothing_lists_what_there_is(name: str) -> None:
     line = line_of(name)
     assert all(part in line for part in [*known(), ".safetensors", ".pth", ".h5"])
 
 
 @pytest.mark.parametrize(
-    "name", ["missing.h5", "~/missing.pth", "~nobody-has-this-name/missing.safetensors", "missing" * 50 + ".h5"]
+    "name",
+    [
+        "missing.h5",
+        "~/missing.pth",
+        "~nobody-has-this-name/missing.safetensors",
+        "missing" * 50 + ".h5",
+    ],
 )
 def test_a_missing_file_is_named(name: str) -> None:
     assert "missing" in line_of(name)
@@ -137,7 +161,9 @@ def test_a_folder_with_a_networks_name(tmp_path: Path, suffix: str) -> None:
     line_of(tmp_path / f"network{suffix}")
 
 
-def test_a_package_without_its_network_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_package_without_its_network_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("impasto.backbone.weights.files", lambda package: tmp_path)
     assert cached("compact") is None
     assert not verify("compact")

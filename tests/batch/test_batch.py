@@ -39,7 +39,8 @@ from impasto.objective.objective import Objective
 DRIVER = (
     "import sys, torch; torch.set_num_threads(1); from impasto.painting import checkpoint; "
     "checkpoint.SOONEST, checkpoint.COST = 0.0, 1e9; from impasto.cli.main import main; "
-    "import impasto.batch.scheduler, impasto.batch.contact_sheets; print('begun', flush=True); main(sys.argv[1:])"
+    "import impasto.batch.scheduler, impasto.batch.contact_sheets; print('begun', "
+    "flush=True); main(sys.argv[1:])"
 )
 ALL = "photos --style art"
 
@@ -50,7 +51,9 @@ def lines(folder="out") -> list[dict]:
 
 def pictures(folder="out") -> dict[str, bytes]:
     found = (each for each in Path(folder).glob("*.png") if each.is_file())
-    return {each.name: each.read_bytes() for each in found if not each.name.startswith("contact-sheet")}
+    return {
+        each.name: each.read_bytes() for each in found if not each.name.startswith("contact-sheet")
+    }
 
 
 def kept(folder="out") -> set[str]:
@@ -59,10 +62,16 @@ def kept(folder="out") -> set[str]:
 
 @pytest.fixture
 def album(impasto, photo, style):
-    """In photos/ a.png, b.png of one size and up.png, in art/ s.png and t.png, beside them half.png."""
+    """In photos/ a.png, b.png of one size and up.png, in art/ s.png and t.png, beside them
+    half.png."""
     pixels, of_style = np.asarray(Image.open(photo)), np.asarray(Image.open(style))
     half = np.repeat(np.where(np.arange(48) < 24, 255, 0)[None], 40, 0).astype(np.uint8)
-    made = {"photos/a": pixels, "photos/b": pixels[..., ::-1], "photos/up": pixels.swapaxes(0, 1), "half": half}
+    made = {
+        "photos/a": pixels,
+        "photos/b": pixels[..., ::-1],
+        "photos/up": pixels.swapaxes(0, 1),
+        "half": half,
+    }
     for name, each in {**made, "art/s": of_style, "art/t": of_style[::-1, :, ::-1]}.items():
         Path(name).parent.mkdir(exist_ok=True)
         Image.fromarray(np.ascontiguousarray(each)).save(f"{name}.png")
@@ -72,15 +81,20 @@ def album(impasto, photo, style):
 @pytest.fixture
 def batch(album, impasto, tiny):
     """Runs the command into out/; gives its exit code, stdout and stderr."""
-    return lambda given=ALL, *more, out="out": impasto("batch", "-o", out, *tiny, *given.split(), *more)
+    return lambda given=ALL, *more, out="out": impasto(
+        "batch", "-o", out, *tiny, *given.split(), *more
+    )
 
 
-# What is painted ------------------------------------------------------------------------------------------------------
+# What is painted
+# --------------------------------------------------------------------------------------------------
 
 
 def test_every_content_in_every_style_is_what_paint_makes_of_it(batch, impasto, tiny) -> None:
     assert batch("photos --style art/s.png --style art/t.png --quiet") == (0, "", "")
-    assert set(pictures()) == {f"{content}-{style}.png" for content in ("a", "b", "up") for style in "st"}
+    assert set(pictures()) == {
+        f"{content}-{style}.png" for content in ("a", "b", "up") for style in "st"
+    }
     for record in lines():
         content, style = f"photos/{record['out'].split('-')[0]}.png", f"art/{record['out'][-5]}.png"
         impasto("paint", content, style, "-o", "alone.png", *tiny)
@@ -135,7 +149,9 @@ def test_the_lines_of_a_spreadsheets_table_are_counted_as_there(batch) -> None:
     assert "jobs.csv line 3: it takes a content and a style" in batch("--pairs jobs.csv")[2]
 
 
-@pytest.mark.parametrize(("given", "names"), [("a up", {"a-s.png", "up-t.png"}), ("a a", {"a-s.png", "a-t.png"})])
+@pytest.mark.parametrize(
+    ("given", "names"), [("a up", {"a-s.png", "up-t.png"}), ("a a", {"a-s.png", "a-t.png"})]
+)
 def test_zip_paints_the_first_in_the_first_and_so_on(batch, given, names) -> None:
     contents = [f"photos/{name}.png" for name in given.split()]
     assert batch("--style art --pairs zip", *contents)[0] == 0
@@ -148,7 +164,10 @@ def test_zip_paints_the_first_in_the_first_and_so_on(batch, given, names) -> Non
         ("photos -o out", "no style"),
         ("photos --style art -o photos", "give another -o"),
         ("photos --style empty -o out", "no picture in the folder empty"),
-        ("photos --style art -o out --pairs zip", "as many styles as contents, and there are 2 and 3"),
+        (
+            "photos --style art -o out --pairs zip",
+            "as many styles as contents, and there are 2 and 3",
+        ),
         ("photos --style art -o out --pairs jobs.csv", "jobs.csv names the pictures"),
         ("photos --style art -o out --size 3", "--size is '3'"),
         ("photos --style art -o out --preset defalt", "did you mean default?"),
@@ -156,7 +175,9 @@ def test_zip_paints_the_first_in_the_first_and_so_on(batch, given, names) -> Non
         ("photos --style art -o out --start nois", "did you mean noise?"),
     ],
 )
-def test_what_is_wrong_with_all_of_it_is_one_line_and_writes_nothing(album, refused, given, words) -> None:
+def test_what_is_wrong_with_all_of_it_is_one_line_and_writes_nothing(
+    album, refused, given, words
+) -> None:
     Path("empty").mkdir()
     assert words in refused("batch", *given.split())
 
@@ -184,7 +205,8 @@ def test_what_is_wrong_with_a_table_names_file_and_line(album, refused, table, w
     assert f"jobs.csv{words}" in refused("batch", "--pairs", "jobs.csv", "-o", "out")
 
 
-# Names, and what is done already --------------------------------------------------------------------------------------
+# Names, and what is done already
+# --------------------------------------------------------------------------------------
 
 
 def test_names_never_collide_and_nothing_is_overwritten(batch) -> None:
@@ -192,11 +214,17 @@ def test_names_never_collide_and_nothing_is_overwritten(batch) -> None:
     Path("photos/up.png").rename("a.png")
     Path("out/A-S.png").mkdir(parents=True)
     Path("out/a-t.PNG").write_bytes(b"somebody's")
-    Path("jobs.csv").write_text("content,style,out\na.png,art/t.png,contact-sheet.png\nA.png,art/t.png,X.png\n"
-                                "photos/b.png,art/t.png,y.PNG\n")  # fmt: skip
+    Path("jobs.csv").write_text(
+        "content,style,out\na.png,art/t.png,contact-sheet.png\nA.png,art/t.png,X.png\n"
+        "photos/b.png,art/t.png,y.PNG\n"
+    )
     seen: dict[str, bytes] = {}
     for more in ("", "--strength 2", "--strength 2 --seed 1", "jobs"):
-        given = "--pairs jobs.csv --seed 2" if more == "jobs" else f"A.png photos a.png --style art {more}"
+        given = (
+            "--pairs jobs.csv --seed 2"
+            if more == "jobs"
+            else f"A.png photos a.png --style art {more}"
+        )
         assert batch(given)[0] == 0
         assert pictures().items() >= seen.items()
         seen = pictures()
@@ -260,7 +288,17 @@ def test_somebody_s_painting_of_the_same_pictures_is_not_overwritten(
         if not other:
             ctrl_c(3, patch)
         other = other.replace("half.png", "half.png=art/s.png")
-        impasto("paint", "photos/a.png", "art/s.png", "-o", "out/a-s.png", *tiny, "--steps", 4, *other.split())
+        impasto(
+            "paint",
+            "photos/a.png",
+            "art/s.png",
+            "-o",
+            "out/a-s.png",
+            *tiny,
+            "--steps",
+            4,
+            *other.split(),
+        )
     before = Path("out/a-s.png").read_bytes()
     assert batch(asked)[0] == 0
     assert Path("out/a-s.png").read_bytes() == before
@@ -285,7 +323,10 @@ def test_names_that_are_no_unicode_are_painted(batch) -> None:
 
 def test_a_name_that_a_table_changes_is_told(batch) -> None:
     for names in ("ab", "ba"):
-        rows = [f"photos/{photo}.png,art/s.png,{name}.png" for photo, name in zip("ab", names, strict=True)]
+        rows = [
+            f"photos/{photo}.png,art/s.png,{name}.png"
+            for photo, name in zip("ab", names, strict=True)
+        ]
         Path("jobs.csv").write_text("\n".join(["content,style,out", *rows]))
         code, _, err = batch("--pairs jobs.csv")
         assert code == 0
@@ -293,7 +334,9 @@ def test_a_name_that_a_table_changes_is_told(batch) -> None:
     assert "photos/b.png in the style of art/s.png is there as b.png, not as a.png" in err
 
 
-def test_what_somebody_puts_in_a_missing_paintings_place_is_not_overwritten(batch, ctrl_c, monkeypatch) -> None:
+def test_what_somebody_puts_in_a_missing_paintings_place_is_not_overwritten(
+    batch, ctrl_c, monkeypatch
+) -> None:
     with monkeypatch.context() as patch:
         ctrl_c(1, patch)
         assert batch("photos/a.png --style art/s.png")[0] == 130
@@ -309,7 +352,9 @@ def test_a_name_that_is_too_long_for_the_disk_does_not_stop_the_rest(batch, monk
     assert {"b-s.png", "b-t.png", "up-s.png", "up-t.png"} <= set(pictures())
 
 
-def test_done_work_is_known_by_its_pictures_and_settings_and_not_by_names(batch, monkeypatch) -> None:
+def test_done_work_is_known_by_its_pictures_and_settings_and_not_by_names(
+    batch, monkeypatch
+) -> None:
     batch()
     with monkeypatch.context() as patch:
         patch.setattr("impasto.painting.loop.Loop.ask", lambda _: pytest.fail("it paints"))
@@ -320,10 +365,13 @@ def test_done_work_is_known_by_its_pictures_and_settings_and_not_by_names(batch,
     Image.open("moved/z.png").rotate(180).save("moved/z.png")
     Path("out/up-s.png").unlink()
     assert "(3 painted, 3 before)" in batch("moved --style art")[1]
-    assert set(pictures()) == {f"{content}-{style}.png" for content in ("a", "b", "up", "z") for style in "st"}
+    assert set(pictures()) == {
+        f"{content}-{style}.png" for content in ("a", "b", "up", "z") for style in "st"
+    }
 
 
-# What goes wrong ------------------------------------------------------------------------------------------------------
+# What goes wrong
+# --------------------------------------------------------------------------------------------------
 
 
 def test_bad_pictures_do_not_stop_the_rest_and_are_told_every_time(batch) -> None:
@@ -351,7 +399,9 @@ def test_bad_pictures_do_not_stop_the_rest_and_are_told_every_time(batch) -> Non
 
 def test_a_failure_counts_no_more_when_its_picture_can_be_read(batch) -> None:
     assert batch("later.png --style art/s.png")[0] == 3
-    assert [each["inputs"][0] for each in lines()] == [{"role": "content", "name": "later.png", "sha256": None}]
+    assert [each["inputs"][0] for each in lines()] == [
+        {"role": "content", "name": "later.png", "sha256": None}
+    ]
     Path("photos/a.png").rename("later.png")
     assert batch("later.png --style art/s.png")[0] == 0
     last = {each["key"]: each for each in lines()}
@@ -414,7 +464,9 @@ def test_a_folder_that_has_moved_is_told_with_what_to_do(batch, refused, monkeyp
     monkeypatch.chdir("/")
     here.rename(moved)
     try:
-        assert f"the folder that it was begun in is gone, {here}" in refused("resume", moved / "out")
+        assert f"the folder that it was begun in is gone, {here}" in refused(
+            "resume", moved / "out"
+        )
     finally:
         moved.rename(here)
         monkeypatch.chdir(here)
@@ -425,7 +477,11 @@ def test_what_failed_once_is_not_tried_again_until_it_is_asked_for(batch, monkey
         patch.setattr("impasto.painting.loop.Loop.ask", lambda _: (_ for _ in ()).throw(ValueError))
         assert batch()[0] == 3
     code, out, err = batch()
-    assert (code, "(0 painted, 6 failed)" in out, err.count("a fault of impasto's own")) == (3, True, 6)
+    assert (code, "(0 painted, 6 failed)" in out, err.count("a fault of impasto's own")) == (
+        3,
+        True,
+        6,
+    )
     assert batch(ALL, "--retry-failed")[0] == 0
     assert [each["state"] for each in lines()] == ["failed"] * 6 + ["done"] * 6
     assert (batch()[0], kept()) == (0, set())
@@ -465,19 +521,27 @@ def test_a_second_batch_into_the_same_folder_is_refused(batch, impasto) -> None:
 
 def test_the_sheets_show_every_painting_and_why_some_are_none(batch, monkeypatch) -> None:
     shown, draw = [], sheets.contact_sheet
-    monkeypatch.setattr(sheets, "contact_sheet", lambda rows: shown.append([*itertools.chain(*rows)]) or draw(rows))
+    monkeypatch.setattr(
+        sheets, "contact_sheet", lambda rows: shown.append([*itertools.chain(*rows)]) or draw(rows)
+    )
     monkeypatch.setattr(sheets, "EACH", 4)
     Path("photos/b.png").write_bytes(b"not one")
     batch()
     found = [*itertools.chain(*shown)]
-    assert [caption for _, caption in found] == [f"{name}\n{style}" for name in ("a", "b", "up") for style in "st"]
+    assert [caption for _, caption in found] == [
+        f"{name}\n{style}" for name in ("a", "b", "up") for style in "st"
+    ]
     assert [each for each, _ in found if isinstance(each, str)] == [
         "photos/b.png is not a picture that can be read"
     ] * 2
-    assert {each.name for each in Path("out").glob("con*")} == {"contact-sheet.png", "contact-sheet-002.png"}
+    assert {each.name for each in Path("out").glob("con*")} == {
+        "contact-sheet.png",
+        "contact-sheet-002.png",
+    }
     monkeypatch.setattr(sheets, "EACH", 60)
     manifest = Path("out/manifest.jsonl")
-    manifest.write_text(re.sub(r'"sha256": "\w+", "content"', '"content"', manifest.read_text()))  # as of a year ago
+    # as of a year ago
+    manifest.write_text(re.sub(r'"sha256": "\w+", "content"', '"content"', manifest.read_text()))
     Path("out/a-s.png").write_bytes(Path("out/a-s.png").read_bytes()[:-500])
     assert batch()[0] == 3
     assert [each.name for each in Path("out").glob("con*")] == ["contact-sheet.png"]
@@ -517,11 +581,16 @@ def test_the_bar_counts_each_painting_once() -> None:
         assert board._bar.tasks[0].completed == 0.5
 
 
-# Stopped and killed ---------------------------------------------------------------------------------------------------
+# Stopped and killed
+# --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("at", "how"), [(1, "again"), (6, "resume"), (6, "again"), (20, "again"), (23, "resume")])
-def test_ctrl_c_stops_after_the_step_and_it_ends_as_if_never_stopped(batch, impasto, monkeypatch, at, how) -> None:
+@pytest.mark.parametrize(
+    ("at", "how"), [(1, "again"), (6, "resume"), (6, "again"), (20, "again"), (23, "resume")]
+)
+def test_ctrl_c_stops_after_the_step_and_it_ends_as_if_never_stopped(
+    batch, impasto, monkeypatch, at, how
+) -> None:
     batch(ALL, "--steps", 5, out="whole")
     measure, made, out = Objective._measure, [], Path("out").absolute()
 
@@ -564,14 +633,19 @@ def test_a_torn_manifest_and_leftover_parts_are_mended(batch) -> None:
 
 def test_what_a_run_that_died_as_it_finished_left_behind_is_swept(batch, monkeypatch) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(ledger.BatchStore, "_forget", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(
+            ledger.BatchStore, "_forget", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt)
+        )
         assert batch()[0] == 130
     assert (batch()[0], kept()) == (0, set())
 
 
 @pytest.mark.parametrize("kills", [1, pytest.param(100, marks=pytest.mark.slow)])
 def test_killed_at_random_moments_nothing_is_lost_or_doubled(batch, tiny, tmp_path, kills) -> None:
-    asked = "photos/a.png photos/up.png --style art --size 96 --steps 30 --levels 2 --level-ratio 1.25 --quiet"
+    asked = (
+        "photos/a.png photos/up.png --style art --size 96 --steps 30 --levels 2 "
+        "--level-ratio 1.25 --quiet"
+    )
     command = [sys.executable, "-c", DRIVER, "batch", *tiny, *asked.split(), "-o"]
     batch(asked, out="whole")
     moments, whole, killed = random.Random(kills), pictures("whole"), 0

@@ -1,4 +1,5 @@
-"""Where there is no room, no folder, no handle or no leave to write: it is told, nothing is lost, and it goes on."""
+"""Where there is no room, no folder, no handle or no leave to write: it is told, nothing is lost,
+and it goes on."""
 
 import json
 import os
@@ -21,12 +22,16 @@ from impasto.painting.checkpoint import NAME, Checkpoints
 STEPS = ("--steps", 8)
 LIMIT = resource.getrlimit(resource.RLIMIT_NOFILE)
 # Runs the command line without any handle from the first step on.
-DRIVER = """import resource, sys; from impasto.painting import checkpoint; from impasto.cli.main import main
-checkpoint.Checkpoints.look = lambda *_: resource.setrlimit(resource.RLIMIT_NOFILE, (3, 99)); main(sys.argv[1:])"""
+DRIVER = """import resource, sys
+from impasto.painting import checkpoint
+from impasto.cli.main import main
+checkpoint.Checkpoints.look = lambda *_: resource.setrlimit(resource.RLIMIT_NOFILE, (3, 99))
+main(sys.argv[1:])"""
 
 
 class Disk:
-    """A file system of 1 MB with a folder, `work`, and what can befall them; `mend` puts it right."""
+    """A file system of 1 MB with a folder, `work`, and what can befall them; `mend` puts it
+    right."""
 
     def __init__(self, path):
         self.path, self.work, self._filler = path, path / "work", path / "filler"
@@ -95,7 +100,9 @@ def impasto(impasto, disk, tmp_path):
             disk.handles(LIMIT[0])
         assert "Traceback" not in err
         assert code != 2 or err.splitlines()[-1].startswith("impasto: ")
-        assert [*tmp_path.rglob(".*.part"), *tmp_path.rglob(".tmp*")] == [], "nothing half-written is left"
+        assert [*tmp_path.rglob(".*.part"), *tmp_path.rglob(".tmp*")] == [], (
+            "nothing half-written is left"
+        )
         return code, out, " ".join(err.split())
 
     return run
@@ -105,12 +112,15 @@ def impasto(impasto, disk, tmp_path):
 def batch(impasto, photo, style, tiny, tmp_path):
     with Image.open(photo) as image:  # not the style: in its own style it would end where it began
         image.transpose(Image.Transpose.FLIP_TOP_BOTTOM).save(tmp_path / "other.png")
-    return lambda out="disk/work": impasto("batch", photo, "other.png", "--style", style, "-o", out, *tiny, *STEPS)
+    return lambda out="disk/work": impasto(
+        "batch", photo, "other.png", "--style", style, "-o", out, *tiny, *STEPS
+    )
 
 
 @pytest.fixture(autouse=True)
 def after(monkeypatch, tmp_path):
-    """Has something happen after so many calls of a function, once; there is a checkpoint after every step."""
+    """Has something happen after so many calls of a function, once; there is a checkpoint after
+    every step."""
     for name, value in (
         ("painting.checkpoint.SOONEST", 0),
         ("painting.checkpoint.COST", 1e9),
@@ -149,11 +159,16 @@ def states(folder):
 
 
 def steps_kept(folder):
-    return [json.loads(safe_open(path, "pt").metadata()["impasto"])["number"] for path in folder.rglob(NAME)]
+    return [
+        json.loads(safe_open(path, "pt").metadata()["impasto"])["number"]
+        for path in folder.rglob(NAME)
+    ]
 
 
 @whatever("full", "read_only", "renamed", "gone", "handles")
-def test_checkpoints_that_cannot_be_written_do_not_end_a_run(painted, impasto, disk, after, tmp_path, what) -> None:
+def test_checkpoints_that_cannot_be_written_do_not_end_a_run(
+    painted, impasto, disk, after, tmp_path, what
+) -> None:
     painted(*STEPS, out="whole.png")
     whole = (tmp_path / "whole.png").read_bytes()
     after(4, getattr(disk, what))
@@ -173,7 +188,9 @@ def test_checkpoints_that_cannot_be_written_do_not_end_a_run(painted, impasto, d
 
 
 @whatever("full", "read_only", "gone")
-def test_a_painting_that_cannot_be_written_is_saved_elsewhere(painted, impasto, disk, after, tmp_path, what) -> None:
+def test_a_painting_that_cannot_be_written_is_saved_elsewhere(
+    painted, impasto, disk, after, tmp_path, what
+) -> None:
     after(4, getattr(disk, what))
     code, _, err = painted(*STEPS, "--checkpoint", "kept", out="disk/work/out.png")
     (saved,) = (tmp_path / "elsewhere").glob("*/out.png")
@@ -194,7 +211,19 @@ def test_a_painting_that_can_be_saved_nowhere(painted, disk, after, monkeypatch,
 
 
 def test_a_process_without_handles_ends_with_a_line(tiny, photo, style, tmp_path) -> None:
-    command = [sys.executable, "-c", DRIVER, "paint", photo, style, "-o", "out.png", *tiny, "--checkpoint", "kept"]
+    command = [
+        sys.executable,
+        "-c",
+        DRIVER,
+        "paint",
+        photo,
+        style,
+        "-o",
+        "out.png",
+        *tiny,
+        "--checkpoint",
+        "kept",
+    ]
     done = subprocess.run(command, cwd=tmp_path, check=False, capture_output=True, text=True)
     assert (done.returncode, "Traceback" in done.stderr) == (2, False)
 
@@ -206,7 +235,9 @@ def test_a_quiet_run_tells_all(painted, disk, after, what) -> None:
     assert ('"picture": "out.png"' in out, "no checkpoint at step 5" in err) == (True, True)
 
 
-def test_the_current_folder_may_go(impasto, photo, style, tiny, disk, after, tmp_path, monkeypatch) -> None:
+def test_the_current_folder_may_go(
+    impasto, photo, style, tiny, disk, after, tmp_path, monkeypatch
+) -> None:
     monkeypatch.chdir(disk.work)
     after(4, disk.gone)
     places = ("-o", tmp_path / "out.png", "--checkpoint", tmp_path / "kept")
@@ -236,7 +267,9 @@ def test_a_place_that_cannot_be_written_from_the_start(painted, batch, disk, wha
 
 @whatever("full", "crowded", "read_only", "renamed", "handles", "gone")
 @pytest.mark.parametrize("patience", [0.1, 20.0])
-def test_a_batch_waits_and_keeps_all_and_goes_on(batch, disk, after, tmp_path, monkeypatch, what, patience) -> None:
+def test_a_batch_waits_and_keeps_all_and_goes_on(
+    batch, disk, after, tmp_path, monkeypatch, what, patience
+) -> None:
     monkeypatch.setattr(ledger, "PATIENCE", patience)
     after(8, getattr(disk, what))  # step 4 of both
     for looks in (9, 10):
@@ -244,14 +277,26 @@ def test_a_batch_waits_and_keeps_all_and_goes_on(batch, disk, after, tmp_path, m
     last = 7 if what == "crowded" else 4  # a file less is enough for the next one then
     after(3, disk.mend if patience > 1 else int, time, "sleep")  # in its third pause
     code, _, err = batch()
-    assert ("no checkpoint at step 5: cannot write" in err, err.count("; waiting for a minute")) == (last == 4, 1)
+    assert (
+        "no checkpoint at step 5: cannot write" in err,
+        err.count("; waiting for a minute"),
+    ) == (last == 4, 1)
     if patience < 1:
         assert (code, err.count("impasto: cannot write disk/work/")) == (2, 1)
         disk.mend()
         if what != "gone":
-            assert (steps_kept(disk.work), states(disk.work), [*disk.work.glob("*.png")]) == ([last, last], [], [])
+            assert (steps_kept(disk.work), states(disk.work), [*disk.work.glob("*.png")]) == (
+                [last, last],
+                [],
+                [],
+            )
         code, _, err = batch()
-    assert (code, "anew" in err, states(disk.work), steps_kept(disk.work)) == (0, False, ["done", "done"], [])
+    assert (code, "anew" in err, states(disk.work), steps_kept(disk.work)) == (
+        0,
+        False,
+        ["done", "done"],
+        [],
+    )
     batch("whole")
     for path in tmp_path.glob("whole/*-style.png"):
         assert (disk.work / path.name).read_bytes() == path.read_bytes()
@@ -260,7 +305,9 @@ def test_a_batch_waits_and_keeps_all_and_goes_on(batch, disk, after, tmp_path, m
 @pytest.mark.parametrize(("patience", "cut"), [(0.1, 1), (20.0, 1), (20.0, 0)])
 def test_no_line_of_the_manifest_is_torn(batch, disk, after, monkeypatch, patience, cut) -> None:
     path, sizes, truncate = disk.work / "manifest.jsonl", [], os.truncate
-    before = path.write_text(json.dumps({"key": "other", "state": "failed", "error": "x" * 3950}) + "\n")
+    before = path.write_text(
+        json.dumps({"key": "other", "state": "failed", "error": "x" * 3950}) + "\n"
+    )
 
     def cutting(*arguments):
         sizes.append(path.stat().st_size)
@@ -270,10 +317,14 @@ def test_no_line_of_the_manifest_is_torn(batch, disk, after, monkeypatch, patien
 
     monkeypatch.setattr(os, "truncate", cutting)
     monkeypatch.setattr(ledger, "PATIENCE", patience)
-    after(16, lambda: disk.full(pages=1))  # enough for the first painting; its line would need one more
+    after(
+        16, lambda: disk.full(pages=1)
+    )  # enough for the first painting; its line would need one more
     after(3, disk.mend if patience > 1 else int, time, "sleep")
     code, _, err = batch()
-    assert (code, before < sizes[0] == 4096) == (0 if patience > 1 else 2, True), "a piece had been written"
+    assert (code, before < sizes[0] == 4096) == (0 if patience > 1 else 2, True), (
+        "a piece had been written"
+    )
     assert "cannot write disk/work/manifest.jsonl: " in err
     disk.mend()
     assert batch()[0] == 0
@@ -281,7 +332,9 @@ def test_no_line_of_the_manifest_is_torn(batch, disk, after, monkeypatch, patien
 
 
 @whatever("handles", "crowded")
-def test_what_is_lacking_between_two_paintings_is_waited_for(batch, disk, after, monkeypatch, what) -> None:
+def test_what_is_lacking_between_two_paintings_is_waited_for(
+    batch, disk, after, monkeypatch, what
+) -> None:
     monkeypatch.setattr(painter, "MOST_AT_ONCE", 1)
     monkeypatch.setattr(ledger, "PATIENCE", 20.0)
     after(1, getattr(disk, what), ledger.BatchStore, "done")

@@ -49,7 +49,10 @@ def test_json_is_one_line_on_stdout(painted, photo, style):
     assert (line["picture"], line["width"], line["height"]) == ("out.png", 32, 27)
     assert (line["steps"], line["finished"], line["version"]) == (2, True, __version__)
     assert Config(**line["config"]).size == 32
-    assert [(each["role"], each["name"]) for each in line["inputs"]] == [("content", str(photo)), ("style", str(style))]
+    assert [(each["role"], each["name"]) for each in line["inputs"]] == [
+        ("content", str(photo)),
+        ("style", str(style)),
+    ]
     assert line["inputs"][0]["sha256"] == read(photo).sha256
     assert line["objective"] == pytest.approx(sum(line["terms"].values()), rel=1e-4)
 
@@ -58,7 +61,9 @@ def test_several_styles_are_blended(impasto, photo, style, tiny, tmp_path):
     for name, blend in [("even", "1,1"), ("one", "1,0"), ("other", "0,1")]:
         options = [*tiny, "--blend", blend, "--steps", "4"]
         assert impasto("paint", photo, style, photo, "-o", f"{name}.png", *options)[0] == 0
-    even, one, other = ((tmp_path / f"{name}.png").read_bytes() for name in ("even", "one", "other"))
+    even, one, other = (
+        (tmp_path / f"{name}.png").read_bytes() for name in ("even", "one", "other")
+    )
     assert len({even, one, other}) == 3
     assert len(read_settings(tmp_path / "even.png")["inputs"]) == 3
 
@@ -184,16 +189,25 @@ def test_presets_are_listed_and_shown_with_their_sources(impasto):
 def test_a_preset_is_painted_with_what_is_typed_on_top(painted, tmp_path):
     assert painted("--preset", "layered")[0] == 0
     typed = {"backbone", "size", "steps", "levels", "device", "precision"}
-    config, recipe = read_settings(tmp_path / "out.png")["config"], PRESETS["layered"].config.model_dump(mode="json")
+    config, recipe = (
+        read_settings(tmp_path / "out.png")["config"],
+        PRESETS["layered"].config.model_dump(mode="json"),
+    )
     assert config["size"] == 32
-    assert {k: v for k, v in config.items() if k not in typed} == {k: v for k, v in recipe.items() if k not in typed}
+    assert {k: v for k, v in config.items() if k not in typed} == {
+        k: v for k, v in recipe.items() if k not in typed
+    }
 
 
 def test_weights_are_listed_and_verified(impasto, monkeypatch, tmp_path):
     monkeypatch.setenv("IMPASTO_HOME", str(tmp_path))
     code, out, err = impasto("weights", "list")
     assert (code, err) == (0, "")
-    assert [line.split()[0] for line in out.splitlines()] == ["compact", "vgg19", "vgg19-torchvision"]
+    assert [line.split()[0] for line in out.splitlines()] == [
+        "compact",
+        "vgg19",
+        "vgg19-torchvision",
+    ]
     assert out.count("not fetched") == 2
     assert impasto("weights", "verify")[0] == 0
     (tmp_path / "vgg19-dcbb9e9d.pth").write_bytes(b"half a download")
@@ -205,19 +219,26 @@ def test_weights_are_listed_and_verified(impasto, monkeypatch, tmp_path):
 
 
 def test_demo_paints_the_sample_and_its_sheet(impasto, monkeypatch, tmp_path, tiny_weights):
-    config = Config(backbone=str(tiny_weights), size=32, steps=1, levels=1, precision="float32", device="cpu")
+    config = Config(
+        backbone=str(tiny_weights), size=32, steps=1, levels=1, precision="float32", device="cpu"
+    )
     monkeypatch.setattr("impasto.cli.commands.demo.Config", lambda: config)
     code, out, _ = impasto("demo", "--style", "woodcut")
     assert code == 0
     assert "impasto-demo.png  (painted in " in out
     assert "impasto-demo-sheet.png" in out
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["impasto-demo-sheet.png", "impasto-demo.png"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "impasto-demo-sheet.png",
+        "impasto-demo.png",
+    ]
 
 
 def test_help_lists_every_field_of_the_config_in_its_group(impasto):
     code, out, err = impasto("paint", "--help")
     assert (code, err) == (0, "")
-    titles = [line[:-1] for line in out.splitlines() if line.endswith(":") and not line.startswith(" ")]
+    titles = [
+        line[:-1] for line in out.splitlines() if line.endswith(":") and not line.startswith(" ")
+    ]
     assert titles == ["Options", *GROUPS]
     words = out.split()
     for field, info in Config.model_fields.items():
@@ -229,7 +250,9 @@ def test_python_m_impasto_answers_without_loading_torch():
     line = "import sys, runpy; sys.argv = ['impasto', 'paint', '--help']\n"
     line += "try: runpy.run_module('impasto', run_name='__main__')\n"
     line += "except SystemExit: print({'torch', 'numpy', 'PIL'} & set(sys.modules))"
-    said = subprocess.run([sys.executable, "-c", line], capture_output=True, text=True, check=True, timeout=60)
+    said = subprocess.run(
+        [sys.executable, "-c", line], capture_output=True, text=True, check=True, timeout=60
+    )
     assert said.stdout.startswith("Usage: ")
     assert said.stdout.endswith("\nset()\n")
 
@@ -239,7 +262,9 @@ def test_ctrl_c_in_the_first_moments_is_one_line():
     line += "class Pressed:\n    def find_spec(self, name, *_):\n"
     line += "        if name == 'impasto.cli': raise KeyboardInterrupt\n"
     line += "sys.meta_path.insert(0, Pressed())\nfrom impasto.__main__ import main\nmain()"
-    said = subprocess.run([sys.executable, "-c", line], capture_output=True, text=True, check=False, timeout=60)
+    said = subprocess.run(
+        [sys.executable, "-c", line], capture_output=True, text=True, check=False, timeout=60
+    )
     assert (said.returncode, said.stdout, said.stderr) == (130, "", "impasto: stopped\n")
 
 
@@ -251,7 +276,9 @@ def test_a_snapshot_carries_its_settings(impasto, tiny, photo, style) -> None:
     assert ", 1 steps" in out
 
 
-def test_a_snapshot_that_cannot_be_written_does_not_lose_the_painting(impasto, tiny, photo, style, tmp_path) -> None:
+def test_a_snapshot_that_cannot_be_written_does_not_lose_the_painting(
+    impasto, tiny, photo, style, tmp_path
+) -> None:
     (tmp_path / "out-00001.png").mkdir()
     code, _, err = impasto("paint", photo, style, "-o", "out.png", *tiny, "--save-every", 1)
     assert code == 0
@@ -259,7 +286,9 @@ def test_a_snapshot_that_cannot_be_written_does_not_lose_the_painting(impasto, t
     assert (tmp_path / "out.png").is_file()
 
 
-def test_a_painting_that_cannot_be_saved_is_saved_elsewhere(impasto, tiny, photo, style, tmp_path, monkeypatch) -> None:
+def test_a_painting_that_cannot_be_saved_is_saved_elsewhere(
+    impasto, tiny, photo, style, tmp_path, monkeypatch
+) -> None:
     from impasto.painting import run as painting
 
     real = painting.write

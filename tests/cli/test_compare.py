@@ -25,7 +25,9 @@ def compare(impasto, photo, style, tiny):
 def shallow(tiny_weights, tmp_path):
     """Weights that end with the third stage."""
     tensors = {name: each for name, each in load_file(tiny_weights).items() if name[4] in "123"}
-    save_file(tensors, tmp_path / "shallow.safetensors", {"input": "(RGB in [0, 1] - 0.45) / 0.226"})
+    save_file(
+        tensors, tmp_path / "shallow.safetensors", {"input": "(RGB in [0, 1] - 0.45) / 0.226"}
+    )
     return "shallow.safetensors"
 
 
@@ -41,7 +43,8 @@ def test_compare_paints_a_grid_of_two_settings(compare, sheets, tmp_path):
     code, out, err = compare("--vary", "optimizer=lbfgs,adam", "--vary", "strength=0.5,1,2")
     assert (code, out) == (0, "compare.png\n")
     assert titles(sheets[0]) == [
-        [f"optimizer {name}, strength {strength}" for strength in ("0.5", "1", "2")] for name in ("lbfgs", "adam")
+        [f"optimizer {name}, strength {strength}" for strength in ("0.5", "1", "2")]
+        for name in ("lbfgs", "adam")
     ]
     for image, caption in cells(sheets[0]):
         assert image.size == (32, 27)
@@ -67,7 +70,9 @@ def test_compare_is_a_sheet_of_all_its_paintings(compare, sheets, tmp_path):
 def test_compare_paints_what_paint_paints(compare, impasto, sheets, photo, style, tiny, tmp_path):
     options = ["--seed", 4, "--start", "noise", "--steps", 5]
     assert compare("--vary", "strength=0.1,30", *options)[0] == 0
-    assert impasto("paint", photo, style, "-o", "out.png", *tiny, *options, "--strength", 30)[0] == 0
+    assert (
+        impasto("paint", photo, style, "-o", "out.png", *tiny, *options, "--strength", 30)[0] == 0
+    )
     first, second = (np.asarray(image) for image, _ in cells(sheets[0]))
     np.testing.assert_array_equal(second, np.asarray(Image.open(tmp_path / "out.png")))
     assert (first != second).any()
@@ -76,7 +81,10 @@ def test_compare_paints_what_paint_paints(compare, impasto, sheets, photo, style
 @pytest.mark.parametrize(
     ("vary", "shown"),
     [
-        ("style-layers=relu1_1;relu1_1,relu2_1=0.5", ["style layers relu1_1", "style layers relu1_1,relu2_1=0.5"]),
+        (
+            "style-layers=relu1_1;relu1_1,relu2_1=0.5",
+            ["style layers relu1_1", "style layers relu1_1,relu2_1=0.5"],
+        ),
         ("start=content=0.6,noise=0.4;", ["start content=0.6,noise=0.4"]),
         ("--seed = 1, 2 ,", ["seed 1", "seed 2"]),
         ("clamp=true,false", ["clamp true", "clamp false"]),
@@ -91,12 +99,17 @@ def test_presets_are_compared_with_what_is_typed_on_top(compare, sheets, tiny_we
     from impasto.cli import terminal as running
 
     configs, run = [], running.run
-    monkeypatch.setattr(running, "run", lambda *given, **more: configs.append(given[2]) or run(*given, **more))
+    monkeypatch.setattr(
+        running, "run", lambda *given, **more: configs.append(given[2]) or run(*given, **more)
+    )
     assert compare("--vary", "preset=default,keras-tv", "--vary", "optimizer=adam,lbfgs")[0] == 0
     assert titles(sheets[0]) == [
-        [f"preset {name}, optimizer {optimizer}" for optimizer in ("adam", "lbfgs")] for name in ("default", "keras-tv")
+        [f"preset {name}, optimizer {optimizer}" for optimizer in ("adam", "lbfgs")]
+        for name in ("default", "keras-tv")
     ]
-    assert {(config.backbone, config.size, config.steps) for config in configs} == {(str(tiny_weights), 32, 2)}
+    assert {(config.backbone, config.size, config.steps) for config in configs} == {
+        (str(tiny_weights), 32, 2)
+    }
     assert [config.normalize for config in configs] == ["energy", "energy", "none", "none"]
     assert [config.rate for config in configs] == [0.02, 1, 0.02, 1]  # each optimizer has its own
 
@@ -145,7 +158,10 @@ def test_no_memory_for_one_painting_leaves_the_others(compare, sheets, monkeypat
         (["strenth=1,2"], "no setting 'strenth' to vary: did you mean strength?"),
         (["strength"], "--vary strength has no values: give it as --vary strength=0.5,1,2"),
         (["strength="], "--vary strength is empty: give values, each once"),
-        (["strength=1", "strength=2"], "--vary strength is there twice: give all its values at once"),
+        (
+            ["strength=1", "strength=2"],
+            "--vary strength is there twice: give all its values at once",
+        ),
         (["style-layers=relu1_1", "style_layers=relu2_1"], "--vary style_layers is there twice"),
         (["strength=1,2,1"], "--vary strength is 1, 2, 1: give values, each once"),
         (["strength=1,much"], "--strength is 'much': it takes a number from 0 to 1,000"),
@@ -157,14 +173,24 @@ def test_no_memory_for_one_painting_leaves_the_others(compare, sheets, monkeypat
         (["seed=1", "--preset", "defalt"], "no preset 'defalt': did you mean default?"),
     ],
 )
-def test_what_cannot_be_compared_is_told_before_anything_is_painted(refused, photo, style, tiny, vary, said):
-    options = [part for each in vary for part in (["--vary", each] if "=" in each or each == "strength" else [each])]
+def test_what_cannot_be_compared_is_told_before_anything_is_painted(
+    refused, photo, style, tiny, vary, said
+):
+    options = [
+        part
+        for each in vary
+        for part in (["--vary", each] if "=" in each or each == "strength" else [each])
+    ]
     assert said in refused("compare", photo, style, *tiny, *options)
 
 
 def test_compare_needs_two_pictures_that_can_be_read(refused, photo, tiny):
-    assert "give a CONTENT and a STYLE picture" in refused("compare", photo, *tiny, "--vary", "seed=1")
-    assert "no picture at missing.png" in refused("compare", photo, "missing.png", *tiny, "--vary", "seed=1")
+    assert "give a CONTENT and a STYLE picture" in refused(
+        "compare", photo, *tiny, "--vary", "seed=1"
+    )
+    assert "no picture at missing.png" in refused(
+        "compare", photo, "missing.png", *tiny, "--vary", "seed=1"
+    )
 
 
 @pytest.mark.parametrize(
@@ -176,7 +202,9 @@ def test_compare_needs_two_pictures_that_can_be_read(refused, photo, tiny):
         ["reconstruct", "--style", "photo.png", "--layers", "conv1_1"],
     ],
 )
-def test_no_figure_overwrites_what_it_is_painted_from(refused, photo, style, tiny, tmp_path, arguments):
+def test_no_figure_overwrites_what_it_is_painted_from(
+    refused, photo, style, tiny, tmp_path, arguments
+):
     (tmp_path / "photo.png").write_bytes(photo.read_bytes())
     line = refused(*(each.format(style=style) for each in arguments), "-o", "./photo.png", *tiny)
     assert "photo.png is one of the" in line
@@ -219,8 +247,13 @@ def reconstruct(impasto, photo, style, tiny):
     """Reconstructs `photo` or `style` or both, with three layers."""
 
     def run(*options: object, content=photo, style=style, layers="conv1_1,conv2_1,relu3_1"):
-        pictures = [*(["--content", content] if content else []), *(["--style", style] if style else [])]
-        return impasto("reconstruct", *pictures, *tiny, *(["--layers", layers] if layers else []), *options)
+        pictures = [
+            *(["--content", content] if content else []),
+            *(["--style", style] if style else []),
+        ]
+        return impasto(
+            "reconstruct", *pictures, *tiny, *(["--layers", layers] if layers else []), *options
+        )
 
     return run
 
@@ -243,7 +276,9 @@ def test_reconstruct_shows_what_the_layers_keep(reconstruct, sheets, photo, styl
         np.testing.assert_array_equal(np.asarray(shown), np.asarray(Image.open(path)))
         for image, caption in cells:
             assert image.size == (32, 27)
-            assert re.fullmatch(rf"2{NB}evaluations\nobjective{NB}[\d.e+-]+", caption.partition("\n")[2])
+            assert re.fullmatch(
+                rf"2{NB}evaluations\nobjective{NB}[\d.e+-]+", caption.partition("\n")[2]
+            )
 
 
 def test_reconstruct_shows_the_published_layers_unless_told(reconstruct, sheets):
@@ -255,12 +290,16 @@ def test_reconstruct_shows_the_published_layers_unless_told(reconstruct, sheets)
 
 def test_reconstruct_takes_keras_names_and_is_the_same_bytes_again(reconstruct, sheets, tmp_path):
     for name in ("one.png", "two.png"):
-        assert reconstruct("-o", name, "--seed", 5, layers="block1_conv1, relu2_1", style=None)[0] == 0
+        assert (
+            reconstruct("-o", name, "--seed", 5, layers="block1_conv1, relu2_1", style=None)[0] == 0
+        )
     assert titles(sheets[0]) == [["content", "conv1_1", "relu2_1"]]
     assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()
 
 
-def test_a_reconstruction_that_fails_says_why_and_counts_paintings_alone(reconstruct, sheets, shallow):
+def test_a_reconstruction_that_fails_says_why_and_counts_paintings_alone(
+    reconstruct, sheets, shallow
+):
     code, out, err = reconstruct("--backbone", shallow, layers="conv1_1,conv5_1", style=None)
     assert (code, out) == (3, "reconstruct.png\n")
     _, first, second = sheets[0][0]
@@ -295,4 +334,6 @@ def test_what_cannot_be_reconstructed_is_told_before_anything_is_painted(
     refused, photo, tiny, tmp_path, arguments, said
 ):
     Image.new("RGB", (600, 20)).save(tmp_path / "thin.png")
-    assert said in refused("reconstruct", *tiny, *(str(each).format(photo=photo) for each in arguments))
+    assert said in refused(
+        "reconstruct", *tiny, *(str(each).format(photo=photo) for each in arguments)
+    )

@@ -11,7 +11,16 @@ from impasto.images.color import to_oklab
 from impasto.images.read import read, read_settings, resize
 from impasto.images.write import to_image
 
-PULL = ["--content-weight", 0, "--style-layers", "relu1_1", "--steps", 25, "--start", "content=0.5,noise=0.5"]
+PULL = [
+    "--content-weight",
+    0,
+    "--style-layers",
+    "relu1_1",
+    "--steps",
+    25,
+    "--start",
+    "content=0.5,noise=0.5",
+]
 
 
 @pytest.fixture
@@ -62,8 +71,12 @@ def halves(pixels: torch.Tensor) -> tuple[float, float]:
 
 @pytest.mark.parametrize("form", ["root", "cholesky"])
 @pytest.mark.parametrize("control", ["--colour content", "--color content", "--palette blue.png"])
-def test_a_painting_has_the_colours_that_are_asked_for(painted, here, control: str, form: str) -> None:
-    target = mean_colour(read(here / ("blue.png" if "palette" in control else "content.png")).pixels)
+def test_a_painting_has_the_colours_that_are_asked_for(
+    painted, here, control: str, form: str
+) -> None:
+    target = mean_colour(
+        read(here / ("blue.png" if "palette" in control else "content.png")).pixels
+    )
     plain = painted("red", *PULL)
     given = painted("red", *PULL, *control.split(), "--color-match", form)
     near, far = ((mean_colour(each) - target).norm() for each in (given, plain))
@@ -77,7 +90,9 @@ def assert_coloured_as_the_content(here: Path, pixels: torch.Tensor) -> None:
     off = (shown - content).norm(dim=0)
     assert (off < 0.01).double().mean() > 0.97
     assert (shown.norm(dim=0) < content.norm(dim=0) + 0.01).all()
-    assert (shown[0] * content[1] - shown[1] * content[0]).abs().max() < 0.01 * content.norm(dim=0).max()
+    assert (shown[0] * content[1] - shown[1] * content[0]).abs().max() < 0.01 * content.norm(
+        dim=0
+    ).max()
 
 
 @pytest.mark.parametrize("start", ["content", "noise", "style"])
@@ -124,9 +139,9 @@ def test_what_is_meant_of_a_style_is_its_mask(painted, here) -> None:
     to_image(both).save(here / "both.png")
     means = [
         float(
-            painted("", *PULL, "--mask", f"left.png=both.png={half}.png", "--mask", "right.png=red.png")[
-                ..., :12
-            ].mean()
+            painted(
+                "", *PULL, "--mask", f"left.png=both.png={half}.png", "--mask", "right.png=red.png"
+            )[..., :12].mean()
         )
         for half in ("left", "right")
     ]
@@ -145,15 +160,21 @@ def test_what_is_opaque_in_the_content_is_a_region(painted, here) -> None:
     assert colours[3, :, 20:].max() < 0.1
 
 
-@pytest.mark.parametrize("names", [["a/sky.png", "b/sky.png"], ["left.png", "left.png"], ["rest.png", "left.png"]])
+@pytest.mark.parametrize(
+    "names", [["a/sky.png", "b/sky.png"], ["left.png", "left.png"], ["rest.png", "left.png"]]
+)
 def test_masks_of_one_name_are_two_regions(impasto, here, tiny, names) -> None:
     for name, mask in zip(names, ("left", "right"), strict=True):
         (here / name).parent.mkdir(exist_ok=True)
         if name != f"{mask}.png" and not (here / name).exists():
             shutil.copy(here / f"{'left' if name == 'rest.png' else mask}.png", here / name)
-    masks = [f"--mask={name}={style}.png" for name, style in zip(names, ("light", "red"), strict=True)]
+    masks = [
+        f"--mask={name}={style}.png" for name, style in zip(names, ("light", "red"), strict=True)
+    ]
     styles = ["dark.png"] if names[0] != "a/sky.png" else []
-    code, out, err = impasto("paint", "content.png", *styles, "-o", "out.png", *tiny, *masks, "--json")
+    code, out, err = impasto(
+        "paint", "content.png", *styles, "-o", "out.png", *tiny, *masks, "--json"
+    )
     assert code == 0, err
     line = json.loads(out)
     assert sum(line["terms"].values()) == pytest.approx(line["objective"], rel=1e-4)
@@ -164,7 +185,9 @@ def test_what_is_protected_stays_nearer_the_content(painted, here) -> None:
     options = (*layers, "--strength", 3, "--start", "noise", "--steps", 25)
     plain = painted("light", *options)
     kept = painted("light", *options, "--protect", "left.png", "--protection", 100)
-    away = [(each - content_at(here, each))[..., :14].square().mean().sqrt() for each in (plain, kept)]
+    away = [
+        (each - content_at(here, each))[..., :14].square().mean().sqrt() for each in (plain, kept)
+    ]
     assert away[1] < 0.7 * away[0]
     weak = painted("light", *options, "--protect", "left.png", "--protection", 1)
     torch.testing.assert_close(weak, plain, atol=2 / 255, rtol=0)
@@ -172,7 +195,8 @@ def test_what_is_protected_stays_nearer_the_content(painted, here) -> None:
 
 def test_blends_lie_between_their_styles(painted) -> None:
     dark, even, light = (
-        float(painted("dark light", *PULL, "--blend", blend).mean()) for blend in ("1,0", "1,1", "0,1")
+        float(painted("dark light", *PULL, "--blend", blend).mean())
+        for blend in ("1,0", "1,1", "0,1")
     )
     assert dark + 0.05 < even < light - 0.05
 
@@ -194,7 +218,12 @@ def test_style_scale_changes_the_brush(painted, here) -> None:
     assert (plain - large).abs().mean() > 1e-3
 
 
-CONTROLS = ["--mask=left.png=light.png=disc.png", "--protect=disc.png", "--palette=blue.png", "--fine=red.png"]
+CONTROLS = [
+    "--mask=left.png=light.png=disc.png",
+    "--protect=disc.png",
+    "--palette=blue.png",
+    "--fine=red.png",
+]
 USED = ["left.png", "light.png", "disc.png", "blue.png", "red.png"]
 
 
@@ -205,7 +234,12 @@ def test_from_repeats_every_control(painted, impasto, here) -> None:
 
 
 @pytest.mark.parametrize(
-    "options", ["--mask left.png=light.png", "--fine red.png --coarse blue.png", "--coarse red.png --fine blue.png"]
+    "options",
+    [
+        "--mask left.png=light.png",
+        "--fine red.png --coarse blue.png",
+        "--coarse red.png --fine blue.png",
+    ],
 )
 def test_from_repeats_a_run_without_a_style(painted, impasto, here, options: str) -> None:
     painted("", *options.split(), "--colour", "luminance")
@@ -225,14 +259,24 @@ def test_from_refuses_a_picture_that_has_changed(painted, impasto, here, name: s
 
 def test_from_can_be_painted_without_its_palette(painted, impasto, here) -> None:
     painted("dark", *CONTROLS)
-    assert impasto("paint", "--from", "out.png", "-o", "again.png", "--palette", "", "--colour", "content")[0] == 0
+    assert (
+        impasto(
+            "paint", "--from", "out.png", "-o", "again.png", "--palette", "", "--colour", "content"
+        )[0]
+        == 0
+    )
     config = read_settings(here / "again.png")["config"]
     assert (config["palette"], config["colour"], config["protect"]) == ("", "content", "disc.png")
 
 
-def test_a_later_mask_on_the_line_takes_the_place_of_those_in_the_file(painted, impasto, here) -> None:
+def test_a_later_mask_on_the_line_takes_the_place_of_those_in_the_file(
+    painted, impasto, here
+) -> None:
     painted("dark", *CONTROLS)
-    assert impasto("paint", "--from", "out.png", "-o", "again.png", "--mask", "right.png=red.png")[0] == 0
+    assert (
+        impasto("paint", "--from", "out.png", "-o", "again.png", "--mask", "right.png=red.png")[0]
+        == 0
+    )
     assert read_settings(here / "again.png")["config"]["mask"] == ["right.png=red.png"]
 
 
@@ -245,10 +289,17 @@ def test_show_prints_the_controls_and_their_pictures(painted, impasto, here) -> 
     assert found["--palette"] == "blue.png"
     assert found["--protection"] == "20.0"
     assert "left.png=light.png=disc.png" in found["--mask"]
-    for role, name in [("mask", "left"), ("mask-style", "light"), ("style-mask", "disc"), ("palette", "blue")]:
+    for role, name in [
+        ("mask", "left"),
+        ("mask-style", "light"),
+        ("style-mask", "disc"),
+        ("palette", "blue"),
+    ]:
         digest = read(here / f"{name}.png").sha256[:16]
         assert [role, f"{name}.png", "sha256", digest] in lines
-    assert json.loads(impasto("show", "out.png", "--json")[1])["config"]["mask"] == ["left.png=light.png=disc.png"]
+    assert json.loads(impasto("show", "out.png", "--json")[1])["config"]["mask"] == [
+        "left.png=light.png=disc.png"
+    ]
 
 
 def test_the_figure_shows_every_picture(painted, here) -> None:
@@ -260,7 +311,16 @@ def test_the_figure_shows_every_picture(painted, here) -> None:
 
 def test_a_mask_of_another_shape_is_told(impasto, here, tiny) -> None:
     Image.new("L", (20, 60), 255).save(here / "tall.png")
-    arguments = ["paint", "content.png", "dark.png", "-o", "out.png", *tiny, "--protect", "tall.png"]
+    arguments = [
+        "paint",
+        "content.png",
+        "dark.png",
+        "-o",
+        "out.png",
+        *tiny,
+        "--protect",
+        "tall.png",
+    ]
     said = "the mask tall.png (20 x 60) was squeezed to the shape of content.png (48 x 40)"
     assert said in impasto(*arguments)[2]
     assert json.loads(impasto(*arguments, "--json")[1])["notes"] == [said]
@@ -291,9 +351,18 @@ def test_no_picture_is_painted_over(impasto, here, tiny, name: str, option: str)
         ("--mask nowhere.png=red.png", "no picture at nowhere.png"),
         ("--mask left.png=nowhere.png", "no picture at nowhere.png"),
         ("--mask alpha=red.png", "content.png has no transparency to use as a mask"),
-        ("--mask left.png=red.png --mask right.png=red.png", "dark.png paints nothing: the masks cover the whole"),
-        ("--fine red.png --coarse blue.png", "dark.png paints nothing: --fine and --coarse take all layers"),
-        ("--palette red.png --color content", "--palette and --colour content are two answers to one question"),
+        (
+            "--mask left.png=red.png --mask right.png=red.png",
+            "dark.png paints nothing: the masks cover the whole",
+        ),
+        (
+            "--fine red.png --coarse blue.png",
+            "dark.png paints nothing: --fine and --coarse take all layers",
+        ),
+        (
+            "--palette red.png --color content",
+            "--palette and --colour content are two answers to one question",
+        ),
         ("--palette nowhere.png", "no picture at nowhere.png"),
         ("--protect nowhere.png", "no picture at nowhere.png"),
         ("--protection 0.5", "--protection is '0.5': it takes a number from 1 to 10,000"),
@@ -302,7 +371,9 @@ def test_no_picture_is_painted_over(impasto, here, tiny, name: str, option: str)
     ],
 )
 def test_a_bad_control_is_one_line(impasto, here, tiny, options: str, said: str) -> None:
-    code, out, err = impasto("paint", "content.png", "dark.png", "-o", "out.png", *tiny, *options.split())
+    code, out, err = impasto(
+        "paint", "content.png", "dark.png", "-o", "out.png", *tiny, *options.split()
+    )
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert err.startswith("impasto: ")
     assert said in err
@@ -314,7 +385,9 @@ def test_a_bad_mask_is_quoted_as_it_was_typed(impasto, here, tiny) -> None:
     assert err.startswith("impasto: --mask is 'left.png': it takes ")
 
 
-@pytest.mark.parametrize("options", ["--fine red.png", "--coarse red.png", "--palette red.png", "--protect left.png"])
+@pytest.mark.parametrize(
+    "options", ["--fine red.png", "--coarse red.png", "--palette red.png", "--protect left.png"]
+)
 def test_a_control_alone_is_no_style(impasto, here, tiny, options: str) -> None:
     code, _, err = impasto("paint", "content.png", *tiny, *options.split())
     assert (code, err.count("\n")) == (2, 1)

@@ -44,7 +44,9 @@ def test_a_bad_picture_is_refused(refused, tmp_path, photo, tiny, name, place):
 
 
 @pytest.mark.parametrize("name", BROKEN)
-@pytest.mark.parametrize("command", [["show"], ["paint", "-o", "out.png", "--from"]], ids=["show", "from"])
+@pytest.mark.parametrize(
+    "command", [["show"], ["paint", "-o", "out.png", "--from"]], ids=["show", "from"]
+)
 def test_a_bad_painting_is_refused(refused, tmp_path, name, command):
     refused(*command, BROKEN[name][0](tmp_path))
 
@@ -78,7 +80,9 @@ def test_a_read_only_folder_is_refused(refused, photo, style, tiny, monkeypatch)
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr("pathlib.Path.touch", refuse)  # root may write everywhere
-    assert "cannot write out.png: Permission denied" in refused("paint", photo, style, "-o", "out.png", *tiny)
+    assert "cannot write out.png: Permission denied" in refused(
+        "paint", photo, style, "-o", "out.png", *tiny
+    )
 
 
 @pytest.mark.parametrize(
@@ -90,7 +94,10 @@ def test_a_read_only_folder_is_refused(refused, photo, style, tiny, monkeypatch)
         ("--preset nonsense", "no preset 'nonsense': choose from default, gatys-lbfgs"),
         ("--style-weight -1", "--style-weight is '-1': it takes a number from 0"),
         ("--style-weight nan", "--style-weight is 'nan': it takes a number from 0"),
-        ("--content-weight 1e13", "--content-weight is '1e13': it takes a number from 0 to 1,000,000,000,000"),
+        (
+            "--content-weight 1e13",
+            "--content-weight is '1e13': it takes a number from 0 to 1,000,000,000,000",
+        ),
         ("--style-layers conv1_1=-3", "--style-layers conv1_1 is '-3': it takes weights from 0"),
         ("--strength 1e9", "--strength is '1e9': it takes a number from 0 to 1,000"),
         ("--steps 0", "--steps is '0': it takes a whole number from 1"),
@@ -136,8 +143,12 @@ def test_a_layer_beyond_the_weights_is_refused(refused, tmp_path, photo, style, 
     from safetensors.torch import load_file, save_file
 
     shallow = {name: tensor for name, tensor in load_file(tiny_weights).items() if name < "conv3"}
-    save_file(shallow, tmp_path / "shallow.safetensors", {"input": "(RGB in [0, 1] - 0.45) / 0.226"})
-    line = refused("paint", photo, style, "-o", "out.png", "--backbone", "shallow.safetensors", "--size", 32)
+    save_file(
+        shallow, tmp_path / "shallow.safetensors", {"input": "(RGB in [0, 1] - 0.45) / 0.226"}
+    )
+    line = refused(
+        "paint", photo, style, "-o", "out.png", "--backbone", "shallow.safetensors", "--size", 32
+    )
     assert "shallow.safetensors, which holds conv1_1 to conv2_2" in line
 
 
@@ -175,7 +186,10 @@ def test_no_arguments_show_the_help(impasto):
 
 def test_out_of_memory_names_the_way_out(refused, photo, style, tiny, monkeypatch):
     def fail(*_):
-        raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
+        raise RuntimeError(
+            "[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate "
+            "9 bytes"
+        )
 
     monkeypatch.setattr("impasto.objective.objective.Objective.evaluate", fail)
     assert "give a smaller --size" in refused("paint", photo, style, "-o", "out.png", *tiny)
@@ -206,4 +220,6 @@ def test_the_painting_never_overwrites_what_it_is_painted_from(impasto, tiny, ph
 def test_a_misspelt_start_names_a_near_one(impasto, tiny, photo, style) -> None:
     code, _, err = impasto("paint", photo, style, *tiny, "--start", "contnt")
     assert code == 2
-    assert err.splitlines() == ["impasto: no start 'contnt', nor a picture of that name: did you mean content?"]
+    assert err.splitlines() == [
+        "impasto: no start 'contnt', nor a picture of that name: did you mean content?"
+    ]

@@ -51,7 +51,8 @@ def refused(impasto, tmp_path):
 
 @pytest.fixture
 def snapshots(impasto, photo, style, tiny):
-    """Four snapshots of a run of four steps, and its painting out.png: the last of them was the best."""
+    """Four snapshots of a run of four steps, and its painting out.png: the last of them was the
+    best."""
     options = [*tiny, "--steps", 4, "--optimizer", "adam", "--start", "noise", "--save-every", 1]
     assert impasto("paint", photo, style, "-o", "out.png", *options)[0] == 0
     return [f"out-{k:05}.png" for k in range(1, 5)]
@@ -89,15 +90,23 @@ def test_grid_is_a_sheet_of_all_its_pictures(impasto, snapshots, tmp_path):
     for k, name in enumerate(snapshots):
         top, left = (16, bottoms + 8)[k // 2], 16 + k % 2 * (width + 16)
         image = Image.open(tmp_path / name).resize((width, 320), Image.Resampling.LANCZOS)
-        np.testing.assert_array_equal(values[top : top + 320, left : left + width], np.asarray(image))
+        np.testing.assert_array_equal(
+            values[top : top + 320, left : left + width], np.asarray(image)
+        )
     assert (values[:, 16 + width : 32 + width] == PAPER).all()
 
 
-def test_grid_shows_the_painting_and_the_same_last_snapshot_once(impasto, sheets, snapshots, tmp_path):
-    last, painting = (np.asarray(Image.open(tmp_path / name)) for name in (snapshots[-1], "out.png"))
+def test_grid_shows_the_painting_and_the_same_last_snapshot_once(
+    impasto, sheets, snapshots, tmp_path
+):
+    last, painting = (
+        np.asarray(Image.open(tmp_path / name)) for name in (snapshots[-1], "out.png")
+    )
     np.testing.assert_array_equal(last, painting)
     assert impasto("grid", "out.png", *snapshots)[0] == 0
-    assert [each.split("\n")[0] for each in captions(sheets[0])] == [f"step{NB}{k}" for k in range(1, 5)]
+    assert [each.split("\n")[0] for each in captions(sheets[0])] == [
+        f"step{NB}{k}" for k in range(1, 5)
+    ]
 
 
 @pytest.mark.parametrize(("typed", "shown"), [("4,1", [4, 1]), (" 2 , 3", [2, 3]), ("3", [3])])
@@ -106,7 +115,9 @@ def test_grid_takes_steps_in_the_order_typed(impasto, sheets, snapshots, typed, 
     assert [each.split("\n")[0] for each in captions(sheets[0])] == [f"step{NB}{k}" for k in shown]
 
 
-@pytest.mark.parametrize(("columns", "rows"), [(1, [1] * 4), (3, [3, 1]), (4, [4]), (20, [4]), (None, [2, 2])])
+@pytest.mark.parametrize(
+    ("columns", "rows"), [(1, [1] * 4), (3, [3, 1]), (4, [4]), (20, [4]), (None, [2, 2])]
+)
 def test_grid_has_the_columns_asked_for(impasto, sheets, snapshots, columns, rows):
     assert impasto("grid", *snapshots, *(["--columns", columns] if columns else []))[0] == 0
     assert [len(row) for row in sheets[0]] == rows
@@ -114,7 +125,9 @@ def test_grid_has_the_columns_asked_for(impasto, sheets, snapshots, columns, row
 
 def test_grid_of_far_steps_and_of_snapshots_without_terms(impasto, sheets, snapshots):
     as_step("out-00001.png", "late.png", 17000)
-    as_step("out-00001.png", "odd.png", 9000, terms={"content relu4_2": None, "style relu1_1": 0.25})
+    as_step(
+        "out-00001.png", "odd.png", 9000, terms={"content relu4_2": None, "style relu1_1": 0.25}
+    )
     as_step("out-00001.png", "old.png", 300, terms=None)
     assert impasto("grid", "late.png", "odd.png", "old.png")[0] == 0
     old, odd, late = captions(sheets[0])
@@ -143,7 +156,10 @@ def test_grid_keeps_what_is_transparent_in_a_snapshot(impasto, sheets, snapshots
         (["--steps", "one"], "no snapshot of step one: there are 1, 2, 3, 4"),
         (["--steps", ""], "there are 1, 2, 3, 4"),
         (["-o", "grid.svg"], "grid.svg has no figure's suffix: choose from .png"),
-        (["-o", "out-00002.png"], "out-00002.png is one of the files to draw from: give another name"),
+        (
+            ["-o", "out-00002.png"],
+            "out-00002.png is one of the files to draw from: give another name",
+        ),
         (["-o", "./out-00002.png"], "is one of the files to draw from"),
         (["--columns", "0"], "0 is not in the range"),
         (["photo.png"], "photo.png carries no settings"),
@@ -152,7 +168,9 @@ def test_grid_keeps_what_is_transparent_in_a_snapshot(impasto, sheets, snapshots
         (["stepless.png"], "stepless.png carries no settings"),
     ],
 )
-def test_what_grid_cannot_do_is_told_in_one_line(refused, snapshots, photo, tmp_path, arguments, said):
+def test_what_grid_cannot_do_is_told_in_one_line(
+    refused, snapshots, photo, tmp_path, arguments, said
+):
     Image.open(photo).save(tmp_path / "photo.png")
     as_step(tmp_path / snapshots[0], tmp_path / "stepless.png", "some")
     assert said in refused("grid", *snapshots, *arguments)
@@ -160,12 +178,21 @@ def test_what_grid_cannot_do_is_told_in_one_line(refused, snapshots, photo, tmp_
 
 def test_grid_of_too_many_snapshots_asks_for_a_choice(refused, impasto, sheets, snapshots):
     many = [as_step(snapshots[0], f"s{k}.png", k) for k in range(1, 62)]
-    assert "61 snapshots are too many for one grid: choose up to 60 with --steps" in refused("grid", *many)
+    assert "61 snapshots are too many for one grid: choose up to 60 with --steps" in refused(
+        "grid", *many
+    )
     assert impasto("grid", *many, "--steps", "61,1")[0] == 0
     assert len(captions(sheets[0])) == 2
 
 
-ROW = {"step": 1, "level": 1, "seconds": 0.1, "evaluations": 1, "objective": 3.0, "terms": {"content": 1.0, "tv": 2.0}}
+ROW = {
+    "step": 1,
+    "level": 1,
+    "seconds": 0.1,
+    "evaluations": 1,
+    "objective": 3.0,
+    "terms": {"content": 1.0, "tv": 2.0},
+}
 
 
 def trace(path, *rows, end=""):
@@ -180,7 +207,12 @@ def lines(axes):
 
 
 def test_curves_are_those_of_the_trace(impasto, drawn, photo, style, tiny, tmp_path):
-    assert impasto("paint", photo, style, "-o", "out.png", *tiny, "--steps", 5, "--trace", "my-run.jsonl")[0] == 0
+    assert (
+        impasto(
+            "paint", photo, style, "-o", "out.png", *tiny, "--steps", 5, "--trace", "my-run.jsonl"
+        )[0]
+        == 0
+    )
     assert impasto("curves", "my-run.jsonl") == (0, "curves.png\n", "")
     rows = [json.loads(line) for line in (tmp_path / "my-run.jsonl").read_text().splitlines()]
     [figure] = drawn
@@ -221,7 +253,9 @@ def test_traces_that_differ_in_their_suffix_alone_have_distinct_names(impasto, d
 @pytest.mark.parametrize("line", ["{", '{"step": 2}', json.dumps({**ROW, "step": math.inf})])
 def test_a_line_that_is_no_step_is_told_with_its_number(refused, tmp_path, line):
     trace(tmp_path / "run.jsonl", {}, end=f"{line}\n")
-    assert "run.jsonl is not a trace: line 2 is not a step of --trace" in refused("curves", "run.jsonl")
+    assert "run.jsonl is not a trace: line 2 is not a step of --trace" in refused(
+        "curves", "run.jsonl"
+    )
 
 
 @pytest.mark.parametrize(
@@ -232,7 +266,10 @@ def test_a_line_that_is_no_step_is_told_with_its_number(refused, tmp_path, line)
         (["picture.png"], "picture.png cannot be read as a trace: it is not text"),
         (["."], "cannot be read as a trace"),
         (["run.jsonl", "missing.jsonl"], "no trace at missing.jsonl"),
-        (["run.jsonl", "-o", "curves.jpg"], "curves.jpg has no plot's suffix: choose from .png, .svg"),
+        (
+            ["run.jsonl", "-o", "curves.jpg"],
+            "curves.jpg has no plot's suffix: choose from .png, .svg",
+        ),
         (["run.jsonl", "-o", "no/curves.png"], "no folder no to write curves.png into"),
         ([], "Missing argument"),
     ],
@@ -250,7 +287,9 @@ def look(tiny_weights):
     return f"--backbone {tiny_weights} --size 32 --device cpu --precision float32".split()
 
 
-def test_features_show_the_strongest_channels_of_the_preset_s_layers(impasto, sheets, look, tiny_weights, photo):
+def test_features_show_the_strongest_channels_of_the_preset_s_layers(
+    impasto, sheets, look, tiny_weights, photo
+):
     assert impasto("features", photo, *look) == (0, "features.png\n", "")
     (shown, explained), *rows = sheets[0]
     layers = ["relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu4_2", "relu5_1"]
@@ -262,7 +301,9 @@ def test_features_show_the_strongest_channels_of_the_preset_s_layers(impasto, sh
     for row, found in zip(rows, feature_maps(pixels, layers, load_backbone(config)), strict=True):
         *maps, (matrix, named) = row
         channels = len(found.gram)
-        assert [caption for _, caption in maps] == [f"{found.layer}\nchannel {k}" for k in found.channels]
+        assert [caption for _, caption in maps] == [
+            f"{found.layer}\nchannel {k}" for k in found.channels
+        ]
         assert len(maps) == min(6, channels)
         assert named == f"Gram matrix\n{channels} × {channels}"
         values = np.asarray(matrix)
@@ -281,8 +322,14 @@ def test_features_show_the_strongest_channels_of_the_preset_s_layers(impasto, sh
     [
         (["--layers", "conv1_2, block4_conv2"], ["conv1_2", "conv4_2"]),
         (["--layers", "RELU2_2"], ["relu2_2"]),
-        (["--preset", "layered"], ["conv1_1", "conv2_1", "conv3_1", "conv4_1", "conv4_2", "conv5_1"]),
-        (["--preset", "keras-tv"], ["conv1_1", "conv2_1", "conv3_1", "conv4_1", "conv5_1", "conv5_2"]),
+        (
+            ["--preset", "layered"],
+            ["conv1_1", "conv2_1", "conv3_1", "conv4_1", "conv4_2", "conv5_1"],
+        ),
+        (
+            ["--preset", "keras-tv"],
+            ["conv1_1", "conv2_1", "conv3_1", "conv4_1", "conv5_1", "conv5_2"],
+        ),
     ],
 )
 def test_features_shows_the_layers_asked_for(impasto, sheets, look, photo, options, layers):
@@ -294,10 +341,17 @@ def test_features_shows_the_layers_asked_for(impasto, sheets, look, photo, optio
 def test_the_words_over_the_features_are_there_to_their_end(impasto, monkeypatch, tmp_path, size):
     written, write_text = [], ImageDraw.ImageDraw.text
     monkeypatch.setattr(
-        ImageDraw.ImageDraw, "text", lambda *given, **more: (written.append(given[2]), write_text(*given, **more))
+        ImageDraw.ImageDraw,
+        "text",
+        lambda *given, **more: (written.append(given[2]), write_text(*given, **more)),
     )
     Image.effect_noise(size, 80).convert("RGB").save(tmp_path / "photo.png")
-    assert impasto("features", "photo.png", "--size", 64, "--precision", "float32", "--layers", "relu1_1")[0] == 0
+    assert (
+        impasto(
+            "features", "photo.png", "--size", 64, "--precision", "float32", "--layers", "relu1_1"
+        )[0]
+        == 0
+    )
     assert "which channels are strong together, is the style." in " ".join(written)
 
 
@@ -316,20 +370,28 @@ def test_the_words_over_the_features_are_there_to_their_end(impasto, monkeypatch
         (["--network", "-o", "net.jpg"], "net.jpg has no plot's suffix: choose from .png, .svg"),
     ],
 )
-def test_what_features_cannot_show_is_told_in_one_line(refused, look, photo, tmp_path, arguments, said):
+def test_what_features_cannot_show_is_told_in_one_line(
+    refused, look, photo, tmp_path, arguments, said
+):
     (tmp_path / "photo.png").write_bytes(photo.read_bytes())
     Image.new("RGB", (600, 20)).save(tmp_path / "thin.png")
     assert said in refused("features", *arguments, *look)
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_the_network_is_drawn_for_every_preset_without_a_download(impasto, drawn, monkeypatch, tmp_path, name):
-    monkeypatch.setattr("impasto.backbone.weights.download", lambda *_: pytest.fail("it began to download"))
+def test_the_network_is_drawn_for_every_preset_without_a_download(
+    impasto, drawn, monkeypatch, tmp_path, name
+):
+    monkeypatch.setattr(
+        "impasto.backbone.weights.download", lambda *_: pytest.fail("it began to download")
+    )
     monkeypatch.setenv("IMPASTO_HOME", str(tmp_path))
     assert impasto("features", "--network", "--preset", name) == (0, "network.png\n", "")
     axes, config = drawn[0].axes[0], PRESETS[name].config
     assert axes.get_title() == f"{config.backbone}, as the preset {name} uses it"
-    boxes = [text.get_text().split("\n") for text in axes.texts if text.get_text().startswith("conv")]
+    boxes = [
+        text.get_text().split("\n") for text in axes.texts if text.get_text().startswith("conv")
+    ]
     channels = {each[0]: int(each[1]) for each in boxes if len(each) == 2}
     if config.backbone == "compact":
         kernels = load("compact").kernels
@@ -338,7 +400,9 @@ def test_the_network_is_drawn_for_every_preset_without_a_download(impasto, drawn
         assert list(channels) == list(CONVOLUTIONS)
         assert list(channels.values()) == [64] * 2 + [128] * 2 + [256] * 4 + [512] * 8
     for layers, colour in ((config.content_layers, CONTENT), (config.style_layers, STYLE_MARK)):
-        marked = [text.get_text().split(" × ")[0] for text in axes.texts if text.get_color() == colour]
+        marked = [
+            text.get_text().split(" × ")[0] for text in axes.texts if text.get_color() == colour
+        ]
         assert [each for each in marked if each in LAYERS] == sorted(layers, key=LAYERS.index)
 
 

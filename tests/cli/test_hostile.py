@@ -1,4 +1,5 @@
-"""Files that somebody has made to harm: one line and exit code 2; nothing is waited for, nor written elsewhere."""
+"""Files that somebody has made to harm: one line and exit code 2; nothing is waited for, nor
+written elsewhere."""
 
 import hashlib
 import json
@@ -50,9 +51,17 @@ def put_in_place(path: Path, what: str) -> None:
         path.mkdir()
 
 
-# Pictures and their settings ------------------------------------------------------------------------------------------
+# Pictures and their settings
+# ------------------------------------------------------------------------------------------
 
-READ = ["show", "paint -o x.png --from", "texture -o x.png --from", "paint photo.png", "progress", "curves"]
+READ = [
+    "show",
+    "paint -o x.png --from",
+    "texture -o x.png --from",
+    "paint photo.png",
+    "progress",
+    "curves",
+]
 
 
 @pytest.mark.parametrize("what", ["FIFO", "socket", "device", "folder"])
@@ -86,9 +95,14 @@ def carrying(path: Path, text: str) -> None:
 
 
 SETTINGS = {
-    "program": "impasto", "version": "0.1.0", "config": {"size": 32}, "steps_done": 2,
-    "inputs": [{"role": role, "name": f"{role}.png", "sha256": "ab"} for role in ("content", "style")],
-}  # fmt: skip
+    "program": "impasto",
+    "version": "0.1.0",
+    "config": {"size": 32},
+    "steps_done": 2,
+    "inputs": [
+        {"role": role, "name": f"{role}.png", "sha256": "ab"} for role in ("content", "style")
+    ],
+}
 INPUT = SETTINGS["inputs"][0]
 BAD_SETTINGS = {
     "deep": DEEP,
@@ -126,7 +140,9 @@ BAD_SETTINGS = {
 
 
 @pytest.mark.parametrize("name", BAD_SETTINGS)
-@pytest.mark.parametrize("command", ["show", "show --json", "paint -o x.png --from", "texture -o x.png --from"])
+@pytest.mark.parametrize(
+    "command", ["show", "show --json", "paint -o x.png --from", "texture -o x.png --from"]
+)
 def test_settings_that_impasto_did_not_write_are_none(line_of, tmp_path, command, name) -> None:
     carrying(tmp_path / "bad.png", BAD_SETTINGS[name])
     assert "bad.png carries no settings" in line_of(*command.split(), "bad.png")
@@ -143,7 +159,9 @@ def test_settings_that_impasto_did_not_write_are_none(line_of, tmp_path, command
         ({"memory": 10**300}, "--memory"),
     ],
 )
-def test_settings_that_cannot_be_painted_with_are_told(line_of, tmp_path, photo, style, config, said) -> None:
+def test_settings_that_cannot_be_painted_with_are_told(
+    line_of, tmp_path, photo, style, config, said
+) -> None:
     carrying(tmp_path / "bad.png", json.dumps({**SETTINGS, "config": config}))
     assert said in line_of("paint", photo, style, "-o", "x.png", "--from", "bad.png")
 
@@ -163,10 +181,16 @@ def test_ten_million_snapshots_are_not_counted(line_of, tmp_path, photo) -> None
 def test_what_a_terminal_would_obey_is_not_shown(impasto, tmp_path) -> None:
     carrying(tmp_path / "bad.png", json.dumps({**SETTINGS, "version": "1\x1b[2J\nimpasto: 2"}))
     code, out, _ = impasto("show", "bad.png")
-    assert (code, "\x1b" in out, out.splitlines()[0]) == (0, False, "impasto 1?[2J?impasto: 2, 2 steps")
+    assert (code, "\x1b" in out, out.splitlines()[0]) == (
+        0,
+        False,
+        "impasto 1?[2J?impasto: 2, 2 steps",
+    )
 
 
-def test_a_name_of_a_file_that_is_no_unicode_is_a_name(painted, impasto, style, tiny, photo, tmp_path) -> None:
+def test_a_name_of_a_file_that_is_no_unicode_is_a_name(
+    painted, impasto, style, tiny, photo, tmp_path
+) -> None:
     odd = os.fsdecode(b"caf\xe9.png")
     shutil.copy(photo, tmp_path / odd)
     assert impasto("paint", odd, style, "-o", "out.png", *tiny)[0] == 0
@@ -174,7 +198,8 @@ def test_a_name_of_a_file_that_is_no_unicode_is_a_name(painted, impasto, style, 
     assert impasto("paint", "--from", "out.png", "-o", "again.png")[0] == 0
 
 
-# Folders of runs ------------------------------------------------------------------------------------------------------
+# Folders of runs
+# --------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -203,7 +228,9 @@ def test_a_job_of_one_s_own_is_gone_on_with(begun, impasto, tmp_path) -> None:
 
 
 @pytest.mark.parametrize("name", ["picture", "timelapse", "figure", "trace"])
-def test_a_job_of_somebody_else_writes_into_its_own_folder_only(begun, line_of, impasto, tmp_path, name) -> None:
+def test_a_job_of_somebody_else_writes_into_its_own_folder_only(
+    begun, line_of, impasto, tmp_path, name
+) -> None:
     job, suffix = begun(), {"timelapse": "gif", "trace": "jsonl"}.get(name, "png")
     mine = tmp_path / f"mine.{suffix}"
     mine.write_text("mine")
@@ -274,7 +301,9 @@ def test_a_job_of_wrong_types_is_one_line(begun, line_of, fields) -> None:
     assert f"{job} cannot be read: " in line or "signature" in fields
 
 
-@pytest.mark.parametrize("text", [DEEP, '{"a":' * 100_000, "[]", "3", "{}", "\xff", "null", " " * (2 << 20)], ids=len)
+@pytest.mark.parametrize(
+    "text", [DEEP, '{"a":' * 100_000, "[]", "3", "{}", "\xff", "null", " " * (2 << 20)], ids=len
+)
 def test_a_job_that_is_no_record_is_one_line(begun, line_of, text) -> None:
     job = begun()
     job.write_text(text)
@@ -294,7 +323,9 @@ def test_no_file_of_a_run_s_folder_is_waited_for(begun, line_of, tmp_path, name,
     line_of("resume", "kept")
 
 
-def test_without_a_key_it_is_told_that_resuming_needs_trust(begun, impasto, line_of, monkeypatch, tmp_path) -> None:
+def test_without_a_key_it_is_told_that_resuming_needs_trust(
+    begun, impasto, line_of, monkeypatch, tmp_path
+) -> None:
     (tmp_path / "no-folder").touch()
     monkeypatch.setenv("IMPASTO_HOME", str(tmp_path / "no-folder"))
     begun()
@@ -308,13 +339,16 @@ def test_without_a_key_the_run_says_so(painted, monkeypatch, tmp_path) -> None:
     monkeypatch.setenv("IMPASTO_HOME", str(tmp_path / "no-folder"))
     code, _, err = painted("--checkpoint", "kept")
     assert code == 0
-    assert re.search("no-folder/key cannot be written: .* `impasto resume kept` will need --trust", err)
+    assert re.search(
+        "no-folder/key cannot be written: .* `impasto resume kept` will need --trust", err
+    )
     (tmp_path / "inside").mkdir()
     code, _, err = painted("--checkpoint", "inside", out="inside/out.png")
     assert (code, "--trust" in err) == (0, False)
 
 
-# Folders of batches ---------------------------------------------------------------------------------------------------
+# Folders of batches
+# --------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -356,14 +390,18 @@ def test_paintings_in_the_manifest_have_plain_names(painting, line_of, name) -> 
 
 @pytest.mark.parametrize("name", ["manifest.jsonl", ".impasto/names.json", ".impasto/batch.json"])
 @pytest.mark.parametrize(
-    "text", [DEEP, '{"a":' * 100_000, "[]", "3", "[5]", '"\\ud800"', "a" * (2 << 20), '{"key": 5}'], ids=len
+    "text",
+    [DEEP, '{"a":' * 100_000, "[]", "3", "[5]", '"\\ud800"', "a" * (2 << 20), '{"key": 5}'],
+    ids=len,
 )
 def test_a_batch_s_file_that_is_no_record_is_one_line(painting, line_of, name, text) -> None:
     (painting / name).write_text(text + "\n")
     assert str(name) in line_of("resume", "out")
 
 
-@pytest.mark.parametrize("name", ["manifest.jsonl", ".impasto/names.json", ".impasto/batch.json", ".impasto/lock"])
+@pytest.mark.parametrize(
+    "name", ["manifest.jsonl", ".impasto/names.json", ".impasto/batch.json", ".impasto/lock"]
+)
 @pytest.mark.parametrize("what", ["FIFO", "socket", "device", "folder"])
 def test_no_file_of_a_batch_s_folder_is_waited_for(painting, impasto, name, what) -> None:
     put_in_place(painting / name, what)
@@ -374,12 +412,24 @@ def test_no_file_of_a_batch_s_folder_is_waited_for(painting, impasto, name, what
 @pytest.mark.parametrize(
     "fields",
     [
-        {"contents": "a.png"}, {"contents": [5]}, {"styles": [["a"]]}, {"pairs": 5}, {"preset": []}, {"typed": []},
-        {"typed": {"size": [[1]]}}, {"engine": "gpu"}, {"address": 5}, {"folder": None}, {"folder": "a\0b"},
-        {"more": 1}, {"typed": {"nonsense": 1}}, {"preset": "nonsense"}, {"pairs": "nowhere.csv"},
+        {"contents": "a.png"},
+        {"contents": [5]},
+        {"styles": [["a"]]},
+        {"pairs": 5},
+        {"preset": []},
+        {"typed": []},
+        {"typed": {"size": [[1]]}},
+        {"engine": "gpu"},
+        {"address": 5},
+        {"folder": None},
+        {"folder": "a\0b"},
+        {"more": 1},
+        {"typed": {"nonsense": 1}},
+        {"preset": "nonsense"},
+        {"pairs": "nowhere.csv"},
     ],
     ids=str,
-)  # fmt: skip
+)
 def test_a_batch_of_wrong_types_is_one_line(painting, line_of, fields) -> None:
     changed(painting / ".impasto" / "batch.json", **fields)
     line_of("resume", "out")
@@ -388,10 +438,14 @@ def test_a_batch_of_wrong_types_is_one_line(painting, line_of, fields) -> None:
 def test_a_table_that_nobody_writes_any_more_is_not_waited_for(painting, line_of) -> None:
     os.mkfifo("jobs.csv")
     changed(painting / ".impasto" / "batch.json", pairs="jobs.csv", contents=[], styles=[])
-    assert "jobs.csv cannot be read as a table: it is not a regular file: it is a FIFO" in line_of("resume", "out")
+    assert "jobs.csv cannot be read as a table: it is not a regular file: it is a FIFO" in line_of(
+        "resume", "out"
+    )
 
 
-def test_a_table_from_a_pipe_is_read_and_one_without_end_is_not(painting, impasto, line_of, photo, style, tiny) -> None:
+def test_a_table_from_a_pipe_is_read_and_one_without_end_is_not(
+    painting, impasto, line_of, photo, style, tiny
+) -> None:
     os.mkfifo("jobs.csv")
     table = f"content,style,out\n{photo},{style},piped.png\n"
     writer = threading.Thread(target=lambda: Path("jobs.csv").write_text(table))
@@ -400,20 +454,28 @@ def test_a_table_from_a_pipe_is_read_and_one_without_end_is_not(painting, impast
     writer.join()
     assert Path("piped/piped.png").exists()
     Path("zero.csv").symlink_to("/dev/zero")
-    assert "zero.csv cannot be read as a table: it has more than" in line_of("batch", "--pairs", "zero.csv", "-o", "x")
+    assert "zero.csv cannot be read as a table: it has more than" in line_of(
+        "batch", "--pairs", "zero.csv", "-o", "x"
+    )
 
 
 def test_a_picture_that_is_a_fifo_does_not_stop_a_batch(impasto, photo, style, tiny) -> None:
     os.mkfifo("odd.png")
     code, _, err = impasto("batch", photo, "odd.png", "--style", style, "-o", "out", *tiny)
-    assert (code, "odd.png cannot be opened: it is not a regular file: it is a FIFO" in err) == (3, True)
+    assert (code, "odd.png cannot be opened: it is not a regular file: it is a FIFO" in err) == (
+        3,
+        True,
+    )
 
 
 @pytest.mark.parametrize(
-    "arguments", ["resume {}", "batch {} --style {} -o out", "batch --pairs {} -o out", "batch a -o {}"]
+    "arguments",
+    ["resume {}", "batch {} --style {} -o out", "batch --pairs {} -o out", "batch a -o {}"],
 )
 def test_a_name_that_is_too_long_is_one_line(impasto, tiny, arguments) -> None:
-    code, _, err = impasto(*arguments.format("4" * 5000, "4" * 5000).split(), *(tiny if "batch" in arguments else []))
+    code, _, err = impasto(
+        *arguments.format("4" * 5000, "4" * 5000).split(), *(tiny if "batch" in arguments else [])
+    )
     assert code in (2, 3)
     assert "Traceback" not in err
 
@@ -425,7 +487,8 @@ def test_a_batch_s_cluster_that_nobody_typed_is_not_joined(painting, line_of) ->
     assert "--trust` joins it" in line
 
 
-# The key --------------------------------------------------------------------------------------------------------------
+# The key
+# --------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -442,7 +505,9 @@ def test_the_key_is_made_once_and_is_nobody_else_s_to_read(home) -> None:
     assert signing.is_signed(json.loads(json.dumps(record)))
 
 
-@pytest.mark.parametrize("change", [{"a": 2}, {"c": 1}, {"signature": ""}, {"signature": None}, {"signature": "\xe9"}])
+@pytest.mark.parametrize(
+    "change", [{"a": 2}, {"c": 1}, {"signature": ""}, {"signature": None}, {"signature": "\xe9"}]
+)
 def test_what_was_changed_is_not_signed(home, change) -> None:
     assert not signing.is_signed({**signing.signed({"a": 1}), **change})
 
@@ -452,12 +517,18 @@ def test_another_key_does_not_sign(home) -> None:
     (home / "key").write_bytes(bytes(32))
     assert not signing.is_signed(record)
     (home / "key").write_bytes(bytes(31))
-    assert (signing.signed({"a": 1})["signature"], signing.is_signed({"a": 1, "signature": ""})) == ("", False)
+    assert (
+        signing.signed({"a": 1})["signature"],
+        signing.is_signed({"a": 1, "signature": ""}),
+    ) == ("", False)
 
 
 def test_several_at_once_make_one_key(home) -> None:
     found = []
-    threads = [threading.Thread(target=lambda: found.append(signing.signed({})["signature"])) for _ in range(8)]
+    threads = [
+        threading.Thread(target=lambda: found.append(signing.signed({})["signature"]))
+        for _ in range(8)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -465,7 +536,9 @@ def test_several_at_once_make_one_key(home) -> None:
     assert (len(found), len(set(found)), os.listdir(home)) == (8, 1, ["key"])
 
 
-def test_a_batch_s_checkpoint_before_the_newest_is_used(impasto, photo, style, tiny, monkeypatch) -> None:
+def test_a_batch_s_checkpoint_before_the_newest_is_used(
+    impasto, photo, style, tiny, monkeypatch
+) -> None:
     monkeypatch.setattr("impasto.painting.checkpoint.SOONEST", 0.0)
     monkeypatch.setattr("impasto.painting.checkpoint.COST", 1e9)
     asked = ("batch", photo, "--style", style, "-o", "out", *tiny, "--steps", 6)
@@ -490,9 +563,25 @@ def test_a_batch_s_checkpoint_before_the_newest_is_used(impasto, photo, style, t
     assert Path("out/photo-style.png").read_bytes() == Path("whole/photo-style.png").read_bytes()
 
 
-# Whatever stands in them ----------------------------------------------------------------------------------------------
+# Whatever stands in them
+# ----------------------------------------------------------------------------------------------
 
-ODD = [None, True, -1, 0, 7, 0.5, 10**400, float("nan"), float("inf"), "", "x", "a\0b", "\ud800", "../x.png"]
+ODD = [
+    None,
+    True,
+    -1,
+    0,
+    7,
+    0.5,
+    10**400,
+    float("nan"),
+    float("inf"),
+    "",
+    "x",
+    "a\0b",
+    "\ud800",
+    "../x.png",
+]
 ODD += ["/dev/zero", "x" * 20_000, [], [[]], {}, {"a": {}}, ["x"] * 2000, "4" * 5000]
 ROUNDS = pytest.mark.parametrize("rounds", [40, pytest.param(500, marks=pytest.mark.slow)])
 
@@ -527,15 +616,22 @@ def check_spoiled(impasto, record: dict, rounds: int, write, *commands: list) ->
 
 
 @ROUNDS
-def test_whatever_settings_say_it_is_one_line(impasto, painted, tmp_path, photo, style, rounds) -> None:
+def test_whatever_settings_say_it_is_one_line(
+    impasto, painted, tmp_path, photo, style, rounds
+) -> None:
     painted()
     record = read_settings(tmp_path / "out.png")
     stops = ["--backbone", "/nowhere.pth", "-o", "x.png"]
     check_spoiled(
-        impasto, record, rounds, lambda text: carrying(tmp_path / "bad.png", text), ["show", "bad.png"],
-        ["paint", photo, style, "--from", "bad.png", *stops], ["paint", "--from", "bad.png", *stops],
+        impasto,
+        record,
+        rounds,
+        lambda text: carrying(tmp_path / "bad.png", text),
+        ["show", "bad.png"],
+        ["paint", photo, style, "--from", "bad.png", *stops],
+        ["paint", "--from", "bad.png", *stops],
         ["texture", "--from", "bad.png", *stops],
-    )  # fmt: skip
+    )
 
 
 @ROUNDS
@@ -553,7 +649,9 @@ def test_whatever_a_job_says_it_is_one_line(begun, impasto, tmp_path, photo, rou
 
 @ROUNDS
 @pytest.mark.parametrize("name", ["manifest.jsonl", ".impasto/names.json", ".impasto/batch.json"])
-def test_whatever_a_batch_s_folder_says_it_is_one_line(painting, impasto, tmp_path, name, rounds) -> None:
+def test_whatever_a_batch_s_folder_says_it_is_one_line(
+    painting, impasto, tmp_path, name, rounds
+) -> None:
     before = {path: path.read_bytes() for path in painting.rglob("*") if path.is_file()}
     record = json.loads(before[painting / name])
     if name.endswith("batch.json"):
@@ -579,14 +677,18 @@ def test_whatever_a_batch_s_folder_says_it_is_one_line(painting, impasto, tmp_pa
 POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 64 64\n%%EndComments\nshowpage\n%%EOF\n"
 
 
-def test_a_painting_that_is_postscript_is_not_run(impasto, photo, style, tiny, tmp_path, monkeypatch) -> None:
+def test_a_painting_that_is_postscript_is_not_run(
+    impasto, photo, style, tiny, tmp_path, monkeypatch
+) -> None:
     (tmp_path / "bin").mkdir()
     ghostscript = tmp_path / "bin" / "gs"
     ghostscript.write_text(f"#!/bin/sh\ntouch {tmp_path / 'it ran'}\n")
     ghostscript.chmod(0o755)
     monkeypatch.setenv("PATH", f"{ghostscript.parent}:{os.environ['PATH']}")
     assert impasto("batch", photo, "--style", style, "-o", "out", *tiny)[0] == 0
-    painting = next(path for path in Path("out").glob("*.png") if not path.name.startswith("contact"))
+    painting = next(
+        path for path in Path("out").glob("*.png") if not path.name.startswith("contact")
+    )
     painting.write_bytes(POSTSCRIPT)
     manifest = Path("out/manifest.jsonl")
     record = {**json.loads(manifest.read_text()), "sha256": hashlib.sha256(POSTSCRIPT).hexdigest()}
@@ -597,7 +699,10 @@ def test_a_painting_that_is_postscript_is_not_run(impasto, photo, style, tiny, t
 
 def test_a_checkpoint_folder_keeps_its_other_files(painted, tmp_path) -> None:
     (tmp_path / "kept").mkdir()
-    mine = [tmp_path / "kept" / name for name in (".tmp-notes", ".tmp", ".tmp-abcde", "notes.txt", ".tmpabcdefg")]
+    mine = [
+        tmp_path / "kept" / name
+        for name in (".tmp-notes", ".tmp", ".tmp-abcde", "notes.txt", ".tmpabcdefg")
+    ]
     for path in mine:
         path.write_text("mine")
     piece = tmp_path / "kept" / ".tmpaB3dE9"
@@ -610,7 +715,9 @@ def test_a_checkpoint_folder_keeps_its_other_files(painted, tmp_path) -> None:
 @pytest.mark.parametrize("home", ["~nobody-of-that-name/x", "/proc/nowhere"])
 def test_without_a_home_for_its_key_a_run_goes_on_unsigned(painted, monkeypatch, home) -> None:
     monkeypatch.setenv("IMPASTO_HOME", home)
-    monkeypatch.setattr(os, "link", lambda *_: (_ for _ in ()).throw(OSError(95, "Operation not supported")))
+    monkeypatch.setattr(
+        os, "link", lambda *_: (_ for _ in ()).throw(OSError(95, "Operation not supported"))
+    )
     code, _, err = painted("--checkpoint", "kept")
     assert code == 0
     assert ("will need --trust" in " ".join(err.split())) == home.startswith("/proc")

@@ -17,7 +17,8 @@ MARGIN, HIGH = 16, 320  # of a contact sheet, in pixels
 
 @pytest.fixture
 def refused(painted, tmp_path, monkeypatch):
-    """Runs a painting that must fail with one line before it begins, and gives that line; nothing may be written."""
+    """Runs a painting that must fail with one line before it begins, and gives that line; nothing
+    may be written."""
 
     def evaluate(*_):
         raise AssertionError("the painting began")
@@ -67,7 +68,9 @@ def test_a_timelapse_ends_with_the_painting(painted, tmp_path):
     assert np.array_equal(frames[-1], pixels_of(tmp_path / "out.png"))
 
 
-@pytest.mark.parametrize(("suffix", "shape"), [("gif", (27, 32)), ("webp", (27, 32)), ("mp4", (26, 32))])
+@pytest.mark.parametrize(
+    ("suffix", "shape"), [("gif", (27, 32)), ("webp", (27, 32)), ("mp4", (26, 32))]
+)
 def test_the_suffix_of_the_timelapse_is_its_format(painted, tmp_path, suffix, shape):
     assert painted("--timelapse", f"film.{suffix}", "--steps", 3)[0] == 0
     if suffix == "mp4":
@@ -87,11 +90,18 @@ def test_a_timelapse_of_several_levels_is_of_one_size(painted, tmp_path):
     assert np.array_equal(frames[-1], pixels_of(tmp_path / "out.png"))
 
 
-def test_a_timelapse_of_a_transparent_content_is_laid_on_white(impasto, photo, style, tiny, tmp_path):
+def test_a_timelapse_of_a_transparent_content_is_laid_on_white(
+    impasto, photo, style, tiny, tmp_path
+):
     content = Image.open(photo).convert("RGBA")
     content.putalpha(Image.fromarray(np.tile(np.uint8([0, 255]).repeat(24), (40, 1))))
     content.save(tmp_path / "content.png")
-    assert impasto("paint", "content.png", style, "-o", "out.png", *tiny, "--timelapse", "film.apng")[0] == 0
+    assert (
+        impasto("paint", "content.png", style, "-o", "out.png", *tiny, "--timelapse", "film.apng")[
+            0
+        ]
+        == 0
+    )
     for frame in frames_of(tmp_path / "film.apng"):
         assert frame[:, :12].min() > 230
         assert frame[:, 20:].mean() < 230
@@ -108,16 +118,22 @@ def test_ctrl_c_leaves_a_timelapse_of_what_was_painted(painted, tmp_path, ctrl_c
     assert np.array_equal(frames_of(tmp_path / "film.apng")[-1], pixels_of(tmp_path / "out.png"))
 
 
-def test_a_timelapse_that_cannot_be_written_does_not_lose_the_painting(painted, tmp_path, monkeypatch):
+def test_a_timelapse_that_cannot_be_written_does_not_lose_the_painting(
+    painted, tmp_path, monkeypatch
+):
     monkeypatch.setattr(Film, "write", full)
     code, out, err = painted("--timelapse", "film.gif")
     assert (code, out) == (2, "")
-    assert err.splitlines()[-1] == "impasto: no room for the film's frames; the painting is in out.png"
+    assert (
+        err.splitlines()[-1] == "impasto: no room for the film's frames; the painting is in out.png"
+    )
     assert read_settings(tmp_path / "out.png")["steps_done"] == 2
     assert names(tmp_path) == ["out.png"]
 
 
-def test_a_timelapse_that_cannot_be_written_does_not_lose_the_figure(painted, tmp_path, monkeypatch):
+def test_a_timelapse_that_cannot_be_written_does_not_lose_the_figure(
+    painted, tmp_path, monkeypatch
+):
     monkeypatch.setattr(Film, "write", full)
     assert painted("--timelapse", "film.gif", "--figure", "sheet.png")[0] == 2
     assert names(tmp_path) == ["out.png", "sheet.png"]
@@ -131,7 +147,9 @@ def test_a_figure_that_cannot_be_written_does_not_lose_the_painting(painted, tmp
     assert names(tmp_path) == ["film.gif", "out.png"]
 
 
-def test_a_timelapse_that_breaks_off_is_told_once_and_the_run_goes_on(painted, tmp_path, monkeypatch):
+def test_a_timelapse_that_breaks_off_is_told_once_and_the_run_goes_on(
+    painted, tmp_path, monkeypatch
+):
     painted("--steps", 5, out="plain.png")
     seen, real = [], Film.look
 
@@ -176,7 +194,9 @@ def test_the_figure_shows_content_style_and_result(painted, photo, style, tmp_pa
     for path in (photo, style, tmp_path / "out.png"):
         with Image.open(path) as image:
             width = round(image.width / image.height * HIGH)
-            scaled = np.asarray(image.convert("RGB").resize((width, HIGH), Image.Resampling.LANCZOS))
+            scaled = np.asarray(
+                image.convert("RGB").resize((width, HIGH), Image.Resampling.LANCZOS)
+            )
         assert np.array_equal(sheet[MARGIN : MARGIN + HIGH, left : left + width], scaled)
         assert (sheet[MARGIN + HIGH :, left : left + width] != PAPER).any()  # its caption
         left += width + MARGIN
@@ -192,18 +212,27 @@ def test_the_figure_shows_every_style(impasto, photo, style, tiny, tmp_path):
 
 
 def test_json_names_the_files_that_were_asked_for(painted, tmp_path):
-    code, out, err = painted("--json", "--timelapse", "film.gif", "--figure", "sheet.png", "--trace", "run.jsonl")
+    code, out, err = painted(
+        "--json", "--timelapse", "film.gif", "--figure", "sheet.png", "--trace", "run.jsonl"
+    )
     assert (code, err, out.count("\n")) == (0, "", 1)
     line = json.loads(out)
     files = {name: line[name] for name in ("picture", "timelapse", "figure", "trace")}
-    assert files == {"picture": "out.png", "timelapse": "film.gif", "figure": "sheet.png", "trace": "run.jsonl"}
+    assert files == {
+        "picture": "out.png",
+        "timelapse": "film.gif",
+        "figure": "sheet.png",
+        "trace": "run.jsonl",
+    }
     assert names(tmp_path) == sorted(files.values())
     line = json.loads(painted("--json", "--trace", "run.jsonl")[1])
     assert line.keys() & files.keys() == {"picture", "trace"}
 
 
 def test_quiet_writes_the_files_and_says_nothing(painted, tmp_path):
-    assert painted("--quiet", "--timelapse", "film.gif", "--figure", "sheet.png", "--trace", "t.json") == (0, "", "")
+    assert painted(
+        "--quiet", "--timelapse", "film.gif", "--figure", "sheet.png", "--trace", "t.json"
+    ) == (0, "", "")
     assert names(tmp_path) == ["film.gif", "out.png", "sheet.png", "t.json"]
 
 
@@ -231,13 +260,16 @@ def test_a_snapshot_and_a_figure_of_one_name_are_refused(refused, option):
 
 @pytest.mark.parametrize("option", ["-o", "--figure", "--timelapse", "--trace"])
 @pytest.mark.parametrize("role", ["content", "style", "start", "from"])
-def test_no_file_overwrites_what_is_painted_from(painted, impasto, refused, photo, style, tiny, tmp_path, option, role):
+def test_no_file_overwrites_what_is_painted_from(
+    painted, impasto, refused, photo, style, tiny, tmp_path, option, role
+):
     name = {"--timelapse": "input.webp", "--trace": "input.json"}.get(option, "input.png")
     if role == "from":
         painted()
         (tmp_path / "out.png").rename(tmp_path / name)
     else:
-        (tmp_path / name).write_bytes(photo.read_bytes())  # a picture is known by its content, not by its name
+        # a picture is known by its content, not by its name
+        (tmp_path / name).write_bytes(photo.read_bytes())
     before = kept(tmp_path)
     pictures = {"content": [name, style], "style": [photo, name]}.get(role, [photo, style])
     more = {"start": ["--start", name], "from": ["--from", name]}.get(role, [])
@@ -261,11 +293,23 @@ def test_no_snapshot_overwrites_what_is_painted_from(impasto, photo, style, tiny
         ("--figure no/where.png", "no folder no to write where.png into"),
         ("--timelapse no/where.gif", "no folder no to write where.gif into"),
         ("--trace no/where.jsonl", "no folder no to write where.jsonl into"),
-        ("--figure folder.png", "folder.png is a folder: give the figure a name, as folder.png/figure.png"),
-        ("--timelapse folder.png", "folder.png is a folder: give the film a name, as folder.png/film.gif"),
-        ("--trace folder.png", "folder.png is a folder: give the trace a name, as folder.png/trace.jsonl"),
+        (
+            "--figure folder.png",
+            "folder.png is a folder: give the figure a name, as folder.png/figure.png",
+        ),
+        (
+            "--timelapse folder.png",
+            "folder.png is a folder: give the film a name, as folder.png/film.gif",
+        ),
+        (
+            "--trace folder.png",
+            "folder.png is a folder: give the trace a name, as folder.png/trace.jsonl",
+        ),
         ("--figure sheet.gifv", "sheet.gifv has no figure's suffix: choose from .png"),
-        ("--timelapse film.avi", "film.avi has no film's suffix: choose from .gif, .webp, .apng, .mp4, .webm"),
+        (
+            "--timelapse film.avi",
+            "film.avi has no film's suffix: choose from .gif, .webp, .apng, .mp4, .webm",
+        ),
         ("--trace run", "run has no trace's suffix: choose from .jsonl, .json"),
     ],
 )

@@ -1,4 +1,5 @@
-"""A Ray cluster of two nodes on this machine: paintings and tiles on it, and whatever dies there."""
+"""A Ray cluster of two nodes on this machine: paintings and tiles on it, and whatever dies
+there."""
 
 import hashlib
 import json
@@ -81,7 +82,8 @@ class Watched:
 
 @pytest.fixture
 def watched(monkeypatch):
-    """Painters that keep a checkpoint of every step, tell of it, and have no disk in common with anybody."""
+    """Painters that keep a checkpoint of every step, tell of it, and have no disk in common with
+    anybody."""
     seen = Watched()
     take, give = Scheduler.take, crew.RayExecutor._give
 
@@ -106,7 +108,8 @@ def hire_instead(monkeypatch, kind):
 
 
 def painter_that(on_begin=None, on_word=None, versions=None):
-    """A class of painters; it is sent to them, as what it calls is. on_word: before every word that is said."""
+    """A class of painters; it is sent to them, as what it calls is. on_word: before every word that
+    is said."""
 
     class Told(crew.RemoteWorker):
         def __init__(self, place):
@@ -143,15 +146,28 @@ def batch(impasto, tiny_weights, style, tmp_path, cluster):
     shutil.copy(tiny_weights, tmp_path / "net.safetensors")
     shutil.copy(style, tmp_path / "style.png")
     options = (
-        f"--backbone net.safetensors --size 64 --steps {STEPS} --levels 2 --device cpu --precision float32".split()
-    )
+        f"--backbone net.safetensors --size 64 --steps {STEPS} --levels 2 --device cpu "
+        "--precision float32"
+    ).split()
 
     def run(count, out, *more, engine="ray", steps=STEPS):
         for k in range(count):
             pixels = np.random.default_rng(k).integers(0, 256, (40, 48, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(tmp_path / "photos" / f"{k}.png")
         where = ["--engine", "ray", "--address", cluster.address] if engine == "ray" else []
-        given = ["batch", "photos", "--style", "style.png", "-o", out, *options, "--steps", steps, *where, *more]
+        given = [
+            "batch",
+            "photos",
+            "--style",
+            "style.png",
+            "-o",
+            out,
+            *options,
+            "--steps",
+            steps,
+            *where,
+            *more,
+        ]
         return impasto(*given, "--protect", "photos/0.png")
 
     return run
@@ -177,10 +193,13 @@ def same_as_here(batch, folder: Path, count: int, **more) -> bool:
     return pictures(folder) == pictures(folder.parent / "here")
 
 
-# --- many pictures -------------------------------------------------------------------------------------------------
+# --- many pictures
+# -------------------------------------------------------------------------------------------------
 
 
-def test_work_is_pulled_and_ends_with_the_bytes_that_it_has_here(batch, cluster, watched, monkeypatch, tmp_path):
+def test_work_is_pulled_and_ends_with_the_bytes_that_it_has_here(
+    batch, cluster, watched, monkeypatch, tmp_path
+):
     slow = cluster.head_node.node_id
 
     def hold_up(self):
@@ -232,14 +251,19 @@ def test_a_task_that_kills_whoever_has_it_is_given_up_and_the_others_are_painted
         if "1.png" in tasks[0].content.name:
             os._exit(1)
 
-    hire_instead(monkeypatch, painter_that(die, versions=lambda self: "another" if self.place.node == head else ""))
+    hire_instead(
+        monkeypatch,
+        painter_that(die, versions=lambda self: "another" if self.place.node == head else ""),
+    )
     code, _, err = batch(3, "there", "--quiet")
     assert code == 3
     assert err.count("\n") == 1
     assert "photos/1.png in the style of style.png: 3 workers died over it" in err
     records = manifest(tmp_path / "there")
     assert Counter(record["state"] for record in records) == {"done": 2, "failed": 1}
-    assert not any(head[:4] in record.get("worker", "") for record in records), "where versions differ nobody paints"
+    assert not any(head[:4] in record.get("worker", "") for record in records), (
+        "where versions differ nobody paints"
+    )
 
 
 @pytest.mark.slow
@@ -260,7 +284,9 @@ def test_a_sick_machine_fails_nothing(batch, cluster, watched, monkeypatch, tmp_
 
 
 @pytest.mark.slow
-def test_pictures_that_are_faulty_themselves_do_not_end_a_batch(batch, cluster, watched, monkeypatch, tmp_path):
+def test_pictures_that_are_faulty_themselves_do_not_end_a_batch(
+    batch, cluster, watched, monkeypatch, tmp_path
+):
     head = cluster.head_node.node_id
 
     def faulty(self, tasks):
@@ -271,13 +297,21 @@ def test_pictures_that_are_faulty_themselves_do_not_end_a_batch(batch, cluster, 
             self._painter._backbone = fault
 
     monkeypatch.setattr(crew, "REFUSALS", 2)
-    hire_instead(monkeypatch, painter_that(faulty, versions=lambda self: "another" if self.place.node == head else ""))
+    hire_instead(
+        monkeypatch,
+        painter_that(faulty, versions=lambda self: "another" if self.place.node == head else ""),
+    )
     code, _, err = batch(2, "there", "--quiet", steps=3)
     assert (code, err.count("3 workers died over it")) == (3, 1)
-    assert Counter(record["state"] for record in manifest(tmp_path / "there")) == {"done": 1, "failed": 1}
+    assert Counter(record["state"] for record in manifest(tmp_path / "there")) == {
+        "done": 1,
+        "failed": 1,
+    }
 
 
-def test_a_signal_keeps_all_and_a_later_call_goes_on_there_or_here(batch, impasto, watched, tmp_path):
+def test_a_signal_keeps_all_and_a_later_call_goes_on_there_or_here(
+    batch, impasto, watched, tmp_path
+):
     stops = [(signal.SIGTERM, 3), (signal.SIGINT, 9)]  # and the steps at which
 
     def stop(worker, pid, steps):
@@ -289,13 +323,17 @@ def test_a_signal_keeps_all_and_a_later_call_goes_on_there_or_here(batch, impast
         code, _, err = impasto("resume", "there") if again else batch(3, "there")
         assert code == 130
         assert err.endswith("goes on with it\n")
-    done = len(manifest(tmp_path / "there")) if (tmp_path / "there" / "manifest.jsonl").exists() else 0
+    done = (
+        len(manifest(tmp_path / "there")) if (tmp_path / "there" / "manifest.jsonl").exists() else 0
+    )
     assert done < 3
     told = [len(steps) for steps in watched.steps.values()]
     assert all(steps == list(range(1, len(steps) + 1)) for steps in watched.steps.values())
     evaluated, evaluate = [], Objective.evaluate
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Objective, "evaluate", lambda self, x: evaluated.append(1) or evaluate(self, x))
+        patch.setattr(
+            Objective, "evaluate", lambda self, x: evaluated.append(1) or evaluate(self, x)
+        )
         assert batch(3, "there", engine="local")[0] == 0
     assert len(evaluated) == 3 * STEPS - sum(told)
     assert all_once(tmp_path / "there", 3)
@@ -310,7 +348,10 @@ def test_a_worker_that_cannot_begin_loses_nothing(batch, watched, monkeypatch, t
 
     hire_instead(monkeypatch, painter_that(full))
     assert batch(3, "there", steps=1)[0] == 3
-    assert Counter(record["state"] for record in manifest(tmp_path / "there")) == {"done": 2, "failed": 1}
+    assert Counter(record["state"] for record in manifest(tmp_path / "there")) == {
+        "done": 2,
+        "failed": 1,
+    }
 
 
 def test_nothing_is_left_on_the_workers(batch, watched, tmp_path):
@@ -331,7 +372,10 @@ def test_what_killed_painters_have_left_is_swept(monkeypatch, tmp_path):
     with exclusive_lock(tmp_path / f"{crew.FOLDER}alive"):
         os.utime(tmp_path / f"{crew.FOLDER}alive", (0, 0))
         crew._sweep()
-    assert {each.name for each in tmp_path.iterdir()} == {f"{crew.FOLDER}alive", f"{crew.FOLDER}young"}
+    assert {each.name for each in tmp_path.iterdir()} == {
+        f"{crew.FOLDER}alive",
+        f"{crew.FOLDER}young",
+    }
 
 
 def test_where_all_versions_differ_it_is_said_in_one_line(batch, watched, monkeypatch):
@@ -341,7 +385,8 @@ def test_where_all_versions_differ_it_is_said_in_one_line(batch, watched, monkey
     assert "it has impasto 9, and this is impasto 0." in err
 
 
-# --- without a cluster ---------------------------------------------------------------------------------------------
+# --- without a cluster
+# ---------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -355,7 +400,12 @@ def scheduler(tmp_path, photo, style, tiny_weights):
     contents = [str(shutil.copy(photo, tmp_path / f"{k}.png")) for k in range(4)]
     for k, path in enumerate(contents):
         Image.fromarray(np.full((40, 48, 3), 60 * k, np.uint8)).save(path)
-    jobs = list_jobs(contents, [str(style)], "all", lambda *_: Config(backbone=str(tiny_weights), size=32, steps=2))
+    jobs = list_jobs(
+        contents,
+        [str(style)],
+        "all",
+        lambda *_: Config(backbone=str(tiny_weights), size=32, steps=2),
+    )
     with open_store(str(tmp_path / "out"), print) as ledger:
         found = Scheduler(ledger, Silent(), FileHashes(), retry_failed=False)
         found.plan(jobs)
@@ -387,10 +437,14 @@ def test_what_somebody_died_over_is_left_to_others_as_long_as_there_are_any(sche
 
 def test_ctrl_c_while_the_last_word_on_a_load_is_on_its_way(scheduler, monkeypatch):
     load = scheduler.next_assignment()
-    monkeypatch.setattr(ray, "get", lambda answer, timeout: (WorkerUpdate(over=answer == "advance"), {}))
+    monkeypatch.setattr(
+        ray, "get", lambda answer, timeout: (WorkerUpdate(over=answer == "advance"), {})
+    )
     actor = SimpleNamespace(keep=SimpleNamespace(remote=lambda: "keep"))
     found = crew.RayExecutor(scheduler)
-    found._handles.append(crew.WorkerHandle(Device("there", "", 1, 0), actor, "advance", load.tasks, ready=True))
+    found._handles.append(
+        crew.WorkerHandle(Device("there", "", 1, 0), actor, "advance", load.tasks, ready=True)
+    )
     found.keep()
 
 
@@ -402,10 +456,24 @@ def test_ctrl_c_does_not_disturb_the_leaving_of_a_cluster():
 
 
 def test_where_no_cluster_is_it_is_said_at_once(tmp_path, photo, style, tiny):
-    command = [sys.executable, "-m", "impasto", "batch", photo, "--style", style, "-o", "out", *tiny, "--quiet"]
+    command = [
+        sys.executable,
+        "-m",
+        "impasto",
+        "batch",
+        photo,
+        "--style",
+        style,
+        "-o",
+        "out",
+        *tiny,
+        "--quiet",
+    ]
     found = [*map(str, command), "--engine", "ray", "--address", "127.0.0.1:1"]
     try:
-        done = subprocess.run(found, cwd=tmp_path, check=False, capture_output=True, text=True, timeout=6)
+        done = subprocess.run(
+            found, cwd=tmp_path, check=False, capture_output=True, text=True, timeout=6
+        )
     except subprocess.TimeoutExpired:
         pytest.fail("it waits")
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
@@ -414,7 +482,12 @@ def test_where_no_cluster_is_it_is_said_at_once(tmp_path, photo, style, tiny):
 
 @pytest.mark.parametrize("command", ["batch", "paint"])
 def test_an_address_is_of_a_cluster(refused, photo, style, tiny, command):
-    given = [command, photo, *(["--style", style, "-o", "out"] if command == "batch" else [style]), *tiny]
+    given = [
+        command,
+        photo,
+        *(["--style", style, "-o", "out"] if command == "batch" else [style]),
+        *tiny,
+    ]
     assert "give --engine ray with it" in refused(*given, "--address", "10.0.0.1:6379")
 
 
@@ -423,22 +496,39 @@ def test_without_ray_it_is_said_what_to_install(impasto, photo, style, tiny, com
     monkeypatch.setitem(sys.modules, "ray", None)
     for name in ("", ".ray_cluster", ".ray_executor", ".distributed"):
         monkeypatch.delitem(sys.modules, f"impasto.cluster{name}", raising=False)
-    given = [command, photo, *(["--style", style, "-o", "out"] if command == "batch" else [style]), *tiny, "--quiet"]
+    given = [
+        command,
+        photo,
+        *(["--style", style, "-o", "out"] if command == "batch" else [style]),
+        *tiny,
+        "--quiet",
+    ]
     code, out, err = impasto(*given, "--engine", "ray")
     assert (code, out) == (2, "")
     assert err == "impasto: --engine ray needs an extra: pip install 'impasto[cluster]'\n"
 
 
-# --- one picture over several --------------------------------------------------------------------------------------
+# --- one picture over several
+# --------------------------------------------------------------------------------------
 
-TILES = {"size": 160, "tile": 88, "steps": 50, "levels": 1, "device": "cpu", "precision": "float32", "grain_weight": 1}
+TILES = {
+    "size": 160,
+    "tile": 88,
+    "steps": 50,
+    "levels": 1,
+    "device": "cpu",
+    "precision": "float32",
+    "grain_weight": 1,
+}
 
-CALM = {"optimizer": "adam", "learning_rate": 0.002, "start": "noise"}  # what does not make much of rounding
+# what does not make much of rounding
+CALM = {"optimizer": "adam", "learning_rate": 0.002, "start": "noise"}
 
 
 @pytest.fixture
 def poster(tiny_weights, photo, style, tmp_path):
-    """Problem, config, backbone and plan of a picture in tiles: plainly, or with all that there is."""
+    """Problem, config, backbone and plan of a picture in tiles: plainly, or with all that there
+    is."""
     across = np.tile(np.linspace(0, 255, 48, dtype=np.uint8), (40, 1))
     left, right = tmp_path / "left.png", tmp_path / "right.png"
     Image.fromarray(across).save(left)
@@ -446,12 +536,14 @@ def poster(tiny_weights, photo, style, tmp_path):
     kinds = {
         "plain": {},
         "all": {
-            "mask": [f"{left}={photo}={right}"], "protect": str(right), "tv_weight": 0.3,
+            "mask": [f"{left}={photo}={right}"],
+            "protect": str(right),
+            "tv_weight": 0.3,
             "edge_weight": 1.0,
         },
         "neighbours": {"style_term": "neighbours", "mask": [f"{left}={photo}"]},
         "wasserstein": {"style_term": "wasserstein", "normalize": "none"},
-    }  # fmt: skip
+    }
 
     def make(kind="plain", **changes):
         config = Config(backbone=str(tiny_weights), **{**TILES, **kinds[kind], **changes})
@@ -474,12 +566,15 @@ def test_shares_of_the_tiles_add_up_to_the_objective(poster, kind):
     problem, config, backbone, plan = run.problem, run.config, run.backbone, run.plan
     level = problem.levels[-1]
     content = resize(problem.content.pixels, level.height, level.width)
-    protect = None if problem.protect is None else resize(problem.protect, level.height, level.width)
+    protect = (
+        None if problem.protect is None else resize(problem.protect, level.height, level.width)
+    )
     given = (config, backbone, content, regions_at(problem, level, config), plan.side, protect)
     x = torch.rand(content.shape, generator=torch.Generator().manual_seed(1))
     value, gradient = Objective(*given).evaluate(x)
     for count in (1, 2, 3):
-        parts, barrier = [None] * count, threading.Barrier(count, timeout=20)  # it breaks if one calls oftener
+        # it breaks if one calls oftener
+        parts, barrier = [None] * count, threading.Barrier(count, timeout=20)
 
         def evaluate(k, parts=parts, barrier=barrier, count=count):
             def all_reduce(own):
@@ -499,7 +594,9 @@ def test_shares_of_the_tiles_add_up_to_the_objective(poster, kind):
 
 
 @pytest.mark.slow
-def test_a_painting_there_is_gone_on_with(impasto, photo, style, tiny, cluster, tmp_path, monkeypatch):
+def test_a_painting_there_is_gone_on_with(
+    impasto, photo, style, tiny, cluster, tmp_path, monkeypatch
+):
     evaluate, made = spread.DistributedObjective.evaluate, []
 
     def pressed(self, x):
@@ -523,7 +620,15 @@ def test_a_painting_there_is_gone_on_with(impasto, photo, style, tiny, cluster, 
         *["--optimizer", "adam", "--learning-rate", "0.002"],
     ]
     code, out, _ = impasto(
-        *given, "-o", "out.png", "--checkpoint", "kept", "--engine", "ray", "--address", cluster.address
+        *given,
+        "-o",
+        "out.png",
+        "--checkpoint",
+        "kept",
+        "--engine",
+        "ray",
+        "--address",
+        cluster.address,
     )
     assert code == 0
     assert "stopped by hand: 4 of 9 steps" in out
@@ -544,7 +649,8 @@ def tilers(cluster, tiny_weights):
 
 
 @pytest.mark.parametrize(
-    "kind", ["all", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("plain", "neighbours"))]
+    "kind",
+    ["all", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("plain", "neighbours"))],
 )
 def test_tiles_there_make_the_picture_that_is_made_here(poster, tilers, kind):
     assert str(tilers) == "2 devices (cpu)"
@@ -566,7 +672,9 @@ def test_too_little_memory_there_is_said_as_of_here(poster, tilers, monkeypatch)
 
 def test_what_needs_the_whole_picture_is_refused(poster, tilers):
     run = poster(style_term="sliced", tile=160)
-    with pytest.raises(ConfigError, match=r"\A--style-term sliced needs the whole picture at once.*\Z"):
+    with pytest.raises(
+        ConfigError, match=r"\A--style-term sliced needs the whole picture at once.*\Z"
+    ):
         painted_by(replace(run, plan=poster().plan), evaluator_of=tilers.objective)
 
 
@@ -575,7 +683,9 @@ def test_a_tiler_may_die_in_the_midst(poster, tilers):
 
     def kill(step):
         if step.number == 20:
-            os.kill(ray.get(tilers.actors[1].__ray_call__.remote(lambda _: os.getpid())), signal.SIGKILL)
+            os.kill(
+                ray.get(tilers.actors[1].__ray_call__.remote(lambda _: os.getpid())), signal.SIGKILL
+            )
 
     there = painted_by(poster(**CALM), evaluator_of=tilers.objective, on_step=kill)
     assert apart(there, painted_by(poster(**CALM))) < 1e-3
@@ -590,7 +700,9 @@ def test_a_tiler_may_die_between_two_levels(poster, tilers):
             ray.kill(tilers.actors[1])
 
     run = poster(levels=2, steps=4)
-    assert apart(painted_by(run, evaluator_of=tilers.objective, on_step=kill), painted_by(run)) < 1e-3
+    assert (
+        apart(painted_by(run, evaluator_of=tilers.objective, on_step=kill), painted_by(run)) < 1e-3
+    )
 
 
 LISTENING = """
@@ -615,7 +727,11 @@ with connected(None):
 
 @pytest.mark.slow
 def test_a_cluster_of_our_own_is_for_this_machine_only(tmp_path):
-    done = subprocess.run([sys.executable, "-c", LISTENING], capture_output=True, text=True, cwd=tmp_path, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", LISTENING], capture_output=True, text=True, cwd=tmp_path, check=True
+    )
     found = json.loads(done.stdout.splitlines()[-1])
     assert found, "somebody listens"
-    assert [where for where in found if not where.removeprefix("::ffff:").startswith("127.")] == [], found
+    assert [
+        where for where in found if not where.removeprefix("::ffff:").startswith("127.")
+    ] == [], found

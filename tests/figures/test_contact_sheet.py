@@ -3,7 +3,16 @@ import pytest
 from PIL import Image, ImageDraw
 
 from impasto.errors import ConfigError, PictureError
-from impasto.figures.contact_sheet import FAINT, MOST_LINES, PAPER, TALLEST, WIDEST, contact_sheet, in_rows, kinds
+from impasto.figures.contact_sheet import (
+    FAINT,
+    MOST_LINES,
+    PAPER,
+    TALLEST,
+    WIDEST,
+    contact_sheet,
+    in_rows,
+    kinds,
+)
 from impasto.images.read import read
 from impasto.images.samples import STYLES, sample_photograph, sample_style
 from impasto.images.write import write
@@ -51,7 +60,9 @@ def test_captions_stand_under_their_pictures():
 
 
 def test_a_short_row_ends_in_paper():
-    values = np.asarray(contact_sheet([[(RED, "a"), (RED, "b")], [(BLUE, "c")]], height=40, margin=10))
+    values = np.asarray(
+        contact_sheet([[(RED, "a"), (RED, "b")], [(BLUE, "c")]], height=40, margin=10)
+    )
     second = values[len(values) // 2 + 5 :]
     assert (second[:30, 10:30] == (0, 0, 255)).any()
     assert (second[:, 60:] == PAPER).all()
@@ -73,7 +84,9 @@ def test_transparent_pixels_show_the_paper(mode):
 @pytest.mark.parametrize("mode", ["1", "L", "P", "CMYK"])
 def test_pictures_of_any_mode_are_taken(mode):
     white = Image.new("RGB", (40, 40), "white").convert(mode)
-    assert (np.asarray(contact_sheet([[(white, "")]], height=40, margin=10))[10:50, 10:50] == 255).all()
+    assert (
+        np.asarray(contact_sheet([[(white, "")]], height=40, margin=10))[10:50, 10:50] == 255
+    ).all()
 
 
 def test_the_sample_photograph_is_here():
@@ -130,7 +143,9 @@ def test_kinds_are_the_sums_over_the_layers():
 
 def test_kinds_of_arrays_leave_the_arrays_as_they_are():
     first, second = np.array([1.0, np.nan]), np.array([2.0, 3.0])
-    np.testing.assert_array_equal(kinds({"style a": first, "style b": second})["style"], [3.0, np.nan])
+    np.testing.assert_array_equal(
+        kinds({"style a": first, "style b": second})["style"], [3.0, np.nan]
+    )
     np.testing.assert_array_equal(first, [1.0, np.nan])
 
 
@@ -162,7 +177,9 @@ def test_a_caption_is_centred_under_its_picture():
 
 
 @pytest.mark.parametrize("width", [60, 90, 120, 150, 160])
-@pytest.mark.parametrize("caption", [PARAGRAPH, f"a title that is long\n{PARAGRAPH}"], ids=["paragraph", "title"])
+@pytest.mark.parametrize(
+    "caption", [PARAGRAPH, f"a title that is long\n{PARAGRAPH}"], ids=["paragraph", "title"]
+)
 def test_every_line_of_a_caption_is_no_wider_than_its_picture(written, width, caption):
     contact_sheet([[(Image.new("RGB", (width, 40)), caption)]], height=40)
     assert len(written) > 1
@@ -178,8 +195,11 @@ def test_a_wrapped_caption_has_all_its_words_in_order(written):
 def test_the_first_line_is_bold_if_there_are_several(written):
     contact_sheet([[(RED, "title\none\ntwo"), (RED, "alone")]], height=40)
     assert [(text, bold) for text, _, bold in written] == [
-        ("title", True), ("one", False), ("two", False), ("alone", False),
-    ]  # fmt: skip
+        ("title", True),
+        ("one", False),
+        ("two", False),
+        ("alone", False),
+    ]
 
 
 def test_a_line_that_is_wrapped_has_one_weight(written):
@@ -231,7 +251,9 @@ def test_words_that_do_not_fit_into_their_frame_end_with_an_ellipsis(written):
 
 
 def test_a_sheet_of_words_alone_is_drawn():
-    values = np.asarray(contact_sheet([[("no memory", "a"), ("no memory", "b")]], height=48, margin=10))
+    values = np.asarray(
+        contact_sheet([[("no memory", "a"), ("no memory", "b")]], height=48, margin=10)
+    )
     assert stretches((values[10] == FAINT).all(1)) == [(10, 74), (84, 148)]  # 4 : 3
 
 
@@ -267,7 +289,10 @@ def test_a_sheet_with_words_among_wide_pictures_stays_within_its_bounds():
 
 
 def test_the_same_sheet_is_written_as_the_same_bytes(tmp_path):
-    rows = [[(RED, "content\nlong words that wrap"), ("no memory", "")], [(BLUE.convert("RGBA"), "style")]]
+    rows = [
+        [(RED, "content\nlong words that wrap"), ("no memory", "")],
+        [(BLUE.convert("RGBA"), "style")],
+    ]
     for name in ("one.png", "two.png"):
         write(contact_sheet(rows), tmp_path / name)
     assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()

@@ -10,7 +10,16 @@ from PIL import Image, ImageColor
 
 from impasto.config import CONVOLUTIONS, DEPTHS, WIDTHS
 from impasto.errors import OutputError
-from impasto.figures.plots import COLOURS, CONTENT, STYLE_MARK, Curve, curves, heat, network, write_plot
+from impasto.figures.plots import (
+    COLOURS,
+    CONTENT,
+    STYLE_MARK,
+    Curve,
+    curves,
+    heat,
+    network,
+    write_plot,
+)
 from impasto.presets import PRESETS
 
 NAN = math.nan
@@ -63,11 +72,16 @@ def test_one_run_is_drawn_as_its_sums_and_as_its_terms():
 def strokes(path):
     """Dashes and colours of the lines that a plot holds, panel after panel."""
     panels = re.split(r'<g id="axes_\d+">', path.read_text())[1:]
-    return [set(re.findall(r"stroke-dasharray: ([^;]*); .*stroke: (#\w{6})", panel)) for panel in panels]
+    return [
+        set(re.findall(r"stroke-dasharray: ([^;]*); .*stroke: (#\w{6})", panel)) for panel in panels
+    ]
 
 
 def test_every_line_of_a_panel_has_its_own_colour_and_its_own_dashes(tmp_path):
-    terms = {name: [1.0, 2.0, 3.0, 4.0] for name in ("content_relu4_2", *(f"style_relu{k}_1" for k in range(1, 6)))}
+    terms = {
+        name: [1.0, 2.0, 3.0, 4.0]
+        for name in ("content_relu4_2", *(f"style_relu{k}_1" for k in range(1, 6)))
+    }
     figure = curves([run(**terms, grain=[1.0, 1.0, 1.0, 1.0])])
     left, right = strokes(write_plot(figure, tmp_path / "run.svg"))
     assert {colour for _, colour in left | right} <= {colour.lower() for colour in COLOURS}
@@ -91,15 +105,24 @@ def test_the_legends_of_one_run_cover_nothing():
 def test_several_runs_have_one_panel_a_term(count, panels):
     terms = {f"style_relu{k}_1": [1.0, 2.0, 3.0, 4.0] for k in range(count)}
     figure = curves([run("a", **terms), run("b", **terms)])
-    assert [axes.get_title() for axes in visible(figure)] == ["objective", *(f"style relu{k}_1" for k in range(count))]
+    assert [axes.get_title() for axes in visible(figure)] == [
+        "objective",
+        *(f"style relu{k}_1" for k in range(count)),
+    ]
     assert len(visible(figure)) == panels
     for axes in visible(figure):
-        assert (axes.get_yscale(), axes.get_xlabel(), list(lines(axes))) == ("log", "step", ["a", "b"])
+        assert (axes.get_yscale(), axes.get_xlabel(), list(lines(axes))) == (
+            "log",
+            "step",
+            ["a", "b"],
+        )
 
 
 def test_a_term_that_one_run_lacks_is_drawn_of_the_other_in_its_own_colour():
     without = {"content_relu4_2": [1.0, 2.0, 3.0, 4.0]}
-    objective, content, style = visible(curves([run("without", **without), run("with", **TWO_TERMS)]))
+    objective, content, style = visible(
+        curves([run("without", **without), run("with", **TWO_TERMS)])
+    )
     assert (content.get_title(), style.get_title()) == ("content relu4_2", "style relu1_1")
     assert list(lines(content)) == ["without", "with"]
     assert list(lines(content)["without"].get_ydata()) == [1, 2, 3, 4]
@@ -125,15 +148,19 @@ def test_six_runs_differ_in_colour_and_in_dashes_and_are_named_in_the_legend(tmp
 def test_runs_of_different_lengths_keep_their_own_steps():
     objective = curves([run("long", 9), run("short", 4)]).axes[0]
     assert {name: list(line.get_xdata()) for name, line in lines(objective).items()} == {
-        "long": list(range(1, 10)), "short": [1, 2, 3, 4],
-    }  # fmt: skip
+        "long": list(range(1, 10)),
+        "short": [1, 2, 3, 4],
+    }
 
 
 def test_levels_of_one_run_are_marked_where_they_begin():
     left, right = curves([run(steps=6, levels=[1, 1, 2, 2, 2, 3], content=[1.0] * 6)]).axes
     for axes in (left, right):
         assert marks(axes) == [2.5, 5.5]
-        assert [(text.get_text().strip(), text.xy[0]) for text in axes.texts] == [("level 2", 2.5), ("level 3", 5.5)]
+        assert [(text.get_text().strip(), text.xy[0]) for text in axes.texts] == [
+            ("level 2", 2.5),
+            ("level 3", 5.5),
+        ]
 
 
 def test_levels_of_several_runs_are_marked_where_they_agree():
@@ -169,7 +196,9 @@ def test_a_value_without_neighbours_is_a_point(values, tmp_path):
     assert (abs(above_the_legends - ImageColor.getrgb(COLOURS[1])).max(2) < 40).sum() > 10
 
 
-@pytest.mark.parametrize("values", [(3.3, 4.7), (0.31, 0.33), (11, 90), (0.9, 210), (1e-3, 5e5), (2, 2)])
+@pytest.mark.parametrize(
+    "values", [(3.3, 4.7), (0.31, 0.33), (11, 90), (0.9, 210), (1e-3, 5e5), (2, 2)]
+)
 def test_an_axis_has_at_least_two_ticks_with_numbers(values):
     term = np.geomspace(*values, 4).tolist()
     figure = curves([run(content=term)])
@@ -182,7 +211,9 @@ def test_an_axis_has_at_least_two_ticks_with_numbers(values):
 
 
 @pytest.mark.parametrize("count", [1, 2])
-@pytest.mark.parametrize("name", ["_under", "cost $1 and $2", r"$\nothing$", "a--b & <c>", "50 %", "x^2_3"])
+@pytest.mark.parametrize(
+    "name", ["_under", "cost $1 and $2", r"$\nothing$", "a--b & <c>", "50 %", "x^2_3"]
+)
 def test_a_run_is_named_as_its_file_is(name, count, tmp_path):
     figure = curves([run("other", **TWO_TERMS), run(name, **TWO_TERMS)][-count:])
     with mpl.rc_context({"svg.fonttype": "none"}):  # letters as letters
@@ -261,11 +292,17 @@ def test_the_network_shows_every_convolution_and_the_layers_that_a_preset_uses(n
     figure = network(f"as {name}", VGG, config.content_layers, config.style_layers)
     found = texts(figure)
     assert figure.axes[0].get_title() == f"as {name}"
-    assert [text for text in found if re.match(r"conv\d_\d\n", text)] == [f"{k}\n{v}" for k, v in VGG.items()]
+    assert [text for text in found if re.match(r"conv\d_\d\n", text)] == [
+        f"{k}\n{v}" for k, v in VGG.items()
+    ]
     assert len(figure.axes[0].patches) == 16
     for layers, colour in ((config.content_layers, CONTENT), (config.style_layers, STYLE_MARK)):
-        marked = {text for text, drawn in found.items() if drawn.get_color() == colour and "■" not in text}
-        assert marked == {layer if weight == 1 else f"{layer} × {weight:g}" for layer, weight in layers.items()}
+        marked = {
+            text for text, drawn in found.items() if drawn.get_color() == colour and "■" not in text
+        }
+        assert marked == {
+            layer if weight == 1 else f"{layer} × {weight:g}" for layer, weight in layers.items()
+        }
     assert (found["■ content"].get_color(), found["■ style"].get_color()) == (CONTENT, STYLE_MARK)
     assert "stage 1\nH × W" in found
     assert "stage 5\nH / 16 × W / 16" in found
@@ -277,11 +314,16 @@ def test_no_text_of_the_network_covers_another_or_leaves_the_figure(name):
     figure = network(f"as {name}", VGG, config.content_layers, config.style_layers)
     blank_content = FigureCanvasAgg(figure)
     blank_content.draw()
-    boxes = {text: drawn.get_window_extent(blank_content.get_renderer()) for text, drawn in texts(figure).items()}
+    boxes = {
+        text: drawn.get_window_extent(blank_content.get_renderer())
+        for text, drawn in texts(figure).items()
+    }
     for text, box in boxes.items():
         assert figure.bbox.x0 <= box.x0 < box.x1 <= figure.bbox.x1, text
         assert figure.bbox.y0 <= box.y0 < box.y1 <= figure.bbox.y1, text
-        assert [other for other, there in boxes.items() if other != text and box.overlaps(there)] == [], text
+        assert [
+            other for other, there in boxes.items() if other != text and box.overlaps(there)
+        ] == [], text
 
 
 def test_the_network_s_boxes_are_as_high_as_features_and_as_wide_as_channels():

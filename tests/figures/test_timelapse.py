@@ -11,11 +11,23 @@ import torch.nn.functional as F
 from PIL import Image
 
 from impasto.errors import OutputError
-from impasto.figures.timelapse import FILMS, FRAMES, HOLD, LARGEST, LONGEST, RATE, SECONDS, SHORTEST, Film, film_size
+from impasto.figures.timelapse import (
+    FILMS,
+    FRAMES,
+    HOLD,
+    LARGEST,
+    LONGEST,
+    RATE,
+    SECONDS,
+    SHORTEST,
+    Film,
+    film_size,
+)
 from impasto.images.write import to_image
 
 ANIMATIONS, VIDEOS = FILMS[:3], FILMS[3:]
-FARTHEST = {".gif": 8, ".webp": 8, ".apng": 0, ".mp4": 4, ".webm": 4}  # of 255, in the mean: the others are lossy
+# of 255, in the mean: the others are lossy
+FARTHEST = {".gif": 8, ".webp": 8, ".apng": 0, ".mp4": 4, ".webm": 4}
 
 
 def smooth(seed: int, height: int = 40, width: int = 48) -> torch.Tensor:
@@ -28,7 +40,10 @@ def grey(value: float, height: int = 16, width: int = 16) -> torch.Tensor:
 
 
 def morph(count: int, height: int = 40, width: int = 48) -> list[torch.Tensor]:
-    return [torch.lerp(smooth(1, height, width), smooth(2, height, width), k / (count - 1)) for k in range(count)]
+    return [
+        torch.lerp(smooth(1, height, width), smooth(2, height, width), k / (count - 1))
+        for k in range(count)
+    ]
 
 
 def filmed(path: Path, steps: list[torch.Tensor], alpha: torch.Tensor | None = None) -> list[float]:
@@ -84,7 +99,10 @@ def test_an_animation_shows_every_step_and_holds_the_last(tmp_path, suffix):
     frames, seconds = animated(tmp_path / f"out{suffix}")
     assert {frame.shape for frame in frames} == {(40, 48, 3)}
     assert len(frames) == 9
-    assert max(apart(frame, step) for frame, step in zip(frames, steps, strict=True)) <= FARTHEST[suffix]
+    assert (
+        max(apart(frame, step) for frame, step in zip(frames, steps, strict=True))
+        <= FARTHEST[suffix]
+    )
     assert seconds == [0.25] * 8 + [HOLD]
     with Image.open(tmp_path / f"out{suffix}") as image:
         assert image.info["loop"] == 0
@@ -98,7 +116,10 @@ def test_a_video_shows_every_step_and_holds_the_last(tmp_path, suffix):
     ends = [round(RATE * sum(durations[: k + 1])) for k in range(len(durations))]
     assert len(frames) == ends[-1] == round(RATE * (5 * 0.25 + HOLD))
     assert {frame.shape for frame in frames} == {(40, 48, 3)}
-    assert max(apart(frames[end - 1], step) for end, step in zip(ends, steps, strict=True)) <= FARTHEST[suffix]
+    assert (
+        max(apart(frames[end - 1], step) for end, step in zip(ends, steps, strict=True))
+        <= FARTHEST[suffix]
+    )
     assert apart(frames[ends[-2]], steps[-1]) <= FARTHEST[suffix]  # from its first appearance on
 
 
@@ -200,7 +221,9 @@ def test_a_leap_is_no_long_wait_and_no_frame_is_too_short_to_be_seen(tmp_path):
     values = [0.1 + 0.02 * k for k in range(8)]
     leap = filmed(tmp_path / "leap.gif", [grey(value) for value in (*values, 1.0)])
     assert leap[-2] == pytest.approx(min(LONGEST, 3 * leap[0]), rel=1e-2)
-    still = filmed(tmp_path / "still.gif", [grey(value) for value in (0.1, 0.103, 0.106, 0.4, 0.7, 1.0)])
+    still = filmed(
+        tmp_path / "still.gif", [grey(value) for value in (0.1, 0.103, 0.106, 0.4, 0.7, 1.0)]
+    )
     assert still[0] == pytest.approx(SHORTEST)
     assert all(SHORTEST <= each <= LONGEST for each in (*leap[:-1], *still[:-1]))
 
@@ -232,7 +255,10 @@ def test_a_large_painting_makes_a_smaller_film_of_its_shape(tmp_path, suffix):
 def test_a_film_is_never_larger_than_its_painting(suffix):
     largest, even = LARGEST[suffix], 2 if suffix in VIDEOS else 1
     assert film_size(Path(f"out{suffix}"), 101, 75) == (101 // even * even, 75 // even * even)
-    assert film_size(Path(f"OUT{suffix.upper()}"), 4 * largest, 3 * largest) == (largest, largest * 3 // 4)
+    assert film_size(Path(f"OUT{suffix.upper()}"), 4 * largest, 3 * largest) == (
+        largest,
+        largest * 3 // 4,
+    )
     assert film_size(Path(f"out{suffix}"), 16, 65536) == (even, largest)
 
 
@@ -261,15 +287,21 @@ def test_without_av_a_video_names_the_extra(tmp_path, monkeypatch, suffix):
 
 @pytest.mark.parametrize("name", ["out.avi", "out.png", "out", "gif"])
 def test_an_unknown_suffix_is_refused(tmp_path, temporary, name):
-    with pytest.raises(OutputError, match=r"has no film's suffix: choose from \.gif, \.webp, \.apng, \.mp4, \.webm$"):
+    with pytest.raises(
+        OutputError,
+        match=r"has no film's suffix: choose from \.gif, \.webp, \.apng, \.mp4, \.webm$",
+    ):
         Film(tmp_path / name, 16, 16)
     assert list(temporary.iterdir()) == []
 
 
-# Films that go on -----------------------------------------------------------------------------------------------------
+# Films that go on
+# --------------------------------------------------------------------------------------------------
 
 
-def going(path: Path, frames: Path | None, steps: list[torch.Tensor], first: int, last: int, saved=()) -> Film:
+def going(
+    path: Path, frames: Path | None, steps: list[torch.Tensor], first: int, last: int, saved=()
+) -> Film:
     """A film that sees the steps `first` to `last`; checkpoints of some are written."""
     film = Film(path, *steps[-1].shape[2:], frames=frames)
     for number in range(first, last + 1):
@@ -292,11 +324,16 @@ def test_a_film_goes_on_with_the_same_bytes_from_either_checkpoint(tmp_path, mon
 @pytest.mark.slow
 def test_a_film_goes_on_with_the_same_bytes_from_any_two_checkpoints(tmp_path, monkeypatch):
     moments = range(2, 31, 3)
-    gone_on(tmp_path, monkeypatch, [(a, b, c) for a in moments for b in moments for c in moments if a < b < c])
+    gone_on(
+        tmp_path,
+        monkeypatch,
+        [(a, b, c) for a in moments for b in moments for c in moments if a < b < c],
+    )
 
 
 def gone_on(tmp_path, monkeypatch, moments):
-    """Films with checkpoints of two steps, cut off at a third, that go on from the first checkpoint or the second."""
+    """Films with checkpoints of two steps, cut off at a third, that go on from the first checkpoint
+    or the second."""
     monkeypatch.setattr("impasto.figures.timelapse.FRAMES", 3)
     steps, out = wandering(40), tmp_path / "film.gif"
     with going(out, None, steps, 1, 40) as film:
@@ -310,14 +347,19 @@ def gone_on(tmp_path, monkeypatch, moments):
                 journal.write('{"step": 1, "visi')
             film = going(out, frames, steps, at + 1, 40, (38, 39))
             assert film.write(steps[-1]).read_bytes() == whole, (older, newer, killed, at)
-            assert len(list(frames.glob("*.png"))) <= 2 * 3 + 3, "what no checkpoint needs is removed"
+            assert len(list(frames.glob("*.png"))) <= 2 * 3 + 3, (
+                "what no checkpoint needs is removed"
+            )
 
 
 def test_without_a_checkpoint_a_film_begins_anew(tmp_path):
     steps, frames = morph(9), tmp_path / "frames"
     going(tmp_path / "film.gif", frames, steps, 1, 5)
     film = going(tmp_path / "film.gif", frames, steps, 1, 9)
-    assert film.write(steps[-1]).read_bytes() == (filmed(tmp_path / "a.gif", steps), tmp_path / "a.gif")[1].read_bytes()
+    assert (
+        film.write(steps[-1]).read_bytes()
+        == (filmed(tmp_path / "a.gif", steps), tmp_path / "a.gif")[1].read_bytes()
+    )
 
 
 @pytest.mark.parametrize("breaks", ["00000002.png", "00000002.npy", "film.jsonl"])
@@ -351,7 +393,9 @@ def test_no_room_for_the_frames_is_told(tmp_path, temporary, monkeypatch):
         film.look(grey(0.1))
         monkeypatch.setattr(Image.Image, "save", full)
         for at in (film.look, film.write):
-            with pytest.raises(OutputError, match=r"^no room for the film's frames in .*No space left on device$"):
+            with pytest.raises(
+                OutputError, match=r"^no room for the film's frames in .*No space left on device$"
+            ):
                 at(grey(0.9))
     assert [path.name for path in tmp_path.iterdir()] == ["temporary"]
     assert list(temporary.iterdir()) == []
@@ -384,7 +428,9 @@ def test_a_film_that_fails_leaves_no_frame_open(tmp_path, temporary, monkeypatch
         film.look(grey(0.1))
         with pytest.raises(OutputError, match="No space left on device"):
             film.write(grey(0.9))
-        assert [each.path for each in psutil.Process().open_files() if str(temporary) in each.path] == []
+        assert [
+            each.path for each in psutil.Process().open_files() if str(temporary) in each.path
+        ] == []
 
 
 @pytest.mark.parametrize("suffix", FILMS)

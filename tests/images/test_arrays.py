@@ -30,7 +30,9 @@ FLOATS = BYTES / 255
         torch.from_numpy(FLOATS.astype(np.float32)).permute(2, 0, 1)[None].requires_grad_(),
         Image.fromarray(BYTES),
     ],
-    ids=lambda source: f"{type(source).__name__} {getattr(source, 'dtype', '')} {getattr(source, 'shape', '')}",
+    ids=lambda source: (
+        f"{type(source).__name__} {getattr(source, 'dtype', '')} {getattr(source, 'shape', '')}"
+    ),
 )
 def test_arrays_tensors_and_images_are_the_same_picture(source):
     picture = read(source)
@@ -61,7 +63,9 @@ def test_grey_is_three_times_the_same(grey):
 
 
 def test_booleans_are_black_and_white():
-    assert torch.equal(read(BYTES[..., 0] > 99).pixels[0, 0], torch.from_numpy(BYTES[..., 0] > 99).float())
+    assert torch.equal(
+        read(BYTES[..., 0] > 99).pixels[0, 0], torch.from_numpy(BYTES[..., 0] > 99).float()
+    )
 
 
 def test_a_fourth_channel_is_alpha():
@@ -109,7 +113,15 @@ def test_values_out_of_range_are_told_in_their_own_unit(source, said):
 
 
 @pytest.mark.parametrize(
-    "source", [np.ones((20, 20, 3), complex), np.full((20, 20, 3), "a"), np.full((20, 20, 3), None), None, b"abc", 3.5]
+    "source",
+    [
+        np.ones((20, 20, 3), complex),
+        np.full((20, 20, 3), "a"),
+        np.full((20, 20, 3), None),
+        None,
+        b"abc",
+        3.5,
+    ],
 )
 def test_what_is_not_numbers_is_no_picture(source):
     with pytest.raises(PictureError, match="is not a picture"):
@@ -151,7 +163,8 @@ def test_to_image_puts_alpha_back():
 
 @pytest.mark.parametrize("shape", [(20, 24), (80, 96), (17, 90)])
 def test_resize_gives_the_shape_and_stays_in_range(shape):
-    resized = resize((EXPECTED > 0.5).float(), *shape)  # the hardest edges: bicubic overshoots there
+    # the hardest edges: bicubic overshoots there
+    resized = resize((EXPECTED > 0.5).float(), *shape)
     assert resized.shape == (1, 3, *shape)
     assert resized.min() >= 0
     assert resized.max() <= 1
@@ -163,4 +176,5 @@ def test_resize_to_the_same_shape_changes_nothing():
 
 def test_resize_averages_when_it_shrinks():
     stripes = torch.arange(64).remainder(2).float().expand(1, 3, 64, 64)
-    assert (resize(stripes, 16, 16) - 0.5).abs().max() < 0.1  # without antialias: all black or all white
+    # without antialias: all black or all white
+    assert (resize(stripes, 16, 16) - 0.5).abs().max() < 0.1

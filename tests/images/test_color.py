@@ -1,7 +1,14 @@
 import pytest
 import torch
 
-from impasto.images.color import from_oklab, grey, match_lightness, match_moments, to_oklab, with_chroma_of
+from impasto.images.color import (
+    from_oklab,
+    grey,
+    match_lightness,
+    match_moments,
+    to_oklab,
+    with_chroma_of,
+)
 
 FORMS = ["root", "cholesky"]
 
@@ -11,8 +18,11 @@ def noise(seed: int, *size: int) -> torch.Tensor:
 
 
 def muted(seed: int, height: int = 20, width: int = 24) -> torch.Tensor:
-    """Colours far from the gamut's edge, whose channels go together a little, as a photograph's do."""
-    mixed = torch.einsum("oc,bchw->bohw", noise(seed + 100, 3, 1)[0, :, :, 0], noise(seed, height, width))
+    """Colours far from the gamut's edge, whose channels go together a little, as a photograph's
+    do."""
+    mixed = torch.einsum(
+        "oc,bchw->bohw", noise(seed + 100, 3, 1)[0, :, :, 0], noise(seed, height, width)
+    )
     return 0.4 + 0.15 * mixed / mixed.amax()
 
 
@@ -57,14 +67,23 @@ def test_every_grey_level_survives_the_way_to_oklab() -> None:
 
 
 def test_a_batch_is_taken_one_by_one() -> None:
-    lab = torch.cat([to_oklab(noise(seed, 9, 7)) * torch.tensor([1, 3, 3]).view(1, 3, 1, 1) for seed in (1, 2, 3)])
-    torch.testing.assert_close(from_oklab(lab), torch.cat([from_oklab(each) for each in lab.split(1)]))
+    lab = torch.cat(
+        [
+            to_oklab(noise(seed, 9, 7)) * torch.tensor([1, 3, 3]).view(1, 3, 1, 1)
+            for seed in (1, 2, 3)
+        ]
+    )
+    torch.testing.assert_close(
+        from_oklab(lab), torch.cat([from_oklab(each) for each in lab.split(1)])
+    )
 
 
 def test_colours_that_no_screen_has_lose_chroma_and_neither_lightness_nor_hue() -> None:
     generator = torch.Generator().manual_seed(1)
     light = 0.15 + 0.75 * torch.rand(1, 1, 40, 40, generator=generator, dtype=torch.float64)
-    lab = torch.cat([light, torch.rand(1, 2, 40, 40, generator=generator, dtype=torch.float64) - 0.5], 1)
+    lab = torch.cat(
+        [light, torch.rand(1, 2, 40, 40, generator=generator, dtype=torch.float64) - 0.5], 1
+    )
     shown = from_oklab(lab)
     assert shown.min() >= 0
     assert shown.max() <= 1
@@ -76,7 +95,8 @@ def test_colours_that_no_screen_has_lose_chroma_and_neither_lightness_nor_hue() 
     assert (a * a_shown + b * b_shown).min() >= 0
     assert (chroma_shown <= chroma + 2e-3).all()
     assert (chroma_shown < 0.9 * chroma).double().mean() > 0.5
-    # and no more chroma than they must: the rest of a channel is less than a 256th of the chroma can fill
+    # and no more chroma than they must: the rest of a channel is less than a 256th of the chroma
+    # can fill
     lost = (chroma_shown < chroma - 5e-3)[None, None]
     edge = torch.minimum(shown, 1 - shown).amin(1, keepdim=True)
     assert edge[lost].median() < 0.02
@@ -85,7 +105,9 @@ def test_colours_that_no_screen_has_lose_chroma_and_neither_lightness_nor_hue() 
 
 @pytest.mark.parametrize(("light", "wanted"), [(1.4, 1.0), (1.0, 1.0), (0.0, 0.0), (-0.3, 0.0)])
 def test_beyond_black_and_white_there_is_no_chroma(light: float, wanted: float) -> None:
-    torch.testing.assert_close(from_oklab(colour(light, 0.2, -0.1)), colour(*[wanted] * 3), atol=2e-3, rtol=0)
+    torch.testing.assert_close(
+        from_oklab(colour(light, 0.2, -0.1)), colour(*[wanted] * 3), atol=2e-3, rtol=0
+    )
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -124,7 +146,9 @@ def test_only_cholesky_keeps_what_is_lighter_lighter() -> None:
     before = to_oklab(pixels)[0, 0].flatten()
     along = [
         float(
-            torch.corrcoef(torch.stack([before, to_oklab(match_moments(pixels, target, form))[0, 0].flatten()]))[0, 1]
+            torch.corrcoef(
+                torch.stack([before, to_oklab(match_moments(pixels, target, form))[0, 0].flatten()])
+            )[0, 1]
         )
         for form in ("cholesky", "root")
     ]

@@ -46,7 +46,9 @@ def seen(picture: Picture) -> np.ndarray:
 
 def saved(image: Image.Image, suffix: str, **options) -> bytes:
     file = io.BytesIO()
-    image.save(file, {"jpg": "JPEG", "tif": "TIFF", "heic": "HEIF"}.get(suffix, suffix.upper()), **options)
+    image.save(
+        file, {"jpg": "JPEG", "tif": "TIFF", "heic": "HEIF"}.get(suffix, suffix.upper()), **options
+    )
     return file.getvalue()
 
 
@@ -74,14 +76,17 @@ def test_every_format_is_read(stored, suffix):
 def test_exif_orientation_is_applied(stored, suffix, orientation):
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = orientation
-    given = exif.tobytes() if suffix == "heic" else exif  # pillow-heif turns these bytes into HEIF's own rotation
+    # pillow-heif turns these bytes into HEIF's own rotation
+    given = exif.tobytes() if suffix == "heic" else exif
     picture = stored(saved(Image.fromarray(QUARTERS), suffix, exif=given), f"turned.{suffix}")
     assert np.abs(seen(picture) - TURNS[orientation](QUARTERS).astype(float)).mean() < 6
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "png", "webp"])
 def test_a_broken_exif_says_nothing(stored, suffix):
-    picture = stored(saved(Image.fromarray(QUARTERS), suffix, exif=b"Exif\0\0nonsense"), f"picture.{suffix}")
+    picture = stored(
+        saved(Image.fromarray(QUARTERS), suffix, exif=b"Exif\0\0nonsense"), f"picture.{suffix}"
+    )
     assert np.abs(seen(picture) - QUARTERS).mean() < 6
 
 
@@ -102,7 +107,8 @@ def test_an_image_gives_the_frame_it_stands_at(tmp_path):
 @pytest.mark.parametrize("name", ["picture.heic", "picture.HEIF", "from_a_telephone.jpg"])
 def test_heic_is_known_by_its_suffix_or_content(stored, monkeypatch, name):
     data = saved(noise(), "heic")
-    monkeypatch.setattr(Image, "ID", [kind for kind in Image.ID if kind != "HEIF"])  # as in a fresh process
+    # as in a fresh process
+    monkeypatch.setattr(Image, "ID", [kind for kind in Image.ID if kind != "HEIF"])
     assert stored(data, name).pixels.shape == (1, 3, 40, 48)
 
 
@@ -126,7 +132,9 @@ def test_heic_without_the_extra_names_it(stored, monkeypatch):
     ],
 )
 @pytest.mark.parametrize("suffix", ["png", "tif"])
-def test_colours_are_taken_from_the_profile_to_srgb(stored, suffix, mode, colour, profile, expected):
+def test_colours_are_taken_from_the_profile_to_srgb(
+    stored, suffix, mode, colour, profile, expected
+):
     if mode == "P":
         image = Image.new("RGB", (20, 20), colour).quantize(2)
     elif mode == "I;16":
@@ -148,7 +156,9 @@ def test_inks_are_taken_from_the_profile_to_srgb(stored, suffix, inks, expected)
 @pytest.mark.parametrize("profile", [b"nonsense", linear_profile(grey=True), black_only_profile()])
 def test_a_profile_that_does_not_fit_is_passed_over(stored, profile):
     image = Image.new("RGB", (20, 20), (10, 20, 30))
-    assert seen(stored(saved(image, "png", icc_profile=profile)))[5, 5] == pytest.approx((10, 20, 30), abs=0.01)
+    assert seen(stored(saved(image, "png", icc_profile=profile)))[5, 5] == pytest.approx(
+        (10, 20, 30), abs=0.01
+    )
 
 
 @pytest.mark.parametrize("suffix", ["png", "tif"])
@@ -157,14 +167,19 @@ def test_16_bit_grey_keeps_its_depth(stored, suffix, values):
     grey = np.full((20, 20), values[0], np.uint16)
     grey[:, 10:] = values[1]
     picture = stored(saved(Image.fromarray(grey), suffix), f"picture.{suffix}")
-    assert picture.pixels[0, :, 5, ::19].tolist() == [[pytest.approx(v / 65535, abs=1e-6) for v in values]] * 3
+    assert (
+        picture.pixels[0, :, 5, ::19].tolist()
+        == [[pytest.approx(v / 65535, abs=1e-6) for v in values]] * 3
+    )
 
 
 def test_16_bit_colour_is_read_to_8_bits(stored):
     values = np.empty((20, 24, 3), ">u2")
     values[...] = 20000, 40000, 60000
     for data, name in [(png(24, 20, values, depth=16), "deep.png"), (tiff16(values), "deep.tif")]:
-        assert seen(stored(data, name))[10, 10] == pytest.approx((20000 / 257, 40000 / 257, 60000 / 257), abs=1)
+        assert seen(stored(data, name))[10, 10] == pytest.approx(
+            (20000 / 257, 40000 / 257, 60000 / 257), abs=1
+        )
 
 
 def test_16_bit_alpha_is_kept(stored):
@@ -176,7 +191,12 @@ def test_16_bit_alpha_is_kept(stored):
 
 def test_float_pictures_are_read_and_nan_is_told(stored):
     ramp = np.linspace(0, 1, 400, dtype=np.float32).reshape(20, 20)
-    assert np.abs(seen(stored(saved(Image.fromarray(ramp), "tif"), "f.tif"))[..., 0] / 255 - ramp).max() < 1e-6
+    assert (
+        np.abs(
+            seen(stored(saved(Image.fromarray(ramp), "tif"), "f.tif"))[..., 0] / 255 - ramp
+        ).max()
+        < 1e-6
+    )
     ramp[3, 3] = np.nan
     with pytest.raises(PictureError, match="not numbers"):
         stored(saved(Image.fromarray(ramp), "tif"), "f.tif")
@@ -190,10 +210,16 @@ def test_few_colours_are_read_as_pillow_shows_them(stored, suffix, mode):
     assert np.abs(seen(picture) - np.asarray(image.convert("RGB"))).max() < 0.01
 
 
-@pytest.mark.parametrize(("suffix", "options"), [("jpg", {"quality": 100}), ("tif", {"compression": "tiff_lzw"})])
-@pytest.mark.parametrize(("inks", "colour"), [((0, 255, 255, 0), (255, 0, 0)), ((0, 0, 0, 255), (0, 0, 0))])
+@pytest.mark.parametrize(
+    ("suffix", "options"), [("jpg", {"quality": 100}), ("tif", {"compression": "tiff_lzw"})]
+)
+@pytest.mark.parametrize(
+    ("inks", "colour"), [((0, 255, 255, 0), (255, 0, 0)), ((0, 0, 0, 255), (0, 0, 0))]
+)
 def test_cmyk_is_ink_not_light(stored, suffix, options, inks, colour):
-    picture = stored(saved(Image.new("CMYK", (20, 20), inks), suffix, **options), f"picture.{suffix}")
+    picture = stored(
+        saved(Image.new("CMYK", (20, 20), inks), suffix, **options), f"picture.{suffix}"
+    )
     assert np.abs(seen(picture)[10, 10] - colour).max() < 3
 
 
@@ -210,17 +236,22 @@ def test_a_transparent_palette_entry_becomes_alpha(stored):
 @pytest.mark.parametrize("suffix", ["png", "webp", "tif", "avif", "heic"])
 def test_alpha_is_kept(stored, suffix):
     image = Image.fromarray(QUARTERS).convert("RGBA")
-    image.putalpha(Image.fromarray(np.repeat(np.linspace(0, 255, 48)[None], 32, 0).astype(np.uint8)))
+    image.putalpha(
+        Image.fromarray(np.repeat(np.linspace(0, 255, 48)[None], 32, 0).astype(np.uint8))
+    )
     alpha = stored(saved(image, suffix), f"picture.{suffix}").alpha
     assert alpha.shape == (1, 1, 32, 48)
     assert (alpha[0, 0] - torch.linspace(0, 1, 48)).abs().mean() < 0.02
 
 
 @pytest.mark.parametrize(
-    ("mode", "half", "full"), [("LA", (100, 128), (100, 255)), ("RGBA", (9, 8, 7, 128), (9, 8, 7, 255))]
+    ("mode", "half", "full"),
+    [("LA", (100, 128), (100, 255)), ("RGBA", (9, 8, 7, 128), (9, 8, 7, 255))],
 )
 def test_half_transparent_is_alpha_and_opaque_is_none(stored, mode, half, full):
-    assert stored(saved(Image.new(mode, (20, 20), half), "png")).alpha.unique().item() == pytest.approx(128 / 255)
+    assert stored(
+        saved(Image.new(mode, (20, 20), half), "png")
+    ).alpha.unique().item() == pytest.approx(128 / 255)
     assert stored(saved(Image.new(mode, (20, 20), full), "png")).alpha is None
 
 
@@ -249,7 +280,8 @@ def test_a_bad_picture_has_no_settings(tmp_path, name):
 
 
 def test_a_large_picture_is_no_bomb(stored, monkeypatch):
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)  # Pillow warns above it and refuses above twice as much
+    # Pillow warns above it and refuses above twice as much
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
     assert stored(saved(noise(40, 40), "png")).pixels.shape == (1, 3, 40, 40)
 
 
@@ -275,10 +307,14 @@ def test_the_checksum_is_of_the_file(stored, tmp_path):
     assert picture.name == str(tmp_path / "picture.png")
 
 
-@pytest.mark.parametrize("compression", ["tiff_lzw", "tiff_adobe_deflate", "jpeg", "packbits", "group4"])
+@pytest.mark.parametrize(
+    "compression", ["tiff_lzw", "tiff_adobe_deflate", "jpeg", "packbits", "group4"]
+)
 def test_libtiff_says_nothing_itself(capfd, compression) -> None:
     file = io.BytesIO()
-    noise().convert("1" if compression == "group4" else "RGB").save(file, "TIFF", compression=compression)
+    noise().convert("1" if compression == "group4" else "RGB").save(
+        file, "TIFF", compression=compression
+    )
     data = bytearray(file.getvalue())
     for cut in (slice(60, 90), slice(len(data) // 2, len(data) - 300)):
         broken = bytearray(data)
@@ -289,7 +325,8 @@ def test_libtiff_says_nothing_itself(capfd, compression) -> None:
     assert capfd.readouterr() == ("", "")
 
 
-# Sizes ----------------------------------------------------------------------------------------------------------------
+# Sizes
+# --------------------------------------------------------------------------------------------------
 
 
 def with_size(data: bytes, kind: str, width: int, height: int) -> bytes:
@@ -310,10 +347,13 @@ def with_size(data: bytes, kind: str, width: int, height: int) -> bytes:
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF"])
 def test_a_header_that_lies_about_the_size_is_refused(kind, tmp_path) -> None:
     out = io.BytesIO()
-    Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 40, 3), np.uint8)).save(out, kind)
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 40, 3), np.uint8)).save(
+        out, kind
+    )
     data = with_size(out.getvalue(), kind, 8191, 13000)
     with pytest.raises(
-        PictureError, match=r"liar says that it has 8191 x 13000 pixels, which [\d,]+ bytes cannot hold"
+        PictureError,
+        match=r"liar says that it has 8191 x 13000 pixels, which [\d,]+ bytes cannot hold",
     ):
         read_bytes(data, "liar")
     with pytest.raises(PictureError, match="cannot hold"):
@@ -335,8 +375,12 @@ def test_an_empty_picture_is_no_lie(mode, kind) -> None:
 def test_a_large_picture_is_scaled_down_while_it_is_decoded(kind) -> None:
     across, down = np.meshgrid(np.linspace(0, 255, 1200), np.linspace(0, 255, 800))
     out = io.BytesIO()
-    Image.fromarray(np.stack([across, down, 255 - across], 2).round().astype(np.uint8)).save(out, kind)
-    whole, small = (read_bytes(out.getvalue(), "it", enough=enough).pixels for enough in (None, 100))
+    Image.fromarray(np.stack([across, down, 255 - across], 2).round().astype(np.uint8)).save(
+        out, kind
+    )
+    whole, small = (
+        read_bytes(out.getvalue(), "it", enough=enough).pixels for enough in (None, 100)
+    )
     assert small.shape == (1, 3, 100, 150)
     assert (small - resize(whole, 100, 150)).abs().mean() < 0.01
 
@@ -361,10 +405,14 @@ def test_scaling_down_keeps_what_is_transparent_out_of_the_colours() -> None:
     picture = read_bytes(out.getvalue(), "it", enough=32)
     assert picture.alpha is not None
     assert float(picture.alpha.mean()) == pytest.approx(0.5, abs=0.01)
-    assert picture.pixels.mean((0, 2, 3)).mul(255).round().tolist() == pytest.approx([200, 100, 0], abs=2)
+    assert picture.pixels.mean((0, 2, 3)).mul(255).round().tolist() == pytest.approx(
+        [200, 100, 0], abs=2
+    )
 
 
-@pytest.mark.parametrize(("size", "enough", "found"), [((900, 90), 100, (900, 90)), ((640, 480), 300, (640, 480))])
+@pytest.mark.parametrize(
+    ("size", "enough", "found"), [((900, 90), 100, (900, 90)), ((640, 480), 300, (640, 480))]
+)
 def test_no_side_is_scaled_below_what_is_enough(size, enough, found) -> None:
     out = io.BytesIO()
     Image.new("RGB", size).save(out, "PNG")

@@ -21,8 +21,10 @@ SETTINGS = {
 }
 SMOOTH = noise(4, 3).resize((48, 40), Image.Resampling.BICUBIC)  # what lossy formats are made for
 HALF = SMOOTH.convert("RGBA")
-HALF.putalpha(Image.fromarray(np.tile(np.uint8([0, 255]).repeat(24), (40, 1))))  # the left half is transparent
-LEAST_ERROR = {"PNG": 0, "TIFF": 0, "BMP": 0, "GIF": 20}  # of 255, in the mean; the others are lossy
+# the left half is transparent
+HALF.putalpha(Image.fromarray(np.tile(np.uint8([0, 255]).repeat(24), (40, 1))))
+# of 255, in the mean; the others are lossy
+LEAST_ERROR = {"PNG": 0, "TIFF": 0, "BMP": 0, "GIF": 20}
 SUFFIXES = list(FORMATS)
 CARRYING = [suffix for suffix in SUFFIXES if suffix != ".bmp"]
 
@@ -52,7 +54,10 @@ def test_alpha_is_kept_or_laid_on_white(tmp_path, suffix):
     else:
         assert back.alpha is None
         assert back.pixels[..., :22].min() > 0.95
-        assert np.abs(back.pixels[0, 0, :, 26:].numpy() * 255 - np.asarray(SMOOTH)[:, 26:, 0]).mean() < 20
+        assert (
+            np.abs(back.pixels[0, 0, :, 26:].numpy() * 255 - np.asarray(SMOOTH)[:, 26:, 0]).mean()
+            < 20
+        )
 
 
 @pytest.mark.parametrize("image", [SMOOTH, HALF], ids=["opaque", "transparent"])
@@ -67,7 +72,15 @@ def test_bmp_carries_no_settings(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "told", [None, {"program": "other"}, {"program": "impasto"}, {**SETTINGS, "program": "x"}, ["impasto"], "impasto"]
+    "told",
+    [
+        None,
+        {"program": "other"},
+        {"program": "impasto"},
+        {**SETTINGS, "program": "x"},
+        ["impasto"],
+        "impasto",
+    ],
 )
 def test_what_impasto_did_not_write_is_no_settings(tmp_path, told):
     with pytest.raises(PictureError, match="carries no settings"):
@@ -85,7 +98,9 @@ def test_a_photographs_own_description_is_no_settings(tmp_path, suffix):
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_the_same_picture_twice_is_the_same_bytes(tmp_path, suffix):
-    first, second = (write(HALF, tmp_path / f"{name}{suffix}", SETTINGS).read_bytes() for name in "ab")
+    first, second = (
+        write(HALF, tmp_path / f"{name}{suffix}", SETTINGS).read_bytes() for name in "ab"
+    )
     assert first == second
 
 
@@ -100,7 +115,9 @@ def test_the_same_picture_twice_is_the_same_bytes(tmp_path, suffix):
         (KeyboardInterrupt(), KeyboardInterrupt),
     ],
 )
-def test_a_failed_write_leaves_what_was_there(tmp_path, monkeypatch, before, suffix, failure, raised):
+def test_a_failed_write_leaves_what_was_there(
+    tmp_path, monkeypatch, before, suffix, failure, raised
+):
     out = tmp_path / f"out{suffix}"
     if before:
         out.write_bytes(before)
@@ -199,7 +216,9 @@ def test_a_read_only_file_is_told(tmp_path, monkeypatch):
     assert (tmp_path / "out.png").read_bytes() == b"older"
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere")
+@pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere"
+)
 def test_a_truly_read_only_folder_is_told(tmp_path):
     tmp_path.chmod(0o500)
     with pytest.raises(OutputError, match="Permission denied"):
@@ -223,8 +242,10 @@ def dead_process() -> int:
 
 def test_what_a_killed_run_left_of_the_same_file_is_removed(tmp_path):
     code = (
-        "import os, signal, sys\nfrom pathlib import Path\nfrom impasto.images.write import atomic_write\n"
-        "with atomic_write(Path(sys.argv[1])) as part:\n    part.touch()\n    os.kill(os.getpid(), signal.SIGKILL)\n"
+        "import os, signal, sys\nfrom pathlib import Path\nfrom impasto.images.write import "
+        "atomic_write\n"
+        "with atomic_write(Path(sys.argv[1])) as part:\n    part.touch()\n    "
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     out = tmp_path / "film [1].gif"
     subprocess.run([sys.executable, "-c", code, str(out)], check=False)

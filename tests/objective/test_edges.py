@@ -22,14 +22,17 @@ def random(seed: int, *shape: int) -> torch.Tensor:
 
 
 def grid(height: int, width: int) -> tuple[torch.Tensor, torch.Tensor]:
-    return torch.meshgrid(torch.arange(height).double(), torch.arange(width).double(), indexing="ij")
+    return torch.meshgrid(
+        torch.arange(height).double(), torch.arange(width).double(), indexing="ij"
+    )
 
 
 def coloured(plane: torch.Tensor) -> torch.Tensor:
     return torch.stack([plane, 2 * plane, -plane])[None]
 
 
-# --- the Laplacian -------------------------------------------------------------------------------------------------
+# --- the Laplacian
+# -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -43,7 +46,8 @@ def test_a_plane_has_no_laplacian(size: tuple[int, int]) -> None:
 def test_a_bowl_has_the_same_laplacian_everywhere() -> None:
     rows, columns = grid(32, 40)
     found = laplacian(coloured(rows**2 + 3 * columns**2))
-    expected = torch.tensor([1.0, 2, -1]).double().view(1, 3, 1, 1) * -2 * 16 * (1 + 3)  # steps of four pixels
+    # steps of four pixels
+    expected = torch.tensor([1.0, 2, -1]).double().view(1, 3, 1, 1) * -2 * 16 * (1 + 3)
     torch.testing.assert_close(found, expected.expand_as(found))
 
 
@@ -65,7 +69,8 @@ def test_a_step_shows_on_both_sides() -> None:
     assert torch.equal(found, torch.tensor([0.0, 0, -1, 1, 0, 0]).expand(4, 6))
 
 
-# --- the term ------------------------------------------------------------------------------------------------------
+# --- the term
+# --------------------------------------------------------------------------------------------------
 
 
 def plainly(x: torch.Tensor, content: torch.Tensor) -> torch.Tensor:
@@ -91,15 +96,21 @@ def test_the_gradient_is_that_of_autograd(size: tuple[int, int]) -> None:
         total = term.measure(x, tile)
         torch.testing.assert_close(term.value(total), value.detach())
         torch.testing.assert_close(term.add_gradient(None, x, tile, total), expected)
-        torch.testing.assert_close(term.add_gradient(torch.ones_like(x), x, tile, total), 1 + expected)
+        torch.testing.assert_close(
+            term.add_gradient(torch.ones_like(x), x, tile, total), 1 + expected
+        )
 
 
 @pytest.mark.parametrize("side", range(16, 68, 3))
 @pytest.mark.parametrize("size", SIZES[2:])
 @pytest.mark.parametrize("layers", ["conv1_1", "relu2_2"])  # the network's reach is 1, 12
-def test_edges_are_the_same_wherever_the_tiles_end(layers: str, size: tuple[int, int], side: int) -> None:
+def test_edges_are_the_same_wherever_the_tiles_end(
+    layers: str, size: tuple[int, int], side: int
+) -> None:
     content, x, style = (random(k, 1, 3, *size) for k in (1, 2, 3))
-    config = Config(content_layers="", style_layers=layers, style_weight=1e-6, grain_weight=0, edge_weight=2)
+    config = Config(
+        content_layers="", style_layers=layers, style_weight=1e-6, grain_weight=0, edge_weight=2
+    )
     backbone = Backbone(WEIGHTS, dtype=torch.float64)
     one, many = (Objective(config, backbone, content, [style], each) for each in (None, side))
     (value, gradient), (tiled, same) = one.evaluate(x), many.evaluate(x)
@@ -121,10 +132,15 @@ def test_a_crop_holds_what_the_edges_look_at() -> None:
 
 def test_the_edges_of_the_content_are_its_own() -> None:
     content = random(1, 1, 3, 33, 40).float()
-    value = Objective(Config(edge_weight=5), Backbone(WEIGHTS), content, [random(2, 1, 3, 32, 32).float()])(content)
+    value = Objective(
+        Config(edge_weight=5), Backbone(WEIGHTS), content, [random(2, 1, 3, 32, 32).float()]
+    )(content)
     assert value.terms["edges"] == 0
-    black = Objective(Config(edge_weight=5), Backbone(WEIGHTS), content, [content])(torch.zeros_like(content))
-    assert float(black.terms["edges"]) == pytest.approx(5, rel=1e-5)  # as far away as nothing at all
+    black = Objective(Config(edge_weight=5), Backbone(WEIGHTS), content, [content])(
+        torch.zeros_like(content)
+    )
+    # as far away as nothing at all
+    assert float(black.terms["edges"]) == pytest.approx(5, rel=1e-5)
 
 
 def test_without_normalization_edges_are_a_mean() -> None:
@@ -136,7 +152,9 @@ def test_without_normalization_edges_are_a_mean() -> None:
 
 def test_a_content_without_edges_gives_finite_terms() -> None:
     grey = torch.full((1, 3, 32, 32), 0.5)
-    objective = Objective(Config(edge_weight=1), Backbone(WEIGHTS), grey, [random(1, 1, 3, 32, 32).float()])
+    objective = Objective(
+        Config(edge_weight=1), Backbone(WEIGHTS), grey, [random(1, 1, 3, 32, 32).float()]
+    )
     value, gradient = objective.evaluate(random(2, 1, 3, 32, 32).float())
     assert torch.isfinite(value.parts).all()
     assert torch.isfinite(gradient).all()
@@ -146,7 +164,9 @@ def test_the_larger_its_weight_the_nearer_are_the_edges(tiny_weights, photo, sty
     backbone = Backbone(load(str(tiny_weights)))
     apart = []
     for weight in (0.0, 10.0, 100.0):
-        config = Config(size=48, levels=1, steps=20, edge_weight=weight, device="cpu", precision="float32")
+        config = Config(
+            size=48, levels=1, steps=20, edge_weight=weight, device="cpu", precision="float32"
+        )
         steps = list(paint_steps(style, photo, config, backbone=backbone))
         content = steps[0].picture
         apart.append(float(plainly(steps[-1].best.point, content)))

@@ -1,7 +1,14 @@
 import pytest
 import torch
 
-from impasto.objective.losses import content_loss, differences, energy, gram, style_loss, total_variation
+from impasto.objective.losses import (
+    content_loss,
+    differences,
+    energy,
+    gram,
+    style_loss,
+    total_variation,
+)
 
 F = torch.tensor([[[[1.0, 2.0], [3.0, 4.0]], [[0.0, 1.0], [0.0, -1.0]]]])  # (1, 2, 2, 2)
 
@@ -11,7 +18,9 @@ def checkerboard(side: int) -> torch.Tensor:
     return ((i[:, None] + i) % 2).float().expand(1, 3, side, side)
 
 
-@pytest.mark.parametrize(("divisor", "by"), [("none", 1.0), ("hw", 4.0), ("chw", 8.0), ("sqrt-chw", 8.0**0.5)])
+@pytest.mark.parametrize(
+    ("divisor", "by"), [("none", 1.0), ("hw", 4.0), ("chw", 8.0), ("sqrt-chw", 8.0**0.5)]
+)
 def test_gram_by_hand(divisor: str, by: float) -> None:
     # row 1: 1+4+9+16 = 30, rows together: 2*1 + 4*(-1) = -2, row 2: 1+1 = 2
     expected = torch.tensor([[[30.0, -2.0], [-2.0, 2.0]]]) / by
@@ -29,15 +38,23 @@ def test_gram_of_bfloat16_features_accumulates_in_float32() -> None:
     assert gram(ones, "none").item() == 4096  # bfloat16 sums stop growing at 256
 
 
-@pytest.mark.parametrize(("reduction", "value"), [("sum", 14.0), ("half-sum", 7.0), ("mean", 14 / 4)])
+@pytest.mark.parametrize(
+    ("reduction", "value"), [("sum", 14.0), ("half-sum", 7.0), ("mean", 14 / 4)]
+)
 def test_content_by_hand(reduction: str, value: float) -> None:
     target = torch.zeros(1, 1, 2, 2)
-    assert content_loss(torch.tensor([[[[1.0, 2.0], [3.0, 0.0]]]]), target, reduction).item() == pytest.approx(value)
+    assert content_loss(
+        torch.tensor([[[[1.0, 2.0], [3.0, 0.0]]]]), target, reduction
+    ).item() == pytest.approx(value)
 
 
-@pytest.mark.parametrize(("reduction", "value"), [("sum", 30.0**2 + 2 * 2.0**2 + 2.0**2), ("mean", 912 / 4)])
+@pytest.mark.parametrize(
+    ("reduction", "value"), [("sum", 30.0**2 + 2 * 2.0**2 + 2.0**2), ("mean", 912 / 4)]
+)
 def test_style_by_hand(reduction: str, value: float) -> None:
-    assert style_loss(gram(F, "none"), torch.zeros(1, 2, 2), reduction).item() == pytest.approx(value)
+    assert style_loss(gram(F, "none"), torch.zeros(1, 2, 2), reduction).item() == pytest.approx(
+        value
+    )
 
 
 def test_gatys_eq_4_is_a_quarter_of_the_sum_with_chw() -> None:

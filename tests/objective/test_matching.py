@@ -43,12 +43,14 @@ def at_positions(features: list[list[float]]) -> torch.Tensor:
     return torch.tensor(features).T[None, :, None]
 
 
-# --- nearest neighbours --------------------------------------------------------------------------------------------
+# --- nearest neighbours
+# --------------------------------------------------------------------------------------------
 
 
 def test_neighbours_of_a_small_case() -> None:
     style = torch.tensor([[2.0, 0.0], [0.0, 5.0]])
-    x = at_positions([[3.0, 0.0], [1.0, 1.0], [3.0, 4.0]])  # cosines of the nearest: 1, root of a half, 4/5
+    # cosines of the nearest: 1, root of a half, 4/5
+    x = at_positions([[3.0, 0.0], [1.0, 1.0], [3.0, 4.0]])
     term = Neighbours("style", "conv1_1", style, count=3, scale=6.0)
     total = term.measure(x, whole(x))
     assert float(term.value(total)) == pytest.approx(6 * (0 + 1 - 0.5**0.5 + 0.2) / 3)
@@ -69,11 +71,15 @@ def test_neighbours_weigh_positions_by_the_mask() -> None:
 
 def test_neighbours_are_not_asked_how_bright_they_are() -> None:
     x, style = random(1, 1, 5, 6, 7).float(), random(2, 40, 5).float()
-    dim, bright = (Neighbours("", "conv1_1", style * k, 42, 1.0).measure(x / k, whole(x)) for k in (0.1, 20.0))
+    dim, bright = (
+        Neighbours("", "conv1_1", style * k, 42, 1.0).measure(x / k, whole(x)) for k in (0.1, 20.0)
+    )
     torch.testing.assert_close(dim, bright, rtol=1e-5, atol=0)
 
 
-def nearest_loss(x: torch.Tensor, style: torch.Tensor, weights: torch.Tensor | None) -> torch.Tensor:
+def nearest_loss(
+    x: torch.Tensor, style: torch.Tensor, weights: torch.Tensor | None
+) -> torch.Tensor:
     cosines = F.normalize(x[0].flatten(1).T, dim=1) @ F.normalize(style, dim=1).T
     apart = 1 - cosines.amax(1)
     return apart.mean() if weights is None else (apart * weights.flatten()).sum() / weights.sum()
@@ -85,11 +91,15 @@ def test_the_gradient_of_neighbours_is_that_of_autograd(masked: bool) -> None:
     weights = random(3, 1, 1, 6, 7).float() if masked else None
     value = 3 * nearest_loss(x, style, weights)
     (expected,) = torch.autograd.grad(value, x)
-    term = Neighbours("", "conv1_1", style, 42 if weights is None else float(weights.sum()), 3.0, weights)
+    term = Neighbours(
+        "", "conv1_1", style, 42 if weights is None else float(weights.sum()), 3.0, weights
+    )
     with torch.no_grad():
         total = term.measure(x, whole(x))
         torch.testing.assert_close(term.value(total), value.detach())
-        torch.testing.assert_close(term.add_gradient(None, x, whole(x), total), expected, rtol=1e-4, atol=1e-7)
+        torch.testing.assert_close(
+            term.add_gradient(None, x, whole(x), total), expected, rtol=1e-4, atol=1e-7
+        )
         before = torch.ones_like(x)
         torch.testing.assert_close(term.add_gradient(before, x, whole(x), total), 1 + expected)
 
@@ -105,9 +115,16 @@ def test_features_of_nothing_have_a_finite_gradient() -> None:
 @pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize("side", [17, 25, 33, 48, 66])
 def test_neighbours_over_tiles_are_those_of_the_whole(side: int, masked: bool) -> None:
-    config, backbone = Config(**LAYERS, style_term="neighbours"), Backbone(WEIGHTS, dtype=torch.float64)
+    config, backbone = (
+        Config(**LAYERS, style_term="neighbours"),
+        Backbone(WEIGHTS, dtype=torch.float64),
+    )
     content, x, style = random(1, 1, 3, 49, 67), random(2, 1, 3, 49, 67), random(3, 1, 3, 40, 51)
-    masks = [mask for mask in (random(4, 1, 1, 49, 67),) for mask in (mask, 1 - mask)] if masked else [None]
+    masks = (
+        [mask for mask in (random(4, 1, 1, 49, 67),) for mask in (mask, 1 - mask)]
+        if masked
+        else [None]
+    )
     regions = [Region(str(k), mask, [Pattern(style**k)]) for k, mask in enumerate(masks, 1)]
     one, many = (Objective(config, backbone, content, regions, each) for each in (None, side))
     assert len(many.tiles) > 1
@@ -117,7 +134,8 @@ def test_neighbours_over_tiles_are_those_of_the_whole(side: int, masked: bool) -
         assert (same - gradient).norm() < 1e-5 * gradient.norm()
 
 
-# --- sliced Wasserstein --------------------------------------------------------------------------------------------
+# --- sliced Wasserstein
+# --------------------------------------------------------------------------------------------
 
 
 def test_a_sliced_distance_is_that_of_sorted_values() -> None:
@@ -151,12 +169,15 @@ def test_the_gradient_of_a_sliced_distance_is_that_of_differences(count: int) ->
 
 @pytest.mark.parametrize("count", [20, 300, 1024, 5000])
 def test_quantiles_of_any_number_of_positions_tell_the_same_of_one_distribution(count: int) -> None:
-    even = ((torch.arange(count) + 0.5) / count)[torch.randperm(count, generator=torch.Generator().manual_seed(1))]
+    even = ((torch.arange(count) + 0.5) / count)[
+        torch.randperm(count, generator=torch.Generator().manual_seed(1))
+    ]
     found = quantiles(even[:, None], torch.ones(1, 1))
     assert found.shape == (QUANTILES, 1)
     assert (found.diff(dim=0) >= 0).all()
     expected = (torch.arange(QUANTILES) + 0.5) / QUANTILES
-    assert (found[:, 0] - expected).abs().max() <= 0.5 / count + 1e-6  # beyond the outermost value nothing is known
+    # beyond the outermost value nothing is known
+    assert (found[:, 0] - expected).abs().max() <= 0.5 / count + 1e-6
     assert float(sliced_distance(even[:, None], found)[0]) < 1e-5
 
 
@@ -168,14 +189,20 @@ def test_the_gradient_of_a_sliced_term_is_that_of_autograd(masked: bool) -> None
     chosen = torch.ones(42, dtype=torch.bool) if weights is None else weights.flatten() >= 0.5
     style = random(2, int(chosen.sum()), 5).float()
     along = (style @ directions).sort(0).values
-    value = 3 * ((x[0].flatten(1).T[chosen] @ directions).sort(0).values - along).square().mean(0).sum()
+    value = (
+        3 * ((x[0].flatten(1).T[chosen] @ directions).sort(0).values - along).square().mean(0).sum()
+    )
     (expected,) = torch.autograd.grad(value, x)
     term = Sliced("", "conv1_1", along, directions, 3.0, weights)
     with torch.no_grad():
         total = term.measure(x, whole(x))
         torch.testing.assert_close(term.value(total), value.detach())
-        torch.testing.assert_close(term.add_gradient(None, x, whole(x), total), expected, rtol=1e-4, atol=1e-6)
-        torch.testing.assert_close(term.add_gradient(torch.ones_like(x), x, whole(x), total), 1 + expected)
+        torch.testing.assert_close(
+            term.add_gradient(None, x, whole(x), total), expected, rtol=1e-4, atol=1e-6
+        )
+        torch.testing.assert_close(
+            term.add_gradient(torch.ones_like(x), x, whole(x), total), 1 + expected
+        )
     if masked:
         assert (expected[0].flatten(1)[:, ~chosen] == 0).all()
 
@@ -197,8 +224,11 @@ def test_the_gradient_of_an_objective_is_that_of_differences(term: str) -> None:
 def test_sliced_refuses_tiles_in_one_line() -> None:
     content, style = random(1, 1, 3, 64, 80).float(), random(2, 1, 3, 90, 40).float()
     config = Config(**LAYERS, style_term="sliced")
-    Objective(config, Backbone(WEIGHTS), content, [style], 80)  # the style may be larger: it is looked at once
-    with pytest.raises(ConfigError, match="--style-term sliced needs the whole picture at once") as raised:
+    # the style may be larger: it is looked at once
+    Objective(config, Backbone(WEIGHTS), content, [style], 80)
+    with pytest.raises(
+        ConfigError, match="--style-term sliced needs the whole picture at once"
+    ) as raised:
         Objective(config, Backbone(WEIGHTS), content, [style], 40)
     assert "\n" not in str(raised.value)
     for option in ("--memory", "--tile", "--size", "--style-term"):
@@ -207,12 +237,21 @@ def test_sliced_refuses_tiles_in_one_line() -> None:
 
 
 def test_painting_with_sliced_in_tiles_is_refused(tiny_weights, photo, style) -> None:
-    config = Config(**LAYERS, style_term="sliced", backbone=str(tiny_weights), size=64, tile=32, steps=2, device="cpu")
+    config = Config(
+        **LAYERS,
+        style_term="sliced",
+        backbone=str(tiny_weights),
+        size=64,
+        tile=32,
+        steps=2,
+        device="cpu",
+    )
     with pytest.raises(ConfigError, match="--style-term sliced needs the whole picture at once"):
         paint(photo, style, config)
 
 
-# --- what is drawn -------------------------------------------------------------------------------------------------
+# --- what is drawn
+# -------------------------------------------------------------------------------------------------
 
 
 def test_a_sample_is_drawn_once_and_for_all() -> None:
@@ -221,7 +260,10 @@ def test_a_sample_is_drawn_once_and_for_all() -> None:
     assert found.shape == (60, 4)
     assert torch.equal(found, sample(features, 60, 7))
     assert not torch.equal(found, sample(features, 60, 8))
-    assert len({tuple(row) for row in found.tolist()} & {tuple(row) for row in features.tolist()}) == 60
+    assert (
+        len({tuple(row) for row in found.tolist()} & {tuple(row) for row in features.tolist()})
+        == 60
+    )
     assert sample(features, 500, 7) is features
 
 
@@ -238,7 +280,10 @@ def test_a_mask_of_the_style_says_whose_features_are_matched() -> None:
     style = random(3, 1, 3, 48, 64)
     mask = torch.zeros(1, 1, 48, 64, dtype=torch.float64)
     mask[..., 32:] = 1
-    config, backbone = Config(**LAYERS, style_term="neighbours"), Backbone(WEIGHTS, dtype=torch.float64)
+    config, backbone = (
+        Config(**LAYERS, style_term="neighbours"),
+        Backbone(WEIGHTS, dtype=torch.float64),
+    )
     objective = Objective(config, backbone, style, [Region("", None, [Pattern(style, 1.0, mask)])])
     gradients = {term.layer: term for term in objective.terms}
     for layer, term in gradients.items():
@@ -250,7 +295,8 @@ def test_a_mask_of_the_style_says_whose_features_are_matched() -> None:
     assert objective(style).total > 0
 
 
-# --- painting ------------------------------------------------------------------------------------------------------
+# --- painting
+# --------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -259,16 +305,30 @@ def paintings(tiny_weights, photo, style):
     backbone = Backbone(load(str(tiny_weights)))
     found = {}
     for term in TERMS:
-        config = Config(size=48, levels=1, steps=20, grain_weight=0, style_term=term, device="cpu", precision="float32")
+        config = Config(
+            size=48,
+            levels=1,
+            steps=20,
+            grain_weight=0,
+            style_term=term,
+            device="cpu",
+            precision="float32",
+        )
         steps = list(paint_steps(photo, style, config, backbone=backbone))
-        found[term] = steps[0].terms, dict(zip(steps[0].terms, steps[-1].best.parts, strict=True)), steps[-1].best.point
+        found[term] = (
+            steps[0].terms,
+            dict(zip(steps[0].terms, steps[-1].best.parts, strict=True)),
+            steps[-1].best.point,
+        )
     return found
 
 
 @pytest.mark.parametrize("term", TERMS)
 def test_every_style_term_is_lowered(paintings, term: str) -> None:
     first, best, point = paintings[term]
-    at_first, at_last = (sum(float(v) for k, v in each.items() if k.startswith("style")) for each in (first, best))
+    at_first, at_last = (
+        sum(float(v) for k, v in each.items() if k.startswith("style")) for each in (first, best)
+    )
     assert at_last < 0.7 * at_first
     assert torch.isfinite(point).all()
 

@@ -16,7 +16,9 @@ def moments(features):
 def features(seed, count=300, channels=5):
     generator = torch.Generator().manual_seed(seed)
     mixed = torch.randn(count, channels, generator=generator, dtype=torch.float64)
-    return (mixed @ torch.randn(channels, channels, generator=generator, dtype=torch.float64)).relu()
+    return (
+        mixed @ torch.randn(channels, channels, generator=generator, dtype=torch.float64)
+    ).relu()
 
 
 @pytest.mark.parametrize("term", DISTANCES)
@@ -46,14 +48,17 @@ def test_two_gram_matrices_one_apart():
 
 
 def test_moments_count_means_and_deviations():
-    here = Moments(torch.tensor([[1.0, 0.0]]), torch.diag_embed(torch.tensor([[2.0, 4.0]])))  # deviations 1, 2
-    there = Moments(torch.tensor([[3.0, 0.0]]), torch.diag_embed(torch.tensor([[18.0, 1.0]])))  # deviations 3, 1
+    # deviations 1, 2
+    here = Moments(torch.tensor([[1.0, 0.0]]), torch.diag_embed(torch.tensor([[2.0, 4.0]])))
+    # deviations 3, 1
+    there = Moments(torch.tensor([[3.0, 0.0]]), torch.diag_embed(torch.tensor([[18.0, 1.0]])))
     assert float(statistics.moments_distance(here, there)[0]) == pytest.approx(4 + 4 + 1, rel=1e-4)
 
 
 def test_wasserstein_of_normal_distributions_is_what_it_is_known_to_be(monkeypatch):
     monkeypatch.setattr(statistics, "RIDGE", 0.0)
-    # commuting covariances: the squared distance of the means plus that of the deviations (Olkin & Pukelsheim 1982)
+    # commuting covariances: the squared distance of the means plus that of the deviations (Olkin &
+    # Pukelsheim 1982)
     here = Moments(torch.tensor([[1.0, 2.0]]), torch.diag_embed(torch.tensor([[1.0 + 4, 4.0 + 9]])))
     here = here._replace(second=here.second + torch.tensor([[[0.0, 2.0], [2.0, 0.0]]]))
     there = Moments(torch.zeros(1, 2), torch.diag_embed(torch.tensor([[1.0, 1.0]])))
@@ -73,7 +78,9 @@ def test_wasserstein_is_that_of_eigenvalues():
 
     middle = root(root(other) @ covariance @ root(other))
     expected = (mean - wanted).square().sum() + (covariance + other - 2 * middle).trace()
-    found = statistics.wasserstein_distance(Moments(mean, second), Moments(wanted, wanted_second))[0]
+    found = statistics.wasserstein_distance(Moments(mean, second), Moments(wanted, wanted_second))[
+        0
+    ]
     torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-9)
 
 
@@ -84,7 +91,9 @@ def test_newton_and_schulz_find_root_and_inverse(channels):
     matrix += statistics.RIDGE * matrix[0].diagonal().mean() * torch.eye(channels)
     root, inverse = sqrt_and_inverse(matrix)
     torch.testing.assert_close(root @ root, matrix, rtol=1e-4, atol=1e-4 * float(matrix.max()))
-    torch.testing.assert_close(root @ inverse, torch.eye(channels, dtype=x.dtype)[None], rtol=0, atol=1e-3)
+    torch.testing.assert_close(
+        root @ inverse, torch.eye(channels, dtype=x.dtype)[None], rtol=0, atol=1e-3
+    )
 
 
 def test_a_constant_channel_is_no_trouble():
@@ -96,14 +105,17 @@ def test_a_constant_channel_is_no_trouble():
 
 
 def test_what_a_style_hardly_has_does_not_break_the_root():
-    # as the sample `glass` did: most of its variance in a few channels, and a content with all of it elsewhere
+    # as the sample `glass` did: most of its variance in a few channels, and a content with all of
+    # it elsewhere
     there = torch.diag_embed(torch.logspace(4, -6, 96, dtype=torch.float64)[None])
     here = torch.diag_embed(torch.logspace(-6, 6, 96, dtype=torch.float64)[None])
     none = torch.zeros(1, 96, dtype=torch.float64)
     found = statistics.wasserstein_distance(Moments(none, here), Moments(none, there))
     assert all(torch.isfinite(each).all() for each in found)
     ridge = statistics.RIDGE * there[0].diagonal().mean()
-    expected = ((here[0].diagonal() + ridge).sqrt() - (there[0].diagonal() + ridge).sqrt()).square().sum()
+    expected = (
+        ((here[0].diagonal() + ridge).sqrt() - (there[0].diagonal() + ridge).sqrt()).square().sum()
+    )
     torch.testing.assert_close(found[0], expected, rtol=1e-3, atol=0)
 
 

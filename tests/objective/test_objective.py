@@ -1,4 +1,5 @@
-"""The objective's written-out gradient against autograd's, the tape it runs on, and what bfloat16 may cost."""
+"""The objective's written-out gradient against autograd's, the tape it runs on, and what bfloat16
+may cost."""
 
 import weakref
 
@@ -12,14 +13,23 @@ from impasto.backbone.weights import Weights, load
 from impasto.images.read import read, resize
 from impasto.images.samples import sample_photograph, sample_style
 from impasto.objective import losses
-from impasto.objective.losses import content_loss, differences, energy, gram, products, style_loss, total_variation
+from impasto.objective.losses import (
+    content_loss,
+    differences,
+    energy,
+    gram,
+    products,
+    style_loss,
+    total_variation,
+)
 from impasto.objective.objective import Objective
 from impasto.objective.targets import Pattern, Region
 from layouts import NAMES, random_kernels
 
 WEIGHTS = Weights("random", random_kernels(), "BGR", (0.4, 0.45, 0.5), (4.0, 4.5, 5.0))
 LAYERS = {
-    # deep and shallow, before and after ReLU, before a pooling and not, one that both kinds of terms want
+    # deep and shallow, before and after ReLU, before a pooling and not, one that both kinds of
+    # terms want
     "content_layers": "conv1_2,relu4_2=2,conv4_2,relu3_4",
     "style_layers": "relu1_1,conv1_2=0.5,relu1_2,relu2_2,conv3_4=0.3,relu4_2,conv5_1,relu5_4=2",
 }
@@ -27,47 +37,81 @@ FORMS = {
     "default": {"tv_weight": 0.3, "grain_weight": 2, "strength": 1.7, "blend": "1,3"},
     "house-rough": {"tv_weight": 2, "tv_form": "absolute", "tv_reduction": "sum", "blend": "1,0"},
     "plain": {
-        "normalize": "none", "gram_divisor": "chw", "content_reduction": "half-sum", "style_reduction": "sum",
-        "tv_weight": 0.01, "tv_form": "absolute", "grain_weight": 2, "style_weight": 4, "strength": 0.3,
+        "normalize": "none",
+        "gram_divisor": "chw",
+        "content_reduction": "half-sum",
+        "style_reduction": "sum",
+        "tv_weight": 0.01,
+        "tv_form": "absolute",
+        "grain_weight": 2,
+        "style_weight": 4,
+        "strength": 0.3,
     },
     "plain-0-255": {
-        "normalize": "none", "gram_divisor": "sqrt-chw", "feature_units": "0-255", "content_weight": 0.2,
-        "tv_weight": 1, "tv_reduction": "sum", "grain_weight": 0,
+        "normalize": "none",
+        "gram_divisor": "sqrt-chw",
+        "feature_units": "0-255",
+        "content_weight": 0.2,
+        "tv_weight": 1,
+        "tv_reduction": "sum",
+        "grain_weight": 0,
     },
-}  # fmt: skip
+}
 UNITS = {"own": 1.0, "0-255": 255 / 4.5}
 
 
 def picture(seed: int, height: int, width: int) -> torch.Tensor:
-    return torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    return torch.rand(
+        1, 3, height, width, generator=torch.Generator().manual_seed(seed), dtype=torch.float64
+    )
 
 
-X, CONTENT, STYLES = picture(1, 37, 51), picture(2, 37, 51), [picture(3, 64, 33), picture(4, 23, 40)]
+X, CONTENT, STYLES = (
+    picture(1, 37, 51),
+    picture(2, 37, 51),
+    [picture(3, 64, 33), picture(4, 23, 40)],
+)
 
 
 def shared(config: Config, styles: list[torch.Tensor]) -> list[Region]:
     """The styles, blended as the config says."""
     weights = config.blend or [1.0] * len(styles)
-    return [Region("", None, [Pattern(each, weight) for each, weight in zip(styles, weights, strict=True)])]
+    return [
+        Region(
+            "", None, [Pattern(each, weight) for each, weight in zip(styles, weights, strict=True)]
+        )
+    ]
 
 
 def plainly(
-    config: Config, backbone: Backbone, content: torch.Tensor, styles: list[torch.Tensor], x: torch.Tensor
+    config: Config,
+    backbone: Backbone,
+    content: torch.Tensor,
+    styles: list[torch.Tensor],
+    x: torch.Tensor,
 ) -> dict[str, torch.Tensor]:
     """The weighted terms at x as the formulas read, for autograd to see."""
     house = config.normalize == "energy"
     layers = [*config.content_layers, *config.style_layers]
     units = UNITS[config.feature_units]
     here, there, *patterns = (
-        {layer: units * f for layer, f in backbone(each, layers).items()} for each in (x, content, *styles)
+        {layer: units * f for layer, f in backbone(each, layers).items()}
+        for each in (x, content, *styles)
     )
-    shares = [weight / sum(config.blend or [len(styles)]) for weight in config.blend or [1.0] * len(styles)]
+    shares = [
+        weight / sum(config.blend or [len(styles)])
+        for weight in config.blend or [1.0] * len(styles)
+    ]
 
     def blended(values: list[torch.Tensor]) -> torch.Tensor:
         return sum(share * value for share, value in zip(shares, values, strict=True))
 
     def pattern_loss(a: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        return (a - target).square().sum() / energy(target) if house else style_loss(a, target, config.style_reduction)
+        return (
+            (a - target).square().sum() / energy(target)
+            if house
+            else style_loss(a, target, config.style_reduction)
+        )
 
     terms: dict[str, torch.Tensor] = {}
     for layer, weight in config.content_layers.items():
@@ -81,7 +125,9 @@ def plainly(
         loss = pattern_loss(gram(here[layer], config.gram_divisor), target)
         terms[f"style {layer}"] = config.strength * config.style_weight * weight * loss
     if config.grain_weight:
-        loss = pattern_loss(gram(differences(x)), blended([gram(differences(each)) for each in styles]))
+        loss = pattern_loss(
+            gram(differences(x)), blended([gram(differences(each)) for each in styles])
+        )
         terms["grain"] = config.strength * config.grain_weight * loss
     if config.tv_weight:
         form, reduction = config.tv_form, config.tv_reduction
@@ -105,13 +151,16 @@ def network(pixels: torch.Tensor, pooling: str, padding: str) -> dict[str, torch
     return found
 
 
-# --- the gradient --------------------------------------------------------------------------------------------------
+# --- the gradient
+# --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("padding", ["zeros", "replicate"])
 @pytest.mark.parametrize("pooling", ["max", "average"])
 @pytest.mark.parametrize("form", FORMS)
-def test_value_and_gradient_are_those_of_the_formulas(form: str, pooling: str, padding: str) -> None:
+def test_value_and_gradient_are_those_of_the_formulas(
+    form: str, pooling: str, padding: str
+) -> None:
     config = Config(**LAYERS, **FORMS[form])
     backbone = Backbone(WEIGHTS, pooling=pooling, padding=padding, dtype=torch.float64)
     x = X.clone().requires_grad_()
@@ -130,49 +179,83 @@ def test_value_and_gradient_are_those_of_the_formulas(form: str, pooling: str, p
 def test_in_float32_the_gradient_is_that_of_float64(form: str) -> None:
     config = Config(**LAYERS, **FORMS[form])
     (exact, expected), (value, gradient) = (
-        Objective(config, Backbone(WEIGHTS, dtype=dtype), CONTENT.to(dtype), [each.to(dtype) for each in STYLES])
-        .evaluate(X.to(dtype))
+        Objective(
+            config,
+            Backbone(WEIGHTS, dtype=dtype),
+            CONTENT.to(dtype),
+            [each.to(dtype) for each in STYLES],
+        ).evaluate(X.to(dtype))
         for dtype in (torch.float64, torch.float32)
-    )  # fmt: skip
+    )
     assert gradient.dtype == torch.float32
     torch.testing.assert_close(value.total.double(), exact.total, rtol=1e-5, atol=0)
     assert (gradient - expected).norm() < 1e-5 * expected.norm()
 
 
 @pytest.mark.parametrize("size", [(16, 16), (16, 47), (33, 17)])
-@pytest.mark.parametrize(("dtype", "near"), [(torch.float64, 1e-12), (torch.float32, 1e-5), (torch.bfloat16, 0.3)])
-def test_the_smallest_pictures_have_a_gradient_too(size: tuple[int, int], dtype: torch.dtype, near: float) -> None:
+@pytest.mark.parametrize(
+    ("dtype", "near"), [(torch.float64, 1e-12), (torch.float32, 1e-5), (torch.bfloat16, 0.3)]
+)
+def test_the_smallest_pictures_have_a_gradient_too(
+    size: tuple[int, int], dtype: torch.dtype, near: float
+) -> None:
     # the deepest maps are one position high or wide
-    config, wide = Config(**LAYERS, tv_weight=1), torch.float64 if dtype == torch.float64 else torch.float32
+    config, wide = (
+        Config(**LAYERS, tv_weight=1),
+        torch.float64 if dtype == torch.float64 else torch.float32,
+    )
     x, content, style = (picture(k, *size) for k in (1, 2, 3))
     at = x.clone().requires_grad_()
-    terms = plainly(config, Backbone(WEIGHTS, pooling="average", dtype=torch.float64), content, [style], at)
+    terms = plainly(
+        config, Backbone(WEIGHTS, pooling="average", dtype=torch.float64), content, [style], at
+    )
     (expected,) = torch.autograd.grad(sum(terms.values()), at)
     backbone = Backbone(WEIGHTS, pooling="average", dtype=dtype)
-    _, gradient = Objective(config, backbone, content.to(wide), [style.to(wide)]).evaluate(x.to(wide))
+    _, gradient = Objective(config, backbone, content.to(wide), [style.to(wide)]).evaluate(
+        x.to(wide)
+    )
     assert (gradient - expected).norm() < near * expected.norm()
 
 
 @pytest.mark.parametrize("padding", ["zeros", "replicate"])
 @pytest.mark.parametrize("pooling", ["max", "average"])
 @pytest.mark.parametrize("size", [(32, 48), (37, 51), (31, 16)])
-def test_the_way_back_is_that_of_plain_torch(size: tuple[int, int], pooling: str, padding: str) -> None:
-    # autograd's own way through a network that is written here, for a random function of every layer
+def test_the_way_back_is_that_of_plain_torch(
+    size: tuple[int, int], pooling: str, padding: str
+) -> None:
+    # autograd's own way through a network that is written here, for a random function of every
+    # layer
     pixels = picture(1, *size).requires_grad_()
     layers = [*NAMES, *(name.replace("conv", "relu") for name in NAMES)]
     theirs = network(pixels, pooling, padding)
     generator = torch.Generator().manual_seed(5)
-    weights = {name: torch.randn(theirs[name].shape, generator=generator, dtype=torch.float64) for name in layers}
+    weights = {
+        name: torch.randn(theirs[name].shape, generator=generator, dtype=torch.float64)
+        for name in layers
+    }
     backbone = Backbone(WEIGHTS, pooling=pooling, padding=padding, dtype=torch.float64)
-    for wanted in (["conv1_1"], ["relu2_2"], ["conv3_4"], ["relu5_1", "relu1_1"], ["conv4_2", "relu1_2"], layers):
+    for wanted in (
+        ["conv1_1"],
+        ["relu2_2"],
+        ["conv3_4"],
+        ["relu5_1", "relu1_1"],
+        ["conv4_2", "relu1_2"],
+        layers,
+    ):
         (expected,) = torch.autograd.grad(
             sum((theirs[k] * weights[k]).sum() for k in wanted), pixels, retain_graph=True
         )
         features, tape = backbone.record(pixels, wanted)
         for name in wanted:
-            torch.testing.assert_close(features[name], theirs[name].detach(), rtol=1e-12, atol=1e-12)
-        gradient = tape.gradient(lambda name, g: weights[name].clone() if g is None else g + weights[name])
-        torch.testing.assert_close(gradient, expected, rtol=1e-12, atol=1e-12 * float(expected.abs().max()))
+            torch.testing.assert_close(
+                features[name], theirs[name].detach(), rtol=1e-12, atol=1e-12
+            )
+        gradient = tape.gradient(
+            lambda name, g: weights[name].clone() if g is None else g + weights[name]
+        )
+        torch.testing.assert_close(
+            gradient, expected, rtol=1e-12, atol=1e-12 * float(expected.abs().max())
+        )
 
 
 @pytest.mark.parametrize("pooling", ["max", "average"])
@@ -189,17 +272,22 @@ def test_a_layer_that_nothing_depends_on_is_no_matter() -> None:
     backbone = Backbone(WEIGHTS, dtype=torch.float64)
     x = X.clone().requires_grad_()
     (alone,) = torch.autograd.grad(backbone(x, ["conv2_1"])["conv2_1"].square().sum(), x)
-    (among,) = torch.autograd.grad(backbone(x, ["relu1_1", "conv2_1", "relu5_1"])["conv2_1"].square().sum(), x)
+    (among,) = torch.autograd.grad(
+        backbone(x, ["relu1_1", "conv2_1", "relu5_1"])["conv2_1"].square().sum(), x
+    )
     torch.testing.assert_close(among, alone)
 
 
-# --- the tape ------------------------------------------------------------------------------------------------------
+# --- the tape
+# --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("pooling", ["max", "average"])
 @pytest.mark.parametrize("padding", ["zeros", "replicate"])
-def test_recorded_layers_are_those_of_a_call(dtype: torch.dtype, pooling: str, padding: str) -> None:
+def test_recorded_layers_are_those_of_a_call(
+    dtype: torch.dtype, pooling: str, padding: str
+) -> None:
     backbone = Backbone(WEIGHTS, pooling=pooling, padding=padding, dtype=dtype)
     layers = ["conv1_1", "relu1_2", "conv2_2", "relu2_2", "relu3_1", "conv5_1"]
     found, expected = backbone.record(X.float(), layers)[0], backbone(X.float(), layers)
@@ -248,7 +336,9 @@ def test_an_evaluation_keeps_no_features(monkeypatch) -> None:
 
     def watched(self: Backbone, *arguments):
         features, tape = record(self, *arguments)
-        maps.extend(weakref.ref(each) for each in [*features.values(), *(trace.y for trace in tape.traces)])
+        maps.extend(
+            weakref.ref(each) for each in [*features.values(), *(trace.y for trace in tape.traces)]
+        )
         return features, tape
 
     monkeypatch.setattr(Backbone, "record", watched)
@@ -259,16 +349,20 @@ def test_an_evaluation_keeps_no_features(monkeypatch) -> None:
     assert all(there() is None for there in maps)
 
 
-# --- bfloat16 ------------------------------------------------------------------------------------------------------
+# --- bfloat16
+# --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("channels", [1, 3, 24, 64])
-@pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 99), (10, 10), (37, 41), (30, 50), (7, 29)])
+@pytest.mark.parametrize(
+    ("height", "width"), [(1, 1), (1, 99), (10, 10), (37, 41), (30, 50), (7, 29)]
+)
 @pytest.mark.parametrize("batch", [1, 2])
 def test_products_of_bfloat16_features_are_nearly_exact(
     channels: int, height: int, width: int, batch: int, monkeypatch
 ) -> None:
-    # 1517 = 15 blocks of 101 and 2 left over, 1500 = 15 of 100, 203 = 2 of 101 and 1, the others a single one
+    # 1517 = 15 blocks of 101 and 2 left over, 1500 = 15 of 100, 203 = 2 of 101 and 1, the others a
+    # single one
     monkeypatch.setattr(losses, "BLOCK", 100)
     generator = torch.Generator().manual_seed(channels)
     features = torch.randn(batch, channels, height, width, generator=generator).abs().bfloat16()
@@ -278,11 +372,17 @@ def test_products_of_bfloat16_features_are_nearly_exact(
         found = products(features.contiguous(memory_format=memory_format))
         assert found.dtype == torch.float32
         assert ((found - expected).abs() < 3e-5 * expected).all()
-    torch.testing.assert_close(gram(features, "chw").double(), expected / f[0].numel(), rtol=3e-5, atol=0)
+    torch.testing.assert_close(
+        gram(features, "chw").double(), expected / f[0].numel(), rtol=3e-5, atol=0
+    )
 
 
 def test_a_block_of_the_usual_length_is_no_less_exact() -> None:
-    features = torch.randn(1, 8, 1, 2 * losses.BLOCK + 5, generator=torch.Generator().manual_seed(1)).abs().bfloat16()
+    features = (
+        torch.randn(1, 8, 1, 2 * losses.BLOCK + 5, generator=torch.Generator().manual_seed(1))
+        .abs()
+        .bfloat16()
+    )
     f = features.double().flatten(2)
     expected = f @ f.mT
     assert ((products(features) - expected).abs() < 3e-5 * expected).all()
@@ -299,7 +399,9 @@ def test_products_of_differing_signs_are_as_near_for_their_size(monkeypatch) -> 
 def test_the_products_of_no_positions_are_zero() -> None:
     # as in a tile that holds no position of a deep layer
     for dtype in (torch.float64, torch.float32, torch.bfloat16):
-        assert torch.equal(products(torch.ones(1, 4, 0, 3, dtype=dtype)).float(), torch.zeros(1, 4, 4)), dtype
+        assert torch.equal(
+            products(torch.ones(1, 4, 0, 3, dtype=dtype)).float(), torch.zeros(1, 4, 4)
+        ), dtype
 
 
 def test_a_painting_in_bfloat16_is_as_good_as_one_in_float32() -> None:
@@ -309,12 +411,18 @@ def test_a_painting_in_bfloat16_is_as_good_as_one_in_float32() -> None:
         Backbone(weights, pooling=config.pooling, padding=config.padding, dtype=dtype)
         for dtype in (torch.float32, torch.bfloat16)
     )
-    ones = [paint(sample_photograph(), sample_style("strokes"), config, backbone=each) for each in (exact, rough)]
+    ones = [
+        paint(sample_photograph(), sample_style("strokes"), config, backbone=each)
+        for each in (exact, rough)
+    ]
     height, width = ones[0].pixels.shape[2:]
     style = read(sample_style("strokes")).pixels
     scale = 128 / max(style.shape[2:])
     style = resize(style, *(round(side * scale) for side in style.shape[2:]))
-    objective = Objective(config, exact, resize(read(sample_photograph()).pixels, height, width), [style])
+    objective = Objective(
+        config, exact, resize(read(sample_photograph()).pixels, height, width), [style]
+    )
     values = [float(objective(each.pixels).total) for each in ones]
-    assert values[0] == pytest.approx(ones[0].value, rel=1e-5)  # it is the objective that was painted with
+    # it is the objective that was painted with
+    assert values[0] == pytest.approx(ones[0].value, rel=1e-5)
     assert values[1] == pytest.approx(values[0], rel=0.02)

@@ -1,4 +1,5 @@
-"""Regions, each with its own style: the objective is that of the formulas, of any style term, in one piece or tiles."""
+"""Regions, each with its own style: the objective is that of the formulas, of any style term, in
+one piece or tiles."""
 
 from collections.abc import Sequence
 from itertools import combinations
@@ -33,7 +34,9 @@ def picture(seed: int, height: int = HEIGHT, width: int = WIDTH, channels: int =
     return torch.rand(1, channels, height, width, generator=generator, dtype=torch.float64)
 
 
-def box(top: int, bottom: int, left: int, right: int, height: int = HEIGHT, width: int = WIDTH) -> torch.Tensor:
+def box(
+    top: int, bottom: int, left: int, right: int, height: int = HEIGHT, width: int = WIDTH
+) -> torch.Tensor:
     mask = torch.zeros(1, 1, height, width, dtype=torch.float64)
     mask[..., top:bottom, left:right] = 1
     return mask
@@ -48,7 +51,10 @@ def sharing(*masks: torch.Tensor) -> list[torch.Tensor]:
 CONTENT, X = picture(1), picture(2)
 PATTERNS = [
     [Pattern(picture(3, 61, 40), 1.0)],
-    [Pattern(picture(4, 33, 45) ** 2, 3.0, picture(5, 33, 45, 1)), Pattern(picture(6, 40, 40) / 2, 1.0)],
+    [
+        Pattern(picture(4, 33, 45) ** 2, 3.0, picture(5, 33, 45, 1)),
+        Pattern(picture(6, 40, 40) / 2, 1.0),
+    ],
     [Pattern(1 - picture(7, 37, 52) ** 3)],
 ]
 MASKS = {
@@ -69,7 +75,8 @@ def float64(padding: str = "replicate", pooling: str = "max") -> Backbone:
     return Backbone(WEIGHTS, pooling=pooling, padding=padding, dtype=torch.float64)
 
 
-# --- the formulas --------------------------------------------------------------------------------------------------
+# --- the formulas
+# --------------------------------------------------------------------------------------------------
 
 
 def averaged(mask: torch.Tensor | None, layer: str) -> torch.Tensor | float:
@@ -77,13 +84,16 @@ def averaged(mask: torch.Tensor | None, layer: str) -> torch.Tensor | float:
 
 
 def moments(f: torch.Tensor, weights: torch.Tensor | float) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean (C,) and second moments (C, C) of features, by weight: the guided Gram matrix of Gatys et al. 2017."""
+    """Mean (C,) and second moments (C, C) of features, by weight: the guided Gram matrix of Gatys
+    et al. 2017."""
     weights = torch.as_tensor(weights, dtype=f.dtype).expand(1, 1, *f.shape[2:]).flatten()
     f = f[0].flatten(1)
     return (f * weights).sum(1) / weights.sum(), (f * weights) @ f.T / weights.sum()
 
 
-def distance(term: str, here: tuple[torch.Tensor, torch.Tensor], there: tuple[torch.Tensor, torch.Tensor]):
+def distance(
+    term: str, here: tuple[torch.Tensor, torch.Tensor], there: tuple[torch.Tensor, torch.Tensor]
+):
     """In units of the target."""
     (mean, second), (wanted, wanted_second) = here, there
     if term == "gram":
@@ -112,12 +122,17 @@ def laplacian(pixels: torch.Tensor) -> torch.Tensor:
 def mixed(found: list[tuple[torch.Tensor, torch.Tensor]], patterns: Sequence[Pattern]):
     shares = [each.share / sum(one.share for one in patterns) for each in patterns]
     return tuple(
-        sum(share * each for share, each in zip(shares, part, strict=True)) for part in zip(*found, strict=True)
+        sum(share * each for share, each in zip(shares, part, strict=True))
+        for part in zip(*found, strict=True)
     )
 
 
 def plainly(
-    config: Config, backbone: Backbone, parts: Sequence[Region], x: torch.Tensor, protect: torch.Tensor | None = None
+    config: Config,
+    backbone: Backbone,
+    parts: Sequence[Region],
+    x: torch.Tensor,
+    protect: torch.Tensor | None = None,
 ) -> dict[str, torch.Tensor]:
     """The weighted terms at x, for autograd to see."""
     layers = [*config.content_layers, *config.style_layers]
@@ -131,12 +146,17 @@ def plainly(
     for part in parts:
         for layer, weight in config.style_layers.items():
             found = [
-                moments(backbone(each.pixels, [layer])[layer], averaged(each.mask, layer)) for each in part.patterns
+                moments(backbone(each.pixels, [layer])[layer], averaged(each.mask, layer))
+                for each in part.patterns
             ]
             apart = distance(
-                config.style_term, moments(here[layer], averaged(part.mask, layer)), mixed(found, part.patterns)
+                config.style_term,
+                moments(here[layer], averaged(part.mask, layer)),
+                mixed(found, part.patterns),
             )
-            terms[f"style {layer} {part.name}".strip()] = strength * config.style_weight * weight * apart
+            terms[f"style {layer} {part.name}".strip()] = (
+                strength * config.style_weight * weight * apart
+            )
     roughness = 0.0
     for part in parts if config.grain_weight else ():
         pictures = [(each.pixels, each.mask) for each in part.patterns]
@@ -160,7 +180,8 @@ def plainly(
 
 # Relative errors of value and gradient: means are in float32.
 NEAR = {"gram": (1e-9, 1e-6), "moments": (1e-5, 1e-5), "wasserstein": (1e-5, 1e-4)}
-FEW = {"gram": (1e-9, 1e-6), "moments": (1e-3, 1e-2), "wasserstein": (1e-4, 1e-4)}  # of a region of a few positions
+# of a region of a few positions
+FEW = {"gram": (1e-9, 1e-6), "moments": (1e-3, 1e-2), "wasserstein": (1e-4, 1e-4)}
 
 
 def assert_as_plainly(
@@ -182,18 +203,31 @@ def assert_as_plainly(
     for name, term in terms.items():
         of_style = name.startswith("style")
         rtol = near[config.style_term][0] if of_style else 1e-6
-        # where channels are dead in both pictures the root of the Wasserstein distance stops a little short
-        atol = 2 * RIDGE * config.style_weight if of_style and config.style_term == "wasserstein" else 0
-        torch.testing.assert_close(value.terms[name].double(), term.detach(), rtol=rtol, atol=atol, msg=name)
+        # where channels are dead in both pictures the root of the Wasserstein distance stops a
+        # little short
+        atol = (
+            2 * RIDGE * config.style_weight
+            if of_style and config.style_term == "wasserstein"
+            else 0
+        )
+        torch.testing.assert_close(
+            value.terms[name].double(), term.detach(), rtol=rtol, atol=atol, msg=name
+        )
     assert (gradient - expected).norm() < near[config.style_term][1] * expected.norm()
 
 
 @pytest.mark.parametrize("side", [None, 23, 40])
 @pytest.mark.parametrize("masks", MASKS)
 @pytest.mark.parametrize("term", MOMENTS)
-def test_regions_are_as_the_formulas_say_in_one_piece_and_in_tiles(term: str, masks: str, side: int | None) -> None:
-    config = Config(**LAYERS, style_term=term, strength=1.3, grain_weight=2, edge_weight=3, tv_weight=0.1)
-    assert_as_plainly(config, regions(MASKS[masks]), side, PROTECT, near=FEW if masks == "tiny" else NEAR)
+def test_regions_are_as_the_formulas_say_in_one_piece_and_in_tiles(
+    term: str, masks: str, side: int | None
+) -> None:
+    config = Config(
+        **LAYERS, style_term=term, strength=1.3, grain_weight=2, edge_weight=3, tv_weight=0.1
+    )
+    assert_as_plainly(
+        config, regions(MASKS[masks]), side, PROTECT, near=FEW if masks == "tiny" else NEAR
+    )
 
 
 @pytest.mark.parametrize("padding", ["zeros", "replicate"])
@@ -224,13 +258,17 @@ def test_any_two_of_the_controls_go_together(pair: tuple[str, str], side: int | 
 @pytest.mark.parametrize("term", MOMENTS)
 def test_wherever_the_tiles_end_regions_are_the_same(term: str, side: int) -> None:
     config = Config(**LAYERS, style_term=term, edge_weight=1)
-    one, many = (Objective(config, float64(), CONTENT, regions(MASKS["overlapping"]), s, PROTECT) for s in (None, side))
+    one, many = (
+        Objective(config, float64(), CONTENT, regions(MASKS["overlapping"]), s, PROTECT)
+        for s in (None, side)
+    )
     (whole, gradient), (tiled, same) = one.evaluate(X), many.evaluate(X)
     torch.testing.assert_close(tiled.parts, whole.parts, rtol=1e-5, atol=1e-9)
     assert (same - gradient).norm() < 1e-5 * gradient.norm()
 
 
-# --- what regions mean ---------------------------------------------------------------------------------------------
+# --- what regions mean
+# ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("term", [*MOMENTS, "neighbours", "sliced"])
@@ -238,7 +276,12 @@ def test_a_mask_of_ones_is_no_mask(term: str) -> None:
     config = Config(**LAYERS, style_term=term)
     ones = torch.ones(1, 1, HEIGHT, WIDTH, dtype=torch.float64)
     plain, masked = (
-        Objective(config, float64(), CONTENT, [Region("", mask, [Pattern(PATTERNS[0][0].pixels, 1.0, other)])])
+        Objective(
+            config,
+            float64(),
+            CONTENT,
+            [Region("", mask, [Pattern(PATTERNS[0][0].pixels, 1.0, other)])],
+        )
         for mask, other in ((None, None), (ones, ones[..., :61, :40].new_ones(1, 1, 61, 40)))
     )
     (value, gradient), (same, as_before) = plain.evaluate(X), masked.evaluate(X)
@@ -264,7 +307,10 @@ def test_two_regions_in_one_style_ask_for_more_than_the_whole_does() -> None:
     halves = sharing(box(0, 48, 0, 32, 48, 64))
     one, two = (
         Objective(Config(**LAYERS), float64(), content, parts)(x).terms
-        for parts in (regions([None]), [Region(str(k), half, PATTERNS[0]) for k, half in enumerate(halves)])
+        for parts in (
+            regions([None]),
+            [Region(str(k), half, PATTERNS[0]) for k, half in enumerate(halves)],
+        )
     )
     for layer in ("relu1_1", "conv2_1", "relu3_1"):
         assert one[f"style {layer} 0"] < two[f"style {layer} 0"] + two[f"style {layer} 1"]
@@ -272,14 +318,19 @@ def test_two_regions_in_one_style_ask_for_more_than_the_whole_does() -> None:
 
 @pytest.mark.parametrize("term", [*MOMENTS, "neighbours", "sliced"])
 def test_a_small_region_is_as_strong_as_a_large_one(term: str) -> None:
-    x = picture(2, 16, 16).repeat(1, 1, 7, 7)  # away from the border every 16 x 16 pixels look alike
+    # away from the border every 16 x 16 pixels look alike
+    x = picture(2, 16, 16).repeat(1, 1, 7, 7)
     small, large = box(48, 64, 48, 64, 112, 112), box(16, 96, 16, 96, 112, 112)
     parts = [Region(name, mask, PATTERNS[0]) for name, mask in (("small", small), ("large", large))]
-    terms = Objective(Config(**LAYERS, style_term=term), float64(), picture(1, 112, 112), parts)(x).terms
+    terms = Objective(Config(**LAYERS, style_term=term), float64(), picture(1, 112, 112), parts)(
+        x
+    ).terms
     for layer in ("style relu1_1", "style conv2_1", "style relu3_1", "grain"):
         # of a sliced distance, as fewer positions have fewer quantiles
         near = 0.1 if term == "sliced" and layer != "grain" else 1e-5
-        torch.testing.assert_close(terms[f"{layer} small"], terms[f"{layer} large"], rtol=near, atol=0)
+        torch.testing.assert_close(
+            terms[f"{layer} small"], terms[f"{layer} large"], rtol=near, atol=0
+        )
 
 
 def test_a_region_pulls_only_where_it_is() -> None:
@@ -293,27 +344,40 @@ def test_a_region_pulls_only_where_it_is() -> None:
 @pytest.mark.parametrize("term", ["wasserstein", "moments"])
 def test_a_blend_has_the_moments_of_the_mixture(term: str) -> None:
     first, second = picture(3, 32, 32), 1 - picture(4, 32, 32) ** 2
-    config = Config(content_layers="", style_layers="relu1_1,conv3_1", grain_weight=0, style_term=term)
+    config = Config(
+        content_layers="", style_layers="relu1_1,conv3_1", grain_weight=0, style_term=term
+    )
     parts = [Region("", None, [Pattern(first, 3), Pattern(second, 1)])]
     for each in Objective(config, float64(), CONTENT, parts).terms:
-        f, g = (float64()(pixels, [each.layer])[each.layer][0].flatten(1) for pixels in (first, second))
+        f, g = (
+            float64()(pixels, [each.layer])[each.layer][0].flatten(1) for pixels in (first, second)
+        )
         mixture = torch.cat([f, f, f, g], 1)
-        torch.testing.assert_close(each.target.mean[0].double(), mixture.mean(1), rtol=1e-6, atol=1e-7)
         torch.testing.assert_close(
-            each.target.second[0].double(), mixture @ mixture.T / mixture.shape[1], rtol=1e-6, atol=1e-7
+            each.target.mean[0].double(), mixture.mean(1), rtol=1e-6, atol=1e-7
+        )
+        torch.testing.assert_close(
+            each.target.second[0].double(),
+            mixture @ mixture.T / mixture.shape[1],
+            rtol=1e-6,
+            atol=1e-7,
         )
 
 
 @pytest.mark.parametrize("term", [*MOMENTS, "neighbours", "sliced"])
 def test_strokes_of_one_picture_and_forms_of_another(term: str) -> None:
-    config = Config(style_layers="relu1_1,relu2_2,relu3_1,conv4_1", content_layers="relu3_1", style_term=term)
+    config = Config(
+        style_layers="relu1_1,relu2_2,relu3_1,conv4_1", content_layers="relu3_1", style_term=term
+    )
     strokes, forms = (each[0].pixels for each in PATTERNS[:2])
     both, fine, coarse = (
         Objective(config, float64(), CONTENT, [Region("", None, patterns)])(X).terms
         for patterns in (
-            [Pattern(strokes, layers="fine"), Pattern(forms, layers="coarse")], [Pattern(strokes)], [Pattern(forms)],
+            [Pattern(strokes, layers="fine"), Pattern(forms, layers="coarse")],
+            [Pattern(strokes)],
+            [Pattern(forms)],
         )
-    )  # fmt: skip
+    )
     for name in ("style relu1_1", "style relu2_2", "grain"):
         assert both[name] == fine[name] != coarse[name]
     for name in ("style relu3_1", "style conv4_1"):
@@ -322,7 +386,8 @@ def test_strokes_of_one_picture_and_forms_of_another(term: str) -> None:
 
 
 SMALL_MASKS = {
-    # relu5_1 has no position in the last 13 columns of the style, and none of which the region covers much
+    # relu5_1 has no position in the last 13 columns of the style, and none of which the region
+    # covers much
     "style": (None, box(0, 48, 36, 45, 48, 45)),
     "region": (box(2, 6, 3, 9), None),
 }
@@ -339,14 +404,19 @@ def test_masks_too_small_for_the_deepest_layer_are_no_trouble(term: str, which: 
     assert torch.isfinite(gradient).all()
 
 
-# --- from files, through paint -------------------------------------------------------------------------------------
+# --- from files, through paint
+# -------------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def masks(tmp_path: Path) -> list[str]:
     """Three that overlap, hard and soft, of sizes of their own."""
     rows, columns = np.mgrid[0:60, 0:70]
-    discs = [np.hypot(rows - 20, columns - 25) < 18, np.hypot(rows - 30, columns - 40) < 20, columns / 90]
+    discs = [
+        np.hypot(rows - 20, columns - 25) < 18,
+        np.hypot(rows - 30, columns - 40) < 20,
+        columns / 90,
+    ]
     for k, disc in enumerate(discs):
         Image.fromarray((255 * disc).astype(np.uint8)).save(tmp_path / f"{k}.png")
     return [str(tmp_path / f"{k}.png") for k in range(3)]
@@ -372,11 +442,18 @@ def test_a_painting_in_tiles_is_the_painting_in_one_piece(
     tiny_weights, photo, style, masks, colour: str, masked: bool, levels: int
 ) -> None:
     config = Config(
-        **LAYERS, backbone=str(tiny_weights), size=96, steps=8, levels=levels, level_ratio=1.2, device="cpu",
+        **LAYERS,
+        backbone=str(tiny_weights),
+        size=96,
+        steps=8,
+        levels=levels,
+        level_ratio=1.2,
+        device="cpu",
         precision="float32",
-        mask=(f"{masks[0]}={photo}", f"{masks[2]}={style}={masks[1]}") if masked else (), protect=masks[1],
+        mask=(f"{masks[0]}={photo}", f"{masks[2]}={style}={masks[1]}") if masked else (),
+        protect=masks[1],
         **({"palette": str(photo)} if colour == "palette" else {"colour": colour}),
-    )  # fmt: skip
+    )
     assert len(prepare_problem(read(photo), [read(style)], config).levels) == levels
     whole, tiled = (paint(photo, style, config.changed(tile=tile)) for tile in ("auto", 32))
     assert tiled.config.tile == 32

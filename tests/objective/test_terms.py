@@ -41,7 +41,12 @@ def test_at_the_style_its_terms_are_zero(backbone: Backbone) -> None:
 
 def test_the_house_form_by_hand(backbone: Backbone) -> None:
     config = Config(
-        style_weight=3, strength=2, style_layers="relu2_1=0.5", content_layers="conv3_1=4", tv_weight=7, grain_weight=5
+        style_weight=3,
+        strength=2,
+        style_layers="relu2_1=0.5",
+        content_layers="conv3_1=4",
+        tv_weight=7,
+        grain_weight=5,
     )
     x = picture(9)
     have = value_of(config, backbone, x).terms
@@ -49,7 +54,9 @@ def test_the_house_form_by_hand(backbone: Backbone) -> None:
     content = (f["conv3_1"] - g["conv3_1"]).square().sum() / g["conv3_1"].square().sum()
     a, b = gram(f["relu2_1"]), gram(h["relu2_1"])
     torch.testing.assert_close(have["content conv3_1"], 4 * content)
-    torch.testing.assert_close(have["style relu2_1"], 3 * 2 * 0.5 * (a - b).square().sum() / b.square().sum())
+    torch.testing.assert_close(
+        have["style relu2_1"], 3 * 2 * 0.5 * (a - b).square().sum() / b.square().sum()
+    )
     torch.testing.assert_close(have["tv"], 7 * total_variation(x) / total_variation(STYLE))
     a, b = gram(differences(x)), gram(differences(STYLE))
     torch.testing.assert_close(have["grain"], 5 * 2 * (a - b).square().sum() / b.square().sum())
@@ -57,24 +64,38 @@ def test_the_house_form_by_hand(backbone: Backbone) -> None:
 
 def test_the_plain_form_by_hand(backbone: Backbone) -> None:
     config = Config(
-        normalize="none", style_weight=3, style_layers="relu2_1", content_layers="conv3_1", gram_divisor="chw",
-        content_reduction="half-sum", style_reduction="sum", tv_weight=2, tv_form="absolute", tv_reduction="sum",
-    )  # fmt: skip
+        normalize="none",
+        style_weight=3,
+        style_layers="relu2_1",
+        content_layers="conv3_1",
+        gram_divisor="chw",
+        content_reduction="half-sum",
+        style_reduction="sum",
+        tv_weight=2,
+        tv_form="absolute",
+        tv_reduction="sum",
+    )
     x = picture(9)
     have = value_of(config, backbone, x).terms
     f, g, h = (backbone(each, ["conv3_1", "relu2_1"]) for each in (x, CONTENT, STYLE))
     a, b = gram(f["relu2_1"], "chw"), gram(h["relu2_1"], "chw")
-    torch.testing.assert_close(have["content conv3_1"], (f["conv3_1"] - g["conv3_1"]).square().sum() / 2)
+    torch.testing.assert_close(
+        have["content conv3_1"], (f["conv3_1"] - g["conv3_1"]).square().sum() / 2
+    )
     torch.testing.assert_close(have["style relu2_1"], 3 * (a - b).square().sum())
     torch.testing.assert_close(have["tv"], 2 * total_variation(x, "absolute", "sum"))
 
 
 @pytest.mark.parametrize("divisor", ["none", "hw", "chw"])
-def test_the_house_form_does_not_depend_on_the_scale_of_features_or_divisor(backbone: Backbone, divisor: str) -> None:
+def test_the_house_form_does_not_depend_on_the_scale_of_features_or_divisor(
+    backbone: Backbone, divisor: str
+) -> None:
     # the divisor falls out only where style and painting have the same number of positions
     config = Config(gram_divisor=divisor, style_shape="content")
     same = Objective(config, backbone, CONTENT, [picture(2)])(picture(9)).total
-    torch.testing.assert_close(same, Objective(Config(), backbone, CONTENT, [picture(2)])(picture(9)).total)
+    torch.testing.assert_close(
+        same, Objective(Config(), backbone, CONTENT, [picture(2)])(picture(9)).total
+    )
 
 
 def test_blended_styles_are_between(backbone: Backbone) -> None:
@@ -111,19 +132,26 @@ def test_the_gradient_is_that_of_the_sum(tiny_weights) -> None:
     x = picture(4, 16, 16).double()
     value, gradient = objective.evaluate(x)
     torch.testing.assert_close(value.total, objective(x).total)
-    direction = torch.randn(x.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    direction = torch.randn(
+        x.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64
+    )
     step = 1e-6 * direction
     slope = (objective(x + step).total - objective(x - step).total) / 2e-6
     torch.testing.assert_close((gradient * direction).sum(), slope, rtol=1e-4, atol=1e-6)
 
 
 def test_units_of_the_recipe_carry_over_to_another_network(tiny_weights) -> None:
-    # the same network told to take pixels from 0 to 255, without biases, has features 255 * 0.226 times as large
+    # the same network told to take pixels from 0 to 255, without biases, has features 255 * 0.226
+    # times as large
     small = load(str(tiny_weights))
-    kernels = {name: (kernel, torch.zeros_like(bias)) for name, (kernel, bias) in small.kernels.items()}
+    kernels = {
+        name: (kernel, torch.zeros_like(bias)) for name, (kernel, bias) in small.kernels.items()
+    }
     small = replace(small, kernels=kernels)
     large = replace(small, scale=(255.0,) * 3)
     config = Config(normalize="none", feature_units="0-255")
-    one, two = (Objective(config, Backbone(each), CONTENT, [STYLE])(picture(9)) for each in (small, large))
+    one, two = (
+        Objective(config, Backbone(each), CONTENT, [STYLE])(picture(9)) for each in (small, large)
+    )
     for name in one.terms:
         torch.testing.assert_close(one.terms[name], two.terms[name], rtol=1e-4, atol=0)

@@ -1,4 +1,5 @@
-"""Tiles share out every map and see all that they need, so the objective over them is that of the whole picture."""
+"""Tiles share out every map and see all that they need, so the objective over them is that of the
+whole picture."""
 
 from itertools import product
 
@@ -17,12 +18,24 @@ from layouts import random_kernels
 SIZES = [(301, 417), (97, 64), (16, 16), (16, 333), (129, 255), (257, 65), (40, 48)]
 SIDES = [16, 31, 64, 85, 100, 128, 1000]
 STRIDES = [1, 2, 4, 8, 16]
-SHALLOW = {"content_layers": "conv2_2", "style_layers": "relu1_1,conv2_1,relu2_2,relu3_1"}  # a halo of 13
-MIDDLE = {"content_layers": "relu3_2,conv4_1", "style_layers": "conv1_1,relu1_1,relu3_2=0.5,conv3_3=2"}  # of 37
+# a halo of 13
+SHALLOW = {"content_layers": "conv2_2", "style_layers": "relu1_1,conv2_1,relu2_2,relu3_1"}
+# of 37
+MIDDLE = {
+    "content_layers": "relu3_2,conv4_1",
+    "style_layers": "conv1_1,relu1_1,relu3_2=0.5,conv3_3=2",
+}
 PLAIN = {
-    "normalize": "none", "gram_divisor": "chw", "content_reduction": "sum", "style_reduction": "sum",
-    "tv_weight": 0.01, "tv_form": "absolute", "tv_reduction": "sum", "grain_weight": 2, "content_weight": 0.001,
-}  # fmt: skip
+    "normalize": "none",
+    "gram_divisor": "chw",
+    "content_reduction": "sum",
+    "style_reduction": "sum",
+    "tv_weight": 0.01,
+    "tv_form": "absolute",
+    "tv_reduction": "sum",
+    "grain_weight": 2,
+    "content_weight": 0.001,
+}
 HOUSE = {"tv_weight": 0.3, "grain_weight": 2}
 
 
@@ -35,7 +48,8 @@ def picture(seed: int, height: int, width: int) -> torch.Tensor:
     return torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(seed))
 
 
-# --- cutting -------------------------------------------------------------------------------------------------------
+# --- cutting
+# --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -84,14 +98,21 @@ def test_a_window_is_the_same_place_in_the_map_and_in_the_crops_map(size: tuple[
 def test_tiles_are_of_about_one_size_and_no_larger_than_asked_for(size: tuple[int, int]) -> None:
     for side in SIDES:
         for sides in zip(
-            *((tile.bottom - tile.top, tile.right - tile.left) for tile in cut(*size, side, ["conv1_1"])), strict=True
+            *(
+                (tile.bottom - tile.top, tile.right - tile.left)
+                for tile in cut(*size, side, ["conv1_1"])
+            ),
+            strict=True,
         ):
             assert max(sides) <= side
             assert max(sides) - min(sides) <= 1
 
 
 def test_a_leftover_pixel_becomes_no_tile_of_its_own() -> None:
-    assert [(tile.top, tile.bottom) for tile in cut(129, 16, 128, ["conv1_1"])] == [(0, 64), (64, 129)]
+    assert [(tile.top, tile.bottom) for tile in cut(129, 16, 128, ["conv1_1"])] == [
+        (0, 64),
+        (64, 129),
+    ]
     assert [(tile.top, tile.bottom) for tile in cut(128, 16, 128, ["conv1_1"])] == [(0, 128)]
 
 
@@ -118,7 +139,8 @@ def test_a_picture_smaller_than_a_tile_is_one() -> None:
     assert not any(tile.whole for tile in cut(97, 64, 96, ["relu5_1"]))
 
 
-# --- reach ---------------------------------------------------------------------------------------------------------
+# --- reach
+# --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -140,12 +162,20 @@ def test_reach_by_hand(layers: list[str], pixels: int) -> None:
 
 
 @pytest.mark.parametrize("pooling", ["max", "average"])
-@pytest.mark.parametrize("layer", ["conv1_1", "relu1_2", "conv2_1", "relu3_1", "conv4_2", "conv5_1", "relu5_4"])
-def test_a_position_sees_as_far_as_reach_says_and_not_a_pixel_farther(layer: str, pooling: str) -> None:
+@pytest.mark.parametrize(
+    "layer", ["conv1_1", "relu1_2", "conv2_1", "relu3_1", "conv4_2", "conv5_1", "relu5_4"]
+)
+def test_a_position_sees_as_far_as_reach_says_and_not_a_pixel_farther(
+    layer: str, pooling: str
+) -> None:
     # Where every weight is positive a brighter pixel can only make what sees it larger.
-    kernels = {name: (kernel.abs(), bias.abs()) for name, (kernel, bias) in random_kernels().items()}
+    kernels = {
+        name: (kernel.abs(), bias.abs()) for name, (kernel, bias) in random_kernels().items()
+    }
     backbone = Backbone(
-        Weights("positive", kernels, "RGB", (0.0,) * 3, (1.0,) * 3), pooling=pooling, dtype=torch.float64
+        Weights("positive", kernels, "RGB", (0.0,) * 3, (1.0,) * 3),
+        pooling=pooling,
+        dtype=torch.float64,
     )
     stride, far = layer_stride(layer), reach([layer])
     first = 144  # the first pixel of the position looked at
@@ -166,7 +196,9 @@ def test_a_position_sees_as_far_as_reach_says_and_not_a_pixel_farther(layer: str
 
 @pytest.mark.parametrize("pooling", ["max", "average"])
 @pytest.mark.parametrize("padding", ["zeros", "replicate"])
-def test_features_in_a_tile_are_those_of_the_whole_picture(weights: Weights, pooling: str, padding: str) -> None:
+def test_features_in_a_tile_are_those_of_the_whole_picture(
+    weights: Weights, pooling: str, padding: str
+) -> None:
     backbone = Backbone(weights, pooling=pooling, padding=padding, dtype=torch.float64)
     layers = ["conv1_1", "relu2_2", "conv3_4", "relu4_2"]
     pixels = picture(1, 201, 187).double()
@@ -176,14 +208,22 @@ def test_features_in_a_tile_are_those_of_the_whole_picture(weights: Weights, poo
         for layer, features in backbone(pixels[(..., *tile.crop)], layers).items():
             window = tile.window(layer_stride(layer))
             inner = features[:, :, window.inner_rows, window.inner_columns]
-            torch.testing.assert_close(inner, whole[layer][:, :, window.rows, window.columns], rtol=1e-12, atol=1e-12)
+            torch.testing.assert_close(
+                inner, whole[layer][:, :, window.rows, window.columns], rtol=1e-12, atol=1e-12
+            )
 
 
-# --- the objective over tiles --------------------------------------------------------------------------------------
+# --- the objective over tiles
+# --------------------------------------------------------------------------------------
 
 
 def assert_the_same(
-    config: Config, backbone: Backbone, size: tuple[int, int], side: int, value: float = 1e-5, slope: float = 1e-4
+    config: Config,
+    backbone: Backbone,
+    size: tuple[int, int],
+    side: int,
+    value: float = 1e-5,
+    slope: float = 1e-4,
 ) -> None:
     """Whole and over tiles: the terms and the gradient at some picture are the same."""
     height, width = size
@@ -194,16 +234,26 @@ def assert_the_same(
     (total, gradient), (tiled, tiled_gradient) = one.evaluate(x), many.evaluate(x)
     assert tiled.names == total.names
     torch.testing.assert_close(tiled.total, total.total, rtol=value, atol=0)
-    torch.testing.assert_close(tiled.parts, total.parts, rtol=2 * value, atol=1e-6 * float(total.total))
+    torch.testing.assert_close(
+        tiled.parts, total.parts, rtol=2 * value, atol=1e-6 * float(total.total)
+    )
     assert (tiled_gradient - gradient).norm() < slope * gradient.norm()
 
 
 @pytest.mark.parametrize("padding", ["zeros", "replicate"])
 @pytest.mark.parametrize("pooling", ["max", "average"])
 @pytest.mark.parametrize("form", [HOUSE, PLAIN], ids=["default", "plain"])
-@pytest.mark.parametrize(("layers", "size", "side"), [(SHALLOW, (97, 64), 23), (MIDDLE, (131, 145), 50)])
+@pytest.mark.parametrize(
+    ("layers", "size", "side"), [(SHALLOW, (97, 64), 23), (MIDDLE, (131, 145), 50)]
+)
 def test_the_objective_over_tiles_is_that_of_the_whole(
-    weights: Weights, pooling: str, padding: str, form: dict, layers: dict, size: tuple[int, int], side: int
+    weights: Weights,
+    pooling: str,
+    padding: str,
+    form: dict,
+    layers: dict,
+    size: tuple[int, int],
+    side: int,
 ) -> None:
     backbone = Backbone(weights, pooling=pooling, padding=padding)
     assert_the_same(Config(blend="0.7,0.3", **layers, **form), backbone, size, side)
@@ -211,7 +261,9 @@ def test_the_objective_over_tiles_is_that_of_the_whole(
 
 @pytest.mark.parametrize("form", [HOUSE, PLAIN], ids=["default", "plain"])
 @pytest.mark.parametrize(("size", "side"), [((301, 417), 150), ((193, 97), 96), ((217, 16), 86)])
-def test_deep_layers_and_odd_sizes_over_tiles(weights: Weights, form: dict, size: tuple[int, int], side: int) -> None:
+def test_deep_layers_and_odd_sizes_over_tiles(
+    weights: Weights, form: dict, size: tuple[int, int], side: int
+) -> None:
     assert_the_same(Config(blend="1,2", **form), Backbone(weights, padding="replicate"), size, side)
 
 
@@ -223,7 +275,12 @@ def test_deep_layers_and_odd_sizes_over_tiles(weights: Weights, form: dict, size
         {"style_layers": "", "content_layers": "relu1_1", "grain_weight": 0},
         {"tv_weight": 1, "tv_form": "absolute"},
         {"normalize": "none", "gram_divisor": "sqrt-chw", "feature_units": "0-255"},
-        {"normalize": "none", "gram_divisor": "none", "content_reduction": "half-sum", "tv_weight": 1},
+        {
+            "normalize": "none",
+            "gram_divisor": "none",
+            "content_reduction": "half-sum",
+            "tv_weight": 1,
+        },
     ],
 )
 def test_other_objectives_over_tiles(weights: Weights, changes: dict) -> None:
@@ -248,10 +305,14 @@ def test_there_are_no_seams(weights: Weights, padding: str) -> None:
     assert error.max() < 1e-9 * gradient.square().mean().sqrt()
 
 
-def test_in_float32_the_worst_pixel_is_no_worse_at_a_border_than_elsewhere(weights: Weights) -> None:
+def test_in_float32_the_worst_pixel_is_no_worse_at_a_border_than_elsewhere(
+    weights: Weights,
+) -> None:
     config = Config(blend="0.7,0.3", **MIDDLE, **HOUSE)
     content, x, *styles = (picture(k, 301, 417) for k in (1, 2, 3, 4))
-    one, many = (Objective(config, Backbone(weights), content, styles, side=side) for side in (None, 150))
+    one, many = (
+        Objective(config, Backbone(weights), content, styles, side=side) for side in (None, 150)
+    )
     gradient = one.evaluate(x)[1]
     error = (many.evaluate(x)[1] - gradient).abs().amax((0, 1))
     near = torch.zeros(301, 417, dtype=torch.bool)
@@ -269,7 +330,11 @@ def test_in_float32_the_worst_pixel_is_no_worse_at_a_border_than_elsewhere(weigh
 def test_the_value_alone_over_tiles_is_the_evaluations(weights: Weights) -> None:
     x = picture(2, 97, 64)
     objective = Objective(
-        Config(**SHALLOW, **HOUSE), Backbone(weights), picture(1, 97, 64), [picture(3, 60, 70)], side=30
+        Config(**SHALLOW, **HOUSE),
+        Backbone(weights),
+        picture(1, 97, 64),
+        [picture(3, 60, 70)],
+        side=30,
     )
     alone, value = objective(x), objective.evaluate(x)[0]
     assert torch.equal(alone.parts, value.parts)
@@ -280,7 +345,8 @@ def test_the_value_alone_over_tiles_is_the_evaluations(weights: Weights) -> None
 def test_a_side_as_large_as_the_picture_changes_nothing_at_all(weights: Weights) -> None:
     x, content, style = (picture(k, 97, 64) for k in (1, 2, 3))
     (one, gradient), (two, same) = (
-        Objective(Config(), Backbone(weights), content, [style], side=side).evaluate(x) for side in (None, 97)
+        Objective(Config(), Backbone(weights), content, [style], side=side).evaluate(x)
+        for side in (None, 97)
     )
     assert torch.equal(one.parts, two.parts)
     assert torch.equal(gradient, same)
@@ -288,14 +354,18 @@ def test_a_side_as_large_as_the_picture_changes_nothing_at_all(weights: Weights)
 
 def test_the_picture_is_left_alone(weights: Weights) -> None:
     x = picture(2, 97, 64)
-    Objective(Config(**HOUSE), Backbone(weights), picture(1, 97, 64), [picture(3, 60, 70)], side=40).evaluate(x)
+    Objective(
+        Config(**HOUSE), Backbone(weights), picture(1, 97, 64), [picture(3, 60, 70)], side=40
+    ).evaluate(x)
     assert torch.equal(x, picture(2, 97, 64))
 
 
 def test_the_shipped_network_over_tiles() -> None:
     content = resize(read(sample_photograph()).pixels, 187, 151)
-    styles = [resize(read(sample_style(name)).pixels, *size) for name, size in
-              (("strokes", (187, 201)), ("woodcut", (80, 90)))]  # fmt: skip
+    styles = [
+        resize(read(sample_style(name)).pixels, *size)
+        for name, size in (("strokes", (187, 201)), ("woodcut", (80, 90)))
+    ]
     x = 0.8 * content + 0.2 * picture(1, 187, 151)
     config, backbone = Config(blend="2,1", **HOUSE), Backbone(load("compact"), padding="replicate")
     (one, gradient), (many, tiled) = (
@@ -309,7 +379,9 @@ def test_in_bfloat16_tiles_add_little_to_its_rounding() -> None:
     content = resize(read(sample_photograph()).pixels, 187, 151)
     style = resize(read(sample_style("strokes")).pixels, 187, 201)
     x = 0.8 * content + 0.2 * picture(1, 187, 151)
-    exact, rough = (Backbone(load("compact"), dtype=dtype) for dtype in (torch.float32, torch.bfloat16))
+    exact, rough = (
+        Backbone(load("compact"), dtype=dtype) for dtype in (torch.float32, torch.bfloat16)
+    )
     _, gradient = Objective(Config(), exact, content, [style]).evaluate(x)
     one, whole = Objective(Config(), rough, content, [style]).evaluate(x)
     many, tiled = Objective(Config(), rough, content, [style], side=90).evaluate(x)
@@ -317,10 +389,13 @@ def test_in_bfloat16_tiles_add_little_to_its_rounding() -> None:
     assert (tiled - whole).norm() < 0.2 * (whole - gradient).norm() < 0.05 * gradient.norm()
 
 
-# --- a painting over tiles -----------------------------------------------------------------------------------------
+# --- a painting over tiles
+# -----------------------------------------------------------------------------------------
 
 
-def test_a_painting_over_tiles_is_the_painting_in_one_piece(tiny_weights, photo, style, monkeypatch) -> None:
+def test_a_painting_over_tiles_is_the_painting_in_one_piece(
+    tiny_weights, photo, style, monkeypatch
+) -> None:
     tiles: list[int] = []
     make = Objective.__init__
 
@@ -329,7 +404,9 @@ def test_a_painting_over_tiles_is_the_painting_in_one_piece(tiny_weights, photo,
         tiles.append(len(self.tiles))
 
     monkeypatch.setattr(Objective, "__init__", counting)
-    config = Config(backbone=str(tiny_weights), size=192, steps=10, levels=2, device="cpu", precision="float32")
+    config = Config(
+        backbone=str(tiny_weights), size=192, steps=10, levels=2, device="cpu", precision="float32"
+    )
     whole, tiled = (paint(photo, style, config.changed(tile=tile)) for tile in ("auto", 85))
     assert tiles == [1, 1, 2, 6]
     assert tiled.value == pytest.approx(whole.value, rel=1e-4)

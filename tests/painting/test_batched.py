@@ -1,4 +1,5 @@
-"""Several paintings in one pass: each is what it is alone, and one that fails does not spoil the others."""
+"""Several paintings in one pass: each is what it is alone, and one that fails does not spoil the
+others."""
 
 import hashlib
 from dataclasses import replace
@@ -25,7 +26,13 @@ def album(tmp_path, photo, style):
     """Pictures by name: contents a, b, c of one size and up, styles s and t, a mask."""
     pixels, of_style = np.asarray(Image.open(photo)), np.asarray(Image.open(style))
     half = np.repeat(np.where(np.arange(48) < 24, 255, 0)[None], 40, 0).astype(np.uint8)
-    made = {"a": pixels, "b": pixels[..., ::-1], "c": pixels[::-1], "up": pixels.swapaxes(0, 1), "half": half}
+    made = {
+        "a": pixels,
+        "b": pixels[..., ::-1],
+        "c": pixels[::-1],
+        "up": pixels.swapaxes(0, 1),
+        "half": half,
+    }
     made |= {"s": of_style, "t": of_style.swapaxes(0, 1)}
     for name, each in made.items():
         Image.fromarray(np.ascontiguousarray(each)).save(tmp_path / f"{name}.png")
@@ -34,7 +41,14 @@ def album(tmp_path, photo, style):
 
 @pytest.fixture
 def config(tiny_weights):
-    usual = {"size": 96, "steps": 6, "levels": 2, "level_ratio": 1.25, "device": "cpu", "precision": "float32"}
+    usual = {
+        "size": 96,
+        "steps": 6,
+        "levels": 2,
+        "level_ratio": 1.25,
+        "device": "cpu",
+        "precision": "float32",
+    }
     return lambda **changes: Config(backbone=str(tiny_weights), **{**usual, **changes})
 
 
@@ -48,18 +62,32 @@ def run(album, config):
 
 
 ODD = [
-    {"optimizer": "adam"}, {"style_term": "sliced"}, {"style_term": "neighbours"}, {"normalize": "none"},
-    {"tv_weight": 2, "edge_weight": 1}, {"content_weight": 0}, {"style_weight": 0, "grain_weight": 0},
-    {"start": "noise", "clamp": False}, {"colour": "luminance"}, {"protect": "half"}, {"mask": "half"},
-    {"fine": "t"}, {"history": 2, "precondition": 0},
-]  # fmt: skip
+    {"optimizer": "adam"},
+    {"style_term": "sliced"},
+    {"style_term": "neighbours"},
+    {"normalize": "none"},
+    {"tv_weight": 2, "edge_weight": 1},
+    {"content_weight": 0},
+    {"style_weight": 0, "grain_weight": 0},
+    {"start": "noise", "clamp": False},
+    {"colour": "luminance"},
+    {"protect": "half"},
+    {"mask": "half"},
+    {"fine": "t"},
+    {"history": 2, "precondition": 0},
+]
 
 
 @pytest.mark.parametrize("odd", ODD, ids=str)
 def test_each_of_several_is_at_every_step_what_it_is_alone(run, config, album, odd) -> None:
     named = {"protect": album["half"], "mask": f"{album['half']}={album['t']}", "fine": album["t"]}
     odd = {key: named.get(key, value) for key, value in odd.items()}
-    runs = [run("a"), run("b", "t", strength=3), run("c", **odd), run("a", "t", style_term="moments")]
+    runs = [
+        run("a"),
+        run("b", "t", strength=3),
+        run("c", **odd),
+        run("a", "t", style_term="moments"),
+    ]
     assert len({batch_key(each) for each in runs}) == 1
     seen = []
     apart = [each.steps() for each in runs]
@@ -74,11 +102,19 @@ def test_each_of_several_is_at_every_step_what_it_is_alone(run, config, album, o
 
 def test_what_differs_in_size_layers_or_network_or_was_begun_is_not_alike(run) -> None:
     kind = batch_key(run())
-    assert kind == batch_key(run("b", "t", seed=3, style_weight=0, optimizer="adam", style_term="moments"))
+    assert kind == batch_key(
+        run("b", "t", seed=3, style_weight=0, optimizer="adam", style_term="moments")
+    )
     others = [
-        {"content": "up"}, {"size": 95}, {"steps": 7}, {"levels": 1}, {"content_layers": "relu3_1"},
-        {"style_layers": "relu1_1"}, {"pooling": "average"}, {"padding": "zeros"},
-    ]  # fmt: skip
+        {"content": "up"},
+        {"size": 95},
+        {"steps": 7},
+        {"levels": 1},
+        {"content_layers": "relu3_1"},
+        {"style_layers": "relu1_1"},
+        {"pooling": "average"},
+        {"padding": "zeros"},
+    ]
     assert all(batch_key(run(**each)) != kind for each in others)
     assert batch_key(run(size=160, tile=96)) is None
     assert batch_key(replace(run(), resume="somewhere")) is None
@@ -89,7 +125,8 @@ def test_the_larger_the_fewer_are_given_to_a_painter_at_once() -> None:
     assert {size: at_once(Config(size=size)) for size in sizes} == sizes
 
 
-# The worker of a batch -----------------------------------------------------------------------------------------------
+# The worker of a batch
+# -----------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -99,12 +136,19 @@ def order(album, tmp_path, config, monkeypatch):
 
     def make(*contents: str):
         data = {name: Path(album[name]).read_bytes() for name in (*contents, "s")}
-        file = {name: File(album[name], hashlib.sha256(each).hexdigest()) for name, each in data.items()}
+        file = {
+            name: File(album[name], hashlib.sha256(each).hexdigest()) for name, each in data.items()
+        }
         tasks = [Task(name, config(), file[name], (file["s"],), (), ".png") for name in contents]
         folders = {name: Path(f"work-{name}") for name in contents}
         for folder in folders.values():
             folder.mkdir(exist_ok=True)
-        return tasks, {file[name].sha256: data[name] for name in data}, load(config().backbone), folders
+        return (
+            tasks,
+            {file[name].sha256: data[name] for name in data},
+            load(config().backbone),
+            folders,
+        )
 
     return make
 
@@ -117,7 +161,12 @@ def finished(order) -> tuple[dict, dict, list]:
         report = worker.advance()
         assert not done.keys() & report.done.keys(), "done twice"
         assert 0 <= report.fraction <= 1
-        done, failed, notes, over = done | report.done, failed | report.failed, notes + report.notes, report.over
+        done, failed, notes, over = (
+            done | report.done,
+            failed | report.failed,
+            notes + report.notes,
+            report.over,
+        )
     assert not done.keys() & failed.keys()
     return done, failed, notes
 
@@ -126,15 +175,24 @@ def alone(order) -> dict[str, bytes]:
     """The file of each of an order's tasks, by the library."""
     found, (tasks, files, *_) = {}, order
     for task in tasks:
-        content, style = (read_bytes(files[each.sha256], each.name) for each in (task.content, *task.styles))
-        found[task.key] = paint(content, style, task.config).save(f"alone-{task.key}.png").read_bytes()
+        content, style = (
+            read_bytes(files[each.sha256], each.name) for each in (task.content, *task.styles)
+        )
+        found[task.key] = (
+            paint(content, style, task.config).save(f"alone-{task.key}.png").read_bytes()
+        )
     return found
 
 
 def test_a_painter_makes_of_each_task_the_bytes_of_a_painting_alone(order) -> None:
     done, failed, notes = finished(given := order("a", "up", "b", "c"))
     assert {name: each.picture for name, each in done.items()} == alone(given)
-    assert {name: each.record["together"] for name, each in done.items()} == {"a": 3, "b": 3, "c": 3, "up": 1}
+    assert {name: each.record["together"] for name, each in done.items()} == {
+        "a": 3,
+        "b": 3,
+        "c": 3,
+        "up": 1,
+    }
     assert (failed, notes) == ({}, [])
 
 
@@ -146,10 +204,14 @@ def test_no_more_are_painted_together_than_memory_takes(order, monkeypatch) -> N
         return replace(run, plan=run.plan._replace(budget=2 * run.plan.needed))
 
     monkeypatch.setattr(Run, "prepare", scarce)
-    assert sorted(each.record["together"] for each in finished(order("a", "b", "c"))[0].values()) == [1, 2, 2]
+    assert sorted(
+        each.record["together"] for each in finished(order("a", "b", "c"))[0].values()
+    ) == [1, 2, 2]
 
 
-@pytest.mark.parametrize("error", [SolverError("it went wrong"), MemoryError(), RuntimeError("odd")], ids=repr)
+@pytest.mark.parametrize(
+    "error", [SolverError("it went wrong"), MemoryError(), RuntimeError("odd")], ids=repr
+)
 def test_one_that_fails_on_the_way_does_not_spoil_the_others(order, monkeypatch, error) -> None:
     expected, tell = alone(given := order("a", "b", "c")), Loop.tell
     del expected["b"]
@@ -166,7 +228,9 @@ def test_one_that_fails_on_the_way_does_not_spoil_the_others(order, monkeypatch,
     assert {name: each.picture for name, each in done.items()} == expected
 
 
-def test_one_whose_file_cannot_be_made_does_not_have_the_others_done_twice(order, monkeypatch) -> None:
+def test_one_whose_file_cannot_be_made_does_not_have_the_others_done_twice(
+    order, monkeypatch
+) -> None:
     given, encode = order("a", "b", "c"), rooms.encode
 
     def full(image, suffix, settings):

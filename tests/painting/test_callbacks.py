@@ -21,12 +21,21 @@ from impasto.painting.step import Step
 KEYS = ["step", "level", "seconds", "evaluations", "objective", "terms"]
 TERMS = {"content relu4_2", *(f"style relu{k}_1" for k in range(1, 6)), "grain"}
 TWO_LEVELS = ("--size", 160, "--levels", 2, "--steps", 5)
-ROW = {"step": 1, "level": 1, "seconds": 0.5, "evaluations": 1, "objective": 3.0, "terms": {"style relu1_1": 3.0}}
+ROW = {
+    "step": 1,
+    "level": 1,
+    "seconds": 0.5,
+    "evaluations": 1,
+    "objective": 3.0,
+    "terms": {"style relu1_1": 3.0},
+}
 
 
 @pytest.fixture
 def config(tiny_weights) -> Config:
-    return Config(backbone=str(tiny_weights), size=32, steps=4, levels=1, device="cpu", precision="float32")
+    return Config(
+        backbone=str(tiny_weights), size=32, steps=4, levels=1, device="cpu", precision="float32"
+    )
 
 
 @pytest.fixture(scope="module")
@@ -79,13 +88,18 @@ def test_the_painting_carries_its_terms_too(painted, tmp_path):
     assert painted("--trace", "run.jsonl", "--steps", 5)[0] == 0
     settings = read_settings(tmp_path / "out.png")
     best = min(rows(tmp_path / "run.jsonl"), key=lambda row: row["objective"])
-    assert (settings["objective"], settings["terms"]) == (best["objective"], pytest.approx(best["terms"]))
+    assert (settings["objective"], settings["terms"]) == (
+        best["objective"],
+        pytest.approx(best["terms"]),
+    )
 
 
 def test_save_at_and_save_every_go_together(painted, tmp_path):
     assert painted("--save-at", "3,4,5,3", "--save-every", 2, "--steps", 5)[0] == 0
     assert names(tmp_path) == [*(f"out-{number:05d}.png" for number in (2, 3, 4, 5)), "out.png"]
-    assert [read_settings(tmp_path / f"out-0000{number}.png")["steps_done"] for number in (2, 3)] == [2, 3]
+    assert [
+        read_settings(tmp_path / f"out-0000{number}.png")["steps_done"] for number in (2, 3)
+    ] == [2, 3]
 
 
 def test_snapshots_of_a_smaller_level_are_as_large_as_that(painted, tmp_path):
@@ -124,7 +138,9 @@ def test_a_trace_has_a_line_a_step(painted, tmp_path):
     assert [row["step"] for row in told] == [row["evaluations"] for row in told] == [1, 2, 3, 4, 5]
     assert [row["level"] for row in told] == [1, 1, 2, 2, 2]
     assert all(before["seconds"] <= after["seconds"] for before, after in pairwise(told))
-    assert all(row["objective"] == pytest.approx(sum(row["terms"].values()), rel=1e-5) for row in told)
+    assert all(
+        row["objective"] == pytest.approx(sum(row["terms"].values()), rel=1e-5) for row in told
+    )
     assert told[1]["objective"] < told[0]["objective"]
     assert (tmp_path / "run.jsonl").read_text().endswith("}\n")
 
@@ -158,13 +174,24 @@ def test_a_second_run_begins_the_trace_anew(painted, tmp_path):
 
 
 def test_a_value_that_is_not_finite_is_null(steps, tmp_path):
-    broken = {**steps[1].terms, "grain": torch.tensor(math.inf), "content relu4_2": torch.tensor(math.nan)}
+    broken = {
+        **steps[1].terms,
+        "grain": torch.tensor(math.inf),
+        "content relu4_2": torch.tensor(math.nan),
+    }
     add = trace(tmp_path / "run.jsonl", unexpected)
-    for step in (steps[0], dataclasses.replace(steps[1], value=torch.tensor(math.nan), terms=broken), steps[2]):
+    for step in (
+        steps[0],
+        dataclasses.replace(steps[1], value=torch.tensor(math.nan), terms=broken),
+        steps[2],
+    ):
         add(step)
     told = rows(tmp_path / "run.jsonl")
     assert [row["objective"] is None for row in told] == [False, True, False]
-    assert [name for name, value in told[1]["terms"].items() if value is None] == ["content relu4_2", "grain"]
+    assert [name for name, value in told[1]["terms"].items() if value is None] == [
+        "content relu4_2",
+        "grain",
+    ]
     curve = read_trace(str(tmp_path / "run.jsonl"))
     assert [math.isnan(value) for value in curve.objective] == [False, True, False]
     assert [math.isnan(value) for value in curve.terms["grain"]] == [False, True, False]
@@ -221,7 +248,9 @@ def test_a_last_line_that_was_cut_is_left_out(tmp_path, cut):
 
 def test_a_term_that_comes_later_or_goes_is_not_a_number_elsewhere(tmp_path):
     terms = [{"style": 1.0}, {"style": 2.0, "tv": 3.0}, {"tv": 4.0}]
-    text = "".join(json.dumps({**ROW, "step": k, "terms": each}) + "\n" for k, each in enumerate(terms, 1))
+    text = "".join(
+        json.dumps({**ROW, "step": k, "terms": each}) + "\n" for k, each in enumerate(terms, 1)
+    )
     (tmp_path / "run.jsonl").write_text(text)
     curve = read_trace(str(tmp_path / "run.jsonl"))
     assert np.array_equal(curve.terms["style"], [1, 2, np.nan], equal_nan=True)
@@ -289,7 +318,12 @@ def test_a_trace_has_a_traces_suffix(tmp_path):
 
 def test_readers_do_not_change_the_picture(painted, tmp_path):
     assert painted(*TWO_LEVELS, out="plain.png")[0] == 0
-    assert painted("--trace", "run.jsonl", "--timelapse", "film.gif", "--figure", "sheet.png", *TWO_LEVELS)[0] == 0
+    assert (
+        painted(
+            "--trace", "run.jsonl", "--timelapse", "film.gif", "--figure", "sheet.png", *TWO_LEVELS
+        )[0]
+        == 0
+    )
     assert (tmp_path / "out.png").read_bytes() == (tmp_path / "plain.png").read_bytes()
     assert painted("--save-every", 2, "--save-at", "1,3", *TWO_LEVELS, out="saved.png")[0] == 0
     plain, saved = (read(tmp_path / name).pixels for name in ("plain.png", "saved.png"))

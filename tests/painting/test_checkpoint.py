@@ -30,12 +30,20 @@ from impasto.painting.run import Run
 # Runs the command line with a checkpoint after every step.
 DRIVER = (
     "import sys, torch; torch.set_num_threads(1); from impasto.painting import checkpoint; "
-    "checkpoint.SOONEST, checkpoint.COST = 0.0, 1e9; from impasto.cli.main import main; main(sys.argv[1:])"
+    "checkpoint.SOONEST, checkpoint.COST = 0.0, 1e9; from impasto.cli.main import main; "
+    "main(sys.argv[1:])"
 )
 
 
 def settings(**changes):
-    return {"size": 96, "steps": 14, "levels": 2, "device": "cpu", "precision": "float32", **changes}
+    return {
+        "size": 96,
+        "steps": 14,
+        "levels": 2,
+        "device": "cpu",
+        "precision": "float32",
+        **changes,
+    }
 
 
 @pytest.fixture
@@ -67,7 +75,13 @@ def cut_off(run: Run, folder: Path, *at: int) -> None:
 @pytest.mark.parametrize("at", [1, 5, 6, 7, 13])
 @pytest.mark.parametrize(
     "changes",
-    [{}, {"optimizer": "adam"}, {"history": 3, "precondition": 0}, {"start": "noise", "clamp": False}, {"tile": 96}],
+    [
+        {},
+        {"optimizer": "adam"},
+        {"history": 3, "precondition": 0},
+        {"start": "noise", "clamp": False},
+        {"tile": 96},
+    ],
     ids=str,
 )
 def test_a_run_goes_on_and_ends_as_if_never_cut_off(job, tmp_path, changes, at) -> None:
@@ -76,7 +90,9 @@ def test_a_run_goes_on_and_ends_as_if_never_cut_off(job, tmp_path, changes, at) 
     cut_off(run, tmp_path, at)
     found = load(tmp_path, *of(run))
     seen = []
-    again = replace(run, plan=found.plan, resume=found.state).paint(lambda step: seen.append(step.number))
+    again = replace(run, plan=found.plan, resume=found.state).paint(
+        lambda step: seen.append(step.number)
+    )
     assert torch.equal(again.pixels, whole.pixels)
     assert (again.value, again.terms, again.settings) == (whole.value, whole.terms, whole.settings)
     assert seen == list(range(at + 1, 15))
@@ -106,7 +122,9 @@ def test_a_broken_checkpoint_is_refused(job, tmp_path, broken) -> None:
         load(tmp_path, *of(run))
 
 
-def test_what_would_end_with_another_picture_is_refused(job, tmp_path, style, tiny_weights, monkeypatch) -> None:
+def test_what_would_end_with_another_picture_is_refused(
+    job, tmp_path, style, tiny_weights, monkeypatch
+) -> None:
     cut_off(job(), tmp_path, 3)
     others = {
         "is not the picture that it was begun with": job(content=style),
@@ -123,7 +141,9 @@ def test_what_would_end_with_another_picture_is_refused(job, tmp_path, style, ti
     backbone.weights.kernels["conv1_1"][0].sub_(1)
     monkeypatch.setattr("impasto.painting.checkpoint.__version__", "9.9")
     problem, config, backbone = of(job())
-    with pytest.raises(CheckpointError, match=r"begun with version impasto 0.* and this is impasto 9\.9"):
+    with pytest.raises(
+        CheckpointError, match=r"begun with version impasto 0.* and this is impasto 9\.9"
+    ):
         load(tmp_path, problem, config, backbone)
 
 
@@ -142,7 +162,8 @@ def test_a_full_disk_leaves_the_checkpoint_before(job, tmp_path, monkeypatch) ->
     assert os.listdir(tmp_path) == [NAME]
 
 
-# Two checkpoints, and what befalls them -------------------------------------------------------------------------------
+# Two checkpoints, and what befalls them
+# -------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -162,7 +183,11 @@ def same(one, other) -> bool:
     """Whether two states end with the same picture: all but the seconds that were spent."""
     batch_key = all(torch.equal(one.tensors[name], value) for name, value in other.tensors.items())
     rest = {"tensors": {}, "seconds": 0.0}
-    return batch_key and one.tensors.keys() == other.tensors.keys() and one._replace(**rest) == other._replace(**rest)
+    return (
+        batch_key
+        and one.tensors.keys() == other.tensors.keys()
+        and one._replace(**rest) == other._replace(**rest)
+    )
 
 
 def flip(path: Path, bit: int) -> None:
@@ -184,7 +209,10 @@ def test_a_flipped_bit_never_leads_to_another_picture(kept, flips) -> None:
         if found.note:
             assert found.note == "the newest checkpoint is damaged; resuming after step 4"
             (folder / BEFORE).unlink()
-            with pytest.raises(CheckpointError, match=r"its checksum does not match|not a checkpoint that can be read"):
+            with pytest.raises(
+                CheckpointError,
+                match=r"its checksum does not match|not a checkpoint that can be read",
+            ):
                 load(folder, *of(run))
             (folder / BEFORE).write_bytes(before)
         assert same(found.state, states[4 if found.note else 5]), f"bit {bit} of {path.name}"
@@ -212,7 +240,9 @@ def test_a_damaged_one_does_not_take_the_place_of_the_one_before(kept) -> None:
 
 
 @pytest.mark.parametrize("calls", [1, 2, 3])
-def test_killed_while_one_is_put_in_its_place_there_is_a_whole_one(kept, monkeypatch, calls) -> None:
+def test_killed_while_one_is_put_in_its_place_there_is_a_whole_one(
+    kept, monkeypatch, calls
+) -> None:
     run, folder, states = kept
     replace, made = os.replace, []
 
@@ -239,7 +269,9 @@ def test_where_there_is_room_for_two_only_the_older_one_goes(kept, monkeypatch) 
     def full(tensors, part, metadata):
         seen.append(sorted(os.listdir(folder)))
         if BEFORE in seen[-1]:
-            raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+            raise SafetensorError(
+                "Error while serializing: I/O error: No space left on device (os error 28)"
+            )
         save(tensors, part, metadata)
 
     monkeypatch.setattr(checkpoint, "save_file", full)
@@ -252,7 +284,9 @@ def test_a_checkpoint_larger_than_the_painting_can_need_is_not_read(kept) -> Non
     run, folder, _ = kept
     (folder / BEFORE).unlink()
     os.truncate(folder / NAME, 1 << 40)
-    with pytest.raises(CheckpointError, match=r"bytes, more than the .* that this painting can need"):
+    with pytest.raises(
+        CheckpointError, match=r"bytes, more than the .* that this painting can need"
+    ):
         load(folder, *of(run))
 
 
@@ -284,7 +318,8 @@ def test_the_newest_that_is_whole_is_sent_and_what_comes_back_keeps_the_one_befo
     assert newest(folder) is None
 
 
-# The command line -----------------------------------------------------------------------------------------------------
+# The command line
+# --------------------------------------------------------------------------------------------------
 
 
 def test_a_finished_run_keeps_no_checkpoint_and_says_so(painted, impasto, tmp_path) -> None:
@@ -294,10 +329,14 @@ def test_a_finished_run_keeps_no_checkpoint_and_says_so(painted, impasto, tmp_pa
     assert (code, out) == (0, "kept is finished: the painting is out.png\n")
 
 
-def test_a_finished_run_whose_painting_is_gone_is_told(painted, impasto, tmp_path, monkeypatch) -> None:
+def test_a_finished_run_whose_painting_is_gone_is_told(
+    painted, impasto, tmp_path, monkeypatch
+) -> None:
     painted("--checkpoint", "kept")
     monkeypatch.chdir("/")
-    assert impasto("resume", tmp_path / "kept")[1].endswith(f"the painting is {tmp_path / 'out.png'}\n")
+    assert impasto("resume", tmp_path / "kept")[1].endswith(
+        f"the painting is {tmp_path / 'out.png'}\n"
+    )
     (tmp_path / "out.png").unlink()
     code, _, err = impasto("resume", tmp_path / "kept")
     assert (code, f"its painting {tmp_path / 'out.png'} is gone: the same" in err) == (2, True)
@@ -328,7 +367,9 @@ def test_a_film_that_goes_on_has_the_bytes_of_one_never_cut_off(
 ) -> None:
     monkeypatch.setattr("impasto.figures.timelapse.FRAMES", 2)
     monkeypatch.setattr(
-        Checkpoints, "look", lambda self, step: step.number in saved and step.number < step.steps and self.save(step)
+        Checkpoints,
+        "look",
+        lambda self, step: step.number in saved and step.number < step.steps and self.save(step),
     )
     options = ("--steps", 16, "--timelapse", "film.gif")
     painted(*options)
@@ -359,7 +400,9 @@ def test_a_film_that_goes_on_has_the_bytes_of_one_never_cut_off(
     assert set(os.listdir(tmp_path / "kept")) == {"job.json", "lock"}
 
 
-def test_a_film_of_a_run_that_was_stopped_by_hand_goes_on_too(painted, stopped, impasto, tmp_path, monkeypatch) -> None:
+def test_a_film_of_a_run_that_was_stopped_by_hand_goes_on_too(
+    painted, stopped, impasto, tmp_path, monkeypatch
+) -> None:
     monkeypatch.setattr("impasto.figures.timelapse.FRAMES", 2)
     options = ("--steps", 16, "--timelapse", "film.gif")
     painted(*options)
@@ -392,14 +435,20 @@ def test_one_run_at_a_time_has_a_folder(painted, stopped, impasto, tmp_path) -> 
     assert impasto("resume", "kept")[0] == 0
 
 
-@pytest.mark.parametrize(("number", "code"), [(errno.ENOSYS, 0), (errno.EWOULDBLOCK, 2), (errno.EIO, 2)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(errno.ENOSYS, 0), (errno.EWOULDBLOCK, 2), (errno.EIO, 2)]
+)
 def test_where_there_are_no_locks_it_paints_without(painted, monkeypatch, number, code) -> None:
     def refused(*_):
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(fcntl, "flock", refused)
     found, _, err = painted("--checkpoint", "kept")
-    assert (found, "another run" in err, "Input/output error" in err) == (code, number == 11, number == errno.EIO)
+    assert (found, "another run" in err, "Input/output error" in err) == (
+        code,
+        number == 11,
+        number == errno.EIO,
+    )
 
 
 def test_somebody_s_files_in_the_folder_stay(painted, tmp_path) -> None:
@@ -416,7 +465,10 @@ def test_a_broken_checkpoint_is_told_with_what_to_do(stopped, impasto, tmp_path)
     path, before = tmp_path / "kept" / NAME, tmp_path / "kept" / BEFORE
     for each in (path, before):
         each.write_bytes(each.read_bytes()[:1000])
-    assert f"without {path} and {BEFORE} beside it the painting is begun anew" in impasto("resume", "kept")[2]
+    assert (
+        f"without {path} and {BEFORE} beside it the painting is begun anew"
+        in impasto("resume", "kept")[2]
+    )
     for each in (path, before):
         each.unlink()
     assert impasto("resume", "kept")[0] == 0
@@ -434,13 +486,19 @@ def test_a_damaged_checkpoint_is_told_and_the_one_before_ends_with_the_same_pict
     assert (tmp_path / "out.png").read_bytes() == (tmp_path / "whole.png").read_bytes()
 
 
-def test_resumed_from_elsewhere_it_says_where_the_painting_is(stopped, impasto, tmp_path, monkeypatch) -> None:
+def test_resumed_from_elsewhere_it_says_where_the_painting_is(
+    stopped, impasto, tmp_path, monkeypatch
+) -> None:
     stopped(3, "--steps", 5)
     monkeypatch.chdir("/")
-    assert impasto("resume", tmp_path / "kept")[1].startswith(f"{tmp_path / 'out.png'}  (painted in ")
+    assert impasto("resume", tmp_path / "kept")[1].startswith(
+        f"{tmp_path / 'out.png'}  (painted in "
+    )
 
 
-def test_ctrl_c_keeps_what_there_is_and_resume_ends_it(painted, impasto, ctrl_c, tmp_path, monkeypatch) -> None:
+def test_ctrl_c_keeps_what_there_is_and_resume_ends_it(
+    painted, impasto, ctrl_c, tmp_path, monkeypatch
+) -> None:
     options = ("--steps", 9, "--trace", "run.jsonl")
     painted(*options, out="whole.png")
     whole = (tmp_path / "run.jsonl").read_text()
@@ -457,7 +515,10 @@ def test_ctrl_c_keeps_what_there_is_and_resume_ends_it(painted, impasto, ctrl_c,
     assert code == 0
     assert "goes on after step 4" in err
     assert (tmp_path / "out.png").read_bytes() == (tmp_path / "whole.png").read_bytes()
-    lines = [[json.loads(line) for line in text.splitlines()] for text in (whole, (tmp_path / "run.jsonl").read_text())]
+    lines = [
+        [json.loads(line) for line in text.splitlines()]
+        for text in (whole, (tmp_path / "run.jsonl").read_text())
+    ]
     assert [row["objective"] for row in lines[0]] == [row["objective"] for row in lines[1]]
 
 
@@ -476,7 +537,9 @@ def test_ctrl_c_at_the_last_step_is_too_late(painted, impasto, monkeypatch) -> N
     assert "kept is finished" in impasto("resume", "kept")[1]
 
 
-def test_a_folder_with_an_unfinished_painting_is_not_begun_anew(painted, ctrl_c, monkeypatch) -> None:
+def test_a_folder_with_an_unfinished_painting_is_not_begun_anew(
+    painted, ctrl_c, monkeypatch
+) -> None:
     monkeypatch.setattr("impasto.painting.checkpoint.SOONEST", 0.0)
     monkeypatch.setattr("impasto.painting.checkpoint.COST", 1e9)
     with monkeypatch.context() as patch:
@@ -488,11 +551,16 @@ def test_a_folder_with_an_unfinished_painting_is_not_begun_anew(painted, ctrl_c,
 
 
 def test_a_folder_in_which_nothing_was_begun_is_free(impasto, painted, style, tiny) -> None:
-    assert impasto("paint", "missing.png", style, "-o", "out.png", *tiny, "--checkpoint", "kept")[0] == 2
+    assert (
+        impasto("paint", "missing.png", style, "-o", "out.png", *tiny, "--checkpoint", "kept")[0]
+        == 2
+    )
     assert painted("--checkpoint", "kept")[0] == 0
 
 
-def test_resume_says_what_is_wrong(impasto, painted, photo, style, tiny, ctrl_c, tmp_path, monkeypatch) -> None:
+def test_resume_says_what_is_wrong(
+    impasto, painted, photo, style, tiny, ctrl_c, tmp_path, monkeypatch
+) -> None:
     assert impasto("resume", "nowhere")[0] == 2
     own = tmp_path / "own.png"
     own.write_bytes(photo.read_bytes())
@@ -510,8 +578,12 @@ def test_resume_says_what_is_wrong(impasto, painted, photo, style, tiny, ctrl_c,
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_the_run_after_its_step_with_all_kept(tiny_weights, photo, style, tmp_path, number) -> None:
-    with begin(tiny_weights, photo, style, tmp_path, "out.png", 100_000, "--checkpoint", "kept") as process:
+def test_a_signal_ends_the_run_after_its_step_with_all_kept(
+    tiny_weights, photo, style, tmp_path, number
+) -> None:
+    with begin(
+        tiny_weights, photo, style, tmp_path, "out.png", 100_000, "--checkpoint", "kept"
+    ) as process:
         until(tmp_path / "kept" / NAME)
         process.send_signal(number)
         assert process.wait(20) == 0
@@ -520,7 +592,10 @@ def test_a_signal_ends_the_run_after_its_step_with_all_kept(tiny_weights, photo,
 
 
 def begin(weights, photo, style, folder, out, steps, *more) -> subprocess.Popen:
-    options = f"--backbone {weights} --size 96 --levels 2 --steps {steps} --device cpu --precision float32 --quiet"
+    options = (
+        f"--backbone {weights} --size 96 --levels 2 --steps {steps} --device cpu "
+        "--precision float32 --quiet"
+    )
     command = ["paint", photo, style, "-o", out, *options.split(), *more]
     return subprocess.Popen([sys.executable, "-c", DRIVER, *map(str, command)], cwd=folder)
 
@@ -532,7 +607,9 @@ def until(path: Path) -> None:
         time.sleep(0.01)
 
 
-@pytest.mark.parametrize(("kills", "steps"), [(1, 400), pytest.param(20, 1500, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("kills", "steps"), [(1, 400), pytest.param(20, 1500, marks=pytest.mark.slow)]
+)
 def test_killed_at_random_moments_it_ends_with_the_same_bytes(
     tiny_weights, photo, style, tmp_path, kills, steps
 ) -> None:
@@ -544,11 +621,18 @@ def test_killed_at_random_moments_it_ends_with_the_same_bytes(
         until(tmp_path / "kept" / NAME)
         process.kill()
     for _ in range(kills - 1):
-        with subprocess.Popen([sys.executable, "-c", DRIVER, "resume", "kept", "--quiet"], cwd=tmp_path) as process:
+        with subprocess.Popen(
+            [sys.executable, "-c", DRIVER, "resume", "kept", "--quiet"], cwd=tmp_path
+        ) as process:
             time.sleep(moments.uniform(0.5, 3.5))
             process.kill()
-    done = subprocess.run([sys.executable, "-c", DRIVER, "resume", "kept", "--quiet"], cwd=tmp_path, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", DRIVER, "resume", "kept", "--quiet"], cwd=tmp_path, check=False
+    )
     assert done.returncode == 0
-    sums = {hashlib.sha256((tmp_path / name).read_bytes()).hexdigest() for name in ("whole.png", "out.png")}
+    sums = {
+        hashlib.sha256((tmp_path / name).read_bytes()).hexdigest()
+        for name in ("whole.png", "out.png")
+    }
     assert len(sums) == 1
     assert set(os.listdir(tmp_path / "kept")) == {"job.json", "lock"}

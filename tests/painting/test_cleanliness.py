@@ -1,4 +1,5 @@
-"""Paintings are clean: no checkerboard, no speckled border, no patch left out, no noise. The package's own network."""
+"""Paintings are clean: no checkerboard, no speckled border, no patch left out, no noise. The
+package's own network."""
 
 from typing import NamedTuple
 
@@ -55,7 +56,10 @@ def painted():
 
 
 def runs(*names: str):
-    marks = [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in names or RUNS]
+    marks = [
+        name if name in QUICK else pytest.param(name, marks=pytest.mark.slow)
+        for name in names or RUNS
+    ]
     return pytest.mark.parametrize("name", marks)
 
 
@@ -75,14 +79,17 @@ def at_size(path, size: int = SIZE) -> torch.Tensor:
     return resize(pixels, *(round(side * scale) for side in pixels.shape[2:]))
 
 
-# --- measures ------------------------------------------------------------------------------------------------------
+# --- measures
+# --------------------------------------------------------------------------------------------------
 
 
 def at_nyquist(pixels: torch.Tensor) -> torch.Tensor:
     """Mean power about the frequencies of (-1)^(x+y), (-1)^x and (-1)^y, (3,)."""
     height, width = (side // 2 * 2 for side in pixels.shape[2:])
     pixels = pixels[..., :height, :width]
-    power = torch.fft.fft2(pixels - pixels.mean((2, 3), keepdim=True)).abs().square().mean((0, 1)) / (height * width)
+    power = torch.fft.fft2(pixels - pixels.mean((2, 3), keepdim=True)).abs().square().mean(
+        (0, 1)
+    ) / (height * width)
     found = []
     for row, column in ((height // 2, width // 2), (0, width // 2), (height // 2, 0)):
         near = torch.roll(power, (4 - row, 4 - column), (0, 1))[:9, :9]
@@ -93,7 +100,9 @@ def at_nyquist(pixels: torch.Tensor) -> torch.Tensor:
 def roughness_map(pixels: torch.Tensor) -> torch.Tensor:
     """Squared differences of neighbours, (H - 1, W - 1)."""
     here = pixels[..., :-1, :-1]
-    return ((pixels[..., :-1, 1:] - here).square() + (pixels[..., 1:, :-1] - here).square()).mean((0, 1))
+    return ((pixels[..., :-1, 1:] - here).square() + (pixels[..., 1:, :-1] - here).square()).mean(
+        (0, 1)
+    )
 
 
 def roughness(pixels: torch.Tensor) -> float:
@@ -113,7 +122,8 @@ def untouched(pixels: torch.Tensor, start: torch.Tensor) -> float:
     return float((moved < 2 / 255).float().mean())
 
 
-# --- limits --------------------------------------------------------------------------------------------------------
+# --- limits
+# --------------------------------------------------------------------------------------------------
 
 
 def has_checkerboard(pixels: torch.Tensor, style: torch.Tensor) -> bool:
@@ -122,7 +132,8 @@ def has_checkerboard(pixels: torch.Tensor, style: torch.Tensor) -> bool:
 
 def has_speckled_border(pixels: torch.Tensor, content: torch.Tensor, style: torch.Tensor) -> bool:
     return any(
-        at_border(pixels, width) > 1.3 * max(at_border(content, width), at_border(style, width)) for width in (2, 8)
+        at_border(pixels, width) > 1.3 * max(at_border(content, width), at_border(style, width))
+        for width in (2, 8)
     )
 
 
@@ -134,19 +145,25 @@ def is_as_rough_as(pixels: torch.Tensor, style: torch.Tensor) -> bool:
     return 0.5 < roughness(pixels) / roughness(style) < 1.5  # 1.01 to 1.09 measured
 
 
-# --- paintings -----------------------------------------------------------------------------------------------------
+# --- paintings
+# --------------------------------------------------------------------------------------------------
 
 
 @runs()
 def test_a_painting_has_no_checkerboard(painted, style, name: str) -> None:
-    assert not has_checkerboard(painted(name).best, style), at_nyquist(painted(name).best) / at_nyquist(style)
+    assert not has_checkerboard(painted(name).best, style), at_nyquist(
+        painted(name).best
+    ) / at_nyquist(style)
 
 
 @runs()
 def test_a_painting_has_no_speckled_border(painted, content, style, name: str) -> None:
     best = painted(name).best
-    assert not has_speckled_border(best, content, style), [at_border(best, width) for width in (2, 8)]
-    assert at_border(best, 8) > 0.5 * min(at_border(content, 8), at_border(style, 8))  # nor an empty one
+    assert not has_speckled_border(best, content, style), [
+        at_border(best, width) for width in (2, 8)
+    ]
+    # nor an empty one
+    assert at_border(best, 8) > 0.5 * min(at_border(content, 8), at_border(style, 8))
 
 
 @runs("adam", "adam-noise", "lbfgs")
@@ -174,15 +191,22 @@ def test_a_painting_ends_as_rough_as_its_style(painted, style, name: str) -> Non
 
 
 @runs(*(name for name in RUNS if "noise" not in name))
-def test_no_step_on_the_way_is_rougher_than_content_and_style(painted, content, style, name: str) -> None:
+def test_no_step_on_the_way_is_rougher_than_content_and_style(
+    painted, content, style, name: str
+) -> None:
     run = painted(name)
-    small = max(roughness(at_size(path, max(run.pictures[0][0].shape[2:]))) for path in
-                (sample_photograph(), sample_style("strokes")))  # fmt: skip
-    for pictures, most in zip(run.pictures, (small, max(roughness(content), roughness(style))), strict=True):
+    small = max(
+        roughness(at_size(path, max(run.pictures[0][0].shape[2:])))
+        for path in (sample_photograph(), sample_style("strokes"))
+    )
+    for pictures, most in zip(
+        run.pictures, (small, max(roughness(content), roughness(style))), strict=True
+    ):
         assert max(roughness(each) for each in pictures) < 1.25 * most
 
 
-# --- the measures see what they are for ----------------------------------------------------------------------------
+# --- the measures see what they are for
+# ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("ways", [(1, 1), (0, 1), (1, 0)])

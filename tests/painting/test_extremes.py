@@ -1,4 +1,5 @@
-"""Every number of Config at its extremes, alone and in pairs: refused in one line, or bounded in time and memory."""
+"""Every number of Config at its extremes, alone and in pairs: refused in one line, or bounded in
+time and memory."""
 
 import itertools
 import json
@@ -31,7 +32,12 @@ def extremes() -> dict[str, list[Any]]:
     found = {}
     for name, schema in SCHEMA.items():
         number = next(
-            (each for each in schema.get("anyOf", [schema]) if each.get("type") in ("integer", "number")), None
+            (
+                each
+                for each in schema.get("anyOf", [schema])
+                if each.get("type") in ("integer", "number")
+            ),
+            None,
         )
         if number is None:
             continue
@@ -67,7 +73,9 @@ def test_levels_are_counted_before_they_are_built() -> None:
             assert 1 <= len(levels) <= MOST_LEVELS
             assert sum(level.steps for level in levels) == config.steps
             assert all(level.steps >= 1 for level in levels)
-            assert all(math.isfinite(side) for side in style_size(levels[0], content, config, levels[-1]))
+            assert all(
+                math.isfinite(side) for side in style_size(levels[0], content, config, levels[-1])
+            )
     assert time.monotonic() - began < 60
 
 
@@ -92,31 +100,51 @@ def test_what_makes_no_sense_is_refused_in_one_line(settings, line) -> None:
 
 
 def painted_with(**settings: Any) -> list[str]:
-    return [f"--{name.replace('_', '-')}={value!r}" for name, value in {**QUICK, **settings}.items()]
+    return [
+        f"--{name.replace('_', '-')}={value!r}" for name, value in {**QUICK, **settings}.items()
+    ]
 
 
 def cases() -> list[tuple[str, Any]]:
     alone = [(name, value) for name, values in EXTREMES.items() for value in values]
-    return [(name, value) for name, value in alone if (name, value) not in TOO_LONG and name not in ("size", "steps")]
+    return [
+        (name, value)
+        for name, value in alone
+        if (name, value) not in TOO_LONG and name not in ("size", "steps")
+    ]
 
 
 TOO_LONG = {("history", 999), ("history", 1000)}  # as steps and size: legal, and only long
 
 
 @pytest.mark.parametrize(("name", "value"), cases())
-def test_a_number_at_its_extreme_paints_or_is_refused(impasto, photo, style, tiny_weights, name, value) -> None:
+def test_a_number_at_its_extreme_paints_or_is_refused(
+    impasto, photo, style, tiny_weights, name, value
+) -> None:
     options = f"--backbone {tiny_weights} --device cpu --precision float32".split()
-    code, _, err = impasto("paint", photo, style, "-o", "out.png", "--quiet", *options, *painted_with(**{name: value}))
+    code, _, err = impasto(
+        "paint", photo, style, "-o", "out.png", "--quiet", *options, *painted_with(**{name: value})
+    )
     assert code in (0, 2, 4)
     assert err.count("\n") == (code != 0), err
 
 
-@pytest.mark.parametrize("settings", [{"level_ratio": 1.0000000000000002}, {"memory": 10**400}, {"steps": 10**40}])
+@pytest.mark.parametrize(
+    "settings", [{"level_ratio": 1.0000000000000002}, {"memory": 10**400}, {"steps": 10**40}]
+)
 def test_a_painting_with_such_settings_inside_is_refused(impasto, photo, style, settings) -> None:
     config = {**Config().model_dump(mode="json"), **settings}
-    inputs = [{"role": role, "name": str(each), "sha256": read(each).sha256} for role, each in
-              (("content", photo), ("style", style))]  # fmt: skip
-    record = {"program": "impasto", "version": "0", "config": config, "inputs": inputs, "steps_done": 1}
+    inputs = [
+        {"role": role, "name": str(each), "sha256": read(each).sha256}
+        for role, each in (("content", photo), ("style", style))
+    ]
+    record = {
+        "program": "impasto",
+        "version": "0",
+        "config": config,
+        "inputs": inputs,
+        "steps_done": 1,
+    }
     write(to_image(torch.zeros(1, 3, 32, 32)), "settings.png", record)
     code, out, err = impasto("paint", "--from", "settings.png", "-o", "out.png")
     assert (code, out) == (2, "")
@@ -126,7 +154,10 @@ def test_a_painting_with_such_settings_inside_is_refused(impasto, photo, style, 
 
 def test_no_number_keeps_the_studio_from_answering(tiny_weights, photo, style) -> None:
     files = [("content", ("p.png", photo.read_bytes())), ("style", ("s.png", style.read_bytes()))]
-    with running(tiny_weights, waiting=500, pixels=300_000) as place, httpx.Client(base_url=place.url) as client:
+    with (
+        running(tiny_weights, waiting=500, pixels=300_000) as place,
+        httpx.Client(base_url=place.url) as client,
+    ):
         for name, values in EXTREMES.items():
             for value in values:
                 began = time.monotonic()

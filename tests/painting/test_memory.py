@@ -44,7 +44,8 @@ def refusal(config: Config, backbone: Backbone, size: tuple[int, int]) -> Config
     return caught.value
 
 
-# --- the plan ------------------------------------------------------------------------------------------------------
+# --- the plan
+# --------------------------------------------------------------------------------------------------
 
 
 def test_a_picture_that_fits_is_painted_whole(backbone: Backbone) -> None:
@@ -68,7 +69,9 @@ def test_less_memory_gives_smaller_tiles_and_every_plan_keeps_to_it(backbone: Ba
 
 
 def test_the_largest_side_that_fits_is_taken(backbone: Backbone) -> None:
-    have = plan(Config(memory=round(0.9 * needed_whole(backbone, (1200, 1600)))), backbone, (1200, 1600))
+    have = plan(
+        Config(memory=round(0.9 * needed_whole(backbone, (1200, 1600)))), backbone, (1200, 1600)
+    )
     with_more = plan(Config(tile=have.side + 16, memory=10**12), backbone, (1200, 1600))
     assert with_more.side == have.side + 16
     assert with_more.needed > have.budget
@@ -111,10 +114,17 @@ def test_the_smallest_tile_is_the_halo(backbone: Backbone) -> None:
     with pytest.raises(ConfigError) as caught:  # before a network is loaded
         check(read(np.zeros((600, 800, 3), np.uint8)), Config(tile=HALO - 1))
     error = caught.value
-    assert str(error).startswith("--tile 84 is less than the 85 pixels that the network sees around it")
+    assert str(error).startswith(
+        "--tile 84 is less than the 85 pixels that the network sees around it"
+    )
     assert error.value == 84
     # the deepest layer counts: a shallow one needs less
-    assert plan(Config(tile=20, style_layers="relu1_1", content_layers="relu3_1"), backbone, (600, 800)).side == 20
+    assert (
+        plan(
+            Config(tile=20, style_layers="relu1_1", content_layers="relu3_1"), backbone, (600, 800)
+        ).side
+        == 20
+    )
 
 
 def test_too_little_memory_names_what_would_do_and_it_does(backbone: Backbone) -> None:
@@ -129,10 +139,13 @@ def test_too_little_memory_names_what_would_do_and_it_does(backbone: Backbone) -
     assert plan(config.changed(memory=said[1]), backbone, (600, 800)).side < HALO + 16
     less = plan(config.changed(memory=said[2], history=3), backbone, (600, 800))
     assert less.side < HALO + 16
-    assert refusal(config.changed(memory=said[2]), backbone, (600, 800))  # without fewer pairs it is too little
+    # without fewer pairs it is too little
+    assert refusal(config.changed(memory=said[2]), backbone, (600, 800))
     # neither is a lavish guess: a hundredth less is refused
     assert refusal(config.changed(memory=round(0.98 * error.allowed)), backbone, (600, 800))
-    assert refusal(config.changed(memory=round(0.98 * less.needed), history=3), backbone, (600, 800))
+    assert refusal(
+        config.changed(memory=round(0.98 * less.needed), history=3), backbone, (600, 800)
+    )
 
 
 @pytest.mark.parametrize("changes", [{"history": 3}, {"history": 1}, {"optimizer": "adam"}])
@@ -146,17 +159,24 @@ def test_fewer_pairs_are_named_only_where_they_help(backbone: Backbone, changes:
 def test_the_amount_named_always_does(backbone: Backbone, size: tuple[int, int]) -> None:
     for pooling in ("max", "average"):
         network = Backbone(backbone.weights, pooling=pooling)
-        said = re.findall(r"([\d.]+[MG]B)", str(refusal(Config(memory=1), network, size)).partition(": it takes")[2])
+        said = re.findall(
+            r"([\d.]+[MG]B)",
+            str(refusal(Config(memory=1), network, size)).partition(": it takes")[2],
+        )
         assert plan(Config(memory=said[0]), network, size).needed > 0
         assert plan(Config(memory=said[1], history=3), network, size).needed > 0
 
 
 def test_a_plan_in_words() -> None:
     assert str(Plan(None, 1_234_000_000, 4 * 10**9)) == "in one piece, about 1.2GB of 4.0GB"
-    assert str(Plan(200, 56_700_000, 80 * 10**6)) == "in tiles of at most 200 pixels, about 57MB of 80MB"
+    assert (
+        str(Plan(200, 56_700_000, 80 * 10**6))
+        == "in tiles of at most 200 pixels, about 57MB of 80MB"
+    )
 
 
-# --- the plan and what is taken ------------------------------------------------------------------------------------
+# --- the plan and what is taken
+# ------------------------------------------------------------------------------------
 
 
 class Taken(TorchDispatchMode):
@@ -182,7 +202,14 @@ class Taken(TorchDispatchMode):
         self.now -= self.sizes.pop(key)
 
 
-def taken(config: Config, backbone: Backbone, height: int, width: int, style: tuple[int, int], side: int | None) -> int:
+def taken(
+    config: Config,
+    backbone: Backbone,
+    height: int,
+    width: int,
+    style: tuple[int, int],
+    side: int | None,
+) -> int:
     """Bytes at once in a few steps of a painting, from when its pictures are there."""
     with Taken() as count:
         content, pattern = torch.rand(1, 3, height, width), torch.rand(1, 3, *style)
@@ -199,7 +226,9 @@ def taken(config: Config, backbone: Backbone, height: int, width: int, style: tu
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("pooling", ["max", "average"])
 @pytest.mark.parametrize("tile", ["auto", 85])
-def test_a_painting_takes_what_its_plan_says(tiny_weights, dtype: torch.dtype, pooling: str, tile: object) -> None:
+def test_a_painting_takes_what_its_plan_says(
+    tiny_weights, dtype: torch.dtype, pooling: str, tile: object
+) -> None:
     backbone = Backbone(load(str(tiny_weights)), pooling=pooling, dtype=dtype)
     config = Config(history=3, tile=tile, memory="1GB")
     have = plan(config, backbone, (240, 190), [(240, 190)])
@@ -214,7 +243,8 @@ def test_a_style_of_another_shape_does_not_take_more_than_the_plan_says(backbone
     assert taken(config, backbone, 64, 640, (640, 640), have.side) < have.needed
 
 
-# --- what is free --------------------------------------------------------------------------------------------------
+# --- what is free
+# --------------------------------------------------------------------------------------------------
 
 
 def test_auto_plans_with_most_of_what_is_free(backbone: Backbone, monkeypatch) -> None:
@@ -251,7 +281,9 @@ def container(tmp_path: Path, monkeypatch):
         return free_memory(CPU)
 
     monkeypatch.setattr(memory, "CGROUP", tmp_path)
-    monkeypatch.setattr(memory.psutil, "virtual_memory", lambda: SimpleNamespace(available=8 * 10**9))
+    monkeypatch.setattr(
+        memory.psutil, "virtual_memory", lambda: SimpleNamespace(available=8 * 10**9)
+    )
     return write
 
 
@@ -267,7 +299,9 @@ def container(tmp_path: Path, monkeypatch):
         ({"memory_max": "1000\n", "memory_current": "2000\n"}, 0),
     ],
 )
-def test_free_memory_keeps_to_a_containers_limit(container, files: dict[str, str], free: int) -> None:
+def test_free_memory_keeps_to_a_containers_limit(
+    container, files: dict[str, str], free: int
+) -> None:
     assert container(**files) == free
 
 
@@ -275,28 +309,57 @@ def test_free_memory_of_this_machine() -> None:
     assert 10**6 < free_memory(CPU) <= memory.psutil.virtual_memory().total
 
 
-# --- the option ----------------------------------------------------------------------------------------------------
+# --- the option
+# --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("given", "count"),
     [
-        ("4GB", 4 * 10**9), ("800 MB", 800 * 10**6), ("1.5GiB", 3 * 2**29), ("4096", 4096), (4096, 4096),
-        (" 2 g ", 2 * 10**9), ("0.5tb", 5 * 10**11), ("64KiB", 65536), ("7b", 7), ("auto", "auto"),
+        ("4GB", 4 * 10**9),
+        ("800 MB", 800 * 10**6),
+        ("1.5GiB", 3 * 2**29),
+        ("4096", 4096),
+        (4096, 4096),
+        (" 2 g ", 2 * 10**9),
+        ("0.5tb", 5 * 10**11),
+        ("64KiB", 65536),
+        ("7b", 7),
+        ("auto", "auto"),
     ],
-)  # fmt: skip
+)
 def test_memory_as_it_is_typed(given: object, count: object) -> None:
     assert Config(memory=given).memory == count
     assert Config(**Config(memory=given).model_dump(mode="json")).memory == count
 
 
 @pytest.mark.parametrize(
-    "given", ["0", "-1", "lots", "4XB", "1.2.3GB", "", ".", "GB", "4 5GB", "1e400", "inf", "nan", 0, -1, 2.5, None]
+    "given",
+    [
+        "0",
+        "-1",
+        "lots",
+        "4XB",
+        "1.2.3GB",
+        "",
+        ".",
+        "GB",
+        "4 5GB",
+        "1e400",
+        "inf",
+        "nan",
+        0,
+        -1,
+        2.5,
+        None,
+    ],
 )
 def test_memory_that_is_none_is_refused(given: object) -> None:
     with pytest.raises(ConfigError) as caught:
         Config(memory=given)
-    assert re.fullmatch(r"--memory is .*: it takes bytes, as 4GB or 800MB, or auto", str(caught.value))
+    assert re.fullmatch(
+        r"--memory is .*: it takes bytes, as 4GB or 800MB, or auto", str(caught.value)
+    )
 
 
 def test_memory_with_more_digits_than_a_float_holds_is_refused() -> None:
@@ -306,22 +369,32 @@ def test_memory_with_more_digits_than_a_float_holds_is_refused() -> None:
 
 @pytest.mark.parametrize("given", ["15", "0", "-1", "70000", "big", "", 3.5])
 def test_a_tile_out_of_range_is_refused(given: object) -> None:
-    with pytest.raises(ConfigError, match=r"--tile is .*: it takes a whole number from 16 to 65,536, or auto"):
+    with pytest.raises(
+        ConfigError, match=r"--tile is .*: it takes a whole number from 16 to 65,536, or auto"
+    ):
         Config(tile=given)
 
 
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ("--tile 20", "--tile 20 is less than the 85 pixels that the network sees around it: give 85 or more"),
+        (
+            "--tile 20",
+            "--tile 20 is less than the 85 pixels that the network sees around it: give 85 or more",
+        ),
         ("--size 400 --memory 1MB", "--memory 1MB is too little to paint 400 x 333 pixels"),
-        ("--size 400 --tile 90 --memory 1MB", "--memory 1MB is too little to paint 400 x 333 pixels"),
+        (
+            "--size 400 --tile 90 --memory 1MB",
+            "--memory 1MB is too little to paint 400 x 333 pixels",
+        ),
         ("--memory lots", "--memory is 'lots': it takes bytes, as 4GB or 800MB, or auto"),
         ("--memory 0", "--memory is 0: it takes bytes, as 4GB or 800MB, or auto"),
         ("--tile 15", "--tile is '15': it takes a whole number from 16 to 65,536, or auto"),
     ],
 )
-def test_the_command_line_ends_with_one_line(impasto, tiny, photo, style, tmp_path, options: str, said: str) -> None:
+def test_the_command_line_ends_with_one_line(
+    impasto, tiny, photo, style, tmp_path, options: str, said: str
+) -> None:
     code, out, err = impasto("paint", photo, style, "-o", "out.png", *tiny, *options.split())
     assert (code, out) == (2, "")
     assert err.startswith(f"impasto: {said}")
@@ -330,12 +403,26 @@ def test_the_command_line_ends_with_one_line(impasto, tiny, photo, style, tmp_pa
 
 
 def test_the_command_line_paints_in_tiles(impasto, tiny, photo, style, tmp_path) -> None:
-    code, _, _ = impasto("paint", photo, style, "-o", "out.png", *tiny, "--size", 120, "--tile", 85, "--memory", "1GB")
+    code, _, _ = impasto(
+        "paint",
+        photo,
+        style,
+        "-o",
+        "out.png",
+        *tiny,
+        "--size",
+        120,
+        "--tile",
+        85,
+        "--memory",
+        "1GB",
+    )
     assert code == 0
     assert (tmp_path / "out.png").exists()
 
 
-# --- the allocator -------------------------------------------------------------------------------------------------
+# --- the allocator
+# -------------------------------------------------------------------------------------------------
 
 
 def test_keeping_big_blocks_can_be_asked_for_again() -> None:

@@ -1,4 +1,5 @@
-"""How a run came out: pictures that are whole and still not what was meant are not passed off as finished."""
+"""How a run came out: pictures that are whole and still not what was meant are not passed off as
+finished."""
 
 import json
 from dataclasses import replace
@@ -42,7 +43,9 @@ def test_a_run_that_ends_where_it_began_says_so_and_exits_with_4(painted, nan_gr
     assert line["doubt"].startswith("no step improved")
 
 
-def test_a_run_that_is_mended_all_the_time_says_so(tiny_weights, photo, style, nan_gradients) -> None:
+def test_a_run_that_is_mended_all_the_time_says_so(
+    tiny_weights, photo, style, nan_gradients
+) -> None:
     nan_gradients(5)
     settings = {"backbone": str(tiny_weights), "device": "cpu", "precision": "float32", "size": 48}
     painting = paint(photo, style, Config(**settings, steps=40, levels=1, learning_rate=0.1))
@@ -56,9 +59,13 @@ def test_a_sound_run_leaves_no_doubt(painted) -> None:
     assert "impasto:" not in err
 
 
-def test_a_texture_that_ends_where_it_began_exits_with_4(impasto, style, tiny_weights, nan_gradients) -> None:
+def test_a_texture_that_ends_where_it_began_exits_with_4(
+    impasto, style, tiny_weights, nan_gradients
+) -> None:
     nan_gradients(2)
-    options = f"--backbone {tiny_weights} --steps 8 --levels 1 --device cpu --precision float32".split()
+    options = (
+        f"--backbone {tiny_weights} --steps 8 --levels 1 --device cpu --precision float32".split()
+    )
     code, _, err = impasto("texture", style, "--size", "32x32", "-o", "out.png", *options)
     assert code == 4
     assert "no step improved" in err
@@ -72,9 +79,17 @@ def test_a_batch_says_which_paintings_to_doubt(impasto, photo, style, tiny, nan_
     assert "no step improved" in " ".join(err.split())
 
 
-def test_a_run_that_was_cut_off_knows_that_it_had_improved(tiny_weights, photo, style, nan_gradients) -> None:
+def test_a_run_that_was_cut_off_knows_that_it_had_improved(
+    tiny_weights, photo, style, nan_gradients
+) -> None:
     """Nothing after the cut improves; what did before it counts."""
-    settings = {"backbone": str(tiny_weights), "device": "cpu", "precision": "float32", "size": 96, "steps": 30}
+    settings = {
+        "backbone": str(tiny_weights),
+        "device": "cpu",
+        "precision": "float32",
+        "size": 96,
+        "steps": 30,
+    }
     config = Config(**settings, levels=1, start="noise")
     run = Run.prepare(photo, style, config)
     for at in (9, 20):
@@ -135,7 +150,13 @@ def troubles(values: list[float]) -> list[str]:
         [1.0, -1e-12, *[1e-11] * 60],
         [-2.0, *[-1.5] * 60],
     ],
-    ids=["zero", "below zero", "rounded to zero", "rounded below zero", "a little worse, below zero"],
+    ids=[
+        "zero",
+        "below zero",
+        "rounded to zero",
+        "rounded below zero",
+        "a little worse, below zero",
+    ],
 )
 def test_an_objective_that_is_not_above_zero_is_no_alarm(values) -> None:
     assert not any(troubles(values))

@@ -51,8 +51,12 @@ def problem(files):
                 return value.format(**files)
             return tuple(map(filled, value)) if isinstance(value, tuple) else value
 
-        config = Config(size=48, levels=1, **{name: filled(value) for name, value in settings.items()})
-        return prepare_problem(read(content or files["photo"]), [read(files[name]) for name in styles], config)
+        config = Config(
+            size=48, levels=1, **{name: filled(value) for name, value in settings.items()}
+        )
+        return prepare_problem(
+            read(content or files["photo"]), [read(files[name]) for name in styles], config
+        )
 
     return make
 
@@ -70,7 +74,12 @@ def test_one_style_is_the_style_of_all(problem) -> None:
 
 @pytest.mark.parametrize(
     ("blend", "shares"),
-    [("", (1 / 3,) * 3), ("1,1,2", (0.25, 0.25, 0.5)), ("0,3,0", (0, 1, 0)), ("7,2,1", (0.7, 0.2, 0.1))],
+    [
+        ("", (1 / 3,) * 3),
+        ("1,1,2", (0.25, 0.25, 0.5)),
+        ("0,3,0", (0, 1, 0)),
+        ("7,2,1", (0.7, 0.2, 0.1)),
+    ],
 )
 def test_blended_styles_have_shares_that_add_to_one(problem, blend: str, shares: tuple) -> None:
     (part,) = problem("style", "warm", "cold", blend=blend).parts
@@ -95,15 +104,21 @@ def test_without_a_style_the_rest_falls_to_the_first_masks(problem) -> None:
 
 
 @pytest.mark.parametrize("given", [["style"], []], ids=["with a style", "without"])
-@pytest.mark.parametrize("which", ["left", "left disc", "disc disc", "left right disc", "top left disc all", "all all"])
-def test_masks_share_where_they_overlap_and_add_to_one_everywhere(problem, which: str, given: list[str]) -> None:
+@pytest.mark.parametrize(
+    "which", ["left", "left disc", "disc disc", "left right disc", "top left disc all", "all all"]
+)
+def test_masks_share_where_they_overlap_and_add_to_one_everywhere(
+    problem, which: str, given: list[str]
+) -> None:
     masks = tuple(f"{{{name}}}={{warm}}" for name in which.split())
     given = [] if "all" in which or "right" in which else given
     parts = problem(*given, mask=masks).parts
     total = torch.stack([part.mask for part in parts]).sum(0)
     torch.testing.assert_close(total, torch.ones_like(total), atol=1e-6, rtol=0)
     assert all(part.mask.min() >= 0 for part in parts)
-    assert len(parts) == len(masks) + (part_names := [part.name for part in parts]).count("rest"), part_names
+    assert len(parts) == len(masks) + (part_names := [part.name for part in parts]).count("rest"), (
+        part_names
+    )
 
 
 def test_two_masks_of_the_same_place_share_it_evenly(problem) -> None:
@@ -132,7 +147,9 @@ def test_of_a_masked_style_only_that_is_meant(problem) -> None:
 
 @pytest.mark.parametrize("masks", [("{all}={warm}",), ("{left}={warm}", "{right}={cold}")])
 def test_a_style_that_is_left_over_is_named(problem, masks) -> None:
-    with pytest.raises(ConfigError, match=r"style\.png paints nothing: the masks cover the whole picture"):
+    with pytest.raises(
+        ConfigError, match=r"style\.png paints nothing: the masks cover the whole picture"
+    ):
         problem("style", mask=masks)
     assert "rest" not in [part.name for part in problem(mask=masks).parts]
 
@@ -151,13 +168,23 @@ def test_a_style_that_is_left_over_is_named(problem, masks) -> None:
         ("style", {"fine": "nowhere.png"}, "no picture at nowhere.png"),
         ("style", {"protect": "nowhere.png"}, "no picture at nowhere.png"),
         ("style", {"blend": "1,2"}, "--blend has 2 weights for 1 styles"),
-        ("style", {"fine": "{warm}", "coarse": "{cold}"}, r"style\.png paints nothing: --fine and --coarse"),
+        (
+            "style",
+            {"fine": "{warm}", "coarse": "{cold}"},
+            r"style\.png paints nothing: --fine and --coarse",
+        ),
         ("", {"fine": "{warm}"}, "no style picture for the other layers"),
         ("", {"coarse": "{warm}"}, "no style picture for the other layers"),
-        ("", {"fine": "{warm}", "coarse": "{cold}", "mask": "{all}={style}"}, r"warm\.png paints nothing"),
+        (
+            "",
+            {"fine": "{warm}", "coarse": "{cold}", "mask": "{all}={style}"},
+            r"warm\.png paints nothing",
+        ),
     ],
 )
-def test_what_would_paint_nothing_is_refused(problem, styles: str, settings: dict, said: str) -> None:
+def test_what_would_paint_nothing_is_refused(
+    problem, styles: str, settings: dict, said: str
+) -> None:
     with pytest.raises((ConfigError, PictureError), match=said) as caught:
         problem(*styles.split(), **settings)
     assert "\n" not in str(caught.value)
@@ -165,7 +192,9 @@ def test_what_would_paint_nothing_is_refused(problem, styles: str, settings: dic
 
 @pytest.mark.parametrize("colour", ["content", "luminance"])
 def test_a_palette_and_other_colours_are_two_answers(colour: str) -> None:
-    with pytest.raises(ConfigError, match=f"--palette and --colour {colour} are two answers to one question"):
+    with pytest.raises(
+        ConfigError, match=f"--palette and --colour {colour} are two answers to one question"
+    ):
         Config(palette="third.png", colour=colour)
 
 
@@ -175,14 +204,25 @@ def test_a_palette_and_other_colours_are_two_answers(colour: str) -> None:
         ("style", {"fine": "{warm}"}, [("warm", "fine"), ("style", "coarse")]),
         ("style", {"coarse": "{warm}"}, [("style", "fine"), ("warm", "coarse")]),
         ("", {"fine": "{warm}", "coarse": "{cold}"}, [("warm", "fine"), ("cold", "coarse")]),
-        ("style cold", {"fine": "{warm}"}, [("warm", "fine"), ("style", "coarse"), ("cold", "coarse")]),
+        (
+            "style cold",
+            {"fine": "{warm}"},
+            [("warm", "fine"), ("style", "coarse"), ("cold", "coarse")],
+        ),
     ],
 )
-def test_strokes_and_forms_each_have_their_style(problem, styles: str, settings: dict, found: list) -> None:
+def test_strokes_and_forms_each_have_their_style(
+    problem, styles: str, settings: dict, found: list
+) -> None:
     (part,) = problem(*styles.split(), **settings).parts
-    assert list(zip(names(part.examples), [each.layers for each in part.examples], strict=True)) == found
+    assert (
+        list(zip(names(part.examples), [each.layers for each in part.examples], strict=True))
+        == found
+    )
     for layers in ("fine", "coarse"):
-        assert sum(each.share for each in part.examples if each.layers == layers) == pytest.approx(1)
+        assert sum(each.share for each in part.examples if each.layers == layers) == pytest.approx(
+            1
+        )
 
 
 def with_alpha(photo: Path, alpha: np.ndarray) -> Image.Image:
@@ -207,13 +247,19 @@ def test_luminance_makes_content_and_styles_grey_and_remembers_the_colours(probl
     for picture in (found.content, *(each.picture for each in found.examples)):
         assert to_oklab(picture.pixels)[:, 1:].abs().max() < 1e-3
     for each in found.examples:
-        assert float(to_oklab(each.picture.pixels)[:, 0].mean()) == pytest.approx(float(light.mean()), abs=0.03)
+        assert float(to_oklab(each.picture.pixels)[:, 0].mean()) == pytest.approx(
+            float(light.mean()), abs=0.03
+        )
     assert len(found.examples) == 3
 
 
 @pytest.mark.parametrize("form", ["root", "cholesky"])
-@pytest.mark.parametrize(("settings", "target"), [({"colour": "content"}, "photo"), ({"palette": "{cold}"}, "cold")])
-def test_every_style_is_given_the_colours(problem, files, form: str, settings: dict, target: str) -> None:
+@pytest.mark.parametrize(
+    ("settings", "target"), [({"colour": "content"}, "photo"), ({"palette": "{cold}"}, "cold")]
+)
+def test_every_style_is_given_the_colours(
+    problem, files, form: str, settings: dict, target: str
+) -> None:
     found = problem("style", colour_match=form, mask="{left}={warm}", **settings)
     assert torch.equal(found.content.pixels, read(files["photo"]).pixels)
     for each, name in zip(found.examples, ("style", "warm"), strict=True):
@@ -236,7 +282,9 @@ def test_masks_of_other_shapes_are_noted(problem, tmp_path) -> None:
 
 
 def test_regions_are_as_large_as_their_level(problem, files) -> None:
-    config = Config(size=160, levels=2, mask=f"{files['left']}={files['warm']}={files['top']}", style_scale=0.5)
+    config = Config(
+        size=160, levels=2, mask=f"{files['left']}={files['warm']}={files['top']}", style_scale=0.5
+    )
     found = prepare_problem(read(files["photo"]), [read(files["style"])], config)
     assert len(found.levels) == 2
     for level in found.levels:
@@ -263,15 +311,28 @@ def test_the_brush_grows_with_style_scale_at_every_level(files, scale: float, sh
 
 @pytest.mark.parametrize(
     ("size", "ratio", "count"),
-    [(48, 2, 1), (128, 2, 1), (180, 2, 1), (256, 2, 2), (512, 2, 3), (1024, 2, 4), (2048, 2, 5),
-     (512, 4, 2), (2048, 4, 3), (512, math.sqrt(2), 5), (512, 16, 1)],
-)  # fmt: skip
+    [
+        (48, 2, 1),
+        (128, 2, 1),
+        (180, 2, 1),
+        (256, 2, 2),
+        (512, 2, 3),
+        (1024, 2, 4),
+        (2048, 2, 5),
+        (512, 4, 2),
+        (2048, 4, 3),
+        (512, math.sqrt(2), 5),
+        (512, 16, 1),
+    ],
+)
 def test_levels_begin_at_about_128_pixels(photo, size: int, ratio: float, count: int) -> None:
     levels = check(read(photo), Config(size=size, level_ratio=ratio, steps=120))
     assert len(levels) == count
     assert max(levels[-1][:2]) == size
     assert sum(level.steps for level in levels) == 120
-    assert len(levels) == 1 or 128 / math.sqrt(ratio) <= max(levels[0][:2]) <= 128 * math.sqrt(ratio)
+    assert len(levels) == 1 or 128 / math.sqrt(ratio) <= max(levels[0][:2]) <= 128 * math.sqrt(
+        ratio
+    )
 
 
 def test_levels_that_are_given_are_taken(photo) -> None:
@@ -280,25 +341,47 @@ def test_levels_that_are_given_are_taken(photo) -> None:
 
 def test_settings_record_every_picture(files, tiny_weights) -> None:
     config = Config(
-        backbone=str(tiny_weights), start=files["cold"], palette=files["warm"], protect=files["disc"],
-        fine=files["cold"], mask=f"{files['left']}={files['warm']}={files['top']}",
-    )  # fmt: skip
+        backbone=str(tiny_weights),
+        start=files["cold"],
+        palette=files["warm"],
+        protect=files["disc"],
+        fine=files["cold"],
+        mask=f"{files['left']}={files['warm']}={files['top']}",
+    )
     content, style = read(files["photo"]), read(files["style"])
     problem = prepare_problem(content, [style], config)
     inputs = record_of(problem, config, Backbone(load(str(tiny_weights))))["inputs"]
-    wanted = ["content photo", "style style", "start cold", "fine cold", "palette warm", "protect disc"]
+    wanted = [
+        "content photo",
+        "style style",
+        "start cold",
+        "fine cold",
+        "palette warm",
+        "protect disc",
+    ]
     wanted += ["mask left", "mask-style warm", "style-mask top"]
     assert inputs == [
-        {"role": role, "name": files[name], "sha256": read(files[name]).sha256} for role, name in map(str.split, wanted)
+        {"role": role, "name": files[name], "sha256": read(files[name]).sha256}
+        for role, name in map(str.split, wanted)
     ]
 
 
 def test_pictures_in_memory_stand_for_names(files, tiny_weights, tmp_path) -> None:
-    """What the config names may be given as arrays: the painting is the same, and the names are in its settings."""
+    """What the config names may be given as arrays: the painting is the same, and the names are in
+    its settings."""
     names = {"start": "cold", "palette": "warm", "protect": "disc", "fine": "cold"}
-    common = {"backbone": str(tiny_weights), "size": 32, "steps": 3, "device": "cpu", "precision": "float32"}
-    from_files = Config(**common, **{field: files[name] for field, name in names.items()},
-                        mask=f"{files['left']}={files['warm']}={files['top']}")  # fmt: skip
+    common = {
+        "backbone": str(tiny_weights),
+        "size": 32,
+        "steps": 3,
+        "device": "cpu",
+        "precision": "float32",
+    }
+    from_files = Config(
+        **common,
+        **{field: files[name] for field, name in names.items()},
+        mask=f"{files['left']}={files['warm']}={files['top']}",
+    )
     from_memory = Config(**common, **names, mask="left=warm=top")
     named = {name: read(files[name]) for name in ("cold", "warm", "disc", "left", "top")}
     a = paint(files["photo"], files["style"], from_files)
@@ -313,15 +396,20 @@ def test_pictures_in_memory_stand_for_names(files, tiny_weights, tmp_path) -> No
         "warm",
         "top",
     ]
-    assert [each["sha256"] for each in a.settings["inputs"]] == [each["sha256"] for each in b.settings["inputs"]]
+    assert [each["sha256"] for each in a.settings["inputs"]] == [
+        each["sha256"] for each in b.settings["inputs"]
+    ]
 
 
 @pytest.mark.parametrize("control", ["protect", "palette", "fine", "mask", "colour"])
 def test_the_library_paints_with_every_control(files, tiny_weights, control: str) -> None:
     settings = {
-        "protect": files["left"], "palette": files["cold"], "fine": files["warm"], "colour": "luminance",
+        "protect": files["left"],
+        "palette": files["cold"],
+        "fine": files["warm"],
+        "colour": "luminance",
         "mask": f"{files['disc']}={files['warm']}",
-    }  # fmt: skip
+    }
     config = Config(backbone=str(tiny_weights), size=32, steps=4, device="cpu", precision="float32")
     plain = paint(files["photo"], files["style"], config)
     painting = paint(files["photo"], files["style"], config.changed(**{control: settings[control]}))

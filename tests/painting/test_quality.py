@@ -1,4 +1,5 @@
-"""The pictures themselves: what the defaults must reach on the five pairs of examples/gallery.py."""
+"""The pictures themselves: what the defaults must reach on the five pairs of
+examples/gallery.py."""
 
 import statistics
 

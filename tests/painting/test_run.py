@@ -23,7 +23,9 @@ def backbone(tiny_weights) -> Backbone:
 
 @pytest.fixture
 def config(tiny_weights) -> Config:
-    return Config(backbone=str(tiny_weights), size=96, steps=12, levels=2, device="cpu", precision="float32")
+    return Config(
+        backbone=str(tiny_weights), size=96, steps=12, levels=2, device="cpu", precision="float32"
+    )
 
 
 def noisy(height: int = 40, width: int = 48) -> np.ndarray:
@@ -45,8 +47,14 @@ def test_steps_tell_where_the_run_is(config: Config, photo, style) -> None:
     assert tuple(steps[-1].picture.shape) == (1, 3, 160, 192)
     assert steps[-1].fraction == 1
     assert all(a.fraction < b.fraction and a.seconds <= b.seconds for a, b in pairwise(steps))
-    assert set(steps[0].terms) == {"content relu4_2", *(f"style relu{k}_1" for k in range(1, 6)), "grain"}
-    assert float(steps[5].value) == pytest.approx(sum(float(term) for term in steps[5].terms.values()), rel=1e-5)
+    assert set(steps[0].terms) == {
+        "content relu4_2",
+        *(f"style relu{k}_1" for k in range(1, 6)),
+        "grain",
+    }
+    assert float(steps[5].value) == pytest.approx(
+        sum(float(term) for term in steps[5].terms.values()), rel=1e-5
+    )
 
 
 def test_an_earlier_steps_picture_is_not_painted_over(config: Config, photo, style) -> None:
@@ -59,18 +67,25 @@ def test_an_earlier_steps_picture_is_not_painted_over(config: Config, photo, sty
 @pytest.mark.parametrize(
     "changes", [{}, {"optimizer": "adam"}, {"start": "noise", "seed": 5}, {"precision": "bfloat16"}]
 )
-def test_the_same_run_gives_the_same_bytes(config: Config, photo, style, tmp_path, changes: dict) -> None:
-    files = [paint(photo, style, config.changed(**changes)).save(tmp_path / f"{k}.png") for k in (1, 2)]
+def test_the_same_run_gives_the_same_bytes(
+    config: Config, photo, style, tmp_path, changes: dict
+) -> None:
+    files = [
+        paint(photo, style, config.changed(**changes)).save(tmp_path / f"{k}.png") for k in (1, 2)
+    ]
     assert files[0].read_bytes() == files[1].read_bytes()
 
 
 def test_another_seed_gives_another_picture(config: Config, photo, style) -> None:
-    one, two = (paint(photo, style, config.changed(start="noise", seed=seed, steps=3)) for seed in (1, 2))
+    one, two = (
+        paint(photo, style, config.changed(start="noise", seed=seed, steps=3)) for seed in (1, 2)
+    )
     assert not torch.equal(one.pixels, two.pixels)
 
 
 def test_the_painting_is_the_best_point_not_the_last(config: Config, photo, style) -> None:
-    config = config.changed(optimizer="adam", learning_rate=0.5, levels=1, steps=20)  # far too long steps
+    # far too long steps
+    config = config.changed(optimizer="adam", learning_rate=0.5, levels=1, steps=20)
     steps = list(paint_steps(photo, style, config))
     lowest = min(steps, key=lambda step: float(step.value))
     assert lowest.number < 20
@@ -135,13 +150,17 @@ def test_ctrl_c_returns_what_was_painted_at_full_size(config: Config, photo, sty
     assert tuple(painting.pixels.shape) == (1, 3, 160, 192)
 
 
-def test_a_run_that_goes_wrong_is_mended_said_and_the_best_kept(config: Config, photo, style, monkeypatch) -> None:
+def test_a_run_that_goes_wrong_is_mended_said_and_the_best_kept(
+    config: Config, photo, style, monkeypatch
+) -> None:
     real, calls = Objective.evaluate, []
 
     def sick(self, pixels):
         calls.append(1)
         value, gradient = real(self, pixels)
-        return (value._replace(total=value.total * float("nan")) if len(calls) in (4, 5) else value), gradient
+        return (
+            value._replace(total=value.total * float("nan")) if len(calls) in (4, 5) else value
+        ), gradient
 
     monkeypatch.setattr(Objective, "evaluate", sick)
     painting = paint(photo, style, config.changed(levels=1))
@@ -152,7 +171,9 @@ def test_a_run_that_goes_wrong_is_mended_said_and_the_best_kept(config: Config, 
     assert torch.isfinite(painting.pixels).all()
 
 
-def test_an_objective_that_is_never_finite_is_an_error(config: Config, photo, style, monkeypatch) -> None:
+def test_an_objective_that_is_never_finite_is_an_error(
+    config: Config, photo, style, monkeypatch
+) -> None:
     real = Objective.evaluate
 
     def hopeless(self, pixels):
@@ -186,14 +207,18 @@ def test_a_painting_too_thin_is_an_error(config: Config, style) -> None:
 def test_alpha_comes_back(config: Config, style, tmp_path) -> None:
     values = np.full((40, 48, 4), 200, np.uint8)
     values[:, :24, 3] = 0
-    out = paint(Image.fromarray(values), style, config.changed(size="original", steps=1)).save(tmp_path / "a.png")
+    out = paint(Image.fromarray(values), style, config.changed(size="original", steps=1)).save(
+        tmp_path / "a.png"
+    )
     alpha = np.asarray(Image.open(out).getchannel("A"))
     assert (alpha == values[..., 3]).all()
 
 
 def test_a_loaded_backbone_is_used(config: Config, backbone: Backbone, photo, style) -> None:
     config = config.changed(steps=2)
-    given = paint(photo, style, config.changed(backbone="vgg19", padding="zeros"), backbone=backbone)
+    given = paint(
+        photo, style, config.changed(backbone="vgg19", padding="zeros"), backbone=backbone
+    )
     loaded = paint(photo, style, config.changed(padding="zeros"))
     assert torch.equal(given.pixels, loaded.pixels)
 
@@ -217,26 +242,41 @@ def test_settings_tell_what_was_painted(config: Config, photo, style) -> None:
     assert Config(**settings["config"]) == config.changed(steps=2)
 
 
-def test_a_level_starts_with_the_contents_detail(config: Config, backbone: Backbone, photo, style) -> None:
-    # with nothing to do but keep the content, the second level begins at the content, not at a blurred copy
+def test_a_level_starts_with_the_contents_detail(
+    config: Config, backbone: Backbone, photo, style
+) -> None:
+    # with nothing to do but keep the content, the second level begins at the content, not at a
+    # blurred copy
     config = config.changed(size=192, style_layers="", grain_weight=0)
-    first = next(step for step in paint_steps(style, photo, config, backbone=backbone) if step.level == 2)
-    torch.testing.assert_close(first.picture, resize(read(style).pixels, 160, 192), atol=2e-3, rtol=0)
+    first = next(
+        step for step in paint_steps(style, photo, config, backbone=backbone) if step.level == 2
+    )
+    torch.testing.assert_close(
+        first.picture, resize(read(style).pixels, 160, 192), atol=2e-3, rtol=0
+    )
 
 
-def test_a_texture_gets_no_detail_of_the_content(config: Config, backbone: Backbone, photo, style) -> None:
+def test_a_texture_gets_no_detail_of_the_content(
+    config: Config, backbone: Backbone, photo, style
+) -> None:
     config = config.changed(size=192, content_layers="", start="noise")
-    one, two = (list(paint_steps(each, style, config, backbone=backbone))[-1] for each in (photo, noisy()))
+    one, two = (
+        list(paint_steps(each, style, config, backbone=backbone))[-1] for each in (photo, noisy())
+    )
     assert torch.equal(one.picture, two.picture)
 
 
-def test_the_grain_term_brings_the_surface_to_the_styles(config: Config, backbone: Backbone, photo, style) -> None:
+def test_the_grain_term_brings_the_surface_to_the_styles(
+    config: Config, backbone: Backbone, photo, style
+) -> None:
     config = config.changed(levels=1, steps=40, style_layers="relu3_1", content_layers="relu4_2")
     wanted = total_variation(resize(read(style).pixels, 80, 96))
     off = {
         weight: abs(
             1
-            - total_variation(paint(photo, style, config.changed(grain_weight=weight), backbone=backbone).pixels)
+            - total_variation(
+                paint(photo, style, config.changed(grain_weight=weight), backbone=backbone).pixels
+            )
             / wanted
         )
         for weight in (0, 10)
@@ -252,7 +292,9 @@ def test_the_grain_term_brings_the_surface_to_the_styles(config: Config, backbon
         (SolverError("the objective is nan at the start"), "nan at the start"),
     ],
 )
-def test_trouble_at_a_later_level_does_not_lose_the_painting(config, photo, style, monkeypatch, trouble, said) -> None:
+def test_trouble_at_a_later_level_does_not_lose_the_painting(
+    config, photo, style, monkeypatch, trouble, said
+) -> None:
     real, sizes = Objective.__init__, []
 
     def fails_when_large(self, config, backbone, content, *rest):
@@ -295,4 +337,7 @@ print(hashlib.sha256(paint(sys.argv[2], sys.argv[3], config).pixels.numpy().toby
 @pytest.mark.slow
 def test_every_process_paints_the_same(tiny_weights, photo, style) -> None:
     command = [sys.executable, "-c", PAINTS, *map(str, (tiny_weights, photo, style))]
-    assert len({subprocess.run(command, capture_output=True, check=True).stdout for _ in range(30)}) == 1
+    assert (
+        len({subprocess.run(command, capture_output=True, check=True).stdout for _ in range(30)})
+        == 1
+    )

@@ -24,7 +24,10 @@ def painted(size, steps=120):
     backbone = load_backbone(config)
     return {
         scale: paint(
-            sample_photograph(), sample_style("strokes"), config.changed(style_scale=scale), backbone=backbone
+            sample_photograph(),
+            sample_style("strokes"),
+            config.changed(style_scale=scale),
+            backbone=backbone,
         ).pixels
         for scale in SCALES
     }
@@ -33,17 +36,21 @@ def painted(size, steps=120):
 def nearest_are_of_one_brush(previews, finals, distance):
     """Whether each preview's nearest final is the one of its own brush."""
     found = {
-        scale: min(finals, key=lambda other: distance(preview, finals[other])) for scale, preview in previews.items()
+        scale: min(finals, key=lambda other: distance(preview, finals[other]))
+        for scale, preview in previews.items()
     }
     return found == {scale: scale for scale in previews}
 
 
 def style_distance(features):
-    """The referee's style distance of the second picture from the first, with `features` of a picture by layer."""
+    """The referee's style distance of the second picture from the first, with `features` of a
+    picture by layer."""
 
     def distance(a, b):
         first, second = ({layer: gram(f) for layer, f in features(each).items()} for each in (a, b))
-        return sum(float((second[k] - first[k]).square().sum() / first[k].square().sum()) for k in first)
+        return sum(
+            float((second[k] - first[k]).square().sum() / first[k].square().sum()) for k in first
+        )
 
     return distance
 

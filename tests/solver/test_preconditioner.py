@@ -17,7 +17,9 @@ SIZES = [(32, 64), (37, 53), (33, 31), (1, 40)]
 
 
 def picture(size: tuple[int, int], seed: int) -> torch.Tensor:
-    return torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    return torch.randn(
+        1, 3, *size, generator=torch.Generator().manual_seed(seed), dtype=torch.float64
+    )
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -42,7 +44,8 @@ def test_a_wave_is_multiplied_by_its_frequency_to_the_power() -> None:
         wave = torch.cos(2 * torch.pi * cycles * position / 64).expand(1, 3, 64, 64)
         gains.append(float((wave * p(wave)).sum() / wave.square().sum()))
         torch.testing.assert_close(p(wave), gains[-1] * wave, rtol=1e-5, atol=1e-5)
-    assert gains[0] / gains[1] == pytest.approx(2, rel=1e-5)  # a fourth of the frequency, to the power -1/2
+    # a fourth of the frequency, to the power -1/2
+    assert gains[0] / gains[1] == pytest.approx(2, rel=1e-5)
     assert gains[1] / gains[2] == pytest.approx(2, rel=1e-5)
 
 
@@ -59,7 +62,9 @@ def test_it_saves_evaluations() -> None:
     problem = prepare_problem(content, [style], config)
     level = problem.levels[-1]
     start = resize(content.pixels, level.height, level.width)
-    objective = Objective(config, Backbone(load("compact")), start, regions_at(problem, level, config))
+    objective = Objective(
+        config, Backbone(load("compact")), start, regions_at(problem, level, config)
+    )
     reached = {}
     for power in (0.0, 0.5):
         x, solver = start, LBFGS(1.0, 10, 0.01, SpectralPreconditioner(*start.shape[2:], power))

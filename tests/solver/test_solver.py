@@ -71,7 +71,8 @@ def test_lbfgs_learns_nothing_from_wrong_curvature() -> None:
     solver = LBFGS()
     solver.step(torch.zeros(3), torch.ones(3))
     solver.step(torch.ones(3), -torch.ones(3))  # s.y < 0
-    # the next step is that of the first pair's absence: along the gradient, in the first step's unit
+    # the next step is that of the first pair's absence: along the gradient, in the first step's
+    # unit
     moved = solver.step(torch.zeros(3), torch.full((3,), 0.1))
     assert torch.isfinite(moved).all()
 
@@ -111,7 +112,9 @@ def test_a_step_changes_neither_point_nor_gradient(solver) -> None:
 
 
 def checked(safeguard: Safeguard, value: float, x: float = 0.0) -> str:
-    return safeguard.check(torch.full((2,), x), torch.tensor(value), torch.zeros(2), torch.tensor([value]))
+    return safeguard.check(
+        torch.full((2,), x), torch.tensor(value), torch.zeros(2), torch.tensor([value])
+    )
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
@@ -126,7 +129,12 @@ def test_the_guard_sees_what_is_not_finite_and_keeps_the_best(bad: float) -> Non
 def test_the_guard_sees_a_gradient_that_is_not_finite() -> None:
     safeguard = Safeguard()
     checked(safeguard, 5.0)
-    assert safeguard.check(torch.zeros(2), torch.tensor(4.0), torch.tensor([0.0, math.nan]), torch.tensor([4.0])) != ""
+    assert (
+        safeguard.check(
+            torch.zeros(2), torch.tensor(4.0), torch.tensor([0.0, math.nan]), torch.tensor([4.0])
+        )
+        != ""
+    )
     assert safeguard.best.value == 5
 
 
@@ -163,11 +171,13 @@ def test_a_pyramids_levels_share_the_steps_by_the_ratio() -> None:
     assert [level.steps for level in pyramid(800, 800, 3, 2.0, 70, 0.5)] == [39, 20, 11]
 
 
-# --- L-BFGS against the two-loop recursion -------------------------------------------------------------------------
+# --- L-BFGS against the two-loop recursion
+# -------------------------------------------------------------------------
 
 
 class TwoLoop:
-    """Algorithm 7.4 of Nocedal & Wright 2006, as it reads; H_0 = scale p. Pairs with s.y <= 0 only take their slot."""
+    """Algorithm 7.4 of Nocedal & Wright 2006, as it reads; H_0 = scale p. Pairs with s.y <= 0 only
+    take their slot."""
 
     def __init__(self, history: int, p=lambda x: x):
         self.history, self.p, self.before, self.pairs = history, p, None, []
@@ -194,7 +204,10 @@ class TwoLoop:
 
 def valley(x: torch.Tensor) -> torch.Tensor:
     """Convex, but no quadratic; L-BFGS without a line search comes down it."""
-    return torch.cosh(torch.linspace(0.5, 2, x.numel(), dtype=x.dtype) * (x - 1)).sum() + (x[1:] - x[:-1]).pow(4).sum()
+    return (
+        torch.cosh(torch.linspace(0.5, 2, x.numel(), dtype=x.dtype) * (x - 1)).sum()
+        + (x[1:] - x[:-1]).pow(4).sum()
+    )
 
 
 @pytest.mark.parametrize("history", [1, 2, 5, 8])
@@ -202,7 +215,10 @@ def test_lbfgs_walks_as_the_two_loop_recursion_does(history: int) -> None:
     # three times around the history and some
     x = torch.linspace(-1, 2, 30, dtype=torch.float64)
     steps = 3 * history + 2
-    ours, theirs = run(LBFGS(1.0, history), valley, x, steps), run(TwoLoop(history), valley, x, steps)
+    ours, theirs = (
+        run(LBFGS(1.0, history), valley, x, steps),
+        run(TwoLoop(history), valley, x, steps),
+    )
     assert_same_walk(ours, theirs)
     assert valley(ours[-1]) < valley(x)
 
@@ -217,14 +233,18 @@ def test_lbfgs_walks_as_the_two_loop_recursion_does_when_preconditioned(history:
         return matrix @ v
 
     steps = 3 * history + 2
-    ours, theirs = (run(solver, valley, x, steps) for solver in (LBFGS(1.0, history, 0, p), TwoLoop(history, p)))
+    ours, theirs = (
+        run(solver, valley, x, steps) for solver in (LBFGS(1.0, history, 0, p), TwoLoop(history, p))
+    )
     assert_same_walk(ours, theirs)
     assert valley(ours[-1]) < valley(x)
 
 
 def assert_same_walk(ours: list[torch.Tensor], theirs: list[torch.Tensor]) -> None:
     for k, (a, b) in enumerate(zip(ours, theirs, strict=True)):
-        torch.testing.assert_close(a, b, rtol=1e-8, atol=1e-9, msg=lambda text, k=k: f"step {k}: {text}")
+        torch.testing.assert_close(
+            a, b, rtol=1e-8, atol=1e-9, msg=lambda text, k=k: f"step {k}: {text}"
+        )
 
 
 @pytest.mark.parametrize("history", [1, 2, 4, 9])
@@ -235,7 +255,10 @@ def test_lbfgs_walks_as_torchs_does_around_a_short_history(history: int) -> None
 def path(bad: set[int], count: int = 14, size: int = 20) -> list[tuple[torch.Tensor, torch.Tensor]]:
     """Points and gradients of which the k-th pair has s.y > 0, or s.y < 0 where k is in `bad`."""
     generator = torch.Generator().manual_seed(7)
-    x, g = torch.zeros(size, dtype=torch.float64), torch.randn(size, generator=generator, dtype=torch.float64)
+    x, g = (
+        torch.zeros(size, dtype=torch.float64),
+        torch.randn(size, generator=generator, dtype=torch.float64),
+    )
     curvature = torch.logspace(-1, 1, size, dtype=torch.float64)
     found = [(x, g)]
     for k in range(1, count):
@@ -246,10 +269,24 @@ def path(bad: set[int], count: int = 14, size: int = 20) -> list[tuple[torch.Ten
 
 
 @pytest.mark.parametrize(
-    "bad", [set(), {5}, {1}, {1, 2, 3}, {5, 6}, {6, 11}, {2, 4, 6, 8, 10}, {13}, set(range(4, 12)), set(range(14))]
+    "bad",
+    [
+        set(),
+        {5},
+        {1},
+        {1, 2, 3},
+        {5, 6},
+        {6, 11},
+        {2, 4, 6, 8, 10},
+        {13},
+        set(range(4, 12)),
+        set(range(14)),
+    ],
 )
 @pytest.mark.parametrize("history", [1, 3, 4, 20])
-def test_a_pair_of_wrong_curvature_is_passed_over_and_takes_a_slot(bad: set[int], history: int) -> None:
+def test_a_pair_of_wrong_curvature_is_passed_over_and_takes_a_slot(
+    bad: set[int], history: int
+) -> None:
     ours, theirs = LBFGS(1.0, history), TwoLoop(history)
     for k, (x, g) in enumerate(path(bad)):
         a, b = ours.step(x, g), theirs.step(x, g)
@@ -282,7 +319,8 @@ def test_a_long_step_in_float32_is_that_of_float64() -> None:
         assert (a - b).norm() < 1e-4 * (b - x).norm()
 
 
-# --- nothing waits for the device ----------------------------------------------------------------------------------
+# --- nothing waits for the device
+# ----------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -293,7 +331,17 @@ def nobody_asks(monkeypatch):
         def refuse(*_: object) -> None:
             raise AssertionError("a number was read back from the device")
 
-        for name in ("item", "tolist", "numpy", "cpu", "__bool__", "__float__", "__int__", "__index__", "__array__"):
+        for name in (
+            "item",
+            "tolist",
+            "numpy",
+            "cpu",
+            "__bool__",
+            "__float__",
+            "__int__",
+            "__index__",
+            "__array__",
+        ):
             monkeypatch.setattr(torch.Tensor, name, refuse)
         for name in ("equal", "allclose", "is_nonzero"):
             monkeypatch.setattr(torch, name, refuse)
@@ -324,7 +372,8 @@ def test_a_check_waits_only_when_it_looks(nobody_asks) -> None:
         safeguard.check(*evaluation, last=True)
 
 
-# --- a guard that looks now and then -------------------------------------------------------------------------------
+# --- a guard that looks now and then
+# -------------------------------------------------------------------------------
 
 
 def test_trouble_between_looks_is_told_at_the_next_and_the_best_is_kept() -> None:
@@ -348,7 +397,8 @@ def test_of_several_troubles_between_looks_the_first_is_told() -> None:
 def test_lost_patience_is_told_at_the_next_look_and_once() -> None:
     safeguard = Safeguard(look=7)
     said = [checked(safeguard, value) for value in [5.0] + [9.0] * 47]
-    assert [k for k, words in enumerate(said, 1) if words] == [28]  # the 25th step above is the 26th
+    # the 25th step above is the 26th
+    assert [k for k, words in enumerate(said, 1) if words] == [28]
     assert "stayed above" in said[27]
 
 

@@ -13,11 +13,17 @@ from impasto.backbone.weights import load
 from impasto.errors import WeightsError
 
 NAMES = tuple(
-    f"conv{stage}_{k}" for stage, depth in zip("12345", (2, 2, 4, 4, 4), strict=True) for k in range(1, depth + 1)
+    f"conv{stage}_{k}"
+    for stage, depth in zip("12345", (2, 2, 4, 4, 4), strict=True)
+    for k in range(1, depth + 1)
 )
-CHANNELS = dict(zip("12345", (4, 5, 6, 7, 8), strict=True))  # a width of its own for each stage, so that a mix-up shows
-# torchvision.models.vgg19().features, by number: every convolution is followed by a ReLU, every stage by a pooling.
-NUMBERS = dict(zip(NAMES, (0, 2, 5, 7, 10, 12, 14, 16, 19, 21, 23, 25, 28, 30, 32, 34), strict=True))
+# a width of its own for each stage, so that a mix-up shows
+CHANNELS = dict(zip("12345", (4, 5, 6, 7, 8), strict=True))
+# torchvision.models.vgg19().features, by number: every convolution is followed by a ReLU, every
+# stage by a pooling.
+NUMBERS = dict(
+    zip(NAMES, (0, 2, 5, 7, 10, 12, 14, 16, 19, 21, 23, 25, 28, 30, 32, 34), strict=True)
+)
 OXFORD = "BGR, 0-255, minus (103.939, 116.779, 123.68)"
 IMAGENET = "(RGB in [0, 1] - (0.485, 0.456, 0.406)) / (0.229, 0.224, 0.225)"
 GREY = "(RGB in [0, 1] - 0.45) / 0.226"
@@ -26,7 +32,8 @@ Kernels = dict[str, tuple[torch.Tensor, torch.Tensor]]
 
 
 def random_kernels(last: str = "conv5_4", seed: int = 0) -> Kernels:
-    """Kernels (O, I, 3, 3) and biases (O,) from conv1_1 to `last` that keep the features' size about the same."""
+    """Kernels (O, I, 3, 3) and biases (O,) from conv1_1 to `last` that keep the features' size
+    about the same."""
     generator = torch.Generator().manual_seed(seed)
     kernels: Kernels = {}
     inward = 3
@@ -80,7 +87,8 @@ def write_keras(path: Path, kernels: Kernels, *, nested: bool = False) -> Path:
             if nested:
                 names = tuple(f"{layer}/{name}" for name in names)
             group.attrs["weight_names"] = [name.encode() for name in names]
-            group.create_dataset(names[0], data=pair[0].permute(2, 3, 1, 0).contiguous().numpy())  # OIHW to HWIO
+            # OIHW to HWIO
+            group.create_dataset(names[0], data=pair[0].permute(2, 3, 1, 0).contiguous().numpy())
             group.create_dataset(names[1], data=pair[1].numpy())
     return path
 

@@ -1,4 +1,5 @@
-"""A server on this machine that sends one file: by ranges or not, with a line that breaks, or not at all."""
+"""A server on this machine that sends one file: by ranges or not, with a line that breaks, or not
+at all."""
 
 import random
 import socket
@@ -11,7 +12,8 @@ BODY = random.Random(0).randbytes(300_000)
 
 
 class Server(ThreadingHTTPServer):
-    """Sends `body` for every path. cuts: how many bytes each of the next answers sends before the line breaks."""
+    """Sends `body` for every path. cuts: how many bytes each of the next answers sends before the
+    line breaks."""
 
     daemon_threads = True
 

@@ -1,7 +1,9 @@
-"""Paint twenty-odd small pictures and print the sha256 of their pixels: what a refactoring must not change.
+"""Paint twenty-odd small pictures and print the sha256 of their pixels: what a refactoring must not
+change.
 
     python tests/support/same_pictures.py before.json       # on the old code
-    python tests/support/same_pictures.py before.json       # on the new code: compares, exits with 1 if any differs
+    python tests/support/same_pictures.py before.json       # on the new code: compares, exits with
+    1 if any differs
 
 On one machine only: other processors round otherwise.
 """
@@ -21,7 +23,8 @@ from PIL import Image
 
 IMPASTO = [sys.executable, "-m", "impasto"]
 SMALL = ["--size", "96", "--steps", "8", "--device", "cpu", "--precision", "float32"]
-# Command lines; {name} is a picture below. The presets take the network in the box: theirs need not be at hand.
+# Command lines; {name} is a picture below. The presets take the network in the box: theirs need not
+# be at hand.
 PAINTINGS = {
     "default": "{photo} {dots}",
     "gatys-lbfgs": "{photo} {dots} --preset gatys-lbfgs --backbone compact",
@@ -58,10 +61,18 @@ def pictures(folder: Path) -> dict[str, str]:
     lines = np.stack([np.sin(40 * (across + k * down)) ** 2 for k in (1, 2, 3)], 2)
     half = (across > 0.5).astype(float)
     disc = ((across - 0.5) ** 2 + (down - 0.5) ** 2 < 0.2).astype(float)[..., None]
-    drawn = {"photo": photo, "dots": dots, "lines": lines, "half": half, "cutout": np.concatenate([photo, disc], 2)}
+    drawn = {
+        "photo": photo,
+        "dots": dots,
+        "lines": lines,
+        "half": half,
+        "cutout": np.concatenate([photo, disc], 2),
+    }
     for name, values in drawn.items():
         Image.fromarray((values * 255).round().astype(np.uint8)).save(folder / f"{name}.png")
-    text = subprocess.run([*IMPASTO, "paint", "--help"], capture_output=True, text=True, check=True).stdout
+    text = subprocess.run(
+        [*IMPASTO, "paint", "--help"], capture_output=True, text=True, check=True
+    ).stdout
     words = {"neighbors": "neighbors" if "neighbors" in text else "neighbours"}
     words["color"] = "--color" if "--color" in text else "--colour"
     return {name: str(folder / f"{name}.png") for name in drawn} | words
@@ -70,7 +81,9 @@ def pictures(folder: Path) -> dict[str, str]:
 def digest(path: Path) -> str:
     """Of the pixels: what the file says of its settings may change."""
     with Image.open(path) as image:
-        return hashlib.sha256(f"{image.mode} {image.size}".encode() + image.tobytes()).hexdigest()[:24]
+        return hashlib.sha256(f"{image.mode} {image.size}".encode() + image.tobytes()).hexdigest()[
+            :24
+        ]
 
 
 def run(*arguments: str) -> None:
@@ -106,10 +119,22 @@ def paint_all() -> dict[str, str]:
             run("paint", *SMALL, *(each.format(**known) for each in line.split()), "-o", "out.png")
             found[title] = digest(folder / "out.png")
             print(f"{title:24} {found[title]}", flush=True)
-        run("batch", known["photo"], known["lines"], "--style", known["dots"], "-o", "batch", *SMALL)
+        run(
+            "batch", known["photo"], known["lines"], "--style", known["dots"], "-o", "batch", *SMALL
+        )
         for path in sorted((folder / "batch").glob("*-dots.png")):
             found[f"batch {path.stem}"] = digest(path)
-        run("texture", known["dots"], "--size", "96x64", "--steps", "8", "-o", "texture.png", *SMALL[4:])
+        run(
+            "texture",
+            known["dots"],
+            "--size",
+            "96x64",
+            "--steps",
+            "8",
+            "-o",
+            "texture.png",
+            *SMALL[4:],
+        )
         found["texture"] = digest(folder / "texture.png")
         found["resume after a kill"] = resumed(folder, known)
     return found

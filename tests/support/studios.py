@@ -27,11 +27,16 @@ class Place(NamedTuple):
 
 @contextmanager
 def running(
-    weights: Path, auth: str = "", hosts: tuple[str, ...] = server.LOCAL, demo: bool = False, **limits: Any
+    weights: Path,
+    auth: str = "",
+    hosts: tuple[str, ...] = server.LOCAL,
+    demo: bool = False,
+    **limits: Any,
 ) -> Iterator[Place]:
     """A studio as `impasto serve` opens it. limits: fields of `Limits`."""
     studio = Studio(Limits(**limits), MACHINE, [str(weights)])
-    with patch.dict("os.environ"), server.listen("127.0.0.1", 0) as sock:  # the application sets GRADIO_TEMP_DIR
+    # the application sets GRADIO_TEMP_DIR
+    with patch.dict("os.environ"), server.listen("127.0.0.1", 0) as sock:
         try:
             studio.open()
             app = asyncio.run(_application(studio, auth, () if auth else hosts, demo))

@@ -11,11 +11,17 @@ from impasto.web.addresses import network_of
 @pytest.mark.parametrize(
     ("address", "visitor"),
     [
-        ("192.0.2.1", "192.0.2.1"), ("::ffff:192.0.2.1", "192.0.2.1"), ("2001:db8::1", "2001:db8::/64"),
-        ("2001:db8::ffff:2", "2001:db8::/64"), ("2001:db8:0:1::1", "2001:db8:0:1::/64"), ("fe80::1%eth0", "fe80::/64"),
-        ("::1", "::/64"), ("", ""), ("x" * 100, "x" * 45),
+        ("192.0.2.1", "192.0.2.1"),
+        ("::ffff:192.0.2.1", "192.0.2.1"),
+        ("2001:db8::1", "2001:db8::/64"),
+        ("2001:db8::ffff:2", "2001:db8::/64"),
+        ("2001:db8:0:1::1", "2001:db8:0:1::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("::1", "::/64"),
+        ("", ""),
+        ("x" * 100, "x" * 45),
     ],
-)  # fmt: skip
+)
 def test_an_address_is_ipv4_s_own_or_a_network_of_ipv6(address, visitor) -> None:
     assert network_of(address) == visitor
 

@@ -70,12 +70,23 @@ def tidy(place):
 def ask(client, photo, style):
     """Asks for a painting of the two pictures, unless told otherwise."""
 
-    def ask(settings: Any = QUICK, content: Any = "", styles: Any = "", pictures: Any = (), **fields: str):
-        given = [("photo.png", photo.read_bytes())] if content == "" else [content] if content else []
+    def ask(
+        settings: Any = QUICK,
+        content: Any = "",
+        styles: Any = "",
+        pictures: Any = (),
+        **fields: str,
+    ):
+        given = (
+            [("photo.png", photo.read_bytes())] if content == "" else [content] if content else []
+        )
         brushes = [("style.png", style.read_bytes())] if styles == "" else styles
         files = [("content", each) for each in given] + [("style", each) for each in brushes]
         files += [("pictures", each) for each in pictures]
-        data = {"settings": settings if isinstance(settings, str) else json.dumps(settings), **fields}
+        data = {
+            "settings": settings if isinstance(settings, str) else json.dumps(settings),
+            **fields,
+        }
         return client.post("/api/paintings", files=files, data=data)
 
     return ask
@@ -92,7 +103,11 @@ def taken(response: httpx.Response) -> str:
     return response.json()["id"]
 
 
-def over(client: httpx.Client, id: str, states: tuple[str, ...] = ("done", "stopped", "failed", "cancelled")) -> Any:
+def over(
+    client: httpx.Client,
+    id: str,
+    states: tuple[str, ...] = ("done", "stopped", "failed", "cancelled"),
+) -> Any:
     def now() -> Any:
         status = client.get(f"/api/paintings/{id}").json()
         return status if status["state"] in states else None
@@ -144,10 +159,16 @@ def halved() -> bytes:
 
 
 def multipart(*parts: tuple[str, bytes]) -> dict[str, Any]:
-    """A request's body and headers; parts: content-disposition without "form-data", and the bytes."""
-    body = b"".join(f"--b\r\ncontent-disposition: form-data; {head}\r\n\r\n".encode() + data + b"\r\n"
-                    for head, data in parts)  # fmt: skip
-    return {"content": body + b"--b--\r\n", "headers": {"content-type": "multipart/form-data; boundary=b"}}
+    """A request's body and headers; parts: content-disposition without "form-data", and the
+    bytes."""
+    body = b"".join(
+        f"--b\r\ncontent-disposition: form-data; {head}\r\n\r\n".encode() + data + b"\r\n"
+        for head, data in parts
+    )
+    return {
+        "content": body + b"--b--\r\n",
+        "headers": {"content-type": "multipart/form-data; boundary=b"},
+    }
 
 
 @contextmanager
@@ -165,22 +186,34 @@ def busy(ask, client):
         yield id
 
 
-# Orders ---------------------------------------------------------------------------------------------------------------
+# Orders
+# --------------------------------------------------------------------------------------------------
 
 
 def test_an_order_is_taken_and_painted(ask, client) -> None:
     answer = ask()
     assert answer.json()["state"] in ("waiting", "painting", "done")
     status = over(client, taken(answer))
-    assert (status["state"], status["step"], status["fraction"], status["error"]) == ("done", 3, 1.0, "")
+    assert (status["state"], status["step"], status["fraction"], status["error"]) == (
+        "done",
+        3,
+        1.0,
+        "",
+    )
     assert {"grain", "content relu4_2"} < status["terms"].keys()
 
 
-def test_the_picture_is_the_library_s_to_the_byte(painted, client, photo, style, tiny_weights, tmp_path) -> None:
+def test_the_picture_is_the_library_s_to_the_byte(
+    painted, client, photo, style, tiny_weights, tmp_path
+) -> None:
     settings = {**QUICK, "colour": "luminance", "style_weight": 10, "seed": 3, "start": "noise"}
     got = client.get(f"/api/paintings/{painted(settings)['id']}/picture").content
     config = Config(**MACHINE, backbone=str(tiny_weights), **settings)
-    made = paint(read_bytes(photo.read_bytes(), "photo.png"), read_bytes(style.read_bytes(), "style.png"), config)
+    made = paint(
+        read_bytes(photo.read_bytes(), "photo.png"),
+        read_bytes(style.read_bytes(), "style.png"),
+        config,
+    )
     assert got == made.save(tmp_path / "same.png").read_bytes()
 
 
@@ -196,7 +229,9 @@ def test_the_picture_carries_its_settings_in_every_format(painted, client, kind,
 
 def test_masks_and_other_pictures_come_by_name(painted, client, style) -> None:
     pictures = [("left.png", halved()), ("other.png", style.read_bytes())]
-    status = painted({**QUICK, "mask": ["left.png=other.png"], "palette": "other.png"}, pictures=pictures)
+    status = painted(
+        {**QUICK, "mask": ["left.png=other.png"], "palette": "other.png"}, pictures=pictures
+    )
     assert status["state"] == "done"
     assert any("left" in name for name in status["terms"])
 
@@ -239,7 +274,8 @@ def test_the_loss_curves_are_a_picture(painted, client) -> None:
 
 def test_a_picture_too_wide_for_a_format_is_told(painted, client) -> None:
     status = painted(
-        {"size": "original", "steps": 1, "levels": 1, "style_shape": "content"}, content=("wide.png", png(16_400, 16))
+        {"size": "original", "steps": 1, "levels": 1, "style_shape": "content"},
+        content=("wide.png", png(16_400, 16)),
     )
     refusal(client.get(f"/api/paintings/{status['id']}/picture?format=webp"))
 
@@ -262,11 +298,14 @@ def test_two_may_ask_for_the_same_format_at_once(painted, client, monkeypatch) -
         assert (first.result().status_code, second.status_code) == (200, 200)
 
 
-# Following, pausing, ending -------------------------------------------------------------------------------------------
+# Following, pausing, ending
+# -------------------------------------------------------------------------------------------
 
 
 def test_events_tell_the_progress_and_end_with_the_state(ask, client) -> None:
-    with client.stream("GET", f"/api/paintings/{taken(ask({'size': 48, 'steps': 60}))}/events") as stream:
+    with client.stream(
+        "GET", f"/api/paintings/{taken(ask({'size': 48, 'steps': 60}))}/events"
+    ) as stream:
         assert stream.headers["content-type"].startswith("text/event-stream")
         found = list(events(stream))
     assert {name for name, _ in found[:-1]} == {"progress"}
@@ -350,7 +389,9 @@ def test_what_comes_of_a_painting_is_not_there_before_its_end(busy, client, what
 
 
 @pytest.mark.parametrize("what", OF_A_PAINTING)
-def test_what_comes_of_a_painting_is_not_there_if_it_was_cancelled(place, busy, ask, client, what) -> None:
+def test_what_comes_of_a_painting_is_not_there_if_it_was_cancelled(
+    place, busy, ask, client, what
+) -> None:
     id = taken(ask())
     client.post(f"/api/paintings/{id}/stop")
     assert "cancelled" in refusal(client.get(f"/api/paintings/{id}/{what}"), 409)
@@ -385,7 +426,8 @@ def test_nothing_lists_paintings(painted, client) -> None:
         assert id not in client.get(path).text
 
 
-# What is refused ------------------------------------------------------------------------------------------------------
+# What is refused
+# --------------------------------------------------------------------------------------------------
 
 BROKEN = [
     ({"content": ("photo.png", png(48, 40)[:60])}, "photo.png"),
@@ -412,17 +454,22 @@ BROKEN = [
     ({"settings": {"style_layers": "relu9_1"}}, "relu9_1"),
     ({"settings": {"steps": LONG + 1}}, "20,000"),
     ({"settings": {"size": 1024}}, "300,000"),
-    *(({"settings": {name: value}}, f"--{name.replace('_', '-')} is the server's choice")
-      for name, value in {**MACHINE, "save_every": 1, "save_at": [1]}.items()),
+    *(
+        ({"settings": {name: value}}, f"--{name.replace('_', '-')} is the server's choice")
+        for name, value in {**MACHINE, "save_every": 1, "save_at": [1]}.items()
+    ),
     ({"settings": {"backbone": "vgg19"}}, "no network 'vgg19' on this server"),
     ({"settings": {"mask": ["left.png=other.png"]}}, "no picture of that name came"),
     ({"settings": {"protect": "/etc/passwd"}}, "no picture of that name came"),
     ({"settings": {"start": {"/etc/passwd": 1}}}, "no picture of that name came"),
-    ({"settings": {"mask": ["alpha=x.png"]}, "pictures": [("x.png", png(20, 20))]}, "no transparency"),
+    (
+        {"settings": {"mask": ["alpha=x.png"]}, "pictures": [("x.png", png(20, 20))]},
+        "no transparency",
+    ),
     ({"settings": {"blend": [1, 2]}}, "2 weights for 1 styles"),
     ({"pictures": [("unused.png", b"junk")]}, "unused.png"),
     ({"base": "nobody"}, "not here any more"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("bad", "line"), BROKEN, ids=[line for _, line in BROKEN])
@@ -431,7 +478,9 @@ def test_a_bad_order_is_told_in_one_line(place, ask, tiny_weights, bad, line) ->
         bad = {**bad, "settings": {**QUICK, **bad["settings"]}}
     answer = ask(**bad)
     if "no network" in line:  # it names the networks, and here one is a path
-        answer = httpx.Response(answer.status_code, content=answer.text.replace(str(tiny_weights), "tiny"))
+        answer = httpx.Response(
+            answer.status_code, content=answer.text.replace(str(tiny_weights), "tiny")
+        )
     assert line in refusal(answer)
     assert {path.name for path in place.studio.folder.iterdir()} == {"uploads", "lock"}
 
@@ -491,16 +540,28 @@ def test_very_many_pixels_in_many_pictures_are_refused(busy, ask) -> None:
 def test_too_large_a_request_is_refused(client, path, chunked) -> None:
     whole = multipart(('name="content"; filename="a.png"', bytes(2 * UPLOAD)))
     if path.endswith("join"):
-        whole = {"content": b'["' + b"x" * 2 * UPLOAD + b'"]', "headers": {"content-type": "application/json"}}
+        whole = {
+            "content": b'["' + b"x" * 2 * UPLOAD + b'"]',
+            "headers": {"content-type": "application/json"},
+        }
     body = whole.pop("content")
     pieces = (body[k : k + 50_000] for k in range(0, len(body), 50_000))
-    assert "more than 0.4 MB" in refusal(client.post(path, content=pieces if chunked else body, **whole), 413)
+    assert "more than 0.4 MB" in refusal(
+        client.post(path, content=pieces if chunked else body, **whole), 413
+    )
 
 
 def test_what_is_no_form_with_pictures_must_be_small(client, monkeypatch) -> None:
     monkeypatch.setattr(middleware, "SMALL", 10_000)
     brackets = b'{"data": [' + b"[]," * 5_000 + b"[]]}"
-    for path in ("queue/join", "call/paint", "component_server", "component_server/", "upload", "cancel"):
+    for path in (
+        "queue/join",
+        "call/paint",
+        "component_server",
+        "component_server/",
+        "upload",
+        "cancel",
+    ):
         kinds = [("content-type", "application/json")]
         for more in ([], [("content-type", "multipart/form-data; boundary=b")]):
             answer = client.post(f"/gradio_api/{path}", content=brackets, headers=kinds + more)
@@ -516,7 +577,10 @@ def files_of(place) -> set[Path]:
 
 def many(count: int) -> bytes:
     """A form with many files, without its end."""
-    parts = (f'--b\r\ncontent-disposition: form-data; name="files"; filename="{k}.png"\r\n\r\nx' for k in range(count))
+    parts = (
+        f'--b\r\ncontent-disposition: form-data; name="files"; filename="{k}.png"\r\n\r\nx'
+        for k in range(count)
+    )
     return "\r\n".join(parts).encode()
 
 
@@ -533,19 +597,34 @@ def test_of_an_upload_that_breaks_off_nothing_is_left(client, place) -> None:
     before = files_of(place)
     head = "POST /gradio_api/upload HTTP/1.1\r\nhost: localhost\r\ncontent-length: 10000\r\n"
     head += "content-type: multipart/form-data; boundary=b\r\n\r\n"
-    with socket.create_connection(("127.0.0.1", int(place.url.rpartition(":")[2])), timeout=5) as line:
+    with socket.create_connection(
+        ("127.0.0.1", int(place.url.rpartition(":")[2])), timeout=5
+    ) as line:
         line.sendall(head.encode() + many(5))
         until(lambda: len(files_of(place) - before) == 5)
     until(lambda: files_of(place) == before)
     headers = {"content-type": "multipart/form-data; boundary=b"}
-    assert client.post("/gradio_api/upload", content=many(1), headers=headers).json() == []  # without its end
+    # without its end
+    assert client.post("/gradio_api/upload", content=many(1), headers=headers).json() == []
     assert files_of(place) == before
 
 
 NAMES = [
-    "../../etc/passwd.png", "..\\..\\x.png", 'a"b.png', "a%0Ab\t.png", "x" * 3000 + ".png", "🎨.png", "..", ".png",
-    "a;b=c.png", "%2e%2e%2f.png", "a\u2028b.png", "<script>.png", " ", "con.png",
-]  # fmt: skip
+    "../../etc/passwd.png",
+    "..\\..\\x.png",
+    'a"b.png',
+    "a%0Ab\t.png",
+    "x" * 3000 + ".png",
+    "🎨.png",
+    "..",
+    ".png",
+    "a;b=c.png",
+    "%2e%2e%2f.png",
+    "a\u2028b.png",
+    "<script>.png",
+    " ",
+    "con.png",
+]
 
 
 @pytest.mark.parametrize("name", NAMES, ids=[ascii(name[:20]) for name in NAMES])
@@ -559,7 +638,9 @@ def test_a_file_name_is_never_more_than_a_name(client, photo, style, name) -> No
     id = taken(client.post("/api/paintings", **body))
     assert over(client, id)["state"] == "done"
     answer = client.get(f"/api/paintings/{id}/picture?format=jpeg")
-    said = unquote(re.search(r"filename(?:\*=utf-8''|=)\"?([^\"]+)", answer.headers["content-disposition"])[1])
+    said = unquote(
+        re.search(r"filename(?:\*=utf-8''|=)\"?([^\"]+)", answer.headers["content-disposition"])[1]
+    )
     assert said.endswith("-s.jpg")
     assert not set(said) & set("/\\\n\r\0")
     assert len(said) < 250
@@ -567,7 +648,12 @@ def test_a_file_name_is_never_more_than_a_name(client, photo, style, name) -> No
 
 
 def test_a_file_name_of_any_length_is_no_fault_of_the_server(client, photo) -> None:
-    refusal(client.post("/api/paintings", **multipart((f'name="content"; filename="{"x" * 9000}"', b""))), 400)
+    refusal(
+        client.post(
+            "/api/paintings", **multipart((f'name="content"; filename="{"x" * 9000}"', b""))
+        ),
+        400,
+    )
 
 
 def anything(name: str, dice: random.Random) -> Any:
@@ -575,7 +661,25 @@ def anything(name: str, dice: random.Random) -> Any:
     schema = Config.model_json_schema()["properties"][name]
     part = dice.choice(schema.get("anyOf", [schema]))
     if dice.random() < 0.2:
-        return dice.choice([None, True, -1, 0, 1e308, "", "x", "a=b", "=", [], {}, ["a"], [None], {"": 1}, {"a": {}}])
+        return dice.choice(
+            [
+                None,
+                True,
+                -1,
+                0,
+                1e308,
+                "",
+                "x",
+                "a=b",
+                "=",
+                [],
+                {},
+                ["a"],
+                [None],
+                {"": 1},
+                {"a": {}},
+            ]
+        )
     if name.endswith("_layers"):
         return {layer: dice.choice([0, 1, 1e12]) for layer in dice.sample(LAYERS, 2)}
     if name == "size":
@@ -588,14 +692,21 @@ def anything(name: str, dice: random.Random) -> Any:
         low, high = part.get("minimum", part.get("exclusiveMinimum", 0)), part.get("maximum", 1000)
         value = dice.choice([low, high, low + (high - low) * 10 ** dice.uniform(-9, 0)])
         return int(value) if part["type"] == "integer" else value
-    return dice.choice([True, False]) if part.get("type") == "boolean" else dice.choice(["noise", "1", "m.png", [1]])
+    return (
+        dice.choice([True, False])
+        if part.get("type") == "boolean"
+        else dice.choice(["noise", "1", "m.png", [1]])
+    )
 
 
 def test_settings_of_any_kind_are_painted_or_refused(ask, client) -> None:
     dice, outcomes = random.Random(7), []
     names = sorted(Config.model_fields.keys() - {*MACHINE, "save_every", "save_at", "backbone"})
     for _ in range(50):
-        settings = {**QUICK, **{name: anything(name, dice) for name in dice.sample(names, dice.randint(1, 4))}}
+        settings = {
+            **QUICK,
+            **{name: anything(name, dice) for name in dice.sample(names, dice.randint(1, 4))},
+        }
         answer = ask(settings, pictures=[("m.png", halved())])
         if answer.status_code != 202:
             refusal(answer)
@@ -606,9 +717,18 @@ def test_settings_of_any_kind_are_painted_or_refused(ask, client) -> None:
     assert outcomes.count("done") > 10
 
 
-# Who may come in ------------------------------------------------------------------------------------------------------
+# Who may come in
+# --------------------------------------------------------------------------------------------------
 
-EVERYWHERE = ("/", "/healthz", "/metrics", "/api/openapi.json", "/api/paintings/nobody", "/nothing", "/config")
+EVERYWHERE = (
+    "/",
+    "/healthz",
+    "/metrics",
+    "/api/openapi.json",
+    "/api/paintings/nobody",
+    "/nothing",
+    "/config",
+)
 
 
 @pytest.mark.parametrize(
@@ -619,7 +739,9 @@ def test_another_name_for_this_machine_is_refused(client, host) -> None:
         assert "answers to localhost" in refusal(client.get(path, headers={"host": host}), 400)
 
 
-@pytest.mark.parametrize("host", ["localhost", "localhost:1", "127.0.0.1:7860", "[::1]", "[::1]:7860"])
+@pytest.mark.parametrize(
+    "host", ["localhost", "localhost:1", "127.0.0.1:7860", "[::1]", "[::1]:7860"]
+)
 def test_this_machine_s_own_names_are_answered(client, host) -> None:
     assert client.get("/healthz", headers={"host": host}).text == "ok"
 
@@ -630,7 +752,9 @@ def test_another_site_s_page_cannot_order(client) -> None:
     refusal(client.delete("/api/paintings/nobody", headers={"sec-fetch-site": "cross-site"}), 403)
 
 
-def test_another_site_s_page_cannot_order_where_browsers_say_no_more_than_its_origin(client) -> None:
+def test_another_site_s_page_cannot_order_where_browsers_say_no_more_than_its_origin(
+    client,
+) -> None:
     refusal(client.post("/gradio_api/upload", headers={"origin": "http://evil.example"}), 403)
 
 
@@ -642,7 +766,12 @@ def test_another_server_s_page_on_this_machine_cannot_order(client) -> None:
 
 def test_the_page_s_own_requests_are_let_in(place, client) -> None:
     own = {"origin": place.url, "sec-fetch-site": "same-origin"}
-    assert client.post("/gradio_api/upload", headers=own, files={"files": ("a.png", png(20, 20))}).status_code == 200
+    assert (
+        client.post(
+            "/gradio_api/upload", headers=own, files={"files": ("a.png", png(20, 20))}
+        ).status_code
+        == 200
+    )
 
 
 def guarded(response: httpx.Response) -> bool:
@@ -656,7 +785,12 @@ def guarded(response: httpx.Response) -> bool:
 
 def test_every_answer_has_the_security_headers(client, painted) -> None:
     id = painted()["id"]
-    for path in (*EVERYWHERE, f"/api/paintings/{id}/picture", f"/api/paintings/{id}/events", "/gradio_api/info"):
+    for path in (
+        *EVERYWHERE,
+        f"/api/paintings/{id}/picture",
+        f"/api/paintings/{id}/events",
+        "/gradio_api/info",
+    ):
         assert guarded(client.get(path)), path
 
 
@@ -676,15 +810,26 @@ def raw(place, path: str) -> tuple[int, bytes]:
     return found
 
 
-def test_the_file_route_serves_nothing_but_uploads(place, painted, tiny_weights, monkeypatch) -> None:
+def test_the_file_route_serves_nothing_but_uploads(
+    place, painted, tiny_weights, monkeypatch
+) -> None:
     job = place.studio.jobs[painted()["id"]]
     up = place.studio.uploads
     secrets = [
-        "/etc/passwd", "file:///etc/passwd", str(tiny_weights), str(job.file("painting.png")), str(up),
-        "pyproject.toml", f"{up}/../{job.folder.name}/painting.png", f"{up}/%2e%2e/{job.folder.name}/painting.png",
-        f"{up}/..%2f{job.folder.name}%2fpainting.png", "../../../../../../etc/passwd",
-    ]  # fmt: skip
-    for path, route in itertools.product(secrets, ("/gradio_api/file=", "/gradio_api/file/", "/static/", "/assets/")):
+        "/etc/passwd",
+        "file:///etc/passwd",
+        str(tiny_weights),
+        str(job.file("painting.png")),
+        str(up),
+        "pyproject.toml",
+        f"{up}/../{job.folder.name}/painting.png",
+        f"{up}/%2e%2e/{job.folder.name}/painting.png",
+        f"{up}/..%2f{job.folder.name}%2fpainting.png",
+        "../../../../../../etc/passwd",
+    ]
+    for path, route in itertools.product(
+        secrets, ("/gradio_api/file=", "/gradio_api/file/", "/static/", "/assets/")
+    ):
         assert raw(place, route + path)[0] in (403, 404), path
 
 
@@ -695,9 +840,15 @@ def test_an_upload_is_served_as_a_download(client) -> None:
     assert "/../" not in where
 
 
-def joined(client: httpx.Client, name: str, data: list[Any], session: str, **more: Any) -> dict[str, Any]:
+def joined(
+    client: httpx.Client, name: str, data: list[Any], session: str, **more: Any
+) -> dict[str, Any]:
     """What an event of the page answers, as a page asks for it."""
-    number = next(each["id"] for each in client.get("/config").json()["dependencies"] if each["api_name"] == name)
+    number = next(
+        each["id"]
+        for each in client.get("/config").json()["dependencies"]
+        if each["api_name"] == name
+    )
     body = {"data": data, "fn_index": number, "session_hash": session, **more}
     assert client.post("/gradio_api/queue/join", json=body).status_code == 200
     with client.stream("GET", "/gradio_api/queue/data", params={"session_hash": session}) as stream:
@@ -705,7 +856,9 @@ def joined(client: httpx.Client, name: str, data: list[Any], session: str, **mor
 
 
 def public(client: httpx.Client) -> list[str]:
-    return [name.removeprefix("/") for name in client.get("/gradio_api/info").json()["named_endpoints"]]
+    return [
+        name.removeprefix("/") for name in client.get("/gradio_api/info").json()["named_endpoints"]
+    ]
 
 
 def file_at(path: object) -> dict[str, Any]:
@@ -722,7 +875,9 @@ def test_no_file_of_the_server_can_be_fetched(client, tmp_path) -> None:
     secret.write_text("xyzzy")
     joined(client, public(client)[0], [file_at(secret)] * 2 + [{}], "thief")
     link = client.get("/gradio_api/deep_link", params={"session_hash": "thief"}).json()
-    copies = re.findall(r'"path":"([^"]+secret.txt)"', client.get("/config", params={"deep_link": link}).text)
+    copies = re.findall(
+        r'"path":"([^"]+secret.txt)"', client.get("/config", params={"deep_link": link}).text
+    )
     assert not any(client.get(f"/gradio_api/file={path}").text == "xyzzy" for path in copies)
 
 
@@ -741,23 +896,35 @@ def test_a_picture_is_not_fetched_from_elsewhere(client, monkeypatch) -> None:
         raise ValueError
 
     monkeypatch.setattr("gradio.processing_utils.async_ssrf_protected_download", look)
-    joined(client, public(client)[0], [file_at("http://elsewhere.example/a.png")] * 2 + [QUICK], "far")
+    joined(
+        client, public(client)[0], [file_at("http://elsewhere.example/a.png")] * 2 + [QUICK], "far"
+    )
     assert asked == []
 
 
 @pytest.mark.parametrize("owner", ["program 127.0.0.1"])
 def test_a_page_cannot_pass_for_another_owner(painted, client, owner) -> None:
     id = painted()["id"]
-    chosen = joined(client, "choose_1", [], owner, event_data={"index": 0, "value": None}, trigger_id=0)
+    chosen = joined(
+        client, "choose_1", [], owner, event_data={"index": 0, "value": None}, trigger_id=0
+    )
     assert id not in json.dumps(chosen)
 
 
-@pytest.mark.parametrize("index", ["1000000", "+1000000", " 1000000", "1_000_000", "-1", "\u0661", "4"])
+@pytest.mark.parametrize(
+    "index", ["1000000", "+1000000", " 1000000", "1_000_000", "-1", "\u0661", "4"]
+)
 def test_a_drawing_cannot_have_a_million_layers(client, index) -> None:
-    number = next(each["id"] for each in client.get("/config").json()["components"] if each["type"] == "imageeditor")
+    number = next(
+        each["id"]
+        for each in client.get("/config").json()["components"]
+        if each["type"] == "imageeditor"
+    )
     data = {"type": "layer", "index": index, "id": "x", "session_hash": "x", "component_id": number}
     answer = client.post(
-        "/gradio_api/component_server", data={**data, "fn_name": "accept_blobs"}, files={"file": ("b.png", b"x")}
+        "/gradio_api/component_server",
+        data={**data, "fn_name": "accept_blobs"},
+        files={"file": ("b.png", b"x")},
     )
     assert "at most 4 layers" in refusal(answer)
 
@@ -768,7 +935,13 @@ def test_a_file_that_no_path_can_name_is_not_found(place) -> None:
 
 @pytest.mark.parametrize("path", ["queue/join", "component_server"])
 def test_an_unknown_number_is_no_fault_of_the_server(place, path) -> None:
-    body = {"data": [], "fn_index": 999, "session_hash": "x", "component_id": 999, "fn_name": "accept_blobs"}
+    body = {
+        "data": [],
+        "fn_index": 999,
+        "session_hash": "x",
+        "component_id": 999,
+        "fn_name": "accept_blobs",
+    }
     assert httpx.post(f"{place.url}/gradio_api/{path}", json=body).status_code < 500
 
 
@@ -778,7 +951,8 @@ def test_an_unknown_event_is_no_fault_of_the_server(place, path) -> None:
     assert httpx.post(f"{place.url}/gradio_api/{path}", json=body).status_code < 500
 
 
-# For programs ---------------------------------------------------------------------------------------------------------
+# For programs
+# --------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -832,7 +1006,13 @@ def test_openapi_describes_every_route(client) -> None:
     assert found["openapi"].startswith("3.")
     told = {(path, method) for path, methods in found["paths"].items() for method in methods}
     base = "/api/paintings/{id}"
-    there = {("/api/paintings", "post"), (base, "get"), (base, "delete"), ("/healthz", "get"), ("/metrics", "get")}
+    there = {
+        ("/api/paintings", "post"),
+        (base, "get"),
+        (base, "delete"),
+        ("/healthz", "get"),
+        ("/metrics", "get"),
+    }
     there |= {(f"{base}/{act}", "post") for act in ("pause", "resume", "stop")}
     there |= {(f"{base}/{what}", "get") for what in ("events", "frame", *OF_A_PAINTING)}
     assert told == there
@@ -857,7 +1037,9 @@ def test_the_page_loads_nothing_from_elsewhere(place, client) -> None:
     tags = re.findall(r"<(?:script|link|img|iframe|base)\b[^>]*>", html)
     named = re.findall(r'(?:src|href)="([^"]+)"', " ".join(tags))
     assert named
-    assert not [url for url in named if re.match(r"(https?:)?//", url) and not url.startswith(place.url)]
+    assert not [
+        url for url in named if re.match(r"(https?:)?//", url) and not url.startswith(place.url)
+    ]
     styles = [url for url in named if ".css" in url] + ["theme.css"]
     for url in styles:
         css = client.get("/" + url.removeprefix("./")).text
@@ -866,13 +1048,21 @@ def test_the_page_loads_nothing_from_elsewhere(place, client) -> None:
 
 def test_metrics_count_what_happens(client, painted, busy) -> None:
     def value(name: str) -> float:
-        return float(re.search(rf"^{re.escape(name)} (.+)$", client.get("/metrics").text, re.MULTILINE)[1])
+        return float(
+            re.search(rf"^{re.escape(name)} (.+)$", client.get("/metrics").text, re.MULTILINE)[1]
+        )
 
     assert value('impasto_jobs{state="painting"}') == 1
-    before = value('impasto_paintings_total{outcome="stopped"}'), value("impasto_painting_seconds_count")
+    before = (
+        value('impasto_paintings_total{outcome="stopped"}'),
+        value("impasto_painting_seconds_count"),
+    )
     client.post(f"/api/paintings/{busy}/stop")
     over(client, busy)
-    after = value('impasto_paintings_total{outcome="stopped"}'), value("impasto_painting_seconds_count")
+    after = (
+        value('impasto_paintings_total{outcome="stopped"}'),
+        value("impasto_painting_seconds_count"),
+    )
     assert after == (before[0] + 1, before[1] + 1)
 
 
@@ -881,7 +1071,8 @@ def test_metrics_count_bad_orders(client, ask) -> None:
     assert 'impasto_refused_total{reason="invalid"} 0.0' not in client.get("/metrics").text
 
 
-# Many at once ---------------------------------------------------------------------------------------------------------
+# Many at once
+# --------------------------------------------------------------------------------------------------
 
 
 def crowd(place, count: int, photo: Path, style: Path) -> list[httpx.Response]:
@@ -891,16 +1082,24 @@ def crowd(place, count: int, photo: Path, style: Path) -> list[httpx.Response]:
 
     def one(_: int) -> httpx.Response:
         gate.wait(20)
-        return httpx.post(f"{place.url}/api/paintings", files=files, data={"settings": json.dumps(QUICK)}, timeout=30)
+        return httpx.post(
+            f"{place.url}/api/paintings",
+            files=files,
+            data={"settings": json.dumps(QUICK)},
+            timeout=30,
+        )
 
     with ThreadPoolExecutor(count) as pool:
         return list(pool.map(one, range(count)))
 
 
-def test_of_fifty_at_once_each_is_painted_or_told_to_come_again(place, client, busy, photo, style) -> None:
+def test_of_fifty_at_once_each_is_painted_or_told_to_come_again(
+    place, client, busy, photo, style
+) -> None:
     answers = crowd(place, 50, photo, style)
     accepted = [each.json()["id"] for each in answers if each.status_code == 202]
-    assert len(accepted) == QUEUE // 2 + 1  # all of one address: who has more places than are left free gets no other
+    # all of one address: who has more places than are left free gets no other
+    assert len(accepted) == QUEUE // 2 + 1
     for each in answers:
         if each.status_code != 202:
             assert "try again in a minute" in refusal(each, 503)
@@ -922,8 +1121,15 @@ def test_crowds_leave_no_memory_behind(place, client, photo, style) -> None:
     assert round() - first < 40
 
 
-def test_while_many_pictures_are_read_others_are_answered(place, busy, photo, style, monkeypatch) -> None:
-    go_on, many, inside, read_bytes = threading.Event(), threading.Event(), itertools.count(1), jobs.read_bytes
+def test_while_many_pictures_are_read_others_are_answered(
+    place, busy, photo, style, monkeypatch
+) -> None:
+    go_on, many, inside, read_bytes = (
+        threading.Event(),
+        threading.Event(),
+        itertools.count(1),
+        jobs.read_bytes,
+    )
 
     def slow(*given: Any) -> Any:
         if next(inside) == 40:
@@ -942,7 +1148,8 @@ def test_while_many_pictures_are_read_others_are_answered(place, busy, photo, st
             asked.result()
 
 
-# A full disk, and what is no request ----------------------------------------------------------------------------------
+# A full disk, and what is no request
+# ----------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -991,40 +1198,122 @@ def test_openapi_tells_of_a_full_disk(client) -> None:
 FORM = "multipart/form-data; boundary=b"
 JSON = "application/json"
 NO_REQUESTS = [
-    *(("POST", path, kind, body) for path in ("/api/paintings", "/gradio_api/upload") for kind, body in (
-        (FORM, b""), (FORM, b"--b"), (FORM, b"--b\r\n\r\n--b--"), (FORM, b"\xff" * 100), ("multipart/form-data", b"x"),
-        (FORM, b'--b\r\ncontent-disposition: form-data; name="\xff"\r\n\r\nx\r\n--b--\r\n'), ("x", b"x"),
-        (FORM, b"--b\r\ncontent-disposition: \xff\xfe\r\n\r\nx\r\n--b--\r\n"), ("\xff", b"x"), (JSON, b"{}"),
-        (FORM, b"--b\r\n" + b"x" * 20_000 + b"\r\n\r\nx\r\n--b--\r\n"),
-        (FORM, b'--b\r\ncontent-disposition: form-data; name="files"; filename="\0"\r\n\r\nx\r\n--b--\r\n'),
-        (FORM, b'--b\r\ncontent-disposition: form-data; name="files"; filename="/"\r\n\r\nx\r\n--b--\r\n'),
-        (FORM, b'--b\r\ncontent-disposition: form-data; name="files"\r\n\r\nx\r\n--b--\r\n'),
-    )),
-    *(("POST", f"/gradio_api/{path}", JSON, body) for path in ("queue/join", "call/paint", "cancel", "reset",
-                                                               "component_server", "upload_progress") for body in (
-        b"", b"{", b"[]", b"null", b"\xff", b'{"data": []}', b'{"data": null, "fn_index": 0}',
-        b'{"data": [1], "fn_index": -1}',
-        b'{"data": [{"path": "/x"}], "fn_index": "x"}', b"[" * 5000, b'{"data": {}, "session_hash": [1]}',
-        b'{"data": [], "fn_index": 1, "session_hash": "s", "event_data": 5, "trigger_id": "x"}',
-        b'{"data": [{"path": 5}, {"meta": 1}, "x"]}', b'{"fn_index": 1e400}', b'{"data": [null, null, null]}',
-    )),
-    *((method, path, "", b"") for method in ("HEAD", "OPTIONS", "PUT", "PATCH", "TRACE", "X", "get")
-      for path in ("/", "/api/paintings", "/healthz", "/gradio_api/upload", "/gradio_api/queue/data", "/config")),
-    *(("GET", path, "", b"") for path in (
-        "//", "/%00", "/%ff", "/..%2f..", "/gradio_api/file=%ff", "/gradio_api/file=", "/gradio_api/queue/data",
-        "/gradio_api/call/paint/x", "/gradio_api/upload_progress?upload_id=x", "/static/%00", "/assets/%ff",
-        "/config?deep_link=%00", "/theme.css?x=%ff", "/?__theme=%ff", "/api/paintings/%00/picture?format=%ff",
-        "/svelte/%00", "/custom_component/x/y/z/%00", "/favicon.ico", "/manifest.json", "/?deep_link=..%2f..%2fx",
-        "/pwa_icon/%00", "/api/paintings/" + "x" * 9000, "/gradio_api/file=" + "x" * 9000,
-    )),
-]  # fmt: skip
+    *(
+        ("POST", path, kind, body)
+        for path in ("/api/paintings", "/gradio_api/upload")
+        for kind, body in (
+            (FORM, b""),
+            (FORM, b"--b"),
+            (FORM, b"--b\r\n\r\n--b--"),
+            (FORM, b"\xff" * 100),
+            ("multipart/form-data", b"x"),
+            (FORM, b'--b\r\ncontent-disposition: form-data; name="\xff"\r\n\r\nx\r\n--b--\r\n'),
+            ("x", b"x"),
+            (FORM, b"--b\r\ncontent-disposition: \xff\xfe\r\n\r\nx\r\n--b--\r\n"),
+            ("\xff", b"x"),
+            (JSON, b"{}"),
+            (FORM, b"--b\r\n" + b"x" * 20_000 + b"\r\n\r\nx\r\n--b--\r\n"),
+            (
+                FORM,
+                b'--b\r\ncontent-disposition: form-data; name="files"; '
+                b'filename="\0"\r\n\r\nx\r\n--b--\r\n',
+            ),
+            (
+                FORM,
+                b'--b\r\ncontent-disposition: form-data; name="files"; '
+                b'filename="/"\r\n\r\nx\r\n--b--\r\n',
+            ),
+            (FORM, b'--b\r\ncontent-disposition: form-data; name="files"\r\n\r\nx\r\n--b--\r\n'),
+        )
+    ),
+    *(
+        ("POST", f"/gradio_api/{path}", JSON, body)
+        for path in (
+            "queue/join",
+            "call/paint",
+            "cancel",
+            "reset",
+            "component_server",
+            "upload_progress",
+        )
+        for body in (
+            b"",
+            b"{",
+            b"[]",
+            b"null",
+            b"\xff",
+            b'{"data": []}',
+            b'{"data": null, "fn_index": 0}',
+            b'{"data": [1], "fn_index": -1}',
+            b'{"data": [{"path": "/x"}], "fn_index": "x"}',
+            b"[" * 5000,
+            b'{"data": {}, "session_hash": [1]}',
+            b'{"data": [], "fn_index": 1, "session_hash": "s", "event_data": 5, "trigger_id": "x"}',
+            b'{"data": [{"path": 5}, {"meta": 1}, "x"]}',
+            b'{"fn_index": 1e400}',
+            b'{"data": [null, null, null]}',
+        )
+    ),
+    *(
+        (method, path, "", b"")
+        for method in ("HEAD", "OPTIONS", "PUT", "PATCH", "TRACE", "X", "get")
+        for path in (
+            "/",
+            "/api/paintings",
+            "/healthz",
+            "/gradio_api/upload",
+            "/gradio_api/queue/data",
+            "/config",
+        )
+    ),
+    *(
+        ("GET", path, "", b"")
+        for path in (
+            "//",
+            "/%00",
+            "/%ff",
+            "/..%2f..",
+            "/gradio_api/file=%ff",
+            "/gradio_api/file=",
+            "/gradio_api/queue/data",
+            "/gradio_api/call/paint/x",
+            "/gradio_api/upload_progress?upload_id=x",
+            "/static/%00",
+            "/assets/%ff",
+            "/config?deep_link=%00",
+            "/theme.css?x=%ff",
+            "/?__theme=%ff",
+            "/api/paintings/%00/picture?format=%ff",
+            "/svelte/%00",
+            "/custom_component/x/y/z/%00",
+            "/favicon.ico",
+            "/manifest.json",
+            "/?deep_link=..%2f..%2fx",
+            "/pwa_icon/%00",
+            "/api/paintings/" + "x" * 9000,
+            "/gradio_api/file=" + "x" * 9000,
+        )
+    ),
+]
 
 
 def odd(place, method: str, path: str, kind: str, body: bytes) -> int:
-    """The status of the answer to a request that no client makes; it may go on, as a stream does."""
-    with socket.create_connection(("127.0.0.1", int(place.url.rpartition(":")[2])), timeout=5) as line:
-        head = f"{method} {path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: {len(body)}\r\nconnection: close\r\n"
-        line.sendall(head.encode() + b"content-type: " + kind.encode("latin-1") + b"\r\nx: \xff\r\n\r\n" + body)
+    """The status of the answer to a request that no client makes; it may go on, as a stream
+    does."""
+    with socket.create_connection(
+        ("127.0.0.1", int(place.url.rpartition(":")[2])), timeout=5
+    ) as line:
+        head = (
+            f"{method} {path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: "
+            f"{len(body)}\r\nconnection: close\r\n"
+        )
+        line.sendall(
+            head.encode()
+            + b"content-type: "
+            + kind.encode("latin-1")
+            + b"\r\nx: \xff\r\n\r\n"
+            + body
+        )
         return int(line.recv(100).split()[1])
 
 
@@ -1045,11 +1334,22 @@ def test_nothing_that_is_asked_leaves_a_traceback(place, caplog, capfd) -> None:
 def test_data_that_does_not_fit_an_event_leaves_no_traceback(client, caplog, capfd, data) -> None:
     dependencies = client.get("/config").json()["dependencies"]
     for number, each in enumerate(dependencies):
-        body = {"data": data, "fn_index": each["id"], "session_hash": f"s{number}", "event_data": {"index": "x"}}
+        body = {
+            "data": data,
+            "fn_index": each["id"],
+            "session_hash": f"s{number}",
+            "event_data": {"index": "x"},
+        }
         if client.post("/gradio_api/queue/join", json=body).status_code != 200:
             continue
-        with client.stream("GET", "/gradio_api/queue/data", params={"session_hash": f"s{number}"}) as stream:
-            next(data for _, data in events(stream) if data["msg"] in ("process_completed", "unexpected_error"))
+        with client.stream(
+            "GET", "/gradio_api/queue/data", params={"session_hash": f"s{number}"}
+        ) as stream:
+            next(
+                data
+                for _, data in events(stream)
+                if data["msg"] in ("process_completed", "unexpected_error")
+            )
     assert [each for each in caplog.records if each.exc_info] == []
     out, err = capfd.readouterr()
     assert "Traceback" not in out + err

@@ -1,4 +1,5 @@
-"""Slow clients of the studio's server: each is ended in time, and many of them leave room for others."""
+"""Slow clients of the studio's server: each is ended in time, and many of them leave room for
+others."""
 
 import asyncio
 import json
@@ -22,7 +23,8 @@ PIECE = 10_000
 
 
 async def application(scope, receive, send) -> None:
-    """Answers with the length of the body; /stream takes its time, /big sends a lot, /refused reads nothing.
+    """Answers with the length of the body; /stream takes its time, /big sends a lot, /refused reads
+    nothing.
 
     /who tells where the request seems to come from.
     """
@@ -105,7 +107,9 @@ def test_clients_who_are_slow_to_ask_are_ended(port) -> None:
         there = {name: stack.enter_context(line(port, sent)) for name, (sent, _) in SLOW.items()}
         deadline = time.monotonic() + 4
         while there and time.monotonic() < deadline:
-            there = {name: sock for name, sock in there.items() if not is_ended(sock, SLOW[name][1])}
+            there = {
+                name: sock for name, sock in there.items() if not is_ended(sock, SLOW[name][1])
+            }
         assert list(there) == []
 
 
@@ -125,7 +129,9 @@ def test_a_client_who_reads_slowly_but_steadily_gets_all(port, monkeypatch) -> N
     monkeypatch.setattr(connections, "WHOLE", 0.5)
     with line(port, b"GET /big HTTP/1.1\r\nhost: localhost\r\n\r\n") as sock:
         received, began = 0, time.monotonic()
-        while received < BIG and (got := sock.recv(50_000 if time.monotonic() - began < 4 else 1 << 20)):
+        while received < BIG and (
+            got := sock.recv(50_000 if time.monotonic() - began < 4 else 1 << 20)
+        ):
             received += len(got)
             time.sleep(0.1 if time.monotonic() - began < 4 else 0)
         assert received >= BIG
@@ -180,7 +186,12 @@ def test_whoever_has_most_of_the_connections_that_are_answered_makes_room(monkey
         others = [streaming(stack, port, "127.0.0.3") for _ in range(2)]
         greedy = [streaming(stack, port, "127.0.0.2") for _ in range(6)]
         assert httpx.get(f"http://127.0.0.1:{port}/").status_code == 200
-        assert [is_answered(each) for each in (*others, *greedy)] == [True, True, False, *[True] * 5]
+        assert [is_answered(each) for each in (*others, *greedy)] == [
+            True,
+            True,
+            False,
+            *[True] * 5,
+        ]
 
 
 def test_nobody_can_say_to_come_from_elsewhere(port) -> None:
@@ -200,7 +211,9 @@ def test_where_all_are_being_answered_the_next_is_told_so(monkeypatch) -> None:
 def test_half_of_the_handles_are_left_for_pictures(monkeypatch) -> None:
     monkeypatch.setattr(resource, "getrlimit", lambda _: (200, 4096))
     assert connections.LEAST <= connections.most_connections() < 100
-    monkeypatch.setattr(resource, "getrlimit", lambda _: (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    monkeypatch.setattr(
+        resource, "getrlimit", lambda _: (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+    )
     assert connections.most_connections() == connections.MOST
 
 
@@ -228,16 +241,40 @@ def test_what_is_no_http_leaves_no_traceback(port, sent, caplog, capfd) -> None:
 
 
 @pytest.mark.slow
-def test_with_few_handles_many_slow_clients_do_not_stop_the_studio(tmp_path, tiny_weights, photo, style) -> None:
-    command = ["sh", "-c", 'ulimit -n 64 && exec "$@"', "sh", sys.executable, "-m", "impasto", "serve"]
-    command += ["--port", "0", "--device", "cpu", "--precision", "float32", "--backbone", str(tiny_weights)]
+def test_with_few_handles_many_slow_clients_do_not_stop_the_studio(
+    tmp_path, tiny_weights, photo, style
+) -> None:
+    command = [
+        "sh",
+        "-c",
+        'ulimit -n 64 && exec "$@"',
+        "sh",
+        sys.executable,
+        "-m",
+        "impasto",
+        "serve",
+    ]
+    command += [
+        "--port",
+        "0",
+        "--device",
+        "cpu",
+        "--precision",
+        "float32",
+        "--backbone",
+        str(tiny_weights),
+    ]
     with (tmp_path / "log").open("wb") as log, ExitStack() as stack:
         process = stack.enter_context(
             subprocess.Popen(
-                command, stdout=subprocess.PIPE, stderr=log, text=True, cwd=tmp_path,
+                command,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                cwd=tmp_path,
                 env={**os.environ, "TMPDIR": str(tmp_path)},
             )
-        )  # fmt: skip
+        )
         stack.callback(process.kill)
         url = process.stdout.readline().split()[5]
         for k in range(80):

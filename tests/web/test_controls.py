@@ -9,7 +9,16 @@ from gradio.components import Component
 from impasto.config import GROUPS, Config, allowed
 from impasto.errors import ConfigError
 from impasto.presets import PRESETS
-from impasto.web.controls import DRAWN, FIRST, PICTURES, SLIDERS, by_group, control, slider, values_of
+from impasto.web.controls import (
+    DRAWN,
+    FIRST,
+    PICTURES,
+    SLIDERS,
+    by_group,
+    control,
+    slider,
+    values_of,
+)
 from impasto.web.form import _unsaid
 from impasto.web.html import as_labels, label
 from impasto.web.policy import SERVER_FIELDS
@@ -35,11 +44,18 @@ def kinds_of(name: str) -> list[dict]:
 def config_of(values: dict[str, object]) -> Config:
     """The config that the page makes of what its controls show."""
     read = {name: control(name, NETWORKS).preprocess(value) for name, value in values.items()}
-    return Config(**{name: value for name, value in read.items() if value is not None and not _unsaid(name, value)})
+    return Config(
+        **{
+            name: value
+            for name, value in read.items()
+            if value is not None and not _unsaid(name, value)
+        }
+    )
 
 
 async def page_of(name: str) -> tuple[Component, gr.Blocks]:
-    """A field's control with its slider, made where a loop is running: elsewhere gradio leaves one open."""
+    """A field's control with its slider, made where a loop is running: elsewhere gradio leaves one
+    open."""
     with gr.Blocks() as page:
         exact = control(name, NETWORKS)
         slider(name, exact)
@@ -48,7 +64,10 @@ async def page_of(name: str) -> tuple[Component, gr.Blocks]:
 
 def shown(config: Config, networks=tuple(NETWORKS)) -> dict[str, object]:
     """What the controls show of a config."""
-    return {name: update["value"] for name, update in zip(SHOWN, values_of(config, SHOWN, networks), strict=True)}
+    return {
+        name: update["value"]
+        for name, update in zip(SHOWN, values_of(config, SHOWN, networks), strict=True)
+    }
 
 
 @pytest.mark.parametrize("name", FIELDS)
@@ -108,7 +127,9 @@ def test_a_control_s_choices_are_the_field_s(name):
         assert values is None
 
 
-@pytest.mark.parametrize("name", [name for name in SHOWN if isinstance(control(name, NETWORKS), gr.Number)])
+@pytest.mark.parametrize(
+    "name", [name for name in SHOWN if isinstance(control(name, NETWORKS), gr.Number)]
+)
 def test_a_number_s_range_is_the_field_s(name):
     found, schema = control(name, NETWORKS), schema_of(name)
     assert found.minimum == schema.get("minimum", schema.get("exclusiveMinimum"))
@@ -139,7 +160,10 @@ def test_the_controls_as_they_are_at_first_are_config():
 def test_the_first_network_is_chosen_at_first():
     found = control("backbone", HERE[::-1])
     assert found.value == HERE[1]
-    assert [text for text, _ in control("backbone", HERE).choices] == ["compact (in the box)", HERE[1]]
+    assert [text for text, _ in control("backbone", HERE).choices] == [
+        "compact (in the box)",
+        HERE[1],
+    ]
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -170,7 +194,8 @@ def test_the_controls_take_over_other_values(name):
 
 
 @pytest.mark.parametrize(
-    "settings", [{"style_layers": {"relu1_1": 1 / 3}}, {"start": {"content": 0.1234567, "noise": 0.8765433}}]
+    "settings",
+    [{"style_layers": {"relu1_1": 1 / 3}}, {"start": {"content": 0.1234567, "noise": 0.8765433}}],
 )
 def test_the_controls_take_over_every_digit(settings):
     assert config_of(shown(Config(**settings))) == Config(**settings)
@@ -194,6 +219,9 @@ def test_a_slider_is_the_field_s_usual_range_beside_its_exact_control(name):
     assert found.value == exact.value == Config.model_fields[name].default
     assert (found.label, found.info) == (exact.label, exact.info)
     assert found.elem_id == f"slider-{name}"
-    bound = [([each._id for each in event.inputs], [each._id for each in event.outputs]) for event in page.fns.values()]
+    bound = [
+        ([each._id for each in event.inputs], [each._id for each in event.outputs])
+        for event in page.fns.values()
+    ]
     assert bound == [([found._id], [exact._id]), ([exact._id], [found._id])]
     assert exact.minimum <= found.minimum < found.maximum <= exact.maximum

@@ -25,7 +25,9 @@ def editor(tmp_path, monkeypatch) -> gr.ImageEditor:
     return editor
 
 
-def send(editor: gr.ImageEditor, id: str, size: int = 1000, kind: str = "layer", index: str = "0") -> None:
+def send(
+    editor: gr.ImageEditor, id: str, size: int = 1000, kind: str = "layer", index: str = "0"
+) -> None:
     data = {"type": kind, "index": index, "id": id}
     editor.accept_blobs(SimpleNamespace(data=data, files=[("blob", bytes(size))]))
 

@@ -67,7 +67,9 @@ def test_a_colour_alone_is_white_where_it_is(name):
 
 def test_every_colour_has_its_own_mask():
     quarters = [np.s_[:, 20 * k : 20 * (k + 1)] for k in range(4)]
-    found = drawn(layer(*((name, where, 255) for name, where in zip(COLOURS, quarters, strict=True))))
+    found = drawn(
+        layer(*((name, where, 255) for name, where in zip(COLOURS, quarters, strict=True)))
+    )
     assert list(found) == list(COLOURS)
     for name, where in zip(COLOURS, quarters, strict=True):
         assert (found[name][where] == 255).all()
@@ -78,7 +80,9 @@ def test_every_colour_has_its_own_mask():
 def test_a_colour_that_is_a_little_off_means_the_same(name):
     near = layer((name, ALL, 255))
     near[..., :3] = np.clip(
-        near[..., :3].astype(int) + np.random.default_rng(0).integers(-12, 13, (HEIGHT, WIDTH, 3)), 0, 255
+        near[..., :3].astype(int) + np.random.default_rng(0).integers(-12, 13, (HEIGHT, WIDTH, 3)),
+        0,
+        255,
     )
     assert list(drawn(near)) == [name]
 

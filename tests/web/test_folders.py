@@ -1,4 +1,5 @@
-"""The studio's folder: who may look in, and what becomes of it when the studio ends, in whatever way."""
+"""The studio's folder: who may look in, and what becomes of it when the studio ends, in whatever
+way."""
 
 import errno
 import os
@@ -39,7 +40,9 @@ def test_nobody_else_may_look_in(temporary) -> None:
 
 
 def test_what_a_killed_studio_has_left_is_removed_by_the_next(temporary) -> None:
-    done = subprocess.run([sys.executable, "-c", KILLED], env={**os.environ, "TMPDIR": str(temporary)}, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED], env={**os.environ, "TMPDIR": str(temporary)}, check=False
+    )
     assert done.returncode == -signal.SIGKILL
     (left,) = temporary.iterdir()
     assert (left / "photo.png").exists()
@@ -67,7 +70,9 @@ def test_where_there_are_no_locks_nobody_is_taken_for_dead(temporary, monkeypatc
         assert sorted(temporary.iterdir()) == sorted([one, two])
 
 
-def test_only_folders_of_studios_of_this_user_are_removed(temporary, tmp_path_factory, monkeypatch) -> None:
+def test_only_folders_of_studios_of_this_user_are_removed(
+    temporary, tmp_path_factory, monkeypatch
+) -> None:
     elsewhere = tmp_path_factory.mktemp("elsewhere")
     (elsewhere / "kept.txt").touch()
     (temporary / f"{PREFIX}link").symlink_to(elsewhere)
@@ -84,7 +89,9 @@ def test_only_folders_of_studios_of_this_user_are_removed(temporary, tmp_path_fa
         assert (temporary / f"{PREFIX}theirs").exists()
 
 
-def test_a_folder_that_another_start_takes_for_a_dead_one_s_is_made_anew(temporary, monkeypatch) -> None:
+def test_a_folder_that_another_start_takes_for_a_dead_one_s_is_made_anew(
+    temporary, monkeypatch
+) -> None:
     raced = []
 
     def taken(folder: Path):

@@ -17,7 +17,8 @@ def quick(monkeypatch) -> None:
 
 
 def flood(guessed: Guesses, addresses: list[str]) -> tuple[int, float]:
-    """How many wrong passwords are looked at when one comes from each address at once, and how long it all takes."""
+    """How many wrong passwords are looked at when one comes from each address at once, and how long
+    it all takes."""
 
     async def one(address: str) -> bool:
         if guessed.too_many(address):
@@ -50,14 +51,19 @@ def test_of_many_at_once_few_are_looked_at(still) -> None:
 
 
 def test_another_address_is_looked_at_all_the_same() -> None:
-    assert flood(Guesses(), ["192.0.2.1"] * 100 + ["192.0.2.2"])[0] == flood(Guesses(), ["192.0.2.1"] * 100)[0] + 1
+    assert (
+        flood(Guesses(), ["192.0.2.1"] * 100 + ["192.0.2.2"])[0]
+        == flood(Guesses(), ["192.0.2.1"] * 100)[0] + 1
+    )
 
 
 def test_where_the_right_password_has_come_from_before_more_are_looked_at(still) -> None:
     guessed = Guesses()
     guessed.right("192.0.2.1")
     few = flood(Guesses(), ["192.0.2.1"] * 500)[0]
-    assert few + guesses.TRUSTED <= flood(guessed, ["192.0.2.1"] * 500)[0] <= few + guesses.TRUSTED + 1
+    assert (
+        few + guesses.TRUSTED <= flood(guessed, ["192.0.2.1"] * 500)[0] <= few + guesses.TRUSTED + 1
+    )
 
 
 def test_a_trusted_address_has_so_many_looks_a_second(monkeypatch) -> None:

@@ -42,8 +42,12 @@ def test_an_error_of_the_system_is_one_line(caplog) -> None:
         try:
             raise OSError(24, "Too many open files")
         except OSError:
-            logging.getLogger("asyncio").exception("socket.accept() out of system resource\nsocket: <0>")
-    assert caplog.messages == ["socket.accept() out of system resource: [Errno 24] Too many open files"]
+            logging.getLogger("asyncio").exception(
+                "socket.accept() out of system resource\nsocket: <0>"
+            )
+    assert caplog.messages == [
+        "socket.accept() out of system resource: [Errno 24] Too many open files"
+    ]
     assert caplog.records[0].exc_info is None
 
 

@@ -18,7 +18,9 @@ from impasto.web import job as jobs
 from impasto.web import policy as terms
 from studios import running
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+CHROMIUM = (
+    shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+)
 # The last one lets the brush's canvas draw without a graphics card.
 FLAGS = [
     "--no-sandbox",
@@ -42,18 +44,22 @@ def place(tiny_weights):
 
 
 @pytest.fixture(scope="module")
-def browser(place) -> Iterator[Browser]:  # after `place`: Playwright leaves a loop running, which that cannot have
+# after `place`: Playwright leaves a loop running, which that cannot have
+def browser(place) -> Iterator[Browser]:
     with sync_playwright() as driver:
         yield driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
 
 
 @pytest.fixture
 def open_page(browser, place, photo, style):
-    """Opens pages, each as a visitor of its own, with the two pictures in it unless told otherwise."""
+    """Opens pages, each as a visitor of its own, with the two pictures in it unless told
+    otherwise."""
     visitors, asked = [], []
 
     def open(filled: bool = True, **options: object) -> Page:
-        visitors.append(browser.new_context(**{"viewport": {"width": 1300, "height": 1000}, **options}))
+        visitors.append(
+            browser.new_context(**{"viewport": {"width": 1300, "height": 1000}, **options})
+        )
         page = visitors[-1].new_page()
         page.set_default_timeout(15_000)
         page.on("request", lambda request: asked.append(request.url))
@@ -82,7 +88,8 @@ def settle(page: Page, size: int, steps: int) -> None:
     choose(page, "size", str(size))
     if not page.locator("#setting-steps").is_visible():
         unfold(page, "All settings", "Solver")
-        page.wait_for_timeout(300)  # what is unfolded comes with its own value, faster than anybody types
+        # what is unfolded comes with its own value, faster than anybody types
+        page.wait_for_timeout(300)
     box = page.locator("#setting-steps input")
     box.fill(str(steps))
     page.keyboard.press("Tab")
@@ -168,13 +175,20 @@ def test_a_newcomer_paints_watches_stops_and_downloads(open_page, tmp_path) -> N
         assert max(image.size) == 96
 
 
-def test_a_finished_painting_is_compared_and_taken_home_in_every_format(open_page, tmp_path) -> None:
+def test_a_finished_painting_is_compared_and_taken_home_in_every_format(
+    open_page, tmp_path
+) -> None:
     page = open_page()
     page.locator("#timelapse input").click()
     page.get_by_role("option", name="gif").click()
     page.click("#paint")
     said(page, "Done")
-    for name, kind in (("PNG", "PNG"), ("JPEG", "JPEG"), ("WebP", "WEBP"), ("Time-lapse (gif)", "GIF")):
+    for name, kind in (
+        ("PNG", "PNG"),
+        ("JPEG", "JPEG"),
+        ("WebP", "WEBP"),
+        ("Time-lapse (gif)", "GIF"),
+    ):
         path = take_home(page, name, tmp_path)
         with Image.open(path) as image:
             assert image.format == kind
@@ -184,7 +198,11 @@ def test_a_finished_painting_is_compared_and_taken_home_in_every_format(open_pag
         page.get_by_role("link", name="Loss curves").click()
     assert opened.value.evaluate("document.images[0].naturalWidth") > 500
     before, after = (page.locator("#result img").nth(k) for k in (1, 0))
-    assert before.evaluate("e => e.complete && e.naturalWidth") == after.evaluate("e => e.naturalWidth") == 64
+    assert (
+        before.evaluate("e => e.complete && e.naturalWidth")
+        == after.evaluate("e => e.naturalWidth")
+        == 64
+    )
 
 
 def test_the_comparison_is_moved_with_keys(open_page) -> None:
@@ -253,8 +271,10 @@ def test_two_visitors_take_turns_and_see_nothing_of_each_other(open_page, place)
     said(two, "Done")
     for page in (one, two):
         expect(page.locator("#history .thumbnail-item")).to_have_count(1)
-    ids = [re.search(r"paintings/([^/]+)/", page.locator("#result a").first.get_attribute("href"))[1]
-           for page in (one, two)]  # fmt: skip
+    ids = [
+        re.search(r"paintings/([^/]+)/", page.locator("#result a").first.get_attribute("href"))[1]
+        for page in (one, two)
+    ]
     assert ids[0] != ids[1]
     assert ids[0] not in two.content()
 
@@ -304,7 +324,9 @@ def test_a_corrupt_picture_is_told_and_can_be_put_right(open_page, tmp_path, pho
 def test_too_large_an_upload_is_told(open_page, tmp_path) -> None:
     page = open_page()
     huge = tmp_path / "huge.png"
-    Image.fromarray(np.random.default_rng(0).integers(0, 256, (900, 900, 3), dtype=np.uint8)).save(huge)
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (900, 900, 3), dtype=np.uint8)).save(
+        huge
+    )
     page.get_by_role("button", name="Remove Image").first.click()
     page.locator("#content input[type=file]").set_input_files(huge)
     expect(page.get_by_text(re.compile("maximum allowed size", re.IGNORECASE))).to_be_visible()
@@ -362,7 +384,9 @@ def test_a_recipe_sets_the_controls(open_page) -> None:
     page.locator("#recipe input").click()
     page.get_by_role("option", name="noise-start").click()
     unfold(page, "All settings", "Solver")
-    expect(page.locator("#setting-start textarea, #setting-start input").first).to_have_value("noise")
+    expect(page.locator("#setting-start textarea, #setting-start input").first).to_have_value(
+        "noise"
+    )
     expect(page.get_by_text("which is not on this server")).to_be_visible()
 
 
@@ -388,7 +412,10 @@ def test_parts_are_drawn_on_the_photograph(open_page, place, photo) -> None:
             page.locator("#brush button.color").nth(k).click()
             page.locator("#brush").get_by_label("Brush", exact=True).click()
         blank_content = page.locator("#brush canvas").first.bounding_box()
-        x, y = blank_content["x"] + blank_content["width"] / 2, blank_content["y"] + blank_content["height"] * height
+        x, y = (
+            blank_content["x"] + blank_content["width"] / 2,
+            blank_content["y"] + blank_content["height"] * height,
+        )
         page.mouse.move(x - 30, y)
         page.mouse.down()
         page.mouse.move(x + 30, y, steps=8)
@@ -430,7 +457,15 @@ def test_keys_alone_are_enough(open_page) -> None:
 def test_axe_finds_nothing_serious(open_page, look) -> None:
     page = open_page(**look)
     assert findings(page) == []
-    unfold(page, "More styles", "Parts of the photograph", "Picture", "Network", "Objective", "Other pictures")
+    unfold(
+        page,
+        "More styles",
+        "Parts of the photograph",
+        "Picture",
+        "Network",
+        "Objective",
+        "Other pictures",
+    )
     page.wait_for_timeout(300)
     assert findings(page) == []
     settle(page, 96, LONG)

@@ -30,9 +30,20 @@ SLOW = {"size": 96, "steps": 2000}  # surely still being painted when a test act
 PIXELS = 128 * 128
 LEFT = {"painting.png", "before.jpg", "after.jpg", "trace.jsonl"}
 STRANGE = [
-    "../../etc/passwd", "/etc/passwd", "..", "/", "C:\\cats\\cat.png", "a\0b.png", "a\nb.png", "a=b.png", "x" * 5000,
-    "", " ", "кот и 🐈.png", "-rf *.png",
-]  # fmt: skip
+    "../../etc/passwd",
+    "/etc/passwd",
+    "..",
+    "/",
+    "C:\\cats\\cat.png",
+    "a\0b.png",
+    "a\nb.png",
+    "a=b.png",
+    "x" * 5000,
+    "",
+    " ",
+    "кот и 🐈.png",
+    "-rf *.png",
+]
 
 
 def until(true: Callable[[], object], seconds: float = 15) -> None:
@@ -65,13 +76,17 @@ def listing(folder: Path) -> set[Path]:
 def counted(studio: Studio) -> dict[str, float]:
     """Every sample that Prometheus would read."""
     samples = [
-        each for family in text_string_to_metric_families(studio.metrics.text().decode()) for each in family.samples
+        each
+        for family in text_string_to_metric_families(studio.metrics.text().decode())
+        for each in family.samples
     ]
     return {" ".join([each.name, *each.labels.values()]): each.value for each in samples}
 
 
 def seconds_of(job: Job) -> list[float]:
-    return [json.loads(line)["seconds"] for line in job.file("trace.jsonl").read_text().splitlines()]
+    return [
+        json.loads(line)["seconds"] for line in job.file("trace.jsonl").read_text().splitlines()
+    ]
 
 
 def png(width: int, height: int, mode: str = "L") -> bytes:
@@ -96,7 +111,9 @@ def opened(tiny_weights, temporary, monkeypatch):
 
     def open(**limits: float) -> Studio:
         machine = {"device": "cpu", "precision": "float32", "memory": "auto", "tile": "auto"}
-        found.append(Studio(Limits(**{"pixels": PIXELS, **limits}), machine, networks=[str(tiny_weights)]))
+        found.append(
+            Studio(Limits(**{"pixels": PIXELS, **limits}), machine, networks=[str(tiny_weights)])
+        )
         found[-1].open()
         return found[-1]
 
@@ -112,9 +129,12 @@ def studio(opened) -> Studio:
 
 @pytest.fixture
 def order(photo, style):
-    """An order of `photo` in `style`, with the pictures and settings that are given in their place."""
+    """An order of `photo` in `style`, with the pictures and settings that are given in their
+    place."""
 
-    def make(named=None, timelapse="", base="", content=None, styles=None, **settings) -> PaintRequest:
+    def make(
+        named=None, timelapse="", base="", content=None, styles=None, **settings
+    ) -> PaintRequest:
         content = content or Upload("photo.png", photo.read_bytes)
         named = {name: Upload(name, lambda data=data: data) for name, data in (named or {}).items()}
         styles = [Upload("style.png", style.read_bytes)] if styles is None else styles
@@ -130,7 +150,8 @@ def stepping(steps) -> type[Run]:
 
 @pytest.fixture
 def when(monkeypatch):
-    """when(step, act): has something done, by the worker itself, just before a painting comes to that step."""
+    """when(step, act): has something done, by the worker itself, just before a painting comes to
+    that step."""
     plans: dict[int, Callable[[], object]] = {}
 
     def steps(run: Run):
@@ -189,7 +210,8 @@ def alone(order: PaintRequest, studio: Studio, folder: Path) -> bytes:
     return made.save(folder / "alone.png").read_bytes()
 
 
-# What is painted ------------------------------------------------------------------------------------------------------
+# What is painted
+# --------------------------------------------------------------------------------------------------
 
 HALF = np.zeros((40, 48), np.uint8)
 HALF[:, :24] = 255
@@ -207,7 +229,10 @@ def half() -> bytes:
         ({}, ()),
         ({"size": 128, "levels": 2, "steps": 6, "colour": "luminance"}, ()),
         ({"start": {"noise": 0.5, "begin": 0.5}, "seed": 7}, ("begin",)),
-        ({"mask": ["where=other"], "protect": "kept", "palette": "colours"}, ("where", "other", "kept", "colours")),
+        (
+            {"mask": ["where=other"], "protect": "kept", "palette": "colours"},
+            ("where", "other", "kept", "colours"),
+        ),
     ],
 )
 def test_a_painting_has_the_bytes_of_the_library_s(studio, order, tmp_path, settings, named):
@@ -227,7 +252,9 @@ def test_two_workers_paint_the_same_bytes_as_one(opened, order, tmp_path):
 
 
 def test_a_painting_s_file_carries_settings_and_plain_names(studio, order, photo):
-    job = studio.submit(order(content=Upload("../../holiday/cat.png", photo.read_bytes), strength=2), "ann")
+    job = studio.submit(
+        order(content=Upload("../../holiday/cat.png", photo.read_bytes), strength=2), "ann"
+    )
     ended(job)
     settings = read_settings(job.file("painting.png"))
     assert Config(**settings["config"]).strength == 2
@@ -248,16 +275,21 @@ def test_nothing_but_the_painting_is_left_in_the_folder(studio, order):
 def test_file_names_never_become_paths(studio, order, photo, style, temporary):
     for name in STRANGE:
         asked = order(
-            {name or "?": half()}, protect=name or "?", content=Upload(name, photo.read_bytes),
+            {name or "?": half()},
+            protect=name or "?",
+            content=Upload(name, photo.read_bytes),
             styles=[Upload(name, style.read_bytes)],
-        )  # fmt: skip
+        )
         job = studio.submit(asked, "ann")
         assert ended(job) == "done", job.error
         assert {path.name for path in job.folder.iterdir()} == LEFT
         assert "/" not in job.title
         assert 0 < len(job.content) <= 100
     folders = {job.folder for job in studio.jobs.values()} | {studio.folder, studio.uploads}
-    assert {path.parent for path in listing(temporary) if path.is_file()} | {studio.folder, studio.uploads} == folders
+    assert {path.parent for path in listing(temporary) if path.is_file()} | {
+        studio.folder,
+        studio.uploads,
+    } == folders
 
 
 def test_a_start_s_long_name_is_never_a_path(studio, order):
@@ -265,12 +297,15 @@ def test_a_start_s_long_name_is_never_a_path(studio, order):
     assert ended(job) == "done"
 
 
-@pytest.mark.parametrize("name", ["a\x1b[31m.png", "a\x85b.png", "a\u2028b.png", "a\u202egpj.exe", "a\ud800.png"])
+@pytest.mark.parametrize(
+    "name", ["a\x1b[31m.png", "a\x85b.png", "a\u2028b.png", "a\u202egpj.exe", "a\ud800.png"]
+)
 def test_a_clean_name_is_printable(name):
     assert clean(name).isprintable()
 
 
-# Whose turn it is -----------------------------------------------------------------------------------------------------
+# Whose turn it is
+# --------------------------------------------------------------------------------------------------
 
 
 def test_owners_take_turns_and_places_are_right_at_every_moment(studio, queue, gate):
@@ -307,7 +342,9 @@ def test_the_newest_is_refused_when_the_queue_is_full_and_room_comes_back(opened
     until(lambda: gate.painted)
     second, third = studio.submit(order(), "ann"), studio.submit(order(), "bob")
     before = listing(studio.folder)
-    with pytest.raises(BusyError, match=r"^busy: 2 paintings are waiting already; try again in a minute$"):
+    with pytest.raises(
+        BusyError, match=r"^busy: 2 paintings are waiting already; try again in a minute$"
+    ):
         studio.submit(order(), "cy")
     assert listing(studio.folder) == before
     assert counted(studio)["impasto_refused_total busy"] == 1
@@ -341,10 +378,13 @@ def test_an_owner_s_paintings_are_found_oldest_first(studio, queue):
     assert studio.of("nobody") == []
 
 
-# Pause, stop, cancel --------------------------------------------------------------------------------------------------
+# Pause, stop, cancel
+# --------------------------------------------------------------------------------------------------
 
 
-def test_a_paused_painting_lets_others_pass_and_ends_as_if_never_paused(studio, order, when, tmp_path):
+def test_a_paused_painting_lets_others_pass_and_ends_as_if_never_paused(
+    studio, order, when, tmp_path
+):
     asked = order(size=64, steps=12)
     when(5, lambda: studio.pause(studio.of("ann")[0]))
     job = studio.submit(asked, "ann")
@@ -512,13 +552,30 @@ def test_a_finished_painting_is_forgotten_at_once(studio, order):
 @pytest.mark.parametrize("end", ["done", "stopped", "cancelled"])
 def test_nothing_changes_a_painting_that_is_over(studio, order, when, end):
     if end != "done":
-        when(2, lambda: getattr(studio, {"stopped": "stop", "cancelled": "cancel"}[end])(studio.of("ann")[0]))
+        when(
+            2,
+            lambda: getattr(studio, {"stopped": "stop", "cancelled": "cancel"}[end])(
+                studio.of("ann")[0]
+            ),
+        )
     job = studio.submit(order(**(QUICK if end == "done" else SLOW)), "ann")
     ended(job)
-    before = (job.state, job.ended, job.idle, listing(job.folder), counted(studio)[f"impasto_paintings_total {end}"])
+    before = (
+        job.state,
+        job.ended,
+        job.idle,
+        listing(job.folder),
+        counted(studio)[f"impasto_paintings_total {end}"],
+    )
     for act in (studio.pause, studio.resume, studio.stop, studio.cancel):
         act(job)
-        now = (job.state, job.ended, job.idle, listing(job.folder), counted(studio)[f"impasto_paintings_total {end}"])
+        now = (
+            job.state,
+            job.ended,
+            job.idle,
+            listing(job.folder),
+            counted(studio)[f"impasto_paintings_total {end}"],
+        )
         assert now == before
     assert job.state == end
 
@@ -629,7 +686,14 @@ def test_cancelled_while_a_paused_painting_is_stopped_it_ends_once(studio, order
     assert ended(studio.submit(order(), "bob"))
     until(lambda: not studio.count("painting"))
     time.sleep(0.2)
-    assert sum(value for name, value in counted(studio).items() if name.startswith("impasto_paintings_total")) == 2
+    assert (
+        sum(
+            value
+            for name, value in counted(studio).items()
+            if name.startswith("impasto_paintings_total")
+        )
+        == 2
+    )
 
 
 def test_a_paused_painting_is_stopped_without_waiting_for_others(studio, order):
@@ -639,7 +703,8 @@ def test_a_paused_painting_is_stopped_without_waiting_for_others(studio, order):
     until(lambda: job.over, seconds=1)
 
 
-# What ends by itself --------------------------------------------------------------------------------------------------
+# What ends by itself
+# --------------------------------------------------------------------------------------------------
 
 
 def test_closing_ends_what_is_painted_waits_and_is_paused(opened, order, temporary):
@@ -666,7 +731,10 @@ def test_closing_removes_the_frames_of_a_paused_painting(opened, order, temporar
 
 def test_after_closing_every_painting_is_over(opened, order):
     studio = opened()
-    jobs = [put_aside(studio, studio.submit(order(**SLOW), "ann")), begun(studio.submit(order(**SLOW), "ann"))]
+    jobs = [
+        put_aside(studio, studio.submit(order(**SLOW), "ann")),
+        begun(studio.submit(order(**SLOW), "ann")),
+    ]
     jobs.append(studio.submit(order(**SLOW), "ann"))
     studio.close()
     assert [job.state for job in jobs] == ["cancelled"] * 3
@@ -674,8 +742,14 @@ def test_after_closing_every_painting_is_over(opened, order):
 
 def test_a_painting_whose_page_is_gone_is_cancelled(studio, order, monkeypatch):
     monkeypatch.setattr(studios, "GONE", 0.5)
-    gone = [begun(studio.submit(order(**SLOW), "ann", watched=True)), studio.submit(order(**SLOW), "ann", watched=True)]
-    there, program = studio.submit(order(**SLOW), "bob", watched=True), studio.submit(order(**SLOW), "program")
+    gone = [
+        begun(studio.submit(order(**SLOW), "ann", watched=True)),
+        studio.submit(order(**SLOW), "ann", watched=True),
+    ]
+    there, program = (
+        studio.submit(order(**SLOW), "bob", watched=True),
+        studio.submit(order(**SLOW), "program"),
+    )
     deadline = time.monotonic() + 1.2
     while time.monotonic() < deadline:
         there.watched = time.time()
@@ -739,12 +813,14 @@ def test_uploads_are_kept_for_a_while_only_but_the_page_s_own(opened):
     assert own.exists()
 
 
-# What is refused ------------------------------------------------------------------------------------------------------
+# What is refused
+# --------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def refused(studio, order):
-    """Submits an order that must be refused with one line, and leave nothing behind; gives that line."""
+    """Submits an order that must be refused with one line, and leave nothing behind; gives that
+    line."""
 
     def submit(kind: type[ImpastoError] = ConfigError, **given: object) -> str:
         before = listing(studio.folder)
@@ -765,7 +841,10 @@ def refused(studio, order):
     ("settings", "said"),
     [
         ({"steps": 2001}, "2,001 steps are more than this server's 2,000"),
-        ({"size": 200}, "200 x 167 pixels are more than this server's 16,384: give a smaller --size"),
+        (
+            {"size": 200},
+            "200 x 167 pixels are more than this server's 16,384: give a smaller --size",
+        ),
         ({"size": 65536}, "65536 x 54613 pixels"),
         ({"size": 120, "size_of": "height"}, "144 x 120 pixels"),
         ({"size": 16, "size_of": "at-most"}, "would be painted at 16 x 13 pixels"),
@@ -834,7 +913,10 @@ def test_a_bomb_is_refused_before_it_is_decoded(refused, role):
         "named": {"named": {"bomb.png": bomb}, "palette": "bomb.png"},
     }[role]
     line = refused(PictureError, **given)
-    assert line == f"bomb.png has 6000 x 6000 pixels, more than {MORE_IN * PIXELS:,}: scale it down first"
+    assert (
+        line
+        == f"bomb.png has 6000 x 6000 pixels, more than {MORE_IN * PIXELS:,}: scale it down first"
+    )
 
 
 def test_the_size_of_all_styles_together_is_limited(studio, order):
@@ -846,7 +928,9 @@ def test_the_size_of_all_styles_together_is_limited(studio, order):
 def icon(width: int, height: int) -> bytes:
     """An icon that says it is of 32 x 32 pixels."""
     inside = png(width, height)
-    header = b"\0\0\1\0\1\0" + bytes([32, 32, 0, 0, 1, 0, 32, 0]) + len(inside).to_bytes(4, "little")
+    header = (
+        b"\0\0\1\0\1\0" + bytes([32, 32, 0, 0, 1, 0, 32, 0]) + len(inside).to_bytes(4, "little")
+    )
     return header + (22).to_bytes(4, "little") + inside
 
 
@@ -901,7 +985,9 @@ def test_a_broken_picture_with_two_lines_for_a_name_is_refused_in_one(refused):
 
 
 @pytest.mark.parametrize("name", ["other.png", "/etc/passwd", "../style.png"])
-@pytest.mark.parametrize("role", ["start", "mask", "mask-style", "style-mask", "palette", "protect", "fine", "coarse"])
+@pytest.mark.parametrize(
+    "role", ["start", "mask", "mask-style", "style-mask", "palette", "protect", "fine", "coarse"]
+)
 def test_a_name_without_its_picture_is_refused(refused, photo, role, name):
     settings = {
         "start": {"start": {name: 1}},
@@ -936,7 +1022,8 @@ def test_a_network_that_is_not_there_is_said_on_opening(temporary, tmp_path):
     assert not listing(temporary)
 
 
-# Painting on ----------------------------------------------------------------------------------------------------------
+# Painting on
+# --------------------------------------------------------------------------------------------------
 
 
 def test_painting_on_starts_from_the_earlier_painting(studio, order, tmp_path):
@@ -971,7 +1058,8 @@ def test_who_knows_an_id_may_paint_on_and_nobody_guesses_one(studio, order):
     assert earlier.id not in str(earlier.folder)
 
 
-# What goes wrong ------------------------------------------------------------------------------------------------------
+# What goes wrong
+# --------------------------------------------------------------------------------------------------
 
 
 def failing(*errors: BaseException):
@@ -988,7 +1076,9 @@ def failing(*errors: BaseException):
     return stepping(steps)
 
 
-def test_a_painting_that_fails_says_so_in_one_line_and_the_next_is_painted(studio, order, monkeypatch, caplog):
+def test_a_painting_that_fails_says_so_in_one_line_and_the_next_is_painted(
+    studio, order, monkeypatch, caplog
+):
     monkeypatch.setattr(working, "Run", failing(ValueError("in /srv/secret\nline 2")))
     job, other = (studio.submit(order(steps=8, timelapse=".gif"), "ann") for _ in range(2))
     assert [ended(job), ended(other)] == ["failed", "done"]
@@ -998,7 +1088,9 @@ def test_a_painting_that_fails_says_so_in_one_line_and_the_next_is_painted(studi
     assert counted(studio)["impasto_paintings_total failed"] == 1
 
 
-@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("CUDA out of memory. Tried to allocate 20 GiB")])
+@pytest.mark.parametrize(
+    "error", [MemoryError(), RuntimeError("CUDA out of memory. Tried to allocate 20 GiB")]
+)
 def test_out_of_memory_keeps_what_there_is(studio, order, monkeypatch, error):
     monkeypatch.setattr(working, "Run", failing(error))
     job, other = (studio.submit(order(steps=8, timelapse=".gif"), "ann") for _ in range(2))
@@ -1045,7 +1137,8 @@ def test_a_full_disk_is_not_told_with_a_path_on_asking(full_disk, refused):
     assert "/" not in refused(ImpastoError)
 
 
-# The film -------------------------------------------------------------------------------------------------------------
+# The film
+# --------------------------------------------------------------------------------------------------
 
 
 def act_of(studio: Studio, end: str) -> Callable[[], None]:
@@ -1075,7 +1168,8 @@ def test_a_film_s_frames_are_gone_whatever_the_end(studio, order, when, temporar
             assert film.n_frames > 1
 
 
-# What is counted ------------------------------------------------------------------------------------------------------
+# What is counted
+# --------------------------------------------------------------------------------------------------
 
 
 def test_every_kind_of_end_is_counted(studio, order, when):
@@ -1085,7 +1179,10 @@ def test_every_kind_of_end_is_counted(studio, order, when):
         assert ended(job) == end
         studio.forget(job)
     found = counted(studio)
-    ends = {end: found[f"impasto_paintings_total {end}"] for end in ("done", "stopped", "cancelled", "failed")}
+    ends = {
+        end: found[f"impasto_paintings_total {end}"]
+        for end in ("done", "stopped", "cancelled", "failed")
+    }
     assert ends == {"done": 1, "stopped": 2, "cancelled": 1, "failed": 1}
     assert found["impasto_painting_seconds_count"] == 3
     assert 0 < found["impasto_painting_seconds_sum"] < 10
@@ -1100,7 +1197,9 @@ def test_what_waits_is_painted_and_is_paused_is_counted(studio, queue, gate):
 
 
 def test_metrics_are_prometheus_text(studio):
-    families = {each.name: each for each in text_string_to_metric_families(studio.metrics.text().decode())}
+    families = {
+        each.name: each for each in text_string_to_metric_families(studio.metrics.text().decode())
+    }
     kinds = {name: each.type for name, each in families.items() if not name.endswith("_created")}
     assert kinds == {
         "impasto_queue_length": "gauge",

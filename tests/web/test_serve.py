@@ -43,7 +43,8 @@ def temporary(tmp_path, monkeypatch):
     folder.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
     monkeypatch.setenv("TMPDIR", str(folder))
-    monkeypatch.setenv("GRADIO_TEMP_DIR", "")  # so that it is put back after the application has set it
+    # so that it is put back after the application has set it
+    monkeypatch.setenv("GRADIO_TEMP_DIR", "")
     monkeypatch.delenv("IMPASTO_AUTH", raising=False)
     before = signal.getsignal(signal.SIGTERM)
     yield folder
@@ -60,7 +61,8 @@ def machine(tiny_weights):
     return ["--backbone", tiny_weights, "--device", "cpu", "--precision", "float32", "--port", 0]
 
 
-# What is refused ------------------------------------------------------------------------------------------------------
+# What is refused
+# --------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -116,7 +118,9 @@ def test_it_refuses_what_is_wrong(stays_shut, options, line) -> None:
     assert line in stays_shut(*options.split(" "))
 
 
-@pytest.mark.parametrize(("options", "line"), [("--memory 1", "too little"), ("--tile 16", "--tile 16 is less")])
+@pytest.mark.parametrize(
+    ("options", "line"), [("--memory 1", "too little"), ("--tile 16", "--tile 16 is less")]
+)
 def test_it_refuses_what_no_painting_can_be_made_with(stays_shut, machine, options, line) -> None:
     assert line in stays_shut(*machine, *options.split())
 
@@ -124,7 +128,9 @@ def test_it_refuses_what_no_painting_can_be_made_with(stays_shut, machine, optio
 def test_it_refuses_a_port_that_is_taken(stays_shut) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        assert f"cannot listen on 127.0.0.1, port {port}: Address already in use" in stays_shut("--port", port)
+        assert f"cannot listen on 127.0.0.1, port {port}: Address already in use" in stays_shut(
+            "--port", port
+        )
 
 
 def test_it_refuses_a_malformed_password_of_the_environment(stays_shut, monkeypatch) -> None:
@@ -162,7 +168,10 @@ def test_without_its_libraries_it_says_which_extra(stays_shut, monkeypatch, libr
 
 def test_without_room_it_says_so(stays_shut, machine, temporary, monkeypatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(temporary / "gone"))
-    assert f"no room for the studio's pictures: No such file or directory ({temporary / 'gone'}" in stays_shut(*machine)
+    assert (
+        f"no room for the studio's pictures: No such file or directory ({temporary / 'gone'}"
+        in stays_shut(*machine)
+    )
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
@@ -187,15 +196,19 @@ def test_a_network_that_fails_in_another_way_does_not_hang_it(monkeypatch, tiny_
         place.close()
 
 
-# What it opens --------------------------------------------------------------------------------------------------------
+# What it opens
+# --------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def opened(impasto, temporary, machine, monkeypatch):
-    """Runs `serve` up to where it would wait for visitors: gives what it said, and the application."""
+    """Runs `serve` up to where it would wait for visitors: gives what it said, and the
+    application."""
     found: list[Any] = []
 
-    def serve(app: Any, sock: socket.socket, ready: Callable[[], object], close: Callable[[], object]) -> None:
+    def serve(
+        app: Any, sock: socket.socket, ready: Callable[[], object], close: Callable[[], object]
+    ) -> None:
         found.append(app)
         ready()
 
@@ -205,7 +218,8 @@ def opened(impasto, temporary, machine, monkeypatch):
     build = server.application
     monkeypatch.setattr(server, "serve", serve)
     monkeypatch.setattr(studio, "TICK", 0.05)
-    monkeypatch.setattr(server, "page_of", lambda *_: gr.Blocks(analytics_enabled=False))  # building it takes a second
+    # building it takes a second
+    monkeypatch.setattr(server, "page_of", lambda *_: gr.Blocks(analytics_enabled=False))
     # Where a loop is running: elsewhere gradio begins a dozen, and leaves them open.
     monkeypatch.setattr(server, "application", lambda *given: asyncio.run(application(*given)))
 
@@ -232,13 +246,22 @@ def asked(app: Any, path: str = "/healthz", **headers: str) -> int:
 def test_its_numbers_are_the_studio_s_limits(opened, monkeypatch) -> None:
     limits = []
     monkeypatch.setattr(Studio, "open", lambda self: limits.append(self.limits))
-    numbers = {"workers": 2, "queue": 7, "max-upload": 1.5, "max-pixels": 5000, "max-steps": 300, "keep": 2}
+    numbers = {
+        "workers": 2,
+        "queue": 7,
+        "max-upload": 1.5,
+        "max-pixels": 5000,
+        "max-steps": 300,
+        "keep": 2,
+    }
     opened(*(part for name, number in numbers.items() for part in (f"--{name}", number)))
     opened()
     assert limits == [Limits(2, 7, 1_500_000, 5000, 300, 120.0), Limits()]
 
 
-@pytest.mark.parametrize(("host", "shown"), [("localhost", "localhost"), ("127.0.0.1", "127.0.0.1"), ("::1", "[::1]")])
+@pytest.mark.parametrize(
+    ("host", "shown"), [("localhost", "localhost"), ("127.0.0.1", "127.0.0.1"), ("::1", "[::1]")]
+)
 def test_it_says_where_it_is_open(opened, host, shown) -> None:
     try:
         server.listen(host, 0).close()
@@ -277,16 +300,23 @@ def test_it_opens_with_a_single_step(opened) -> None:
     opened("--max-steps", 1)
 
 
-# As a program ---------------------------------------------------------------------------------------------------------
+# As a program
+# --------------------------------------------------------------------------------------------------
 
 
 @contextmanager
-def program(temporary: Any, *arguments: object, **environment: str) -> Iterator[subprocess.Popen[str]]:
+def program(
+    temporary: Any, *arguments: object, **environment: str
+) -> Iterator[subprocess.Popen[str]]:
     command = [sys.executable, "-m", "impasto", "serve", *map(str, arguments)]
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=temporary,
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=temporary,
         env={**os.environ, "TMPDIR": str(temporary), **environment},
-    ) as process:  # fmt: skip
+    ) as process:
         try:
             yield process
         finally:
@@ -309,7 +339,9 @@ def test_ended_in_mid_painting_it_leaves_nothing(temporary, machine, photo, styl
         files = {"content": photo.read_bytes(), "style": style.read_bytes()}
         settings = {"settings": json.dumps({"size": 256, "steps": LONG}), "timelapse": ".gif"}
         id = httpx.post(f"{url}/api/paintings", files=files, data=settings, auth=who).json()["id"]
-        with httpx.stream("GET", f"{url}/api/paintings/{id}/events", auth=who, timeout=20) as stream:
+        with httpx.stream(
+            "GET", f"{url}/api/paintings/{id}/events", auth=who, timeout=20
+        ) as stream:
             lines = stream.iter_lines()
             assert next(lines) == "event: progress"
             asked_to = time.monotonic()
@@ -322,7 +354,10 @@ def test_ended_in_mid_painting_it_leaves_nothing(temporary, machine, photo, styl
 
 
 def test_ctrl_c_closes_it_also_with_a_page_open(temporary, machine) -> None:
-    with program(temporary, *machine) as process, httpx.Client(base_url=address(process), timeout=20) as client:
+    with (
+        program(temporary, *machine) as process,
+        httpx.Client(base_url=address(process), timeout=20) as client,
+    ):
         with client.stream("GET", "/gradio_api/heartbeat/page"):
             process.send_signal(signal.SIGINT)
             process.wait(15)
@@ -352,7 +387,8 @@ def test_help_imports_nothing_heavy() -> None:
     assert done.stdout.endswith("[]\n")
 
 
-# The door -------------------------------------------------------------------------------------------------------------
+# The door
+# --------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -363,12 +399,29 @@ def closed(tiny_weights):
 
 
 INSIDE = [
-    "/", "/config", "/theme.css", "/assets/x.js", "/manifest.json", "/nothing", "/metrics", "/api/openapi.json",
-    "/api/paintings/nobody", "/api/paintings/nobody/events", "/gradio_api/info", "/gradio_api/file=/etc/passwd",
-    "/gradio_api/queue/data", "/gradio_api/heartbeat/x", "/gradio_api/startup-events", "/login", "/healthz/",
+    "/",
+    "/config",
+    "/theme.css",
+    "/assets/x.js",
+    "/manifest.json",
+    "/nothing",
+    "/metrics",
+    "/api/openapi.json",
+    "/api/paintings/nobody",
+    "/api/paintings/nobody/events",
+    "/gradio_api/info",
+    "/gradio_api/file=/etc/passwd",
+    "/gradio_api/queue/data",
+    "/gradio_api/heartbeat/x",
+    "/gradio_api/startup-events",
+    "/login",
+    "/healthz/",
     "/healthz/x",
-    "//healthz", "/HEALTHZ", "/healthz%2f", "/nothing?/healthz",
-]  # fmt: skip
+    "//healthz",
+    "/HEALTHZ",
+    "/healthz%2f",
+    "/nothing?/healthz",
+]
 
 
 @pytest.mark.parametrize("path", INSIDE)
@@ -379,7 +432,9 @@ def test_strangers_see_nothing(closed, path) -> None:
     assert answer.json()["detail"] == "give the user and the password"
 
 
-@pytest.mark.parametrize("path", ["/api/paintings", "/gradio_api/upload", "/gradio_api/queue/join", "/login"])
+@pytest.mark.parametrize(
+    "path", ["/api/paintings", "/gradio_api/upload", "/gradio_api/queue/join", "/login"]
+)
 def test_strangers_can_do_nothing(closed, path) -> None:
     assert httpx.post(closed.url + path, files={"files": b"x"}).status_code == 401
     assert list(closed.studio.jobs) == []
@@ -398,12 +453,20 @@ def test_strangers_can_do_nothing(closed, path) -> None:
     ],
 )
 def test_a_wrong_password_is_none(closed, header) -> None:
-    answer = httpx.get(closed.url + "/metrics", headers=[(b"authorization", header.encode("latin-1"))])
+    answer = httpx.get(
+        closed.url + "/metrics", headers=[(b"authorization", header.encode("latin-1"))]
+    )
     assert answer.status_code == 401
 
 
 def test_nearly_the_password_is_none(closed) -> None:
-    for user, password in (("ann", "se"), ("ann", "se:crèt"), ("Ann", "se:crèt☃"), ("ann:se", "crèt☃ "), ("", "")):
+    for user, password in (
+        ("ann", "se"),
+        ("ann", "se:crèt"),
+        ("Ann", "se:crèt☃"),
+        ("ann:se", "crèt☃ "),
+        ("", ""),
+    ):
         assert httpx.get(closed.url + "/metrics", auth=(user, password)).status_code == 401
 
 
@@ -422,21 +485,30 @@ def test_browsers_are_told_how_to_write_the_password(closed) -> None:
 
 def test_a_gradio_client_comes_in_with_the_password(closed, photo, style, tmp_path) -> None:
     header = httpx.BasicAuth("ann", "se:crèt☃")._auth_header
-    client = Client(closed.url, headers={"Authorization": header}, verbose=False, download_files=tmp_path)
+    client = Client(
+        closed.url, headers={"Authorization": header}, verbose=False, download_files=tmp_path
+    )
     try:
-        endpoint = next(iter(client.view_api(return_format="dict", print_info=False)["named_endpoints"]))
-        path = client.predict(handle_file(photo), handle_file(style), {"size": 32, "steps": 2}, api_name=endpoint)
+        endpoint = next(
+            iter(client.view_api(return_format="dict", print_info=False)["named_endpoints"])
+        )
+        path = client.predict(
+            handle_file(photo), handle_file(style), {"size": 32, "steps": 2}, api_name=endpoint
+        )
     finally:
         client.close()
     assert path.endswith(".png")
 
 
-# Guesses --------------------------------------------------------------------------------------------------------------
+# Guesses
+# --------------------------------------------------------------------------------------------------
 
 
 def guess(place: Any, password: str, source: str = "127.0.0.1") -> int:
     """The status of the answer to a password that comes from an address of this machine."""
-    line = http.client.HTTPConnection("127.0.0.1", int(place.url.rpartition(":")[2]), 20, (source, 0))
+    line = http.client.HTTPConnection(
+        "127.0.0.1", int(place.url.rpartition(":")[2]), 20, (source, 0)
+    )
     header = httpx.BasicAuth("ann", password)._auth_header
     with closing(line):
         line.request("GET", "/metrics", headers={"authorization": header})
@@ -460,7 +532,8 @@ def test_many_guesses_are_not_looked_at_and_delay_nobody_else(tiny_weights, monk
     assert sorted(took)[len(took) // 2] < 0.5
 
 
-# Killed ---------------------------------------------------------------------------------------------------------------
+# Killed
+# --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.slow

@@ -1,4 +1,5 @@
-"""What a visitor may make the studio read: uploads and nothing else, within memory and a share of the queue."""
+"""What a visitor may make the studio read: uploads and nothing else, within memory and a share of
+the queue."""
 
 import io
 import json
@@ -55,10 +56,13 @@ def answers(client: httpx.Client, path: str, body: dict[str, Any]) -> str:
 
 
 def uploaded(client: httpx.Client, path: Path) -> str:
-    return client.post("/gradio_api/upload", files={"files": (path.name, path.read_bytes())}).json()[0]
+    return client.post(
+        "/gradio_api/upload", files={"files": (path.name, path.read_bytes())}
+    ).json()[0]
 
 
-# Files that are no uploads --------------------------------------------------------------------------------------------
+# Files that are no uploads
+# --------------------------------------------------------------------------------------------
 
 
 def elsewhere(tmp_path: Path, photo: Path, place) -> dict[str, str]:
@@ -68,14 +72,22 @@ def elsewhere(tmp_path: Path, photo: Path, place) -> dict[str, str]:
     if not link.is_symlink():
         link.symlink_to(photo)
     return {
-        "a picture": str(photo), "nothing": str(tmp_path / "nothing.png"), "a device": "/dev/zero",
-        "a FIFO": str(tmp_path / "fifo"), "a link": str(link), "a folder": str(place.studio.uploads),
-        "up and down": f"{place.studio.uploads}/../../{photo}", "no path": "a\0b", "an address": "http://example.com/a.png",
-    }  # fmt: skip
+        "a picture": str(photo),
+        "nothing": str(tmp_path / "nothing.png"),
+        "a device": "/dev/zero",
+        "a FIFO": str(tmp_path / "fifo"),
+        "a link": str(link),
+        "a folder": str(place.studio.uploads),
+        "up and down": f"{place.studio.uploads}/../../{photo}",
+        "no path": "a\0b",
+        "an address": "http://example.com/a.png",
+    }
 
 
 @pytest.mark.parametrize("marked", [False, True], ids=["bare", "marked"])
-def test_a_program_cannot_have_files_of_the_server_read(client, place, photo, style, tmp_path, marked) -> None:
+def test_a_program_cannot_have_files_of_the_server_read(
+    client, place, photo, style, tmp_path, marked
+) -> None:
     mine = uploaded(client, style)
     said = set()
     for path in elsewhere(tmp_path, photo, place).values():
@@ -93,9 +105,10 @@ def test_no_event_of_the_page_reads_files_of_the_server(client, place, photo) ->
     config = client.get("/config").json()
     kinds = {each["id"]: each["type"] for each in config["components"]}
     shaped = {
-        "image": {"path": str(photo)}, "file": {"path": str(photo)},
+        "image": {"path": str(photo)},
+        "file": {"path": str(photo)},
         "imageeditor": {"background": None, "layers": [{"path": str(photo)}], "composite": None},
-    }  # fmt: skip
+    }
     tried = 0
     for event in config["dependencies"]:
         if not {kinds[each] for each in event["inputs"]} & shaped.keys() or not event["backend_fn"]:
@@ -111,7 +124,10 @@ def test_no_event_of_the_page_reads_files_of_the_server(client, place, photo) ->
 
 
 def test_an_upload_is_read(client, place, photo, style) -> None:
-    data = [{"path": uploaded(client, each), "meta": {"_type": "gradio.FileData"}} for each in (photo, style)]
+    data = [
+        {"path": uploaded(client, each), "meta": {"_type": "gradio.FileData"}}
+        for each in (photo, style)
+    ]
     assert "painting.png" in answers(client, "/gradio_api/call/paint", {"data": [*data, AS_IT_IS]})
 
 
@@ -128,7 +144,8 @@ def test_only_regular_files_in_the_folder_are_uploads(tmp_path) -> None:
             read_upload(f"{folder}/{path}", folder)
         with pytest.raises(PictureError, match=SAID):
             check_uploads([{"any": [{"path": f"{folder}/{path}"}]}], folder)
-    check_uploads([{"path": 1, "start": {"path": 0.5}}, "path", None], folder)  # settings may be called so
+    # settings may be called so
+    check_uploads([{"path": 1, "start": {"path": 0.5}}, "path", None], folder)
 
 
 def test_no_depth_of_a_request_is_too_much_for_the_check(tmp_path) -> None:
@@ -139,7 +156,8 @@ def test_no_depth_of_a_request_is_too_much_for_the_check(tmp_path) -> None:
         check_uploads(deep, tmp_path)
 
 
-# Drawings -------------------------------------------------------------------------------------------------------------
+# Drawings
+# --------------------------------------------------------------------------------------------------
 
 
 def test_a_huge_layer_of_a_drawing_is_not_decoded(client, photo, style) -> None:
@@ -147,20 +165,33 @@ def test_a_huge_layer_of_a_drawing_is_not_decoded(client, photo, style) -> None:
     Image.new("RGBA", (8000, 8000)).save(out, "PNG")
     config = client.get("/config").json()
     editor = next(each for each in config["components"] if each["type"] == "imageeditor")["id"]
-    form = {"type": "layer", "index": "0", "id": "huge", "session_hash": "huge", "component_id": editor}
+    form = {
+        "type": "layer",
+        "index": "0",
+        "id": "huge",
+        "session_hash": "huge",
+        "component_id": editor,
+    }
     answer = client.post(
-        "/gradio_api/component_server", data={**form, "fn_name": "accept_blobs"}, files={"file": ("b", out.getvalue())}
+        "/gradio_api/component_server",
+        data={**form, "fn_name": "accept_blobs"},
+        files={"file": ("b", out.getvalue())},
     )
     assert answer.status_code == 200
     event = next(each for each in config["dependencies"] if editor in each["inputs"])
     values = {each["id"]: each["props"].get("value") for each in config["components"]}
     values[editor] = {"id": "huge", "background": None, "layers": [], "composite": None}
-    body = {"data": [values[each] for each in event["inputs"]], "fn_index": event["id"], "session_hash": "huge"}
+    body = {
+        "data": [values[each] for each in event["inputs"]],
+        "fn_index": event["id"],
+        "session_hash": "huge",
+    }
     assert len(json.dumps(body)) < middleware.SMALL / 20  # all that the page ever sends but files
     assert "the drawing has 8000 x 8000 pixels" in answers(client, "/gradio_api/queue/join", body)
 
 
-# Memory ---------------------------------------------------------------------------------------------------------------
+# Memory
+# --------------------------------------------------------------------------------------------------
 
 
 def test_what_does_not_fit_into_memory_is_not_read() -> None:
@@ -192,7 +223,8 @@ def test_who_finds_no_memory_only_because_others_are_reading_is_told_to_come_aga
 
 
 def test_one_orders_reading_does_not_delay_anothers(place, photo, style, monkeypatch) -> None:
-    """The first order's picture takes as long to read as the test likes; the second is read meanwhile."""
+    """The first order's picture takes as long to read as the test likes; the second is read
+    meanwhile."""
     reading, go_on = threading.Event(), threading.Event()
     read_bytes = jobs.read_bytes
 
@@ -206,7 +238,9 @@ def test_one_orders_reading_does_not_delay_anothers(place, photo, style, monkeyp
     brush = Upload("style.png", style.read_bytes)
     with ThreadPoolExecutor(2) as pool:
         first = pool.submit(
-            place.studio.submit, PaintRequest(Upload("slow.png", photo.read_bytes), [brush], AS_IT_IS), "a"
+            place.studio.submit,
+            PaintRequest(Upload("slow.png", photo.read_bytes), [brush], AS_IT_IS),
+            "a",
         )
         assert reading.wait(20)
         quick = PaintRequest(Upload("photo.png", photo.read_bytes), [brush], AS_IT_IS)
@@ -232,13 +266,16 @@ def test_two_of_the_largest_pictures_take_little_memory(place, photo) -> None:
     assert styles[0].pixels.shape[2] <= 4 * 48
 
 
-# The queue ------------------------------------------------------------------------------------------------------------
+# The queue
+# --------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def order(photo, style):
     return PaintRequest(
-        Upload("p.png", photo.read_bytes), [Upload("s.png", style.read_bytes)], {"size": 64, "steps": 20_000}
+        Upload("p.png", photo.read_bytes),
+        [Upload("s.png", style.read_bytes)],
+        {"size": 64, "steps": 20_000},
     )
 
 
@@ -263,7 +300,9 @@ def test_nobody_may_have_more_places_than_are_left_free(place, order) -> None:
         studio.submit(order, "dora")
 
 
-def test_the_places_of_an_address_count_together_whoever_its_pages_say_they_are(place, order) -> None:
+def test_the_places_of_an_address_count_together_whoever_its_pages_say_they_are(
+    place, order
+) -> None:
     studio = place.studio
     until_painting(studio.submit(order, "first"))
     for k in range(5):

@@ -9,15 +9,19 @@ __all__ = ["Convolution"]
 
 
 class Convolution:
-    """A 3 x 3 convolution with fixed numbers: forward, with or without ReLU, and the gradient to its input.
+    """A 3 x 3 convolution with fixed numbers: forward, with or without ReLU, and the gradient to
+    its input.
 
-    With stride 1 the gradient to the input is itself a convolution, with the kernel turned around and its channels
-    exchanged: both ways run the same fast code. On a CPU that is oneDNN's, through the operator that torch's own
-    compiler uses: it takes a kernel that lies in the library's own order (turned into it once, not at every call) and
-    applies ReLU while the values are still in the processor, for nothing.
+    With stride 1 the gradient to the input is itself a convolution, with the kernel turned around
+    and its channels exchanged: both ways run the same fast code. On a CPU that is oneDNN's, through
+    the operator that torch's own compiler uses: it takes a kernel that lies in the library's own
+    order (turned into it once, not at every call) and applies ReLU while the values are still in
+    the processor, for nothing.
     """
 
-    def __init__(self, kernel: torch.Tensor, bias: torch.Tensor, device: torch.device, dtype: torch.dtype):
+    def __init__(
+        self, kernel: torch.Tensor, bias: torch.Tensor, device: torch.device, dtype: torch.dtype
+    ):
         """kernel (O, I, 3, 3), bias (O,), float32."""
         self._fused = device.type == "cpu" and _has_fused(dtype)
         self._kernel = self._laid_out(kernel.detach().to(device, dtype))
@@ -28,18 +32,22 @@ class Convolution:
         kernel = kernel.contiguous(memory_format=torch.channels_last)
         if not self._fused:
             return kernel
-        packed: torch.Tensor = torch.ops.mkldnn._reorder_convolution_weight(kernel, [1, 1], [1, 1], [1, 1], 1, None)
+        packed: torch.Tensor = torch.ops.mkldnn._reorder_convolution_weight(
+            kernel, [1, 1], [1, 1], [1, 1], 1, None
+        )
         return packed
 
     def forward(self, y: torch.Tensor, *, relu: bool, padding: int = 1) -> torch.Tensor:
-        """(B, I, H, W) channels last -> (B, O, H, W), after ReLU if `relu`; H and W less 2 with padding 0."""
+        """(B, I, H, W) channels last -> (B, O, H, W), after ReLU if `relu`; H and W less 2 with
+        padding 0."""
         if self._fused:
             return _fused(y, self._kernel, self._bias, padding, "relu" if relu else "none")
         z = F.conv2d(y, self._kernel, self._bias, padding=padding)
         return z.relu_() if relu else z
 
     def backward(self, gradient: torch.Tensor, *, padding: int = 1) -> torch.Tensor:
-        """The gradient to the input from that to the output (without ReLU); `padding` is the forward pass's."""
+        """The gradient to the input from that to the output (without ReLU); `padding` is the
+        forward pass's."""
         padding = 2 - padding
         if self._fused:
             return _fused(gradient, self._turned, None, padding, "none")
@@ -50,10 +58,14 @@ def _has_fused(dtype: torch.dtype) -> bool:
     """Whether this torch has oneDNN's fused convolution, and for this type on this processor."""
     if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return False
-    return dtype == torch.float32 or (dtype == torch.bfloat16 and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported()))
+    return dtype == torch.float32 or (
+        dtype == torch.bfloat16 and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    )
 
 
-def _fused(y: torch.Tensor, kernel: torch.Tensor, bias: torch.Tensor | None, padding: int, after: str) -> torch.Tensor:
+def _fused(
+    y: torch.Tensor, kernel: torch.Tensor, bias: torch.Tensor | None, padding: int, after: str
+) -> torch.Tensor:
     found: torch.Tensor = torch.ops.mkldnn._convolution_pointwise(
         y, kernel, bias, [padding, padding], [1, 1], [1, 1], 1, after, [], ""
     )

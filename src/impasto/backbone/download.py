@@ -19,11 +19,14 @@ TRIES = 4
 BLOCK = 1 << 20
 
 
-def download(url: str, path: Path, algorithm: str, digest: str, progress: Progress | None = None) -> None:
+def download(
+    url: str, path: Path, algorithm: str, digest: str, progress: Progress | None = None
+) -> None:
     """Fetch `url` to `path` by way of `path`.part, which a later call goes on with.
 
-    A cut connection is taken up again where it broke. The file gets its name only if its digest starts with `digest`.
-    Raises OSError when the server cannot be reached or refuses, WeightsError when what came has another checksum.
+    A cut connection is taken up again where it broke. The file gets its name only if its digest
+    starts with `digest`. Raises OSError when the server cannot be reached or refuses, WeightsError
+    when what came has another checksum.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
@@ -43,12 +46,16 @@ def download(url: str, path: Path, algorithm: str, digest: str, progress: Progre
         if part.stat().st_size >= total:
             break
     else:
-        raise OSError(f"the connection broke {TRIES} times at {part.stat().st_size:,} of {total:,} bytes")
+        raise OSError(
+            f"the connection broke {TRIES} times at {part.stat().st_size:,} of {total:,} bytes"
+        )
     found = digest_of(part, algorithm)
     if not found.startswith(digest):
         part.unlink()
         raise WeightsError(
-            f"{url} sent a file with {algorithm} {found}, expected {digest}: it was thrown away", found, digest
+            f"{url} sent a file with {algorithm} {found}, expected {digest}: it was thrown away",
+            found,
+            digest,
         )
     os.replace(part, path)
 
@@ -63,7 +70,8 @@ def digest_of(path: Path, algorithm: str) -> str:
 
 
 def _append(url: str, part: Path, progress: Progress | None) -> int:
-    """Add to `part` what the server has after it; the whole file's size in bytes (what came, if it does not say)."""
+    """Add to `part` what the server has after it; the whole file's size in bytes (what came, if it
+    does not say)."""
     have = part.stat().st_size if part.exists() else 0
     request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
     with urllib.request.urlopen(request, timeout=30) as answer:
@@ -72,7 +80,8 @@ def _append(url: str, part: Path, progress: Progress | None) -> int:
         length = answer.headers.get("Content-Length")
         total = have + int(length) if length else 0
         with part.open("ab" if resumed else "wb") as file:
-            while block := answer.read1(BLOCK):  # what is there: a cut line must not lose a block half come
+            # what is there: a cut line must not lose a block half come
+            while block := answer.read1(BLOCK):
                 file.write(block)
                 have += len(block)
                 if progress:

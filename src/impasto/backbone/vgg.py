@@ -1,4 +1,5 @@
-"""VGG-19's convolutions: one forward pass, a dict from layer name to features; and the way back to the pixels."""
+"""VGG-19's convolutions: one forward pass, a dict from layer name to features; and the way back to
+the pixels."""
 
 from __future__ import annotations
 
@@ -20,23 +21,32 @@ Features = dict[str, torch.Tensor]
 AddGradient = Callable[[str, torch.Tensor | None], torch.Tensor | None]
 
 # The last convolution of each stage but the last; a pooling follows it.
-BEFORE_POOLING = tuple(CONVOLUTIONS[k - 1] for k, name in enumerate(CONVOLUTIONS) if k and name.endswith("_1"))
+BEFORE_POOLING = tuple(
+    CONVOLUTIONS[k - 1] for k, name in enumerate(CONVOLUTIONS) if k and name.endswith("_1")
+)
 
 STRIDE = 16  # pixels from one position of the deepest stage to the next
 
-# Average pooling loses energy that max pooling keeps, so this much is put back: root mean square after max pooling
-# over that after average pooling, geometric mean over 60 photographs and Oxford's VGG-19's first three poolings,
-# 1.255, 1.688 and 1.395 (benchmarks/pooling.py).
+# Average pooling loses energy that max pooling keeps, so this much is put back: root mean square
+# after max pooling over that after average pooling, geometric mean over 60 photographs and Oxford's
+# VGG-19's first three poolings, 1.255, 1.688 and 1.395 (benchmarks/pooling.py).
 AVERAGE_GAIN = 1.44
 
 
 def fast_dtype(device: torch.device) -> torch.dtype:
-    """bfloat16 where `device` has matrix units for it (AMX, AVX512-BF16, CUDA from Ampere on), else float32."""
+    """bfloat16 where `device` has matrix units for it (AMX, AVX512-BF16, CUDA from Ampere on), else
+    float32."""
     if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
+        return (
+            torch.bfloat16
+            if torch.cuda.is_bf16_supported(including_emulation=False)
+            else torch.float32
+        )
     if device.type == "cpu":
         found = torch.cpu.get_capabilities()
-        return torch.bfloat16 if found.get("amx_bf16") or found.get("avx512_bf16") else torch.float32
+        return (
+            torch.bfloat16 if found.get("amx_bf16") or found.get("avx512_bf16") else torch.float32
+        )
     return torch.float32
 
 
@@ -46,19 +56,26 @@ def layer_stride(layer: str) -> int:
 
 
 def reach(layers: Iterable[str]) -> int:
-    """How far beyond its first pixel, either way, a position of any of `layers` sees: a tile's halo.
+    """How far beyond its first pixel, either way, a position of any of `layers` sees: a tile's
+    halo.
 
-    Each 3 x 3 convolution adds the stride of its stage on both sides; the position itself is a stride wide.
+    Each 3 x 3 convolution adds the stride of its stage on both sides; the position itself is a
+    stride wide.
     """
     deepest = max(CONVOLUTIONS.index(layer.replace("relu", "conv")) for layer in layers)
-    return sum(map(layer_stride, CONVOLUTIONS[: deepest + 1])) + layer_stride(CONVOLUTIONS[deepest]) - 1
+    return (
+        sum(map(layer_stride, CONVOLUTIONS[: deepest + 1]))
+        + layer_stride(CONVOLUTIONS[deepest])
+        - 1
+    )
 
 
 class _Trace(NamedTuple):
     """What the way back needs of one convolution.
 
-    y: where ReLU let something through, y > 0. If a pooling followed, `size` is what it took, and `indices` where its
-    maxima were; with `small`, y is the pooled one: of what was pooled only the maxima matter.
+    y: where ReLU let something through, y > 0. If a pooling followed, `size` is what it took, and
+    `indices` where its maxima were; with `small`, y is the pooled one: of what was pooled only the
+    maxima matter.
     """
 
     name: str
@@ -71,7 +88,8 @@ class _Trace(NamedTuple):
 class Backbone:
     """A frozen network of VGG-19's shape on one device, in one precision.
 
-    weights: from `impasto.backbone.load`. pooling: "average" is scaled so that the features keep their energy.
+    weights: from `impasto.backbone.load`. pooling: "average" is scaled so that the features keep
+    their energy.
     padding: of the first convolution; the later ones are padded with zeros, as they were trained.
     """
 
@@ -87,18 +105,21 @@ class Backbone:
         self.weights, self.pooling, self.padding = weights, pooling, padding
         self.device, self.dtype = torch.device(device), dtype
         self._convolutions = {
-            name: Convolution(kernel, bias, self.device, dtype) for name, (kernel, bias) in weights.kernels.items()
+            name: Convolution(kernel, bias, self.device, dtype)
+            for name, (kernel, bias) in weights.kernels.items()
         }
         self._mean, self._scale = (
-            torch.tensor(values, device=device).view(1, 3, 1, 1) for values in (weights.mean, weights.scale)
+            torch.tensor(values, device=device).view(1, 3, 1, 1)
+            for values in (weights.mean, weights.scale)
         )
 
     def __call__(self, pixels: torch.Tensor, layers: Iterable[str]) -> Features:
-        """Features of `pixels` at `layers`, each (B, C, H / 2^(stage-1), W / 2^(stage-1)), in this backbone's dtype.
+        """Features of `pixels` at `layers`, each (B, C, H / 2^(stage-1), W / 2^(stage-1)), in this
+        backbone's dtype.
 
-        pixels: (B, 3, H, W) float32 sRGB in [0, 1], at least 16 x 16 for stage 5. The pass ends with the last layer
-        asked for. The features carry gradients to the pixels. Raises ConfigError for an unknown layer,
-        WeightsError for one that these weights do not reach.
+        pixels: (B, 3, H, W) float32 sRGB in [0, 1], at least 16 x 16 for stage 5. The pass ends
+        with the last layer asked for. The features carry gradients to the pixels. Raises
+        ConfigError for an unknown layer, WeightsError for one that these weights do not reach.
         """
         asked = {name: layer_name(name) for name in layers}
         wanted = tuple(dict.fromkeys(asked.values()))
@@ -109,7 +130,8 @@ class Backbone:
         return {name: found[plain] for name, plain in asked.items()}
 
     def record(self, pixels: torch.Tensor, layers: Iterable[str]) -> tuple[Features, Tape]:
-        """The features at `layers` (as the package names them) and the tape that leads back; without autograd."""
+        """The features at `layers` (as the package names them) and the tape that leads back;
+        without autograd."""
         wanted = tuple(dict.fromkeys(layers))
         tape = Tape(self, [], frozenset(wanted))
         with torch.no_grad():
@@ -124,21 +146,32 @@ class Backbone:
             if name not in self._convolutions:
                 have = list(self._convolutions)
                 raise WeightsError(
-                    f"layer {name} is not in {self.weights.name}, which holds {have[0]} to {have[-1]}", name, have
+                    f"layer {name} is not in {self.weights.name}, which holds {have[0]} to "
+                    f"{have[-1]}",
+                    name,
+                    have,
                 )
         return max(CONVOLUTIONS.index(name) for name in names)
 
-    def _forward(self, pixels: torch.Tensor, wanted: Sequence[str], traces: list[_Trace] | None) -> Features:
+    def _forward(
+        self, pixels: torch.Tensor, wanted: Sequence[str], traces: list[_Trace] | None
+    ) -> Features:
         """The features at `wanted`; `traces`, if it is a list, receives what the way back needs."""
         last = self.deepest(wanted)
         found: Features = {}
         y = pixels.flip(1) if self.weights.order == "BGR" else pixels
-        y = ((y - self._mean) * self._scale).to(self.dtype).contiguous(memory_format=torch.channels_last)
+        y = (
+            ((y - self._mean) * self._scale)
+            .to(self.dtype)
+            .contiguous(memory_format=torch.channels_last)
+        )
         if self.padding == "replicate":
             y = F.pad(y, (1, 1, 1, 1), mode="replicate")
         for name in CONVOLUTIONS[: last + 1]:
             relu = name.replace("conv", "relu")
-            y = self._convolutions[name].forward(y, relu=name not in wanted, padding=self._padding(name))
+            y = self._convolutions[name].forward(
+                y, relu=name not in wanted, padding=self._padding(name)
+            )
             if name in wanted:
                 found[name] = y
                 y = F.relu(y)
@@ -148,7 +181,8 @@ class Backbone:
             if traces is None:
                 y = self._pool(y) if pooled else y
                 continue
-            traces.append(_Trace(name, found.get(name, y)))  # what is kept anyway tells where ReLU let through
+            # what is kept anyway tells where ReLU let through
+            traces.append(_Trace(name, found.get(name, y)))
             if pooled:
                 y, traces[-1] = self._pool_traced(y, traces[-1], relu in wanted)
         return found
@@ -159,8 +193,11 @@ class Backbone:
     def _pool(self, y: torch.Tensor) -> torch.Tensor:
         return F.max_pool2d(y, 2) if self.pooling == "max" else F.avg_pool2d(y, 2) * AVERAGE_GAIN
 
-    def _pool_traced(self, y: torch.Tensor, trace: _Trace, wanted: bool) -> tuple[torch.Tensor, _Trace]:
-        """y halved, and its trace. Where ReLU let nothing through no maximum is positive: the pooled y tells it too."""
+    def _pool_traced(
+        self, y: torch.Tensor, trace: _Trace, wanted: bool
+    ) -> tuple[torch.Tensor, _Trace]:
+        """y halved, and its trace. Where ReLU let nothing through no maximum is positive: the
+        pooled y tells it too."""
         if self.pooling == "average":
             return self._pool(y), trace._replace(size=y.shape)
         pooled, indices = F.max_pool2d(y, 2, return_indices=True)
@@ -168,19 +205,23 @@ class Backbone:
         return pooled, trace if wanted else trace._replace(y=pooled, small=True)
 
     def _unpool(self, g: torch.Tensor, trace: _Trace) -> torch.Tensor:
-        """The gradient to what was pooled. The last row and column of an odd size were dropped, and get none."""
+        """The gradient to what was pooled. The last row and column of an odd size were dropped, and
+        get none."""
         assert trace.size is not None
         if trace.indices is not None:
             found = F.max_unpool2d(g, trace.indices, [2, 2], output_size=trace.size[2:])
-            return found.contiguous(memory_format=torch.channels_last)  # some devices' kernels are not
+            # some devices' kernels are not
+            return found.contiguous(memory_format=torch.channels_last)
         g = F.interpolate(g * (AVERAGE_GAIN / 4), scale_factor=2, mode="nearest")
         return F.pad(g, (0, trace.size[3] - g.shape[3], 0, trace.size[2] - g.shape[2]))
 
 
 class Tape(NamedTuple):
-    """The way back from the features of one picture to its pixels; it is used up on the way, and memory freed.
+    """The way back from the features of one picture to its pixels; it is used up on the way, and
+    memory freed.
 
-    Written out by hand: autograd would keep twice as much, and add up and mask in passes of its own.
+    Written out by hand: autograd would keep twice as much, and add up and mask in passes of its
+    own.
     """
 
     backbone: Backbone
@@ -191,15 +232,17 @@ class Tape(NamedTuple):
     def gradient(self, add: AddGradient) -> torch.Tensor:
         """The gradient to the pixels, (B, 3, H, W) float32, of a function of the features.
 
-        add(layer, g) is called for each layer wanted, the deepest first: it returns g, the gradient of that function to
-        the layer's features as far as it comes from deeper ones (None: nothing yet), plus what comes from the layer
-        itself. g may be changed in place.
+        add(layer, g) is called for each layer wanted, the deepest first: it returns g, the gradient
+        of that function to the layer's features as far as it comes from deeper ones (None: nothing
+        yet), plus what comes from the layer itself. g may be changed in place.
         """
         g: torch.Tensor | None = None
         while self.traces:
             name, g = self._before(self.traces.pop(), g, add)
             if g is not None:
-                g = self.backbone._convolutions[name].backward(g, padding=self.backbone._padding(name))
+                g = self.backbone._convolutions[name].backward(
+                    g, padding=self.backbone._padding(name)
+                )
         if g is None:
             raise RuntimeError("a tape leads back once: evaluate the network again")
         if self.backbone.padding == "replicate":
@@ -207,8 +250,11 @@ class Tape(NamedTuple):
         g = g.contiguous() * self.backbone._scale  # float32 again, and as pixels lie
         return g.flip(1) if self.backbone.weights.order == "BGR" else g
 
-    def _before(self, trace: _Trace, g: torch.Tensor | None, add: AddGradient) -> tuple[str, torch.Tensor | None]:
-        """From what follows a convolution back to its output; the trace ends here, before the largest step."""
+    def _before(
+        self, trace: _Trace, g: torch.Tensor | None, add: AddGradient
+    ) -> tuple[str, torch.Tensor | None]:
+        """From what follows a convolution back to its output; the trace ends here, before the
+        largest step."""
         relu = trace.name.replace("conv", "relu")
         if g is not None and trace.size is not None:
             g = self.backbone._unpool(_through_relu(g, trace.y) if trace.small else g, trace)
@@ -237,7 +283,9 @@ class _Pass(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *gradients: torch.Tensor | None) -> tuple[torch.Tensor | None, None, None]:
+    def backward(
+        ctx: Any, *gradients: torch.Tensor | None
+    ) -> tuple[torch.Tensor | None, None, None]:
         given = dict(zip(ctx.wanted, gradients, strict=True))
         if all(g is None for g in gradients):
             return None, None, None
@@ -251,12 +299,14 @@ class _Pass(torch.autograd.Function):
 
 
 def _through_relu(g: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-    """The gradient before ReLU from that after it; y is ReLU's output. In g's own memory it would be slower."""
+    """The gradient before ReLU from that after it; y is ReLU's output. In g's own memory it would
+    be slower."""
     return torch.ops.aten.threshold_backward(g, y, 0)  # type: ignore[no-any-return]
 
 
 def _unpadded(g: torch.Tensor) -> torch.Tensor:
-    """The gradient to what was padded by one copied pixel on each side: (B, C, H + 2, W + 2) -> (B, C, H, W)."""
+    """The gradient to what was padded by one copied pixel on each side: (B, C, H + 2, W + 2) -> (B,
+    C, H, W)."""
     g[:, :, 1] += g[:, :, 0]
     g[:, :, -2] += g[:, :, -1]
     g[:, :, :, 1] += g[:, :, :, 0]

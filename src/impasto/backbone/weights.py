@@ -21,20 +21,33 @@ from impasto.backbone.download import Progress, digest_of, download
 from impasto.config import CONVOLUTIONS
 from impasto.errors import WeightsError, did_you_mean
 
-__all__ = ["IMAGENET", "KNOWN", "Source", "Weights", "cache_folder", "cached", "fetch", "known", "load", "verify"]
+__all__ = [
+    "IMAGENET",
+    "KNOWN",
+    "Source",
+    "Weights",
+    "cache_folder",
+    "cached",
+    "fetch",
+    "known",
+    "load",
+    "verify",
+]
 
 Kernels = dict[str, tuple[torch.Tensor, torch.Tensor]]
 # Where the convolutions stand in torchvision's `vgg19()`.
 NUMBERS = (0, 2, 5, 7, 10, 12, 14, 16, 19, 21, 23, 25, 28, 30, 32, 34)
-TORCHVISION = {name: f"features.{number}" for name, number in zip(CONVOLUTIONS, NUMBERS, strict=True)}
+TORCHVISION = {
+    name: f"features.{number}" for name, number in zip(CONVOLUTIONS, NUMBERS, strict=True)
+}
 
 
 @dataclass(frozen=True)
 class Weights:
     """A network's numbers and the input that it was trained on.
 
-    kernels: conv name -> (kernel (O, I, 3, 3), bias (O,)), float32. The input is (pixels - mean) * scale for pixels in
-    [0, 1], with the channels in `order` (mean and scale too).
+    kernels: conv name -> (kernel (O, I, 3, 3), bias (O,)), float32. The input is (pixels - mean) *
+    scale for pixels in [0, 1], with the channels in `order` (mean and scale too).
     """
 
     name: str
@@ -68,7 +81,8 @@ INPUTS = {
 
 @dataclass(frozen=True)
 class Source:
-    """A published file of weights: its address and how to know it. `digest` may be only the head of the digest."""
+    """A published file of weights: its address and how to know it. `digest` may be only the head of
+    the digest."""
 
     name: str
     url: str
@@ -90,7 +104,10 @@ KNOWN = {
         "253f8cb515780f3b799900260a226db6",
     ),
     "vgg19-torchvision": Source(
-        "vgg19-torchvision", "https://download.pytorch.org/models/vgg19-dcbb9e9d.pth", "sha256", "dcbb9e9d"
+        "vgg19-torchvision",
+        "https://download.pytorch.org/models/vgg19-dcbb9e9d.pth",
+        "sha256",
+        "dcbb9e9d",
     ),
 }
 
@@ -121,7 +138,11 @@ def verify(name: str) -> bool:
     path = cached(name)
     if path is None:
         return False
-    algorithm, digest = ("sha256", COMPACT) if name == "compact" else (_source(name).algorithm, _source(name).digest)
+    algorithm, digest = (
+        ("sha256", COMPACT)
+        if name == "compact"
+        else (_source(name).algorithm, _source(name).digest)
+    )
     try:
         return digest_of(path, algorithm).startswith(digest)
     except OSError:  # a folder, or not ours to read
@@ -131,7 +152,8 @@ def verify(name: str) -> bool:
 def fetch(name: str, progress: Progress | None = None) -> Path:
     """The file of `name`, downloaded unless a whole one is there; a broken one is fetched again.
 
-    progress(done, total) is called with bytes. Raises WeightsError, which names the address and the folder.
+    progress(done, total) is called with bytes. Raises WeightsError, which names the address and the
+    folder.
     """
     if name == "compact" or verify(name):
         return _path(name)
@@ -140,7 +162,8 @@ def fetch(name: str, progress: Progress | None = None) -> Path:
         download(source.url, source.path, source.algorithm, source.digest, progress)
     except (OSError, WeightsError) as error:
         raise WeightsError(
-            f"cannot fetch {name} from {source.url} ({error}): put that file into {source.path.parent} by hand, "
+            f"cannot fetch {name} from {source.url} ({error}): put that file into "
+            f"{source.path.parent} by hand, "
             "or paint with --backbone compact",
             name,
         ) from error
@@ -150,14 +173,16 @@ def fetch(name: str, progress: Progress | None = None) -> Path:
 def load(name: str, progress: Progress | None = None) -> Weights:
     """Weights by name (fetched if need be) or from a .safetensors, .pth or .h5 file.
 
-    Raises WeightsError for an unknown name, a missing or broken file, or a layout that is none of the known ones.
+    Raises WeightsError for an unknown name, a missing or broken file, or a layout that is none of
+    the known ones.
     """
     if name in known():
         return replace(load_file(fetch(name, progress)), name=name)
     path = _expanded(name)
     if path.suffix.lower() not in READERS:
         raise WeightsError(
-            f"no network {name!r}: {did_you_mean(name, known())}, or give a .safetensors, .pth or .h5 file",
+            f"no network {name!r}: {did_you_mean(name, known())}, or give a .safetensors, "
+            ".pth or .h5 file",
             name,
             known(),
         )
@@ -171,7 +196,9 @@ def load_file(path: Path) -> Weights:
     try:
         kernels, taken = READERS[path.suffix.lower()](path)
     except Exception as error:  # three libraries have many ways to say that a file is broken
-        raise WeightsError(f"{path} is not a file of VGG-19 weights: {_first_line(error)}", str(path)) from error
+        raise WeightsError(
+            f"{path} is not a file of VGG-19 weights: {_first_line(error)}", str(path)
+        ) from error
     _check_shapes(path, kernels)
     return Weights(str(path), kernels, *taken)
 
@@ -183,16 +210,21 @@ def _first_line(error: Exception) -> str:
 def _check_shapes(path: Path, kernels: Kernels) -> None:
     """The kernels must be 3 x 3 and fit one after the other without a gap, from conv1_1 on."""
     if not kernels:
-        raise WeightsError(f"{path} holds no convolution named conv1_1, block1_conv1 or features.0", str(path))
+        raise WeightsError(
+            f"{path} holds no convolution named conv1_1, block1_conv1 or features.0", str(path)
+        )
     channels = 3
     for name, have in zip(CONVOLUTIONS, kernels, strict=False):
         if have != name:
-            raise WeightsError(f"{path} is not VGG-19-shaped: it holds {have} and lacks {name}", list(kernels))
+            raise WeightsError(
+                f"{path} is not VGG-19-shaped: it holds {have} and lacks {name}", list(kernels)
+            )
         kernel, bias = kernels[name]
         if kernel.shape[1:] != (channels, 3, 3) or bias.shape != kernel.shape[:1]:
             shapes = tuple(kernel.shape), tuple(bias.shape)
             raise WeightsError(
-                f"{path} is not VGG-19-shaped: kernel and bias of {name} have shapes {shapes[0]} and {shapes[1]}, "
+                f"{path} is not VGG-19-shaped: kernel and bias of {name} have shapes "
+                f"{shapes[0]} and {shapes[1]}, "
                 f"expected (O, {channels}, 3, 3) and (O,)",
                 shapes,
             )
@@ -205,7 +237,9 @@ def _read_safetensors(path: Path) -> tuple[Kernels, Input]:
         said = (file.metadata() or {}).get("input")
         if said not in INPUTS:
             raise ValueError(f"its metadata 'input' is {said!r}, not one of {list(INPUTS)}")
-        return _pairs({name: name for name in CONVOLUTIONS}, set(file.keys()), file.get_tensor), INPUTS[said]
+        return _pairs(
+            {name: name for name in CONVOLUTIONS}, set(file.keys()), file.get_tensor
+        ), INPUTS[said]
 
 
 def _read_torchvision(path: Path) -> tuple[Kernels, Input]:
@@ -224,7 +258,8 @@ def _read_torchvision(path: Path) -> tuple[Kernels, Input]:
 
 
 def _pairs(prefixes: dict[str, str], held: Container[str], get: Callable[[str], Any]) -> Kernels:
-    """Kernel and bias of every convolution that is `held`, by `get`; `prefixes` says what it is called there."""
+    """Kernel and bias of every convolution that is `held`, by `get`; `prefixes` says what it is
+    called there."""
     kernels: Kernels = {}
     for name, prefix in prefixes.items():
         if f"{prefix}.weight" not in held:
@@ -258,7 +293,8 @@ def _read_keras(path: Path) -> tuple[Kernels, Input]:
 
 
 def _arrays_in(group: Any) -> dict[int, torch.Tensor]:
-    """The arrays of an HDF5 group by their number of dimensions: their names and depth have changed over the years."""
+    """The arrays of an HDF5 group by their number of dimensions: their names and depth have changed
+    over the years."""
     found: dict[int, torch.Tensor] = {}
 
     def take(_: str, item: Any) -> None:
@@ -284,7 +320,11 @@ def _source(name: str) -> Source:
 
 def _path(name: str) -> Path:
     """Where the weights `name` belong, there or not."""
-    return Path(str(files("impasto.backbone") / "compact.safetensors")) if name == "compact" else _source(name).path
+    return (
+        Path(str(files("impasto.backbone") / "compact.safetensors"))
+        if name == "compact"
+        else _source(name).path
+    )
 
 
 def _expanded(path: str) -> Path:

@@ -21,15 +21,19 @@ if TYPE_CHECKING:
 
 __all__ = ["is_contact_sheet", "write_contact_sheets"]
 
-MARK = {"program": "impasto", "sheet": "of a batch"}  # inside its file, as settings are in a painting's
+# inside its file, as settings are in a painting's
+MARK = {"program": "impasto", "sheet": "of a batch"}
 
 SIDE = 320  # pixels of a picture on a sheet
 EACH = 60  # pictures on one, at the most
 MOST_COLUMNS = 8
-LONGEST = 200  # characters of a name: what is longer than a cell is fitted into it slowly, and seen by nobody
+# characters of a name: what is longer than a cell is fitted into it slowly, and seen by nobody
+LONGEST = 200
 
 
-def write_contact_sheets(store: BatchStore, results: Iterable[tuple[Job, Path | str | None]]) -> list[Path]:
+def write_contact_sheets(
+    store: BatchStore, results: Iterable[tuple[Job, Path | str | None]]
+) -> list[Path]:
     """Write the sheets, in the place of those before; gives their paths. Raises OutputError."""
     found = list(results)
     columns = _columns([job for job, _ in found])
@@ -53,7 +57,8 @@ def is_contact_sheet(path: Path) -> bool:
 
 
 def _columns(jobs: Sequence[Job]) -> int:
-    """How many columns: one a style, where every content is painted in the same few; else 0, as it comes out best."""
+    """How many columns: one a style, where every content is painted in the same few; else 0, as it
+    comes out best."""
     count = len({job.styles for job in jobs})
     rows = [jobs[start : start + count] for start in range(0, len(jobs), count)]
     same = all([job.styles for job in row] == [job.styles for job in rows[0]] for row in rows)

@@ -55,13 +55,17 @@ class Job(NamedTuple):
 
 
 def normalized_settings(config: Config, digest: Callable[[str], str]) -> dict[str, Any]:
-    """The settings that decide a picture, but for the network; with `digest` of paths in their place."""
+    """The settings that decide a picture, but for the network; with `digest` of paths in their
+    place."""
     found = config.model_dump(mode="json", exclude={"backbone", *ON_THE_MACHINE, *NOT_FOR_BATCHES})
     for name in PATHS:
         found[name] = digest(found[name]) if found[name] else ""
-    found["start"] = [[name if name in STARTS else digest(name), weight] for name, weight in config.start.items()]
+    found["start"] = [
+        [name if name in STARTS else digest(name), weight] for name, weight in config.start.items()
+    ]
     found["mask"] = [
-        [each if each in ("", ALPHA) else digest(each) for each in mask_parts(text)] for text in config.mask
+        [each if each in ("", ALPHA) else digest(each) for each in mask_parts(text)]
+        for text in config.mask
     ]
     return found
 
@@ -97,7 +101,8 @@ class FileHashes:
         return self._networks[name]
 
     def key(self, job: Job) -> str:
-        """The sha256 of all that decides a job's picture, wherever the files lie and whatever they are called.
+        """The sha256 of all that decides a job's picture, wherever the files lie and whatever they
+        are called.
 
         Raises PictureError for a picture that cannot be opened.
         """

@@ -48,7 +48,8 @@ LINE: TypeAdapter[DoneLine | FailedLine | ReplacedLine] = TypeAdapter(
 
 
 def manifest_lines(path: Path) -> Iterator[tuple[Record, int]]:
-    """Each whole line of a manifest, and its length in bytes; none where there is no manifest. Raises OutputError."""
+    """Each whole line of a manifest, and its length in bytes; none where there is no manifest.
+    Raises OutputError."""
     number = 0
     try:
         for number, line in enumerate(lines_of(path), 1):  # noqa: B007 (the error tells it)

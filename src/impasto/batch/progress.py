@@ -1,4 +1,5 @@
-"""What the terminal shows of a batch: how much is done, what each worker has in hand, what went wrong."""
+"""What the terminal shows of a batch: how much is done, what each worker has in hand, what went
+wrong."""
 
 from __future__ import annotations
 
@@ -47,7 +48,12 @@ class BatchProgress:
     def __enter__(self) -> BatchProgress:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
         self.close()
 
     def close(self) -> None:

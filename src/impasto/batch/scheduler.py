@@ -30,7 +30,8 @@ DEATHS = 3  # of workers over one task, after which it is not given to another
 
 
 class Assignment(NamedTuple):
-    """What one worker is given: tasks, their files' bytes by checksum, and the weights of their network."""
+    """What one worker is given: tasks, their files' bytes by checksum, and the weights of their
+    network."""
 
     tasks: list[Task]
     files: dict[str, bytes]
@@ -40,7 +41,9 @@ class Assignment(NamedTuple):
 class Scheduler:
     """Knows what is waiting, who has what, and what came of it."""
 
-    def __init__(self, store: BatchStore, progress: BatchProgress, known: FileHashes, retry_failed: bool):
+    def __init__(
+        self, store: BatchStore, progress: BatchProgress, known: FileHashes, retry_failed: bool
+    ):
         self.store, self._progress, self._retry_failed = store, progress, retry_failed
         self._jobs: dict[str, Job] = {}
         self._tasks: dict[str, Task] = {}
@@ -59,13 +62,19 @@ class Scheduler:
                 self._unreadable.append((job, str(error)))
                 known = self.store.record(key := _without_checksums(job))
                 if known is None or known["error"] != str(error):
-                    inputs = [{"role": role, "name": path, "sha256": None} for role, path in job.paths]
+                    inputs = [
+                        {"role": role, "name": path, "sha256": None} for role, path in job.paths
+                    ]
                     self.store.failed(key, Failure(str(error)), {**_asked(job), "inputs": inputs})
                 self._progress.failed(f"{job.words}: {error}")
                 continue
             if key in self._jobs:
                 first = self._jobs[key]
-                under = f": it is painted as {first.name}, not as {job.name}" if first.name != job.name else ""
+                under = (
+                    f": it is painted as {first.name}, not as {job.name}"
+                    if first.name != job.name
+                    else ""
+                )
                 self.note(f"{job.words} is asked for twice{under}")
                 continue
             self._jobs[key] = job
@@ -73,7 +82,9 @@ class Scheduler:
             if self.store.record(before := _without_checksums(job)):
                 self.store.replace(before, key)
             record = self.store.record(key)
-            if record is None or (record["state"] == "failed" and (self._retry_failed or record.get("passing"))):
+            if record is None or (
+                record["state"] == "failed" and (self._retry_failed or record.get("passing"))
+            ):
                 self._waiting.append(key)
             elif record["state"] == "failed":
                 self._progress.failed(f"{job.words}: {record['error']}", before=True)
@@ -85,7 +96,8 @@ class Scheduler:
         self._progress.begin(len(self._waiting))
 
     def _is_ours(self, key: str, path: Path) -> bool:
-        """Whether a file is the whole painting of a key: of a run that died before it could say so."""
+        """Whether a file is the whole painting of a key: of a run that died before it could say
+        so."""
         task = self._tasks[key]
         try:
             settings = read_settings(path)
@@ -96,8 +108,12 @@ class Scheduler:
             )
         except (PictureError, ConfigError, KeyError):
             return False
-        main = [each["sha256"] for each in settings["inputs"] if each["role"] in ("content", "style")]
-        whole = theirs.backbone == task.config.backbone and settings["steps_done"] == task.config.steps
+        main = [
+            each["sha256"] for each in settings["inputs"] if each["role"] in ("content", "style")
+        ]
+        whole = (
+            theirs.backbone == task.config.backbone and settings["steps_done"] == task.config.steps
+        )
         return same and whole and main == [file.sha256 for file in (task.content, *task.styles)]
 
     @property
@@ -105,11 +121,13 @@ class Scheduler:
         """How many tasks nobody has yet."""
         return len(self._waiting)
 
-    def next_assignment(self, worker: str = "", workers: Sequence[str] = ("",)) -> Assignment | None:
+    def next_assignment(
+        self, worker: str = "", workers: Sequence[str] = ("",)
+    ) -> Assignment | None:
         """Work for one of the workers: a task, or some small ones; None when nothing waits for it.
 
-        A task over which this worker died is left to one who did not, if there is one: perhaps it is the machine.
-        Raises OutputError.
+        A task over which this worker died is left to one who did not, if there is one: perhaps it
+        is the machine. Raises OutputError.
         """
 
         def suits(key: str) -> bool:
@@ -124,7 +142,10 @@ class Scheduler:
             assignment = Assignment([], {}, self._known.network(first.backbone))
             while self._waiting and len(assignment.tasks) < most:
                 config = self._tasks[self._waiting[0]].config
-                if assignment.tasks and self._deaths.keys() & {self._waiting[0], assignment.tasks[0].key}:
+                if assignment.tasks and self._deaths.keys() & {
+                    self._waiting[0],
+                    assignment.tasks[0].key,
+                }:
                     break  # what somebody has died over is painted alone
                 if (config.size, config.backbone) != (first.size, first.backbone):
                     break
@@ -133,7 +154,8 @@ class Scheduler:
                     assignment.files.update(self.store.retry_io(partial(_read, self._tasks[key])))
                     assignment.tasks.append(self._tasks[key])
                 except PictureError as error:
-                    self._fail(key, Failure(str(error), transient=True))  # it was there when the batch began
+                    # it was there when the batch began
+                    self._fail(key, Failure(str(error), transient=True))
             if assignment.tasks:
                 return assignment
         return None
@@ -143,14 +165,17 @@ class Scheduler:
         return {task.key: self.store.work_folder(task.key) for task in tasks}
 
     def take(self, worker: str, tasks: Sequence[Task], report: WorkerUpdate) -> None:
-        """Keep what a worker has made. Nothing is taken twice. Raises OutputError, KeyboardInterrupt as the ledger."""
+        """Keep what a worker has made. Nothing is taken twice. Raises OutputError,
+        KeyboardInterrupt as the ledger."""
         for note in report.notes:
             self.note(note)
         for key, done in report.done.items():
             if key in self._answered:
                 continue
             try:
-                self.store.done(key, done.picture, {**self._record(key), **done.record, "worker": worker})
+                self.store.done(
+                    key, done.picture, {**self._record(key), **done.record, "worker": worker}
+                )
             except OutputError as error:
                 if getattr(error.__cause__, "errno", None) not in OF_THE_NAME:
                     raise
@@ -164,14 +189,17 @@ class Scheduler:
             self._fail(key, report.failed[key])
         answered = sum(task.key in self._answered for task in tasks)
         share = max(0.0, len(tasks) * report.fraction - answered)
-        self._progress.show(worker, "" if report.over else self._in_hand(tasks), share, report.fraction)
+        self._progress.show(
+            worker, "" if report.over else self._in_hand(tasks), share, report.fraction
+        )
 
     def note(self, words: str) -> None:
         """Tell something that is not as it should be."""
         self._progress.note(words)
 
     def worker_lost(self, worker: str, tasks: Sequence[Task], why: str) -> None:
-        """A worker is gone: what it had in hand is given to another, from its last checkpoint. Raises OutputError."""
+        """A worker is gone: what it had in hand is given to another, from its last checkpoint.
+        Raises OutputError."""
         self._progress.show(worker, "", 0.0, 0.0)
         for task in reversed(tasks):
             if task.key in self._answered:
@@ -181,7 +209,9 @@ class Scheduler:
             if len(deaths) < DEATHS:
                 self._waiting.appendleft(task.key)
             else:
-                self._fail(task.key, Failure(f"{len(deaths)} workers died over it, the last one so: {why}"))
+                self._fail(
+                    task.key, Failure(f"{len(deaths)} workers died over it, the last one so: {why}")
+                )
 
     def _fail(self, key: str, failure: Failure) -> None:
         self._answered.add(key)
@@ -251,11 +281,17 @@ def _read(task: Task) -> dict[str, bytes]:
 
 
 def run_local(scheduler: Scheduler, stopping: StopRequest) -> None:
-    """Paint everything that waits, in this process. Raises KeyboardInterrupt when it is stopped, with all kept."""
+    """Paint everything that waits, in this process. Raises KeyboardInterrupt when it is stopped,
+    with all kept."""
     scheduler.store.stopped = lambda: stopping.asked
     worker = Worker()
     while (assignment := scheduler.next_assignment()) is not None:
-        worker.begin(assignment.tasks, assignment.files, assignment.weights, scheduler.folders(assignment.tasks))
+        worker.begin(
+            assignment.tasks,
+            assignment.files,
+            assignment.weights,
+            scheduler.folders(assignment.tasks),
+        )
         over = False
         while not over:
             report = worker.advance()

@@ -47,9 +47,11 @@ def is_batch(folder: Path) -> bool:
 
 
 def load_spec(folder: Path, trust: bool) -> BatchSpec:
-    """The batch that has been painting into `folder`; its paths begin at the current folder from here on.
+    """The batch that has been painting into `folder`; its paths begin at the current folder from
+    here on.
 
-    trust: whether it may join a cluster although no run of this user wrote it down. Raises CheckpointError.
+    trust: whether it may join a cluster although no run of this user wrote it down. Raises
+    CheckpointError.
     """
     path = folder / ASKED
     try:
@@ -60,24 +62,33 @@ def load_spec(folder: Path, trust: bool) -> BatchSpec:
         began_in = checked(FOLDER, found.pop("folder", None))
         asked = checked(SPEC, {name: value for name, value in found.items() if name != "signature"})
     except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path} cannot be gone on with: {reason(error)}", str(path)) from None
+        raise CheckpointError(
+            f"{path} cannot be gone on with: {reason(error)}", str(path)
+        ) from None
     if asked.address and not (typed or trust):
         raise CheckpointError(
-            f"{path} was not written by a run of yours, or was changed since, and names the cluster {asked.address}: "
-            f"`impasto resume {folder} --trust` joins it", asked.address,
-        )  # fmt: skip
+            f"{path} was not written by a run of yours, or was changed since, and names the "
+            f"cluster {asked.address}: "
+            f"`impasto resume {folder} --trust` joins it",
+            asked.address,
+        )
     try:
         os.chdir(began_in)
     except OSError as error:
         raise CheckpointError(
-            f"the folder that it was begun in is gone, {began_in} ({reason(error)}): give the `impasto batch` command "
-            f"again where the pictures are now, with -o {folder}", began_in,
-        ) from None  # fmt: skip
+            f"the folder that it was begun in is gone, {began_in} ({reason(error)}): give the "
+            "`impasto batch` command "
+            f"again where the pictures are now, with -o {folder}",
+            began_in,
+        ) from None
     if asked.pairs not in ("all", "zip"):
         try:
-            open_regular(asked.pairs).close()  # the batch command takes a pipe too, but nobody writes into it now
+            # the batch command takes a pipe too, but nobody writes into it now
+            open_regular(asked.pairs).close()
         except OSError as error:
-            raise CheckpointError(f"{asked.pairs} cannot be read as a table: {reason(error)}", asked.pairs) from None
+            raise CheckpointError(
+                f"{asked.pairs} cannot be read as a table: {reason(error)}", asked.pairs
+            ) from None
     return asked
 
 
@@ -87,6 +98,9 @@ def save_spec(asked: BatchSpec, folder: Path, say: Callable[[str], object]) -> N
 
     record = signed({**asked._asdict(), "folder": os.getcwd()})
     if asked.address and not record["signature"]:
-        say(f"{key_file()} cannot be written: `impasto resume {folder}` will need --trust, as this joins a cluster")
+        say(
+            f"{key_file()} cannot be written: `impasto resume {folder}` will need --trust, as "
+            "this joins a cluster"
+        )
     with atomic_write(folder / ASKED) as part:
         part.write_text(json.dumps(record, indent=1), encoding="utf-8")

@@ -1,4 +1,5 @@
-"""The folder that a batch paints into: what is done, what is called what, what was begun; it outlives any crash."""
+"""The folder that a batch paints into: what is done, what is called what, what was begun; it
+outlives any crash."""
 
 from __future__ import annotations
 
@@ -48,7 +49,8 @@ FILE_NAMES = TypeAdapter(dict[Text, FileName])
 class BatchStore:
     """What is known of a folder's paintings, by key; every change is on the disk before it counts.
 
-    The manifest has a line for every painting made and every failure, in order; the last one of a key holds.
+    The manifest has a line for every painting made and every failure, in order; the last one of a
+    key holds.
     """
 
     def __init__(self, folder: Path, say: Callable[[str], object]):
@@ -59,7 +61,8 @@ class BatchStore:
         self._sound: dict[tuple[Path, int], bool] = {}  # paintings by time, whether they are whole
         self._names: dict[str, str] = self._read_names()
         self._sweep()
-        self.stopped: Callable[[], bool] = lambda: False  # whether somebody wants the waiting to end
+        # whether somebody wants the waiting to end
+        self.stopped: Callable[[], bool] = lambda: False
 
     def _sweep(self) -> None:
         """Remove what a run that died has left: pieces of files, checkpoints of what was done."""
@@ -88,16 +91,23 @@ class BatchStore:
         except FileNotFoundError:
             return {}
         except (OSError, ValueError) as error:
-            raise OutputError(f"{path} cannot be read: {reason(error)}; remove it", str(path)) from None
+            raise OutputError(
+                f"{path} cannot be read: {reason(error)}; remove it", str(path)
+            ) from None
 
     def assign_names(self, wanted: dict[str, str], is_ours: Callable[[str, Path], bool]) -> None:
-        """Give every key a name of its own, as near as can be to the one that is wanted; names once given stay.
+        """Give every key a name of its own, as near as can be to the one that is wanted; names once
+        given stay.
 
-        is_ours: whether what lies under a key's name may be written over: nothing of anybody else's ever is.
+        is_ours: whether what lies under a key's name may be written over: nothing of anybody else's
+        ever is.
         """
         taken = {name.casefold() for name in self._names.values()}
         taken |= {each.name.casefold() for each in _inside(self.folder)}
-        told = {*self._names.values(), *(str(each.get("out", "")) for each in self._records.values())}
+        told = {
+            *self._names.values(),
+            *(str(each.get("out", "")) for each in self._records.values()),
+        }
         for key, name in wanted.items():
             given = self._names.get(key)
             if given is not None and (not self.path(key).exists() or is_ours(key, self.path(key))):
@@ -107,22 +117,34 @@ class BatchStore:
                 told.add(name)
                 continue
             stem, dot, suffix = name.rpartition(".")
-            more = itertools.chain([""], [f"-{key[:12]}"], (f"-{key[:12]}-{k}" for k in itertools.count(2)))
-            free = next(found for each in more if (found := f"{stem}{each}{dot}{suffix}").casefold() not in taken)
+            more = itertools.chain(
+                [""], [f"-{key[:12]}"], (f"-{key[:12]}-{k}" for k in itertools.count(2))
+            )
+            free = next(
+                found
+                for each in more
+                if (found := f"{stem}{each}{dot}{suffix}").casefold() not in taken
+            )
             taken.add(free.casefold())
             self._names[key] = free
         self.retry_io(self._write_names)
 
     def sheets(self, count: int, is_contact_sheet: Callable[[Path], bool]) -> list[Path]:
-        """Where so many contact sheets go; those of earlier calls beyond that are removed. Raises OutputError."""
-        names = {f"sheet{k}": f"contact-sheet{f'-{k:03d}' if k > 1 else ''}.png" for k in range(1, count + 1)}
+        """Where so many contact sheets go; those of earlier calls beyond that are removed. Raises
+        OutputError."""
+        names = {
+            f"sheet{k}": f"contact-sheet{f'-{k:03d}' if k > 1 else ''}.png"
+            for k in range(1, count + 1)
+        }
         try:
             for key in [key for key in self._names if key.startswith("sheet") and key not in names]:
                 if is_contact_sheet(self.path(key)):
                     self.path(key).unlink()
                 del self._names[key]
         except OSError as error:
-            raise OutputError(f"cannot write into {self.folder}: {reason(error)}", str(self.folder)) from error
+            raise OutputError(
+                f"cannot write into {self.folder}: {reason(error)}", str(self.folder)
+            ) from error
         self.assign_names(names, lambda _, path: is_contact_sheet(path))
         return [self.path(key) for key in names]
 
@@ -143,7 +165,8 @@ class BatchStore:
         return record if record["state"] in ("done", "failed") else None
 
     def _is_there(self, record: Record) -> bool:
-        """Whether a painting is there: as it was written, or as somebody has worked on it since, but whole."""
+        """Whether a painting is there: as it was written, or as somebody has worked on it since,
+        but whole."""
         path = self.folder / record["out"]
         try:
             if not path.is_file():
@@ -157,12 +180,14 @@ class BatchStore:
             if not is_transient(error):
                 self._sound[seen] = False
                 self._say(f"{path} is damaged, it is painted again: {error}")
-        except (OSError, MemoryError):  # nobody can look at it just now, which is no reason to paint it again
+        # nobody can look at it just now, which is no reason to paint it again
+        except (OSError, MemoryError):
             return True
         return self._sound[seen]
 
     def work_folder(self, key: str) -> Path:
-        """Where a key's checkpoints lie. Raises OutputError if there is no room for it, and none comes."""
+        """Where a key's checkpoints lie. Raises OutputError if there is no room for it, and none
+        comes."""
         folder = self._work / key[:32]
 
         for each in (self._work, folder):
@@ -170,15 +195,26 @@ class BatchStore:
         return folder
 
     def done(self, key: str, picture: bytes, record: Record) -> None:
-        """Write a painting, and that it is done. Raises OutputError if there is no room for it, and none comes."""
+        """Write a painting, and that it is done. Raises OutputError if there is no room for it, and
+        none comes."""
         path = self.path(key)
         self.retry_io(lambda: _write(path, picture))
-        self._add(key, {"state": "done", "out": path.name, "sha256": hashlib.sha256(picture).hexdigest(), **record})
+        self._add(
+            key,
+            {
+                "state": "done",
+                "out": path.name,
+                "sha256": hashlib.sha256(picture).hexdigest(),
+                **record,
+            },
+        )
         self._forget(key)
 
     def failed(self, key: str, failure: Failure, record: Record) -> None:
         """Write that nothing came of a key, and why."""
-        self._add(key, {"state": "failed", **record, "error": failure.words, "passing": failure.transient})
+        self._add(
+            key, {"state": "failed", **record, "error": failure.words, "passing": failure.transient}
+        )
         with contextlib.suppress(OSError):  # it stays where there is a checkpoint in it
             (self._work / key[:32]).rmdir()
 
@@ -216,7 +252,8 @@ class BatchStore:
             folder.rmdir()
 
     def retry_io(self, do: Callable[[], T]) -> T:
-        """Do something; where it fails for want of room or the like wait for that. Raises what it raises in the end.
+        """Do something; where it fails for want of room or the like wait for that. Raises what it
+        raises in the end.
 
         Raises KeyboardInterrupt if it is stopped meanwhile.
         """
@@ -228,7 +265,11 @@ class BatchStore:
             except (OutputError, PictureError) as error:
                 its_name = getattr(error.__cause__, "errno", None) in OF_THE_NAME
                 away = _away(error)
-                waits = isinstance(error, OutputError) or is_transient(error) or away not in ("", *self._given_up)
+                waits = (
+                    isinstance(error, OutputError)
+                    or is_transient(error)
+                    or away not in ("", *self._given_up)
+                )
                 if its_name or time.monotonic() > deadline or not waits:
                     self._given_up.add(away)
                     raise
@@ -241,7 +282,8 @@ class BatchStore:
 
 
 def _away(error: OutputError | PictureError) -> str:
-    """The folder of a picture that cannot be read because that is not there (a disk or a machine is gone), or ""."""
+    """The folder of a picture that cannot be read because that is not there (a disk or a machine is
+    gone), or ""."""
     folder = os.path.dirname(str(error.value)) if isinstance(error, PictureError) else ""
     return folder if not os.path.isdir(folder or ".") else ""
 
@@ -267,7 +309,8 @@ def _write(path: Path, data: bytes) -> None:
 
 @contextlib.contextmanager
 def open_store(folder: str, say: Callable[[str], object]) -> Iterator[BatchStore]:
-    """Open the store of a folder, which is made if need be, and lock it for this process. Raises OutputError."""
+    """Open the store of a folder, which is made if need be, and lock it for this process. Raises
+    OutputError."""
     path = Path(folder)
     with ExitStack() as held:
         try:

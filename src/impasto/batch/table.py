@@ -16,7 +16,15 @@ from impasto.batch.contact_sheets import is_contact_sheet
 from impasto.batch.job import LONGEST_NAME, Job
 from impasto.batch.spec import NOT_FOR_BATCHES
 from impasto.config import Config
-from impasto.errors import ConfigError, ImpastoError, OutputError, PictureError, did_you_mean, reason, shortened
+from impasto.errors import (
+    ConfigError,
+    ImpastoError,
+    OutputError,
+    PictureError,
+    did_you_mean,
+    reason,
+    shortened,
+)
 from impasto.images.decode import readable
 from impasto.images.write import check_format
 from impasto.painting.problem import check_settings
@@ -28,23 +36,31 @@ MOST_BYTES = 1 << 26  # of a table
 
 
 def list_jobs(
-    contents: Sequence[str], styles: Sequence[str], pairs: str, config_for: Callable[[str, dict[str, Any]], Config]
+    contents: Sequence[str],
+    styles: Sequence[str],
+    pairs: str,
+    config_for: Callable[[str, dict[str, Any]], Config],
 ) -> list[Job]:
-    """The jobs of a command line. Raises ConfigError, PictureError for what is wrong with all of it.
+    """The jobs of a command line. Raises ConfigError, PictureError for what is wrong with all of
+    it.
 
-    contents, styles: pictures and folders of pictures. pairs: "all", "zip", or a table. config_for: makes the Config of
-    a preset's name ("" if none was given) and of settings as they are typed.
+    contents, styles: pictures and folders of pictures. pairs: "all", "zip", or a table. config_for:
+    makes the Config of a preset's name ("" if none was given) and of settings as they are typed.
     """
     if pairs not in ("all", "zip"):
         if not Path(pairs).suffix and not os.path.exists(pairs):
-            raise ConfigError(f"--pairs is {pairs}: it takes all, zip or a table, as jobs.csv", pairs)
+            raise ConfigError(
+                f"--pairs is {pairs}: it takes all, zip or a table, as jobs.csv", pairs
+            )
         if contents or styles:
             raise ConfigError(f"{pairs} names the pictures: give no others beside it", contents)
         return list(_in_table(Path(pairs), config_for))
     found, painted_as = _pictures(contents, "content"), _pictures(styles, "style")
     if pairs == "zip" and len(found) != len(painted_as):
         raise ConfigError(
-            f"--pairs zip takes as many styles as contents, and there are {len(painted_as)} and {len(found)}", pairs
+            f"--pairs zip takes as many styles as contents, and there are {len(painted_as)} "
+            f"and {len(found)}",
+            pairs,
         )
     config = config_for("", {})
     check_settings(config, 1)
@@ -56,7 +72,8 @@ def list_jobs(
 
 
 def _pictures(given: Sequence[str], what: str) -> list[str]:
-    """Pictures as they are named, and those in folders by name; other files there, and sheets, are passed over."""
+    """Pictures as they are named, and those in folders by name; other files there, and sheets, are
+    passed over."""
     found: list[str] = []
     suffixes = readable()
     for each in given:
@@ -69,7 +86,9 @@ def _pictures(given: Sequence[str], what: str) -> list[str]:
         except OSError as error:
             raise PictureError(f"{each} cannot be opened: {reason(error)}", each) from error
         here = [
-            str(file) for file in inside if not (file.name.startswith(".") or is_contact_sheet(file)) and file.is_file()
+            str(file)
+            for file in inside
+            if not (file.name.startswith(".") or is_contact_sheet(file)) and file.is_file()
         ]
         if not here:
             raise PictureError(f"there is no picture in the folder {each}", each)
@@ -84,7 +103,9 @@ def _in_table(path: Path, config_for: Callable[[str, dict[str, Any]], Config]) -
     columns, rows = _cells(path)
     missing = [name for name in ("content", "style") if name not in columns]
     if missing:
-        raise ConfigError(f"{path} has no column {missing[0]}: its first line names the columns", columns)
+        raise ConfigError(
+            f"{path} has no column {missing[0]}: its first line names the columns", columns
+        )
     if len(set(columns)) < len(columns):
         raise ConfigError(f"{path} has a column twice: {', '.join(columns)}", columns)
     if not rows:
@@ -100,12 +121,15 @@ def _in_table(path: Path, config_for: Callable[[str, dict[str, Any]], Config]) -
         except ImpastoError as error:
             raise ConfigError(f"{path} line {line}: {error}", error.value) from None
         if job.out and (before := outs.setdefault(job.out.casefold(), line)) != line:
-            raise ConfigError(f"{path} line {line}: out {job.out} is that of line {before} too", job.out)
+            raise ConfigError(
+                f"{path} line {line}: out {job.out} is that of line {before} too", job.out
+            )
         yield job
 
 
 def _cells(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
-    """A table's columns, and its lines with their numbers and cells; commas, semicolons or tabs part columns."""
+    """A table's columns, and its lines with their numbers and cells; commas, semicolons or tabs
+    part columns."""
     line = 0
     rows = []
     try:
@@ -116,18 +140,28 @@ def _cells(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
         if told := re.match(r"sep=.*?(\r\n|\r|\n)", text):  # as spreadsheets tell one another
             text, line = text[told.end() :], 1
         between = next((each for each in text if each in ",;\t\r\n"), ",")
-        reader = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=between if between in ",;\t" else ",")
+        reader = csv.reader(
+            io.StringIO(text, newline=""),
+            strict=True,
+            delimiter=between if between in ",;\t" else ",",
+        )
         skipped = line
         for cells in reader:
             line = skipped + reader.line_num
             if any(cells):
                 rows.append((line, [cell.strip() for cell in cells]))
     except FileNotFoundError:
-        raise ConfigError(f"no table at {path}: --pairs takes all, zip or a table", str(path)) from None
+        raise ConfigError(
+            f"no table at {path}: --pairs takes all, zip or a table", str(path)
+        ) from None
     except csv.Error as error:
-        raise ConfigError(f"{path} line {line + 1} cannot be read as one of a table: {error}", str(path)) from None
+        raise ConfigError(
+            f"{path} line {line + 1} cannot be read as one of a table: {error}", str(path)
+        ) from None
     except UnicodeError:
-        raise ConfigError(f"{path} is not a table in UTF-8: save it as CSV UTF-8", str(path)) from None
+        raise ConfigError(
+            f"{path} is not a table in UTF-8: save it as CSV UTF-8", str(path)
+        ) from None
     except (OSError, ValueError) as error:  # ValueError: a null character in the name
         raise ConfigError(f"{path} cannot be read as a table: {reason(error)}", str(path)) from None
     heads = rows[0][1] if rows else []
@@ -141,13 +175,17 @@ def _column(name: str, path: Path) -> str:
     plain = name.strip().lower().removeprefix("--").replace("-", "_")
     allowed = [*COLUMNS, *(field for field in Config.model_fields if field not in NOT_FOR_BATCHES)]
     if plain not in allowed:
-        raise ConfigError(f"{path} has a column {name!r}: {did_you_mean(plain, allowed)}", name, allowed)
+        raise ConfigError(
+            f"{path} has a column {name!r}: {did_you_mean(plain, allowed)}", name, allowed
+        )
     return plain
 
 
 def _job_of(row: dict[str, str], config_for: Callable[[str, dict[str, Any]], Config]) -> Job:
     """The job of one line of a table; an empty cell says nothing."""
-    settings: dict[str, Any] = {name: value for name, value in row.items() if name not in COLUMNS and value}
+    settings: dict[str, Any] = {
+        name: value for name, value in row.items() if name not in COLUMNS and value
+    }
     if "mask" in settings:
         settings["mask"] = [each.strip() for each in row["mask"].split(";") if each.strip()]
     styles = tuple(each.strip() for each in row["style"].split(";") if each.strip())
@@ -157,7 +195,9 @@ def _job_of(row: dict[str, str], config_for: Callable[[str, dict[str, Any]], Con
     if len(out.encode()) > LONGEST_NAME:
         raise OutputError(f"out is longer than {LONGEST_NAME} bytes: {shortened(out)}", out)
     if out and (Path(out).name != out or "\0" in out):
-        raise OutputError(f"out is {out!r}: it takes a picture's name without a folder, as lion.png", out)
+        raise OutputError(
+            f"out is {out!r}: it takes a picture's name without a folder, as lion.png", out
+        )
     if out:
         check_format(Path(out))
     return Job(row["content"], styles, config_for(row.get("preset", ""), settings), out)

@@ -1,4 +1,5 @@
-"""What a worker of a batch does, here or on a cluster: it paints tasks, several at once where they are small."""
+"""What a worker of a batch does, here or on a cluster: it paints tasks, several at once where they
+are small."""
 
 from __future__ import annotations
 
@@ -25,7 +26,8 @@ from impasto.painting.step import State, Step
 
 __all__ = ["Done", "Failure", "File", "Task", "Worker", "WorkerUpdate", "at_once"]
 
-PIXELS_AT_ONCE = 512 * 512 * 2  # of the paintings that are painted together: more would gain nothing
+# of the paintings that are painted together: more would gain nothing
+PIXELS_AT_ONCE = 512 * 512 * 2
 MOST_AT_ONCE = 8
 
 log = logging.getLogger("impasto.batch")
@@ -39,7 +41,8 @@ class File(NamedTuple):
 
 
 class Task(NamedTuple):
-    """One painting to be made. key: its job's. named: the pictures that its config names. suffix: its file's."""
+    """One painting to be made. key: its job's. named: the pictures that its config names. suffix:
+    its file's."""
 
     key: str
     config: Config
@@ -64,8 +67,8 @@ class Done(NamedTuple):
 class Failure(NamedTuple):
     """Why there is no painting.
 
-    transient: a retry may succeed, for room or memory was short. unexpected: no error that is known; another device may
-    not have it.
+    transient: a retry may succeed, for room or memory was short. unexpected: no error that is
+    known; another device may not have it.
     """
 
     words: str
@@ -75,7 +78,8 @@ class Failure(NamedTuple):
 
 @dataclass
 class WorkerUpdate:
-    """What has happened since the last one. fraction: of the tasks in hand; saved: keys with a new checkpoint.
+    """What has happened since the last one. fraction: of the tasks in hand; saved: keys with a new
+    checkpoint.
 
     done and failed are by key. notes: what should be told. over: nothing is left to paint.
     """
@@ -104,7 +108,8 @@ def at_once(config: Config) -> int:
 
 
 class Worker:
-    """Paints tasks as far as it is asked to, and says what came of it; one bad task does not end the others.
+    """Paints tasks as far as it is asked to, and says what came of it; one bad task does not end
+    the others.
 
     Tasks that are alike are painted together; one with a checkpoint goes on alone from there.
     """
@@ -116,7 +121,11 @@ class Worker:
         self._now: list[tuple[Checkpoints, Task, Step]] = []
 
     def begin(
-        self, tasks: Sequence[Task], files: Mapping[str, bytes], weights: Weights, folders: Mapping[str, Path]
+        self,
+        tasks: Sequence[Task],
+        files: Mapping[str, bytes],
+        weights: Weights,
+        folders: Mapping[str, Path],
     ) -> None:
         """Take on some tasks of one network.
 
@@ -145,7 +154,9 @@ class Worker:
         report, self._report = self._report, WorkerUpdate()
         return report
 
-    def _paint(self, tasks: Sequence[Task], files: Mapping[str, bytes], folders: Mapping[str, Path]) -> Iterator[float]:
+    def _paint(
+        self, tasks: Sequence[Task], files: Mapping[str, bytes], folders: Mapping[str, Path]
+    ) -> Iterator[float]:
         """Paints everything; gives the share that is done, after every step."""
         ready = list(self._all_prepared(tasks, files, folders))
         groups, finished = _grouped(ready), len(tasks) - len(ready)
@@ -178,13 +189,17 @@ class Worker:
         def picture(file: File) -> Picture:
             return read_bytes(files[file.sha256], file.name)
 
-        def resume(problem: Problem, config: Config, backbone: Backbone) -> tuple[State, Plan] | None:
+        def resume(
+            problem: Problem, config: Config, backbone: Backbone
+        ) -> tuple[State, Plan] | None:
             found = self._checkpoint(task, folder, problem, config, backbone)
             return found and (found.state, found.plan)
 
         named = {file.name: picture(file) for file in task.named}
         content, styles = picture(task.content), [picture(each) for each in task.styles]
-        run = Run.prepare(content, styles, task.config, named=named, backbone=self._backbone, resume=resume)
+        run = Run.prepare(
+            content, styles, task.config, named=named, backbone=self._backbone, resume=resume
+        )
         return _Ready(task, run, folder)
 
     def _checkpoint(
@@ -199,7 +214,9 @@ class Worker:
         if found and found.note:
             self._report.notes.append(f"{task.content.name}: {found.note}")
         if found and found.plan.needed > fit(problem, config, backbone).budget:
-            self._report.notes.append(f"{task.content.name} is begun anew: it was planned for more memory than is here")
+            self._report.notes.append(
+                f"{task.content.name} is begun anew: it was planned for more memory than is here"
+            )
             return None
         return found
 
@@ -216,7 +233,10 @@ class Worker:
         notes: list[list[str]] = [[] for _ in group]
         last: list[Step] = []
         for last in paint_batched([each.run for each in group]):
-            self._now = [(keeper, each.task, step) for keeper, each, step in zip(kept, group, last, strict=True)]
+            self._now = [
+                (keeper, each.task, step)
+                for keeper, each, step in zip(kept, group, last, strict=True)
+            ]
             for (keeper, task, step), of_each in zip(self._now, notes, strict=True):
                 of_each += [step.note] if step.note else []
                 self._keep(keeper, task, step)
@@ -239,12 +259,17 @@ class Worker:
             log.error("a fault of impasto's own", exc_info=error)
             words = f"a fault of impasto's own: {type(error).__name__}: {error}"
         else:
-            words = str(error) if isinstance(error, ImpastoError) else "not enough memory: give a smaller size"
+            words = (
+                str(error)
+                if isinstance(error, ImpastoError)
+                else "not enough memory: give a smaller size"
+            )
         self._report.failed[task.key] = Failure(" ".join(words.split()), is_transient(error), fault)
 
 
 def _grouped(ready: Sequence[_Ready]) -> list[list[_Ready]]:
-    """What is painted together: the same size, layers and network, and no more than memory takes."""
+    """What is painted together: the same size, layers and network, and no more than memory
+    takes."""
     groups: list[list[_Ready]] = []
     open_ones: dict[Hashable, list[_Ready]] = {}
     for each in ready:

@@ -22,7 +22,13 @@ if TYPE_CHECKING:
 
 __all__ = ["NETWORK", "PARTLY", "Trial"]
 
-NETWORK = ("backbone", "pooling", "padding", "device", "precision")  # what decides which network is loaded
+NETWORK = (
+    "backbone",
+    "pooling",
+    "padding",
+    "device",
+    "precision",
+)  # what decides which network is loaded
 PARTLY = 3  # exit code when some pictures could not be painted
 
 
@@ -35,7 +41,8 @@ class Trial(NamedTuple):
 
 
 def paint_cells(console: Console, trials: Sequence[Trial], timed: bool = False) -> list[Cell]:
-    """A cell for every trial: its painting with evaluations, objective (and time), or why there is none.
+    """A cell for every trial: its painting with evaluations, objective (and time), or why there is
+    none.
 
     Ctrl-C ends the painting that is being made, and leaves out those after it.
     """
@@ -52,7 +59,9 @@ def paint_cells(console: Console, trials: Sequence[Trial], timed: bool = False) 
             if key not in networks:
                 networks.clear()
                 networks[key] = load_with_bar(console, config)
-            painting = run(console, pictures, config, networks[key], about=f"{number}/{len(trials)}  {words}: ")
+            painting = run(
+                console, pictures, config, networks[key], about=f"{number}/{len(trials)}  {words}: "
+            )
         except KeyboardInterrupt:
             if not cells:
                 raise
@@ -61,7 +70,11 @@ def paint_cells(console: Console, trials: Sequence[Trial], timed: bool = False) 
         except (ImpastoError, MemoryError, RuntimeError) as error:
             if not isinstance(error, ImpastoError) and not out_of_memory(error):
                 raise
-            reason = str(error) if isinstance(error, ImpastoError) else "not enough memory: give a smaller --size"
+            reason = (
+                str(error)
+                if isinstance(error, ImpastoError)
+                else "not enough memory: give a smaller --size"
+            )
             console.print(f"{words}: {reason}", markup=False)
             cells.append((reason, words))
         else:
@@ -75,7 +88,8 @@ def paint_cells(console: Console, trials: Sequence[Trial], timed: bool = False) 
 def _result(painting: Painting, timed: bool) -> str:
     seconds = f"{painting.seconds:.1f}\u00a0s, " if timed else ""
     early = f"\n{painting.stopped}" if painting.stopped else ""
-    return f"{seconds}{painting.evaluations}\u00a0evaluations\nobjective\u00a0{painting.value:.4g}{early}"
+    evaluations = f"{painting.evaluations}\u00a0evaluations"
+    return f"{seconds}{evaluations}\nobjective\u00a0{painting.value:.4g}{early}"
 
 
 def report_figure(target: Path, cells: Sequence[Cell]) -> int:
@@ -83,5 +97,8 @@ def report_figure(target: Path, cells: Sequence[Cell]) -> int:
     click.echo(str(target))
     missing = sum(isinstance(image, str) for image, _ in cells)
     if missing:
-        click.echo(f"impasto: {missing} of {len(cells)} could not be painted; the figure says why", err=True)
+        click.echo(
+            f"impasto: {missing} of {len(cells)} could not be painted; the figure says why",
+            err=True,
+        )
     return PARTLY if missing else 0

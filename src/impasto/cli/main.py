@@ -1,4 +1,5 @@
-"""The command line. It says what went wrong in one line and exits with 2; the library never prints and never exits."""
+"""The command line. It says what went wrong in one line and exits with 2; the library never prints
+and never exits."""
 
 from __future__ import annotations
 
@@ -37,10 +38,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with a code: docs/exit_codes.md."""
     for stream, errors in ((sys.stdout, "surrogateescape"), (sys.stderr, "backslashreplace")):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors=errors)  # names of files that are no Unicode: as they are, or in words
-    logging.getLogger("PIL").addHandler(logging.NullHandler())  # what it finds in a broken file is told in our one line
+            # names of files that are no Unicode: as they are, or in words
+            stream.reconfigure(errors=errors)
+    # what it finds in a broken file is told in our one line
+    logging.getLogger("PIL").addHandler(logging.NullHandler())
     try:
-        code = cli.main(None if arguments is None else list(arguments), "impasto", standalone_mode=False)
+        code = cli.main(
+            None if arguments is None else list(arguments), "impasto", standalone_mode=False
+        )
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         sys.exit(2)

@@ -1,4 +1,5 @@
-"""The command line's options, made from Config's fields: names, help, ranges and defaults live there."""
+"""The command line's options, made from Config's fields: names, help, ranges and defaults live
+there."""
 
 from __future__ import annotations
 
@@ -71,7 +72,9 @@ class GroupedCommand(click.Command):
         for parameter in self.get_params(ctx):
             record = parameter.get_help_record(ctx)
             if record:
-                (groups[parameter.group] if isinstance(parameter, ConfigOption) else own).append(record)
+                (groups[parameter.group] if isinstance(parameter, ConfigOption) else own).append(
+                    record
+                )
         for title, records in [("Options", own), *groups.items()]:
             if records:
                 with formatter.section(title):
@@ -86,7 +89,11 @@ def config_options(command: click.Command, *fields: str) -> click.Command:
 
 def given(values: dict[str, Any]) -> dict[str, Any]:
     """Those of `values` that are Config's and were typed."""
-    return {name: value for name, value in values.items() if name in Config.model_fields and value not in (None, ())}
+    return {
+        name: value
+        for name, value in values.items()
+        if name in Config.model_fields and value not in (None, ())
+    }
 
 
 def engine_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -95,7 +102,8 @@ def engine_options(command: Callable[..., Any]) -> Callable[..., Any]:
         "--engine",
         type=click.Choice(["local", "ray"]),
         default="local",
-        help="paint in this process, or on the devices of a Ray cluster (extra: cluster) [default: local]",
+        help="paint in this process, or on the devices of a Ray cluster (extra: cluster) "
+        "[default: local]",
     )
     address = click.option(
         "--address",
@@ -108,4 +116,6 @@ def engine_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def check_engine(engine: str, address: str | None) -> None:
     """Whether these go together. Raises ConfigError."""
     if address and engine != "ray":
-        raise ConfigError(f"--address {address} is of a Ray cluster: give --engine ray with it", address)
+        raise ConfigError(
+            f"--address {address} is of a Ray cluster: give --engine ray with it", address
+        )

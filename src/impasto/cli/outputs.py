@@ -15,7 +15,15 @@ from impasto.figures.contact_sheet import Cell, contact_sheet
 from impasto.figures.timelapse import check_film
 from impasto.images.read import read
 from impasto.images.write import check_output, to_image, write
-from impasto.painting.callbacks import Reader, Say, check_trace, film_of, snapshot_path, snapshots, trace
+from impasto.painting.callbacks import (
+    Reader,
+    Say,
+    check_trace,
+    film_of,
+    snapshot_path,
+    snapshots,
+    trace,
+)
 from impasto.painting.problem import extras
 
 if TYPE_CHECKING:
@@ -46,7 +54,8 @@ class Outputs(NamedTuple):
         return {name: path for name, path in self._asdict().items() if path is not None}
 
     def film(self, content: Picture, config: Config, frames: Path | None = None) -> Film | None:
-        """The film to be made, if one was asked for; to be closed by whoever asks. frames: as of Film."""
+        """The film to be made, if one was asked for; to be closed by whoever asks. frames: as of
+        Film."""
         return None if self.timelapse is None else film_of(self.timelapse, content, config, frames)
 
     def readers(self, run: Run, film: Film | None, say: Say) -> list[Reader]:
@@ -69,7 +78,8 @@ def check_outputs(
     config: Config | None = None,
     used: Iterable[str] = (),
 ) -> Outputs:
-    """The files of a run, if all can be written, are different ones, and none is `used` as an input.
+    """The files of a run, if all can be written, are different ones, and none is `used` as an
+    input.
 
     config: says which snapshots there will be. Raises OutputError.
     """
@@ -88,7 +98,9 @@ def check_outputs(
     if config:
         for real, what in taken.items():
             if snapshot_step(outputs.picture, Path(real), config) is not None:
-                raise OutputError(f"the snapshot {real} is {what}: give the painting another name", real)
+                raise OutputError(
+                    f"the snapshot {real} is {what}: give the painting another name", real
+                )
     return outputs
 
 
@@ -106,7 +118,8 @@ def snapshot_step(picture: Path, real: Path, config: Config) -> int | None:
 
 
 def _real(path: str | Path) -> str:
-    """The path behind all links; a name that no file can have is what it is, and refused when it is opened."""
+    """The path behind all links; a name that no file can have is what it is, and refused when it is
+    opened."""
     try:
         return os.path.realpath(path)
     except ValueError:
@@ -116,12 +129,15 @@ def _real(path: str | Path) -> str:
 def not_among(target: Path, used: Iterable[str]) -> Path:
     """`target`, unless it is one of the files `used` to make it. Raises OutputError."""
     if _real(target) in map(_real, used):
-        raise OutputError(f"{target} is one of the files to draw from: give another name", str(target))
+        raise OutputError(
+            f"{target} is one of the files to draw from: give another name", str(target)
+        )
     return target
 
 
 def _filming(film: Film, say: Say) -> Reader:
-    """Shows the film every step; where there is no more room for frames it ends there, and the run goes on."""
+    """Shows the film every step; where there is no more room for frames it ends there, and the run
+    goes on."""
     broken = False
 
     def look(step: Step) -> None:
@@ -137,9 +153,12 @@ def _filming(film: Film, say: Say) -> Reader:
 
 
 def sheet(painting: Painting, pictures: Sequence[Picture], out: Path) -> Path:
-    """Write the contact sheet: content, styles, what else the settings name, result. Raises OutputError."""
+    """Write the contact sheet: content, styles, what else the settings name, result. Raises
+    OutputError."""
     content, *styles = pictures
-    cells: list[Cell] = [(to_image(content.pixels, content.alpha), f"content\n{Path(content.name).name}")]
+    cells: list[Cell] = [
+        (to_image(content.pixels, content.alpha), f"content\n{Path(content.name).name}")
+    ]
     for k, style in enumerate(styles, 1):
         role = "style" if len(styles) == 1 else f"style {k}"
         cells.append((to_image(style.pixels, style.alpha), f"{role}\n{Path(style.name).name}"))
@@ -151,7 +170,8 @@ def sheet(painting: Painting, pictures: Sequence[Picture], out: Path) -> Path:
 
 
 def report(painting: Painting, outputs: Outputs, quiet: bool, as_json: bool) -> int:
-    """Say what was made, in words or as one line of JSON, and whether to doubt it; the exit code."""
+    """Say what was made, in words or as one line of JSON, and whether to doubt it; the exit
+    code."""
     if as_json:
         height, width = painting.pixels.shape[2:]
         line = {
@@ -171,7 +191,11 @@ def report(painting: Painting, outputs: Outputs, quiet: bool, as_json: bool) -> 
         }
         click.echo(json.dumps(line))
     elif not quiet:
-        early = "" if painting.finished else f", {painting.stopped}: {painting.steps} of {painting.config.steps} steps"
+        early = (
+            ""
+            if painting.finished
+            else f", {painting.stopped}: {painting.steps} of {painting.config.steps} steps"
+        )
         click.echo(f"{outputs.picture}  (painted in {painting.seconds:.1f} s{early})")
         for name, path in list(outputs.named().items())[1:]:
             click.echo(f"{path}  ({name})")

@@ -33,16 +33,18 @@ REFRESH = 0.1  # seconds between two looks at the objective: each one waits for 
 
 def log(quiet: bool = False) -> Console:
     """Where everything goes that is not a result; a quiet one swallows it."""
-    cell_len("…")  # rich reads a table for it when it first draws; there may be no handles left by then
+    # rich reads a table for it when it first draws; there may be no handles left by then
+    cell_len("…")
     return Console(stderr=True, highlight=False, quiet=quiet)
 
 
 @contextmanager
 def painting(console: Console, title: str) -> Iterator[Callable[[Step], None]]:
-    """A bar with level, step, terms, evaluations a second and time left; yields the reader that drives it.
+    """A bar with level, step, terms, evaluations a second and time left; yields the reader that
+    drives it.
 
-    The title and the bar appear with the first step: what is wrong before it is one line, with nothing around it.
-    On a narrow terminal the text is cut at its end.
+    The title and the bar appear with the first step: what is wrong before it is one line, with
+    nothing around it. On a narrow terminal the text is cut at its end.
     """
     bar = Progress(
         SpinnerColumn(),
@@ -64,12 +66,17 @@ def painting(console: Console, title: str) -> Iterator[Callable[[Step], None]]:
             console.print(title, markup=False, soft_wrap=True)
             bar.start()
         if step.note and not said:
-            bar.console.print(f"{step.note} at step {step.number}: went back to the best picture with a smaller step")
+            bar.console.print(
+                f"{step.note} at step {step.number}: went back to the best picture with a "
+                "smaller step"
+            )
             said = True
         if step.seconds - shown < REFRESH and step.fraction < 1:
             return
         shown = step.seconds
-        bar.update(task, completed=step.fraction, text=_text(step), left=in_words(seconds_left(step)))
+        bar.update(
+            task, completed=step.fraction, text=_text(step), left=in_words(seconds_left(step))
+        )
 
     try:
         yield show
@@ -83,13 +90,18 @@ def _text(step: Step) -> str:
     sums = kinds({name: float(value) for name, value in step.terms.items()})
     terms = "  ".join(f"{kind} {value:.3g}" for kind, value in sums.items())
     rate = step.evaluations / step.seconds if step.seconds else 0.0
-    return f"level {step.level}/{step.levels}  step {step.number}/{step.steps}  {rate:.1f} steps/s  {terms}"
+    return (
+        f"level {step.level}/{step.levels}  step {step.number}/{step.steps}  {rate:.1f} "
+        f"steps/s  {terms}"
+    )
 
 
 @contextmanager
 def downloading(console: Console, name: str) -> Iterator[Callable[[int, int], None]]:
     """A bar for weights on their way; it appears with the first bytes."""
-    bar = Progress(TextColumn(name), BarColumn(), DownloadColumn(), TransferSpeedColumn(), console=console)
+    bar = Progress(
+        TextColumn(name), BarColumn(), DownloadColumn(), TransferSpeedColumn(), console=console
+    )
 
     def show(done: int, total: int) -> None:
         if not bar.tasks:

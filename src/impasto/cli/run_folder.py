@@ -1,4 +1,5 @@
-"""The folder of `paint --checkpoint`: what the run was asked for, so that `resume` can go on with it."""
+"""The folder of `paint --checkpoint`: what the run was asked for, so that `resume` can go on with
+it."""
 
 from __future__ import annotations
 
@@ -41,7 +42,8 @@ FRAMES = ".impasto-film"  # the folder of a time-lapse's frames so far
 
 
 class RunSpec(NamedTuple):
-    """What a run of `paint` is to do: the pictures and the settings, the files that it leaves, and where to paint."""
+    """What a run of `paint` is to do: the pictures and the settings, the files that it leaves, and
+    where to paint."""
 
     pictures: tuple[str, ...]
     config: Config
@@ -53,7 +55,8 @@ class RunSpec(NamedTuple):
 
 @contextmanager
 def open_run_folder(folder: str | None, spec: RunSpec) -> Iterator[Path | None]:
-    """Have a new run alone in `folder`, where it is written down so that `resume` can do it; None: nowhere.
+    """Have a new run alone in `folder`, where it is written down so that `resume` can do it; None:
+    nowhere.
 
     Raises ConfigError, OutputError.
     """
@@ -63,7 +66,9 @@ def open_run_folder(folder: str | None, spec: RunSpec) -> Iterator[Path | None]:
     from impasto.batch.spec import is_batch
 
     if is_batch(Path(folder)):
-        raise ConfigError(f"{folder} is the folder of a batch: give another one for --checkpoint", folder)
+        raise ConfigError(
+            f"{folder} is the folder of a batch: give another one for --checkpoint", folder
+        )
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -74,12 +79,15 @@ def open_run_folder(folder: str | None, spec: RunSpec) -> Iterator[Path | None]:
 
 @contextmanager
 def hold_folder(folder: str) -> Iterator[None]:
-    """Keep other runs out of a checkpoint folder. Raises OutputError if one has it, or nothing can be written there."""
+    """Keep other runs out of a checkpoint folder. Raises OutputError if one has it, or nothing can
+    be written there."""
     with ExitStack() as held:
         try:
             held.enter_context(exclusive_lock(Path(folder)))
         except BlockingIOError:
-            raise OutputError(f"another run is painting with checkpoints in {folder}: wait for it", folder) from None
+            raise OutputError(
+                f"another run is painting with checkpoints in {folder}: wait for it", folder
+            ) from None
         except OSError as error:
             raise OutputError(f"cannot write into {folder}: {error.strerror}", folder) from error
         yield
@@ -92,7 +100,8 @@ def _begin(folder: str, spec: RunSpec) -> Path:
     begun = (path / NAME).exists() or (path / BEFORE).exists()
     if begun and (path / JOB).exists() and not read_job(path).finished:
         raise ConfigError(
-            f"{folder} holds a painting that is not finished: `impasto resume {folder}` goes on with it; "
+            f"{folder} holds a painting that is not finished: `impasto resume {folder}` goes "
+            "on with it; "
             "give another folder to begin a new one",
             folder,
         )
@@ -102,7 +111,8 @@ def _begin(folder: str, spec: RunSpec) -> Path:
     job = read_job(path)
     if job.untyped and (beyond := beyond_its_folder(job, path)):
         click.echo(
-            f"impasto: {key_file()} cannot be written: as {JOB} names {beyond}, `impasto resume {folder}` will need "
+            f"impasto: {key_file()} cannot be written: as {JOB} names {beyond}, `impasto "
+            f"resume {folder}` will need "
             "--trust",
             err=True,
         )
@@ -177,13 +187,18 @@ def read_job(folder: Path) -> Job:
             raise ValueError("it is not a job's record")
         return checked(JOBS, {**found, "untyped": not is_signed(found)})
     except FileNotFoundError:
-        raise CheckpointError(f"{folder} holds no painting to go on with: no {JOB} there", str(folder)) from None
+        raise CheckpointError(
+            f"{folder} holds no painting to go on with: no {JOB} there", str(folder)
+        ) from None
     except (OSError, ValueError) as error:
-        raise CheckpointError(f"{folder / JOB} cannot be read: {reason(error)}", str(folder)) from None
+        raise CheckpointError(
+            f"{folder / JOB} cannot be read: {reason(error)}", str(folder)
+        ) from None
 
 
 def beyond_its_folder(job: Job, folder: Path) -> str:
-    """What a job names that only its user may: an output outside its folder, or a cluster's address; "" if nothing."""
+    """What a job names that only its user may: an output outside its folder, or a cluster's
+    address; "" if nothing."""
     if job.address:
         return f"the cluster {job.address}"
     inside = Path(os.path.realpath(folder))
@@ -200,7 +215,8 @@ def check_typed(job: Job, folder: Path, trust: bool) -> None:
     """Whether what a job names is its user's to name. Raises CheckpointError."""
     if job.untyped and not trust and (beyond := beyond_its_folder(job, folder)):
         raise CheckpointError(
-            f"{folder / JOB} was not written by a run of yours, or was changed since, and names {beyond}: "
+            f"{folder / JOB} was not written by a run of yours, or was changed since, and "
+            f"names {beyond}: "
             f"`impasto resume {folder} --trust` does what it says",
             beyond,
         )

@@ -10,7 +10,8 @@ __all__ = ["GracefulShutdown"]
 
 
 class GracefulShutdown:
-    """Ctrl-C or SIGTERM once: the run ends after its step. Again, or before there is a step: at once."""
+    """Ctrl-C or SIGTERM once: the run ends after its step. Again, or before there is a step: at
+    once."""
 
     def __init__(self) -> None:
         self.asked = False

@@ -1,4 +1,5 @@
-"""Where a run's settings and pictures come from: a preset, an earlier painting's file, what was typed."""
+"""Where a run's settings and pictures come from: a preset, an earlier painting's file, what was
+typed."""
 
 from __future__ import annotations
 
@@ -14,22 +15,29 @@ __all__ = ["Job", "job_of"]
 
 
 class Job(NamedTuple):
-    """What is to be painted: with which settings, from which pictures, and a texture's size (as 640x480) or ""."""
+    """What is to be painted: with which settings, from which pictures, and a texture's size (as
+    640x480) or ""."""
 
     config: Config
     pictures: tuple[str, ...]
     blank_content: str
 
 
-def job_of(pictures: tuple[str, ...], preset_name: str | None, source: str | None, typed: dict[str, Any]) -> Job:
-    """The job of a command line: a preset's settings, or an earlier painting's (`source`), with `typed` on top.
+def job_of(
+    pictures: tuple[str, ...], preset_name: str | None, source: str | None, typed: dict[str, Any]
+) -> Job:
+    """The job of a command line: a preset's settings, or an earlier painting's (`source`), with
+    `typed` on top.
 
-    Raises ConfigError, also if the earlier painting's own pictures are wanted and have changed since.
+    Raises ConfigError, also if the earlier painting's own pictures are wanted and have changed
+    since.
     """
     if source is None:
         return Job(preset(preset_name or "default").config.changed(**typed), pictures, "")
     if preset_name:
-        raise ConfigError("give --from or --preset, not both: each is a whole set of settings", preset_name)
+        raise ConfigError(
+            "give --from or --preset, not both: each is a whole set of settings", preset_name
+        )
     from impasto.images.read import read_settings
     from impasto.painting.levels import BLANK
     from impasto.painting.record import recorded_config
@@ -43,7 +51,9 @@ def job_of(pictures: tuple[str, ...], preset_name: str | None, source: str | Non
     try:
         config = recorded_config(recorded)
     except ConfigError as error:
-        raise ConfigError(f"{source} has settings that cannot be taken over: {error}", error.value) from None
+        raise ConfigError(
+            f"{source} has settings that cannot be taken over: {error}", error.value
+        ) from None
     return Job(config.changed(**typed), pictures, blank_content)
 
 
@@ -53,6 +63,7 @@ def _check_unchanged(inputs: list[dict[str, str]]) -> None:
     for each in inputs:
         if read(each["name"]).sha256 != each["sha256"]:
             raise ConfigError(
-                f"{each['name']} is not the picture that was painted then: name the pictures to paint it all the same",
+                f"{each['name']} is not the picture that was painted then: name the pictures "
+                "to paint it all the same",
                 each["name"],
             )

@@ -61,11 +61,13 @@ def run(
     say: Say | None = None,
     saved: Callable[[int], object] | None = None,
 ) -> Painting:
-    """Paint pictures[0] in the style of the others with a progress bar, under a line that begins with `about`.
+    """Paint pictures[0] in the style of the others with a progress bar, under a line that begins
+    with `about`.
 
-    readers: makes the other readers of the run, once it is prepared. keep: a folder for checkpoints; where there is one
-    the run goes on from it. tilers: who evaluate its tiles, on a cluster. say: is told of checkpoints that cannot be
-    read or written. saved: is told the step of each that has been written. Ctrl-C, or SIGTERM, ends it after its step.
+    readers: makes the other readers of the run, once it is prepared. keep: a folder for
+    checkpoints; where there is one the run goes on from it. tilers: who evaluate its tiles, on a
+    cluster. say: is told of checkpoints that cannot be read or written. saved: is told the step of
+    each that has been written. Ctrl-C, or SIGTERM, ends it after its step.
     """
     content, *styles = pictures
     resumed: list[Checkpoint] = []
@@ -76,10 +78,14 @@ def run(
         return found and (found.state, found.plan)
 
     prepared = Run.prepare(
-        content, styles, config, resume=resume,
+        content,
+        styles,
+        config,
+        resume=resume,
         backbone=workers.backbone if workers else backbone or partial(load_with_bar, console),
-        plan=workers.fit if workers else fit, evaluator_of=workers.objective if workers else Objective,
-    )  # fmt: skip
+        plan=workers.fit if workers else fit,
+        evaluator_of=workers.objective if workers else Objective,
+    )
     for note in prepared.problem.notes:
         console.print(note, markup=False, soft_wrap=True)
     for found in resumed:
@@ -97,27 +103,42 @@ def run(
                 reader(step)
             if step.number == step.steps:
                 return  # it has ended
-            if checkpoints and checkpoints.keep(step, say or console.print, now=stopping.asked) and saved:
+            if (
+                checkpoints
+                and checkpoints.keep(step, say or console.print, now=stopping.asked)
+                and saved
+            ):
                 saved(step.number)
             stopping.raise_if_requested()
 
         painted = prepared.paint(read)
-        return replace(painted, settings={**painted.settings, "device": workers.device}) if workers else painted
+        return (
+            replace(painted, settings={**painted.settings, "device": workers.device})
+            if workers
+            else painted
+        )
 
 
 def _title(run: Run, where: str) -> str:
     """What is painted with, where and how, in one line."""
     dtype = str(run.backbone.dtype).removeprefix("torch.")
     config = run.config
-    return f"{run.backbone.weights.name} on {where}, {dtype}, {config.steps} steps of {config.optimizer}; {run.plan}"
+    return (
+        f"{run.backbone.weights.name} on {where}, {dtype}, {config.steps} steps of "
+        f"{config.optimizer}; {run.plan}"
+    )
 
 
-def _checkpoint(folder: Path, problem: Problem, config: Config, backbone: Backbone) -> Checkpoint | None:
+def _checkpoint(
+    folder: Path, problem: Problem, config: Config, backbone: Backbone
+) -> Checkpoint | None:
     try:
         return load(folder, problem, config, backbone)
     except CheckpointError as error:
         both = f"{folder / NAME} and {BEFORE} beside it"
-        raise CheckpointError(f"{error}; without {both} the painting is begun anew", error.value) from error
+        raise CheckpointError(
+            f"{error}; without {both} the painting is begun anew", error.value
+        ) from error
 
 
 def carry_out(spec: RunSpec, folder: Path | None, quiet: bool, as_json: bool) -> int:
@@ -125,7 +146,8 @@ def carry_out(spec: RunSpec, folder: Path | None, quiet: bool, as_json: bool) ->
 
     `folder` keeps checkpoints, and may hold one to go on from.
     """
-    inputs = [read(picture) for picture in spec.pictures]  # before the network is loaded: bad pictures fail at once
+    # before the network is loaded: bad pictures fail at once
+    inputs = [read(picture) for picture in spec.pictures]
     console, outputs = log(quiet or as_json), spec.outputs
 
     def say(message: str) -> None:
@@ -135,7 +157,10 @@ def carry_out(spec: RunSpec, folder: Path | None, quiet: bool, as_json: bool) ->
             console.print(message, markup=False, soft_wrap=True)
 
     frames = folder / FRAMES if folder else None
-    with outputs.film(inputs[0], spec.config, frames) or nullcontext() as film, _elsewhere(console, spec) as workers:
+    with (
+        outputs.film(inputs[0], spec.config, frames) or nullcontext() as film,
+        _elsewhere(console, spec) as workers,
+    ):
         painted = run(
             console,
             inputs,
@@ -172,18 +197,25 @@ def _elsewhere(console: Console, spec: RunSpec) -> Iterator[TileWorkers | None]:
 
 
 def save(painting: Painting, target: Path) -> None:
-    """Save the painting; where that fails although it could be done before, it is not lost but saved elsewhere."""
+    """Save the painting; where that fails although it could be done before, it is not lost but
+    saved elsewhere."""
     try:
         painting.save(target)
     except OutputError as error:
         try:
-            elsewhere = painting.save(Path(tempfile.mkdtemp(prefix="impasto-")) / f"{target.stem}.png")
+            elsewhere = painting.save(
+                Path(tempfile.mkdtemp(prefix="impasto-")) / f"{target.stem}.png"
+            )
         except (OutputError, OSError) as other:
-            raise OutputError(f"{error}; nor could the painting be saved elsewhere: {other}", str(target)) from error
+            raise OutputError(
+                f"{error}; nor could the painting be saved elsewhere: {other}", str(target)
+            ) from error
         raise OutputError(f"{error}; the painting was saved as {elsewhere}", str(target)) from error
 
 
-def save_more(painting: Painting, inputs: list[Picture], outputs: Outputs, film: Film | None) -> None:
+def save_more(
+    painting: Painting, inputs: list[Picture], outputs: Outputs, film: Film | None
+) -> None:
     """What was asked for beside the painting, which is safe by now."""
 
     failed = []
@@ -198,4 +230,6 @@ def save_more(painting: Painting, inputs: list[Picture], outputs: Outputs, film:
             failed.append(error)
     if failed:
         reasons = "; ".join(map(str, failed))
-        raise OutputError(f"{reasons}; the painting is in {outputs.picture}", failed[0].value) from failed[0]
+        raise OutputError(
+            f"{reasons}; the painting is in {outputs.picture}", failed[0].value
+        ) from failed[0]

@@ -1,4 +1,5 @@
-"""One picture over many devices: its tiles are evaluated on a Ray cluster, and only their sums are added up there."""
+"""One picture over many devices: its tiles are evaluated on a Ray cluster, and only their sums are
+added up there."""
 
 from __future__ import annotations
 
@@ -64,7 +65,11 @@ class RemoteTileWorker:
     def load(self, config: Config, weights: Weights) -> tuple[str, str, int]:
         """Lay the network out; its precision, its device and the bytes that are free there."""
         self._backbone = backbone = load_backbone(config, weights=weights)
-        return str(backbone.dtype).removeprefix("torch."), backbone.device.type, free_memory(backbone.device)
+        return (
+            str(backbone.dtype).removeprefix("torch."),
+            backbone.device.type,
+            free_memory(backbone.device),
+        )
 
     def begin(
         self,
@@ -83,7 +88,9 @@ class RemoteTileWorker:
         def all_reduce(parts: Iterable[list[torch.Tensor]]) -> list[torch.Tensor]:
             if of == 1:
                 return added(parts)
-            total = ray.get(adder.add.remote(index, [[each.cpu() for each in part] for part in parts]))
+            total = ray.get(
+                adder.add.remote(index, [[each.cpu() for each in part] for part in parts])
+            )
             return [each.to(device) for each in total]
 
         def here(x: torch.Tensor | None) -> torch.Tensor | None:
@@ -93,13 +100,16 @@ class RemoteTileWorker:
             region._replace(
                 mask=here(region.mask),
                 patterns=[
-                    each._replace(pixels=each.pixels.to(device), mask=here(each.mask)) for each in region.patterns
+                    each._replace(pixels=each.pixels.to(device), mask=here(each.mask))
+                    for each in region.patterns
                 ],
             )
             for region in regions
         ]
         share = Share(index, of, all_reduce)
-        self._objective = Objective(config, self._backbone, content.to(device), regions, side, here(protect), share)
+        self._objective = Objective(
+            config, self._backbone, content.to(device), regions, side, here(protect), share
+        )
         return self._objective.tiles
 
     def evaluate(self, *crops: torch.Tensor) -> tuple[Value, list[torch.Tensor]]:
@@ -115,7 +125,8 @@ class RemoteTileWorker:
 
 
 class TileWorkers:
-    """All who evaluate tiles of one painting; who dies is replaced, as long as there is a device for it."""
+    """All who evaluate tiles of one painting; who dies is replaced, as long as there is a device
+    for it."""
 
     def __init__(self, config: Config, weights: Weights):
         self._config = config
@@ -131,13 +142,20 @@ class TileWorkers:
         actors = [start_worker(RemoteTileWorker, device) for device in found]
         self.actors, why = [], "the cluster has no device to paint on"
         frees = []
-        said = [(actor.versions.remote(), actor.load.remote(self._config, self._stored)) for actor in actors]
+        said = [
+            (actor.versions.remote(), actor.load.remote(self._config, self._stored))
+            for actor in actors
+        ]
         deadline = time.monotonic() + WAIT
         for device, actor, (versions, loaded) in zip(found, actors, said, strict=True):
             try:
-                if (theirs := ray.get(versions, timeout=max(1.0, deadline - time.monotonic()))) != VERSIONS:
+                if (
+                    theirs := ray.get(versions, timeout=max(1.0, deadline - time.monotonic()))
+                ) != VERSIONS:
                     raise ClusterError(f"it has {theirs}, and this is {VERSIONS}")
-                precision, self.device, free = ray.get(loaded, timeout=max(1.0, deadline - time.monotonic()))
+                precision, self.device, free = ray.get(
+                    loaded, timeout=max(1.0, deadline - time.monotonic())
+                )
                 self.actors.append(actor)
                 frees.append(free)
             except (ray.exceptions.RayError, ClusterError) as error:
@@ -148,9 +166,12 @@ class TileWorkers:
             raise ClusterError(why, [device.name for device in found])
         self._free = min(frees)
         # the network as it is there, for who only asks about it
-        self._config = config = self._config.changed(precision=precision)  # everywhere, and whoever comes later
+        # everywhere, and whoever comes later
+        self._config = config = self._config.changed(precision=precision)
         dtype = getattr(torch, precision)
-        self.backbone = Backbone(self._weights, pooling=config.pooling, padding=config.padding, dtype=dtype)
+        self.backbone = Backbone(
+            self._weights, pooling=config.pooling, padding=config.padding, dtype=dtype
+        )
 
     def __str__(self) -> str:
         """Where they are."""
@@ -162,7 +183,8 @@ class TileWorkers:
         return DistributedObjective(self, *arguments)
 
     def fit(self, problem: Problem, config: Config, backbone: Backbone) -> Plan:
-        """As memory.fit: into what is free here and everywhere, in tiles of which everybody has one if there can be.
+        """As memory.fit: into what is free here and everywhere, in tiles of which everybody has one
+        if there can be.
 
         A tile is never smaller than its halo.
         """
@@ -172,7 +194,10 @@ class TileWorkers:
         if config.style_term == "sliced":
             return fits  # it needs the whole picture at once
         side = fits.side or max(height, width)
-        while math.ceil(height / side) * math.ceil(width / side) < len(self.actors) and side - STRIDE >= least:
+        while (
+            math.ceil(height / side) * math.ceil(width / side) < len(self.actors)
+            and side - STRIDE >= least
+        ):
             side -= STRIDE
         return fits._replace(side=side if side < max(height, width) else None)
 
@@ -196,8 +221,9 @@ def tile_workers(config: Config, weights: Weights) -> Iterator[TileWorkers]:
 class DistributedObjective:
     """An `Objective` whose tiles are evaluated by others.
 
-    A step sends every tile's crop there and its gradient back; the sums that the terms are functions of (Gram
-    matrices) go from tiler to tiler. All is added up in the order of the tiles, as `Objective` does it.
+    A step sends every tile's crop there and its gradient back; the sums that the terms are
+    functions of (Gram matrices) go from tiler to tiler. All is added up in the order of the tiles,
+    as `Objective` does it.
     """
 
     def __init__(
@@ -222,12 +248,16 @@ class DistributedObjective:
         actors = self._workers.actors[: self._count]
         self._adder = ray.remote(AllReduce).options(num_cpus=0).remote(len(actors))
         self._tiles: list[list[Tile]] = self._all(
-            [actor.begin.remote(k, len(actors), self._adder, *self._given) for k, actor in enumerate(actors)]
+            [
+                actor.begin.remote(k, len(actors), self._adder, *self._given)
+                for k, actor in enumerate(actors)
+            ]
         )
         self._actors = actors
 
     def _all(self, answers: list[Any]) -> list[Any]:
-        """Everybody's answers. Raises what the first raises that fails: the others may wait for it for ever."""
+        """Everybody's answers. Raises what the first raises that fails: the others may wait for it
+        for ever."""
         left = list(answers)
         while left:
             done, left = ray.wait(left, num_returns=1)
@@ -240,7 +270,8 @@ class DistributedObjective:
         return list(ray.get(answers))
 
     def evaluate(self, pixels: torch.Tensor) -> tuple[Value, torch.Tensor]:
-        """As `Objective.evaluate`. Where somebody dies meanwhile it is begun again with those who are left.
+        """As `Objective.evaluate`. Where somebody dies meanwhile it is begun again with those who
+        are left.
 
         Raises ClusterError when nobody is.
         """
@@ -253,7 +284,9 @@ class DistributedObjective:
                 self._actors = []
                 ray.kill(self._adder)  # whoever waits for it need not
                 if death == DEATHS:
-                    raise ClusterError(f"the cluster fails again and again: {' '.join(str(error).split())}") from error
+                    raise ClusterError(
+                        f"the cluster fails again and again: {' '.join(str(error).split())}"
+                    ) from error
                 self._workers.restart()
         raise AssertionError
 
@@ -264,11 +297,14 @@ class DistributedObjective:
         ]
         found = self._all(answers)
         gradient = torch.zeros_like(pixels)
-        for tile, part in zip(_in_turns(self._tiles), _in_turns([parts for _, parts in found]), strict=True):
+        for tile, part in zip(
+            _in_turns(self._tiles), _in_turns([parts for _, parts in found]), strict=True
+        ):
             gradient[(..., *tile.crop)] += part
         return found[0][0], gradient
 
 
 def _in_turns(of_tilers: Sequence[Sequence[T]]) -> list[T]:
-    """What tilers have of their tiles, in the order of the tiles: the first of each, the second of each ..."""
+    """What tilers have of their tiles, in the order of the tiles: the first of each, the second of
+    each ..."""
     return [each for turn in itertools.zip_longest(*of_tilers) for each in turn if each is not None]

@@ -37,7 +37,8 @@ class Device(NamedTuple):
 
 @contextmanager
 def connected(address: str | None) -> Iterator[None]:
-    """Have Ray here: a cluster's, or without an address one of this machine alone. Raises ClusterError."""
+    """Have Ray here: a cluster's, or without an address one of this machine alone. Raises
+    ClusterError."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # who paints is nobody's business
     ours = not ray.is_initialized()
     if ours:
@@ -45,17 +46,22 @@ def connected(address: str | None) -> Iterator[None]:
         try:
             with nullcontext() if address else _for_this_machine_only():
                 ray.init(
-                    address=address or "local", include_dashboard=None if address else False,
-                    log_to_driver=False, logging_level=logging.ERROR,
-                )  # fmt: skip
+                    address=address or "local",
+                    include_dashboard=None if address else False,
+                    log_to_driver=False,
+                    logging_level=logging.ERROR,
+                )
         except Exception as error:  # it raises whatever it likes
             where = address or "on this machine"
-            raise ClusterError(f"no Ray cluster {where}: {' '.join(str(error).split())}", address) from error
+            raise ClusterError(
+                f"no Ray cluster {where}: {' '.join(str(error).split())}", address
+            ) from error
     try:
         yield
     finally:
         if ours:
-            with _undisturbed():  # a second Ctrl-C in the midst of it would end this process without a word
+            # a second Ctrl-C in the midst of it would end this process without a word
+            with _undisturbed():
                 ray.shutdown()
 
 
@@ -79,7 +85,9 @@ def _undisturbed() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():  # others get none
         yield
         return
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {
+        number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)
+    }
     try:
         yield
     finally:
@@ -88,7 +96,8 @@ def _undisturbed() -> Iterator[None]:
 
 
 def _check_answers(address: str | None) -> None:
-    """Whether somebody listens there: Ray would wait for a quarter of an hour. Raises ClusterError."""
+    """Whether somebody listens there: Ray would wait for a quarter of an hour. Raises
+    ClusterError."""
     found = re.fullmatch(r"(?:ray://)?([^:/]+):(\d{1,5})", address or "")
     if found is None:
         return
@@ -99,16 +108,21 @@ def _check_answers(address: str | None) -> None:
 
 
 def list_devices() -> list[Device]:
-    """The devices of the cluster as it is now: its GPUs, or where there is none its machines. Raises ClusterError."""
+    """The devices of the cluster as it is now: its GPUs, or where there is none its machines.
+    Raises ClusterError."""
     try:
         nodes = [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
     except Exception as error:
-        raise ClusterError(f"the Ray cluster does not answer: {' '.join(str(error).split())}") from error
+        raise ClusterError(
+            f"the Ray cluster does not answer: {' '.join(str(error).split())}"
+        ) from error
     found = []
     for node in nodes:
         processors, gpus = (int(node["Resources"].get(name, 0)) for name in ("CPU", "GPU"))
         host = f"{node['NodeManagerHostname']}-{node['NodeID'][:4]}"
-        found += [Device(f"{host}/gpu{k}", node["NodeID"], processors // gpus, 1) for k in range(gpus)]
+        found += [
+            Device(f"{host}/gpu{k}", node["NodeID"], processors // gpus, 1) for k in range(gpus)
+        ]
         if not gpus and processors:
             found.append(Device(host, node["NodeID"], processors, 0))
     on_gpus = [device for device in found if device.gpus]
@@ -118,11 +132,14 @@ def list_devices() -> list[Device]:
 def start_worker(kind: type, device: Device) -> Any:
     """An actor of a class at a place; it is there when its first answer comes."""
     there = NodeAffinitySchedulingStrategy(device.node, soft=False)
-    spin = {name: os.environ.get(name, value) for name, value in SPIN.items()}  # read when torch is imported there
+    # read when torch is imported there
+    spin = {name: os.environ.get(name, value) for name, value in SPIN.items()}
     options = {
-        "num_cpus": device.processors, "num_gpus": device.gpus, "scheduling_strategy": there,
+        "num_cpus": device.processors,
+        "num_gpus": device.gpus,
+        "scheduling_strategy": there,
         "runtime_env": {"env_vars": spin},
-    }  # fmt: skip
+    }
     return ray.remote(kind).options(**options).remote(device)
 
 

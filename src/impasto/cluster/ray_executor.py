@@ -1,4 +1,5 @@
-"""A batch on a Ray cluster: one painter a device, who pull their work; what dies is painted again elsewhere."""
+"""A batch on a Ray cluster: one painter a device, who pull their work; what dies is painted again
+elsewhere."""
 
 from __future__ import annotations
 
@@ -32,7 +33,8 @@ LOOK = 2.0  # seconds between two looks at what the cluster has
 LONG = 30.0  # seconds after which it is told that nobody has come
 KEEPING = 30.0  # seconds that painters have to write their last checkpoints
 LEAVING = 5.0  # seconds that they have to tidy up
-REFUSALS = 10  # times that a place has no painter, or loses him, with no painting between: it is not asked again
+# times that a place has no painter, or loses him, with no painting between: it is not asked again
+REFUSALS = 10
 FOLDER = "impasto-painter-"  # what the names of painters' temporary folders begin with
 YOUNG = 60.0  # seconds that a folder may not be held yet by who has made it
 REMEMBERED = 64  # files and networks that are kept in the object store
@@ -41,7 +43,8 @@ States = dict[str, bytes]  # checkpoints by key
 
 
 class RemoteWorker:
-    """The Worker on a device of the cluster, without a shared disk: files come with the work, checkpoints go back."""
+    """The Worker on a device of the cluster, without a shared disk: files come with the work,
+    checkpoints go back."""
 
     def __init__(self, device: Device):
         use_device(device)
@@ -56,7 +59,12 @@ class RemoteWorker:
         return VERSIONS
 
     def begin(
-        self, tasks: Sequence[Task], states: States, weights: Weights, digests: Sequence[str], *files: bytes
+        self,
+        tasks: Sequence[Task],
+        states: States,
+        weights: Weights,
+        digests: Sequence[str],
+        *files: bytes,
     ) -> tuple[WorkerUpdate, States]:
         """Take on tasks, from their checkpoints where there are any, and paint for a while."""
         for each in filter(Path.is_dir, self._folder.glob("*")):
@@ -132,12 +140,14 @@ class RayExecutor:
     def __init__(self, scheduler: Scheduler):
         self._scheduler = scheduler
         self._handles: list[WorkerHandle] = []
-        self._looked, self._seen = 0.0, time.monotonic()  # when it was looked what there is, and somebody was there
+        # when it was looked what there is, and somebody was there
+        self._looked, self._seen = 0.0, time.monotonic()
         self._told = self._told_of_disk = False
         self._refused: Counter[Device] = Counter()
         self._why = ""
         self._faulty = set[str]()  # keys that somebody's painter found a fault with
-        self._stored: dict[str, Any] = {}  # files in the object store, by checksum, the oldest first
+        # files in the object store, by checksum, the oldest first
+        self._stored: dict[str, Any] = {}
 
     @property
     def busy(self) -> bool:
@@ -145,19 +155,25 @@ class RayExecutor:
         return any(handle.tasks for handle in self._handles)
 
     def start_worker(self) -> None:
-        """A painter for every device that has none: also for those that came later, or whose painter died."""
+        """A painter for every device that has none: also for those that came later, or whose
+        painter died."""
         if time.monotonic() - self._looked < LOOK and self._handles:
             return
         self._looked = time.monotonic()
         found = list_devices()
         able = [device for device in found if self._refused[device] < REFUSALS]
         if not able and not self._handles:
-            raise ClusterError(self._why or "the cluster has no device to paint on", [device.name for device in found])
+            raise ClusterError(
+                self._why or "the cluster has no device to paint on",
+                [device.name for device in found],
+            )
         if any(handle.ready for handle in self._handles):
             self._seen = self._looked
         elif not self._told and self._looked - self._seen > LONG:
             names = ", ".join(device.name for device in able)
-            self._scheduler.note(f"nobody has come yet to paint at {names}: perhaps others use the cluster; waiting")
+            self._scheduler.note(
+                f"nobody has come yet to paint at {names}: perhaps others use the cluster; waiting"
+            )
             self._told = True
         taken = {handle.device for handle in self._handles}
         for device in able:
@@ -185,7 +201,9 @@ class RayExecutor:
         files = [self._in_store(digest, data) for digest, data in assignment.files.items()]
         weights = self._in_store(assignment.weights.sha256, assignment.weights)
         handle.tasks = assignment.tasks
-        handle.answer = handle.actor.begin.remote(assignment.tasks, states, weights, list(assignment.files), *files)
+        handle.answer = handle.actor.begin.remote(
+            assignment.tasks, states, weights, list(assignment.files), *files
+        )
 
     def _in_store(self, digest: str, data: bytes | Weights) -> Any:
         """A file's bytes or a network where all nodes can have them; a style is sent once."""
@@ -224,7 +242,8 @@ class RayExecutor:
         if faults := _faults(report):
             self._take(handle, tasks, report, states)
             ray.wait([handle.actor.leave.remote()], timeout=LEAVING)
-            again = faults.keys() <= self._faulty  # a picture's own, it seems, and not the machine's
+            # a picture's own, it seems, and not the machine's
+            again = faults.keys() <= self._faulty
             self._faulty |= faults.keys()
             self._on_lost(handle, next(iter(faults.values())), 0 if again else 1)
             return
@@ -237,7 +256,9 @@ class RayExecutor:
         finally:
             self._take(handle, tasks, report, states)
 
-    def _take(self, handle: WorkerHandle, tasks: Sequence[Task], report: WorkerUpdate, states: States) -> None:
+    def _take(
+        self, handle: WorkerHandle, tasks: Sequence[Task], report: WorkerUpdate, states: States
+    ) -> None:
         folders = self._scheduler.folders([task for task in tasks if task.key in states])
         for key, state in states.items():
             try:
@@ -262,7 +283,11 @@ class RayExecutor:
 
     def keep(self) -> None:
         """Have everybody write a checkpoint, and bring it here."""
-        owed = [(handle, [handle.answer, handle.actor.keep.remote()]) for handle in self._handles if handle.tasks]
+        owed = [
+            (handle, [handle.answer, handle.actor.keep.remote()])
+            for handle in self._handles
+            if handle.tasks
+        ]
         deadline = time.monotonic() + KEEPING
         for handle, answers in owed:
             for answer in answers:

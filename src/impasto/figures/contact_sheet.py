@@ -19,11 +19,13 @@ SMALLEST = 16  # pixels of a picture's height, where so many stand beside one an
 MOST_LINES = 6  # of one caption
 
 Cell = tuple[Image.Image | str, str]
-"""A picture, or in words why there is none; and its caption, whose first line is bold if there are more."""
+"""A picture, or in words why there is none; and its caption, whose first line is bold if there are
+more."""
 
 
 def kinds(terms: Mapping[str, Any]) -> dict[str, Any]:
-    """The sum of each kind of term: "content", "style" and so on, over their layers; of numbers or arrays alike."""
+    """The sum of each kind of term: "content", "style" and so on, over their layers; of numbers or
+    arrays alike."""
     sums: dict[str, Any] = {}
     for name, value in terms.items():
         kind = name.partition(" ")[0]
@@ -34,23 +36,33 @@ def kinds(terms: Mapping[str, Any]) -> dict[str, Any]:
 def in_rows(cells: Sequence[Cell], columns: int = 0) -> list[list[Cell]]:
     """`cells` in rows of `columns`, or of what makes the sheet about 3 : 2."""
     if not columns:
-        shapes = [image.width / image.height for image, _ in cells if isinstance(image, Image.Image)]
-        columns = max(1, round((1.5 * len(cells) / (sum(shapes) / len(shapes) if shapes else 1.0)) ** 0.5))
+        shapes = [
+            image.width / image.height for image, _ in cells if isinstance(image, Image.Image)
+        ]
+        columns = max(
+            1, round((1.5 * len(cells) / (sum(shapes) / len(shapes) if shapes else 1.0)) ** 0.5)
+        )
     return [list(cells[k : k + columns]) for k in range(0, len(cells), columns)]
 
 
-def contact_sheet(rows: Sequence[Sequence[Cell]], height: int = 320, margin: int = 16) -> Image.Image:
-    """Captioned pictures in rows on light paper, each `height` pixels high; a short row ends in paper.
+def contact_sheet(
+    rows: Sequence[Sequence[Cell]], height: int = 320, margin: int = 16
+) -> Image.Image:
+    """Captioned pictures in rows on light paper, each `height` pixels high; a short row ends in
+    paper.
 
-    Where the sheet would be wider than WIDEST or taller than TALLEST, the pictures are less high. Captions are wrapped
-    to their picture's width.
+    Where the sheet would be wider than WIDEST or taller than TALLEST, the pictures are less high.
+    Captions are wrapped to their picture's width.
     """
     rows = [[(_plain(image), _drawable(caption)) for image, caption in row] for row in rows]
-    shape = next((_shape(image) for row in rows for image, _ in row if isinstance(image, Image.Image)), 4 / 3)
+    shape = next(
+        (_shape(image) for row in rows for image, _ in row if isinstance(image, Image.Image)), 4 / 3
+    )
     height = min(height, _widest(rows, shape, margin))
     laid = _laid_out(rows, height, shape)
     while (over := _total(laid, height, margin) - TALLEST) > 0 and height > LEAST:
-        height = max(LEAST, height - max(1, over // len(rows)))  # captions wrap into more lines as pictures shrink
+        # captions wrap into more lines as pictures shrink
+        height = max(LEAST, height - max(1, over // len(rows)))
         laid = _laid_out(rows, height, shape)
     size, line = _text_size(height)
     width = max(sum(image.width + margin for image, _ in row) for row in laid) + margin
@@ -92,7 +104,10 @@ def _total(laid: LaidOut, height: int, margin: int) -> int:
 
 def _laid_out(rows: Sequence[Sequence[Cell]], height: int, shape: float) -> LaidOut:
     size, _ = _text_size(height)
-    return [[_laid(image, caption, height, round(shape * height), size) for image, caption in row] for row in rows]
+    return [
+        [_laid(image, caption, height, round(shape * height), size) for image, caption in row]
+        for row in rows
+    ]
 
 
 @cache
@@ -120,22 +135,32 @@ def _shape(image: Image.Image) -> float:
 
 
 def _widest(rows: Sequence[Sequence[Cell]], shape: float, margin: int) -> int:
-    """The height of a picture at which the widest row fits; words are as wide as a picture of the usual `shape`."""
+    """The height of a picture at which the widest row fits; words are as wide as a picture of the
+    usual `shape`."""
     fitting = []
     for row in rows:
         shapes = [_shape(image) if isinstance(image, Image.Image) else shape for image, _ in row]
         # half a pixel each for rounding
-        fitting.append((WIDEST - margin * (len(row) + 1) - len(row) / 2) / sum(shapes) if shapes else WIDEST)
+        fitting.append(
+            (WIDEST - margin * (len(row) + 1) - len(row) / 2) / sum(shapes) if shapes else WIDEST
+        )
     return max(SMALLEST, int(min(fitting)))
 
 
-def _laid(image: Image.Image | str, caption: str, height: int, usual: int, size: int) -> tuple[Image.Image, list[Line]]:
-    """The picture at its height (or its reason in a frame of the `usual` width), and the lines of its caption."""
+def _laid(
+    image: Image.Image | str, caption: str, height: int, usual: int, size: int
+) -> tuple[Image.Image, list[Line]]:
+    """The picture at its height (or its reason in a frame of the `usual` width), and the lines of
+    its caption."""
     if isinstance(image, str):
         drawn = _reason(image, usual, height, size)
     else:
-        drawn = image.resize((max(1, round(_shape(image) * height)), height), Image.Resampling.LANCZOS)
-    return drawn, _wrapped(caption, drawn.width, size, MOST_LINES, "\n" in caption) if caption else []
+        drawn = image.resize(
+            (max(1, round(_shape(image) * height)), height), Image.Resampling.LANCZOS
+        )
+    return drawn, _wrapped(
+        caption, drawn.width, size, MOST_LINES, "\n" in caption
+    ) if caption else []
 
 
 def _reason(text: str, width: int, height: int, size: int) -> Image.Image:
@@ -151,7 +176,8 @@ def _reason(text: str, width: int, height: int, size: int) -> Image.Image:
 
 
 def _wrapped(text: str, width: int, size: int, most: int, bold_first: bool = False) -> list[Line]:
-    """`text` in at most so many lines of at most `width` pixels; broken at spaces, but not at no-break ones."""
+    """`text` in at most so many lines of at most `width` pixels; broken at spaces, but not at
+    no-break ones."""
     lines: list[Line] = []
     for k, paragraph in enumerate(text.split("\n")):
         bold, line = bold_first and k == 0, ""
@@ -174,5 +200,7 @@ def _cut(line: str, used: ImageFont.FreeTypeFont, width: int) -> str:
     if used.getlength(line) <= width:
         return line
     line = line.removesuffix(" …")
-    kept = next(k for k in range(len(line), -1, -1) if k == 0 or used.getlength(line[:k] + "…") <= width)
+    kept = next(
+        k for k in range(len(line), -1, -1) if k == 0 or used.getlength(line[:k] + "…") <= width
+    )
     return line[:kept] + "…"

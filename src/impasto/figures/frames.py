@@ -1,4 +1,5 @@
-"""The frames of a film so far, on disk; in a folder that stays they can be taken up again as of any step kept."""
+"""The frames of a film so far, on disk; in a folder that stays they can be taken up again as of any
+step kept."""
 
 from __future__ import annotations
 
@@ -28,7 +29,8 @@ MOST_BYTES = 1 << 26  # of a frame's file
 
 
 class Kept(NamedTuple):
-    """A frame by its step's number, what it looks like from afar, and its distance from the one kept before it."""
+    """A frame by its step's number, what it looks like from afar, and its distance from the one
+    kept before it."""
 
     number: int
     proxy: torch.Tensor
@@ -36,7 +38,8 @@ class Kept(NamedTuple):
 
 
 class Line(BaseModel):
-    """A line of the journal: which frames made up the film from this step on, and what change counted as visible."""
+    """A line of the journal: which frames made up the film from this step on, and what change
+    counted as visible."""
 
     step: int
     visible: float
@@ -47,10 +50,12 @@ LINE = TypeAdapter(Line)
 
 
 class Frames:
-    """A folder of frames: a temporary one, or one that stays, where an interrupted run's film goes on.
+    """A folder of frames: a temporary one, or one that stays, where an interrupted run's film goes
+    on.
 
-    There a journal has a line for every step that changed the film, and a dropped frame lies until no checkpoint needs
-    it: the film is restored as it was at the step of either checkpoint that is kept.
+    There a journal has a line for every step that changed the film, and a dropped frame lies until
+    no checkpoint needs it: the film is restored as it was at the step of either checkpoint that is
+    kept.
     """
 
     def __init__(self, folder: Path | None):
@@ -62,8 +67,11 @@ class Frames:
             self._folder = folder or Path(tempfile.mkdtemp(prefix="impasto-film-"))
             self._folder.mkdir(exist_ok=True)
         except OSError as error:
-            raise OutputError(f"no room for the film's frames: {reason(error)}", str(folder or "")) from error
-        self._needed: list[tuple[int, set[int]]] = []  # the steps of the last two checkpoints, and their films' frames
+            raise OutputError(
+                f"no room for the film's frames: {reason(error)}", str(folder or "")
+            ) from error
+        # the steps of the last two checkpoints, and their films' frames
+        self._needed: list[tuple[int, set[int]]] = []
 
     def file(self, number: int) -> Path:
         """Where a frame lies."""
@@ -84,7 +92,8 @@ class Frames:
             raise self._no_room(error) from error
 
     def drop(self, number: int) -> None:
-        """A frame is no longer part of the film; where it may be needed again it lies until `saved`."""
+        """A frame is no longer part of the film; where it may be needed again it lies until
+        `saved`."""
         if not self.lasting:
             self.file(number).unlink()
 
@@ -100,7 +109,8 @@ class Frames:
             raise self._no_room(error) from error
 
     def saved(self, step: int, kept: Sequence[Kept]) -> None:
-        """A checkpoint of a step was written: remove the dropped frames that neither of the last two needs."""
+        """A checkpoint of a step was written: remove the dropped frames that neither of the last
+        two needs."""
         self._needed = [*self._needed[-1:], (step, {each.number for each in kept})]
         if not self.lasting or len(self._needed) < 2:
             return
@@ -111,10 +121,11 @@ class Frames:
                     file.unlink()
 
     def restore(self, step: int, size: Sequence[int]) -> tuple[float, list[Kept]] | None:
-        """The film as it was after a step: what counts as visible, and its frames; None: there was none yet.
+        """The film as it was after a step: what counts as visible, and its frames; None: there was
+        none yet.
 
-        size: of the proxies, (1, 3, h, w). What came after the step is removed; frames that are lost are left out.
-        Raises OutputError.
+        size: of the proxies, (1, 3, h, w). What came after the step is removed; frames that are
+        lost are left out. Raises OutputError.
         """
         lines = [line for line in self._journal() if line.step <= step]
         with atomic_write(self._folder / JOURNAL) as part:
@@ -126,7 +137,9 @@ class Frames:
         if not lines:
             return None
         found = [(number, self._proxy(number, size), change) for number, change in lines[-1].kept]
-        return lines[-1].visible, [Kept(number, proxy, change) for number, proxy, change in found if proxy is not None]
+        return lines[-1].visible, [
+            Kept(number, proxy, change) for number, proxy, change in found if proxy is not None
+        ]
 
     def _journal(self) -> list[Line]:
         """The lines of the journal up to the first that was torn."""
@@ -142,16 +155,24 @@ class Frames:
             frame = io.BytesIO(read_regular(self.file(number), MOST_BYTES))
             with Image.open(frame, formats=("PNG",)) as image:
                 image.verify()
-            values = np.load(io.BytesIO(read_regular(self._proxy_file(number), MOST_BYTES)), allow_pickle=False)
+            values = np.load(
+                io.BytesIO(read_regular(self._proxy_file(number), MOST_BYTES)), allow_pickle=False
+            )
         except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError):
             return None
-        return torch.from_numpy(values) if values.shape == tuple(size) and values.dtype == np.float32 else None
+        return (
+            torch.from_numpy(values)
+            if values.shape == tuple(size) and values.dtype == np.float32
+            else None
+        )
 
     def _proxy_file(self, number: int) -> Path:
         return self._folder / f"{number:08d}.npy"
 
     def _no_room(self, error: OSError) -> OutputError:
-        return OutputError(f"no room for the film's frames in {self._folder}: {error}", str(self._folder))
+        return OutputError(
+            f"no room for the film's frames in {self._folder}: {error}", str(self._folder)
+        )
 
     def close(self) -> None:
         """Remove the frames, unless they are to stay."""

@@ -1,4 +1,5 @@
-"""Figures drawn with matplotlib: loss curves, heat maps, the network. The only place that loads it."""
+"""Figures drawn with matplotlib: loss curves, heat maps, the network. The only place that loads
+it."""
 
 from __future__ import annotations
 
@@ -24,7 +25,8 @@ from impasto.images.write import atomic_write, check_output
 __all__ = ["PLOTS", "Curve", "curves", "heat", "network", "write_plot"]
 
 PLOTS = (".png", ".svg")
-# Okabe & Ito 2008, without the yellow that paper swallows: told apart by the colour-blind, and in grey by the dashes.
+# Okabe & Ito 2008, without the yellow that paper swallows: told apart by the colour-blind, and in
+# grey by the dashes.
 COLOURS = ("#000000", "#D55E00", "#0072B2", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 DASHES = (
     (0, ()),
@@ -36,16 +38,29 @@ DASHES = (
     (0, (12, 2, 1.2, 2)),
 )
 STYLE: Any = {
-    "font.family": "DejaVu Sans", "font.size": 9, "axes.titlesize": 10, "axes.titleweight": "bold",
-    "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.color": "#e4e1dc",
-    "grid.linewidth": 0.6, "axes.axisbelow": True, "figure.facecolor": "#ffffff", "savefig.dpi": 160,
-    "svg.hashsalt": "impasto", "text.parse_math": False,
-    "legend.frameon": False, "legend.handlelength": 3.2, "axes.linewidth": 0.7,
-}  # fmt: skip
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "axes.titlesize": 10,
+    "axes.titleweight": "bold",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#e4e1dc",
+    "grid.linewidth": 0.6,
+    "axes.axisbelow": True,
+    "figure.facecolor": "#ffffff",
+    "savefig.dpi": 160,
+    "svg.hashsalt": "impasto",
+    "text.parse_math": False,
+    "legend.frameon": False,
+    "legend.handlelength": 3.2,
+    "axes.linewidth": 0.7,
+}
 
 
 class Curve(NamedTuple):
-    """One run's trace: per step its number, level, objective and weighted terms; NaN where a value was not finite."""
+    """One run's trace: per step its number, level, objective and weighted terms; NaN where a value
+    was not finite."""
 
     name: str
     steps: Sequence[int]
@@ -58,21 +73,26 @@ def write_plot(figure: Figure, path: str | PathLike[str]) -> Path:
     """Write a figure as PNG or SVG: the same figure, the same bytes. Raises OutputError."""
     out = check_output(path, PLOTS, "plot")
     kind = out.suffix.lower().removeprefix(".")
-    stamps: dict[str, Any] = {"Software": None} if kind == "png" else {"Date": None, "Creator": "impasto"}
+    stamps: dict[str, Any] = (
+        {"Software": None} if kind == "png" else {"Date": None, "Creator": "impasto"}
+    )
     with mpl.rc_context(STYLE), warnings.catch_warnings(), atomic_write(out) as part:
-        warnings.filterwarnings("ignore", "Glyph")  # a name in letters that the font has not is shown as boxes
+        # a name in letters that the font has not is shown as boxes
+        warnings.filterwarnings("ignore", "Glyph")
         figure.savefig(part, format=kind, metadata=stamps)
     return out
 
 
 def curves(runs: Sequence[Curve]) -> Figure:
-    """Loss curves on a log scale: of one run its terms and its layers, of several one panel a term."""
+    """Loss curves on a log scale: of one run its terms and its layers, of several one panel a
+    term."""
     with mpl.rc_context(STYLE):
         return _one_run(runs[0]) if len(runs) == 1 else _several_runs(runs)
 
 
 def _one_run(run: Curve) -> Figure:
-    """The objective with the sums of each kind of term on the left, every term of every layer on the right."""
+    """The objective with the sums of each kind of term on the left, every term of every layer on
+    the right."""
     figure = Figure(figsize=(10, 4.2), layout="constrained")
     left, right = figure.subplots(1, 2)
     sums = {
@@ -83,17 +103,22 @@ def _one_run(run: Curve) -> Figure:
         (left, "objective and its terms", sums, 0),
         (right, "term by term", run.terms, 1),
     ):
-        drawn = _panel(axes, title, [(name, run.steps, values) for name, values in curves.items()], skip)
+        drawn = _panel(
+            axes, title, [(name, run.steps, values) for name, values in curves.items()], skip
+        )
         _mark_levels(axes, run)
         if drawn:
             names = [str(each.get_label()) for each in drawn]
-            axes.legend(drawn, names, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=4, fontsize=8)
+            axes.legend(
+                drawn, names, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=4, fontsize=8
+            )
     figure.suptitle(run.name, fontsize=11)
     return figure
 
 
 def _several_runs(runs: Sequence[Curve]) -> Figure:
-    """One panel for the objective and one for each term that any run has; a run has one colour and dash in all."""
+    """One panel for the objective and one for each term that any run has; a run has one colour and
+    dash in all."""
     names = list(dict.fromkeys(name for run in runs for name in run.terms))
     columns = min(3, len(names) + 1)
     rows = math.ceil((len(names) + 1) / columns)
@@ -107,17 +132,29 @@ def _several_runs(runs: Sequence[Curve]) -> Figure:
             _mark_levels(axes, runs[0], named=False)
     for axes in panels[len(names) + 1 :]:
         axes.set_visible(False)
-    figure.legend(drawn, [run.name for run in runs], loc="outside lower center", ncols=min(4, len(runs)), fontsize=9)
+    figure.legend(
+        drawn,
+        [run.name for run in runs],
+        loc="outside lower center",
+        ncols=min(4, len(runs)),
+        fontsize=9,
+    )
     return figure
 
 
 def _panel(
-    axes: Axes, title: str, lines: Sequence[tuple[str, Sequence[int], Sequence[float] | np.ndarray]], skip: int = 0
+    axes: Axes,
+    title: str,
+    lines: Sequence[tuple[str, Sequence[int], Sequence[float] | np.ndarray]],
+    skip: int = 0,
 ) -> list[Line2D]:
-    """Lines by name over steps, on a log scale; an empty one keeps its colour. skip: colours that are not used."""
+    """Lines by name over steps, on a log scale; an empty one keeps its colour. skip: colours that
+    are not used."""
     found = []
     axes.set(title=title, xlabel="step", yscale="log")
-    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if _narrow(lines) else (1.0,), numticks=9))
+    axes.yaxis.set_major_locator(
+        LogLocator(subs=(1.0, 2.0, 5.0) if _narrow(lines) else (1.0,), numticks=9)
+    )
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.yaxis.set_minor_formatter(NullFormatter())
     for k, (name, steps, values) in enumerate(lines, skip):
@@ -125,9 +162,15 @@ def _panel(
         if drawn.size:
             drawn = np.where(drawn > 0, drawn, np.nan)  # a log scale has no place for 0
             found += axes.plot(
-                steps, drawn, color=COLOURS[k % len(COLOURS)], linestyle=DASHES[k % len(DASHES)],
-                linewidth=1.8 if k == 0 else 1.3, label=name, marker=".", markevery=_alone(drawn),
-            )  # fmt: skip
+                steps,
+                drawn,
+                color=COLOURS[k % len(COLOURS)],
+                linestyle=DASHES[k % len(DASHES)],
+                linewidth=1.8 if k == 0 else 1.3,
+                label=name,
+                marker=".",
+                markevery=_alone(drawn),
+            )
     return found
 
 
@@ -138,7 +181,8 @@ def _alone(values: np.ndarray) -> list[int]:
 
 
 def _narrow(lines: Sequence[tuple[str, Sequence[int], Sequence[float] | np.ndarray]]) -> bool:
-    """Whether all values lie within about two decades, so that powers of ten alone would be too few ticks."""
+    """Whether all values lie within about two decades, so that powers of ten alone would be too few
+    ticks."""
     values = np.concatenate([np.asarray(each[2], dtype=float) for each in lines] or [np.zeros(0)])
     values = values[values > 0]
     return bool(values.size) and float(values.max() / values.min()) < 150
@@ -146,29 +190,40 @@ def _narrow(lines: Sequence[tuple[str, Sequence[int], Sequence[float] | np.ndarr
 
 def _mark_levels(axes: Axes, run: Curve, named: bool = True) -> None:
     """A faint line where each level after the first begins: another size is another objective."""
-    for before, (step, level) in zip(run.levels, list(zip(run.steps, run.levels, strict=True))[1:], strict=False):
+    for before, (step, level) in zip(
+        run.levels, list(zip(run.steps, run.levels, strict=True))[1:], strict=False
+    ):
         if level != before:
             axes.axvline(step - 0.5, color="#b8b4ae", linewidth=0.8)
             if not named:
                 continue
             axes.annotate(
-                f" level {level}", (step - 0.5, 1), xycoords=("data", "axes fraction"), va="top", fontsize=8,
+                f" level {level}",
+                (step - 0.5, 1),
+                xycoords=("data", "axes fraction"),
+                va="top",
+                fontsize=8,
                 color="#6b6762",
-            )  # fmt: skip
+            )
 
 
 def heat(values: np.ndarray, colours: str = "magma") -> Image.Image:
-    """Values (h, w) as a picture: the colour map spans all but the greatest half percent, which would hide the rest."""
+    """Values (h, w) as a picture: the colour map spans all but the greatest half percent, which
+    would hide the rest."""
     low, high = float(values.min()), float(np.percentile(values, 99.5))
     high = high if high > low else float(values.max())  # a map with few marks
     scaled = ((values - low) / (high - low)).clip(0, 1) if high > low else np.zeros_like(values)
     return Image.fromarray((mpl.colormaps[colours](scaled)[..., :3] * 255).round().astype(np.uint8))
 
 
-def network(name: str, channels: Mapping[str, int], content: Mapping[str, float], style: Mapping[str, float]) -> Figure:
-    """The network, stage by stage: a box a convolution, as high as its features and as wide as its channels are many.
+def network(
+    name: str, channels: Mapping[str, int], content: Mapping[str, float], style: Mapping[str, float]
+) -> Figure:
+    """The network, stage by stage: a box a convolution, as high as its features and as wide as its
+    channels are many.
 
-    channels: of each convolution, in order. content, style: the layers that a recipe uses, with their weights.
+    channels: of each convolution, in order. content, style: the layers that a recipe uses, with
+    their weights.
     """
     with mpl.rc_context({**STYLE, "axes.grid": False}):
         figure = Figure(figsize=(13, 5.2), layout="constrained")
@@ -182,11 +237,24 @@ def network(name: str, channels: Mapping[str, int], content: Mapping[str, float]
             for each in convolutions:
                 width = 0.35 + 0.75 * math.sqrt(channels[each] / most)
                 axes.add_patch(_box(left, -height / 2, width, height))
-                axes.text(left + width / 2, 0, f"{each}\n{channels[each]}", ha="center", va="center", rotation=90)
+                axes.text(
+                    left + width / 2,
+                    0,
+                    f"{each}\n{channels[each]}",
+                    ha="center",
+                    va="center",
+                    rotation=90,
+                )
                 _mark_layer(axes, each, left + width / 2, height / 2, content, style)
                 left += width + 0.16
             half = f" / {1 << stage - 1}" if stage > 1 else ""
-            axes.text((first + left - 0.16) / 2, -2.35, f"stage {stage}\nH{half} × W{half}", ha="center", va="top")
+            axes.text(
+                (first + left - 0.16) / 2,
+                -2.35,
+                f"stage {stage}\nH{half} × W{half}",
+                ha="center",
+                va="top",
+            )
             left += 0.55
         for colour, what, at in ((CONTENT, "content", 0.0), (STYLE_MARK, "style", 1.9)):
             axes.text(at, 3.35, f"■ {what}", color=colour, fontweight="bold", fontsize=11)
@@ -210,13 +278,27 @@ def _box(left: float, bottom: float, width: float, height: float) -> FancyBboxPa
 
 
 def _mark_layer(
-    axes: Axes, convolution: str, x: float, top: float, content: Mapping[str, float], style: Mapping[str, float]
+    axes: Axes,
+    convolution: str,
+    x: float,
+    top: float,
+    content: Mapping[str, float],
+    style: Mapping[str, float],
 ) -> None:
-    """Names the layers of one convolution that a recipe uses, above its box, with weights that are not 1."""
+    """Names the layers of one convolution that a recipe uses, above its box, with weights that are
+    not 1."""
     above = top + 0.15
     for layers, colour in ((content, CONTENT), (style, STYLE_MARK)):
         for layer in (convolution, convolution.replace("conv", "relu")):
             if layer in layers:
                 weight = "" if layers[layer] == 1 else f" × {layers[layer]:g}"
-                axes.text(x, above, f"{layer}{weight}", color=colour, ha="center", fontweight="bold", fontsize=8)
+                axes.text(
+                    x,
+                    above,
+                    f"{layer}{weight}",
+                    color=colour,
+                    ha="center",
+                    fontweight="bold",
+                    fontsize=8,
+                )
                 above += 0.28

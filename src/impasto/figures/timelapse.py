@@ -1,4 +1,5 @@
-"""Films of a painting: GIF, WebP and APNG with Pillow, MP4 and WebM with PyAV (the extra `video`)."""
+"""Films of a painting: GIF, WebP and APNG with Pillow, MP4 and WebM with PyAV (the extra
+`video`)."""
 
 from __future__ import annotations
 
@@ -23,14 +24,21 @@ from impasto.images.write import atomic_write, check_output, to_image
 __all__ = ["FILMS", "Film", "check_film", "film_size", "films"]
 
 FILMS = (".gif", ".webp", ".apng", ".mp4", ".webm")
-LARGEST = {".gif": 512, ".webp": 640, ".apng": 512, ".mp4": 1280, ".webm": 1280}  # pixels on the long side
+# pixels on the long side
+LARGEST = {".gif": 512, ".webp": 640, ".apng": 512, ".mp4": 1280, ".webm": 1280}
 CODECS: dict[str, tuple[str, dict[str, str]]] = {
     # mbtree: x264's with AVX-512 does not find the same bytes every time
     ".mp4": ("libx264", {"crf": "20", "preset": "medium", "threads": "1", "mbtree": "0"}),
-    ".webm": ("libvpx-vp9", {"crf": "24", "b": "0", "deadline": "good", "cpu-used": "4", "threads": "1"}),
+    ".webm": (
+        "libvpx-vp9",
+        {"crf": "24", "b": "0", "deadline": "good", "cpu-used": "4", "threads": "1"},
+    ),
 }
-CONTAINERS = {".mp4": {"movflags": "+faststart"}, ".webm": {}}  # the index first: a page shows it as it loads
-BT709 = 1  # H.273: of colour primaries, transfer and matrix; what players take for granted in all but small films
+# the index first: a page shows it as it loads
+CONTAINERS = {".mp4": {"movflags": "+faststart"}, ".webm": {}}
+# H.273: of colour primaries, transfer and matrix; what players take for granted in all but small
+# films
+BT709 = 1
 RATE = 30  # frames a second of a video
 FRAMES = 60  # a film has from this many frames to twice as many, if that much can be seen
 SECONDS, HOLD = 6.0, 2.0  # of the painting, and of its last frame
@@ -53,7 +61,8 @@ def check_film(path: str | PathLike[str]) -> Path:
 
 
 def film_size(path: Path, height: int, width: int) -> tuple[int, int]:
-    """(height, width) of the film of a painting: the painting's, but no larger than such a file should be."""
+    """(height, width) of the film of a painting: the painting's, but no larger than such a file
+    should be."""
     scale = min(1.0, LARGEST[path.suffix.lower()] / max(height, width))
     even = 2 if path.suffix.lower() in CODECS else 1  # video halves its colours
     return tuple(max(even, round(side * scale) // even * even) for side in (height, width))  # type: ignore[return-value]
@@ -62,10 +71,11 @@ def film_size(path: Path, height: int, width: int) -> tuple[int, int]:
 class Film:
     """Collects the frames of a film, as many as can be told apart, and writes it.
 
-    A frame is kept when it differs visibly from the last one kept. When there are more than 2 FRAMES, what counts as
-    visible is doubled and the frames between are dropped: a run of any length leaves as many frames, in as little
-    memory and disk. Frames lie in a temporary folder until the `with` of the film ends; or in one that stays, and then
-    the film of a run that was interrupted, and goes on, has the bytes of one that was not.
+    A frame is kept when it differs visibly from the last one kept. When there are more than 2
+    FRAMES, what counts as visible is doubled and the frames between are dropped: a run of any
+    length leaves as many frames, in as little memory and disk. Frames lie in a temporary folder
+    until the `with` of the film ends; or in one that stays, and then the film of a run that was
+    interrupted, and goes on, has the bytes of one that was not.
     """
 
     def __init__(
@@ -76,9 +86,11 @@ class Film:
         alpha: torch.Tensor | None = None,
         frames: Path | None = None,
     ):
-        """height, width: of the painting; alpha: (1, 1, h, w) in [0, 1], the film shows white behind it.
+        """height, width: of the painting; alpha: (1, 1, h, w) in [0, 1], the film shows white
+        behind it.
 
-        frames: a folder for them instead, which stays; a film that was begun there goes on. Raises OutputError.
+        frames: a folder for them instead, which stays; a film that was begun there goes on. Raises
+        OutputError.
         """
         self.path = check_film(path)
         self.height, self.width = film_size(self.path, height, width)
@@ -89,7 +101,8 @@ class Film:
         self._restored = frames is None  # whether what an earlier run has left was looked at
 
     def look(self, pixels: torch.Tensor, number: int | None = None) -> None:
-        """Keep `pixels` (1, 3, h, w) in [0, 1], of any size, if they differ. Raises OutputError if there is no room.
+        """Keep `pixels` (1, 3, h, w) in [0, 1], of any size, if they differ. Raises OutputError if
+        there is no room.
 
         number: of their step, from 1; the film goes on as it was before that step. None: the next.
         """
@@ -105,7 +118,8 @@ class Film:
             self._frames.note(self._count, self._visible, self._kept)
 
     def saved(self, number: int) -> None:
-        """A checkpoint of the step that was seen last has been written: another run may go on from it."""
+        """A checkpoint of the step that was seen last has been written: another run may go on from
+        it."""
         self._frames.saved(number, self._kept)
 
     def _restore(self, number: int) -> None:
@@ -117,9 +131,13 @@ class Film:
     def _keep(self, pixels: torch.Tensor, proxy: torch.Tensor) -> None:
         frame = to_image(resize(pixels.clamp(0, 1), self.height, self.width), self._alpha)
         if frame.mode == "RGBA":
-            frame = Image.alpha_composite(Image.new("RGBA", frame.size, "white"), frame).convert("RGB")
+            frame = Image.alpha_composite(Image.new("RGBA", frame.size, "white"), frame).convert(
+                "RGB"
+            )
         self._frames.add(self._count, frame, proxy)
-        self._kept.append(Kept(self._count, proxy, _change(self._kept[-1].proxy, proxy) if self._kept else 0.0))
+        self._kept.append(
+            Kept(self._count, proxy, _change(self._kept[-1].proxy, proxy) if self._kept else 0.0)
+        )
 
     def _proxy_size(self) -> list[int]:
         scale = PROXY / max(self.height, self.width)
@@ -130,7 +148,11 @@ class Film:
 
         On the CPU, wherever it is painted: a film that goes on must find the same changes.
         """
-        return F.interpolate(pixels.detach().clamp(0, 1), self._proxy_size(), mode="area").cpu().contiguous()
+        return (
+            F.interpolate(pixels.detach().clamp(0, 1), self._proxy_size(), mode="area")
+            .cpu()
+            .contiguous()
+        )
 
     def _thin(self) -> None:
         kept: list[Kept] = []
@@ -143,12 +165,16 @@ class Film:
         self._kept = kept
 
     def durations(self) -> list[float]:
-        """Seconds of each frame: as long as the change to the next one is large; the last is held."""
+        """Seconds of each frame: as long as the change to the next one is large; the last is
+        held."""
         changes = [each.change for each in self._kept[1:]]
-        most = 3 * sorted(changes)[len(changes) // 2] if changes else 0.0  # a leap between sizes is not a long wait
+        # a leap between sizes is not a long wait
+        most = 3 * sorted(changes)[len(changes) // 2] if changes else 0.0
         shares = [min(change, most) for change in changes]
         length = min(SECONDS, 0.25 * len(shares))
-        return [min(LONGEST, max(SHORTEST, length * share / (sum(shares) or 1.0))) for share in shares] + [HOLD]
+        return [
+            min(LONGEST, max(SHORTEST, length * share / (sum(shares) or 1.0))) for share in shares
+        ] + [HOLD]
 
     def write(self, last: torch.Tensor) -> Path:
         """Write the film, which ends with `last` (1, 3, h, w). Raises OutputError."""
@@ -157,7 +183,10 @@ class Film:
             self._frames.drop(self._kept.pop().number)  # all but the same as the end
         self._count += 1
         self._keep(last, proxy)
-        files, suffix = [self._frames.file(each.number) for each in self._kept], self.path.suffix.lower()
+        files, suffix = (
+            [self._frames.file(each.number) for each in self._kept],
+            self.path.suffix.lower(),
+        )
         durations = self.durations()
         with atomic_write(self.path) as part:
             if suffix in CODECS:
@@ -182,7 +211,9 @@ def _change(a: torch.Tensor, b: torch.Tensor) -> float:
     return float((a - b).square().mean().sqrt())
 
 
-def _write_animation(part: Path, suffix: str, files: Sequence[Path], durations: Sequence[float]) -> None:
+def _write_animation(
+    part: Path, suffix: str, files: Sequence[Path], durations: Sequence[float]
+) -> None:
     formats: dict[str, tuple[str, dict[str, Any]]] = {
         ".gif": ("GIF", {"disposal": 1}),
         ".webp": ("WEBP", {"quality": 80, "method": 4}),
@@ -194,13 +225,22 @@ def _write_animation(part: Path, suffix: str, files: Sequence[Path], durations: 
             stack.enter_context(Image.open(file, formats=("PNG",))) for file in files
         ]  # each is read when it is written
         frames[0].save(
-            out, format=kind, save_all=True, append_images=frames[1:], loop=0,
-            duration=[round(100 * each) * 10 for each in durations], **options,
-        )  # fmt: skip
+            out,
+            format=kind,
+            save_all=True,
+            append_images=frames[1:],
+            loop=0,
+            duration=[round(100 * each) * 10 for each in durations],
+            **options,
+        )
 
 
 def _write_video(
-    part: Path, suffix: str, size: tuple[int, int], files: Sequence[Path], durations: Sequence[float]
+    part: Path,
+    suffix: str,
+    size: tuple[int, int],
+    files: Sequence[Path],
+    durations: Sequence[float],
 ) -> None:
     """Each frame as often as its time asks for at RATE frames a second."""
     av = _av()
@@ -219,7 +259,9 @@ def _write_video(
                     pixels = np.asarray(image)
                 for _ in range(end - begin):
                     frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
-                    container.mux(stream.encode(frame.reformat(format="yuv420p", dst_colorspace="ITU709")))
+                    container.mux(
+                        stream.encode(frame.reformat(format="yuv420p", dst_colorspace="ITU709"))
+                    )
             container.mux(stream.encode(None))
     except av.FFmpegError as error:
         raise ValueError(error.strerror) from error  # `atomic_write` tells it with the film's name
@@ -230,6 +272,7 @@ def _av() -> Any:
         import av  # an extra
     except ImportError:
         raise OutputError(
-            "MP4 and WebM need an extra: pip install 'impasto[video]'; or choose .gif, .webp or .apng"
+            "MP4 and WebM need an extra: pip install 'impasto[video]'; or choose .gif, .webp "
+            "or .apng"
         ) from None
     return av

@@ -16,25 +16,50 @@ from PIL import Image, ImageCms, ImageOps
 
 from impasto.errors import OutputError, PictureError
 
-__all__ = ["NO_WARNINGS", "from_array", "from_image", "most_pixels", "opened", "readable", "register_heif"]
+__all__ = [
+    "NO_WARNINGS",
+    "from_array",
+    "from_image",
+    "most_pixels",
+    "opened",
+    "readable",
+    "register_heif",
+]
 
-# What is read: not all that Pillow knows, for some of it (PostScript) is a program that would be run.
+# What is read: not all that Pillow knows, for some of it (PostScript) is a program that would be
+# run.
 READ = (
-    "PNG", "JPEG", "MPO", "WEBP", "TIFF", "AVIF", "HEIF", "GIF", "BMP", "DIB", "PPM", "ICO", "TGA", "JPEG2000", "PSD",
-)  # fmt: skip
-# The most pixels that one byte of a file can hold, by format. JPEG: a bit for each block of 8 x 8 (Rec. T.81, F.1.2).
-# GIF: 12 bits for a string of up to 4,095 pixels (GIF89a, appendix F).
+    "PNG",
+    "JPEG",
+    "MPO",
+    "WEBP",
+    "TIFF",
+    "AVIF",
+    "HEIF",
+    "GIF",
+    "BMP",
+    "DIB",
+    "PPM",
+    "ICO",
+    "TGA",
+    "JPEG2000",
+    "PSD",
+)
+# The most pixels that one byte of a file can hold, by format. JPEG: a bit for each block of 8 x 8
+# (Rec. T.81, F.1.2). GIF: 12 bits for a string of up to 4,095 pixels (GIF89a, appendix F).
 JPEG, GIF = 512, 2731
 PER_BYTE = {"JPEG": JPEG, "MPO": JPEG, "GIF": GIF}
 DEFLATE = 1032  # bytes that one byte of zlib's can hold (zlib.net/zlib_tech.html)
-PNG_BITS = {"RGB": 24, "RGBA": 32, "LA": 16, "I": 16, "I;16": 16}  # of a pixel, at the least; of other modes one
+# of a pixel, at the least; of other modes one
+PNG_BITS = {"RGB": 24, "RGBA": 32, "LA": 16, "I": 16, "I;16": 16}
 
 
 class _NoWarnings:
-    """Silences Python's warnings while any thread is inside: filters belong to the whole process, not to a thread.
+    """Silences Python's warnings while any thread is inside: filters belong to the whole process,
+    not to a thread.
 
-    `warnings.catch_warnings` alone would let the thread that leaves last bring back the filters of the one that came
-    second.
+    `warnings.catch_warnings` alone would let the thread that leaves last bring back the filters of
+    the one that came second.
     """
 
     def __init__(self) -> None:
@@ -50,7 +75,12 @@ class _NoWarnings:
                 self._filters.__enter__()
                 warnings.simplefilter("ignore")
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
         with self._lock:
             self._inside -= 1
             if not self._inside:
@@ -61,9 +91,11 @@ NO_WARNINGS = _NoWarnings()
 
 
 def most_pixels(image: Image.Image, size: int) -> float:
-    """The most pixels that a file of `size` bytes in the format of `image` can hold; infinite where nobody knows.
+    """The most pixels that a file of `size` bytes in the format of `image` can hold; infinite where
+    nobody knows.
 
-    Decoders of these formats fill in what is missing, so that a header alone would become a picture.
+    Decoders of these formats fill in what is missing, so that a header alone would become a
+    picture.
     """
     if image.format == "PNG":
         return size * DEFLATE * 8 / PNG_BITS.get(image.mode, 1)
@@ -88,7 +120,11 @@ _silence_libtiff()
 def readable() -> set[str]:
     """The suffixes of pictures that can be read."""
     Image.init()
-    return {".heic", ".heif", *(suffix for suffix, kind in Image.registered_extensions().items() if kind in READ)}
+    return {
+        ".heic",
+        ".heif",
+        *(suffix for suffix, kind in Image.registered_extensions().items() if kind in READ),
+    }
 
 
 def opened(data: bytes) -> Image.Image:
@@ -106,13 +142,17 @@ def register_heif(kind: type[PictureError] | type[OutputError]) -> None:
     pillow_heif.register_heif_opener()
 
 
-def from_image(image: Image.Image, enough: int | None = None) -> tuple[np.ndarray, np.ndarray | None]:
-    """(H, W, 3) and alpha (H, W) or None, float32 in [0, 1], of the frame that `image` stands at, upright.
+def from_image(
+    image: Image.Image, enough: int | None = None
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """(H, W, 3) and alpha (H, W) or None, float32 in [0, 1], of the frame that `image` stands at,
+    upright.
 
     enough: pixels of a side that will be used, as of `files.read_bytes`; None: all.
     """
     factor = _factor(image, enough)
-    if factor > 1:  # JPEG's decoder halves by itself, which is several times as fast; others ignore this
+    # JPEG's decoder halves by itself, which is several times as fast; others ignore this
+    if factor > 1:
         image.draft(None, (image.width // factor, image.height // factor))
     image.load()  # here, so that only the EXIF itself can fail in `_upright`
     upright, profile = _upright(image), image.info.get("icc_profile")
@@ -147,22 +187,26 @@ def _factor(image: Image.Image, enough: int | None) -> int:
 def _upright(image: Image.Image) -> Image.Image:
     try:
         return ImageOps.exif_transpose(image)
-    except Exception:  # Pillow's EXIF reader raises whatever it likes; a broken EXIF says nothing about the pixels
+    # Pillow's EXIF reader raises whatever it likes; a broken EXIF says nothing about the pixels
+    except Exception:
         return image
 
 
 def _from_deep(grey: np.ndarray) -> np.ndarray:
-    """16-bit and float greys (H, W) in [0, 1]: a float's largest value says which of the usual ranges it is."""
+    """16-bit and float greys (H, W) in [0, 1]: a float's largest value says which of the usual
+    ranges it is."""
     top = float(grey.max(initial=0))
     if not np.isfinite(top):
         raise ValueError("it has pixels that are not numbers")
-    full = 65535.0 if grey.dtype.kind != "f" or top > 255 else 255.0 if top > 2 else 1.0  # 1.01 is an overshoot
+    # 1.01 is an overshoot
+    full = 65535.0 if grey.dtype.kind != "f" or top > 255 else 255.0 if top > 2 else 1.0
     scaled: np.ndarray = np.clip(grey.astype(np.float32) / full, 0, 1)
     return scaled
 
 
 def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
-    """`image` taken from its embedded colour profile to sRGB; as it is if it has none, or one that does not fit it."""
+    """`image` taken from its embedded colour profile to sRGB; as it is if it has none, or one that
+    does not fit it."""
     if not profile:
         return image
     try:
@@ -170,12 +214,14 @@ def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
         target = ImageCms.createProfile("sRGB")
         converted = ImageCms.profileToProfile(image, source, target, outputMode="RGB")
     except (ImageCms.PyCMSError, OSError):
-        return image  # a broken profile says nothing: the pixels are taken as sRGB, as every viewer does
+        # a broken profile says nothing: the pixels are taken as sRGB, as every viewer does
+        return image
     return converted if converted is not None else image
 
 
 def from_array(array: np.ndarray | torch.Tensor) -> tuple[np.ndarray, np.ndarray | None]:
-    """(H, W, 3) and alpha or None from an array (H, W[, 1, 3 or 4]) or a tensor ([1,] 1, 3 or 4, H, W)."""
+    """(H, W, 3) and alpha or None from an array (H, W[, 1, 3 or 4]) or a tensor ([1,] 1, 3 or 4, H,
+    W)."""
     if isinstance(array, torch.Tensor):
         tensor = array.detach().cpu()
         tensor = tensor.float() if tensor.is_floating_point() else tensor  # NumPy has no bfloat16
@@ -185,16 +231,22 @@ def from_array(array: np.ndarray | torch.Tensor) -> tuple[np.ndarray, np.ndarray
         values = np.asarray(array)
     kind = values.dtype.kind
     if kind not in "buif":
-        raise PictureError(f"a {type(array).__name__} of {values.dtype} is not a picture: give numbers", array)
+        raise PictureError(
+            f"a {type(array).__name__} of {values.dtype} is not a picture: give numbers", array
+        )
     values = values[..., None] if values.ndim == 2 else values
     if values.ndim != 3 or values.shape[2] not in (1, 3, 4):
         shape = tuple(np.shape(array))
-        raise PictureError(f"an array of shape {shape} is not a picture: (H, W, 3) or a tensor (3, H, W)", shape)
+        raise PictureError(
+            f"an array of shape {shape} is not a picture: (H, W, 3) or a tensor (3, H, W)", shape
+        )
     full = 1 if kind in "bf" else 65535 if kind == "u" and values.dtype.itemsize == 2 else 255
     low, high = float(values.min(initial=0)), float(values.max(initial=0))
     if not (low >= -1e-3 * full and high <= (1 + 1e-3) * full):  # nor is NaN
         raise PictureError(
-            f"an array of {values.dtype} has values from {low:g} to {high:g}: they must be in [0, {full}]", (low, high)
+            f"an array of {values.dtype} has values from {low:g} to {high:g}: they must be in "
+            f"[0, {full}]",
+            (low, high),
         )
     values = (values.astype(np.float32) / full).clip(0, 1)
     alpha = values[..., 3] if values.shape[2] == 4 else None

@@ -12,7 +12,8 @@ SAME_SHAPE = 0.02  # proportions that differ by less are rounding
 
 
 def read_mask(source: Source) -> Picture:
-    """A mask as a picture whose `alpha` (1, 1, H, W) in [0, 1] is the mask: its transparency, or else how bright it is.
+    """A mask as a picture whose `alpha` (1, 1, H, W) in [0, 1] is the mask: its transparency, or
+    else how bright it is.
 
     Raises PictureError if it cannot be read or covers nothing.
     """
@@ -20,7 +21,8 @@ def read_mask(source: Source) -> Picture:
     mask = picture.alpha if picture.alpha is not None else picture.pixels.mean(1, keepdim=True)
     if float(mask.mean()) < NOTHING:
         raise PictureError(
-            f"the mask {picture.name} covers next to nothing: white, or opaque, is what it means", picture.name
+            f"the mask {picture.name} covers next to nothing: white, or opaque, is what it means",
+            picture.name,
         )
     return picture._replace(alpha=mask)
 
@@ -30,4 +32,7 @@ def shape_note(mask: Picture, of: Picture) -> str:
     (height, width), (rows, columns) = mask.pixels.shape[2:], of.pixels.shape[2:]
     if abs(width * rows / (height * columns) - 1) < SAME_SHAPE:
         return ""
-    return f"the mask {mask.name} ({width} x {height}) was squeezed to the shape of {of.name} ({columns} x {rows})"
+    return (
+        f"the mask {mask.name} ({width} x {height}) was squeezed to the shape of {of.name} "
+        f"({columns} x {rows})"
+    )

@@ -14,7 +14,14 @@ import torch
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from impasto.errors import PictureError, reason
-from impasto.images.decode import NO_WARNINGS, from_array, from_image, most_pixels, opened, register_heif
+from impasto.images.decode import (
+    NO_WARNINGS,
+    from_array,
+    from_image,
+    most_pixels,
+    opened,
+    register_heif,
+)
 from impasto.images.write import KEY
 from impasto.records import SETTINGS, checked, parsed, read_regular
 
@@ -38,7 +45,8 @@ MOST_BYTES = 1 << 30  # of a picture's file: no decoder takes more
 class Picture(NamedTuple):
     """A picture as the painter wants it.
 
-    pixels: (1, 3, H, W) float32 sRGB in [0, 1]. alpha: (1, 1, H, W) likewise, or None if the picture is opaque.
+    pixels: (1, 3, H, W) float32 sRGB in [0, 1]. alpha: (1, 1, H, W) likewise, or None if the
+    picture is opaque.
     name: where it came from. sha256: of the file, or of the array's bytes.
     """
 
@@ -52,11 +60,13 @@ Source = str | PathLike[str] | Image.Image | np.ndarray | torch.Tensor | Picture
 
 
 def read(source: Source) -> Picture:
-    """A picture from a path, a PIL image, an array (H, W), (H, W, 3 or 4), a tensor ((1,) 3, H, W), or as it is.
+    """A picture from a path, a PIL image, an array (H, W), (H, W, 3 or 4), a tensor ((1,) 3, H, W),
+    or as it is.
 
-    Whole numbers are 0 to 255, or 0 to 65535 in uint16; floats are in [0, 1]. Files are turned upright (EXIF), taken
-    from their colour profile to sRGB, and transparent pixels get the mean colour of the opaque ones.
-    Raises PictureError, in one line, for anything that cannot be read or is smaller than 16 x 16.
+    Whole numbers are 0 to 255, or 0 to 65535 in uint16; floats are in [0, 1]. Files are turned
+    upright (EXIF), taken from their colour profile to sRGB, and transparent pixels get the mean
+    colour of the opaque ones. Raises PictureError, in one line, for anything that cannot be read or
+    is smaller than 16 x 16.
     """
     if isinstance(source, Picture):
         return source
@@ -72,12 +82,14 @@ def read(source: Source) -> Picture:
     return _picture(pixels, alpha, name, digest)
 
 
-def read_bytes(data: bytes, name: str, most: int | None = None, enough: int | None = None) -> Picture:
+def read_bytes(
+    data: bytes, name: str, most: int | None = None, enough: int | None = None
+) -> Picture:
     """A picture from the bytes of its file, as `read` has it; errors call it `name`.
 
-    most: pixels; a picture with more is refused before it is decoded. enough: pixels of a side that will be used: a
-    picture whose sides are all at least twice that is scaled down by a whole factor while it is decoded, never below.
-    Raises PictureError.
+    most: pixels; a picture with more is refused before it is decoded. enough: pixels of a side that
+    will be used: a picture whose sides are all at least twice that is scaled down by a whole factor
+    while it is decoded, never below. Raises PictureError.
     """
     _check_bytes(data, name)
     with _decoding(name), opened(data) as image:
@@ -87,7 +99,8 @@ def read_bytes(data: bytes, name: str, most: int | None = None, enough: int | No
 
 
 def header_size(data: bytes, name: str, most: int | None = None) -> tuple[int, int]:
-    """(width, height) of a picture's file, from its header alone. Raises PictureError, as `read_bytes` does."""
+    """(width, height) of a picture's file, from its header alone. Raises PictureError, as
+    `read_bytes` does."""
     _check_bytes(data, name)
     with _decoding(name), opened(data) as image:
         _check_size(image, data, name, most)
@@ -95,12 +108,17 @@ def header_size(data: bytes, name: str, most: int | None = None) -> tuple[int, i
 
 
 def _check_size(image: Image.Image, data: bytes, name: str, most: int | None) -> None:
-    """Raises PictureError for more than `most` pixels, or more than the file's bytes can hold: its header lies."""
+    """Raises PictureError for more than `most` pixels, or more than the file's bytes can hold: its
+    header lies."""
     size = f"{image.width} x {image.height} pixels"
     if most is not None and image.width * image.height > most:
-        raise PictureError(f"{name} has {size}, more than {most:,}: scale it down first", image.size)
+        raise PictureError(
+            f"{name} has {size}, more than {most:,}: scale it down first", image.size
+        )
     if image.width * image.height > most_pixels(image, len(data)):
-        raise PictureError(f"{name} says that it has {size}, which {len(data):,} bytes cannot hold", image.size)
+        raise PictureError(
+            f"{name} says that it has {size}, which {len(data):,} bytes cannot hold", image.size
+        )
 
 
 def _picture(pixels: np.ndarray, alpha: np.ndarray | None, name: str, digest: str) -> Picture:
@@ -108,7 +126,8 @@ def _picture(pixels: np.ndarray, alpha: np.ndarray | None, name: str, digest: st
     height, width = pixels.shape[:2]
     if min(height, width) < SMALLEST:
         raise PictureError(
-            f"{name} is {width} x {height} pixels: at least {SMALLEST} x {SMALLEST} are needed", (width, height)
+            f"{name} is {width} x {height} pixels: at least {SMALLEST} x {SMALLEST} are needed",
+            (width, height),
         )
     if alpha is not None and alpha.min() >= 1:
         alpha = None
@@ -117,7 +136,9 @@ def _picture(pixels: np.ndarray, alpha: np.ndarray | None, name: str, digest: st
         mean = (pixels * seen).sum((0, 1)) / max(float(seen.sum()), 1e-6)
         pixels = pixels * seen + mean.astype(np.float32) * (1 - seen)
     tensor = torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))[None]
-    return Picture(tensor, None if alpha is None else torch.from_numpy(alpha.copy())[None, None], name, digest)
+    return Picture(
+        tensor, None if alpha is None else torch.from_numpy(alpha.copy())[None, None], name, digest
+    )
 
 
 @contextmanager
@@ -128,25 +149,30 @@ def _decoding(name: str) -> Iterator[None]:
             yield
     except Image.DecompressionBombError:
         limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
-        raise PictureError(f"{name} has more than {limit:,} pixels: scale it down first", name) from None
+        raise PictureError(
+            f"{name} has more than {limit:,} pixels: scale it down first", name
+        ) from None
     except UnidentifiedImageError:
         raise PictureError(f"{name} is not a picture that can be read", name) from None
     except (MemoryError, PictureError):
         raise
-    except Exception as error:  # every format has its own decoder, which raises whatever it likes on broken bytes
+    # every format has its own decoder, which raises whatever it likes on broken bytes
+    except Exception as error:
         reason = " ".join(str(error).split()) or "it is broken"
         raise PictureError(f"{name} cannot be read as a picture: {reason}", name) from error
 
 
 def bytes_of(path: Path) -> bytes:
-    """The bytes of a picture's file, a regular one. Raises PictureError, which says what is wrong with the path."""
+    """The bytes of a picture's file, a regular one. Raises PictureError, which says what is wrong
+    with the path."""
     try:
         return read_regular(path, MOST_BYTES)
     except FileNotFoundError:
         raise PictureError(f"no picture at {path}", str(path)) from None
     except IsADirectoryError:
         raise PictureError(f"{path} is a folder: give a picture in it", str(path)) from None
-    except (OSError, ValueError) as error:  # ValueError: a null character in the name, or half a one
+    # ValueError: a null character in the name, or half a one
+    except (OSError, ValueError) as error:
         raise PictureError(f"{path} cannot be opened: {reason(error)}", str(path)) from error
 
 
@@ -154,20 +180,31 @@ def _check_bytes(data: bytes, name: str) -> None:
     """Whether there is anything to decode, and a decoder for it."""
     if not data:
         raise PictureError(f"{name} is empty", name)
-    if name.lower().endswith((".heic", ".heif")) or data[4:10] == b"ftyphe":  # telephones send HEIC as .jpg too
+    # telephones send HEIC as .jpg too
+    if name.lower().endswith((".heic", ".heif")) or data[4:10] == b"ftyphe":
         register_heif(PictureError)
 
 
 def resize(pixels: torch.Tensor, height: int, width: int) -> torch.Tensor:
-    """`pixels` (B, C, H, W) at height x width, kept in [0, 1], on the same device; no gradient flows.
+    """`pixels` (B, C, H, W) at height x width, kept in [0, 1], on the same device; no gradient
+    flows.
 
-    Lanczos's filter (Pillow's, in float32): it keeps more of a painting's finest grain than bicubic does.
+    Lanczos's filter (Pillow's, in float32): it keeps more of a painting's finest grain than bicubic
+    does.
     """
     if pixels.shape[2:] == (height, width):
         return pixels
     planes = pixels.detach().float().cpu().flatten(0, 1).numpy()  # (B C, H, W)
-    scaled = [np.asarray(Image.fromarray(each).resize((width, height), Image.Resampling.LANCZOS)) for each in planes]
-    return torch.from_numpy(np.stack(scaled)).view(*pixels.shape[:2], height, width).clamp(0, 1).to(pixels)
+    scaled = [
+        np.asarray(Image.fromarray(each).resize((width, height), Image.Resampling.LANCZOS))
+        for each in planes
+    ]
+    return (
+        torch.from_numpy(np.stack(scaled))
+        .view(*pixels.shape[:2], height, width)
+        .clamp(0, 1)
+        .to(pixels)
+    )
 
 
 def read_settings(path: str | PathLike[str]) -> dict[str, Any]:
@@ -176,7 +213,8 @@ def read_settings(path: str | PathLike[str]) -> dict[str, Any]:
 
 
 def settings_in(data: bytes, name: str) -> dict[str, Any]:
-    """The settings that the bytes of a painting's file carry; errors call it `name`. Raises PictureError."""
+    """The settings that the bytes of a painting's file carry; errors call it `name`. Raises
+    PictureError."""
     _check_bytes(data, name)
     with _decoding(name), opened(data) as image:
         comment = image.info.get("comment", b"")
@@ -188,6 +226,7 @@ def settings_in(data: bytes, name: str) -> dict[str, Any]:
         checked(SETTINGS, settings)
     except ValueError:
         raise PictureError(
-            f"{name} carries no settings: it was not painted by impasto, or was saved anew since", name
+            f"{name} carries no settings: it was not painted by impasto, or was saved anew since",
+            name,
         ) from None
     return settings

@@ -1,4 +1,5 @@
-"""The pictures of the demo: a public-domain photograph that matplotlib ships, styles of our own drawing."""
+"""The pictures of the demo: a public-domain photograph that matplotlib ships, styles of our own
+drawing."""
 
 from __future__ import annotations
 
@@ -18,14 +19,16 @@ def matplotlib_data() -> Path:
     found = find_spec("matplotlib")  # only its files are wanted: importing it takes half a second
     if found is None or found.origin is None:
         raise PictureError(
-            "the sample photograph and the fonts of figures come with matplotlib, which is not installed: "
+            "the sample photograph and the fonts of figures come with matplotlib, which is "
+            "not installed: "
             "pip install matplotlib"
         )
     return Path(found.origin).parent / "mpl-data"
 
 
 def sample_photograph() -> Path:
-    """Rear Admiral Grace Hopper, 1984, by the U.S. Navy (public domain), from matplotlib's sample data."""
+    """Rear Admiral Grace Hopper, 1984, by the U.S. Navy (public domain), from matplotlib's sample
+    data."""
     return matplotlib_data() / "sample_data" / "grace_hopper.jpg"
 
 

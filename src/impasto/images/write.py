@@ -24,9 +24,19 @@ from PIL import ExifTags, Image, PngImagePlugin, features
 from impasto.errors import OutputError, reason
 from impasto.images.decode import register_heif
 
-__all__ = ["FORMATS", "KEY", "atomic_write", "check_format", "check_output", "encode", "to_image", "write"]
+__all__ = [
+    "FORMATS",
+    "KEY",
+    "atomic_write",
+    "check_format",
+    "check_output",
+    "encode",
+    "to_image",
+    "write",
+]
 
-# What each suffix is written as, with which options; the options decide the bytes, so they are fixed here.
+# What each suffix is written as, with which options; the options decide the bytes, so they are
+# fixed here.
 FORMATS: dict[str, tuple[str, dict[str, Any]]] = {
     ".png": ("PNG", {}),
     ".jpg": ("JPEG", {"quality": 95, "subsampling": 0}),
@@ -51,8 +61,11 @@ def to_image(pixels: torch.Tensor, alpha: torch.Tensor | None = None) -> Image.I
     return Image.fromarray(values.numpy())
 
 
-def check_output(path: str | PathLike[str], suffixes: Collection[str] = FORMATS, what: str = "picture") -> Path:
-    """`path`, if `what` can be written there, with such a suffix; nothing is left behind. Raises OutputError."""
+def check_output(
+    path: str | PathLike[str], suffixes: Collection[str] = FORMATS, what: str = "picture"
+) -> Path:
+    """`path`, if `what` can be written there, with such a suffix; nothing is left behind. Raises
+    OutputError."""
     out = Path(path)
     try:
         if out.is_dir():
@@ -76,7 +89,11 @@ def check_format(out: Path, suffixes: Collection[str] = FORMATS, what: str = "pi
     """Whether the suffix of `out` is of a format that can be written here. Raises OutputError."""
     suffix = out.suffix.lower()
     if suffix not in suffixes:
-        raise OutputError(f"{out} has no {what}'s suffix: choose from {', '.join(suffixes)}", suffix, list(suffixes))
+        raise OutputError(
+            f"{out} has no {what}'s suffix: choose from {', '.join(suffixes)}",
+            suffix,
+            list(suffixes),
+        )
     kind = FORMATS.get(suffix, ("",))[0]
     if kind == "HEIF":
         register_heif(OutputError)
@@ -104,8 +121,11 @@ def _remove_pieces(out: Path) -> None:
                 path.unlink()
 
 
-def write(image: Image.Image, path: str | PathLike[str], settings: dict[str, Any] | None = None) -> Path:
-    """Write `image` with `settings` inside (formats that can); the file appears whole or not at all.
+def write(
+    image: Image.Image, path: str | PathLike[str], settings: dict[str, Any] | None = None
+) -> Path:
+    """Write `image` with `settings` inside (formats that can); the file appears whole or not at
+    all.
 
     Where the format has no alpha the picture is laid on white. Raises OutputError.
     """
@@ -121,12 +141,17 @@ def encode(image: Image.Image, suffix: str, settings: dict[str, Any] | None = No
     data = io.BytesIO()
     try:
         _save(image, data, suffix, settings)
-    except (OSError, ValueError, RuntimeError) as error:  # encoders raise the latter two, for too large a picture
-        raise OutputError(f"a {suffix} cannot hold this picture: {reason(error)}", suffix) from error
+    # encoders raise the latter two, for too large a picture
+    except (OSError, ValueError, RuntimeError) as error:
+        raise OutputError(
+            f"a {suffix} cannot hold this picture: {reason(error)}", suffix
+        ) from error
     return data.getvalue()
 
 
-def _save(image: Image.Image, file: IO[bytes], suffix: str, settings: dict[str, Any] | None) -> None:
+def _save(
+    image: Image.Image, file: IO[bytes], suffix: str, settings: dict[str, Any] | None
+) -> None:
     kind, options = FORMATS[suffix.lower()]
     if image.mode == "RGBA" and kind not in WITH_ALPHA:
         white = Image.new("RGBA", image.size, "white")
@@ -136,10 +161,12 @@ def _save(image: Image.Image, file: IO[bytes], suffix: str, settings: dict[str, 
 
 @contextmanager
 def atomic_write(out: Path, older: Path | None = None) -> Iterator[Path]:
-    """A path beside `out` to write to; what lies there then takes the place of `out`, or of nothing if that failed.
+    """A path beside `out` to write to; what lies there then takes the place of `out`, or of nothing
+    if that failed.
 
-    older: where what `out` was until then goes, if it is to be kept. After a power cut, too, either the old file is
-    there or the new one. Raises OutputError for what goes wrong with the file inside.
+    older: where what `out` was until then goes, if it is to be kept. After a power cut, too, either
+    the old file is there or the new one. Raises OutputError for what goes wrong with the file
+    inside.
     """
     part = _part(out)
     try:

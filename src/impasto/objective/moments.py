@@ -1,8 +1,9 @@
-"""What of a layer's features is the style, as a distance of their moments: Gram, Wasserstein, mean and deviation.
+"""What of a layer's features is the style, as a distance of their moments: Gram, Wasserstein, mean
+and deviation.
 
-Each distance is a pure function of the mean (1, C) and the second moments (1, C, C) of the features over positions, and
-of those of the style; it returns its value, (), and its gradients to the two, written out. `mean` may be None where a
-distance does not ask for it (`NEEDS_MEAN`).
+Each distance is a pure function of the mean (1, C) and the second moments (1, C, C) of the features
+over positions, and of those of the style; it returns its value, (), and its gradients to the two,
+written out. `mean` may be None where a distance does not ask for it (`NEEDS_MEAN`).
 """
 
 from __future__ import annotations
@@ -24,9 +25,12 @@ __all__ = [
     "wasserstein_distance",
 ]
 
-RIDGE = 1e-4  # of a covariance's mean variance, added: features outnumber what a small picture can tell apart
-ROUNDING = 2.0**-16  # of the trace of second moments: more than the products of bfloat16 features are wrong by
-ITERATIONS = 32  # of Newton and Schulz: each takes the smallest eigenvalue's root to 3/2 of it, until it is 1
+# of a covariance's mean variance, added: features outnumber what a small picture can tell apart
+RIDGE = 1e-4
+# of the trace of second moments: more than the products of bfloat16 features are wrong by
+ROUNDING = 2.0**-16
+# of Newton and Schulz: each takes the smallest eigenvalue's root to 3/2 of it, until it is 1
+ITERATIONS = 32
 LEAST = 1e-5  # of a channel's mean square: below this deviation it counts as constant
 
 
@@ -52,7 +56,8 @@ def gram_distance(x: Moments, target: Moments) -> Solved:
 
 
 def moments_distance(x: Moments, target: Moments) -> Solved:
-    """|m - m_t|^2 + |d - d_t|^2 of means and deviations by channel (Li et al. 2017, "Demystifying", eq. 12)."""
+    """|m - m_t|^2 + |d - d_t|^2 of means and deviations by channel (Li et al. 2017, "Demystifying",
+    eq. 12)."""
     (mean, second, _), (wanted, wanted_second, _) = x, target
     assert mean is not None
     assert wanted is not None
@@ -70,11 +75,12 @@ def _deviation(mean: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
 
 
 def wasserstein_distance(x: Moments, target: Moments) -> Solved:
-    """|m - m_t|^2 + tr(C + C_t - 2 (C_t^1/2 C C_t^1/2)^1/2): the squared Wasserstein-2 distance of two normal
-    distributions (Olkin & Pukelsheim 1982), as crowsonkb/style-transfer-pytorch has it.
+    """|m - m_t|^2 + tr(C + C_t - 2 (C_t^1/2 C C_t^1/2)^1/2): the squared Wasserstein-2 distance of
+    two normal distributions (Olkin & Pukelsheim 1982), as crowsonkb/style-transfer-pytorch has it.
 
-    Both covariances have a little of the target's mean variance added (`_ridged`). The gradient to C is
-    1 - C_t^1/2 T^-1 C_t^1/2 with T the root in the formula: the way back through the iteration is its own result.
+    Both covariances have a little of the target's mean variance added (`_ridged`). The gradient to
+    C is 1 - C_t^1/2 T^-1 C_t^1/2 with T the root in the formula: the way back through the iteration
+    is its own result.
     """
     target = target if target.root is not None else rooted(target)
     assert x.mean is not None
@@ -96,7 +102,8 @@ def rooted(target: Moments) -> Moments:
 
 
 def _ridged(x: Moments, target: Moments) -> torch.Tensor:
-    """The covariance of x with what keeps its eigenvalues above 0: RIDGE of the target's, and what rounding takes."""
+    """The covariance of x with what keeps its eigenvalues above 0: RIDGE of the target's, and what
+    rounding takes."""
     covariance = _covariance(x)
     ridge = RIDGE * _covariance(target).diagonal(dim1=-2, dim2=-1).mean().clamp_min(1e-30)
     if x.second.dtype == torch.float32:
@@ -109,7 +116,8 @@ def _one(like: torch.Tensor) -> torch.Tensor:
 
 
 def _covariance(x: Moments) -> torch.Tensor:
-    """In float64 where there is: rounding in float32 is more than the smallest eigenvalues of a product of two."""
+    """In float64 where there is: rounding in float32 is more than the smallest eigenvalues of a
+    product of two."""
     assert x.mean is not None
     wide = torch.float32 if x.second.device.type == "mps" else torch.float64
     mean = x.mean.to(wide)
@@ -117,8 +125,9 @@ def _covariance(x: Moments) -> torch.Tensor:
 
 
 def sqrt_and_inverse(matrix: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Square root and its inverse of a symmetric positive (..., C, C), by matrix products alone: Newton and Schulz's
-    coupled iteration (Higham 2008, "Functions of matrices", eq. 6.35), which a GPU is good at.
+    """Square root and its inverse of a symmetric positive (..., C, C), by matrix products alone:
+    Newton and Schulz's coupled iteration (Higham 2008, "Functions of matrices", eq. 6.35), which a
+    GPU is good at.
     """
     one = _one(matrix)
     size = matrix.square().sum((-2, -1), keepdim=True).sqrt().clamp_min(1e-30)

@@ -12,22 +12,48 @@ from impasto.backbone.weights import IMAGENET
 from impasto.config import Config
 from impasto.errors import ConfigError
 from impasto.objective.losses import energy, gram_divisor, reduction_factor
-from impasto.objective.matching import SAMPLES, Neighbours, Sliced, directions_for, least_cover, quantiles, sample
+from impasto.objective.matching import (
+    SAMPLES,
+    Neighbours,
+    Sliced,
+    directions_for,
+    least_cover,
+    quantiles,
+    sample,
+)
 from impasto.objective.moments import DISTANCES, NEEDS_MEAN, Moments, rooted
-from impasto.objective.pixel_terms import EDGE_REACH, Edges, Grain, Variation, grain_products, laplacian, tile_roughness
-from impasto.objective.terms import Content, Style, Term, inside, layer_sums, layer_weights, moments_of
+from impasto.objective.pixel_terms import (
+    EDGE_REACH,
+    Edges,
+    Grain,
+    Variation,
+    grain_products,
+    laplacian,
+    tile_roughness,
+)
+from impasto.objective.terms import (
+    Content,
+    Style,
+    Term,
+    inside,
+    layer_sums,
+    layer_weights,
+    moments_of,
+)
 from impasto.objective.tiles import UNSHARDED, Share, Sums, Tile, cut
 
 __all__ = ["FINE", "Build", "Pattern", "Region", "features_in", "regions_of"]
 
 FINE = ("1", "2")  # the stages whose features are strokes; those of the others are forms
-# Energy of the grain of pixels that differ by one of 255 grey levels: a flat style asks for no more than that.
+# Energy of the grain of pixels that differ by one of 255 grey levels: a flat style asks for no more
+# than that.
 FLAT = 1e-9
 LEAST = 1e-6  # share of a layer's positions: a region that covers less has no features there
 
 
 class Pattern(NamedTuple):
-    """A style picture (1, 3, h, w): its share, what of it is meant (1, 1, h, w) or all, and in which layers."""
+    """A style picture (1, 3, h, w): its share, what of it is meant (1, 1, h, w) or all, and in
+    which layers."""
 
     pixels: torch.Tensor
     share: float = 1.0
@@ -40,7 +66,8 @@ class Pattern(NamedTuple):
 
 
 class Region(NamedTuple):
-    """What of the content (1, 1, H, W) in [0, 1], or None for all of it, is painted after which patterns."""
+    """What of the content (1, 1, H, W) in [0, 1], or None for all of it, is painted after which
+    patterns."""
 
     name: str
     mask: torch.Tensor | None
@@ -66,18 +93,27 @@ class Build:
         layers: Sequence[str],
         share: Share = UNSHARDED,
     ):
-        self.config, self.backbone, self.side, self.layers, self.share = config, backbone, side, layers, share
+        self.config, self.backbone, self.side, self.layers, self.share = (
+            config,
+            backbone,
+            side,
+            layers,
+            share,
+        )
         self.height, self.width = content.shape[2:]
         self.tiles = self._cut(content, layers)
         self.energy_normalized = config.normalize == "energy"
         if config.style_term == "sliced" and len(self.tiles) > 1:
             raise ConfigError(
-                "--style-term sliced needs the whole picture at once, and this one would be in tiles: give more "
+                "--style-term sliced needs the whole picture at once, and this one would be "
+                "in tiles: give more "
                 "--memory, a larger --tile, a smaller --size, or another --style-term",
                 config.style_term,
             )
 
-    def terms(self, content: torch.Tensor, regions: Sequence[Region], protect: torch.Tensor | None) -> Iterator[Term]:
+    def terms(
+        self, content: torch.Tensor, regions: Sequence[Region], protect: torch.Tensor | None
+    ) -> Iterator[Term]:
         """All of them: content, then style and grain by region, edges, total variation."""
         yield from self._content(content, protect)
         for region in regions:
@@ -115,7 +151,12 @@ class Build:
                     energies[-1].append(energy(x))
                     continue
                 if layer not in targets:
-                    shape = (1, x.shape[1], self.height // layer_stride(layer), self.width // layer_stride(layer))
+                    shape = (
+                        1,
+                        x.shape[1],
+                        self.height // layer_stride(layer),
+                        self.width // layer_stride(layer),
+                    )
                     targets[layer] = torch.empty(
                         shape, device=x.device, dtype=x.dtype, memory_format=torch.channels_last
                     )
@@ -132,7 +173,11 @@ class Build:
                 scale /= float(of_layers[layer])
             else:
                 scale *= units**2 * reduction_factor(config.content_reduction, target.numel())
-            weights = None if protect is None else 1 + (config.protection - 1) * layer_weights(protect, layer)
+            weights = (
+                None
+                if protect is None
+                else 1 + (config.protection - 1) * layer_weights(protect, layer)
+            )
             yield Content(f"content {layer}", layer, target, scale, weights)
 
     def _style(self, region: Region, regions: int) -> Iterator[Term]:
@@ -147,7 +192,10 @@ class Build:
             scale = config.strength * config.style_weight * weight / regions
             patterns = _shared([each for each in region.patterns if each.holds(layer)])
             if of_moments:
-                target = _blended([each[layer] for each in found if layer in each], [each.share for each in patterns])
+                target = _blended(
+                    [each[layer] for each in found if layer in each],
+                    [each.share for each in patterns],
+                )
                 yield self._distance(name, layer, target, scale, weights)
             else:
                 yield self._matching(name, layer, patterns, scale, weights)
@@ -155,7 +203,11 @@ class Build:
     def _moments(self, pattern: Pattern) -> dict[str, Moments]:
         """A pattern's moments at its layers, in one pass."""
         mean = self.config.style_term in NEEDS_MEAN
-        layers = [layer for layer in self.config.style_layers if pattern.holds(layer) and pattern.share > 0]
+        layers = [
+            layer
+            for layer in self.config.style_layers
+            if pattern.holds(layer) and pattern.share > 0
+        ]
         masks = {layer: _shown(pattern, layer) for layer in layers}
         parts = (
             [layer_sums(features[layer], tile, layer, mean, masks[layer]) for layer in layers]
@@ -164,11 +216,15 @@ class Build:
         totals = dict(zip(layers, self.share.all_reduce(parts), strict=True)) if layers else {}
         height, width = pattern.pixels.shape[2:]
         return {
-            layer: moments_of(total, mean, self._divisors(layer, total.shape[1], height, width, masks[layer]))
+            layer: moments_of(
+                total, mean, self._divisors(layer, total.shape[1], height, width, masks[layer])
+            )
             for layer, total in totals.items()
         }
 
-    def _distance(self, name: str, layer: str, target: Moments, scale: float, weights: torch.Tensor | None) -> Style:
+    def _distance(
+        self, name: str, layer: str, target: Moments, scale: float, weights: torch.Tensor | None
+    ) -> Style:
         """A style term that is a distance of moments."""
         config = self.config
         gram, channels = config.style_term == "gram", target.second.shape[1]
@@ -176,7 +232,9 @@ class Build:
             scale /= float(energy(target.second)) if gram else max(_size(target), 1e-30)
         else:
             scale *= features_in(config.feature_units, self.backbone) ** (4 if gram else 2)
-            scale *= reduction_factor(config.style_reduction, target.second.numel() if gram else channels)
+            scale *= reduction_factor(
+                config.style_reduction, target.second.numel() if gram else channels
+            )
         divisors = self._divisors(layer, channels, self.height, self.width, weights)
         target = rooted(target) if config.style_term == "wasserstein" else target
         return Style(name, layer, config.style_term, target, divisors, scale, weights)
@@ -184,7 +242,8 @@ class Build:
     def _divisors(
         self, layer: str, channels: int, height: int, width: int, weights: torch.Tensor | None
     ) -> tuple[float, float]:
-        """What a whole picture's sums are divided by, and its products: the config's divisor is the Gram matrix's."""
+        """What a whole picture's sums are divided by, and its products: the config's divisor is the
+        Gram matrix's."""
         rows, columns = height // layer_stride(layer), width // layer_stride(layer)
         count = rows * columns if weights is None else float(weights.sum())
         if self.config.style_term != "gram":
@@ -193,28 +252,43 @@ class Build:
         return count, gram_divisor(self.config.gram_divisor, (channels, rows, columns)) * covered
 
     def _matching(
-        self, name: str, layer: str, patterns: list[Pattern], scale: float, weights: torch.Tensor | None
+        self,
+        name: str,
+        layer: str,
+        patterns: list[Pattern],
+        scale: float,
+        weights: torch.Tensor | None,
     ) -> Term:
         """A style term that compares features themselves."""
         if self.config.style_term == "neighbours":
-            style = torch.cat([self._features(each, layer, round(SAMPLES * each.share) or 1) for each in patterns])
+            style = torch.cat(
+                [self._features(each, layer, round(SAMPLES * each.share) or 1) for each in patterns]
+            )
             rows, columns = self.height // layer_stride(layer), self.width // layer_stride(layer)
             count = rows * columns if weights is None else float(weights.sum())
             return Neighbours(name, layer, style, count, scale, weights)
         features = [self._features(each, layer, None) for each in patterns]
         directions = directions_for(features[0].shape[1], self.config.seed).to(features[0].device)
-        along = sum(each.share * quantiles(f, directions) for each, f in zip(patterns, features, strict=True))
+        along = sum(
+            each.share * quantiles(f, directions)
+            for each, f in zip(patterns, features, strict=True)
+        )
         assert isinstance(along, torch.Tensor)
         scale /= max(float(along.square().mean(0).sum()), 1e-30)
         return Sliced(name, layer, along, directions, scale, weights)
 
     def _features(self, pattern: Pattern, layer: str, most: int | None) -> torch.Tensor:
-        """A pattern's features at a layer, (n, C), where its mask shows them; at most `most` of them."""
+        """A pattern's features at a layer, (n, C), where its mask shows them; at most `most` of
+        them."""
         shown = _shown(pattern, layer)
         parts = []
         for tile, _, features in self._crops(pattern.pixels, [layer]):
             window = tile.window(layer_stride(layer))
-            x = features[layer][0, :, window.inner_rows, window.inner_columns].permute(1, 2, 0).flatten(0, 1)
+            x = (
+                features[layer][0, :, window.inner_rows, window.inner_columns]
+                .permute(1, 2, 0)
+                .flatten(0, 1)
+            )
             if shown is not None:
                 here = inside(shown, tile, layer).flatten()
                 x = x[here >= least_cover(shown)]
@@ -253,7 +327,9 @@ class Build:
         if config.tv_weight:
             unit = self._tv_unit(regions) if self.energy_normalized else 1.0
             across, down = self._tv_factors(self.height, self.width)
-            yield Variation(config.tv_form, (config.tv_weight / unit * across, config.tv_weight / unit * down))
+            yield Variation(
+                config.tv_form, (config.tv_weight / unit * across, config.tv_weight / unit * down)
+            )
 
     def _tv_factors(self, height: int, width: int) -> tuple[float, float]:
         """What the sums over neighbours across and down are multiplied by."""
@@ -269,23 +345,29 @@ class Build:
                 across, down = self._tv_factors(*pattern.pixels.shape[2:])
                 for tile, crop, _ in self._crops(pattern.pixels, []):
                     sums = tile_roughness(crop, tile, self.config.tv_form)
-                    total += pattern.share * (across * float(sums[0]) + down * float(sums[1])) / len(regions)
+                    total += (
+                        pattern.share
+                        * (across * float(sums[0]) + down * float(sums[1]))
+                        / len(regions)
+                    )
         return max(1e-8, total)
 
 
 def features_in(units: str, backbone: Backbone) -> float:
     """What a network's features are to be multiplied by to be in `units` of the input.
 
-    A recipe's weights hold for features of one size: those of pixels from 0 to 255 (Oxford's VGG-19) are about 57 times
-    those of pixels divided by their deviation (torchvision's, `compact`). As ReLU keeps a factor, so do the features,
-    but for the biases; a content term grows with its square, a style term with its fourth power.
+    A recipe's weights hold for features of one size: those of pixels from 0 to 255 (Oxford's
+    VGG-19) are about 57 times those of pixels divided by their deviation (torchvision's,
+    `compact`). As ReLU keeps a factor, so do the features, but for the biases; a content term grows
+    with its square, a style term with its fourth power.
     """
     own = sum(backbone.weights.scale) / 3
     return {"own": own, "normalized": sum(IMAGENET[2]) / 3, "0-255": 255.0}[units] / own
 
 
 def _shown(pattern: Pattern, layer: str) -> torch.Tensor | None:
-    """What of a pattern is meant at a layer; all of it where its mask is too small to have a position there."""
+    """What of a pattern is meant at a layer; all of it where its mask is too small to have a
+    position there."""
     if pattern.mask is None:
         return None
     weights = layer_weights(pattern.mask, layer)
@@ -295,13 +377,21 @@ def _shown(pattern: Pattern, layer: str) -> torch.Tensor | None:
 def _shared(patterns: list[Pattern]) -> list[Pattern]:
     """Patterns with shares that add to 1."""
     total = sum(pattern.share for pattern in patterns)
-    return [pattern._replace(share=pattern.share / total) for pattern in patterns if pattern.share > 0]
+    return [
+        pattern._replace(share=pattern.share / total) for pattern in patterns if pattern.share > 0
+    ]
 
 
 def _blended(found: list[Moments], shares: list[float]) -> Moments:
     """The moments of the mixture."""
-    second = torch.stack([share * each.second for share, each in zip(shares, found, strict=True)]).sum(0)
-    means = [share * each.mean for share, each in zip(shares, found, strict=True) if each.mean is not None]
+    second = torch.stack(
+        [share * each.second for share, each in zip(shares, found, strict=True)]
+    ).sum(0)
+    means = [
+        share * each.mean
+        for share, each in zip(shares, found, strict=True)
+        if each.mean is not None
+    ]
     return Moments(torch.stack(means).sum(0) if means else None, second)
 
 
@@ -312,4 +402,6 @@ def _size(target: Moments) -> float:
 
 def _neighbours(height: int, width: int, mask: torch.Tensor | None) -> float:
     """How many pixels have both neighbours, or how much of a mask they make up."""
-    return (height - 1) * (width - 1) if mask is None else max(float(mask[..., :-1, :-1].sum()), 1e-6)
+    return (
+        (height - 1) * (width - 1) if mask is None else max(float(mask[..., :-1, :-1].sum()), 1e-6)
+    )

@@ -1,9 +1,10 @@
 """The terms of the objective: what each sums up over a picture, its value, and its gradient.
 
-Every term is a function of a sum over positions (a Gram matrix, a squared distance, a roughness), so it is exact over
-tiles: `measure` adds up what lies in one tile, `value` takes the sum over all, and `add_gradient`, which needs that sum
-too, gives one tile its part of the gradient of the whole. The formulas are in losses.py and statistics.py; gradients
-are written out. The terms of the pixels are in pixel_terms.py.
+Every term is a function of a sum over positions (a Gram matrix, a squared distance, a roughness),
+so it is exact over tiles: `measure` adds up what lies in one tile, `value` takes the sum over all,
+and `add_gradient`, which needs that sum too, gives one tile its part of the gradient of the whole.
+The formulas are in losses.py and statistics.py; gradients are written out. The terms of the pixels
+are in pixel_terms.py.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ __all__ = [
 
 
 class Term(Protocol):
-    """One weighted term. name: as it is shown; layer: whose features it takes, or "" for the pixels themselves."""
+    """One weighted term. name: as it is shown; layer: whose features it takes, or "" for the pixels
+    themselves."""
 
     name: str
     layer: str
@@ -41,16 +43,33 @@ class Term(Protocol):
     def value(self, total: torch.Tensor) -> torch.Tensor:
         """The weighted term, (), from the sum over all tiles."""
 
-    def add_gradient(self, g: torch.Tensor | None, x: torch.Tensor, tile: Tile, total: torch.Tensor) -> torch.Tensor:
-        """g (its memory may be used; None: zero) plus the gradient of the term to x, as far as it comes from `tile`."""
+    def add_gradient(
+        self, g: torch.Tensor | None, x: torch.Tensor, tile: Tile, total: torch.Tensor
+    ) -> torch.Tensor:
+        """g (its memory may be used; None: zero) plus the gradient of the term to x, as far as it
+        comes from `tile`."""
 
 
 class Content:
-    """scale * sum of w |F(x) - F(c)|^2. target (B, C, H, W): the content's features, whole; w: None is 1 everywhere."""
+    """scale * sum of w |F(x) - F(c)|^2. target (B, C, H, W): the content's features, whole; w: None
+    is 1 everywhere."""
 
-    def __init__(self, name: str, layer: str, target: torch.Tensor, scale: float, weights: torch.Tensor | None = None):
+    def __init__(
+        self,
+        name: str,
+        layer: str,
+        target: torch.Tensor,
+        scale: float,
+        weights: torch.Tensor | None = None,
+    ):
         """weights (1, 1, H, W): how much each position counts."""
-        self.name, self.layer, self.target, self.scale, self.weights = name, layer, target, scale, weights
+        self.name, self.layer, self.target, self.scale, self.weights = (
+            name,
+            layer,
+            target,
+            scale,
+            weights,
+        )
 
     def measure(self, x: torch.Tensor, tile: Tile) -> torch.Tensor:
         """The tile's part of the sum."""
@@ -64,7 +83,9 @@ class Content:
         """The weighted term from the sum over all tiles."""
         return self.scale * total
 
-    def add_gradient(self, g: torch.Tensor | None, x: torch.Tensor, tile: Tile, total: torch.Tensor) -> torch.Tensor:
+    def add_gradient(
+        self, g: torch.Tensor | None, x: torch.Tensor, tile: Tile, total: torch.Tensor
+    ) -> torch.Tensor:
         """g plus the gradient of the term to x, from this tile."""
         window = tile.window(layer_stride(self.layer))
         here, target = self._both(x, tile)
@@ -86,8 +107,9 @@ class Content:
 class Style:
     """scale * a distance (statistics.py) of the features' moments from the style's.
 
-    Moments are sums over positions, weighted by the region's mask if there is one, divided by the positions' number
-    (the sum of weights): a small region is as strong as a large one (Gatys et al. 2017, eq. 5).
+    Moments are sums over positions, weighted by the region's mask if there is one, divided by the
+    positions' number (the sum of weights): a small region is as strong as a large one (Gatys et al.
+    2017, eq. 5).
     """
 
     def __init__(
@@ -100,14 +122,22 @@ class Style:
         scale: float,
         weights: torch.Tensor | None = None,
     ):
-        """divisors: of the sums of the features, and of their products. weights (1, 1, H, W): of the region."""
-        self.name, self.layer, self.target, self.scale, self.weights = name, layer, target, scale, weights
+        """divisors: of the sums of the features, and of their products. weights (1, 1, H, W): of
+        the region."""
+        self.name, self.layer, self.target, self.scale, self.weights = (
+            name,
+            layer,
+            target,
+            scale,
+            weights,
+        )
         self._distance, self._mean = DISTANCES[term], term in NEEDS_MEAN
         self._divisors = divisors
         self._last: tuple[torch.Tensor, Solved] | None = None
 
     def measure(self, x: torch.Tensor, tile: Tile) -> torch.Tensor:
-        """The tile's part of the sums: products (B, C, C), and sums as one more column where they are needed."""
+        """The tile's part of the sums: products (B, C, C), and sums as one more column where they
+        are needed."""
         return layer_sums(x, tile, self.layer, self._mean, self.weights)
 
     def value(self, total: torch.Tensor) -> torch.Tensor:
@@ -117,19 +147,28 @@ class Style:
     def _solved(self, total: torch.Tensor) -> Solved:
         """Value and gradients; solved once for all tiles of an evaluation."""
         if self._last is None or self._last[0] is not total:
-            self._last = total, self._distance(moments_of(total, self._mean, self._divisors), self.target)
+            self._last = (
+                total,
+                self._distance(moments_of(total, self._mean, self._divisors), self.target),
+            )
         return self._last[1]
 
-    def add_gradient(self, g: torch.Tensor | None, x: torch.Tensor, tile: Tile, total: torch.Tensor) -> torch.Tensor:
+    def add_gradient(
+        self, g: torch.Tensor | None, x: torch.Tensor, tile: Tile, total: torch.Tensor
+    ) -> torch.Tensor:
         """g plus the gradient of the term to x, from this tile."""
         _, by_mean, by_second = self._solved(total)
         by = (2 * self.scale / self._divisors[1] * by_second).to(x.dtype)  # (B, C, C), symmetric
-        constant = None if by_mean is None else (self.scale / self._divisors[0] * by_mean).to(x.dtype)  # (B, C)
+        # (B, C)
+        constant = (
+            None if by_mean is None else (self.scale / self._divisors[0] * by_mean).to(x.dtype)
+        )
         window = tile.window(layer_stride(self.layer))
         g = torch.zeros_like(x) if g is None else g
         for each in range(len(x)):
             inner = (each, slice(None), window.inner_rows, window.inner_columns)
-            part, f = (y[inner].permute(1, 2, 0) for y in (g, x))  # (h, w, C), channels last in memory
+            # (h, w, C), channels last in memory
+            part, f = (y[inner].permute(1, 2, 0) for y in (g, x))
             if window.whole and self.weights is None:
                 flat = part.view(-1, len(by[each]))
                 torch.addmm(flat, f.reshape(flat.shape), by[each], out=flat)  # in g's own memory
@@ -146,9 +185,11 @@ class Style:
 
 
 def layer_weights(mask: torch.Tensor, layer: str) -> torch.Tensor:
-    """A mask of pixels (1, 1, H, W) at a layer's positions: halved as often, as the network halves, by averaging.
+    """A mask of pixels (1, 1, H, W) at a layer's positions: halved as often, as the network halves,
+    by averaging.
 
-    Averages of masks that add to 1 add to 1, which maxima would not: every position is shared out exactly.
+    Averages of masks that add to 1 add to 1, which maxima would not: every position is shared out
+    exactly.
     """
     for _ in range(layer_stride(layer).bit_length() - 1):
         mask = F.avg_pool2d(mask, 2)
@@ -162,9 +203,14 @@ def inside(weights: torch.Tensor, tile: Tile, layer: str) -> torch.Tensor:
 
 
 def layer_sums(
-    features: torch.Tensor, tile: Tile, layer: str, mean: bool = False, weights: torch.Tensor | None = None
+    features: torch.Tensor,
+    tile: Tile,
+    layer: str,
+    mean: bool = False,
+    weights: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """Products of the features of the tile's crop at `layer`, over the tile alone, (B, C, C); weighted by position.
+    """Products of the features of the tile's crop at `layer`, over the tile alone, (B, C, C);
+    weighted by position.
 
     mean: with the features' sums as one more column, (B, C, C + 1).
     """

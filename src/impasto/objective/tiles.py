@@ -1,4 +1,5 @@
-"""A picture cut into tiles, each with a halo as wide as the network sees: what no tile can get wrong."""
+"""A picture cut into tiles, each with a halo as wide as the network sees: what no tile can get
+wrong."""
 
 from __future__ import annotations
 
@@ -16,7 +17,8 @@ __all__ = ["UNSHARDED", "Share", "Sums", "Tile", "Window", "added", "cut"]
 
 
 class Window(NamedTuple):
-    """Rows and columns of a map, and where they lie in the tile's crop of it; `whole`: the crop is the whole map."""
+    """Rows and columns of a map, and where they lie in the tile's crop of it; `whole`: the crop is
+    the whole map."""
 
     rows: slice
     columns: slice
@@ -26,10 +28,11 @@ class Window(NamedTuple):
 
 
 class Tile(NamedTuple):
-    """Rows top:bottom and columns left:right of a picture of height x width, and the crop that shows them rightly.
+    """Rows top:bottom and columns left:right of a picture of height x width, and the crop that
+    shows them rightly.
 
-    The crop is the tile with its halo. It starts at a multiple of 16, so that the network's poolings fall as they do in
-    the whole picture, and ends at one or with the picture.
+    The crop is the tile with its halo. It starts at a multiple of 16, so that the network's
+    poolings fall as they do in the whole picture, and ends at one or with the picture.
     """
 
     top: int
@@ -48,14 +51,20 @@ class Tile(NamedTuple):
     def window(self, stride: int = 1) -> Window:
         """This tile in a map with one position every `stride` pixels.
 
-        A position belongs to the tile that holds its first pixel: the tiles of a picture share out every map exactly.
+        A position belongs to the tile that holds its first pixel: the tiles of a picture share out
+        every map exactly.
         """
         parts = []
         ends = ((self.top, self.bottom, self.height), (self.left, self.right, self.width))
         for (start, end, size), crop in zip(ends, self.crop, strict=True):
             last = size // stride
             first, stop = (min(math.ceil(side / stride), last) for side in (start, end))
-            parts.append((slice(first, stop), slice(first - crop.start // stride, stop - crop.start // stride)))
+            parts.append(
+                (
+                    slice(first, stop),
+                    slice(first - crop.start // stride, stop - crop.start // stride),
+                )
+            )
         (rows, inner_rows), (columns, inner_columns) = parts
         return Window(rows, columns, inner_rows, inner_columns, self.whole)
 
@@ -66,7 +75,8 @@ Sums = list[torch.Tensor]
 class Share(NamedTuple):
     """Every `step`-th tile from `first` on, where others have the rest of every picture.
 
-    all_reduce: takes the sums over each of these tiles and gives those over all; everyone calls it equally often.
+    all_reduce: takes the sums over each of these tiles and gives those over all; everyone calls it
+    equally often.
     """
 
     first: int
@@ -79,7 +89,8 @@ class Share(NamedTuple):
 
 
 def added(parts: Iterable[Sums]) -> Sums:
-    """The sums over all tiles from those over each, which are added in the tiles' order: it decides the last bits."""
+    """The sums over all tiles from those over each, which are added in the tiles' order: it decides
+    the last bits."""
     return reduce(lambda total, part: [a + b for a, b in zip(total, part, strict=True)], parts)
 
 
@@ -94,7 +105,13 @@ def cut(height: int, width: int, side: int, layers: Iterable[str], least: int = 
     halo = max(reach(layers), least)
     return [
         Tile(
-            top, bottom, left, right, (_crop(top, bottom, height, halo), _crop(left, right, width, halo)), height, width
+            top,
+            bottom,
+            left,
+            right,
+            (_crop(top, bottom, height, halo), _crop(left, right, width, halo)),
+            height,
+            width,
         )
         for top, bottom in _parts(height, side)
         for left, right in _parts(width, side)
@@ -108,4 +125,7 @@ def _parts(size: int, side: int) -> list[tuple[int, int]]:
 
 
 def _crop(start: int, end: int, size: int, halo: int) -> slice:
-    return slice(max(0, (start - halo) // STRIDE * STRIDE), min(size, math.ceil((end + halo) / STRIDE) * STRIDE))
+    return slice(
+        max(0, (start - halo) // STRIDE * STRIDE),
+        min(size, math.ceil((end + halo) / STRIDE) * STRIDE),
+    )

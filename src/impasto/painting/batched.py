@@ -1,4 +1,5 @@
-"""Several paintings of one size at once: one pass through the network for all, an objective for each."""
+"""Several paintings of one size at once: one pass through the network for all, an objective for
+each."""
 
 from __future__ import annotations
 
@@ -15,12 +16,18 @@ __all__ = ["batch_key", "paint_batched"]
 
 
 def batch_key(run: Run) -> Hashable:
-    """What runs must have in common to be painted together; None for one in tiles, or that was begun before."""
+    """What runs must have in common to be painted together; None for one in tiles, or that was
+    begun before."""
     config = run.config
     if run.plan.side is not None or run.resume is not None:
         return None
     network = (config.backbone, config.pooling, config.padding, config.device, config.precision)
-    return network, tuple(config.content_layers), tuple(config.style_layers), tuple(run.problem.levels)
+    return (
+        network,
+        tuple(config.content_layers),
+        tuple(config.style_layers),
+        tuple(run.problem.levels),
+    )
 
 
 def paint_batched(runs: Sequence[Run]) -> Iterator[list[Step]]:

@@ -1,4 +1,5 @@
-"""Readers of the stream of Steps: snapshots, the trace, the time-lapse. Each keeps what it needs, and no more."""
+"""Readers of the stream of Steps: snapshots, the trace, the time-lapse. Each keeps what it needs,
+and no more."""
 
 from __future__ import annotations
 
@@ -42,7 +43,8 @@ __all__ = [
     "trace",
 ]
 
-ORDER = ("content", "style", "grain", "tv")  # of the terms in a caption; a file has them in the alphabet's
+# of the terms in a caption; a file has them in the alphabet's
+ORDER = ("content", "style", "grain", "tv")
 
 Reader = Callable[["Step"], object]
 Say = Callable[[str], object]
@@ -55,14 +57,17 @@ def snapshot_path(target: Path, step: int) -> Path:
 
 
 def snapshots(run: Run, target: Path, say: Say) -> Reader:
-    """Writes OUT-01000.png beside OUT.png, every `save_every` steps and at `save_at`, with the terms inside.
+    """Writes OUT-01000.png beside OUT.png, every `save_every` steps and at `save_at`, with the
+    terms inside.
 
     One that cannot be written is told to `say`, and does not end the run.
     """
     content, settings, config = run.problem.original, run.record, run.config
 
     def save(step: Step) -> None:
-        if step.number not in config.save_at and not (config.save_every and step.number % config.save_every == 0):
+        if step.number not in config.save_at and not (
+            config.save_every and step.number % config.save_every == 0
+        ):
             return
         alpha = None if content.alpha is None else resize(content.alpha, *step.picture.shape[2:])
         path = snapshot_path(target, step.number)
@@ -76,14 +81,19 @@ def snapshots(run: Run, target: Path, say: Say) -> Reader:
 
 
 def reached_at(step: Step) -> dict[str, Any]:
-    """The objective and its weighted terms at a step, as JSON takes them: None where a value is not finite."""
-    values = {"objective": float(step.value), **{name: float(value) for name, value in step.terms.items()}}
+    """The objective and its weighted terms at a step, as JSON takes them: None where a value is not
+    finite."""
+    values = {
+        "objective": float(step.value),
+        **{name: float(value) for name, value in step.terms.items()},
+    }
     finite = {name: value if math.isfinite(value) else None for name, value in values.items()}
     return {"objective": finite.pop("objective"), "terms": finite}
 
 
 def seconds_left(step: Step) -> float | None:
-    """From the work done: a step at a large level counts for as many as its pixels. None: too early to say."""
+    """From the work done: a step at a large level counts for as many as its pixels. None: too early
+    to say."""
     return step.seconds * (1 - step.fraction) / step.fraction if step.number >= 3 else None
 
 
@@ -97,10 +107,11 @@ def in_words(seconds: float | None) -> str:
 
 
 def trace(path: Path, say: Say) -> Reader:
-    """Writes one line of JSON a step, as it goes: step, level, seconds, evaluations, objective, terms.
+    """Writes one line of JSON a step, as it goes: step, level, seconds, evaluations, objective,
+    terms.
 
-    The file begins anew with the first step; a run that is resumed goes on in it, after what it was resumed from.
-    Where it cannot be written, `say` is told once, and the run goes on.
+    The file begins anew with the first step; a run that is resumed goes on in it, after what it was
+    resumed from. Where it cannot be written, `say` is told once, and the run goes on.
     """
     broken, begun = False, False
 
@@ -109,9 +120,12 @@ def trace(path: Path, say: Say) -> Reader:
         if broken:
             return
         line = {
-            "step": step.number, "level": step.level, "seconds": round(step.seconds, 4),
-            "evaluations": step.evaluations, **reached_at(step),
-        }  # fmt: skip
+            "step": step.number,
+            "level": step.level,
+            "seconds": round(step.seconds, 4),
+            "evaluations": step.evaluations,
+            **reached_at(step),
+        }
         try:
             if not begun and step.number > 1:
                 path.write_bytes(_until(path, step.number))
@@ -120,7 +134,10 @@ def trace(path: Path, say: Say) -> Reader:
                 file.write(json.dumps(line) + "\n")
         except OSError as error:
             broken = True
-            say(f"no trace from step {step.number} on: cannot write {path}: {error.strerror or error}")
+            say(
+                f"no trace from step {step.number} on: cannot write {path}: "
+                f"{error.strerror or error}"
+            )
 
     return add
 
@@ -134,7 +151,8 @@ def _until(path: Path, number: int) -> bytes:
 
 
 def read_trace(path: str) -> Curve:
-    """A trace as `trace` wrote it; a last line that was cut off is left out. Raises PictureError."""
+    """A trace as `trace` wrote it; a last line that was cut off is left out. Raises
+    PictureError."""
     from impasto.figures.plots import Curve
 
     steps, levels, objective = [], [], []
@@ -177,7 +195,9 @@ def _rows(path: str) -> Iterator[tuple[int, Row]]:
     except UnicodeError:
         raise PictureError(f"{path} cannot be read as a trace: it is not text", path) from None
     except ValueError:
-        raise PictureError(f"{path} is not a trace: line {number} is not a step of --trace", path) from None
+        raise PictureError(
+            f"{path} is not a trace: line {number} is not a step of --trace", path
+        ) from None
 
 
 def _number(value: float | None) -> float:
@@ -185,7 +205,8 @@ def _number(value: float | None) -> float:
 
 
 def film_of(path: Path, content: Picture, config: Config, frames: Path | None = None) -> Film:
-    """The film of a painting of `content`: its `look` reads pictures. frames: as Film's. Raises OutputError."""
+    """The film of a painting of `content`: its `look` reads pictures. frames: as Film's. Raises
+    OutputError."""
     return Film(path, *painted_size(content, config), content.alpha, frames)
 
 
@@ -195,7 +216,10 @@ def check_trace(path: str) -> Path:
 
 
 def terms_in_words(terms: dict[str, float | None]) -> str:
-    """ "content 0.61, style 0.43": the sum of each kind of term; the spaces inside a pair do not break."""
+    """ "content 0.61, style 0.43": the sum of each kind of term; the spaces inside a pair do not
+    break."""
     sums = kinds({name: value for name, value in terms.items() if isinstance(value, (int, float))})
-    ordered = sorted(sums, key=lambda kind: (ORDER.index(kind) if kind in ORDER else len(ORDER), kind))
+    ordered = sorted(
+        sums, key=lambda kind: (ORDER.index(kind) if kind in ORDER else len(ORDER), kind)
+    )
     return ", ".join(f"{kind}\u00a0{sums[kind]:.2g}" for kind in ordered)

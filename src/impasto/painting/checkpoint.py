@@ -1,4 +1,5 @@
-"""Checkpoints: the whole state of a run on disk, so that it goes on after anything and ends with the same picture."""
+"""Checkpoints: the whole state of a run on disk, so that it goes on after anything and ends with
+the same picture."""
 
 from __future__ import annotations
 
@@ -32,20 +33,24 @@ from impasto.version import __version__
 
 __all__ = ["BEFORE", "COST", "NAME", "Checkpoint", "Checkpoints", "clear", "load", "newest", "put"]
 
-NAME, BEFORE = "checkpoint.safetensors", "checkpoint-before.safetensors"  # the newest, and the one before it
+# the newest, and the one before it
+NAME, BEFORE = "checkpoint.safetensors", "checkpoint-before.safetensors"
 KEY, CHECKSUM = "impasto", "sha256"  # of the record and the checksum in the file's metadata
 COST = 0.015  # share of the run's time that checkpoints may take
 SOONEST = 2.0  # seconds before the first one, and between two, at the least
 SPEED = 300e6  # bytes a second that a disk is thought to take, until one has been written
 SAFETENSORS_PIECE = re.compile(r"\.tmp[A-Za-z0-9]{6}")  # what its writer leaves when it is killed
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
-VECTORS = 16  # pictures in a state besides two for each pair of L-BFGS: more than either solver and the guard have
+# pictures in a state besides two for each pair of L-BFGS: more than either solver and the guard
+# have
+VECTORS = 16
 STATE = TypeAdapter(State, config=ConfigDict(arbitrary_types_allowed=True))
 PLAN = TypeAdapter(Plan)
 
 
 class Checkpoint(NamedTuple):
-    """A run's state, and how it was planned to fit into memory. note: what the user should know of it, or ""."""
+    """A run's state, and how it was planned to fit into memory. note: what the user should know of
+    it, or ""."""
 
     state: State
     plan: Plan
@@ -55,14 +60,19 @@ class Checkpoint(NamedTuple):
 class Checkpoints:
     """Writes the state of a run into a folder, every so often: a reader of Steps.
 
-    There are two files, the newest and the one before, each replaced as a whole: whenever the run dies, the last whole
-    one is there, and if that is damaged afterwards the one before. One is written as soon as all of them, with it, take
-    no more than COST of the run's time.
+    There are two files, the newest and the one before, each replaced as a whole: whenever the run
+    dies, the last whole one is there, and if that is damaged afterwards the one before. One is
+    written as soon as all of them, with it, take no more than COST of the run's time.
     """
 
     def __init__(self, folder: Path, run: Run, runs: int = 1):
         """runs: how many runs there are at once, each with its checkpoints."""
-        self._path, self._before, self._plan, self._runs = folder / NAME, folder / BEFORE, run.plan, runs
+        self._path, self._before, self._plan, self._runs = (
+            folder / NAME,
+            folder / BEFORE,
+            run.plan,
+            runs,
+        )
         self._sound: bool | None = None  # whether the newest one is; None: nobody has looked yet
         _sweep(folder)
         self._made_of = _made_of(run.problem, run.config, run.backbone)
@@ -71,7 +81,8 @@ class Checkpoints:
         self._told = False
 
     def keep(self, step: Step, say: Callable[[str], object], now: bool = False) -> bool:
-        """As `look`, or `save` if it must be now; one that cannot be written is told, once, and the run goes on."""
+        """As `look`, or `save` if it must be now; one that cannot be written is told, once, and the
+        run goes on."""
         try:
             written = self.save(step) if now else self.look(step)
         except OutputError as error:
@@ -83,7 +94,8 @@ class Checkpoints:
         return written
 
     def look(self, step: Step) -> bool:
-        """Write a checkpoint if it is time for one, and say so. Raises OutputError; the one before is there then."""
+        """Write a checkpoint if it is time for one, and say so. Raises OutputError; the one before
+        is there then."""
         now = time.monotonic()
         if now - self._last < SOONEST or step.number == step.steps or step.state is None:
             return False
@@ -91,7 +103,8 @@ class Checkpoints:
         return self._runs * (self._spent + takes) <= COST * (now - self._began) and self.save(step)
 
     def save(self, step: Step) -> bool:
-        """Write a checkpoint of the step: True. Raises OutputError; the one before is still there then."""
+        """Write a checkpoint of the step: True. Raises OutputError; the one before is still there
+        then."""
         assert step.state is not None
         began = time.monotonic()
         state = step.state()
@@ -105,7 +118,8 @@ class Checkpoints:
         except OutputError as error:
             if not (_no_room(error) and self._sound and self._before.exists()):
                 raise
-            self._before.unlink()  # where there is room for two only, they are the newest and the one being written
+            # where there is room for two only, they are the newest and the one being written
+            self._before.unlink()
             self._write(tensors, metadata)
         finally:
             self._last = time.monotonic()
@@ -125,7 +139,8 @@ class Checkpoints:
 
 
 def put(folder: Path, data: bytes) -> None:
-    """Make the bytes of a checkpoint the newest one in a folder. Raises OutputError; the one before is there then."""
+    """Make the bytes of a checkpoint the newest one in a folder. Raises OutputError; the one before
+    is there then."""
     older = folder / BEFORE if _is_whole(folder / NAME) else None
     with atomic_write(folder / NAME, older) as part:
         part.write_bytes(data)
@@ -137,7 +152,8 @@ def _no_room(error: OutputError) -> bool:
 
 
 def clear(folder: Path) -> None:
-    """Remove the checkpoints, if there are any, and what a run that died while it wrote one has left.
+    """Remove the checkpoints, if there are any, and what a run that died while it wrote one has
+    left.
 
     Raises OutputError.
     """
@@ -161,11 +177,12 @@ def load(
 ) -> Checkpoint | None:
     """The newest checkpoint in a folder that is whole, or None if there is none yet.
 
-    config: the plan's tile is taken from the checkpoint. anywhere: it may be gone on with on another device, or with
-    other threads, though the last bits will be others.
+    config: the plan's tile is taken from the checkpoint. anywhere: it may be gone on with on
+    another device, or with other threads, though the last bits will be others.
 
-    Raises CheckpointError if all there are are damaged, or if it is of another version, other pictures, other settings
-    or another network: the run would end with another picture; OutputError if it cannot be opened just now.
+    Raises CheckpointError if all there are are damaged, or if it is of another version, other
+    pictures, other settings or another network: the run would end with another picture; OutputError
+    if it cannot be opened just now.
     """
     damage: CheckpointError | None = None
     for path in (folder / NAME, folder / BEFORE):
@@ -176,10 +193,22 @@ def load(
         except CheckpointError as error:
             damage = damage or error
             continue
-        _check_same(path, made_of, problem, config.changed(tile=plan.side or config.tile), backbone, anywhere)
+        _check_same(
+            path,
+            made_of,
+            problem,
+            config.changed(tile=plan.side or config.tile),
+            backbone,
+            anywhere,
+        )
         _check_fits(state, problem, path)
-        note = f"the newest checkpoint is damaged; resuming after step {state.number}" if damage else ""
-        # Copies lie where torch puts tensors; as they lie in the file some sums would be added in another order.
+        note = (
+            f"the newest checkpoint is damaged; resuming after step {state.number}"
+            if damage
+            else ""
+        )
+        # Copies lie where torch puts tensors; as they lie in the file some sums would be added in
+        # another order.
         copies = {name: value.clone() for name, value in state.tensors.items()}
         return Checkpoint(state._replace(tensors=copies), plan, note)
     if damage:
@@ -188,7 +217,8 @@ def load(
 
 
 def newest(folder: Path) -> Path | None:
-    """The newest checkpoint in a folder that is whole, or None. Raises OutputError if it cannot be opened just now."""
+    """The newest checkpoint in a folder that is whole, or None. Raises OutputError if it cannot be
+    opened just now."""
     return next((path for path in (folder / NAME, folder / BEFORE) if _is_whole(path)), None)
 
 
@@ -201,7 +231,8 @@ def _is_whole(path: Path) -> bool:
 
 
 def _read(path: Path, most: int | None = None) -> tuple[State, Plan, dict[str, Any]]:
-    """What a checkpoint holds, and what it was made of, if it is as it was written and has at most `most` bytes.
+    """What a checkpoint holds, and what it was made of, if it is as it was written and has at most
+    `most` bytes.
 
     Raises CheckpointError, FileNotFoundError, OutputError if it cannot be opened just now.
     """
@@ -209,11 +240,14 @@ def _read(path: Path, most: int | None = None) -> tuple[State, Plan, dict[str, A
         with open_regular(path) as held:
             size = os.fstat(held.fileno()).st_size
         if most is not None and size > most:
-            raise ValueError(f"it has {size:,} bytes, more than the {most:,} that this painting can need")
+            raise ValueError(
+                f"it has {size:,} bytes, more than the {most:,} that this painting can need"
+            )
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
             names = file.keys()  # it is no mapping
-            tensors = {name: file.get_tensor(name) for name in names}  # as they lie in the file, in no memory yet
+            # as they lie in the file, in no memory yet
+            tensors = {name: file.get_tensor(name) for name in names}
         text, checksum = metadata[KEY], metadata[CHECKSUM]
         if _checksum(text, tensors) != checksum:
             raise CheckpointError(f"{path} is damaged: its checksum does not match", str(path))
@@ -225,12 +259,22 @@ def _read(path: Path, most: int | None = None) -> tuple[State, Plan, dict[str, A
         raise
     except OSError as error:
         raise OutputError(f"{path} cannot be opened: {reason(error)}", str(path)) from error
-    except (SafetensorError, ValueError, LookupError, TypeError, AttributeError, OverflowError) as error:
-        raise CheckpointError(f"{path} is not a checkpoint that can be read: {error}", str(path)) from None
+    except (
+        SafetensorError,
+        ValueError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        OverflowError,
+    ) as error:
+        raise CheckpointError(
+            f"{path} is not a checkpoint that can be read: {error}", str(path)
+        ) from None
 
 
 def _checksum(record: str, tensors: Mapping[str, torch.Tensor]) -> str:
-    """The sha256 of all that a checkpoint says: its record, and each tensor's name, type, shape and bytes."""
+    """The sha256 of all that a checkpoint says: its record, and each tensor's name, type, shape and
+    bytes."""
     digest = hashlib.sha256(record.encode())
     for name in sorted(tensors):
         value = tensors[name]
@@ -251,15 +295,27 @@ def _check_fits(state: State, problem: Problem, path: Path) -> None:
         level = problem.levels[state.level - 1]
         x = state.tensors.get("x")
         owners = {name.rpartition(".")[0] for name in state.tensors}
-        if x is not None and x.shape == (1, 3, level.height, level.width) and owners <= {"", "solver", "guard"}:
+        if (
+            x is not None
+            and x.shape == (1, 3, level.height, level.width)
+            and owners <= {"", "solver", "guard"}
+        ):
             return
-    raise CheckpointError(f"{path} is not a checkpoint of this painting: it has another size", str(path))
+    raise CheckpointError(
+        f"{path} is not a checkpoint of this painting: it has another size", str(path)
+    )
 
 
 def _check_same(
-    path: Path, made_of: dict[str, Any], problem: Problem, config: Config, backbone: Backbone, anywhere: bool
+    path: Path,
+    made_of: dict[str, Any],
+    problem: Problem,
+    config: Config,
+    backbone: Backbone,
+    anywhere: bool,
 ) -> None:
-    """Whether a checkpoint is of the same run as this one. Raises CheckpointError, which names the difference."""
+    """Whether a checkpoint is of the same run as this one. Raises CheckpointError, which names the
+    difference."""
     for name, now in _made_of(problem, config, backbone).items():
         then = made_of.get(name)
         if then != now and not (anywhere and name in ("threads", "device", "precision")):
@@ -274,7 +330,8 @@ def _made_of(problem: Problem, config: Config, backbone: Backbone) -> dict[str, 
     of = {
         "version": f"impasto {__version__} with torch {torch.__version__}",
         **{name: settings[name] for name in ("precision", "device", "config")},
-        "inputs": [[each["role"], each["sha256"]] for each in settings["inputs"]],  # whatever they are called
+        # whatever they are called
+        "inputs": [[each["role"], each["sha256"]] for each in settings["inputs"]],
         "network": backbone.weights.sha256,
         "threads": torch.get_num_threads() if backbone.device.type == "cpu" else 0,
     }
@@ -284,7 +341,9 @@ def _made_of(problem: Problem, config: Config, backbone: Backbone) -> dict[str, 
 def _difference(names: list[str], name: str, then: Any, now: Any) -> str:
     """What is not as it was. names: of the inputs."""
     if name == "inputs" and isinstance(then, list):
-        changed = [called for called, each, before in zip(names, now, then, strict=False) if each != before]
+        changed = [
+            called for called, each, before in zip(names, now, then, strict=False) if each != before
+        ]
         return f"{', '.join(changed) or 'a picture'} is not the picture that it was begun with"
     if name == "config" and isinstance(then, dict):
         changed = [key for key in now if then.get(key) != now[key]]

@@ -1,4 +1,5 @@
-"""The classic experiments: texture synthesis, reconstruction layer by layer, feature maps, variations of a setting."""
+"""The classic experiments: texture synthesis, reconstruction layer by layer, feature maps,
+variations of a setting."""
 
 from __future__ import annotations
 
@@ -37,7 +38,8 @@ def blank_content(width: int, height: int) -> Picture:
     """A content picture that is nothing but a size. Raises ConfigError for a side out of range."""
     if not (min(width, height) >= SMALLEST and max(width, height) <= LARGEST):
         raise ConfigError(
-            f"a picture of {width} x {height} pixels cannot be painted: each side takes {SMALLEST} to {LARGEST}",
+            f"a picture of {width} x {height} pixels cannot be painted: each side takes "
+            f"{SMALLEST} to {LARGEST}",
             (width, height),
         )
     return Picture(torch.zeros(1, 3, height, width), None, f"{width}x{height}", BLANK)
@@ -56,32 +58,42 @@ def texture(
     backbone: Backbone | None = None,
     on_step: Callable[[Step], object] | None = None,
 ) -> Painting:
-    """A texture like `style`, of `size` (width, height) pixels (Gatys et al. 2015, "Texture synthesis").
+    """A texture like `style`, of `size` (width, height) pixels (Gatys et al. 2015, "Texture
+    synthesis").
 
-    The objective is the config's without its content terms, from noise. Raises ImpastoError, as `paint` does.
+    The objective is the config's without its content terms, from noise. Raises ImpastoError, as
+    `paint` does.
     """
     config = texture_config(config or Config())
     return paint(blank_content(*size), style, config, backbone=backbone, on_step=on_step)
 
 
 def content_reconstructions(config: Config, layers: Sequence[str]) -> list[tuple[str, Config]]:
-    """What each layer keeps of a content: from noise, that layer's content term alone (Gatys et al. 2016, figure 1).
+    """What each layer keeps of a content: from noise, that layer's content term alone (Gatys et al.
+    2016, figure 1).
 
-    Captions and configs, to be painted with the picture as content (and, unused, as style). One size: a step up the
-    pyramid would bring the content's own detail.
+    Captions and configs, to be painted with the picture as content (and, unused, as style). One
+    size: a step up the pyramid would bring the content's own detail.
     """
     names = [layer_name(each) for each in layers]
     return [
         (
             name,
-            config.changed(content_layers={name: 1.0}, style_layers={}, grain_weight=0, start={"noise": 1.0}, levels=1),
+            config.changed(
+                content_layers={name: 1.0},
+                style_layers={},
+                grain_weight=0,
+                start={"noise": 1.0},
+                levels=1,
+            ),
         )
         for name in names
     ]
 
 
 def style_reconstructions(config: Config, layers: Sequence[str]) -> list[tuple[str, Config]]:
-    """What the layers up to each keep of a style: textures of conv1_1, then 1_1 and 2_1, and so on (figure 1 there)."""
+    """What the layers up to each keep of a style: textures of conv1_1, then 1_1 and 2_1, and so on
+    (figure 1 there)."""
     names = [layer_name(each) for each in layers]
     return [
         (
@@ -95,8 +107,8 @@ def style_reconstructions(config: Config, layers: Sequence[str]) -> list[tuple[s
 class LayerMaps(NamedTuple):
     """One layer's features of a picture.
 
-    channels: the strongest, by mean square, strongest first. maps: their features, (k, h, w). gram: the Gram matrix
-    over H*W with all channels in that order, (C, C).
+    channels: the strongest, by mean square, strongest first. maps: their features, (k, h, w). gram:
+    the Gram matrix over H*W with all channels in that order, (C, C).
     """
 
     layer: str
@@ -105,8 +117,11 @@ class LayerMaps(NamedTuple):
     gram: np.ndarray
 
 
-def feature_maps(picture: torch.Tensor, layers: Sequence[str], backbone: Backbone, most: int = 6) -> list[LayerMaps]:
-    """The strongest channels of `picture` (1, 3, H, W) at each of `layers`, and their Gram matrices."""
+def feature_maps(
+    picture: torch.Tensor, layers: Sequence[str], backbone: Backbone, most: int = 6
+) -> list[LayerMaps]:
+    """The strongest channels of `picture` (1, 3, H, W) at each of `layers`, and their Gram
+    matrices."""
     found = []
     with torch.no_grad():
         for layer, features in backbone(picture.to(backbone.device), layers).items():
@@ -114,16 +129,20 @@ def feature_maps(picture: torch.Tensor, layers: Sequence[str], backbone: Backbon
             order = strength.argsort(descending=True, stable=True)
             matrix = gram(features)[0][order][:, order]
             maps = features[0, order[:most]].float().cpu().numpy()
-            found.append(LayerMaps(layer, order[:most].tolist(), maps, matrix.float().cpu().numpy()))
+            found.append(
+                LayerMaps(layer, order[:most].tolist(), maps, matrix.float().cpu().numpy())
+            )
     return found
 
 
 def variations(
     vary: Mapping[str, Sequence[str]], name: str = "default", **settings: Any
 ) -> list[tuple[dict[str, str], Config]]:
-    """A config for every combination of the values of one or two fields, the first field's slowest; all checked.
+    """A config for every combination of the values of one or two fields, the first field's slowest;
+    all checked.
 
-    vary: values by field, or by "preset". name: the preset that is varied, with `settings` on top. Raises ConfigError.
+    vary: values by field, or by "preset". name: the preset that is varied, with `settings` on top.
+    Raises ConfigError.
     """
     fields = {field.replace("-", "_"): values for field, values in vary.items()}
     if not 1 <= len(fields) <= 2:
@@ -131,9 +150,13 @@ def variations(
     for field, values in fields.items():
         if field != "preset" and field not in Config.model_fields:
             known = ["preset", *Config.model_fields]
-            raise ConfigError(f"no setting {field!r} to vary: {did_you_mean(field, known)}", field, known)
+            raise ConfigError(
+                f"no setting {field!r} to vary: {did_you_mean(field, known)}", field, known
+            )
         if not values or len(set(values)) < len(values):
-            raise ConfigError(f"--vary {field} is {', '.join(values) or 'empty'}: give values, each once", values)
+            raise ConfigError(
+                f"--vary {field} is {', '.join(values) or 'empty'}: give values, each once", values
+            )
     found = []
     for values in product(*fields.values()):
         chosen = dict(zip(fields, values, strict=True))

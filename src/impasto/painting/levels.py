@@ -1,4 +1,5 @@
-"""What a painting is made from: pictures, their sizes at each level, the starting point; and the record of it."""
+"""What a painting is made from: pictures, their sizes at each level, the starting point; and the
+record of it."""
 
 from __future__ import annotations
 
@@ -60,27 +61,35 @@ def check(content: Picture, config: Config) -> list[Level]:
     height, width = painted_size(content, config)
     if min(height, width) < SMALLEST:
         raise PictureError(
-            f"{content.name} would be painted at {width} x {height} pixels, the least is {SMALLEST} x {SMALLEST}: "
+            f"{content.name} would be painted at {width} x {height} pixels, the least is "
+            f"{SMALLEST} x {SMALLEST}: "
             "give a larger --size",
             (width, height),
         )
     halo = reach([*config.content_layers, *config.style_layers])
     if config.tile != "auto" and config.tile < min(halo, max(height, width)):
         raise ConfigError(
-            f"--tile {config.tile} is less than the {halo} pixels that the network sees around it: give {halo} or more",
+            f"--tile {config.tile} is less than the {halo} pixels that the network sees "
+            f"around it: give {halo} or more",
             config.tile,
         )
-    levels = _levels(max(height, width), config.level_ratio) if config.levels == "auto" else config.levels
+    levels = (
+        _levels(max(height, width), config.level_ratio)
+        if config.levels == "auto"
+        else config.levels
+    )
     return pyramid(height, width, levels, config.level_ratio, config.steps, config.step_ratio)
 
 
 def _levels(side: int, ratio: float) -> int:
-    """How many levels there are from about FIRST pixels to `side`: what is coarse is found where it is small."""
+    """How many levels there are from about FIRST pixels to `side`: what is coarse is found where it
+    is small."""
     return min(MOST_LEVELS, 1 + max(0, round(math.log(side / FIRST, ratio))))
 
 
 def style_size(level: Level, style: Picture, config: Config, last: Level) -> tuple[int, int]:
-    """(height, width) of a style at this level: its long side is the painting's, times `style_scale`.
+    """(height, width) of a style at this level: its long side is the painting's, times
+    `style_scale`.
 
     With the content's shape it is as large as the painting, times the same.
     """
@@ -94,9 +103,13 @@ def style_size(level: Level, style: Picture, config: Config, last: Level) -> tup
 
 
 def starting_point(
-    config: Config, start: Source | Mapping[str, Picture], content: torch.Tensor, style: torch.Tensor
+    config: Config,
+    start: Source | Mapping[str, Picture],
+    content: torch.Tensor,
+    style: torch.Tensor,
 ) -> torch.Tensor:
-    """The picture `start`, or the blend that the config's names, of the pictures `start`; at the size of `content`."""
+    """The picture `start`, or the blend that the config's names, of the pictures `start`; at the
+    size of `content`."""
     height, width = content.shape[2:]
     if not isinstance(start, Mapping):
         return resize(read(start).pixels, height, width).to(content)
@@ -107,7 +120,9 @@ def starting_point(
         elif name == "style":
             part = resize(style, height, width)
         elif name == "noise":
-            part = torch.rand(content.shape, generator=torch.Generator().manual_seed(config.seed)).to(content)
+            part = torch.rand(
+                content.shape, generator=torch.Generator().manual_seed(config.seed)
+            ).to(content)
         else:
             part = resize(start[name].pixels, height, width).to(content)
         point += weight / sum(config.start.values()) * part
@@ -115,10 +130,12 @@ def starting_point(
 
 
 def enlarged(painting: torch.Tensor, content: torch.Tensor, larger: torch.Tensor) -> torch.Tensor:
-    """Where the next level starts: `painting`, enlarged, and what `larger` shows of the content that `content` did not.
+    """Where the next level starts: `painting`, enlarged, and what `larger` shows of the content
+    that `content` did not.
 
-    That is one step up the content's Laplacian pyramid (Burt & Adelson 1983): without it every level would begin
-    blurred and would have to find the content's edges again. All (1, 3, h, w) in [0, 1].
+    That is one step up the content's Laplacian pyramid (Burt & Adelson 1983): without it every
+    level would begin blurred and would have to find the content's edges again. All (1, 3, h, w) in
+    [0, 1].
     """
     size = larger.shape[2:]
     return (resize(painting, *size) + larger - resize(content, *size)).clamp(0, 1)

@@ -26,7 +26,8 @@ from impasto.solver.safeguarded import SafeguardedSolver
 
 __all__ = ["Evaluator", "Loop", "MakeEvaluator"]
 
-CHECK_EVERY = 10  # steps between two checks for trouble on a device of its own: each one waits for it
+# steps between two checks for trouble on a device of its own: each one waits for it
+CHECK_EVERY = 10
 
 
 class Evaluator(Protocol):
@@ -40,7 +41,8 @@ MakeEvaluator = Callable[..., Evaluator]  # of a level, from what `Objective` ta
 
 
 class Loop:
-    """A run of the solver up the levels, by ask and tell: whoever has a Loop decides where it is evaluated.
+    """A run of the solver up the levels, by ask and tell: whoever has a Loop decides where it is
+    evaluated.
 
     Example:
         while (point := loop.ask()) is not None:
@@ -69,7 +71,8 @@ class Loop:
         self._start, self._resume, self._evaluator_of = start, resume, evaluator_of
         if backbone.device.type == "cpu":
             keep_big_blocks(MOST if plan.side is None else plan.block)
-            torch.ones(1).sqrt()  # the first root that MKL takes is rough for some threads if several take it at once
+            # the first root that MKL takes is rough for some threads if several take it at once
+            torch.ones(1).sqrt()
         self._number, self._work, self._mended, self._improved = 0, 0.0, 0, False
         if resume:
             self._number, self._work, self._mended, self._improved = (
@@ -114,14 +117,33 @@ class Loop:
         self._mended += bool(trouble)
         seconds = time.perf_counter() - self._began
         state = State(
-            self._number, self._index, self._done, self._work, seconds, self._mended, self._improved, {"x": self._point}
+            self._number,
+            self._index,
+            self._done,
+            self._work,
+            seconds,
+            self._mended,
+            self._improved,
+            {"x": self._point},
         )
         return Step(
-            self._number, self._config.steps, self._index, len(self._problem.levels), seen, value.total, value.terms,
-            self._solver.best, self._number, seconds, self._work / self._all_work, trouble, self._mended,
-            partial(self._solver.has_improved, self._improved), self._finish,
+            self._number,
+            self._config.steps,
+            self._index,
+            len(self._problem.levels),
+            seen,
+            value.total,
+            value.terms,
+            self._solver.best,
+            self._number,
+            seconds,
+            self._work / self._all_work,
+            trouble,
+            self._mended,
+            partial(self._solver.has_improved, self._improved),
+            self._finish,
             partial(_with_solver, state, self._solver),
-        )  # fmt: skip
+        )
 
     def _enter(self, index: int, level: Level) -> None:
         """Begin a level: its targets, its solver, its first point."""
@@ -130,16 +152,23 @@ class Loop:
         small = resize(content, level.height, level.width).to(device)
         regions = regions_at(problem, level, config, device)
         protect = at_level(problem.protect, level, device)
-        self.evaluator = self._evaluator_of(config, self._backbone, small, regions, self._plan.side, protect)
+        self.evaluator = self._evaluator_of(
+            config, self._backbone, small, regions, self._plan.side, protect
+        )
         self._solver = _solver(config, level, device)
         before, self._level, self._index, self._done = self._level, level, index, 0
         if self._resume and index == self._resume.level:
-            self._done, self._point = self._resume.done, self._solver.restore(self._resume.tensors, device)
+            self._done, self._point = (
+                self._resume.done,
+                self._solver.restore(self._resume.tensors, device),
+            )
         elif before is None:
             start = problem.named if self._start is None else self._start
             self._point = starting_point(config, start, small, regions[0].patterns[0].pixels)
         elif config.content_layers:
-            self._point = enlarged(self._point, resize(content, before.height, before.width).to(device), small)
+            self._point = enlarged(
+                self._point, resize(content, before.height, before.width).to(device), small
+            )
         else:
             self._point = resize(self._point, level.height, level.width)
         original = resize(problem.original.pixels, level.height, level.width)
@@ -155,6 +184,8 @@ def _solver(config: Config, level: Level, device: torch.device) -> SafeguardedSo
     if config.optimizer == "adam":
         return SafeguardedSolver(Adam(config.rate), safeguard, config.clamp)
     power = config.precondition
-    preconditioner = SpectralPreconditioner(level.height, level.width, power, device) if power else None
+    preconditioner = (
+        SpectralPreconditioner(level.height, level.width, power, device) if power else None
+    )
     solver = LBFGS(config.rate, min(config.history, level.steps), config.first_step, preconditioner)
     return SafeguardedSolver(solver, safeguard, config.clamp)

@@ -1,4 +1,5 @@
-"""Memory: what is free, what a painting takes, the tiles that fit; and an allocator that keeps what it was given."""
+"""Memory: what is free, what a painting takes, the tiles that fit; and an allocator that keeps what
+it was given."""
 
 from __future__ import annotations
 
@@ -21,10 +22,13 @@ from impasto.painting.problem import Problem
 __all__ = ["MOST", "SHARE", "Plan", "fit", "free_memory", "give_back", "keep_big_blocks", "plan"]
 
 PIXEL = 12  # bytes of one float32 RGB pixel
-VECTORS = 9  # pictures alive at once, besides the solver's history: points, gradients, the best, the spectrum's
+# pictures alive at once, besides the solver's history: points, gradients, the best, the spectrum's
+VECTORS = 9
 MASK = 12  # bytes of a mask's pixel, at full size and at the layers
-COPIES, SORTED = 4, 3  # of features in float32 at once, and of projections from one layer to the next
-STEPS_AT_ONCE = 4  # the largest features alive at once on the way back, besides the tape; measured, with oneDNN's
+# of features in float32 at once, and of projections from one layer to the next
+COPIES, SORTED = 4, 3
+# the largest features alive at once on the way back, besides the tape; measured, with oneDNN's
+STEPS_AT_ONCE = 4
 FEW = 3  # pairs of L-BFGS that are still worth having
 SHARE = 0.8  # of what is free is planned with: other programs live too
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8  # malloc.h
@@ -33,12 +37,14 @@ CGROUP = Path("/sys/fs/cgroup")
 
 
 def keep_big_blocks(up_to: int = MOST) -> bool:
-    """Tell glibc's malloc to keep freed blocks of up to so many bytes for the next evaluation; whether it took it.
+    """Tell glibc's malloc to keep freed blocks of up to so many bytes for the next evaluation;
+    whether it took it.
 
-    By default it hands blocks of more than some megabytes back to the system at once, and every evaluation would begin
-    with hundreds of megabytes of page faults. Larger ones are handed back as before: kept, they would lie in each
-    other's way. A glibc before 2.35 takes no more than 32 MB. Threads that start after the first call share one arena:
-    one of their own would keep no block above 64 MB.
+    By default it hands blocks of more than some megabytes back to the system at once, and every
+    evaluation would begin with hundreds of megabytes of page faults. Larger ones are handed back as
+    before: kept, they would lie in each other's way. A glibc before 2.35 takes no more than 32 MB.
+    Threads that start after the first call share one arena: one of their own would keep no block
+    above 64 MB.
     """
     libc = _glibc()
     return libc is not None and bool(
@@ -66,10 +72,11 @@ def _glibc() -> ctypes.CDLL | None:
 
 
 class Plan(NamedTuple):
-    """How a painting fits into memory: tiles of at most side x side (None: in one piece), and what it is to take.
+    """How a painting fits into memory: tiles of at most side x side (None: in one piece), and what
+    it is to take.
 
-    needed and budget: bytes, over what the interpreter, the network's weights and the pictures as read take. block: the
-    largest piece that a tile's evaluation asks for, in bytes.
+    needed and budget: bytes, over what the interpreter, the network's weights and the pictures as
+    read take. block: the largest piece that a tile's evaluation asks for, in bytes.
     """
 
     side: int | None
@@ -90,11 +97,13 @@ def plan(
     masks: int = 0,
     free: int | None = None,
 ) -> Plan:
-    """The largest tiles with which a painting of (height, width) fits into `config.memory`, or those of `config.tile`.
+    """The largest tiles with which a painting of (height, width) fits into `config.memory`, or
+    those of `config.tile`.
 
-    styles: (height, width) of the style pictures at that size; masks: how many there are of the painting; free: the
-    bytes that there are, if not those of the network's device. Raises ConfigError where it cannot fit. A tile is never
-    smaller than its halo: most work would be halo (`levels.check` says so of `config.tile`).
+    styles: (height, width) of the style pictures at that size; masks: how many there are of the
+    painting; free: the bytes that there are, if not those of the network's device. Raises
+    ConfigError where it cannot fit. A tile is never smaller than its halo: most work would be halo
+    (`levels.check` says so of `config.tile`).
     """
     layers = [*config.content_layers, *config.style_layers]
     backbone.deepest(layers)  # raises what is wrong with them
@@ -111,14 +120,19 @@ def plan(
     kept += _matching_bytes(config, backbone)
     needed = 0
     for side in (largest, *range(largest - STRIDE, halo - 1, -STRIDE)):
-        crop = max(math.prod(min(full, side + 2 * (halo + STRIDE)) for full in picture) for picture in pictures)
+        crop = max(
+            math.prod(min(full, side + 2 * (halo + STRIDE)) for full in picture)
+            for picture in pictures
+        )
         needed = fixed + crop * (kept + STEPS_AT_ONCE * block)
         if needed <= budget:
             return Plan(side if side < whole else None, needed, budget, crop * block)
     raise ConfigError(_too_little(config, backbone, size, budget, needed), budget, needed)
 
 
-def _too_little(config: Config, backbone: Backbone, size: tuple[int, int], budget: int, needed: int) -> str:
+def _too_little(
+    config: Config, backbone: Backbone, size: tuple[int, int], budget: int, needed: int
+) -> str:
     """What to say of a painting that needs at least `needed`."""
     auto = config.memory == "auto"
     takes = needed / SHARE if auto else needed  # of what must be free
@@ -126,7 +140,11 @@ def _too_little(config: Config, backbone: Backbone, size: tuple[int, int], budge
     if config.optimizer == "lbfgs" and config.history > FEW:
         less = math.prod(size) * PIXEL * 2 * (config.history - FEW)
         helps.append(f"{_in_words(takes - less, up=True)} with --history {FEW}")
-    given = f"{_in_words(budget / SHARE)} of free memory is" if auto else f"--memory {_in_words(budget)} is"
+    given = (
+        f"{_in_words(budget / SHARE)} of free memory is"
+        if auto
+        else f"--memory {_in_words(budget)} is"
+    )
     return (
         f"{given} too little to paint {size[1]} x {size[0]} pixels with {backbone.weights.name}: "
         f"it takes {', '.join(helps)}, or a smaller --size"
@@ -134,7 +152,8 @@ def _too_little(config: Config, backbone: Backbone, size: tuple[int, int], budge
 
 
 def free_memory(device: torch.device) -> int:
-    """Bytes that can be had on `device` now; on a CPU within the limit of its container (cgroup 2), if any."""
+    """Bytes that can be had on `device` now; on a CPU within the limit of its container (cgroup 2),
+    if any."""
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         return int(free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device))
@@ -142,14 +161,17 @@ def free_memory(device: torch.device) -> int:
         libc.malloc_trim(0)  # what an earlier painting's allocator kept is free, too
     available = int(psutil.virtual_memory().available)
     try:
-        limit, used = (int((CGROUP / name).read_text()) for name in ("memory.max", "memory.current"))
+        limit, used = (
+            int((CGROUP / name).read_text()) for name in ("memory.max", "memory.current")
+        )
     except (OSError, ValueError):  # no container, or one without a limit ("max")
         return available
     return min(available, max(0, limit - used + _old_files()))
 
 
 def _old_files() -> int:
-    """Bytes of read files that the system counts as the container's, and gives up when somebody wants the memory."""
+    """Bytes of read files that the system counts as the container's, and gives up when somebody
+    wants the memory."""
     try:
         lines = (CGROUP / "memory.stat").read_text().splitlines()
         return int(next(line.split()[1] for line in lines if line.startswith("inactive_file ")))
@@ -158,18 +180,22 @@ def _old_files() -> int:
 
 
 def _picture_bytes(config: Config, backbone: Backbone) -> int:
-    """Bytes a pixel of the painting that are there once, however it is cut: vectors and the content's features."""
+    """Bytes a pixel of the painting that are there once, however it is cut: vectors and the
+    content's features."""
     vectors = VECTORS + (2 * config.history if config.optimizer == "lbfgs" else 4)
     features = sum(_layer_bytes(backbone, layer) for layer in config.content_layers)
     return PIXEL * vectors + math.ceil(features)
 
 
 def _network_bytes(config: Config, backbone: Backbone) -> tuple[int, int]:
-    """Bytes a pixel of a tile's crop: what an evaluation's tape keeps, and the largest features on the way."""
+    """Bytes a pixel of a tile's crop: what an evaluation's tape keeps, and the largest features on
+    the way."""
     wanted = {*config.content_layers, *config.style_layers}
     deepest = backbone.deepest(wanted)
     kept, largest = 0.0, 0.0
-    for name, following in zip(CONVOLUTIONS[: deepest + 1], [*CONVOLUTIONS[1 : deepest + 1], ""], strict=True):
+    for name, following in zip(
+        CONVOLUTIONS[: deepest + 1], [*CONVOLUTIONS[1 : deepest + 1], ""], strict=True
+    ):
         size = _layer_bytes(backbone, name)
         pooled = following.endswith("_1") and backbone.pooling == "max"
         indices = size / 4 * 8 / backbone.dtype.itemsize if pooled else 0.0
@@ -180,10 +206,13 @@ def _network_bytes(config: Config, backbone: Backbone) -> tuple[int, int]:
 
 
 def _matching_bytes(config: Config, backbone: Backbone) -> int:
-    """Bytes a pixel of a tile's crop that a style term takes which looks at features one by one, in float32."""
+    """Bytes a pixel of a tile's crop that a style term takes which looks at features one by one, in
+    float32."""
     if config.style_term not in ("sliced", "neighbours"):
         return 0
-    wide = [_layer_bytes(backbone, layer) * 4 / backbone.dtype.itemsize for layer in config.style_layers]
+    wide = [
+        _layer_bytes(backbone, layer) * 4 / backbone.dtype.itemsize for layer in config.style_layers
+    ]
     sorted_ones = SORTED * sum(wide) if config.style_term == "sliced" else 0.0
     return math.ceil(COPIES * max(wide, default=0.0) + sorted_ones)
 
@@ -197,7 +226,9 @@ def _layer_bytes(backbone: Backbone, layer: str) -> float:
 def _in_words(count: float, *, up: bool = False) -> str:
     """Bytes as "4.2GB" or "230MB", rounded up if `up`."""
     unit, name = next(
-        each for each in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1, "B")) if count >= each[0] or each[0] == 1
+        each
+        for each in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1, "B"))
+        if count >= each[0] or each[0] == 1
     )
     digits = 1 if name == "GB" else 0
     scaled = count / unit * 10**digits
@@ -205,7 +236,8 @@ def _in_words(count: float, *, up: bool = False) -> str:
 
 
 def fit(problem: Problem, config: Config, backbone: Backbone, free: int | None = None) -> Plan:
-    """Choose the tiles with which a problem fits into memory. free: as of `plan`. Raises ConfigError if none do."""
+    """Choose the tiles with which a problem fits into memory. free: as of `plan`. Raises
+    ConfigError if none do."""
     last = problem.levels[-1]
     sizes = [style_size(last, example.picture, config, last) for example in problem.examples]
     masks = sum(part.mask is not None for part in problem.parts) + (problem.protect is not None)

@@ -1,4 +1,5 @@
-"""What is painted: the content and its regions, each with its styles, from the pictures and the config."""
+"""What is painted: the content and its regions, each with its styles, from the pictures and the
+config."""
 
 from __future__ import annotations
 
@@ -41,7 +42,8 @@ Find = Callable[[str], Picture]  # a picture that the config names
 
 
 class Example(NamedTuple):
-    """A style picture of a part: its share of the part's style, what of it is meant (1, 1, h, w), in which layers."""
+    """A style picture of a part: its share of the part's style, what of it is meant (1, 1, h, w),
+    in which layers."""
 
     picture: Picture
     share: float = 1.0
@@ -50,7 +52,8 @@ class Example(NamedTuple):
 
 
 class Part(NamedTuple):
-    """A region of the content, (1, 1, H, W) in [0, 1] of any size, or None for all of it; and its styles."""
+    """A region of the content, (1, 1, H, W) in [0, 1] of any size, or None for all of it; and its
+    styles."""
 
     name: str
     mask: torch.Tensor | None
@@ -58,7 +61,8 @@ class Part(NamedTuple):
 
 
 class Problem(NamedTuple):
-    """What is painted. content and the examples have the colours that the run sees; original and styles are as read.
+    """What is painted. content and the examples have the colours that the run sees; original and
+    styles are as read.
 
     named: the pictures that the config names, by name.
     """
@@ -79,7 +83,8 @@ class Problem(NamedTuple):
         return [example for part in self.parts for example in part.examples]
 
     def finished(self, pixels: torch.Tensor, content: torch.Tensor) -> torch.Tensor:
-        """A painting (1, 3, h, w) as it is shown: painted in lightness alone it takes the chroma of `content`."""
+        """A painting (1, 3, h, w) as it is shown: painted in lightness alone it takes the chroma of
+        `content`."""
         return with_chroma_of(pixels, content.to(pixels)) if self.luminance else pixels
 
 
@@ -99,13 +104,18 @@ def extras(config: Config) -> Iterator[tuple[str, str]]:
 
 
 def prepare_problem(
-    content: Picture, styles: Sequence[Picture], config: Config, named: Mapping[str, Source] | None = None
+    content: Picture,
+    styles: Sequence[Picture],
+    config: Config,
+    named: Mapping[str, Source] | None = None,
 ) -> Problem:
-    """Read and check all that is painted: what can be known, and be wrong, before a network is loaded.
+    """Read and check all that is painted: what can be known, and be wrong, before a network is
+    loaded.
 
-    named: pictures in memory, by the name that the config has for them; other names are paths. Raises PictureError for
-    a picture or mask that is no good, or a painting that would be too thin; ConfigError for a style that would paint
-    nothing, and for `blend`, `start` or `tile` that does not fit.
+    named: pictures in memory, by the name that the config has for them; other names are paths.
+    Raises PictureError for a picture or mask that is no good, or a painting that would be too thin;
+    ConfigError for a style that would paint nothing, and for `blend`, `start` or `tile` that does
+    not fit.
     """
     levels = check(content, config)
     notes: list[str] = []
@@ -113,7 +123,9 @@ def prepare_problem(
 
     def find(name: str) -> Picture:
         if name not in found:
-            found[name] = read(named[name])._replace(name=name) if named and name in named else read(name)
+            found[name] = (
+                read(named[name])._replace(name=name) if named and name in named else read(name)
+            )
         return found[name]
 
     check_settings(config, len(styles), named or ())
@@ -127,16 +139,27 @@ def prepare_problem(
         mask = read_mask(find(config.protect))
         notes.append(shape_note(mask, content))
         protect = mask.alpha
-    painted = content._replace(pixels=grey(content.pixels)) if config.colour == "luminance" else content
+    painted = (
+        content._replace(pixels=grey(content.pixels)) if config.colour == "luminance" else content
+    )
     colours = _colours_for(content, config, find)
     parts = [
-        part._replace(examples=[each._replace(picture=colours(each.picture)) for each in part.examples])
+        part._replace(
+            examples=[each._replace(picture=colours(each.picture)) for each in part.examples]
+        )
         for part in parts
     ]
     return Problem(
-        painted, content, list(styles), found, parts, protect, config.colour == "luminance", levels,
+        painted,
+        content,
+        list(styles),
+        found,
+        parts,
+        protect,
+        config.colour == "luminance",
+        levels,
         [note for note in notes if note],
-    )  # fmt: skip
+    )
 
 
 def check_settings(config: Config, styles: int, named: Collection[str] = ()) -> None:
@@ -144,17 +167,22 @@ def check_settings(config: Config, styles: int, named: Collection[str] = ()) -> 
     for name in config.start:
         known = name in STARTS or name in named or Path(name).suffix
         if not known and not os.path.exists(name):  # which never raises
-            raise ConfigError(f"no start {name!r}, nor a picture of that name: {did_you_mean(name, STARTS)}", name)
+            raise ConfigError(
+                f"no start {name!r}, nor a picture of that name: {did_you_mean(name, STARTS)}", name
+            )
     if config.blend and len(config.blend) != styles:
         raise ConfigError(
-            f"--blend has {len(config.blend)} weights for {styles} styles: give one a style", config.blend
+            f"--blend has {len(config.blend)} weights for {styles} styles: give one a style",
+            config.blend,
         )
 
 
 def _blended(styles: Sequence[Picture], config: Config) -> list[Example]:
     """The styles by weight."""
     weights = config.blend or (1.0,) * len(styles)
-    return [Example(each, weight / sum(weights)) for each, weight in zip(styles, weights, strict=True)]
+    return [
+        Example(each, weight / sum(weights)) for each, weight in zip(styles, weights, strict=True)
+    ]
 
 
 def _by_layer(given: list[Example], config: Config, find: Find) -> list[Example]:
@@ -167,13 +195,21 @@ def _by_layer(given: list[Example], config: Config, find: Find) -> list[Example]
     found: list[Example] = []
     which: list[tuple[Layers, str]] = [("fine", config.fine), ("coarse", config.coarse)]
     for layers, path in which:
-        found += [Example(find(path), layers=layers)] if path else [each._replace(layers=layers) for each in given]
+        found += (
+            [Example(find(path), layers=layers)]
+            if path
+            else [each._replace(layers=layers) for each in given]
+        )
     if {each.layers for each in found} < {"fine", "coarse"}:
-        raise ConfigError("no style picture for the other layers: give one, or both --fine and --coarse")
+        raise ConfigError(
+            "no style picture for the other layers: give one, or both --fine and --coarse"
+        )
     return found
 
 
-def _regions(content: Picture, given: list[Example], config: Config, find: Find, notes: list[str]) -> list[Part]:
+def _regions(
+    content: Picture, given: list[Example], config: Config, find: Find, notes: list[str]
+) -> list[Part]:
     """The masked parts; first what is left of the picture, which falls to the first style."""
     parts = [_masked(text, content, config, find, notes) for text in config.mask]
     if not parts:
@@ -183,7 +219,8 @@ def _regions(content: Picture, given: list[Example], config: Config, find: Find,
     masks = [part.mask for part in parts if part.mask is not None]
     total = torch.stack(masks).sum(0)
     parts = [
-        part._replace(mask=mask / total.clamp_min(1)) for part, mask in zip(parts, masks, strict=True)
+        part._replace(mask=mask / total.clamp_min(1))
+        for part, mask in zip(parts, masks, strict=True)
     ]  # where masks overlap they share
     parts = _named_apart(parts)
     rest = 1 - total.clamp_max(1)
@@ -200,7 +237,11 @@ def _named_apart(parts: list[Part]) -> list[Part]:
     taken, found = {REST}, []
     for part in parts:
         numbered = (f"{part.name}-{k}" for k in count(2))
-        name = part.name if part.name not in taken else next(each for each in numbered if each not in taken)
+        name = (
+            part.name
+            if part.name not in taken
+            else next(each for each in numbered if each not in taken)
+        )
         taken.add(name)
         found.append(part._replace(name=name))
     return found
@@ -220,7 +261,11 @@ def _masked(text: str, content: Picture, config: Config, find: Find, notes: list
         notes.append(shape_note(found, picture))
         shown = found.alpha
     assert mask.alpha is not None
-    return Part(Path(name).stem, resize(mask.alpha, *painted_size(content, config)), [Example(picture, mask=shown)])
+    return Part(
+        Path(name).stem,
+        resize(mask.alpha, *painted_size(content, config)),
+        [Example(picture, mask=shown)],
+    )
 
 
 def _colours_for(content: Picture, config: Config, find: Find) -> Callable[[Picture], Picture]:
@@ -229,19 +274,26 @@ def _colours_for(content: Picture, config: Config, find: Find) -> Callable[[Pict
         return lambda style: style._replace(pixels=match_lightness(style.pixels, content.pixels))
     if config.colour == "content" or config.palette:
         target = find(config.palette).pixels if config.palette else content.pixels
-        return lambda style: style._replace(pixels=match_moments(style.pixels, target, config.colour_match))
+        return lambda style: style._replace(
+            pixels=match_moments(style.pixels, target, config.colour_match)
+        )
     return lambda style: style
 
 
-def at_level(mask: torch.Tensor | None, level: Level, device: torch.device | str) -> torch.Tensor | None:
+def at_level(
+    mask: torch.Tensor | None, level: Level, device: torch.device | str
+) -> torch.Tensor | None:
     """A mask at a level's size."""
     return None if mask is None else resize(mask, level.height, level.width).to(device)
 
 
-def regions_at(problem: Problem, level: Level, config: Config, device: torch.device | str = "cpu") -> list[Region]:
+def regions_at(
+    problem: Problem, level: Level, config: Config, device: torch.device | str = "cpu"
+) -> list[Region]:
     """The regions of a problem at the size of a level, as its objective takes them."""
     masks = [at_level(part.mask, level, device) for part in problem.parts]
-    total = sum(mask for mask in masks if mask is not None)  # 1, but for what scaling each of them alone rounds off
+    # 1, but for what scaling each of them alone rounds off
+    total = sum(mask for mask in masks if mask is not None)
     regions = []
     for part, mask_of_part in zip(problem.parts, masks, strict=True):
         patterns = []
@@ -250,5 +302,7 @@ def regions_at(problem: Problem, level: Level, config: Config, device: torch.dev
             mask = None if example.mask is None else resize(example.mask, height, width).to(device)
             pixels = resize(example.picture.pixels, height, width).to(device)
             patterns.append(Pattern(pixels, example.share, mask, example.layers))
-        regions.append(Region(part.name, None if mask_of_part is None else mask_of_part / total, patterns))
+        regions.append(
+            Region(part.name, None if mask_of_part is None else mask_of_part / total, patterns)
+        )
     return regions

@@ -6,11 +6,13 @@ from typing import NamedTuple
 
 __all__ = ["Level", "pyramid"]
 
-SMALLEST = 64  # pixels on the short side; below that the network's deepest layers see almost nothing
+# pixels on the short side; below that the network's deepest layers see almost nothing
+SMALLEST = 64
 
 
 class Level(NamedTuple):
-    """One size of the pyramid, in pixels, its scale against the last, and its share of the steps."""
+    """One size of the pyramid, in pixels, its scale against the last, and its share of the
+    steps."""
 
     height: int
     width: int
@@ -18,13 +20,18 @@ class Level(NamedTuple):
     steps: int
 
 
-def pyramid(height: int, width: int, levels: int, ratio: float, steps: int, step_ratio: float) -> list[Level]:
-    """At most `levels` levels that end at height x width; each is `ratio` times larger than the one before.
+def pyramid(
+    height: int, width: int, levels: int, ratio: float, steps: int, step_ratio: float
+) -> list[Level]:
+    """At most `levels` levels that end at height x width; each is `ratio` times larger than the one
+    before.
 
-    `steps` in all are split so that a level has about `step_ratio` times the steps of the one before, and at least
-    one. Levels whose short side would be under 64 pixels are left out.
+    `steps` in all are split so that a level has about `step_ratio` times the steps of the one
+    before, and at least one. Levels whose short side would be under 64 pixels are left out.
     """
-    scales = [ratio**-k for k in range(levels) if k == 0 or min(height, width) * ratio**-k >= SMALLEST]
+    scales = [
+        ratio**-k for k in range(levels) if k == 0 or min(height, width) * ratio**-k >= SMALLEST
+    ]
     scales = sorted(scales)[-steps:]
     left = steps - len(scales)  # every level gets one; these are split
     shares = [step_ratio**k for k in range(len(scales))]

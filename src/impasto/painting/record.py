@@ -21,20 +21,32 @@ def recorded_config(recorded: dict[str, Any]) -> Config:
     return Config(**{**BEFORE, **recorded["config"]})
 
 
-def record_of(problem: Problem, config: Config, backbone: Backbone, start: Picture | None = None) -> dict[str, Any]:
-    """What a painting's file carries, but for `steps_done`: `impasto show` prints it, `--from` paints again with it.
+def record_of(
+    problem: Problem, config: Config, backbone: Backbone, start: Picture | None = None
+) -> dict[str, Any]:
+    """What a painting's file carries, but for `steps_done`: `impasto show` prints it, `--from`
+    paints again with it.
 
     The same run gives the same settings: no time of day, no duration.
     """
     content = problem.original
-    roles = [(BLANK if content.sha256 == BLANK else "content", content), *(("style", each) for each in problem.styles)]
-    named = [(role, problem.named[name]) for role, name in extras(config) if start is None or role != "start"]
+    roles = [
+        (BLANK if content.sha256 == BLANK else "content", content),
+        *(("style", each) for each in problem.styles),
+    ]
+    named = [
+        (role, problem.named[name])
+        for role, name in extras(config)
+        if start is None or role != "start"
+    ]
     roles += named if start is None else [("start", start), *named]
     return {
         "program": "impasto",
         "version": __version__,
         "config": config.model_dump(mode="json"),
-        "inputs": [{"role": role, "name": each.name, "sha256": each.sha256} for role, each in roles],
+        "inputs": [
+            {"role": role, "name": each.name, "sha256": each.sha256} for role, each in roles
+        ],
         "network": backbone.weights.name,
         "precision": str(backbone.dtype).removeprefix("torch."),
         "device": backbone.device.type,

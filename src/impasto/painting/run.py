@@ -34,12 +34,14 @@ Resume = Callable[[Problem, Config, Backbone], "tuple[State, Plan] | None"]
 
 @dataclass(frozen=True)
 class Painting:
-    """A painting: pixels (1, 3, H, W) float32 in [0, 1], alpha (1, 1, H, W) or None, and how it came about.
+    """A painting: pixels (1, 3, H, W) float32 in [0, 1], alpha (1, 1, H, W) or None, and how it
+    came about.
 
-    value and terms: the objective and its weighted terms at this picture, the best of its level. steps, evaluations
-    and seconds: of the whole run. stopped: why the run ended early, or "". notes: what went wrong and was mended.
-    doubt: why this is hardly the painting that was meant, although every step was made, or "". settings: what the file
-    will carry.
+    value and terms: the objective and its weighted terms at this picture, the best of its level.
+    steps, evaluations and seconds: of the whole run. stopped: why the run ended early, or "".
+    notes: what went wrong and was mended.
+    doubt: why this is hardly the painting that was meant, although every step was made, or "".
+    settings: what the file will carry.
     """
 
     pixels: torch.Tensor
@@ -66,7 +68,8 @@ class Painting:
         return to_image(self.pixels, self.alpha)
 
     def save(self, path: str | PathLike[str]) -> Path:
-        """Write the painting with its settings inside; the format is the suffix's. Raises OutputError."""
+        """Write the painting with its settings inside; the format is the suffix's. Raises
+        OutputError."""
         return write(self.image, path, self.settings)
 
 
@@ -74,9 +77,10 @@ class Painting:
 class Run:
     """A painting that is ready to start: all that is decided before its first step.
 
-    problem: what is painted. config: how, with the plan's tile. backbone: the network. plan: how it fits into memory.
-    start: the picture to start from, in place of the config's. resume: the state that it goes on from. evaluator_of:
-    makes the objective of a level.
+    problem: what is painted. config: how, with the plan's tile. backbone: the network. plan: how it
+    fits into memory.
+    start: the picture to start from, in place of the config's. resume: the state that it goes on
+    from. evaluator_of: makes the objective of a level.
 
     Example:
         run = Run.prepare("photo.jpg", "painting.jpg", Config(steps=60))
@@ -111,9 +115,11 @@ class Run:
 
         Args:
             content, style, config, start, named: as `paint` takes them.
-            backbone: the network, or what loads that of a config. Loaded once the pictures have been read and checked.
+            backbone: the network, or what loads that of a config. Loaded once the pictures have
+            been read and checked.
             plan: decides on the tiles that fit into memory.
-            resume: finds the state and the plan of a run that was cut off; None: begin at the start.
+            resume: finds the state and the plan of a run that was cut off; None: begin at the
+            start.
             evaluator_of: makes the objective of a level.
 
         Raises:
@@ -122,7 +128,8 @@ class Run:
         config = config or Config()
         picture, styles = read(content), read_all(style)
         begun = None if start is None else read(start)
-        problem = prepare_problem(picture, styles, config, named)  # before a network is downloaded for nothing
+        # before a network is downloaded for nothing
+        problem = prepare_problem(picture, styles, config, named)
         network = backbone if isinstance(backbone, Backbone) else backbone(config)
         found = resume(problem, config, network) if resume else None
         state, planned = found or (None, plan(problem, config, network))
@@ -136,7 +143,15 @@ class Run:
 
     def loop(self) -> Loop:
         """The run by ask and tell, for who evaluates it together with others or elsewhere."""
-        return Loop(self.problem, self.config, self.backbone, self.plan, self.start, self.resume, self.evaluator_of)
+        return Loop(
+            self.problem,
+            self.config,
+            self.backbone,
+            self.plan,
+            self.start,
+            self.resume,
+            self.evaluator_of,
+        )
 
     def steps(self) -> Iterator[Step]:
         """The run as a stream of Steps; to stop is to stop reading."""
@@ -145,7 +160,8 @@ class Run:
             yield loop.tell(*loop.evaluator.evaluate(point))
 
     def painting(self, last: Step, stopped: str = "", notes: Sequence[str] = ()) -> Painting:
-        """The painting, at full size, of a run that ended with the step `last`; stopped: why it ended early."""
+        """The painting, at full size, of a run that ended with the step `last`; stopped: why it
+        ended early."""
         content, (height, width) = self.problem.original, self.problem.levels[-1][:2]
         value = float(last.best.value)
         terms = dict(zip(last.terms, last.best.parts.tolist(), strict=True))
@@ -166,7 +182,8 @@ class Run:
         )
 
     def paint(self, on_step: Callable[[Step], object] | None = None) -> Painting:
-        """Make all steps; Ctrl-C and what `paint` names end the run early, with what has been painted."""
+        """Make all steps; Ctrl-C and what `paint` names end the run early, with what has been
+        painted."""
         last: Step | None = None
         notes, stopped = [], ""
         try:
@@ -194,8 +211,8 @@ def paint(
 ) -> Painting:
     """Paint `content` in the style of `style` and return the best picture found.
 
-    Ctrl-C, too little memory for the next level, or an objective that is not finite there, end the run early: what has
-    been painted is returned, at full size, and `stopped` says why.
+    Ctrl-C, too little memory for the next level, or an objective that is not finite there, end the
+    run early: what has been painted is returned, at full size, and `stopped` says why.
 
     Args:
         content: a path, PIL image, NumPy array or tensor (see `images.read.read`).
@@ -215,9 +232,9 @@ def paint(
     Example:
         paint("photo.jpg", "painting.jpg", Config(size=512)).save("out.png")
     """
-    return Run.prepare(content, style, config, start=start, named=named, backbone=backbone or load_backbone).paint(
-        on_step
-    )
+    return Run.prepare(
+        content, style, config, start=start, named=named, backbone=backbone or load_backbone
+    ).paint(on_step)
 
 
 def paint_steps(
@@ -244,4 +261,6 @@ def paint_steps(
         for step in paint_steps("photo.jpg", "painting.jpg"):
             print(step.number, float(step.value))
     """
-    yield from Run.prepare(content, style, config, start=start, named=named, backbone=backbone or load_backbone).steps()
+    yield from Run.prepare(
+        content, style, config, start=start, named=named, backbone=backbone or load_backbone
+    ).steps()

@@ -10,7 +10,9 @@ __all__ = ["Adam"]
 class Adam:
     """Adam (Kingma & Ba 2015, algorithm 1) with the usual beta 0.9 and 0.999 and epsilon 1e-8."""
 
-    def __init__(self, rate: float = 0.02, betas: tuple[float, float] = (0.9, 0.999), epsilon: float = 1e-8):
+    def __init__(
+        self, rate: float = 0.02, betas: tuple[float, float] = (0.9, 0.999), epsilon: float = 1e-8
+    ):
         self.rate, self.betas, self.epsilon = rate, betas, epsilon
         self.reset()
 
@@ -21,9 +23,15 @@ class Adam:
         self._count = 0
 
     def state(self) -> dict[str, torch.Tensor]:
-        """All that `restore` needs; the tensors are the solver's own, and must be copied or written before a step."""
-        found = {"count": torch.tensor(self._count), "rate": torch.tensor(self.rate, dtype=torch.float64)}
-        return found if self._m is None or self._v is None else {**found, "m": self._m, "v": self._v}
+        """All that `restore` needs; the tensors are the solver's own, and must be copied or written
+        before a step."""
+        found = {
+            "count": torch.tensor(self._count),
+            "rate": torch.tensor(self.rate, dtype=torch.float64),
+        }
+        return (
+            found if self._m is None or self._v is None else {**found, "m": self._m, "v": self._v}
+        )
 
     def restore(self, state: dict[str, torch.Tensor]) -> None:
         """Become the solver whose `state` this is."""
@@ -32,7 +40,8 @@ class Adam:
 
     @torch.no_grad()
     def step(self, x: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
-        """The next point after `x`, where the gradient is `gradient` (any shape, float32). Neither is changed."""
+        """The next point after `x`, where the gradient is `gradient` (any shape, float32). Neither
+        is changed."""
         first, second = self.betas
         m = torch.zeros_like(x) if self._m is None else self._m
         v = torch.zeros_like(x) if self._v is None else self._v

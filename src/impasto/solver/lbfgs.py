@@ -12,25 +12,36 @@ Filter = Callable[[torch.Tensor], torch.Tensor]
 
 
 class LBFGS:
-    """Limited-memory BFGS without a line search, in the compact form (Byrd, Nocedal & Schnabel 1994, theorem 2.2).
+    """Limited-memory BFGS without a line search, in the compact form (Byrd, Nocedal & Schnabel
+    1994, theorem 2.2).
 
-    With the last m steps s_i and gradient differences y_i as the columns of S and Y, R the upper triangle of S'Y (by
-    age), D its diagonal, and c P the inverse Hessian as it is guessed before any pair is known,
+    With the last m steps s_i and gradient differences y_i as the columns of S and Y, R the upper
+    triangle of S'Y (by age), D its diagonal, and c P the inverse Hessian as it is guessed before
+    any pair is known,
 
         u = R^-1 S'g,    w = c P (Y u - g),    H g = S R^-T (D u + Y'w) - w
 
-    which is what the two-loop recursion computes (Nocedal & Wright 2006, algorithm 7.4), in four products with a matrix
-    of m rows; the rest are m x m numbers. Nothing is read back from the device. P is the identity, or `precondition`:
-    symmetric and positive. c = s.y / y.P y of the newest pair (7.20 there, with P).
+    which is what the two-loop recursion computes (Nocedal & Wright 2006, algorithm 7.4), in four
+    products with a matrix of m rows; the rest are m x m numbers. Nothing is read back from the
+    device. P is the identity, or `precondition`: symmetric and positive. c = s.y / y.P y of the
+    newest pair (7.20 there, with P).
 
-    As in the published recipes (`torch.optim.LBFGS`, lr 1) a step has length `rate` along -H g. The first one, along
-    -P g, has a root mean square of `first`, or with `first` 0 it is P g times min(1, 1/|g|_1) as there: in a picture
-    that is less than a bfloat16 network can see, and the first pair would be its rounding.
-    Unlike there it never stops by itself: small steps are no reason to give up. Where the objective curves the wrong
-    way (s.y <= 0) the pair is not learnt from: its products are kept as zeros, which take it out of the sums.
+    As in the published recipes (`torch.optim.LBFGS`, lr 1) a step has length `rate` along -H g. The
+    first one, along -P g, has a root mean square of `first`, or with `first` 0 it is P g times
+    min(1, 1/|g|_1) as there: in a picture that is less than a bfloat16 network can see, and the
+    first pair would be its rounding.
+    Unlike there it never stops by itself: small steps are no reason to give up. Where the objective
+    curves the wrong way (s.y <= 0) the pair is not learnt from: its products are kept as zeros,
+    which take it out of the sums.
     """
 
-    def __init__(self, rate: float = 1.0, history: int = 20, first: float = 0.0, precondition: Filter | None = None):
+    def __init__(
+        self,
+        rate: float = 1.0,
+        history: int = 20,
+        first: float = 0.0,
+        precondition: Filter | None = None,
+    ):
         self.rate, self.history, self.first = rate, history, first
         self.precondition = precondition or (lambda x: x)
         self.reset()
@@ -40,7 +51,8 @@ class LBFGS:
         self._count = 0  # pairs written so far; the newest lies in row (count - 1) % history
         self._before: tuple[torch.Tensor, torch.Tensor] | None = None
         self._pairs = torch.empty(0)  # (2, history, n): S and Y as rows
-        self._products = torch.empty(0)  # (history, history): S'Y in the rows' order, float64 where there is
+        # (history, history): S'Y in the rows' order, float64 where there is
+        self._products = torch.empty(0)
         self._accepted = torch.empty(0)  # (history,) whether a row's pair is learnt from
         self._scale = torch.empty(0)  # c
 
@@ -48,8 +60,8 @@ class LBFGS:
     def step(self, x: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
         """The next point after `x`, where the gradient is `gradient` (any shape, float32).
 
-        Neither is changed, nor may be before the next call. The point that comes next may be moved (clamped) before
-        that: the pairs are those really taken.
+        Neither is changed, nor may be before the next call. The point that comes next may be moved
+        (clamped) before that: the pairs are those really taken.
         """
         if self._before is not None:
             self._update_history(x, gradient, *self._before)
@@ -62,13 +74,21 @@ class LBFGS:
         return x.sub(direction, alpha=self.rate)
 
     def state(self) -> dict[str, torch.Tensor]:
-        """All that `restore` needs; the tensors are the solver's own, and must be copied or written before a step."""
+        """All that `restore` needs; the tensors are the solver's own, and must be copied or written
+        before a step."""
         known = min(self._count, self.history)
-        found = {"count": torch.tensor(self._count), "rate": torch.tensor(self.rate, dtype=torch.float64)}
+        found = {
+            "count": torch.tensor(self._count),
+            "rate": torch.tensor(self.rate, dtype=torch.float64),
+        }
         if self._before is not None:
             found |= {"x": self._before[0], "gradient": self._before[1], "scale": self._scale}
         if known:
-            found |= {"pairs": self._pairs[:, :known], "products": self._products, "good": self._accepted}
+            found |= {
+                "pairs": self._pairs[:, :known],
+                "products": self._products,
+                "good": self._accepted,
+            }
         return found
 
     def restore(self, state: dict[str, torch.Tensor]) -> None:
@@ -88,7 +108,9 @@ class LBFGS:
             return torch.clamp(1 / g.abs().sum().clamp_min(1e-30), max=1.0)
         return self.first / direction.square().mean().sqrt().clamp_min(1e-30)
 
-    def _update_history(self, x: torch.Tensor, g: torch.Tensor, x_before: torch.Tensor, g_before: torch.Tensor) -> None:
+    def _update_history(
+        self, x: torch.Tensor, g: torch.Tensor, x_before: torch.Tensor, g_before: torch.Tensor
+    ) -> None:
         """Put the newest pair in the place of the oldest one."""
         if not self._count:
             wide = torch.float32 if x.device.type == "mps" else torch.float64
@@ -103,7 +125,9 @@ class LBFGS:
         products = (self._pairs[0, : self._count] @ y).to(self._products)  # S'y
         sy, ss, yy = products[row], s.dot(s).to(products), y.dot(y).to(products)
         accepted = sy > 1e-10 * (ss * yy).sqrt()
-        self._scale = torch.where(accepted, sy / y.dot(self.precondition(y.view_as(g)).flatten()), self._scale).to(g)
+        self._scale = torch.where(
+            accepted, sy / y.dot(self.precondition(y.view_as(g)).flatten()), self._scale
+        ).to(g)
         self._accepted[row] = accepted
         self._products[: self._count, row] = products * self._accepted[: self._count] * accepted
         self._products[row, row] += ~accepted  # a pair of nothing must not make R singular

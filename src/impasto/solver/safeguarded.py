@@ -12,7 +12,8 @@ __all__ = ["SafeguardedSolver"]
 
 
 class SafeguardedSolver:
-    """Goes from point to point of one level: where the solver says, or back to the best point when there is trouble."""
+    """Goes from point to point of one level: where the solver says, or back to the best point when
+    there is trouble."""
 
     def __init__(self, solver: LBFGS | Adam, safeguard: Safeguard, clamp: bool):
         """clamp: keep every number between 0 and 1 after each step."""
@@ -24,13 +25,20 @@ class SafeguardedSolver:
         return self._safeguard.best
 
     def has_improved(self, before: bool) -> bool:
-        """Whether any point was better than the level's first, or one `before` was; may wait for the device."""
+        """Whether any point was better than the level's first, or one `before` was; may wait for
+        the device."""
         return before or bool(self._safeguard.improved)
 
     def step(
-        self, x: torch.Tensor, value: torch.Tensor, gradient: torch.Tensor, parts: torch.Tensor, last: bool
+        self,
+        x: torch.Tensor,
+        value: torch.Tensor,
+        gradient: torch.Tensor,
+        parts: torch.Tensor,
+        last: bool,
     ) -> tuple[torch.Tensor, str]:
-        """The point after `x`, and what went wrong, or "". After the `last` one of the level that is the best point.
+        """The point after `x`, and what went wrong, or "". After the `last` one of the level that
+        is the best point.
 
         Raises SolverError if no value has been finite so far.
         """
@@ -45,14 +53,16 @@ class SafeguardedSolver:
         return x.clamp(0, 1) if self._clamp else x, ""
 
     def state(self) -> dict[str, torch.Tensor]:
-        """All that `restore` needs, after a step; the tensors are in use: copy or write them before the next."""
+        """All that `restore` needs, after a step; the tensors are in use: copy or write them before
+        the next."""
         return {
             **{f"solver.{name}": value for name, value in self._solver.state().items()},
             **{f"guard.{name}": value for name, value in self._safeguard.state().items()},
         }
 
     def restore(self, state: dict[str, torch.Tensor], device: torch.device) -> torch.Tensor:
-        """Become the descent whose `state` this is, with the point that comes next beside it, "x"; gives that point."""
+        """Become the descent whose `state` this is, with the point that comes next beside it, "x";
+        gives that point."""
         parts: dict[str, dict[str, torch.Tensor]] = {"": {}, "solver": {}, "guard": {}}
         for name, value in state.items():
             owner, _, inner = name.rpartition(".")

@@ -1,4 +1,5 @@
-"""The studio for programs: paintings over HTTP, as /api/openapi.json describes them; health and metrics."""
+"""The studio for programs: paintings over HTTP, as /api/openapi.json describes them; health and
+metrics."""
 
 from __future__ import annotations
 
@@ -37,12 +38,15 @@ routes = APIRouter(route_class=BoundedRoute)  # its application's `state.studio`
 
 
 class Status(BaseModel):
-    """A painting that was asked for. seconds_left: null while nobody knows; terms: weighted, by name."""
+    """A painting that was asked for. seconds_left: null while nobody knows; terms: weighted, by
+    name."""
 
     id: str
     state: State
     title: str
-    before: int = Field(description="paintings that come first, those that are being painted among them")
+    before: int = Field(
+        description="paintings that come first, those that are being painted among them"
+    )
     step: int = 0
     steps: int
     level: int = 0
@@ -64,23 +68,38 @@ def status_of(studio: Studio, job: Job) -> Status:
         known = done._asdict()
         known["seconds_left"] = known.pop("left")
     return Status(
-        id=job.id, state=job.state, title=job.title, before=studio.place(job), error=job.error, note=job.note,
+        id=job.id,
+        state=job.state,
+        title=job.title,
+        before=studio.place(job),
+        error=job.error,
+        note=job.note,
         **{"steps": job.config.steps, **known},
-    )  # fmt: skip
+    )
 
 
 def _errors(*codes: int) -> dict[int | str, dict[str, Any]]:
     """What an endpoint's errors look like, for OpenAPI."""
     schema = {"type": "object", "properties": {"detail": {"type": "string"}}}
     about = {
-        404: "not here", 409: "not yet", 413: "too large", 422: "something to put right", 503: "busy: try again",
+        404: "not here",
+        409: "not yet",
+        413: "too large",
+        422: "something to put right",
+        503: "busy: try again",
         507: "no room on the server: try again later",
-    }  # fmt: skip
-    return {code: {"description": about[code], "content": {"application/json": {"schema": schema}}} for code in codes}
+    }
+    return {
+        code: {"description": about[code], "content": {"application/json": {"schema": schema}}}
+        for code in codes
+    }
 
 
 def _file(kind: str, *codes: int) -> dict[int | str, dict[str, Any]]:
-    return {200: {"content": {kind: {"schema": {"type": "string", "format": "binary"}}}}, **_errors(*codes)}
+    return {
+        200: {"content": {kind: {"schema": {"type": "string", "format": "binary"}}}},
+        **_errors(*codes),
+    }
 
 
 JPEG = _file("image/jpeg", 404, 409)
@@ -92,13 +111,17 @@ async def _studio(request: Request) -> Studio:
 
 
 Here = Annotated[Studio, Depends(_studio)]
-Id = Annotated[str, InPath(description="the painting's id; who has it may see the painting and end it")]
+Id = Annotated[
+    str, InPath(description="the painting's id; who has it may see the painting and end it")
+]
 
 
 async def _job(id: Id, studio: Here) -> Job:
     job = studio.jobs.get(id)
     if job is None:
-        raise HTTPException(404, "no such painting: it was never asked for, or is not kept any more")
+        raise HTTPException(
+            404, "no such painting: it was never asked for, or is not kept any more"
+        )
     return job
 
 
@@ -114,7 +137,9 @@ async def _finished(job: Known) -> Job:
 Finished = Annotated[Job, Depends(_finished)]
 
 
-@routes.post("/api/paintings", status_code=202, responses=_errors(413, 422, 503, 507), tags=["paintings"])
+@routes.post(
+    "/api/paintings", status_code=202, responses=_errors(413, 422, 503, 507), tags=["paintings"]
+)
 async def submit(
     studio: Here,
     request: Request,
@@ -122,7 +147,8 @@ async def submit(
     style: Annotated[list[UploadFile], File(description="a style picture, or several")],
     settings: Annotated[str, Form(description="fields of impasto.Config as a JSON object")] = "{}",
     pictures: Annotated[
-        list[UploadFile] | None, File(description="pictures that the settings name (masks, palette), by file name")
+        list[UploadFile] | None,
+        File(description="pictures that the settings name (masks, palette), by file name"),
     ] = None,
     timelapse: Annotated[Film, Form(description="make a film too")] = "",
     base: Annotated[str, Form(description="id of an earlier painting to paint on from")] = "",
@@ -131,7 +157,14 @@ async def submit(
     named = {each.filename or "picture": _upload(each) for each in pictures or []}
     if len(named) < len(pictures or []):
         raise HTTPException(422, "two of the pictures have the same name: give each its own")
-    order = PaintRequest(_upload(content), [_upload(each) for each in style], _object(settings), named, timelapse, base)
+    order = PaintRequest(
+        _upload(content),
+        [_upload(each) for each in style],
+        _object(settings),
+        named,
+        timelapse,
+        base,
+    )
     address = network_of(request.client.host if request.client else "")
     try:
         job = await studio.take(order, f"program {address}", visitor=address)
@@ -151,10 +184,14 @@ async def status(job: Known, studio: Here) -> Status:
 
 
 @routes.get(
-    "/api/paintings/{id}/events", responses=_errors(404), response_class=EventSourceResponse, tags=["paintings"]
+    "/api/paintings/{id}/events",
+    responses=_errors(404),
+    response_class=EventSourceResponse,
+    tags=["paintings"],
 )
 async def events(job: Known, studio: Here) -> AsyncIterator[ServerSentEvent]:
-    """Follow a painting: an event `progress` whenever there is news, and at the end one named like its state."""
+    """Follow a painting: an event `progress` whenever there is news, and at the end one named like
+    its state."""
     before = None
     while not job.over:
         now = status_of(studio, job)
@@ -167,7 +204,8 @@ async def events(job: Known, studio: Here) -> AsyncIterator[ServerSentEvent]:
 
 @routes.post("/api/paintings/{id}/pause", responses=_errors(404), tags=["paintings"])
 async def pause(job: Known, studio: Here) -> Status:
-    """Put a painting aside; others are painted meanwhile. After ten minutes it is ended with what there is."""
+    """Put a painting aside; others are painted meanwhile. After ten minutes it is ended with what
+    there is."""
     studio.pause(job)
     return status_of(studio, job)
 
@@ -200,7 +238,9 @@ async def frame(job: Known) -> Response:
     return Response(job.frame, media_type="image/jpeg", headers={"Cache-Control": "no-store"})
 
 
-@routes.get("/api/paintings/{id}/picture", response_class=FileResponse, responses=PNG, tags=["pictures"])
+@routes.get(
+    "/api/paintings/{id}/picture", response_class=FileResponse, responses=PNG, tags=["pictures"]
+)
 async def picture(job: Finished, format: Literal["png", "jpeg", "webp"] = "png") -> FileResponse:
     """The painting, with its settings inside."""
     try:
@@ -209,17 +249,25 @@ async def picture(job: Finished, format: Literal["png", "jpeg", "webp"] = "png")
         if no_room(error):
             raise
         log.warning("%s", error)
-        raise HTTPException(422, f"this painting cannot be written as {format}; ask for png") from None
-    return FileResponse(path, media_type=f"image/{format}", filename=f"{job.title}.{format.replace('jpeg', 'jpg')}")
+        raise HTTPException(
+            422, f"this painting cannot be written as {format}; ask for png"
+        ) from None
+    return FileResponse(
+        path, media_type=f"image/{format}", filename=f"{job.title}.{format.replace('jpeg', 'jpg')}"
+    )
 
 
-@routes.get("/api/paintings/{id}/before", response_class=FileResponse, responses=JPEG, tags=["pictures"])
+@routes.get(
+    "/api/paintings/{id}/before", response_class=FileResponse, responses=JPEG, tags=["pictures"]
+)
 async def before(job: Finished) -> FileResponse:
     """The content as it is compared with the painting; at most 1600 pixels."""
     return FileResponse(job.file("before.jpg"))
 
 
-@routes.get("/api/paintings/{id}/after", response_class=FileResponse, responses=JPEG, tags=["pictures"])
+@routes.get(
+    "/api/paintings/{id}/after", response_class=FileResponse, responses=JPEG, tags=["pictures"]
+)
 async def after(job: Finished) -> FileResponse:
     """The painting as it is compared with the content; at most 1600 pixels."""
     return FileResponse(job.file("after.jpg"))
@@ -239,7 +287,9 @@ async def timelapse(job: Finished) -> FileResponse:
     return FileResponse(path, filename=f"{job.title}{job.timelapse}")
 
 
-@routes.get("/api/paintings/{id}/curve", response_class=FileResponse, responses=PNG, tags=["pictures"])
+@routes.get(
+    "/api/paintings/{id}/curve", response_class=FileResponse, responses=PNG, tags=["pictures"]
+)
 async def curve(job: Finished) -> FileResponse:
     """The loss curves."""
     return FileResponse(await run_in_threadpool(_curve, job), media_type="image/png")
@@ -269,7 +319,9 @@ def _object(settings: str) -> dict[str, Any]:
     except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
-        raise HTTPException(422, f"settings are {settings[:100]!r}: give a JSON object of impasto.Config's fields")
+        raise HTTPException(
+            422, f"settings are {settings[:100]!r}: give a JSON object of impasto.Config's fields"
+        )
     return found
 
 
@@ -291,5 +343,7 @@ def _curve(job: Job) -> Path:
 
     path = job.file("curve.png")
     if not path.exists():
-        write_plot(curves([read_trace(str(job.file("trace.jsonl")))._replace(name=job.title)]), path)
+        write_plot(
+            curves([read_trace(str(job.file("trace.jsonl")))._replace(name=job.title)]), path
+        )
     return path

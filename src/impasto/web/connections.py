@@ -18,12 +18,19 @@ __all__ = ["Connection", "end_slow", "most_connections"]
 HEAD = 20.0  # seconds for the head of a request, from the connection's beginning or the last answer
 STALL = 30.0  # seconds without a byte of a request's body
 WHOLE = 600.0  # seconds for the whole body of a request: 50 MB at 83 kB/s
-RATE = 1000  # bytes of a body, or of an answer that waits to be read, for each second after the first STALL of them
-LUMP = 2_000_000  # bytes that the systems on the way may hold: of these it cannot be told when they are read
+# bytes of a body, or of an answer that waits to be read, for each second after the first STALL of
+# them
+RATE = 1000
+# bytes that the systems on the way may hold: of these it cannot be told when they are read
+LUMP = 2_000_000
 BRIEF = 0.1  # seconds that a new connection has to send its request, also when there are too many
 MOST, LEAST = 1000, 8  # connections at a time
-SHARE = 4  # an address that has more than this part of them makes room for others, when nobody is waited for
-FULL = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 5\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+# an address that has more than this part of them makes room for others, when nobody is waited for
+SHARE = 4
+FULL = (
+    b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 5\r\nconnection: "
+    b"close\r\ncontent-length: 0\r\n\r\n"
+)
 
 
 def most_connections() -> int:
@@ -76,17 +83,22 @@ class Connection(H11Protocol):
             transport.close()
 
     def _make_room(self) -> bool:
-        """Whether there is room, once the connection is closed that has waited longest, or one of too many."""
+        """Whether there is room, once the connection is closed that has waited longest, or one of
+        too many."""
         ours = [each for each in self.connections if isinstance(each, Connection)]
         there = [each for each in ours if not each.transport.is_closing()]
         if self._most is None or len(there) <= self._most:
             return True
         oldest = min(there, key=Connection.waits_since)
         if self.loop.time() - oldest.waits_since() < BRIEF:
-            where, count = Counter(each._where for each in there if each is not self).most_common(1)[0]
+            where, count = Counter(each._where for each in there if each is not self).most_common(
+                1
+            )[0]
             if count <= max(2, self._most // SHARE):
                 return False
-            oldest = min((each for each in there if each._where == where), key=lambda each: each._since)
+            oldest = min(
+                (each for each in there if each._where == where), key=lambda each: each._since
+            )
         oldest.transport.abort()
         return True
 
@@ -123,7 +135,8 @@ class Connection(H11Protocol):
         if self._reads_slowly(now):
             return True
         reading = self._state is h11.IDLE and self.transport.get_write_buffer_size()
-        if self.flow.read_paused or reading:  # that the server is busy, or has not sent all, is not the client's fault
+        # that the server is busy, or has not sent all, is not the client's fault
+        if self.flow.read_paused or reading:
             self._since, self._heard, self._received = now, now, 0
         waited = now - self._since
         if self._state is h11.IDLE:

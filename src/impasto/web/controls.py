@@ -14,19 +14,34 @@ from impasto.errors import ConfigError
 from impasto.parsing import typed
 from impasto.web.html import as_labels, label
 
-__all__ = ["DRAWN", "FIRST", "PICTURES", "QUIET", "SLIDERS", "by_group", "control", "slider", "values_of"]
+__all__ = [
+    "DRAWN",
+    "FIRST",
+    "PICTURES",
+    "QUIET",
+    "SLIDERS",
+    "by_group",
+    "control",
+    "slider",
+    "values_of",
+]
 
 FIRST = ("size", "colour")  # what stands in sight
-SLIDERS = ("strength", "style_scale")  # and what has a slider there, beside its exact control among the others
-PICTURES = ("fine", "coarse", "palette")  # fields that are a picture: the page takes them as uploads
-DRAWN = ("blend", "mask", "protect")  # fields that the sliders of the styles, and the brush on the content, stand for
+# and what has a slider there, beside its exact control among the others
+SLIDERS = ("strength", "style_scale")
+# fields that are a picture: the page takes them as uploads
+PICTURES = ("fine", "coarse", "palette")
+# fields that the sliders of the styles, and the brush on the content, stand for
+DRAWN = ("blend", "mask", "protect")
 SCHEMAS = Config.model_json_schema()["properties"]
-QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}  # for events of the page alone
+# for events of the page alone
+QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 ABOUT = {"compact": "compact (in the box)"}
 
 
 def by_group(without: Sequence[str]) -> dict[str, list[str]]:
-    """The fields that have a control, by group, without those in sight and those that are not a visitor's."""
+    """The fields that have a control, by group, without those in sight and those that are not a
+    visitor's."""
     found: dict[str, list[str]] = {group: [] for group in GROUPS}
     for name, field in Config.model_fields.items():
         if name not in (*FIRST, *PICTURES, *DRAWN, *without):
@@ -36,26 +51,37 @@ def by_group(without: Sequence[str]) -> dict[str, list[str]]:
     return {group: names for group, names in found.items() if names}
 
 
-def control(name: str, networks: Sequence[str], defaults: Mapping[str, Any] = MappingProxyType({})) -> Component:
-    """The control of a field. networks: the backbones to choose from. defaults: values in place of Config's."""
+def control(
+    name: str, networks: Sequence[str], defaults: Mapping[str, Any] = MappingProxyType({})
+) -> Component:
+    """The control of a field. networks: the backbones to choose from. defaults: values in place of
+    Config's."""
     schema = SCHEMAS[name]
-    usual, default = schema["usual"], value_of(name, defaults.get(name, Config.model_fields[name].default))
+    usual, default = (
+        schema["usual"],
+        value_of(name, defaults.get(name, Config.model_fields[name].default)),
+    )
     kinds = [part for part in schema.get("anyOf", [schema]) if part.get("type") != "null"]
     common: dict[str, Any] = {
-        "label": label(name), "info": as_labels(schema["description"]), "elem_id": f"setting-{name}",
+        "label": label(name),
+        "info": as_labels(schema["description"]),
+        "elem_id": f"setting-{name}",
         "interactive": True,
-    }  # fmt: skip
+    }
     if name == "backbone":
         choices: list[Any] = [(ABOUT.get(each, each), each) for each in networks]
         return gr.Dropdown(choices, value=networks[0], **common)
     if len(kinds) > 1 and usual:  # a number or a word
         words = [str(part["const"]) for part in kinds if "const" in part]
-        return gr.Dropdown([*map(str, usual), *words], value=default, allow_custom_value=True, **common)
+        return gr.Dropdown(
+            [*map(str, usual), *words], value=default, allow_custom_value=True, **common
+        )
     if "enum" in kinds[0]:
         return gr.Dropdown(kinds[0]["enum"], value=default, **common)
     if schema.get("type") == "boolean":
         return gr.Checkbox(value=default, **common)
-    if "type" in schema and kinds[0]["type"] in ("number", "integer"):  # without None: gradio would make a 0 of it
+    # without None: gradio would make a 0 of it
+    if "type" in schema and kinds[0]["type"] in ("number", "integer"):
         low, high = schema.get("minimum", schema.get("exclusiveMinimum")), schema.get("maximum")
         precision = 0 if kinds[0]["type"] == "integer" else None
         return gr.Number(value=default, minimum=low, maximum=high, precision=precision, **common)
@@ -63,25 +89,30 @@ def control(name: str, networks: Sequence[str], defaults: Mapping[str, Any] = Ma
 
 
 def slider(name: str, exact: Component) -> None:
-    """A slider over a field's usual values, bound to its exact control, which is what counts and reaches farther."""
+    """A slider over a field's usual values, bound to its exact control, which is what counts and
+    reaches farther."""
     schema = SCHEMAS[name]
     low, high = schema["usual"]
     common: dict[str, Any] = {"info": as_labels(schema["description"]), "elem_id": f"slider-{name}"}
-    shown = gr.Slider(low, high, Config.model_fields[name].default, step=0.05, label=label(name), **common)
+    shown = gr.Slider(
+        low, high, Config.model_fields[name].default, step=0.05, label=label(name), **common
+    )
     shown.input(None, shown, exact, js="(value) => value", queue=False, **QUIET)
     within = f"(value) => Math.min({high}, Math.max({low}, value))"
     exact.change(None, exact, shown, js=within, queue=False, **QUIET)  # type: ignore[attr-defined]
 
 
 def value_of(name: str, value: Any) -> Any:
-    """A setting as its control shows it: numbers, choices and ticks as they are, the rest as it is typed."""
+    """A setting as its control shows it: numbers, choices and ticks as they are, the rest as it is
+    typed."""
     schema = SCHEMAS[name]
     plain = isinstance(value, (bool, int, float)) or value is None
     return value if plain and "const" not in str(schema.get("anyOf", "")) else typed(value)
 
 
 def values_of(config: Config, names: Sequence[str], networks: Sequence[str]) -> list[Any]:
-    """Updates that make the controls of these fields show a config; a network that is not here is left as it is.
+    """Updates that make the controls of these fields show a config; a network that is not here is
+    left as it is.
 
     Raises ConfigError if it starts from a picture: that is not inside the file.
     """
@@ -91,7 +122,9 @@ def values_of(config: Config, names: Sequence[str], networks: Sequence[str]) -> 
         if name == "backbone" and value not in networks:
             found.append(gr.skip())
         elif name == "start" and not set(config.start) <= {"content", "style", "noise"}:
-            raise ConfigError("it began from another picture; drop that one too, and choose the settings by hand")
+            raise ConfigError(
+                "it began from another picture; drop that one too, and choose the settings by hand"
+            )
         else:
             found.append(gr.update(value=value))
     return found

@@ -1,4 +1,5 @@
-"""What pages send of their drawings, layer by layer, until a painting is asked for: kept within bounds."""
+"""What pages send of their drawings, layer by layer, until a painting is asked for: kept within
+bounds."""
 
 from __future__ import annotations
 
@@ -22,7 +23,8 @@ def check_layer(index: object, data: bytes) -> None:
 
 
 class LatestDrawings(dict[str, Any]):
-    """Keeps the newest drawings only: what pages send of one and then do not ask for must not pile up."""
+    """Keeps the newest drawings only: what pages send of one and then do not ask for must not pile
+    up."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -36,4 +38,6 @@ class LatestDrawings(dict[str, Any]):
                 del self[next(iter(self))]
 
     def _held(self) -> int:
-        return sum(len(layer or b"") for drawing in list(self.values()) for layer in list(drawing.layers))
+        return sum(
+            len(layer or b"") for drawing in list(self.values()) for layer in list(drawing.layers)
+        )

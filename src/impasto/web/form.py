@@ -23,7 +23,16 @@ from impasto.images.read import header_size, settings_in
 from impasto.images.samples import STYLES, sample_photograph, sample_style
 from impasto.painting.record import recorded_config
 from impasto.presets import PRESETS, preset
-from impasto.web.controls import FIRST, PICTURES, QUIET, SLIDERS, by_group, control, slider, values_of
+from impasto.web.controls import (
+    FIRST,
+    PICTURES,
+    QUIET,
+    SLIDERS,
+    by_group,
+    control,
+    slider,
+    values_of,
+)
 from impasto.web.drawings import LAYERS, LatestDrawings, check_layer
 from impasto.web.drawn_masks import COLOURS, masks_of
 from impasto.web.job import BusyError, PaintRequest, Upload, clean
@@ -43,20 +52,29 @@ def _served(folder: Path, pictures: Sequence[Path]) -> list[str]:
 
 
 def picture_input(label: str, uploads: Path, value: Any = None, **more: Any) -> gr.Image:
-    """A place for a picture, from a file, the camera or the clipboard; events get it as an Upload, or None.
+    """A place for a picture, from a file, the camera or the clipboard; events get it as an Upload,
+    or None.
 
     uploads: the folder that it must lie in.
     """
     found = gr.Image(
-        value=value, label=label, type="filepath", image_mode=None, sources=["upload", "webcam", "clipboard"],
-        buttons=[], interactive=True, **more,
-    )  # fmt: skip
+        value=value,
+        label=label,
+        type="filepath",
+        image_mode=None,
+        sources=["upload", "webcam", "clipboard"],
+        buttons=[],
+        interactive=True,
+        **more,
+    )
 
     def as_upload(payload: ImageData | None) -> Upload | None:
         """What was uploaded, as it is: gr.Image would decode it."""
         if payload is None or payload.path is None:
             return None
-        return Upload(clean(payload.orig_name or payload.path), partial(read_upload, payload.path, uploads))
+        return Upload(
+            clean(payload.orig_name or payload.path), partial(read_upload, payload.path, uploads)
+        )
 
     found.preprocess = as_upload  # type: ignore[assignment,method-assign]  # beside a subclass gradio writes a file
     return found
@@ -122,24 +140,40 @@ class Form(NamedTuple):
     def order(self, values: Sequence[Any], base: str) -> PaintRequest:
         """What the values of `flat` ask for. Raises ConfigError."""
         content, *rest = values
-        styles, shares, rest = rest[:MOST_STYLES], rest[MOST_STYLES : 2 * MOST_STYLES], rest[2 * MOST_STYLES :]
+        styles, shares, rest = (
+            rest[:MOST_STYLES],
+            rest[MOST_STYLES : 2 * MOST_STYLES],
+            rest[2 * MOST_STYLES :],
+        )
         drawing, timelapse, *rest = rest
         pictures = dict(zip(self.pictures, rest[: len(self.pictures)], strict=True))
         settings = dict(zip(self.settings, rest[len(self.pictures) :], strict=True))
         if content is None:
             raise ConfigError("drop a photograph in first")
         named = {name: upload for name, upload in pictures.items() if upload is not None}
-        settings = {name: value for name, value in settings.items() if value is not None and not _unsaid(name, value)}
+        settings = {
+            name: value
+            for name, value in settings.items()
+            if value is not None and not _unsaid(name, value)
+        }
         settings |= {name: name for name in named}
         masks = masks_of(drawing["layers"] if drawing else [])
-        given = {f"style {k}": (style, share) for k, (style, share) in enumerate(zip(styles, shares, strict=True), 1)}
+        given = {
+            f"style {k}": (style, share)
+            for k, (style, share) in enumerate(zip(styles, shares, strict=True), 1)
+        }
         for name, mask in masks.items():
             if name == "protect":
-                settings["protect"], named["protect"] = "protect", Upload("protect", partial(bytes, mask))
+                settings["protect"], named["protect"] = (
+                    "protect",
+                    Upload("protect", partial(bytes, mask)),
+                )
                 continue
             style, _ = given.pop(name)
             if style is None:
-                raise ConfigError(f"a part of the photograph is marked for {name}, and there is no {name}")
+                raise ConfigError(
+                    f"a part of the photograph is marked for {name}, and there is no {name}"
+                )
             settings["mask"] = [*settings.get("mask", []), f"where {name}={name}"]
             named |= {name: style, f"where {name}": Upload(f"where {name}", partial(bytes, mask))}
         there = [(style, share) for style, share in given.values() if style is not None]
@@ -147,34 +181,52 @@ class Form(NamedTuple):
             settings["blend"] = [share for _, share in there]
         if not there and not {"fine", "coarse", "mask"} & settings.keys():
             raise ConfigError("drop a painting in first, for its style")
-        return PaintRequest(content, [style for style, _ in there], settings, named, timelapse or "", base)
+        return PaintRequest(
+            content, [style for style, _ in there], settings, named, timelapse or "", base
+        )
 
 
 def form_of(studio: Studio, demo: bool) -> Form:
     """The form, put where the page is being built. demo: the samples are filled in."""
     networks = studio.networks
-    photograph, *samples = _served(studio.uploads, [sample_photograph(), *map(sample_style, STYLES)])
+    photograph, *samples = _served(
+        studio.uploads, [sample_photograph(), *map(sample_style, STYLES)]
+    )
     with gr.Row(elem_id="pictures"):
         with gr.Column(min_width=150):
             content = picture_input(
-                "Photograph", studio.uploads, photograph if demo else None, elem_id="content", height=260
+                "Photograph",
+                studio.uploads,
+                photograph if demo else None,
+                elem_id="content",
+                height=260,
             )
             _examples([photograph], content, "Example", "example-photograph")
         with gr.Column(min_width=150):
-            first = picture_input("Style", studio.uploads, samples[0] if demo else None, elem_id="style-1", height=260)
+            first = picture_input(
+                "Style", studio.uploads, samples[0] if demo else None, elem_id="style-1", height=260
+            )
             _examples(samples, first, "Examples", "example-styles")
     with gr.Accordion("More styles", open=False):
-        gr.Markdown("Several styles are blended by their shares, or each gets a part of the photograph (below).")
+        gr.Markdown(
+            "Several styles are blended by their shares, or each gets a part of the "
+            "photograph (below)."
+        )
         styles: list[Component] = [first]
         shares: list[Component] = [_share(1)]
         for k in range(2, MOST_STYLES + 1):
             with gr.Row():
-                styles.append(picture_input(f"Style {k}", studio.uploads, elem_id=f"style-{k}", height=160))
+                styles.append(
+                    picture_input(f"Style {k}", studio.uploads, elem_id=f"style-{k}", height=160)
+                )
                 shares.append(_share(k))
     recipe = gr.Dropdown(
-        list(PRESETS), value="default", label="Recipe", elem_id="recipe",
+        list(PRESETS),
+        value="default",
+        label="Recipe",
+        elem_id="recipe",
         info="all settings at once: the default, or a published recipe, which takes its time",
-    )  # fmt: skip
+    )
     row = gr.Row()
     with row:
         settings = {name: control(name, networks, studio.terms.defaults) for name in FIRST}
@@ -182,16 +234,21 @@ def form_of(studio: Studio, demo: bool) -> Form:
         brush = _brush(studio, content, photograph if demo else None)
     with gr.Accordion("All settings", open=False):
         earlier = gr.File(
-            label="An earlier painting: its settings are taken over", file_types=["image"], type="filepath",
-            elem_id="earlier", height=120,
-        )  # fmt: skip
+            label="An earlier painting: its settings are taken over",
+            file_types=["image"],
+            type="filepath",
+            elem_id="earlier",
+            height=120,
+        )
         for group, names in by_group(SERVER_FIELDS).items():
             with gr.Accordion(group, open=False):
                 settings |= {name: control(name, networks, studio.terms.defaults) for name in names}
         with gr.Accordion("Other pictures", open=False):
             pictures: dict[str, Component] = {
                 name: picture_input(
-                    f"{name.capitalize()}: {Config.model_fields[name].description}", studio.uploads, height=160
+                    f"{name.capitalize()}: {Config.model_fields[name].description}",
+                    studio.uploads,
+                    height=160,
                 )
                 for name in PICTURES
             }
@@ -199,18 +256,26 @@ def form_of(studio: Studio, demo: bool) -> Form:
         for name in SLIDERS:
             slider(name, settings[name])
     timelapse = gr.Dropdown(
-        [("none", ""), *((suffix[1:], suffix) for suffix in films())], value="", label="Time-lapse",
-        info="a film of the painting, which takes some seconds more", elem_id="timelapse",
-    )  # fmt: skip
+        [("none", ""), *((suffix[1:], suffix) for suffix in films())],
+        value="",
+        label="Time-lapse",
+        info="a film of the painting, which takes some seconds more",
+        elem_id="timelapse",
+    )
     found = Form(content, styles, shares, brush, pictures, settings, timelapse)
     _wire_settings(studio, found, recipe, earlier)
     return found
 
 
 def _examples(paths: list[str], target: gr.Image, label: str, name: str) -> None:
-    """Pictures that a click puts into `target`. gr.Examples would make a new component of it, without `_as_upload`."""
+    """Pictures that a click puts into `target`. gr.Examples would make a new component of it,
+    without `_as_upload`."""
     shown = gr.Dataset(
-        components=[gr.Image(render=False)], samples=[[path] for path in paths], label=label, type="index", elem_id=name
+        components=[gr.Image(render=False)],
+        samples=[[path] for path in paths],
+        label=label,
+        type="index",
+        elem_id=name,
     )
     shown.click(lambda k: paths[k], shown, target, **QUIET)
 
@@ -221,8 +286,13 @@ def _share(k: int) -> gr.Slider:
 
 def _brush(studio: Studio, content: gr.Image, first: str | None) -> gr.ImageEditor:
     """The brush on the photograph; a new photograph begins with nothing drawn."""
-    names = {"protect": "stays as it is", **{name: f"is painted as {name}" for name in COLOURS if name != "protect"}}
-    patches = "".join(f"<li><i style='background:{COLOURS[name]}'></i>{what}</li>" for name, what in names.items())
+    names = {
+        "protect": "stays as it is",
+        **{name: f"is painted as {name}" for name in COLOURS if name != "protect"},
+    }
+    patches = "".join(
+        f"<li><i style='background:{COLOURS[name]}'></i>{what}</li>" for name, what in names.items()
+    )
     gr.HTML(f"<p>Draw on the photograph. What has the colour</p><ul class='patches'>{patches}</ul>")
 
     def begin(upload: Upload | None) -> Any:
@@ -235,11 +305,17 @@ def _brush(studio: Studio, content: gr.Image, first: str | None) -> gr.ImageEdit
         return {"background": small, "layers": [], "composite": None}
 
     editor = gr.ImageEditor(
-        value=begin(Upload("photograph", Path(first).read_bytes) if first else None), label="Brush", type="numpy",
-        sources=(), transforms=(), layers=gr.LayerOptions(allow_additional_layers=False),
-        brush=gr.Brush(colors=list(COLOURS.values()), color_mode="fixed", default_size=40), elem_id="brush",
-        buttons=[], height=420,
-    )  # fmt: skip
+        value=begin(Upload("photograph", Path(first).read_bytes) if first else None),
+        label="Brush",
+        type="numpy",
+        sources=(),
+        transforms=(),
+        layers=gr.LayerOptions(allow_additional_layers=False),
+        brush=gr.Brush(colors=list(COLOURS.values()), color_mode="fixed", default_size=40),
+        elem_id="brush",
+        buttons=[],
+        height=420,
+    )
 
     _bound(editor, studio.uploads)
     content.change(begin, content, editor, **QUIET)
@@ -253,11 +329,15 @@ def _wire_settings(studio: Studio, form: Form, recipe: gr.Dropdown, earlier: gr.
     def choose(name: str) -> list[Any]:
         config = preset(name).config
         if config.steps > studio.limits.steps:
-            gr.Info(f"Published with {config.steps:,} steps; this server makes at most {studio.limits.steps:,}.")
+            gr.Info(
+                f"Published with {config.steps:,} steps; this server makes at most "
+                f"{studio.limits.steps:,}."
+            )
             config = config.changed(steps=studio.limits.steps, save_at=())
         if config.backbone not in studio.networks:
             gr.Info(
-                f"Published with {config.backbone}, which is not on this server: painted with {studio.networks[0]}."
+                f"Published with {config.backbone}, which is not on this server: painted with "
+                f"{studio.networks[0]}."
             )
         return values_of(config, names, studio.networks)
 

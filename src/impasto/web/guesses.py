@@ -14,7 +14,9 @@ __all__ = ["Guesses"]
 
 EACH = 0.5  # seconds that a wrong password costs its address
 MOST_DUE = 5.0  # seconds that an address may owe; while it owes more, nothing is looked at
-TRUSTED = 20  # passwords a second that are looked at, while it owes more, from where the right one has come before
+# passwords a second that are looked at, while it owes more, from where the right one has come
+# before
+TRUSTED = 20
 PENDING = 8  # late answers at a time, of all addresses: each holds a connection
 ADDRESSES = 4096  # that are remembered
 SAY_EVERY = 10.0  # seconds between two lines in the log about an address
@@ -26,7 +28,8 @@ T = TypeVar("T")
 class _Guesser:
     """An address that wrong passwords have come from.
 
-    due: the time at which they are paid for; looked: up to which it has used up its looks as a trusted one.
+    due: the time at which they are paid for; looked: up to which it has used up its looks as a
+    trusted one.
     """
 
     due: float = 0.0
@@ -38,9 +41,9 @@ class _Guesser:
 class Guesses:
     """The wrong passwords that have come, by address.
 
-    Right ones are never answered late; while too many wrong ones come from their address, they may be
-    refused unseen. Where the right one has come from before, more are looked at, for its visitors may
-    share it with whoever guesses: behind one router, or a proxy.
+    Right ones are never answered late; while too many wrong ones come from their address, they may
+    be refused unseen. Where the right one has come from before, more are looked at, for its
+    visitors may share it with whoever guesses: behind one router, or a proxy.
     """
 
     def __init__(self) -> None:

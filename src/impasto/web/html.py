@@ -42,7 +42,8 @@ def said(job: Job, before: int) -> str:
     seconds = f"{job.progress.seconds:.1f} s" if job.progress else ""
     steps = job.progress.step if job.progress else 0
     text = {
-        "waiting": f"In the queue: {before} {'painting comes' if before == 1 else 'paintings come'} first."
+        "waiting": f"In the queue: {before} "
+        f"{'painting comes' if before == 1 else 'paintings come'} first."
         if before
         else "Starting.",
         "painting": "Painting.",
@@ -63,7 +64,9 @@ def live(job: Job) -> str:
         return EMPTY
     done = job.progress
     left = "" if job.over else in_words(done.left) or "…"
-    numbers = f"level {done.level}/{done.levels} · step {done.step}/{done.steps} · {done.seconds:.1f} s"
+    numbers = (
+        f"level {done.level}/{done.levels} · step {done.step}/{done.steps} · {done.seconds:.1f} s"
+    )
     picture = (
         ""  # by then it is shown beside the photograph
         if job.finished
@@ -73,22 +76,32 @@ def live(job: Job) -> str:
     bar = (
         ""
         if job.over
-        else f"<progress max='1' value='{done.fraction:.4f}' aria-label='share of the work done'></progress>"
+        else f"<progress max='1' value='{done.fraction:.4f}' aria-label='share of the work "
+        "done'></progress>"
     )
     return (
-        f"{bar}<p class='numbers'><strong>{left}</strong> {numbers}</p><figure>{picture}<figcaption>"
-        f"{_curve(job)}<p class='numbers'>{escape(terms_in_words(done.terms))}</p></figcaption></figure>"
+        f"{bar}<p class='numbers'><strong>{left}</strong> "
+        f"{numbers}</p><figure>{picture}<figcaption>"
+        f"{_curve(job)}<p "
+        f"class='numbers'>{escape(terms_in_words(done.terms))}</p></figcaption></figure>"
     )
 
 
 def _curve(job: Job) -> str:
     """The objective of every step on a log scale, from level to level, as a small drawing."""
-    points = [(k, level, math.log(value)) for k, (level, value) in enumerate(job.curve) if value and value > 0]
+    points = [
+        (k, level, math.log(value))
+        for k, (level, value) in enumerate(job.curve)
+        if value and value > 0
+    ]
     if len(points) < 2:
         return ""
     low, high = min(each[2] for each in points), max(each[2] for each in points)
     span, last = (high - low) or 1.0, max(job.config.steps - 1, 1)
-    drawn = "".join(_line([p for p in points if p[1] == level], low, span, last) for level in {p[1] for p in points})
+    drawn = "".join(
+        _line([p for p in points if p[1] == level], low, span, last)
+        for level in {p[1] for p in points}
+    )
     first, now = math.exp(points[0][2]), math.exp(points[-1][2])
     return (
         f"<svg class='curve' viewBox='0 0 {WIDTH} {HEIGHT}' role='img' preserveAspectRatio='none' "
@@ -99,7 +112,10 @@ def _curve(job: Job) -> str:
 
 def _line(points: list[tuple[int, int, float]], low: float, span: float, last: int) -> str:
     """One level's part of the curve: another size is another objective."""
-    places = " ".join(f"{k / last * WIDTH:.1f},{2 + (HEIGHT - 4) * (1 - (v - low) / span):.1f}" for k, _, v in points)
+    places = " ".join(
+        f"{k / last * WIDTH:.1f},{2 + (HEIGHT - 4) * (1 - (v - low) / span):.1f}"
+        for k, _, v in points
+    )
     return f"<polyline points='{places}' vector-effect='non-scaling-stroke'/>"
 
 
@@ -114,14 +130,20 @@ def _compared(job: Job) -> str:
     return (
         f"<div class='compared'><img src='{where}/after' alt='The painting'>"
         f"<img class='before' src='{where}/before' alt='The photograph'>"
-        "<input type='range' min='0' max='100' value='50' aria-label='Share of the photograph that is shown' "
+        "<input type='range' min='0' max='100' value='50' aria-label='Share of the photograph "
+        "that is shown' "
         "oninput=\"this.parentElement.style.setProperty('--at', this.value + '%')\"></div>"
     )
 
 
 def _links(job: Job) -> str:
-    found = [f"<a download href='api/paintings/{job.id}/{where}'>{what}</a>" for where, what in DOWNLOADS]
+    found = [
+        f"<a download href='api/paintings/{job.id}/{where}'>{what}</a>" for where, what in DOWNLOADS
+    ]
     if job.timelapse:
-        found.append(f"<a download href='api/paintings/{job.id}/timelapse'>Time-lapse ({job.timelapse[1:]})</a>")
+        found.append(
+            f"<a download href='api/paintings/{job.id}/timelapse'>Time-lapse "
+            f"({job.timelapse[1:]})</a>"
+        )
     found.append(f"<a target='_blank' href='api/paintings/{job.id}/curve'>Loss curves</a>")
     return f"<nav aria-label='Downloads'><span>Download</span> {' '.join(found)}</nav>"

@@ -46,8 +46,10 @@ __all__ = [
 State = Literal["waiting", "painting", "paused", "done", "stopped", "failed", "cancelled"]
 Wanted = Literal["", "pause", "stop", "cancel"]
 OVER = ("done", "stopped", "failed", "cancelled")  # the states that nothing follows
-FRAME_EVERY = 0.3  # seconds between two live pictures: more of them nobody sees, and each costs a copy
-FRAME_SIDE, SHOWN_SIDE = 768, 1600  # pixels of a live picture, and of the two that are compared at the end
+# seconds between two live pictures: more of them nobody sees, and each costs a copy
+FRAME_EVERY = 0.3
+# pixels of a live picture, and of the two that are compared at the end
+FRAME_SIDE, SHOWN_SIDE = 768, 1600
 MORE_IN = 16  # an uploaded picture may have this many times the pixels of a painting
 
 
@@ -58,7 +60,8 @@ class BusyError(ImpastoError):
 class Limits(NamedTuple):
     """What the studio takes on. upload: bytes of a request; pixels, steps: of a painting.
 
-    keep: seconds that pictures stay. seconds: that a painting may take; then it ends with what there is.
+    keep: seconds that pictures stay. seconds: that a painting may take; then it ends with what
+    there is.
     """
 
     workers: int = 1
@@ -76,7 +79,8 @@ class Limits(NamedTuple):
 
 
 class Upload(NamedTuple):
-    """A picture from outside: the name it goes by, which never is a path here, and how to get its bytes."""
+    """A picture from outside: the name it goes by, which never is a path here, and how to get its
+    bytes."""
 
     name: str
     read: Callable[[], bytes]
@@ -85,8 +89,8 @@ class Upload(NamedTuple):
 class PaintRequest(NamedTuple):
     """What somebody wants painted.
 
-    named: the pictures that the settings name, by name. timelapse: the film's suffix, or "". base: the id of an
-    earlier painting to paint on from, or "".
+    named: the pictures that the settings name, by name. timelapse: the film's suffix, or "". base:
+    the id of an earlier painting to paint on from, or "".
     """
 
     content: Upload
@@ -125,9 +129,11 @@ class Started:
 class Job:
     """A painting that was asked for. The studio's lock guards `state`, `wanted` and `rank`.
 
-    owner: whose turn it is when several wait, a page or a program; visitor: whose places in the queue are counted, an
-    address. watched: seconds since the epoch at which its page was last there; None: a program's, which need not wait.
-    folder: its files and nobody else's. content, styles, named: the names of its pictures, in the order of their files.
+    owner: whose turn it is when several wait, a page or a program; visitor: whose places in the
+    queue are counted, an address. watched: seconds since the epoch at which its page was last
+    there; None: a program's, which need not wait.
+    folder: its files and nobody else's. content, styles, named: the names of its pictures, in the
+    order of their files.
     """
 
     id: str
@@ -149,7 +155,8 @@ class Job:
     progress: Progress | None = None
     frame: bytes = b""
     frames: int = 0
-    curve: list[tuple[int, float | None]] = field(default_factory=list)  # (level, objective) of each step
+    # (level, objective) of each step
+    curve: list[tuple[int, float | None]] = field(default_factory=list)
     run: Started | None = None
     idle: float = 0.0  # seconds that it was begun and not being painted
     aside: float = 0.0  # since when it is; 0: it is not
@@ -184,7 +191,9 @@ class Job:
                 data = upload.read()
             except OSError:
                 name = clean(upload.name)
-                raise PictureError(f"{name} is not kept here any more: upload it again", name) from None
+                raise PictureError(
+                    f"{name} is not kept here any more: upload it again", name
+                ) from None
             self.file(f"input-{k}").write_bytes(data)
 
     def drop(self) -> None:
@@ -198,7 +207,8 @@ class Job:
     def sizes(self, most: int) -> list[tuple[int, int]]:
         """(width, height) of its pictures, from their headers, the content's first.
 
-        Raises PictureError, also for a picture of more than `most` pixels, or all together of more than twice that.
+        Raises PictureError, also for a picture of more than `most` pixels, or all together of more
+        than twice that.
         """
         return _sizes(self._files(), most)
 
@@ -208,13 +218,16 @@ class Job:
         return [(self.file(f"input-{k}").read_bytes(), name) for k, name in enumerate(names)]
 
     def enough(self, sizes: list[tuple[int, int]]) -> int:
-        """Pixels of a side that its pictures need not exceed: twice the long side of the painting, or of a style."""
+        """Pixels of a side that its pictures need not exceed: twice the long side of the painting,
+        or of a style."""
         width, height = sizes[0]
-        turned = (scaled_size(height, width, self.config), scaled_size(width, height, self.config))  # by EXIF
+        # by EXIF
+        turned = (scaled_size(height, width, self.config), scaled_size(width, height, self.config))
         return 2 * math.ceil(max(1.0, self.config.style_scale) * max(map(max, turned)))
 
     def inputs(self, most: int) -> tuple[Picture, list[Picture], dict[str, Picture]]:
-        """Content, styles and named pictures, as read; scaled down where they are larger than `enough`.
+        """Content, styles and named pictures, as read; scaled down where they are larger than
+        `enough`.
 
         Raises PictureError, as `sizes` does.
         """
@@ -228,10 +241,20 @@ class Job:
         values = reached_at(step)
         self.curve.append((step.level, values["objective"]))
         self.progress = Progress(
-            step.number, step.steps, step.level, step.levels, step.fraction, step.seconds, seconds_left(step), **values
+            step.number,
+            step.steps,
+            step.level,
+            step.levels,
+            step.fraction,
+            step.seconds,
+            seconds_left(step),
+            **values,
         )
         if step.note and not self.note:
-            self.note = f"{step.note} at step {step.number}: went back to the best picture with a smaller step"
+            self.note = (
+                f"{step.note} at step {step.number}: went back to the best picture "
+                "with a smaller step"
+            )
         if self.frames == 0 or time.monotonic() - self._shown >= FRAME_EVERY:
             self.show(step.shown)
 
@@ -242,7 +265,8 @@ class Job:
         self._shown = time.monotonic()
 
     def keep_before(self, content: Picture) -> None:
-        """Keep the content as it is compared with the painting: its shape, no larger than a page shows."""
+        """Keep the content as it is compared with the painting: its shape, no larger than a page
+        shows."""
         height, width = painted_size(content, self.config)
         small = resize(content.pixels, *_within(height, width, SHOWN_SIDE))
         write(to_image(small), self.file("before.jpg"))
@@ -251,14 +275,18 @@ class Job:
 def _sizes(files: list[tuple[bytes, str]], most: int) -> list[tuple[int, int]]:
     found = [header_size(data, name, most) for data, name in files]
     if sum(width * height for width, height in found) > 2 * most:
-        raise PictureError(f"the pictures have more than {2 * most:,} pixels together: scale them down first")
+        raise PictureError(
+            f"the pictures have more than {2 * most:,} pixels together: scale them down first"
+        )
     return found
 
 
 def jpeg(pixels: torch.Tensor, most: int) -> bytes:
     """A JPEG of `pixels` (1, 3, h, w) in [0, 1], at most so many pixels on its long side."""
     out = io.BytesIO()
-    to_image(resize(pixels, *_within(pixels.shape[2], pixels.shape[3], most))).save(out, "JPEG", quality=85)
+    to_image(resize(pixels, *_within(pixels.shape[2], pixels.shape[3], most))).save(
+        out, "JPEG", quality=85
+    )
     return out.getvalue()
 
 
@@ -268,9 +296,13 @@ def _within(height: int, width: int, most: int) -> tuple[int, int]:
 
 
 def clean(name: str) -> str:
-    """A file's name from outside as it may stand in settings and titles: no folder, nothing unprintable, not long."""
+    """A file's name from outside as it may stand in settings and titles: no folder, nothing
+    unprintable, not long."""
     last = name.replace("\\", "/").rpartition("/")[2]
-    return "".join(each for each in last if each.isprintable() and each != "=").strip()[-100:] or "picture"
+    return (
+        "".join(each for each in last if each.isprintable() and each != "=").strip()[-100:]
+        or "picture"
+    )
 
 
 def thumbnail(data: bytes, name: str, most: int) -> Image.Image:

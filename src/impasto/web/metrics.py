@@ -24,18 +24,29 @@ class Metrics:
     def __init__(self, waiting: Callable[[], int], count: Callable[[State], int]):
         """waiting: how many paintings wait for a worker; count: how many are in a state."""
         self._registry = CollectorRegistry()
-        queue = Gauge("impasto_queue_length", "paintings that wait for a worker", registry=self._registry)
+        queue = Gauge(
+            "impasto_queue_length", "paintings that wait for a worker", registry=self._registry
+        )
         queue.set_function(waiting)
-        states = Gauge("impasto_jobs", "paintings that are here, by state", ["state"], registry=self._registry)
+        states = Gauge(
+            "impasto_jobs", "paintings that are here, by state", ["state"], registry=self._registry
+        )
         for state in ("painting", "paused"):
             states.labels(state).set_function(partial(count, state))
-        self._over = Counter("impasto_paintings", "paintings that have ended", ["outcome"], registry=self._registry)
+        self._over = Counter(
+            "impasto_paintings", "paintings that have ended", ["outcome"], registry=self._registry
+        )
         for outcome in OVER:
             self._over.labels(outcome)
         self._seconds = Histogram(
-            "impasto_painting_seconds", "seconds of a painting", buckets=SECONDS, registry=self._registry
+            "impasto_painting_seconds",
+            "seconds of a painting",
+            buckets=SECONDS,
+            registry=self._registry,
         )
-        self.refused = Counter("impasto_refused", "orders that were not taken", ["reason"], registry=self._registry)
+        self.refused = Counter(
+            "impasto_refused", "orders that were not taken", ["reason"], registry=self._registry
+        )
         for reason in ("busy", "invalid"):
             self.refused.labels(reason)
 

@@ -1,4 +1,5 @@
-"""What guards the studio: strangers, other sites' pages, requests that are too large, routes that nobody needs."""
+"""What guards the studio: strangers, other sites' pages, requests that are too large, routes that
+nobody needs."""
 
 from __future__ import annotations
 
@@ -22,22 +23,26 @@ from impasto.web.queue import Studio
 __all__ = ["StudioMiddleware"]
 
 log = logging.getLogger("impasto.studio")
-# Those of gradio's routes that the page and gradio's clients use. Others fetch other hosts' files, run workflows, tell
-# where files lie ...
+# Those of gradio's routes that the page and gradio's clients use. Others fetch other hosts' files,
+# run workflows, tell where files lie ...
 ROUTES = re.compile(
     r"/gradio_api/(upload|upload_progress|queue/join|queue/data|heartbeat/[\w-]+|info|cancel|reset|component_server"
     r"|startup-events|app_id|call/paint(/\w+)?)/?"
 )
 FILES = "/gradio_api/file="
-UPLOADS = ("/gradio_api/upload", "/gradio_api/component_server", "/api/paintings")  # their forms may be large
-SMALL = 1_000_000  # bytes of any other request: as JSON, 36 MB of brackets kept everybody waiting for 12 seconds
+# their forms may be large
+UPLOADS = ("/gradio_api/upload", "/gradio_api/component_server", "/api/paintings")
+# bytes of any other request: as JSON, 36 MB of brackets kept everybody waiting for 12 seconds
+SMALL = 1_000_000
 CHALLENGE = b'Basic realm="impasto", charset="UTF-8"'
 OURS = ("/api/", "/healthz", "/metrics")  # all other routes are gradio's
 SAID = 200  # characters of a path, or of an error, in the log
 OPEN = ("/healthz",)  # needs no password: whoever watches over the machine asks there
-# No page of ours asks another host for anything; a browser that is told so does not even if a library tries.
+# No page of ours asks another host for anything; a browser that is told so does not even if a
+# library tries.
 POLICY = (
-    "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; frame-ancestors 'self'; object-src 'none'; "
+    "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; frame-ancestors 'self'; "
+    "object-src 'none'; "
     "form-action 'self'"
 )
 HEADERS = {
@@ -48,7 +53,8 @@ HEADERS = {
 
 
 class StudioMiddleware:
-    """Refuses what must not get in: strangers, other sites' requests, requests that are too large."""
+    """Refuses what must not get in: strangers, other sites' requests, requests that are too
+    large."""
 
     def __init__(self, app: ASGIApp, studio: Studio, auth: str = "", hosts: tuple[str, ...] = ()):
         """auth: "user:password" or "". hosts: the names it answers to; (): any."""
@@ -88,15 +94,21 @@ class StudioMiddleware:
             if broken:
                 return
             started = True
-            if message["type"] == "http.response.start":  # gradio lets all pages of this machine read what it answers
-                kept = [each for each in message["headers"] if not each[0].lower().startswith(b"access-control-")]
+            # gradio lets all pages of this machine read what it answers
+            if message["type"] == "http.response.start":
+                kept = [
+                    each
+                    for each in message["headers"]
+                    if not each[0].lower().startswith(b"access-control-")
+                ]
                 message["headers"] = [*kept, *HEADERS.items()]
             await send(message)
 
         refusal = 400, "this was not understood"
         try:
             await self._app(scope, counted, guarded)
-        except Exception as error:  # gradio raises what it likes at requests that it does not expect
+        # gradio raises what it likes at requests that it does not expect
+        except Exception as error:
             if ours:
                 raise
             broken = not started  # if it is, uvicorn closes the connection
@@ -107,7 +119,9 @@ class StudioMiddleware:
         if broken:
             await _answer(send, *refusal)
 
-    async def _refusal(self, scope: Scope, headers: MutableMapping[bytes, bytes]) -> tuple[Any, ...] | None:
+    async def _refusal(
+        self, scope: Scope, headers: MutableMapping[bytes, bytes]
+    ) -> tuple[Any, ...] | None:
         """The status, the reason and more headers of a refusal, or None."""
         return (
             self._stranger(scope, headers)
@@ -115,10 +129,16 @@ class StudioMiddleware:
             or self._unwanted(scope, headers)
         )
 
-    def _stranger(self, scope: Scope, headers: MutableMapping[bytes, bytes]) -> tuple[Any, ...] | None:
+    def _stranger(
+        self, scope: Scope, headers: MutableMapping[bytes, bytes]
+    ) -> tuple[Any, ...] | None:
         """The refusal of who may not come in at all."""
         if self._hosts and _host(headers.get(b"host", b"")) not in self._hosts:
-            return 400, f"this studio answers to {', '.join(self._hosts)} only: give --auth to open it to others"
+            return (
+                400,
+                f"this studio answers to {', '.join(self._hosts)} only: give --auth to open "
+                "it to others",
+            )
         if _from_elsewhere(scope["method"], headers):
             return 403, "another site's page asked for this"
         return None
@@ -129,7 +149,11 @@ class StudioMiddleware:
             return None
         address = (scope.get("client") or ("",))[0]
         if given and self._guesses.too_many(address):
-            return 429, "too many wrong passwords: try again in some seconds", {b"retry-after": b"5"}
+            return (
+                429,
+                "too many wrong passwords: try again in some seconds",
+                {b"retry-after": b"5"},
+            )
         if secrets.compare_digest(given[:6].title() + given[6:], self._auth):
             self._guesses.right(address)
             return None
@@ -137,7 +161,9 @@ class StudioMiddleware:
             await self._guesses.wrong(address)
         return 401, "give the user and the password", {b"www-authenticate": CHALLENGE}
 
-    def _unwanted(self, scope: Scope, headers: MutableMapping[bytes, bytes]) -> tuple[Any, ...] | None:
+    def _unwanted(
+        self, scope: Scope, headers: MutableMapping[bytes, bytes]
+    ) -> tuple[Any, ...] | None:
         """The refusal of what is not answered to anybody."""
         path = scope["path"]
         if path == "/openapi.json" or (path.startswith("/gradio_api") and not self._known(path)):
@@ -152,7 +178,8 @@ class StudioMiddleware:
     def _most(self, scope: Scope) -> int:
         """Bytes that the body of a request may have."""
         kinds = [value for name, value in scope["headers"] if name == b"content-type"]
-        is_form = len(kinds) == 1 and kinds[0].startswith(b"multipart/form-data")  # else it is read as JSON
+        # else it is read as JSON
+        is_form = len(kinds) == 1 and kinds[0].startswith(b"multipart/form-data")
         large = is_form and scope["method"] == "POST" and scope["path"].removesuffix("/") in UPLOADS
         return self._upload if large else min(SMALL, self._upload)
 
@@ -160,7 +187,9 @@ class StudioMiddleware:
         """Whether it is a route of gradio's that is used here, or a file that it serves."""
         if path.startswith(FILES):
             named = path.removeprefix(FILES)
-            return "\0" not in named and self._files.resolve() in Path(os.path.realpath(named)).parents
+            return (
+                "\0" not in named and self._files.resolve() in Path(os.path.realpath(named)).parents
+            )
         return ROUTES.fullmatch(path) is not None
 
 
@@ -171,7 +200,8 @@ def _too_large(most: int) -> str:
 def _from_elsewhere(method: str, headers: MutableMapping[bytes, bytes]) -> bool:
     """Whether a page of another site asked, other than by a link to follow.
 
-    Browsers tell it by Sec-Fetch-Site where they think the connection safe; elsewhere by Origin, but of GETs.
+    Browsers tell it by Sec-Fetch-Site where they think the connection safe; elsewhere by Origin,
+    but of GETs.
     """
     site, safe = headers.get(b"sec-fetch-site"), method in ("GET", "HEAD")
     if site is not None:
@@ -187,9 +217,15 @@ def _host(value: bytes) -> str:
     return (found[1] or found[2]).lower() if found else ""
 
 
-async def _answer(send: Send, code: int, reason: str, more: dict[bytes, bytes] | None = None) -> None:
+async def _answer(
+    send: Send, code: int, reason: str, more: dict[bytes, bytes] | None = None
+) -> None:
     body = json.dumps({"detail": reason}).encode()
-    headers = {b"content-type": b"application/json", b"content-length": str(len(body)).encode(), **HEADERS}
+    headers = {
+        b"content-type": b"application/json",
+        b"content-length": str(len(body)).encode(),
+        **HEADERS,
+    }
     headers |= more or {}
     await send({"type": "http.response.start", "status": code, "headers": list(headers.items())})
     await send({"type": "http.response.body", "body": body})

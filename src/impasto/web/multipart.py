@@ -39,7 +39,8 @@ class BoundedRoute(APIRoute):
 
 
 def bounded_parser(parser: type[Any]) -> type[Any]:
-    """gradio's parser of forms, bounded; it removes the files of a form that does not come to its end."""
+    """gradio's parser of forms, bounded; it removes the files of a form that does not come to its
+    end."""
 
     class Bounded(parser):  # type: ignore[misc]
         """Reads a form."""
@@ -53,7 +54,8 @@ def bounded_parser(parser: type[Any]) -> type[Any]:
             """The form."""
             try:
                 found: FormData = await super().parse()
-            except BaseException:  # also that the client has gone: gradio removes them at broken forms only
+            # also that the client has gone: gradio removes them at broken forms only
+            except BaseException:
                 self._remove_but(())
                 raise
             self._remove_but([getattr(value, "file", None) for _, value in found.multi_items()])

@@ -23,7 +23,8 @@ from impasto.web.uploads import check_uploads
 __all__ = ["CSS", "SCRIPT", "page_of", "theme"]
 
 EVERY = 0.3  # seconds between two looks at the painting
-ALIVE = 1.0  # seconds after which a page is sent something even if there is no news: so it is known to be there
+# seconds after which a page is sent something even if there is no news: so it is known to be there
+ALIVE = 1.0
 SCRIPT = (Path(__file__).parent / "page.js").read_text(encoding="utf-8")
 CSS = (Path(__file__).parent / "page.css").read_text(encoding="utf-8")
 
@@ -33,15 +34,23 @@ def theme() -> gr.themes.Base:
     fonts = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"]
     mono = ["ui-monospace", "monospace"]
     plain = gr.themes.Base(primary_hue="orange", neutral_hue="stone", font=fonts, font_mono=mono)
-    return plain.set(  # contrast of text at least 4.5 (WCAG 2.2, 1.4.3), in the light and in the dark
-        body_text_color_subdued="*neutral_600", body_text_color_subdued_dark="*neutral_300",
-        block_info_text_color="*neutral_600", block_info_text_color_dark="*neutral_300",
-        block_label_text_color="*neutral_700", block_title_text_color="*neutral_800",
-        button_primary_background_fill="*primary_700", button_primary_background_fill_hover="*primary_800",
-        button_primary_background_fill_dark="*primary_700", button_primary_background_fill_hover_dark="*primary_800",
-        button_primary_text_color="white", button_primary_text_color_dark="white",
-        input_placeholder_color="*neutral_600", slider_color="*primary_700",
-    )  # fmt: skip
+    # contrast of text at least 4.5 (WCAG 2.2, 1.4.3), in the light and in the dark
+    return plain.set(
+        body_text_color_subdued="*neutral_600",
+        body_text_color_subdued_dark="*neutral_300",
+        block_info_text_color="*neutral_600",
+        block_info_text_color_dark="*neutral_300",
+        block_label_text_color="*neutral_700",
+        block_title_text_color="*neutral_800",
+        button_primary_background_fill="*primary_700",
+        button_primary_background_fill_hover="*primary_800",
+        button_primary_background_fill_dark="*primary_700",
+        button_primary_background_fill_hover_dark="*primary_800",
+        button_primary_text_color="white",
+        button_primary_text_color_dark="white",
+        input_placeholder_color="*neutral_600",
+        slider_color="*primary_700",
+    )
 
 
 class Outputs(NamedTuple):
@@ -58,7 +67,8 @@ class Outputs(NamedTuple):
     again: gr.Button
 
     def running(self, on: bool, there: bool = False) -> dict[Component, Any]:
-        """Updates of the buttons, while a painting is made and when none is. there: one that can be painted on."""
+        """Updates of the buttons, while a painting is made and when none is. there: one that can be
+        painted on."""
         return {
             self.paint: gr.update(interactive=not on),
             self.pause: gr.update(interactive=on, value="Pause"),
@@ -87,7 +97,8 @@ def _history(studio: Studio, owner: str) -> list[tuple[str, str]]:
 
 
 def _owner(request: gr.Request) -> str:
-    """Whose paintings these are: a page's. It chooses its number itself, and must not pass for somebody else."""
+    """Whose paintings these are: a page's. It chooses its number itself, and must not pass for
+    somebody else."""
     return f"page {request.session_hash}"
 
 
@@ -102,7 +113,8 @@ def _address(request: gr.Request) -> str:
 
 
 class _Page(gr.Blocks):
-    """A page that takes no file but what was uploaded to it: gradio itself checks only files that carry its mark."""
+    """A page that takes no file but what was uploaded to it: gradio itself checks only files that
+    carry its mark."""
 
     uploads: Path
 
@@ -122,7 +134,9 @@ def page_of(studio: Studio, demo: bool) -> gr.Blocks:
     page = _Page(title="impasto", analytics_enabled=False, fill_width=True)
     page.uploads = studio.uploads
     with page:
-        gr.HTML("<h1>impasto</h1><p>Paint any picture in the style of any other.</p>", elem_id="title")
+        gr.HTML(
+            "<h1>impasto</h1><p>Paint any picture in the style of any other.</p>", elem_id="title"
+        )
         with gr.Row():
             with gr.Column(scale=4, min_width=320):
                 form = form_of(studio, demo)
@@ -140,18 +154,27 @@ def _outputs() -> Outputs:
         pause = gr.Button("Pause", interactive=False, elem_id="pause")
         stop = gr.Button("Stop", interactive=False, elem_id="stop")
         again = gr.Button("Paint on", interactive=False, elem_id="paint-on")
-    state = gr.HTML("<p role='status'>Drop in a photograph and a painting, and press Paint.</p>", elem_id="said")
+    state = gr.HTML(
+        "<p role='status'>Drop in a photograph and a painting, and press Paint.</p>", elem_id="said"
+    )
     result = gr.HTML("", elem_id="result")
     seen = gr.HTML(EMPTY, elem_id="live")
     history = gr.Gallery(
-        label="Your paintings", visible=False, columns=4, height=180, elem_id="history", interactive=False, buttons=[],
+        label="Your paintings",
+        visible=False,
+        columns=4,
+        height=180,
+        elem_id="history",
+        interactive=False,
+        buttons=[],
         allow_preview=False,
-    )  # fmt: skip
+    )
     return Outputs(state, seen, result, history, gr.State(""), paint, pause, stop, again)
 
 
 async def _watch(studio: Studio, job: Job, out: Outputs) -> AsyncIterator[dict[Component, Any]]:
-    """Updates of the page for as long as the painting is made; reading them says that the page is still there."""
+    """Updates of the page for as long as the painting is made; reading them says that the page is
+    still there."""
     before: tuple[object, ...] = ()
     sent = 0.0
     while True:
@@ -159,7 +182,9 @@ async def _watch(studio: Studio, job: Job, out: Outputs) -> AsyncIterator[dict[C
         over = job.over
         now = (job.state, job.frames, studio.place(job))
         if now != before or time.monotonic() - sent > ALIVE:
-            update: dict[Component, Any] = {out.pause: gr.update(value="Go on" if job.state == "paused" else "Pause")}
+            update: dict[Component, Any] = {
+                out.pause: gr.update(value="Go on" if job.state == "paused" else "Pause")
+            }
             if now[::2] != before[::2]:
                 update[out.said] = said(job, studio.place(job))
             if now != before:
@@ -191,11 +216,15 @@ def _wire(studio: Studio, form: Form, out: Outputs, page: gr.Blocks) -> None:
             yield update
         yield out.running(False, bool(shown) or job.finished)
 
-    async def anew(request: gr.Request, shown: str, *values: Any) -> AsyncIterator[dict[Component, Any]]:
+    async def anew(
+        request: gr.Request, shown: str, *values: Any
+    ) -> AsyncIterator[dict[Component, Any]]:
         async for update in begin("", request, shown, values):
             yield update
 
-    async def again(request: gr.Request, shown: str, *values: Any) -> AsyncIterator[dict[Component, Any]]:
+    async def again(
+        request: gr.Request, shown: str, *values: Any
+    ) -> AsyncIterator[dict[Component, Any]]:
         async for update in begin(shown, request, shown, values):
             yield update
 
@@ -229,12 +258,18 @@ def _wire(studio: Studio, form: Form, out: Outputs, page: gr.Blocks) -> None:
 
 
 def _for_programs(studio: Studio) -> None:
-    """A painting for gradio's own clients: `Client(URL).predict(content, style, settings, api_name="/paint")`."""
-    content, style = (picture_input(name, studio.uploads, visible=False) for name in ("content", "style"))
+    """A painting for gradio's own clients: `Client(URL).predict(content, style, settings,
+    api_name="/paint")`."""
+    content, style = (
+        picture_input(name, studio.uploads, visible=False) for name in ("content", "style")
+    )
     settings, painting = gr.JSON(visible=False), gr.File(visible=False)
 
     async def paint(
-        request: gr.Request, content: Upload | None, style: Upload | None, settings: dict[str, Any] | None
+        request: gr.Request,
+        content: Upload | None,
+        style: Upload | None,
+        settings: dict[str, Any] | None,
     ) -> str:
         if content is None or style is None:
             raise gr.Error("give a content and a style picture", print_exception=False)

@@ -1,4 +1,5 @@
-"""The terms on which the studio takes an order: whose choice a setting is, and how large a picture may be."""
+"""The terms on which the studio takes an order: whose choice a setting is, and how large a picture
+may be."""
 
 from __future__ import annotations
 
@@ -18,7 +19,8 @@ from impasto.web.job import BusyError, Job, Limits, PaintRequest, Upload
 
 __all__ = ["BASE", "SERVER_FIELDS", "Policy", "continue_from"]
 
-SERVER_FIELDS = ("memory", "tile", "device", "precision", "save_every", "save_at")  # settings that are not a visitor's
+# settings that are not a visitor's
+SERVER_FIELDS = ("memory", "tile", "device", "precision", "save_every", "save_at")
 MOST_PICTURES, MOST_MASKS = 24, 8  # each mask is held at the painting's size
 BASE = "the painting so far.png"  # what a painting that is painted on is called in the settings
 
@@ -34,7 +36,10 @@ class Policy(NamedTuple):
     def defaults(self) -> dict[str, Any]:
         """The settings whose usual values may be beyond the limits."""
         size, steps = Config.model_fields["size"].default, Config.model_fields["steps"].default
-        return {"size": min(size, math.isqrt(self.limits.pixels)), "steps": min(steps, self.limits.steps)}
+        return {
+            "size": min(size, math.isqrt(self.limits.pixels)),
+            "steps": min(steps, self.limits.steps),
+        }
 
     def memory(self) -> int:
         """Bytes that there are for reading uploads now: what paintings may take, too."""
@@ -42,46 +47,68 @@ class Policy(NamedTuple):
         return given if isinstance(given, int) else int(SHARE * free_memory(torch.device("cpu")))
 
     def config(self, settings: dict[str, Any]) -> Config:
-        """The config of a visitor's settings. Raises ConfigError, also for what is the server's to choose."""
+        """The config of a visitor's settings. Raises ConfigError, also for what is the server's to
+        choose."""
         for name in SERVER_FIELDS:
             if name in settings:
                 raise ConfigError(f"{option_name(name)} is the server's choice: leave it out", name)
-        config = Config(**{"backbone": self.networks[0], **self.defaults, **settings, **self.machine})
+        config = Config(
+            **{"backbone": self.networks[0], **self.defaults, **settings, **self.machine}
+        )
         if config.backbone not in self.networks:
             choice, given = ", ".join(self.networks), shortened(config.backbone)
-            raise ConfigError(f"no network {given} on this server: choose from {choice}", config.backbone)
+            raise ConfigError(
+                f"no network {given} on this server: choose from {choice}", config.backbone
+            )
         if config.steps > self.limits.steps:
-            raise ConfigError(f"{config.steps:,} steps are more than this server's {self.limits.steps:,}", config.steps)
+            raise ConfigError(
+                f"{config.steps:,} steps are more than this server's {self.limits.steps:,}",
+                config.steps,
+            )
         return config
 
     def config_of(self, order: PaintRequest) -> Config:
         """The config of an order whose pictures and film there can be. Raises ConfigError."""
         if order.timelapse and order.timelapse not in films():
             given = shortened(order.timelapse)
-            raise ConfigError(f"no film {given} here: choose from {', '.join(films())}", order.timelapse)
+            raise ConfigError(
+                f"no film {given} here: choose from {', '.join(films())}", order.timelapse
+            )
         config = self.config(order.settings)
-        if 1 + len(order.styles) + len(order.named) > MOST_PICTURES or len(config.mask) > MOST_MASKS:
-            raise ConfigError(f"too much at once: at most {MOST_PICTURES} pictures and {MOST_MASKS} masks")
+        if (
+            1 + len(order.styles) + len(order.named) > MOST_PICTURES
+            or len(config.mask) > MOST_MASKS
+        ):
+            raise ConfigError(
+                f"too much at once: at most {MOST_PICTURES} pictures and {MOST_MASKS} masks"
+            )
         unknown = [name for _, name in extras(config) if name not in order.named]
         if unknown:
             given = shortened(unknown[0])
-            raise ConfigError(f"the settings name {given}, and no picture of that name came with them", unknown)
+            raise ConfigError(
+                f"the settings name {given}, and no picture of that name came with them", unknown
+            )
         return config
 
     def check_place(self, jobs: Iterable[Job], visitor: str) -> None:
         """Raises BusyError if there is no place in the queue for another painting of this visitor.
 
-        Who has more places than are left free gets no other (dynamic thresholds, Choudhury & Hahne 1998): one visitor
-        alone takes about half of them, and the next to come finds some.
+        Who has more places than are left free gets no other (dynamic thresholds, Choudhury & Hahne
+        1998): one visitor alone takes about half of them, and the next to come finds some.
         """
-        waiting = [job for job in list(jobs) if job.state in ("waiting", "paused")]  # those hold memory
+        # those hold memory
+        waiting = [job for job in list(jobs) if job.state in ("waiting", "paused")]
         his = sum(job.visitor == visitor for job in waiting)
         in_queue = sum(job.state == "waiting" for job in waiting)
         free = min(self.limits.waiting - in_queue, self.limits.waiting + 1 - len(waiting))
         if free <= 0:
-            raise BusyError(f"busy: {len(waiting)} paintings are waiting already; try again in a minute")
+            raise BusyError(
+                f"busy: {len(waiting)} paintings are waiting already; try again in a minute"
+            )
         if his > free:
-            raise BusyError(f"busy: {his} of your paintings are waiting already; try again in a minute")
+            raise BusyError(
+                f"busy: {his} of your paintings are waiting already; try again in a minute"
+            )
 
     def check(self, job: Job) -> None:
         """Read the job's pictures once, for all that is wrong with them. Raises ImpastoError."""
@@ -89,7 +116,8 @@ class Policy(NamedTuple):
         height, width = painted_size(content, job.config)
         if height * width > self.limits.pixels:
             raise ConfigError(
-                f"{width} x {height} pixels are more than this server's {self.limits.pixels:,}: give a smaller --size",
+                f"{width} x {height} pixels are more than this server's "
+                f"{self.limits.pixels:,}: give a smaller --size",
                 (width, height),
             )
         self._check_styles(prepare_problem(content, styles, job.config, named), job.config)
@@ -108,12 +136,15 @@ class Policy(NamedTuple):
 
 
 def continue_from(order: PaintRequest, earlier: Job | None) -> PaintRequest:
-    """An order that starts from an earlier painting, at its own size: what is there is not painted again small.
+    """An order that starts from an earlier painting, at its own size: what is there is not painted
+    again small.
 
     Raises ConfigError if there is no such painting.
     """
     if earlier is None or not earlier.finished:
-        raise ConfigError("the painting to paint on from is not here any more: start a new one", order.base)
+        raise ConfigError(
+            "the painting to paint on from is not here any more: start a new one", order.base
+        )
     picture = Upload(BASE, earlier.file("painting.png").read_bytes)
     settings = {**order.settings, "start": {BASE: 1.0}, "levels": 1}
     return order._replace(settings=settings, named={**order.named, BASE: picture})

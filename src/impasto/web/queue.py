@@ -1,4 +1,5 @@
-"""The studio's queue and its workers: who is painted next, and what becomes of what nobody waits for."""
+"""The studio's queue and its workers: who is painted next, and what becomes of what nobody waits
+for."""
 
 from __future__ import annotations
 
@@ -28,7 +29,8 @@ from impasto.web.worker import warm_up, work
 
 __all__ = ["Studio"]
 
-STRONGER: dict[Wanted, tuple[Wanted, ...]] = {  # what may take the place of each wish; "" takes back a pause only
+# what may take the place of each wish; "" takes back a pause only
+STRONGER: dict[Wanted, tuple[Wanted, ...]] = {
     "": ("", "pause", "stop", "cancel"),
     "pause": ("", "pause", "stop", "cancel"),
     "stop": ("stop", "cancel"),
@@ -45,11 +47,14 @@ log = logging.getLogger("impasto.studio")
 class Studio:
     """Takes orders, paints them with `workers` at a time, keeps what they leave for a while.
 
-    machine: the settings SERVER_FIELDS of all paintings. networks: the names, and paths, that visitors may choose from.
-    Everything lies in `folder`, which is there from the beginning; `close` removes it.
+    machine: the settings SERVER_FIELDS of all paintings. networks: the names, and paths, that
+    visitors may choose from. Everything lies in `folder`, which is there from the beginning;
+    `close` removes it.
     """
 
-    def __init__(self, limits: Limits, machine: dict[str, Any], networks: Sequence[str] = ("compact",)):
+    def __init__(
+        self, limits: Limits, machine: dict[str, Any], networks: Sequence[str] = ("compact",)
+    ):
         self.limits, self.networks = limits, tuple(networks)
         self._held = ExitStack()
         self.folder = self._held.enter_context(own_folder())
@@ -69,16 +74,21 @@ class Studio:
     def open(self) -> None:
         """Start the workers; each loads the network and runs it once: no visitor waits for that.
 
-        Whether it comes to its end or not, `close` ends them. Raises ImpastoError if there is no such network.
+        Whether it comes to its end or not, `close` ends them. Raises ImpastoError if there is no
+        such network.
         """
         keep_big_blocks()  # before there are threads: those that start after it share its arena
-        share, ready = max(1, torch.get_num_threads() // self.limits.workers), SimpleQueue[Exception | None]()
+        share, ready = (
+            max(1, torch.get_num_threads() // self.limits.workers),
+            SimpleQueue[Exception | None](),
+        )
         for _ in range(self.limits.workers):
             self._start(self._work, share, ready)
             if (failure := ready.get()) is not None:
                 raise failure
-        # No other thread computes with more than one: OpenMP lets idle threads sleep as soon as there are more of them
-        # than processors, and a painting took 1.47 times as long instead of 1.06 (benchmarks/studio.py).
+        # No other thread computes with more than one: OpenMP lets idle threads sleep as soon as
+        # there are more of them than processors, and a painting took 1.47 times as long instead of
+        # 1.06 (benchmarks/studio.py).
         torch.set_num_threads(1)
         self._start(self._sweep)
 
@@ -86,13 +96,17 @@ class Studio:
         self._threads.append(threading.Thread(target=target, args=given, daemon=True))
         self._threads[-1].start()
 
-    # Orders -----------------------------------------------------------------------------------------------------------
+    # Orders
+    # ----------------------------------------------------------------------------------------------
 
-    def submit(self, order: PaintRequest, owner: str, watched: bool = False, visitor: str = "") -> Job:
-        """Queue an order, once all that can be wrong with it is known. It blocks while it reads the pictures.
+    def submit(
+        self, order: PaintRequest, owner: str, watched: bool = False, visitor: str = ""
+    ) -> Job:
+        """Queue an order, once all that can be wrong with it is known. It blocks while it reads the
+        pictures.
 
-        owner: whose turn it is when several wait. watched: whether it ends with its page. visitor: whose places in the
-        queue are counted, an address; "": the owner. Raises ImpastoError.
+        owner: whose turn it is when several wait. watched: whether it ends with its page. visitor:
+        whose places in the queue are counted, an address; "": the owner. Raises ImpastoError.
         """
         try:
             return self._submit(order, owner, watched, visitor or owner)
@@ -103,9 +117,13 @@ class Studio:
             self.metrics.refused.labels("busy" if isinstance(error, BusyError) else "invalid").inc()
             raise
 
-    async def take(self, order: PaintRequest, owner: str, watched: bool = False, visitor: str = "") -> Job:
+    async def take(
+        self, order: PaintRequest, owner: str, watched: bool = False, visitor: str = ""
+    ) -> Job:
         """`submit` without blocking: others are answered, and their orders read, meanwhile."""
-        return await to_thread.run_sync(self.submit, order, owner, watched, visitor, limiter=self._readers)
+        return await to_thread.run_sync(
+            self.submit, order, owner, watched, visitor, limiter=self._readers
+        )
 
     def _submit(self, order: PaintRequest, owner: str, watched: bool, visitor: str) -> Job:
         self._room(visitor)
@@ -113,10 +131,18 @@ class Studio:
             order = continue_from(order, self.jobs.get(order.base))
         config = self.terms.config_of(order)
         job = Job(
-            id=secrets.token_urlsafe(16), owner=owner, visitor=visitor, config=config, timelapse=order.timelapse,
-            folder=self.folder / secrets.token_hex(16), content=clean(order.content.name),
-            styles=[clean(each.name) for each in order.styles], named=list(order.named), rank=(0.0, 0), watched=None,
-        )  # fmt: skip
+            id=secrets.token_urlsafe(16),
+            owner=owner,
+            visitor=visitor,
+            config=config,
+            timelapse=order.timelapse,
+            folder=self.folder / secrets.token_hex(16),
+            content=clean(order.content.name),
+            styles=[clean(each.name) for each in order.styles],
+            named=list(order.named),
+            rank=(0.0, 0),
+            watched=None,
+        )
         try:
             job.keep_inputs(order)
             sizes = job.sizes(self.limits.read)
@@ -130,13 +156,15 @@ class Studio:
         return job
 
     def _room(self, visitor: str) -> None:
-        """Raises BusyError if there is no place in the queue for another painting of this visitor."""
+        """Raises BusyError if there is no place in the queue for another painting of this
+        visitor."""
         if self._closed:
             raise BusyError("busy: the studio is being closed")
         self.terms.check_place(self.jobs.values(), visitor)
 
     def _queue(self, job: Job) -> None:
-        """Give the job its place: owners take turns (start-time fair queueing, Goyal et al. 1996; each job costs 1)."""
+        """Give the job its place: owners take turns (start-time fair queueing, Goyal et al. 1996;
+        each job costs 1)."""
         with self._change:
             self._room(job.visitor)
             start = max(self._clock, self._next.get(job.owner, 0.0))
@@ -147,11 +175,15 @@ class Studio:
             self.jobs[job.id] = job
             self._change.notify()
 
-    # What visitors ask ------------------------------------------------------------------------------------------------
+    # What visitors ask
+    # ----------------------------------------------------------------------------------------------
 
     def waiting(self) -> list[Job]:
         """The jobs that wait for a worker, the next one first."""
-        return sorted((job for job in list(self.jobs.values()) if job.state == "waiting"), key=lambda job: job.rank)
+        return sorted(
+            (job for job in list(self.jobs.values()) if job.state == "waiting"),
+            key=lambda job: job.rank,
+        )
 
     def count(self, state: State) -> int:
         """How many jobs are in a state."""
@@ -182,7 +214,9 @@ class Studio:
 
     def cancel(self, job: Job) -> None:
         """End a painting and keep nothing of it."""
-        self._want(job, "cancel", {"painting": "painting", "paused": "cancelled", "waiting": "cancelled"})
+        self._want(
+            job, "cancel", {"painting": "painting", "paused": "cancelled", "waiting": "cancelled"}
+        )
 
     def forget(self, job: Job) -> None:
         """Cancel a painting and remove all that there is of it."""
@@ -193,7 +227,8 @@ class Studio:
         shutil.rmtree(job.folder, ignore_errors=True)
 
     def _want(self, job: Job, wanted: Wanted, states: dict[State, State]) -> None:
-        """Note a wish, unless a stronger one is there already: what is to be stopped is not paused."""
+        """Note a wish, unless a stronger one is there already: what is to be stopped is not
+        paused."""
         with self._change:
             if job.state in states and (wanted in STRONGER[job.wanted]):
                 job.wanted = wanted
@@ -217,7 +252,8 @@ class Studio:
         job.state = state
         self._change.notify_all()
 
-    # Workers ----------------------------------------------------------------------------------------------------------
+    # Workers
+    # ----------------------------------------------------------------------------------------------
 
     def close(self) -> None:
         """End all paintings and remove everything."""
@@ -257,7 +293,10 @@ class Studio:
             job.error, state = str(error), "failed"
         except Exception as error:
             log.exception("a painting failed")
-            job.error, state = f"something went wrong here ({type(error).__name__}); try again", "failed"
+            job.error, state = (
+                f"something went wrong here ({type(error).__name__}); try again",
+                "failed",
+            )
             if out_of_memory(error):
                 job.error = "there is not enough memory for this: give a smaller --size"
         with self._change:
@@ -271,13 +310,15 @@ class Studio:
             if self._closed:
                 return None
             job = self.waiting()[0]
-            if self._served:  # each painting takes the clock, at which newcomers begin, on: nobody waits for ever
+            # each painting takes the clock, at which newcomers begin, on: nobody waits for ever
+            if self._served:
                 self._clock += 1 / len({self._served, *(each.owner for each in self.waiting())})
             self._clock, self._served = max(self._clock, job.rank[0]), job.owner
             self._enter(job, "painting")
             return job
 
-    # What is old or alone ---------------------------------------------------------------------------------------------
+    # What is old or alone
+    # ---------------------------------------------------------------------------------------------
 
     def pin_uploads(self) -> None:
         """Keep the uploads that are there now for good: they are the page's own."""

@@ -67,8 +67,11 @@ async def _no_output(_: Request, error: Exception) -> JSONResponse:
     return JSONResponse({"detail": "the server could not write this; try again later"}, 500)
 
 
-def application(studio: Studio, auth: str = "", hosts: tuple[str, ...] = (), demo: bool = False) -> ASGIApp:
-    """The studio's page and routes. auth, hosts: as `StudioMiddleware` takes them. demo: the samples are filled in."""
+def application(
+    studio: Studio, auth: str = "", hosts: tuple[str, ...] = (), demo: bool = False
+) -> ASGIApp:
+    """The studio's page and routes. auth, hosts: as `StudioMiddleware` takes them. demo: the
+    samples are filled in."""
 
     @asynccontextmanager
     async def life(_: FastAPI) -> AsyncIterator[None]:
@@ -76,26 +79,44 @@ def application(studio: Studio, auth: str = "", hosts: tuple[str, ...] = (), dem
         studio.close()
 
     app = FastAPI(
-        title="impasto", version=__version__, docs_url=None, redoc_url=None, openapi_url="/api/openapi.json",
-        description="Paint any picture in the style of any other.", lifespan=life,
-    )  # fmt: skip
+        title="impasto",
+        version=__version__,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/api/openapi.json",
+        description="Paint any picture in the style of any other.",
+        lifespan=life,
+    )
     app.state.studio = studio
     app.add_exception_handler(RequestValidationError, _one_line)
     app.add_exception_handler(HTTPException, _http_error)
     for kind in (OSError, OutputError):
         app.add_exception_handler(kind, _no_output)
     app.include_router(routes)
-    os.environ["GRADIO_TEMP_DIR"] = str(studio.uploads)  # what the page uploads lies where the studio removes it
+    # what the page uploads lies where the studio removes it
+    os.environ["GRADIO_TEMP_DIR"] = str(studio.uploads)
     page = page_of(studio, demo)
     gr.mount_gradio_app(
-        app, page, path="", theme=theme(), css=CSS, js=SCRIPT, footer_links=[], show_error=False,
-        max_file_size=studio.limits.upload, ssr_mode=False, allowed_paths=[], enable_monitoring=False, pwa=False,
-    )  # fmt: skip
+        app,
+        page,
+        path="",
+        theme=theme(),
+        css=CSS,
+        js=SCRIPT,
+        footer_links=[],
+        show_error=False,
+        max_file_size=studio.limits.upload,
+        ssr_mode=False,
+        allowed_paths=[],
+        enable_monitoring=False,
+        pwa=False,
+    )
     for module in (gradio.queueing, gradio.routes):
         module.traceback = OneLine  # type: ignore[attr-defined]
     for module in (gradio.route_utils, gradio.routes):
         module.GradioMultiPartParser = PARSER  # type: ignore[attr-defined]
-    page.has_launched = True  # or gradio takes any path on this machine for one of its uploads: it looks at this alone
+    # or gradio takes any path on this machine for one of its uploads: it looks at this alone
+    page.has_launched = True
     studio.pin_uploads()
     return StudioMiddleware(app, studio, auth, hosts)
 
@@ -108,10 +129,13 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         sock.bind((host, port))
         sock.listen()  # here: until then another program could still take the port
-    except (OSError, OverflowError, UnicodeError, TypeError) as error:  # the last two: a host that is no name
+    # the last two: a host that is no name
+    except (OSError, OverflowError, UnicodeError, TypeError) as error:
         sock.close()
         reason = getattr(error, "strerror", None) or error
-        raise ConfigError(f"cannot listen on {host}, port {port}: {reason}; give another --port", port) from None
+        raise ConfigError(
+            f"cannot listen on {host}, port {port}: {reason}; give another --port", port
+        ) from None
     return sock
 
 
@@ -130,10 +154,17 @@ class Server(uvicorn.Server):
         """ready: called when pages can be opened; close: called before they are cut off."""
         most = most_connections()
         config = uvicorn.Config(
-            app, loop="asyncio", http=Connection, ws="none", log_level="warning",
-            timeout_graceful_shutdown=PATIENCE, limit_concurrency=most, backlog=max(1, most // BURSTS),
-            proxy_headers=False,  # anybody on this machine could say that it comes from somewhere else
-        )  # fmt: skip
+            app,
+            loop="asyncio",
+            http=Connection,
+            ws="none",
+            log_level="warning",
+            timeout_graceful_shutdown=PATIENCE,
+            limit_concurrency=most,
+            backlog=max(1, most // BURSTS),
+            # anybody on this machine could say that it comes from somewhere else
+            proxy_headers=False,
+        )
         super().__init__(config)
         self._ready, self._close = ready, close
 
@@ -152,12 +183,15 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """End all."""
-        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # it cuts off pages that listen: no news
+        # it cuts off pages that listen: no news
+        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
         await to_thread.run_sync(self._close)
         await super().shutdown(sockets)
 
 
-def serve(app: ASGIApp, sock: socket.socket, ready: Callable[[], object], close: Callable[[], object]) -> None:
+def serve(
+    app: ASGIApp, sock: socket.socket, ready: Callable[[], object], close: Callable[[], object]
+) -> None:
     """Serve until Ctrl-C or SIGTERM; `ready` and `close` as `Server` takes them."""
     server = Server(app, ready, close)
     with kept_short():

@@ -1,4 +1,5 @@
-"""Pictures that visitors send: which files count as uploads, and how much memory reading them may take."""
+"""Pictures that visitors send: which files count as uploads, and how much memory reading them may
+take."""
 
 from __future__ import annotations
 
@@ -26,12 +27,13 @@ def read_upload(path: str | os.PathLike[str], folder: Path) -> bytes:
     """The bytes of an uploaded file.
 
     Args:
-        path: where the page says that it lies. It comes from the visitor, whatever gradio has checked.
+        path: where the page says that it lies. It comes from the visitor, whatever gradio has
+        checked.
         folder: the only one where uploads lie.
 
     Raises:
-        PictureError: for everything but a regular file in `folder`, always in the same words: they must not tell which
-            paths exist.
+        PictureError: for everything but a regular file in `folder`, always in the same words: they
+            must not tell which paths exist.
     """
     try:
         return bytes_of(_upload(path, folder))
@@ -40,7 +42,8 @@ def read_upload(path: str | os.PathLike[str], folder: Path) -> bytes:
 
 
 def check_uploads(values: Any, folder: Path) -> None:
-    """Raises PictureError if any file that `values` name, JSON from a page, is not an upload in `folder`."""
+    """Raises PictureError if any file that `values` name, JSON from a page, is not an upload in
+    `folder`."""
     left = [values]
     while left:
         value = left.pop()
@@ -62,7 +65,8 @@ def _upload(path: str | os.PathLike[str], folder: Path) -> Path:
 
 
 class ReadingMemory:
-    """Memory for reading uploads: what would not fit beside what is being read now is refused, and nobody waits."""
+    """Memory for reading uploads: what would not fit beside what is being read now is refused, and
+    nobody waits."""
 
     def __init__(self, budget: Callable[[], int]):
         """budget: says how many bytes there are for it now."""
@@ -71,7 +75,8 @@ class ReadingMemory:
 
     @contextmanager
     def reserved(self, sizes: Sequence[tuple[int, int]], enough: int) -> Iterator[None]:
-        """Hold the memory for reading pictures of these (width, height), scaled down to `enough` pixels a side.
+        """Hold the memory for reading pictures of these (width, height), scaled down to `enough`
+        pixels a side.
 
         Raises:
             PictureError: they would not fit even alone.
@@ -81,15 +86,20 @@ class ReadingMemory:
         needed += KEPT * sum(_kept(width, height, enough) for width, height in sizes)
         with self._lock:
             budget = self._budget()
-            alone = budget + self._taken  # at the most: what is being read has taken its memory already, or will
+            # at the most: what is being read has taken its memory already, or will
+            alone = budget + self._taken
             if needed > alone:
                 raise PictureError(
-                    f"reading these pictures takes {needed / 1e6:,.0f} MB of memory, and this server has "
+                    f"reading these pictures takes {needed / 1e6:,.0f} MB of memory, and this "
+                    "server has "
                     f"{alone / 1e6:,.0f} MB for it: scale them down first",
                     needed,
                 )
             if self._taken + needed > budget:
-                raise BusyError("busy: other pictures are being read, and memory is short; try again in a minute")
+                raise BusyError(
+                    "busy: other pictures are being read, and memory is short; try again in a "
+                    "minute"
+                )
             self._taken += needed
         try:
             yield
@@ -98,7 +108,8 @@ class ReadingMemory:
                 self._taken -= needed
 
     def thumbnail(self, upload: Upload, most: int) -> Image.Image:
-        """An uploaded picture of at most `most` pixels as the page draws on it. Raises PictureError, BusyError."""
+        """An uploaded picture of at most `most` pixels as the page draws on it. Raises
+        PictureError, BusyError."""
         data = upload.read()
         with self.reserved([header_size(data, upload.name, most)], FRAME_SIDE):
             return thumbnail(data, upload.name, most)

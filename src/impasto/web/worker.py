@@ -1,4 +1,5 @@
-"""What a worker of the studio does: it paints a job until it ends, or until something else is wanted."""
+"""What a worker of the studio does: it paints a job until it ends, or until something else is
+wanted."""
 
 from __future__ import annotations
 
@@ -25,8 +26,8 @@ log = logging.getLogger("impasto.studio")
 def work(job: Job, limits: Limits) -> State:
     """Paint until the end, or until something else is wanted; says what the job has become.
 
-    It ends with what there is when its time is over. A paused job keeps its stream of Steps, and another call goes on
-    with it.
+    It ends with what there is when its time is over. A paused job keeps its stream of Steps, and
+    another call goes on with it.
     """
     run = job.run = job.run or _begin(job, limits.read)
     wanted, keep, stopped = "", trace(job.file("trace.jsonl"), log.warning), ""
@@ -41,7 +42,9 @@ def work(job: Job, limits: Limits) -> State:
             if run.film:
                 run.film.look(run.last.shown, run.last.number)
             if run.last.seconds > limits.seconds and run.last.number < run.last.steps:
-                stopped = job.note = f"this server paints for at most {limits.seconds / 60:g} minutes"
+                stopped = job.note = (
+                    f"this server paints for at most {limits.seconds / 60:g} minutes"
+                )
                 break
     except (MemoryError, RuntimeError, ImpastoError) as error:
         if run.last is None or not (stopped := why_stopped(error)):
@@ -63,7 +66,11 @@ def work(job: Job, limits: Limits) -> State:
 def _begin(job: Job, most: int) -> Started:
     content, styles, named = job.inputs(most)
     run = Run.prepare(content, styles, job.config, named=named, backbone=_backbone)
-    film = film_of(job.file(f"timelapse{job.timelapse}"), content, run.config) if job.timelapse else None
+    film = (
+        film_of(job.file(f"timelapse{job.timelapse}"), content, run.config)
+        if job.timelapse
+        else None
+    )
     return Started(run, run.steps(), film)
 
 
@@ -76,7 +83,9 @@ def _finish(job: Job, run: Started, stopped: str) -> None:
     job.note = job.note or painting.doubt
     job.file("after.jpg").write_bytes(jpeg(painting.pixels, SHOWN_SIDE))
     job.show(painting.pixels)
-    job.progress = job.progress._replace(objective=painting.value, terms=dict(painting.terms), left=0.0)
+    job.progress = job.progress._replace(
+        objective=painting.value, terms=dict(painting.terms), left=0.0
+    )
     if run.film:
         try:
             run.film.write(painting.pixels)

@@ -29,17 +29,27 @@ PARTLY, STOPPED = 3, 130  # exit codes: some pictures could not be painted; it w
     "styles",
     multiple=True,
     metavar="STYLES",
-    help="a style picture, or a folder of them (not *.jpg: that would give one of them); may be given again",
+    help="a style picture, or a folder of them (not *.jpg: that would give one of them); may "
+    "be given again",
 )
-@click.option("-o", "--out", "folder", required=True, metavar="OUT", help="the folder that is painted into")
+@click.option(
+    "-o", "--out", "folder", required=True, metavar="OUT", help="the folder that is painted into"
+)
 @click.option(
     "--pairs",
     default="all",
     metavar="all|zip|FILE.csv",
-    help="every content in every style; the first in the first and so on; or a table with the columns content, style, "
+    help="every content in every style; the first in the first and so on; or a table with the "
+    "columns content, style, "
     "out, preset and any setting [default: all]",
 )
-@click.option("--preset", "preset_name", default="default", metavar="NAME", help="a recipe by name [default: default]")
+@click.option(
+    "--preset",
+    "preset_name",
+    default="default",
+    metavar="NAME",
+    help="a recipe by name [default: default]",
+)
 @click.option("--retry-failed", is_flag=True, help="paint again what failed in an earlier call")
 @engine_options
 @click.option("--quiet", is_flag=True, help="say nothing but errors")
@@ -59,10 +69,13 @@ def batch(
 
     impasto batch photos/ --style paintings/ -o painted/
 
-    The same call again paints what is missing: what is done is known by its pictures and settings, not by its name.
-    In a table paths begin at the current folder, and ; separates several styles or masks of one painting.
+    The same call again paints what is missing: what is done is known by its pictures and settings,
+    not by its name. In a table paths begin at the current folder, and ; separates several styles or
+    masks of one painting.
     """
-    asked = BatchSpec(list(contents), list(styles), pairs, preset_name, given(values), engine, address)
+    asked = BatchSpec(
+        list(contents), list(styles), pairs, preset_name, given(values), engine, address
+    )
     return carry_out(asked, folder, retry_failed, quiet)
 
 
@@ -125,7 +138,9 @@ def _check_folder(folder: str, asked: BatchSpec) -> None:
 
     for each in (*asked.contents, *asked.styles):
         if os.path.isdir(each) and os.path.realpath(each) == os.path.realpath(folder):
-            raise OutputError(f"{folder} is a folder of pictures to paint from: give another -o", folder)
+            raise OutputError(
+                f"{folder} is a folder of pictures to paint from: give another -o", folder
+            )
     if os.path.exists(Path(folder) / JOB):
         raise OutputError(f"{folder} holds the checkpoints of a painting: give another -o", folder)
 
@@ -144,5 +159,6 @@ def _paint(scheduler: Scheduler, asked: BatchSpec) -> None:
     from impasto.cluster.ray_cluster import connected
     from impasto.cluster.ray_executor import run_on_ray
 
-    with connected(asked.address), GracefulShutdown() as stopping:  # in this order: Ray takes SIGTERM for itself
+    # in this order: Ray takes SIGTERM for itself
+    with connected(asked.address), GracefulShutdown() as stopping:
         run_on_ray(scheduler, stopping)

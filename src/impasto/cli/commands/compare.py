@@ -26,16 +26,29 @@ __all__ = ["compare"]
     multiple=True,
     required=True,
     metavar="FIELD=A,B,C",
-    help="a setting (or preset) and its values; once or twice. Values with commas in them: separated by ;",
+    help="a setting (or preset) and its values; once or twice. Values with commas in them: "
+    "separated by ;",
 )
-@click.option("--preset", "preset_name", default="default", metavar="NAME", help="what is varied [default: default]")
+@click.option(
+    "--preset",
+    "preset_name",
+    default="default",
+    metavar="NAME",
+    help="what is varied [default: default]",
+)
 @click.option("--quiet", is_flag=True, help="say nothing but errors")
 def compare(
-    pictures: tuple[str, ...], out: str, vary: tuple[str, ...], preset_name: str, quiet: bool, **values: Any
+    pictures: tuple[str, ...],
+    out: str,
+    vary: tuple[str, ...],
+    preset_name: str,
+    quiet: bool,
+    **values: Any,
 ) -> int:
     """Paint CONTENT in the style of STYLE with every value of one or two settings, into one figure.
 
-    impasto compare photo.jpg painting.jpg --vary optimizer=lbfgs,adam --vary strength=0.5,1,2 -o compare.png
+    impasto compare photo.jpg painting.jpg --vary optimizer=lbfgs,adam --vary strength=0.5,1,2 -o
+    compare.png
     """
     from impasto.cli.outputs import not_among
     from impasto.cli.progress_bar import log
@@ -47,14 +60,21 @@ def compare(
 
     if len(pictures) < 2:
         raise ConfigError(
-            "give a CONTENT and a STYLE picture: impasto compare photo.jpg painting.jpg --vary strength=1,2", pictures
+            "give a CONTENT and a STYLE picture: impasto compare photo.jpg painting.jpg "
+            "--vary strength=1,2",
+            pictures,
         )
     varied = _parse_vary(vary)
-    configs = [(_in_words(chosen), config) for chosen, config in variations(varied, preset_name, **given(values))]
+    configs = [
+        (_in_words(chosen), config)
+        for chosen, config in variations(varied, preset_name, **given(values))
+    ]
     named = {path for _, config in configs for _, path in extras(config)}
     target = not_among(check_output(out, what="figure"), [*pictures, *named])
     inputs = [read(picture) for picture in pictures]
-    cells = paint_cells(log(quiet), [Trial(words, config, inputs) for words, config in configs], timed=True)
+    cells = paint_cells(
+        log(quiet), [Trial(words, config, inputs) for words, config in configs], timed=True
+    )
     columns = len(list(varied.values())[1]) if len(varied) == 2 else 0
     write(contact_sheet(in_rows(cells, columns)), target)
     return report_figure(target, cells)
@@ -70,10 +90,14 @@ def _parse_vary(texts: Sequence[str]) -> dict[str, list[str]]:
         field, equals, values = text.partition("=")
         field = field.strip().removeprefix("--").replace("-", "_")
         if not equals:
-            raise ConfigError(f"--vary {text} has no values: give it as --vary strength=0.5,1,2", text)
+            raise ConfigError(
+                f"--vary {text} has no values: give it as --vary strength=0.5,1,2", text
+            )
         if field in varied:
             raise ConfigError(f"--vary {field} is there twice: give all its values at once", text)
-        varied[field] = [value.strip() for value in values.split(";" if ";" in values else ",") if value.strip()]
+        varied[field] = [
+            value.strip() for value in values.split(";" if ";" in values else ",") if value.strip()
+        ]
     return varied
 
 

@@ -11,9 +11,15 @@ __all__ = ["curves"]
 
 @click.command()
 @click.argument("runs", nargs=-1, required=True, metavar="RUN [RUN ...]")
-@click.option("-o", "--out", default="curves.png", help="the figure's file: .png or .svg [default: curves.png]")
+@click.option(
+    "-o",
+    "--out",
+    default="curves.png",
+    help="the figure's file: .png or .svg [default: curves.png]",
+)
 def curves(runs: tuple[str, ...], out: str) -> None:
-    """Draw the loss curves of one run, or of several to compare, from the traces that --trace wrote.
+    """Draw the loss curves of one run, or of several to compare, from the traces that --trace
+    wrote.
 
     impasto curves run.jsonl -o curves.png
     """

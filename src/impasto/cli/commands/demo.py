@@ -12,8 +12,15 @@ __all__ = ["demo"]
 
 
 @click.command()
-@click.option("--style", "style_name", default="strokes", help="strokes, woodcut, glass or points [default: strokes]")
-@click.option("--out", "folder", default=".", help="the folder that the pictures go to [default: this one]")
+@click.option(
+    "--style",
+    "style_name",
+    default="strokes",
+    help="strokes, woodcut, glass or points [default: strokes]",
+)
+@click.option(
+    "--out", "folder", default=".", help="the folder that the pictures go to [default: this one]"
+)
 def demo(style_name: str, folder: str) -> int:
     """Paint the sample photograph in a sample style."""
     from impasto.cli.outputs import check_outputs, report
@@ -23,7 +30,9 @@ def demo(style_name: str, folder: str) -> int:
     from impasto.images.samples import sample_photograph, sample_style
 
     inputs = [read(sample_photograph()), read(sample_style(style_name))]
-    picture, figure = (str(Path(folder) / name) for name in ("impasto-demo.png", "impasto-demo-sheet.png"))
+    picture, figure = (
+        str(Path(folder) / name) for name in ("impasto-demo.png", "impasto-demo-sheet.png")
+    )
     outputs = check_outputs(picture, figure=figure)
     painting = run(log(), inputs, Config())
     save(painting, outputs.picture)

@@ -28,10 +28,23 @@ PUBLISHED = ("vgg19", "vgg19-torchvision")  # networks whose shape is known with
 @click.argument("picture", required=False)
 @click.option("-o", "--out", help="the figure's file [default: features.png, or network.png]")
 @click.option("--layers", help="layers to show, as relu1_1,relu4_2 [default: those of the preset]")
-@click.option("--preset", "preset_name", default="default", metavar="NAME", help="whose layers [default: default]")
-@click.option("--network", is_flag=True, help="draw the network itself, with the preset's layers marked")
+@click.option(
+    "--preset",
+    "preset_name",
+    default="default",
+    metavar="NAME",
+    help="whose layers [default: default]",
+)
+@click.option(
+    "--network", is_flag=True, help="draw the network itself, with the preset's layers marked"
+)
 def features(
-    picture: str | None, out: str | None, layers: str | None, preset_name: str, network: bool, **values: Any
+    picture: str | None,
+    out: str | None,
+    layers: str | None,
+    preset_name: str,
+    network: bool,
+    **values: Any,
 ) -> None:
     """Draw what the network sees in PICTURE: each layer's strongest channels, and its Gram matrix.
 
@@ -39,13 +52,19 @@ def features(
     """
     config = preset(preset_name).config.changed(**given(values))
     if network and (picture is not None or layers is not None):
-        raise ConfigError("--network draws a network and its preset's layers: leave out PICTURE and --layers")
+        raise ConfigError(
+            "--network draws a network and its preset's layers: leave out PICTURE and --layers"
+        )
     if network:
         _draw_network(config, preset_name, out or "network.png")
     elif picture is None:
         raise ConfigError("give a PICTURE to look at: impasto features photo.jpg; or --network")
     else:
-        names = [each for each in layers.split(",") if each.strip()] if layers is not None else _layers_of(config)
+        names = (
+            [each for each in layers.split(",") if each.strip()]
+            if layers is not None
+            else _layers_of(config)
+        )
         if not names:
             raise ConfigError("--layers is empty: name at least one, as conv4_2")
         _draw_features(picture, config, [layer_name(each) for each in names], out or "features.png")
@@ -72,14 +91,16 @@ def _draw_features(path: str, config: Config, layers: Sequence[str], out: str) -
     from impasto.painting.experiments import feature_maps
     from impasto.painting.levels import painted_size
 
-    nearest = Image.Resampling.NEAREST  # the figure's own scaling would blur the positions of a small map
+    # the figure's own scaling would blur the positions of a small map
+    nearest = Image.Resampling.NEAREST
     target = not_among(check_output(out, what="figure"), [path])
     picture = read(path)
     pixels = resize(picture.pixels, *painted_size(picture, config))
     height, width = pixels.shape[2:]
     if min(height, width) < SMALLEST:
         raise PictureError(
-            f"{path} would be looked at with {width} x {height} pixels, the least is {SMALLEST} x {SMALLEST}: "
+            f"{path} would be looked at with {width} x {height} pixels, the least is "
+            f"{SMALLEST} x {SMALLEST}: "
             "give a larger --size",
             (width, height),
         )
@@ -88,7 +109,8 @@ def _draw_features(path: str, config: Config, layers: Sequence[str], out: str) -
         [
             (to_image(pixels), f"{Path(path).name}\n{width} × {height} pixels"),
             (
-                f"What {Path(backbone.weights.name).name} sees: each row is a layer. Its strongest channels are the "
+                f"What {Path(backbone.weights.name).name} sees: each row is a layer. Its "
+                "strongest channels are the "
                 "content; its Gram matrix, which channels are strong together, is the style.",
                 "",
             ),
@@ -96,12 +118,20 @@ def _draw_features(path: str, config: Config, layers: Sequence[str], out: str) -
     ]
     for layer in feature_maps(pixels, layers, backbone, MAPS):
         row: list[Cell] = [
-            (heat(each, "gray").resize((width, height), nearest), f"{layer.layer}\nchannel {channel}")
+            (
+                heat(each, "gray").resize((width, height), nearest),
+                f"{layer.layer}\nchannel {channel}",
+            )
             for channel, each in zip(layer.channels, layer.maps, strict=True)
         ]
         count = len(layer.gram)
         # the root: a Gram matrix holds squares, and its few largest numbers would hide the others
-        row.append((heat(abs(layer.gram) ** 0.5).resize((480, 480), nearest), f"Gram matrix\n{count} × {count}"))
+        row.append(
+            (
+                heat(abs(layer.gram) ** 0.5).resize((480, 480), nearest),
+                f"Gram matrix\n{count} × {count}",
+            )
+        )
         rows.append(row)
     write(contact_sheet(rows, height=240), target)
     click.echo(str(target))
@@ -114,12 +144,17 @@ def _draw_network(config: Config, name: str, out: str) -> None:
     from impasto.images.write import check_output
 
     target = check_output(out, plots.PLOTS, "plot")
-    if config.backbone in PUBLISHED:  # its shape is known; 80 or 548 MB need not be fetched for a drawing
+    # its shape is known; 80 or 548 MB need not be fetched for a drawing
+    if config.backbone in PUBLISHED:
         widths = [width for width, depth in zip(WIDTHS, DEPTHS, strict=True) for _ in range(depth)]
-        channels = dict(zip((each for each in LAYERS if each.startswith("conv")), widths, strict=True))
+        channels = dict(
+            zip((each for each in LAYERS if each.startswith("conv")), widths, strict=True)
+        )
     else:
         kernels = load_with_bar(log(), config).weights.kernels
         channels = {each: len(kernel) for each, (kernel, _) in kernels.items()}
     title = f"{Path(config.backbone).name}, as the preset {name} uses it"
-    plots.write_plot(plots.network(title, channels, config.content_layers, config.style_layers), target)
+    plots.write_plot(
+        plots.network(title, channels, config.content_layers, config.style_layers), target
+    )
     click.echo(str(target))

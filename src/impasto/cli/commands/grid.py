@@ -20,8 +20,14 @@ MOST_SNAPSHOTS = 60  # pictures of one grid; more would be stamps
 @click.command()
 @click.argument("snapshots", nargs=-1, required=True, metavar="SNAPSHOT [SNAPSHOT ...]")
 @click.option("-o", "--out", default="grid.png", help="the figure's file [default: grid.png]")
-@click.option("--steps", metavar="3000,9000", help="only these steps, in this order [default: all, by step]")
-@click.option("--columns", type=click.IntRange(1, 20), help="pictures in a row [default: what makes about 3 : 2]")
+@click.option(
+    "--steps", metavar="3000,9000", help="only these steps, in this order [default: all, by step]"
+)
+@click.option(
+    "--columns",
+    type=click.IntRange(1, 20),
+    help="pictures in a row [default: what makes about 3 : 2]",
+)
 def grid(snapshots: tuple[str, ...], out: str, steps: str | None, columns: int | None) -> None:
     """Draw the iteration grid of a run's snapshots, with step and terms under each.
 
@@ -44,19 +50,24 @@ def grid(snapshots: tuple[str, ...], out: str, steps: str | None, columns: int |
         found = _chosen(found, steps)
     if len(found) > MOST_SNAPSHOTS:
         raise ConfigError(
-            f"{len(found)} snapshots are too many for one grid: choose up to {MOST_SNAPSHOTS} with --steps"
+            f"{len(found)} snapshots are too many for one grid: choose up to {MOST_SNAPSHOTS} "
+            "with --steps"
         )
     cells = [_snapshot_cell(recorded, path) for recorded, path in found]
     write(contact_sheet(in_rows(cells, columns or 0)), target)
     click.echo(str(target))
 
 
-def _chosen(found: list[tuple[dict[str, Any], str]], steps: str) -> list[tuple[dict[str, Any], str]]:
+def _chosen(
+    found: list[tuple[dict[str, Any], str]], steps: str
+) -> list[tuple[dict[str, Any], str]]:
     by_step = {str(recorded["steps_done"]): (recorded, path) for recorded, path in found}
     asked = [each.strip() for each in steps.split(",")]
     for each in asked:
         if each not in by_step:
-            raise ConfigError(f"no snapshot of step {each}: there are {', '.join(by_step)}", each, list(by_step))
+            raise ConfigError(
+                f"no snapshot of step {each}: there are {', '.join(by_step)}", each, list(by_step)
+            )
     return [by_step[each] for each in asked]
 
 
@@ -67,4 +78,6 @@ def _snapshot_cell(recorded: dict[str, Any], path: str) -> Cell:
 
     picture = read(path)
     words = terms_in_words(recorded.get("terms") or {})
-    return to_image(picture.pixels, picture.alpha), f"step\u00a0{recorded['steps_done']:,}\n{words}".rstrip()
+    return to_image(
+        picture.pixels, picture.alpha
+    ), f"step\u00a0{recorded['steps_done']:,}\n{words}".rstrip()

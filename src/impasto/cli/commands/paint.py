@@ -17,21 +17,42 @@ __all__ = ["paint"]
 
 @click.command(cls=GroupedCommand)
 @click.argument("pictures", nargs=-1, metavar="CONTENT STYLE [STYLE ...]")
-@click.option("-o", "--out", help="the painting's file; its suffix is its format [default: CONTENT-STYLE.png]")
 @click.option(
-    "--preset", "preset_name", metavar="NAME", help="a recipe by name; see `impasto presets` [default: default]"
+    "-o", "--out", help="the painting's file; its suffix is its format [default: CONTENT-STYLE.png]"
 )
-@click.option("--from", "source", metavar="FILE", help="paint again with the settings (and pictures) of a painting")
-@click.option("--timelapse", metavar="FILE", help="a film of the painting: .gif, .webp, .apng, .mp4 or .webm")
-@click.option("--figure", metavar="FILE", help="content, style and result side by side, with captions")
-@click.option("--trace", metavar="FILE", help="one line of JSON a step, for `impasto curves`: .jsonl")
+@click.option(
+    "--preset",
+    "preset_name",
+    metavar="NAME",
+    help="a recipe by name; see `impasto presets` [default: default]",
+)
+@click.option(
+    "--from",
+    "source",
+    metavar="FILE",
+    help="paint again with the settings (and pictures) of a painting",
+)
+@click.option(
+    "--timelapse", metavar="FILE", help="a film of the painting: .gif, .webp, .apng, .mp4 or .webm"
+)
+@click.option(
+    "--figure", metavar="FILE", help="content, style and result side by side, with captions"
+)
+@click.option(
+    "--trace", metavar="FILE", help="one line of JSON a step, for `impasto curves`: .jsonl"
+)
 @click.option(
     "--checkpoint",
     metavar="FOLDER",
     help="keep the run's state there, for `impasto resume FOLDER` after whatever happens",
 )
 @engine_options
-@click.option("--open", "show_it", is_flag=True, help="show the painting in the system's viewer when it is done")
+@click.option(
+    "--open",
+    "show_it",
+    is_flag=True,
+    help="show the painting in the system's viewer when it is done",
+)
 @click.option("--quiet", is_flag=True, help="say nothing but errors")
 @click.option("--json", "as_json", is_flag=True, help="print the result as one line of JSON")
 def paint(
@@ -61,10 +82,15 @@ def paint(
 
     config, pictures, blank_content = job_of(pictures, preset_name, source, given(values))
     if blank_content:
-        raise ConfigError(f"{source} is a texture: `impasto texture --from {source}` makes it again", source)
-    named = [path for role, path in extras(config) if role in ("coarse", "mask-style")]  # they can be all the styles
+        raise ConfigError(
+            f"{source} is a texture: `impasto texture --from {source}` makes it again", source
+        )
+    # they can be all the styles
+    named = [path for role, path in extras(config) if role in ("coarse", "mask-style")]
     if not pictures or len([*pictures, *named]) < 2:
-        raise ConfigError("give a CONTENT and a STYLE picture: impasto paint photo.jpg painting.jpg", pictures)
+        raise ConfigError(
+            "give a CONTENT and a STYLE picture: impasto paint photo.jpg painting.jpg", pictures
+        )
     used = [*pictures, *(path for _, path in extras(config)), *([source] if source else [])]
     first = [*pictures, *named][1]
     picture = out or f"{Path(pictures[0]).stem}-{Path(first).stem}.png"

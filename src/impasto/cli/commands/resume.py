@@ -19,19 +19,24 @@ __all__ = ["resume"]
 @click.option(
     "--trust",
     is_flag=True,
-    help="do what the folder says although no run of yours wrote it: it may name any file and any cluster",
+    help="do what the folder says although no run of yours wrote it: it may name any file and "
+    "any cluster",
 )
 @click.option("--quiet", is_flag=True, help="say nothing but errors")
 @click.option("--json", "as_json", is_flag=True, help="print the result as one line of JSON")
 def resume(folder: str, trust: bool, quiet: bool, as_json: bool) -> int:
-    """Go on with what `paint --checkpoint FOLDER` or `batch -o FOLDER` began; it ends with the same pictures."""
+    """Go on with what `paint --checkpoint FOLDER` or `batch -o FOLDER` began; it ends with the same
+    pictures."""
     from impasto.batch.spec import is_batch, load_spec
     from impasto.cli.commands.batch import carry_out as carry_out_batch
 
     path = Path(folder).absolute()
     if is_batch(path):
         if as_json:
-            raise ConfigError(f"--json is of one painting, and {folder} is a batch's: see its manifest.jsonl", folder)
+            raise ConfigError(
+                f"--json is of one painting, and {folder} is a batch's: see its manifest.jsonl",
+                folder,
+            )
         return carry_out_batch(load_spec(path, trust), str(path), retry_failed=False, quiet=quiet)
     if not read_job(path).finished:
         with hold_folder(str(path)):
@@ -41,7 +46,8 @@ def resume(folder: str, trust: bool, quiet: bool, as_json: bool) -> int:
     picture = read_job(path).paths["picture"]
     if not os.path.exists(picture):
         raise CheckpointError(
-            f"{folder} is finished, and its painting {picture} is gone: the same `impasto paint` command makes it anew",
+            f"{folder} is finished, and its painting {picture} is gone: the same `impasto "
+            "paint` command makes it anew",
             picture,
         )
     click.echo(f"{folder} is finished: the painting is {picture}", err=as_json)
@@ -59,7 +65,9 @@ def _go_on(job: Job, path: Path, trust: bool, quiet: bool, as_json: bool) -> int
     try:
         config = Config(**settings)
     except ConfigError as error:
-        raise CheckpointError(f"{path / JOB} cannot be gone on with: {error}", error.value) from None
+        raise CheckpointError(
+            f"{path / JOB} cannot be gone on with: {error}", error.value
+        ) from None
     paths = job.paths
     try:
         os.chdir(job.folder)

@@ -25,9 +25,17 @@ __all__ = ["serve"]
 
 
 @click.command(cls=GroupedCommand)
-@click.option("--host", default="127.0.0.1", help="the address to listen on [default: 127.0.0.1, this machine only]")
 @click.option(
-    "--port", default=7860, type=click.IntRange(0, 65535), help="the port; 0: any free one [default: 7860]", metavar="N"
+    "--host",
+    default="127.0.0.1",
+    help="the address to listen on [default: 127.0.0.1, this machine only]",
+)
+@click.option(
+    "--port",
+    default=7860,
+    type=click.IntRange(0, 65535),
+    help="the port; 0: any free one [default: 7860]",
+    metavar="N",
 )
 @click.option(
     "--auth",
@@ -36,9 +44,19 @@ __all__ = ["serve"]
     help="who may come in; also $IMPASTO_AUTH, which nobody sees",
 )
 @click.option("--no-auth", is_flag=True, help="everybody who reaches --host may come in")
-@click.option("--workers", default=1, type=click.IntRange(1, 64), help="paintings at a time [default: 1]", metavar="N")
 @click.option(
-    "--queue", default=20, type=click.IntRange(1, 10_000), help="paintings that may wait [default: 20]", metavar="N"
+    "--workers",
+    default=1,
+    type=click.IntRange(1, 64),
+    help="paintings at a time [default: 1]",
+    metavar="N",
+)
+@click.option(
+    "--queue",
+    default=20,
+    type=click.IntRange(1, 10_000),
+    help="paintings that may wait [default: 20]",
+    metavar="N",
 )
 @click.option(
     "--max-upload",
@@ -48,20 +66,34 @@ __all__ = ["serve"]
     metavar="MB",
 )
 @click.option(
-    "--max-pixels", default=4_194_304, type=click.IntRange(256, 2**40), metavar="N",
-    help="pixels of a painting; what is uploaded may have 16 times as many [default: 4194304, 2048 x 2048]",
-)  # fmt: skip
-@click.option(
-    "--max-steps", default=2000, type=click.IntRange(1), help="steps of a painting [default: 2000]", metavar="N"
+    "--max-pixels",
+    default=4_194_304,
+    type=click.IntRange(256, 2**40),
+    metavar="N",
+    help="pixels of a painting; what is uploaded may have 16 times as many [default: 4194304, "
+    "2048 x 2048]",
 )
 @click.option(
-    "--max-minutes", default=60.0, type=click.FloatRange(0.1), metavar="MINUTES",
-    help="time of a painting; then it ends with what there is [default: 60]",
-)  # fmt: skip
+    "--max-steps",
+    default=2000,
+    type=click.IntRange(1),
+    help="steps of a painting [default: 2000]",
+    metavar="N",
+)
 @click.option(
-    "--keep", default=60.0, type=click.FloatRange(0.1), metavar="MINUTES",
+    "--max-minutes",
+    default=60.0,
+    type=click.FloatRange(0.1),
+    metavar="MINUTES",
+    help="time of a painting; then it ends with what there is [default: 60]",
+)
+@click.option(
+    "--keep",
+    default=60.0,
+    type=click.FloatRange(0.1),
+    metavar="MINUTES",
     help="how long pictures and paintings are kept [default: 60]",
-)  # fmt: skip
+)
 @click.option("--demo", is_flag=True, help="fill in the sample pictures")
 @click.option("--open", "show_it", is_flag=True, help="show the page in the system's browser")
 def serve(
@@ -88,13 +120,20 @@ def serve(
         include=set(MACHINE)
     )  # before seconds of loading: bad values fail at once
     if auth is not None and not (re.fullmatch(r"[^:]+:.+", auth) and auth.isprintable()):
-        raise ConfigError("--auth takes a user and a password with a colon between: --auth ann:secret")
-    for name, value in (("--max-upload", max_upload), ("--max-minutes", max_minutes), ("--keep", keep)):
+        raise ConfigError(
+            "--auth takes a user and a password with a colon between: --auth ann:secret"
+        )
+    for name, value in (
+        ("--max-upload", max_upload),
+        ("--max-minutes", max_minutes),
+        ("--keep", keep),
+    ):
         if not math.isfinite(value):
             raise ConfigError(f"{name} is {value}: give a number", value)
     if threading.current_thread() is threading.main_thread():
         for number in {signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)}:
-            signal.signal(number, lambda *_: sys.exit(0))  # so that all is removed, also before uvicorn has its own
+            # so that all is removed, also before uvicorn has its own
+            signal.signal(number, lambda *_: sys.exit(0))
     with _extra():
         from impasto.web.folders import temporary_files_in
         from impasto.web.job import Limits
@@ -102,7 +141,9 @@ def serve(
     from impasto.backbone.weights import cached, known
 
     networks = dict.fromkeys([machine.pop("backbone"), *(name for name in known() if cached(name))])
-    limits = Limits(workers, queue, round(max_upload * 1e6), max_pixels, max_steps, keep * 60, max_minutes * 60)
+    limits = Limits(
+        workers, queue, round(max_upload * 1e6), max_pixels, max_steps, keep * 60, max_minutes * 60
+    )
     studio = Studio(limits, machine, list(networks))
     try:
         with temporary_files_in(studio.folder):  # before gradio is imported
@@ -117,12 +158,19 @@ def _extra() -> Iterator[None]:
     try:
         yield
     except ImportError as error:
-        if (error.name or "").split(".")[0] not in ("gradio", "fastapi", "uvicorn", "prometheus_client"):
+        if (error.name or "").split(".")[0] not in (
+            "gradio",
+            "fastapi",
+            "uvicorn",
+            "prometheus_client",
+        ):
             raise
         raise ConfigError("the studio needs an extra: pip install 'impasto[web]'") from None
 
 
-def _open(studio: Studio, host: str, port: int, auth: str, no_auth: bool, demo: bool, show_it: bool) -> None:
+def _open(
+    studio: Studio, host: str, port: int, auth: str, no_auth: bool, demo: bool, show_it: bool
+) -> None:
     """Open the studio there until it is ended."""
     with _extra():
         from impasto.web import server
@@ -130,7 +178,8 @@ def _open(studio: Studio, host: str, port: int, auth: str, no_auth: bool, demo: 
     local = server.is_loopback(host)
     if not local and not auth and not no_auth:
         raise ConfigError(
-            f"--host {host} opens the studio to others: give --auth USER:PASSWORD, or --no-auth to let everybody in",
+            f"--host {host} opens the studio to others: give --auth USER:PASSWORD, or "
+            "--no-auth to let everybody in",
             host,
         )
     with server.listen(host, port) as sock:

@@ -34,10 +34,16 @@ NOT_FOR_TEXTURES = (
 
 @click.command(cls=GroupedCommand)
 @click.argument("styles", nargs=-1, metavar="STYLE [STYLE ...]")
-@click.option("--size", metavar="WIDTHxHEIGHT", help="pixels of the texture, as 1024x768 [default: 512x512]")
-@click.option("-o", "--out", help="the texture's file; its suffix is its format [default: STYLE-texture.png]")
+@click.option(
+    "--size", metavar="WIDTHxHEIGHT", help="pixels of the texture, as 1024x768 [default: 512x512]"
+)
+@click.option(
+    "-o", "--out", help="the texture's file; its suffix is its format [default: STYLE-texture.png]"
+)
 @click.option("--preset", "preset_name", metavar="NAME", help="a recipe by name [default: default]")
-@click.option("--from", "source", metavar="FILE", help="make a texture again with the settings of its file")
+@click.option(
+    "--from", "source", metavar="FILE", help="make a texture again with the settings of its file"
+)
 @click.option("--quiet", is_flag=True, help="say nothing but errors")
 def texture(
     styles: tuple[str, ...],
@@ -60,12 +66,16 @@ def texture(
 
     config, pictures, before = job_of(styles, preset_name, source, given(values))
     if source and not before:
-        raise ConfigError(f"{source} is no texture: `impasto paint --from {source}` paints it again", source)
+        raise ConfigError(
+            f"{source} is no texture: `impasto paint --from {source}` paints it again", source
+        )
     if not pictures:
         raise ConfigError("give a STYLE picture: impasto texture painting.jpg")
     width, height = _parse_size(size if size is not None else before or "512x512")
     used = [*pictures, *([source] if source else [])]
-    outputs = check_outputs(out or f"{Path(pictures[0]).stem}-texture.png", config=config, used=used)
+    outputs = check_outputs(
+        out or f"{Path(pictures[0]).stem}-texture.png", config=config, used=used
+    )
     inputs = [blank_content(width, height), *(read(picture) for picture in pictures)]
     painting = run(log(quiet), inputs, texture_config(config))
     save(painting, outputs.picture)
@@ -78,5 +88,7 @@ config_options(texture, *(name for name in Config.model_fields if name not in NO
 def _parse_size(text: str) -> tuple[int, int]:
     found = re.fullmatch(r"\s*(\d{1,6})\s*[x×,]\s*(\d{1,6})\s*", text)
     if found is None:
-        raise ConfigError(f"--size is {text!r}: a texture takes its width and height, as 1024x768", text)
+        raise ConfigError(
+            f"--size is {text!r}: a texture takes its width and height, as 1024x768", text
+        )
     return int(found[1]), int(found[2])

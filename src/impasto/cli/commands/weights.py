@@ -36,7 +36,8 @@ def fetch_weights(name: str) -> None:
 @weights.command("verify")
 @click.argument("name", required=False)
 def verify_weights(name: str | None) -> None:
-    """Check the files that are here (or the one of NAME) against their checksums; exit code 2 if one is broken."""
+    """Check the files that are here (or the one of NAME) against their checksums; exit code 2 if
+    one is broken."""
     from impasto.backbone.weights import cached, known, verify
     from impasto.errors import WeightsError
 
@@ -48,4 +49,7 @@ def verify_weights(name: str | None) -> None:
         if path is not None and not whole:
             broken.append(str(path))
     if broken:
-        raise WeightsError(f"broken: {', '.join(broken)}; fetch it again, or install impasto again for compact", broken)
+        raise WeightsError(
+            f"broken: {', '.join(broken)}; fetch it again, or install impasto again for compact",
+            broken,
+        )
