@@ -10,7 +10,7 @@ from common import TRUE_STAGES, ceilings, median_seconds, record
 from impasto.backbone.vgg import Backbone, layer_stride
 from impasto.backbone.weights import Weights, load
 from impasto.objective.objective import Objective
-from impasto.painting.memory import keep_big_blocks
+from impasto.painting.allocator import keep_big_blocks
 from impasto.presets import preset
 from networks import vgg19
 

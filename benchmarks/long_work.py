@@ -75,7 +75,7 @@ def checkpoints() -> list[dict]:
                 spent, count, began = 0.0, 0, time.perf_counter()
                 for step in run.steps():
                     before = time.perf_counter()
-                    count += keeper.look(step)
+                    count += keeper.maybe_save(step)
                     spent += time.perf_counter() - before
                 shares.append(spent / (time.perf_counter() - began))
                 counts.append(count)

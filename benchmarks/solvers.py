@@ -13,7 +13,7 @@ from impasto.backbone.vgg import Backbone
 from impasto.backbone.weights import load
 from impasto.images.read import read, resize
 from impasto.objective.objective import Objective
-from impasto.painting.memory import keep_big_blocks
+from impasto.painting.allocator import keep_big_blocks
 from impasto.painting.problem import prepare_problem, regions_at
 from impasto.solver.lbfgs import LBFGS
 from impasto.solver.preconditioner import SpectralPreconditioner

@@ -4,8 +4,9 @@ import pickle
 import pytest
 from pydantic import ValidationError
 
-from impasto.config import GROUPS, LAYERS, Config, allowed, layer_name, option_name
+from impasto.config import GROUPS, LAYERS, Config, layer_name
 from impasto.errors import ConfigError
+from impasto.fields import allowed, option_name
 from impasto.presets import PRESETS
 
 
@@ -114,7 +115,7 @@ def test_every_field_has_help_group_and_range(field: str) -> None:
     info = Config.model_fields[field]
     assert info.description
     assert info.json_schema_extra["group"] in GROUPS
-    assert allowed(field)
+    assert allowed(Config, field)
     assert option_name(field).startswith("--")
 
 

@@ -15,7 +15,7 @@ import schemathesis
 import torch
 from PIL import Image
 
-from impasto.config import Config
+from impasto.config import Config, Machine
 from impasto.errors import ImpastoError
 from impasto.images.read import read_bytes, settings_in
 from impasto.images.write import to_image, write
@@ -140,6 +140,7 @@ def test_mangled_settings_in_a_painting_are_read_or_refused(impasto, rounds: int
         "program": "impasto",
         "version": "1",
         "config": Config().model_dump(mode="json"),
+        "machine": Machine().model_dump(mode="json"),
         "inputs": inputs,
         "steps_done": 3,
         "objective": 0.5,

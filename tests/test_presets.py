@@ -8,7 +8,7 @@ from impasto.presets import preset
 from layouts import random_kernels, write_keras, write_torchvision
 
 RECIPES = [name for name in PRESETS if name != "default"]
-SMALL = {"size": 64, "steps": 3, "device": "cpu", "save_every": 0}
+SMALL = {"size": 64, "steps": 3}
 
 
 def test_the_house_is_the_default() -> None:
@@ -96,7 +96,6 @@ TABLE = {
     "keras-tv": {
         "optimizer": "adam",
         "steps": 30_000,
-        "save_every": 1000,
         "start": {"content": 1},
         "content_layers": {"conv5_2": 1},
         "content_weight": 1,

@@ -19,6 +19,7 @@ GROUND = (
     "errors",
     "parsing",
     "records",
+    "fields",
     "config",
     "presets",
     "threads",

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from impasto.backbone.load import load_backbone as load_backbone
     from impasto.backbone.vgg import Backbone as Backbone
     from impasto.config import Config as Config
+    from impasto.config import Machine as Machine
     from impasto.errors import CheckpointError as CheckpointError
     from impasto.errors import ClusterError as ClusterError
     from impasto.errors import ConfigError as ConfigError
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from impasto.painting import callbacks as callbacks
     from impasto.painting.experiments import texture as texture
     from impasto.painting.run import Painting as Painting
+    from impasto.painting.run import Run as Run
     from impasto.painting.run import paint as paint
     from impasto.painting.run import paint_steps as paint_steps
     from impasto.painting.step import Step as Step
@@ -35,9 +37,11 @@ HOMES = {
     "Config": "impasto.config",
     "ConfigError": "impasto.errors",
     "ImpastoError": "impasto.errors",
+    "Machine": "impasto.config",
     "OutputError": "impasto.errors",
     "Painting": "impasto.painting.run",
     "PictureError": "impasto.errors",
+    "Run": "impasto.painting.run",
     "SolverError": "impasto.errors",
     "Step": "impasto.painting.step",
     "WeightsError": "impasto.errors",

@@ -1,12 +1,11 @@
-"""Config: every choice that decides the picture, with its type, default, range and help in one
-place.
+"""Every choice that decides the picture (Config), and where it is computed (Machine).
 
-The command line's options and the settings inside a painting's file are made from these fields.
+Each field has its type, default, range and help here, and nowhere else.
 """
 
 from __future__ import annotations
 
-from functools import lru_cache
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -19,7 +18,8 @@ from pydantic import (
     model_validator,
 )
 
-from impasto.errors import ConfigError, did_you_mean, shortened
+from impasto.errors import ConfigError, shortened
+from impasto.fields import explain, option_name, setting
 from impasto.parsing import (
     CONVOLUTIONS,
     DEPTHS,
@@ -41,46 +41,28 @@ __all__ = [
     "GROUPS",
     "LAYERS",
     "MOST_LEVELS",
+    "MOST_STEPS",
     "STARTS",
     "WIDTHS",
     "Config",
-    "allowed",
+    "Machine",
+    "changed_by",
     "layer_name",
-    "option_name",
 ]
 
 GROUPS = ("Picture", "Network", "Objective", "Solver", "Machine")
 STARTS = ("content", "style", "noise")
 
 
-def option_name(field: str) -> str:
-    """A field's name as it is typed: "style_layers" is "--style-layers"."""
-    return "--" + field.replace("_", "-")
-
-
 MOST_LEVELS = 12
 # nearer to 1 the levels would be nearly the same picture painted again and again
 MIN_LEVEL_RATIO = 1.05
 MOST_STEPS = 10_000_000
-MOST_LISTED, MOST_SNAPSHOTS = 64, 10_000  # in one setting
+MOST_LISTED = 64  # in one setting
 MOST_BYTES = 1 << 60
 
 Weight = Annotated[float, Field(ge=0, le=1_000_000_000_000)]
 Layers = Annotated[dict[str, Weight], BeforeValidator(parse_layers), AfterValidator(FrozenDict)]
-
-
-def _option(
-    default: Any,
-    group: str,
-    help: str,
-    takes: str = "",
-    usual: tuple[float, ...] = (),
-    **limits: Any,
-) -> Any:
-    """A field. takes: in words, where its type does not say it; usual: the values that a page
-    offers first."""
-    extra: dict[str, Any] = {"group": group, "takes": takes, "usual": list(usual)}
-    return Field(default, description=help, json_schema_extra=extra, **limits)
 
 
 class Config(BaseModel):
@@ -91,50 +73,64 @@ class Config(BaseModel):
         frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True
     )
 
-    size: Annotated[int, Field(ge=16, le=65536)] | Literal["original"] = _option(
+    size: Annotated[int, Field(ge=16, le=65536)] | Literal["original"] = setting(
         512,
         "Picture",
         "pixels on the painting's long side (see --size-of), or the content's own size",
         usual=(256, 384, 512, 768, 1024, 1536, 2048),
+        not_for=("texture",),
+        control="first",
     )
-    size_of: Literal["long", "at-most", "height"] = _option(
+    size_of: Literal["long", "at-most", "height"] = setting(
         "long",
         "Picture",
         "what --size measures: the long side, the long side but never enlarged, or the height",
+        not_for=("texture",),
     )
-    style_shape: Literal["own", "content"] = _option(
+    style_shape: Literal["own", "content"] = setting(
         "own",
         "Picture",
         "keep the style picture's proportions, or squeeze it to the content's shape",
     )
-    style_scale: float = _option(
+    style_scale: float = setting(
         1.0,
         "Picture",
         "size of the brush: the style picture's long side against the painting's",
         usual=(0.25, 2.5),
         ge=0.1,
         le=10,
+        control="slider",
     )
     blend: Annotated[
         tuple[Weight, ...], Field(max_length=MOST_LISTED), BeforeValidator(parse_numbers)
-    ] = _option((), "Picture", "share of each style picture, as 0.7,0.3 (default: equal shares)")
-    fine: str = _option(
+    ] = setting(
+        (),
+        "Picture",
+        "share of each style picture, as 0.7,0.3 (default: equal shares)",
+        not_for=("reconstruct",),
+        control="drawn",
+    )
+    fine: str = setting(
         "",
         "Picture",
         "a picture whose strokes are painted: the style of stages 1 and 2",
         takes="a path",
+        path=True,
+        control="picture",
     )
-    coarse: str = _option(
+    coarse: str = setting(
         "",
         "Picture",
         "a picture whose forms are painted: the style of stages 3 to 5",
         takes="a path",
+        path=True,
+        control="picture",
     )
     mask: Annotated[
         tuple[Annotated[str, AfterValidator(check_mask)], ...],
         Field(max_length=MOST_LISTED),
         BeforeValidator(parse_texts),
-    ] = _option(
+    ] = setting(
         (),
         "Picture",
         "a region and its style: what is white in the picture MASK (`alpha`: what is opaque "
@@ -142,106 +138,148 @@ class Config(BaseModel):
         "as STYLE, or as what is white in STYLE_MASK of it; again for the next region. The "
         "rest is STYLE's",
         takes="MASK=STYLE or MASK=STYLE=STYLE_MASK",
+        repeated=True,
+        not_for=("texture",),
+        control="drawn",
     )
-    protect: str = _option(
+    protect: str = setting(
         "",
         "Picture",
         "a mask of what must stay as it is (faces, text): the content weighs more there",
         takes="a path",
+        path=True,
+        not_for=("texture",),
+        control="drawn",
     )
-    protection: float = _option(
-        10.0, "Picture", "how many times as much the content weighs there", ge=1, le=10_000
+    protection: float = setting(
+        10.0,
+        "Picture",
+        "how many times as much the content weighs there",
+        ge=1,
+        le=10_000,
+        not_for=("texture",),
     )
-    colour: Literal["style", "content", "luminance"] = _option(
+    colour: Literal["style", "content", "luminance"] = setting(
         "style",
         "Picture",
         "whose colours: the style's; the content's, given to the style before; or that, and "
         "only lightness painted",
+        not_for=("texture",),
+        control="first",
+        aliases=("--color",),
     )
-    colour_match: Literal["root", "cholesky"] = _option(
-        "root", "Picture", "how colours are given to the style: matrix square root or Cholesky"
+    colour_match: Literal["root", "cholesky"] = setting(
+        "root",
+        "Picture",
+        "how colours are given to the style: matrix square root or Cholesky",
+        aliases=("--color-match",),
     )
-    palette: str = _option(
-        "", "Picture", "a third picture, whose colours are given to the style", takes="a path"
+    palette: str = setting(
+        "",
+        "Picture",
+        "a third picture, whose colours are given to the style",
+        takes="a path",
+        path=True,
+        control="picture",
     )
 
-    backbone: str = _option(
+    backbone: str = setting(
         "compact",
         "Network",
         "compact, vgg19, vgg19-torchvision, or a .safetensors, .pth or .h5 file",
         min_length=1,
+        network=True,
     )
-    pooling: Literal["max", "average"] = _option(
-        "max", "Network", "how the network halves its features"
+    pooling: Literal["max", "average"] = setting(
+        "max", "Network", "how the network halves its features", network=True
     )
-    padding: Literal["zeros", "replicate"] = _option(
-        "replicate", "Network", "border of the first convolution"
+    padding: Literal["zeros", "replicate"] = setting(
+        "replicate", "Network", "border of the first convolution", network=True
     )
 
-    content_layers: Layers = _option(
-        {"relu4_2": 1.0}, "Objective", "layers that hold the content, as conv4_2=1"
+    content_layers: Layers = setting(
+        {"relu4_2": 1.0},
+        "Objective",
+        "layers that hold the content, as conv4_2=1",
+        not_for=("texture", "reconstruct"),
     )
-    style_layers: Layers = _option(
+    style_layers: Layers = setting(
         {"relu1_1": 1.0, "relu2_1": 1.0, "relu3_1": 1.0, "relu4_1": 1.0, "relu5_1": 1.0},
         "Objective",
         "layers that hold the style, as conv1_1=1,conv2_1=0.8",
+        not_for=("reconstruct",),
     )
-    content_weight: Weight = _option(1.0, "Objective", "weight of the content terms")
-    style_weight: Weight = _option(3.5, "Objective", "weight of the style terms")
-    strength: float = _option(
-        1.0, "Objective", "more style above 1, more content below", usual=(0.1, 5), ge=0, le=1000
+    content_weight: Weight = setting(
+        1.0, "Objective", "weight of the content terms", not_for=("texture",)
     )
-    normalize: Literal["energy", "none"] = _option(
+    style_weight: Weight = setting(3.5, "Objective", "weight of the style terms")
+    strength: float = setting(
+        1.0,
+        "Objective",
+        "more style above 1, more content below",
+        usual=(0.1, 5),
+        ge=0,
+        le=1000,
+        control="slider",
+    )
+    normalize: Literal["energy", "none"] = setting(
         "energy",
         "Objective",
         "divide every term by its own target's energy, or not (see docs/formulas.md)",
     )
-    content_reduction: Literal["mean", "sum", "half-sum"] = _option(
-        "mean", "Objective", "mean, sum or half the sum of squares (unless normalized)"
+    content_reduction: Literal["mean", "sum", "half-sum"] = setting(
+        "mean",
+        "Objective",
+        "mean, sum or half the sum of squares (unless normalized)",
+        not_for=("texture",),
     )
-    style_reduction: Literal["mean", "sum"] = _option(
+    style_reduction: Literal["mean", "sum"] = setting(
         "mean", "Objective", "mean or sum of squares over a Gram matrix (unless normalized)"
     )
-    gram_divisor: Literal["chw", "hw", "sqrt-chw", "none"] = _option(
+    gram_divisor: Literal["chw", "hw", "sqrt-chw", "none"] = setting(
         "hw",
         "Objective",
         "what the Gram matrix is divided by: C*H*W, H*W, the root of C*H*W, or nothing",
     )
-    feature_units: Literal["own", "normalized", "0-255"] = _option(
+    feature_units: Literal["own", "normalized", "0-255"] = setting(
         "own",
         "Objective",
         "units of the features that the weights were chosen for (unless normalized)",
     )
-    style_term: Literal["gram", "wasserstein", "moments", "sliced", "neighbours"] = _option(
+    style_term: Literal["gram", "wasserstein", "moments", "sliced", "neighbours"] = setting(
         "gram",
         "Objective",
         "what of the features is the style: Gram matrix, Wasserstein distance of mean and "
         "covariance, mean and "
         "deviation, sliced Wasserstein distance, nearest neighbours",
     )
-    grain_weight: Weight = _option(
+    grain_weight: Weight = setting(
         0.5,
         "Objective",
         "weight of the grain: pixels that differ from their neighbours as the style's do",
+        not_for=("reconstruct",),
     )
-    edge_weight: Weight = _option(
-        0.0, "Objective", "weight of the edges: the content's Laplacian is kept"
+    edge_weight: Weight = setting(
+        0.0,
+        "Objective",
+        "weight of the edges: the content's Laplacian is kept",
+        not_for=("texture",),
     )
-    tv_weight: Weight = _option(0.0, "Objective", "weight of total variation: smoother above 0")
-    tv_form: Literal["squared", "absolute"] = _option(
+    tv_weight: Weight = setting(0.0, "Objective", "weight of total variation: smoother above 0")
+    tv_form: Literal["squared", "absolute"] = setting(
         "squared", "Objective", "squared or absolute differences"
     )
-    tv_reduction: Literal["mean", "sum"] = _option(
+    tv_reduction: Literal["mean", "sum"] = setting(
         "mean", "Objective", "mean or sum of the differences"
     )
 
-    optimizer: Literal["lbfgs", "adam"] = _option("lbfgs", "Solver", "L-BFGS or Adam")
-    steps: int = _option(120, "Solver", "solver steps in all, over all levels", ge=1, le=MOST_STEPS)
-    learning_rate: float | None = _option(
+    optimizer: Literal["lbfgs", "adam"] = setting("lbfgs", "Solver", "L-BFGS or Adam")
+    steps: int = setting(120, "Solver", "solver steps in all, over all levels", ge=1, le=MOST_STEPS)
+    learning_rate: float | None = setting(
         None, "Solver", "step length (default: 1 for L-BFGS, 0.02 for Adam)", gt=0, le=100
     )
-    history: int = _option(10, "Solver", "pairs that L-BFGS remembers", ge=1, le=1000)
-    precondition: float = _option(
+    history: int = setting(10, "Solver", "pairs that L-BFGS remembers", ge=1, le=1000)
+    precondition: float = setting(
         0.5,
         "Solver",
         "L-BFGS's first guess is 1/|f|^this at frequency f: coarse forms move farther than "
@@ -249,7 +287,7 @@ class Config(BaseModel):
         ge=0,
         le=2,
     )
-    first_step: float = _option(
+    first_step: float = setting(
         0.01,
         "Solver",
         "root mean square of L-BFGS's first step; 0 (with --precondition 0): min(1, 1/|g|_1) "
@@ -262,66 +300,30 @@ class Config(BaseModel):
         Field(max_length=MOST_LISTED),
         BeforeValidator(parse_weights),
         AfterValidator(FrozenDict),
-    ] = _option(
+    ] = setting(
         {"content": 1.0},
         "Solver",
         "content, style, noise, a picture's path, or a blend as content=0.6,noise=0.4",
+        not_for=("texture", "reconstruct"),
     )
-    seed: int = _option(0, "Solver", "seed of the noise", ge=0, le=2**32 - 1)
-    clamp: bool = _option(
+    seed: int = setting(0, "Solver", "seed of the noise", ge=0, le=2**32 - 1)
+    clamp: bool = setting(
         True, "Solver", "keep every pixel between black and white after each step"
     )
-    levels: Annotated[int, Field(ge=1, le=MOST_LEVELS)] | Literal["auto"] = _option(
+    levels: Annotated[int, Field(ge=1, le=MOST_LEVELS)] | Literal["auto"] = setting(
         "auto",
         "Solver",
         "sizes painted one after the other, small to large (auto: the first is about 128 pixels)",
     )
-    level_ratio: float = _option(
+    level_ratio: float = setting(
         2.0,
         "Solver",
         "each level is this much larger than the one before",
         ge=MIN_LEVEL_RATIO,
         le=16,
     )
-    step_ratio: float = _option(
+    step_ratio: float = setting(
         1.5, "Solver", "steps of a level against the level before", ge=0.01, le=16
-    )
-    save_every: int = _option(
-        0,
-        "Solver",
-        "write a snapshot every so many steps (command line only; 0: none)",
-        ge=0,
-        le=MOST_STEPS,
-    )
-
-    save_at: Annotated[
-        tuple[Annotated[int, Field(ge=1, le=MOST_STEPS)], ...],
-        Field(max_length=MOST_SNAPSHOTS),
-        BeforeValidator(parse_numbers),
-    ] = _option(
-        (),
-        "Solver",
-        "write a snapshot at these steps, as 3000,9000 (command line only)",
-        takes="steps, as 3000,9000",
-    )
-
-    memory: Annotated[
-        Annotated[int, Field(ge=1, le=MOST_BYTES, strict=True)] | Literal["auto"],
-        BeforeValidator(parse_bytes),
-    ] = _option(
-        "auto",
-        "Machine",
-        "memory to paint in; a picture that takes more is painted in tiles (auto: what is free)",
-        takes="bytes, as 4GB or 800MB, or auto",
-    )
-    tile: Annotated[int, Field(ge=16, le=65536)] | Literal["auto"] = _option(
-        "auto", "Machine", "largest side of a tile in pixels (auto: what fits into the memory)"
-    )
-    device: Literal["auto", "cpu", "cuda", "mps"] = _option("auto", "Machine", "where to compute")
-    precision: Literal["auto", "float32", "bfloat16"] = _option(
-        "auto",
-        "Machine",
-        "of the network's features: bfloat16 where the hardware multiplies it fast, else float32",
     )
 
     @model_validator(mode="wrap")
@@ -330,7 +332,7 @@ class Config(BaseModel):
         try:
             config: Config = handler(data)
         except ValidationError as error:
-            raise _explain(error) from None
+            raise explain(cls, error) from None
         config._check_together()
         return config
 
@@ -351,13 +353,6 @@ class Config(BaseModel):
                     f"--start names {shortened(name)}, which is no Unicode: rename that picture",
                     name,
                 )
-        beyond = [step for step in self.save_at if step > self.steps]
-        if beyond:
-            raise ConfigError(
-                f"--save-at {beyond[0]} is beyond the last of {self.steps} steps: choose "
-                "earlier ones",
-                beyond,
-            )
         for name in ("blend", "start"):
             value = getattr(self, name)
             weights = value.values() if isinstance(value, dict) else value
@@ -381,69 +376,60 @@ class Config(BaseModel):
         return self.learning_rate or (1.0 if self.optimizer == "lbfgs" else 0.02)
 
 
-@lru_cache(maxsize=1)  # it takes some milliseconds, and every refused value asks for it
-def _schemas() -> dict[str, Any]:
-    found: dict[str, Any] = Config.model_json_schema()["properties"]
-    return found
+class Machine(BaseModel):
+    """Where a painting is computed and within which limits: nothing that changes what it shows.
 
+    Bad values raise ConfigError. Another precision or tile changes the last bits of the pixels.
 
-def allowed(field: str) -> str:
-    """What a field takes, in words, from its schema: "16 to 65536, or original"."""
-    schema = _schemas()[field]
-    if schema["takes"]:
-        return str(schema["takes"])
-    parts = [_allowed(part) for part in schema.get("anyOf", [schema]) if part.get("type") != "null"]
-    return ", or ".join(parts)
+    Example:
+        paint("photo.jpg", "painting.jpg", machine=Machine(device="cuda", memory="8GB"))
+    """
 
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
-def _allowed(schema: dict[str, Any]) -> str:
-    if "enum" in schema or "const" in schema:
-        return " or ".join(schema.get("enum", [schema.get("const")]))
-    kind = {
-        "integer": "a whole number",
-        "number": "a number",
-        "boolean": "true or false",
-        "string": "a name or path",
-    }
-    text = kind.get(
-        schema["type"],
-        "weights from 0, as NAME=1,NAME=0.5"
-        if schema["type"] == "object"
-        else "weights, as 0.7,0.3",
+    memory: Annotated[
+        Annotated[int, Field(ge=1, le=MOST_BYTES, strict=True)] | Literal["auto"],
+        BeforeValidator(parse_bytes),
+    ] = setting(
+        "auto",
+        "Machine",
+        "memory to paint in; a picture that takes more is painted in tiles (auto: what is free)",
+        takes="bytes, as 4GB or 800MB, or auto",
     )
-    above = "exclusiveMinimum" in schema
-    low, high = (
-        schema["exclusiveMinimum"] if above else schema.get("minimum"),
-        schema.get("maximum"),
+    tile: Annotated[int, Field(ge=16, le=65536)] | Literal["auto"] = setting(
+        "auto", "Machine", "largest side of a tile in pixels (auto: what fits into the memory)"
     )
-    if high is not None:
-        return (
-            f"{text} above {low:,} up to {high:,}" if above else f"{text} from {low:,} to {high:,}"
-        )
-    return text if low is None else f"{text} from {low:,}"
+    device: Literal["auto", "cpu", "cuda", "mps"] = setting(
+        "auto", "Machine", "where to compute", network=True
+    )
+    precision: Literal["auto", "float32", "bfloat16"] = setting(
+        "auto",
+        "Machine",
+        "of the network's features: bfloat16 where the hardware multiplies it fast, else float32",
+        network=True,
+    )
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _one_line(cls, data: Any, handler: Any) -> Machine:
+        try:
+            machine: Machine = handler(data)
+        except ValidationError as error:
+            raise explain(cls, error) from None
+        return machine
+
+    def changed(self, **settings: Any) -> Machine:
+        """Return this machine with `settings` in place of its own, checked again."""
+        return Machine(**{**self.model_dump(), **settings})
 
 
-def _explain(error: ValidationError) -> ConfigError:
-    """pydantic's first complaint as one line: the option, its value, what it takes."""
-    first = error.errors(include_url=False)[0]
-    if not first["loc"]:
-        given = shortened(first["input"])
-        return ConfigError(
-            f"settings are {given}: give a mapping of names to values", first["input"]
-        )
-    name, value = str(first["loc"][0]), first["input"]
-    if name not in Config.model_fields:
-        known = list(Config.model_fields)
-        return ConfigError(
-            f"no setting {shortened(name)}: {did_you_mean(name, known)}", name, known
-        )
-    inside = [str(part) for part in first["loc"][1:] if str(part) in LAYERS]
-    where = f"{option_name(name)} {' '.join(inside)}".strip()
-    if first["type"] == "too_long":
-        most = first["ctx"]["max_length"]
-        return ConfigError(
-            f"{where} lists {len(value):,} things: it takes at most {most:,}", value, most
-        )
-    return ConfigError(
-        f"{where} is {shortened(value)}: it takes {allowed(name)}", value, allowed(name)
-    )
+def changed_by(
+    settings: Mapping[str, Any], config: Config, machine: Machine | None = None
+) -> tuple[Config, Machine]:
+    """Return `config` and `machine` with `settings` of either in place of their own.
+
+    Raises ConfigError.
+    """
+    of_machine = {name: value for name, value in settings.items() if name in Machine.model_fields}
+    of_config = {name: value for name, value in settings.items() if name not in of_machine}
+    return config.changed(**of_config), (machine or Machine()).changed(**of_machine)

@@ -101,7 +101,6 @@ PRESETS: dict[str, Preset] = {
             optimizer="adam",
             learning_rate=0.02,
             steps=30_000,
-            save_every=1000,
             start={"content": 1},
             levels=1,
         ),

@@ -181,6 +181,7 @@ class Settings(BaseModel):
     program: Literal["impasto"]
     version: Text
     config: ConfigRecord
+    machine: ConfigRecord
     inputs: Annotated[list[Input], Field(max_length=1000)]
     steps_done: Annotated[StrictInt, Field(ge=0, le=10_000_000)]
     objective: StrictFloat | None = None

@@ -17,7 +17,8 @@ from safetensors import safe_open
 
 from impasto.batch import store as ledger
 from impasto.batch import worker as painter
-from impasto.painting.checkpoint import NAME, Checkpoints
+from impasto.painting.checkpoint import Checkpoints
+from impasto.painting.checkpoint_file import NAME
 
 STEPS = ("--steps", 8)
 LIMIT = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -25,7 +26,7 @@ LIMIT = resource.getrlimit(resource.RLIMIT_NOFILE)
 DRIVER = """import resource, sys
 from impasto.painting import checkpoint
 from impasto.cli.main import main
-checkpoint.Checkpoints.look = lambda *_: resource.setrlimit(resource.RLIMIT_NOFILE, (3, 99))
+checkpoint.Checkpoints.maybe_save = lambda *_: resource.setrlimit(resource.RLIMIT_NOFILE, (3, 99))
 main(sys.argv[1:])"""
 
 
@@ -131,7 +132,7 @@ def after(monkeypatch, tmp_path):
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "elsewhere"))
 
-    def arrange(count, happens, owner=Checkpoints, name="look"):
+    def arrange(count, happens, owner=Checkpoints, name="maybe_save"):
         inner, calls = getattr(owner, name), []
 
         def watched(*arguments):
@@ -183,7 +184,7 @@ def test_checkpoints_that_cannot_be_written_do_not_end_a_run(
     elif what != "gone":
         (tmp_path / "out.png").unlink()
         code, _, err = impasto("resume", "disk/work")
-        assert (code, "goes on after step 4" in err) == (0, True)
+        assert (code, "resuming after step 4" in err) == (0, True)
         assert (tmp_path / "out.png").read_bytes() == whole
 
 
@@ -350,7 +351,7 @@ def test_a_good_checkpoint_is_not_given_up(batch, disk, after, monkeypatch) -> N
     def without_handles(*_):
         raise OSError(24, "Too many open files")
 
-    monkeypatch.setattr("impasto.painting.checkpoint.safe_open", without_handles)
+    monkeypatch.setattr("impasto.painting.checkpoint_file.safe_open", without_handles)
     assert "begun anew" not in batch()[2]
 
 

@@ -8,10 +8,10 @@ import pytest
 from PIL import Image
 
 from impasto import __version__
-from impasto.config import GROUPS, Config, option_name
+from impasto.config import GROUPS, Config
 from impasto.errors import OutputError
+from impasto.fields import option_name
 from impasto.images.read import read, read_settings
-from impasto.images.write import write
 from impasto.presets import PRESETS
 
 
@@ -148,19 +148,10 @@ def test_from_takes_other_pictures(painted, impasto, tmp_path, style):
     assert [each["name"] for each in after["inputs"]] == [str(style)] * 2
 
 
-def test_from_a_painting_made_before_the_preconditioner_paints_without(painted, impasto, tmp_path):
-    painted()
-    settings = read_settings(tmp_path / "out.png")
-    del settings["config"]["precondition"]
-    write(Image.open(tmp_path / "out.png"), tmp_path / "older.png", settings)
-    assert impasto("paint", "--from", "older.png", "-o", "again.png")[0] == 0
-    assert read_settings(tmp_path / "again.png")["config"]["precondition"] == 0
-
-
 def test_from_a_painting_in_tiles_cuts_it_alike(impasto, photo, style, tiny, tmp_path):
     size = ("--size", 160, "--history", 1)
     assert impasto("paint", photo, style, "-o", "out.png", *tiny, *size, "--tile", 100)[0] == 0
-    assert read_settings(tmp_path / "out.png")["config"]["tile"] == 100
+    assert read_settings(tmp_path / "out.png")["machine"]["tile"] == 100
     assert impasto("paint", "--from", "out.png", "-o", "again.png")[0] == 0
     assert (tmp_path / "again.png").read_bytes() == (tmp_path / "out.png").read_bytes()
 
@@ -219,9 +210,7 @@ def test_weights_are_listed_and_verified(impasto, monkeypatch, tmp_path):
 
 
 def test_demo_paints_the_sample_and_its_sheet(impasto, monkeypatch, tmp_path, tiny_weights):
-    config = Config(
-        backbone=str(tiny_weights), size=32, steps=1, levels=1, precision="float32", device="cpu"
-    )
+    config = Config(backbone=str(tiny_weights), size=32, steps=1, levels=1)
     monkeypatch.setattr("impasto.cli.commands.demo.Config", lambda: config)
     code, out, _ = impasto("demo", "--style", "woodcut")
     assert code == 0

@@ -138,14 +138,14 @@ def test_a_failure_in_quiet_is_still_told_in_one_line(compare, sheets):
 def test_no_memory_for_one_painting_leaves_the_others(compare, sheets, monkeypatch):
     from impasto.cli import terminal as running
 
-    fit = running.fit
+    plan_for = running.plan_for
 
-    def full(problem, config, backbone):
+    def full(problem, config, machine, backbone):
         if config.seed == 1:
             raise MemoryError
-        return fit(problem, config, backbone)
+        return plan_for(problem, config, machine, backbone)
 
-    monkeypatch.setattr(running, "fit", full)
+    monkeypatch.setattr(running, "plan_for", full)
     assert compare("--vary", "seed=0,1,2")[0] == 3
     assert [image for image, _ in cells(sheets[0]) if isinstance(image, str)] == [
         "not enough memory: give a smaller --size"

@@ -16,6 +16,7 @@ from impasto.images.write import to_image, write
 from impasto.painting.experiments import feature_maps
 from impasto.painting.levels import painted_size
 from impasto.presets import PRESETS
+from machines import EXACT
 
 NB = "\u00a0"  # a space that does not break
 
@@ -293,12 +294,14 @@ def test_features_show_the_strongest_channels_of_the_preset_s_layers(
     assert impasto("features", photo, *look) == (0, "features.png\n", "")
     (shown, explained), *rows = sheets[0]
     layers = ["relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu4_2", "relu5_1"]
-    config = Config(backbone=str(tiny_weights), size=32, device="cpu", precision="float32")
+    config = Config(backbone=str(tiny_weights), size=32)
     pixels = resize(read(photo).pixels, *painted_size(read(photo), config))
     assert shown[1] == "photo.png\n32 × 27 pixels"
     np.testing.assert_array_equal(np.asarray(shown[0]), np.asarray(to_image(pixels)))
     assert "tiny.safetensors sees" in explained[0]
-    for row, found in zip(rows, feature_maps(pixels, layers, load_backbone(config)), strict=True):
+    for row, found in zip(
+        rows, feature_maps(pixels, layers, load_backbone(config, EXACT)), strict=True
+    ):
         *maps, (matrix, named) = row
         channels = len(found.gram)
         assert [caption for _, caption in maps] == [

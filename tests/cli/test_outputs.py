@@ -151,15 +151,15 @@ def test_a_timelapse_that_breaks_off_is_told_once_and_the_run_goes_on(
     painted, tmp_path, monkeypatch
 ):
     painted("--steps", 5, out="plain.png")
-    seen, real = [], Film.look
+    seen, real = [], Film.add_frame
 
-    def look(film: Film, pixels: torch.Tensor, number: int) -> None:
+    def add_frame(film: Film, pixels: torch.Tensor, number: int) -> None:
         seen.append(pixels)
         if len(seen) == 3:
             full()
         real(film, pixels, number)
 
-    monkeypatch.setattr(Film, "look", look)
+    monkeypatch.setattr(Film, "add_frame", add_frame)
     code, _, err = painted("--steps", 5, "--timelapse", "film.apng")
     assert code == 0
     assert err.count("no film from step 3 on: no room for the film's frames") == 1

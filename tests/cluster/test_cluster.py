@@ -25,7 +25,7 @@ import torch
 from PIL import Image
 from ray.cluster_utils import Cluster
 
-from impasto import Config
+from impasto import Config, Machine
 from impasto.backbone.load import load_backbone
 from impasto.batch import worker as painter
 from impasto.batch.job import FileHashes
@@ -38,6 +38,7 @@ from impasto.cluster import ray_cluster as cluster_module
 from impasto.cluster import ray_executor as crew
 from impasto.cluster.distributed import tile_workers
 from impasto.cluster.ray_cluster import Device, connected, start_worker
+from impasto.config import changed_by
 from impasto.errors import ConfigError
 from impasto.images.read import read, resize
 from impasto.locking import exclusive_lock
@@ -546,8 +547,8 @@ def poster(tiny_weights, photo, style, tmp_path):
     }
 
     def make(kind="plain", **changes):
-        config = Config(backbone=str(tiny_weights), **{**TILES, **kinds[kind], **changes})
-        return Run.prepare(photo, style, config)
+        of = {"backbone": str(tiny_weights), **TILES, **kinds[kind], **changes}
+        return Run.prepare(photo, style, *changed_by(of, Config()))
 
     return make
 
@@ -569,7 +570,7 @@ def test_shares_of_the_tiles_add_up_to_the_objective(poster, kind):
     protect = (
         None if problem.protect is None else resize(problem.protect, level.height, level.width)
     )
-    given = (config, backbone, content, regions_at(problem, level, config), plan.side, protect)
+    given = (config, backbone, content, regions_at(problem, level, config), plan.tile_size, protect)
     x = torch.rand(content.shape, generator=torch.Generator().manual_seed(1))
     value, gradient = Objective(*given).evaluate(x)
     for count in (1, 2, 3):
@@ -634,7 +635,7 @@ def test_a_painting_there_is_gone_on_with(
     assert "stopped by hand: 4 of 9 steps" in out
     code, _, err = impasto("resume", "kept")
     assert code == 0
-    assert "goes on after step 4" in err
+    assert "resuming after step 4" in err
     assert len(made) == 9
     impasto(*given, "-o", "here.png")
     assert apart(read(tmp_path / "out.png").pixels, read(tmp_path / "here.png").pixels) < 1e-3
@@ -643,8 +644,9 @@ def test_a_painting_there_is_gone_on_with(
 @pytest.fixture(scope="module")
 def tilers(cluster, tiny_weights):
     """Those who have tiles, for all tests from here on: they hold both devices."""
-    config = Config(backbone=str(tiny_weights), **TILES)
-    with connected(cluster.address), tile_workers(config, load_backbone(config).weights) as found:
+    of = changed_by({"backbone": str(tiny_weights), **TILES}, Config())
+    weights = load_backbone(*of).weights
+    with connected(cluster.address), tile_workers(*of, weights) as found:
         yield found
 
 
@@ -654,7 +656,7 @@ def tilers(cluster, tiny_weights):
 )
 def test_tiles_there_make_the_picture_that_is_made_here(poster, tilers, kind):
     assert str(tilers) == "2 devices (cpu)"
-    assert poster(kind).plan.side == 88
+    assert poster(kind).plan.tile_size == 88
     there = painted_by(poster(kind, **CALM), evaluator_of=tilers.objective)
     assert apart(there, painted_by(poster(kind, **CALM, tile=160))) < 1e-3, "as in one piece"
 
@@ -667,7 +669,7 @@ def test_too_little_memory_there_is_said_as_of_here(poster, tilers, monkeypatch)
     monkeypatch.setattr(tilers, "_free", 100_000)
     run = poster()
     with pytest.raises(ConfigError, match=r"^100kB of free memory is too little to paint"):
-        tilers.fit(run.problem, run.config.changed(memory="auto"), run.backbone)
+        tilers.plan_for(run.problem, run.config, Machine(), run.backbone)
 
 
 def test_what_needs_the_whole_picture_is_refused(poster, tilers):

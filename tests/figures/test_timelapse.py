@@ -49,7 +49,7 @@ def morph(count: int, height: int = 40, width: int = 48) -> list[torch.Tensor]:
 def filmed(path: Path, steps: list[torch.Tensor], alpha: torch.Tensor | None = None) -> list[float]:
     with Film(path, *steps[-1].shape[2:], alpha) as film:
         for step in steps:
-            film.look(step)
+            film.add_frame(step)
         assert film.write(steps[-1]) == path
         return film.durations()
 
@@ -161,7 +161,7 @@ def test_a_film_that_saw_no_step_is_its_end(tmp_path, suffix):
 def test_the_film_ends_with_the_painting_not_with_the_last_step(tmp_path):
     with Film(tmp_path / "out.apng", 16, 16) as film:
         for value in (0.2, 0.4, 0.9):
-            film.look(grey(value))
+            film.add_frame(grey(value))
         film.write(grey(0.5))
     assert [frame[0, 0, 0] for frame in animated(tmp_path / "out.apng")[0]] == [51, 102, 230, 128]
 
@@ -169,7 +169,7 @@ def test_the_film_ends_with_the_painting_not_with_the_last_step(tmp_path):
 def test_an_end_that_looks_like_the_last_step_takes_its_place(tmp_path):
     with Film(tmp_path / "out.apng", 16, 16) as film:
         for value in (0.2, 0.4):
-            film.look(grey(value))
+            film.add_frame(grey(value))
         film.write(grey(0.401))
     frames, seconds = animated(tmp_path / "out.apng")
     assert [frame[0, 0, 0] for frame in frames] == [51, 102]
@@ -179,7 +179,7 @@ def test_an_end_that_looks_like_the_last_step_takes_its_place(tmp_path):
 def test_frames_that_do_not_change_are_not_kept(tmp_path, temporary):
     with Film(tmp_path / "out.apng", 16, 16) as film:
         for value in (0.2, 0.2, 0.2005, 0.6, 0.6, 0.6005, 0.2):
-            film.look(grey(value))
+            film.add_frame(grey(value))
         assert len(lying(temporary)) == 3
         film.write(grey(0.2))
     assert [frame[0, 0, 0] for frame in animated(tmp_path / "out.apng")[0]] == [51, 153, 51]
@@ -188,7 +188,7 @@ def test_frames_that_do_not_change_are_not_kept(tmp_path, temporary):
 def test_a_slow_change_is_seen_once_it_has_added_up(tmp_path, temporary):
     with Film(tmp_path / "out.gif", 16, 16) as film:
         for k in range(41):
-            film.look(grey(0.5 + k * 0.1 / 255))
+            film.add_frame(grey(0.5 + k * 0.1 / 255))
         assert 8 <= len(lying(temporary)) <= 9  # every half of a 255th
 
 
@@ -196,7 +196,7 @@ def test_a_run_of_any_length_leaves_as_many_frames(tmp_path, temporary):
     most = 0
     with Film(tmp_path / "out.apng", 16, 16) as film:
         for k in range(2000):
-            film.look(grey(k / 1999))
+            film.add_frame(grey(k / 1999))
             most = max(most, len(os.listdir(next(temporary.iterdir()))))
         film.write(grey(1.0))
         durations = film.durations()
@@ -305,7 +305,7 @@ def going(
     """A film that sees the steps `first` to `last`; checkpoints of some are written."""
     film = Film(path, *steps[-1].shape[2:], frames=frames)
     for number in range(first, last + 1):
-        film.look(steps[number - 1], number)
+        film.add_frame(steps[number - 1], number)
         if number in saved:
             film.saved(number)
     return film
@@ -390,9 +390,9 @@ def full(*_, **__):
 
 def test_no_room_for_the_frames_is_told(tmp_path, temporary, monkeypatch):
     with Film(tmp_path / "out.gif", 16, 16) as film:
-        film.look(grey(0.1))
+        film.add_frame(grey(0.1))
         monkeypatch.setattr(Image.Image, "save", full)
-        for at in (film.look, film.write):
+        for at in (film.add_frame, film.write):
             with pytest.raises(
                 OutputError, match=r"^no room for the film's frames in .*No space left on device$"
             ):
@@ -412,7 +412,7 @@ def test_a_folder_that_is_gone_at_the_end_is_told_with_the_films_name(tmp_path, 
     out = tmp_path / "films" / f"out{suffix}"
     out.parent.mkdir()
     with Film(out, 16, 16) as film:
-        film.look(grey(0.1))
+        film.add_frame(grey(0.1))
         out.parent.rmdir()
         with pytest.raises(OutputError) as error:
             film.write(grey(0.9))
@@ -425,7 +425,7 @@ def test_a_film_that_fails_leaves_no_frame_open(tmp_path, temporary, monkeypatch
     monkeypatch.setattr(Path, "open", full)
     monkeypatch.setattr("av.open", full)
     with Film(tmp_path / f"out{suffix}", 16, 16) as film:
-        film.look(grey(0.1))
+        film.add_frame(grey(0.1))
         with pytest.raises(OutputError, match="No space left on device"):
             film.write(grey(0.9))
         assert [
@@ -447,7 +447,7 @@ def test_a_film_that_fails_leaves_the_older_one(tmp_path, monkeypatch, suffix):
 def test_a_run_that_is_stopped_leaves_no_frames(tmp_path, temporary):
     def run() -> None:
         with Film(tmp_path / "out.gif", 16, 16) as film:
-            film.look(grey(0.1))
+            film.add_frame(grey(0.1))
             assert len(lying(temporary)) == 1
             raise KeyboardInterrupt
 

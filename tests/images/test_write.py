@@ -16,6 +16,7 @@ SETTINGS = {
     "program": "impasto",
     "version": "0.1.0",
     "config": {"size": 512, "style_layers": {"relu1_1": 0.5}, "learning_rate": None, "clamp": True},
+    "machine": {"memory": "auto", "tile": 128},
     "inputs": [{"role": "content", "name": 'Ærø "2"/写真.jpg', "sha256": "ab" * 32}],
     "steps_done": 200,
 }

@@ -22,6 +22,7 @@ from impasto.objective.targets import Pattern, Region
 from impasto.objective.tiles import cut
 from impasto.painting.run import paint_steps
 from layouts import random_kernels
+from machines import EXACT
 
 WEIGHTS = Weights("random", random_kernels(), "BGR", (0.4, 0.45, 0.5), (4.0, 4.5, 5.0))
 LAYERS = {"content_layers": "", "style_layers": "relu1_1,conv2_1=0.5,relu3_1=2", "grain_weight": 0}
@@ -242,12 +243,10 @@ def test_painting_with_sliced_in_tiles_is_refused(tiny_weights, photo, style) ->
         style_term="sliced",
         backbone=str(tiny_weights),
         size=64,
-        tile=32,
         steps=2,
-        device="cpu",
     )
     with pytest.raises(ConfigError, match="--style-term sliced needs the whole picture at once"):
-        paint(photo, style, config)
+        paint(photo, style, config, machine=EXACT.changed(tile=32))
 
 
 # --- what is drawn
@@ -311,8 +310,6 @@ def paintings(tiny_weights, photo, style):
             steps=20,
             grain_weight=0,
             style_term=term,
-            device="cpu",
-            precision="float32",
         )
         steps = list(paint_steps(photo, style, config, backbone=backbone))
         found[term] = (

@@ -405,7 +405,7 @@ def test_the_products_of_no_positions_are_zero() -> None:
 
 
 def test_a_painting_in_bfloat16_is_as_good_as_one_in_float32() -> None:
-    config = Config(size=128, levels=1, steps=60, device="cpu", backbone="compact")
+    config = Config(size=128, levels=1, steps=60, backbone="compact")
     weights = load("compact")
     exact, rough = (
         Backbone(weights, pooling=config.pooling, padding=config.padding, dtype=dtype)

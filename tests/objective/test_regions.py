@@ -22,6 +22,7 @@ from impasto.objective.targets import Pattern, Region
 from impasto.objective.terms import layer_weights
 from impasto.painting.problem import prepare_problem, regions_at
 from layouts import random_kernels
+from machines import EXACT
 
 WEIGHTS = Weights("random", random_kernels(), "BGR", (0.4, 0.45, 0.5), (4.0, 4.5, 5.0))
 LAYERS = {"content_layers": "conv2_2,relu3_1", "style_layers": "relu1_1,conv2_1=0.5,relu3_1=2"}
@@ -448,14 +449,14 @@ def test_a_painting_in_tiles_is_the_painting_in_one_piece(
         steps=8,
         levels=levels,
         level_ratio=1.2,
-        device="cpu",
-        precision="float32",
         mask=(f"{masks[0]}={photo}", f"{masks[2]}={style}={masks[1]}") if masked else (),
         protect=masks[1],
         **({"palette": str(photo)} if colour == "palette" else {"colour": colour}),
     )
     assert len(prepare_problem(read(photo), [read(style)], config).levels) == levels
-    whole, tiled = (paint(photo, style, config.changed(tile=tile)) for tile in ("auto", 32))
-    assert tiled.config.tile == 32
+    whole, tiled = (
+        paint(photo, style, config, machine=EXACT.changed(tile=tile)) for tile in ("auto", 32)
+    )
+    assert tiled.settings["machine"]["tile"] == 32
     assert tiled.value == pytest.approx(whole.value, rel=1e-3)
     assert (tiled.pixels - whole.pixels).norm() < 1e-3 * whole.pixels.norm()

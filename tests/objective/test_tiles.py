@@ -14,6 +14,7 @@ from impasto.images.samples import sample_photograph, sample_style
 from impasto.objective.objective import Objective
 from impasto.objective.tiles import Tile, cut
 from layouts import random_kernels
+from machines import EXACT
 
 SIZES = [(301, 417), (97, 64), (16, 16), (16, 333), (129, 255), (257, 65), (40, 48)]
 SIDES = [16, 31, 64, 85, 100, 128, 1000]
@@ -404,10 +405,10 @@ def test_a_painting_over_tiles_is_the_painting_in_one_piece(
         tiles.append(len(self.tiles))
 
     monkeypatch.setattr(Objective, "__init__", counting)
-    config = Config(
-        backbone=str(tiny_weights), size=192, steps=10, levels=2, device="cpu", precision="float32"
+    config = Config(backbone=str(tiny_weights), size=192, steps=10, levels=2)
+    whole, tiled = (
+        paint(photo, style, config, machine=EXACT.changed(tile=tile)) for tile in ("auto", 85)
     )
-    whole, tiled = (paint(photo, style, config.changed(tile=tile)) for tile in ("auto", 85))
     assert tiles == [1, 1, 2, 6]
     assert tiled.value == pytest.approx(whole.value, rel=1e-4)
     assert (tiled.pixels - whole.pixels).norm() < 1e-4 * whole.pixels.norm()

@@ -14,6 +14,7 @@ from impasto import Config, paint
 from impasto.backbone.weights import load
 from impasto.batch import worker as rooms
 from impasto.batch.worker import File, Task, Worker, at_once
+from impasto.config import changed_by
 from impasto.errors import SolverError
 from impasto.images.read import read_bytes
 from impasto.painting.batched import batch_key, paint_batched
@@ -49,14 +50,14 @@ def config(tiny_weights):
         "device": "cpu",
         "precision": "float32",
     }
-    return lambda **changes: Config(backbone=str(tiny_weights), **{**usual, **changes})
+    usual["backbone"] = str(tiny_weights)
+    return lambda **changes: changed_by({**usual, **changes}, Config())
 
 
 @pytest.fixture
 def run(album, config):
     def make(content="a", style="s", **changes) -> Run:
-        of = config(**changes)
-        return Run.prepare(album[content], album[style], of)
+        return Run.prepare(album[content], album[style], *config(**changes))
 
     return make
 
@@ -139,14 +140,14 @@ def order(album, tmp_path, config, monkeypatch):
         file = {
             name: File(album[name], hashlib.sha256(each).hexdigest()) for name, each in data.items()
         }
-        tasks = [Task(name, config(), file[name], (file["s"],), (), ".png") for name in contents]
+        tasks = [Task(name, *config(), file[name], (file["s"],), (), ".png") for name in contents]
         folders = {name: Path(f"work-{name}") for name in contents}
         for folder in folders.values():
             folder.mkdir(exist_ok=True)
         return (
             tasks,
             {file[name].sha256: data[name] for name in data},
-            load(config().backbone),
+            load(config()[0].backbone),
             folders,
         )
 

@@ -20,11 +20,13 @@ from PIL import Image, ImageSequence
 from safetensors import SafetensorError
 
 from impasto import Config
+from impasto.config import changed_by
 from impasto.errors import CheckpointError, OutputError
 from impasto.locking import exclusive_lock
 from impasto.objective.objective import Objective
-from impasto.painting import checkpoint
-from impasto.painting.checkpoint import BEFORE, NAME, Checkpoints, clear, load, newest, put
+from impasto.painting import checkpoint_file
+from impasto.painting.checkpoint import Checkpoints, load
+from impasto.painting.checkpoint_file import BEFORE, NAME, clear, newest, put
 from impasto.painting.run import Run
 
 # Runs the command line with a checkpoint after every step.
@@ -51,8 +53,8 @@ def job(tiny_weights, photo, style):
     """A run that is ready to start."""
 
     def make(content=photo, weights=tiny_weights, **changes):
-        config = Config(backbone=str(weights), **settings(**changes))
-        return Run.prepare(content, style, config)
+        of = changed_by({"backbone": str(weights), **settings(**changes)}, Config())
+        return Run.prepare(content, style, *of)
 
     return make
 
@@ -264,7 +266,7 @@ def test_killed_while_one_is_put_in_its_place_there_is_a_whole_one(
 
 def test_where_there_is_room_for_two_only_the_older_one_goes(kept, monkeypatch) -> None:
     run, folder, _ = kept
-    save, seen = checkpoint.save_file, []
+    save, seen = checkpoint_file.save_file, []
 
     def full(tensors, part, metadata):
         seen.append(sorted(os.listdir(folder)))
@@ -274,7 +276,7 @@ def test_where_there_is_room_for_two_only_the_older_one_goes(kept, monkeypatch) 
             )
         save(tensors, part, metadata)
 
-    monkeypatch.setattr(checkpoint, "save_file", full)
+    monkeypatch.setattr(checkpoint_file, "save_file", full)
     cut_off(run, folder, 6, 7)
     assert seen == [[BEFORE, NAME], [NAME]] * 2
     assert load(folder, *of(run)).state.number == 7
@@ -368,7 +370,7 @@ def test_a_film_that_goes_on_has_the_bytes_of_one_never_cut_off(
     monkeypatch.setattr("impasto.figures.timelapse.FRAMES", 2)
     monkeypatch.setattr(
         Checkpoints,
-        "look",
+        "maybe_save",
         lambda self, step: step.number in saved and step.number < step.steps and self.save(step),
     )
     options = ("--steps", 16, "--timelapse", "film.gif")
@@ -394,7 +396,7 @@ def test_a_film_that_goes_on_has_the_bytes_of_one_never_cut_off(
     if damaged and len(saved) == 1:
         assert (code, "is not a checkpoint that can be read" in err) == (2, True)
         return
-    words = "the newest checkpoint is damaged; resuming after" if damaged else "goes on after"
+    words = "the newest checkpoint is damaged; resuming after" if damaged else "resuming after"
     assert (code, f"{words} step {saved[0] if damaged else saved[-1]}" in err) == (0, True)
     assert (tmp_path / "film.gif").read_bytes() == whole
     assert set(os.listdir(tmp_path / "kept")) == {"job.json", "lock"}
@@ -513,7 +515,7 @@ def test_ctrl_c_keeps_what_there_is_and_resume_ends_it(
     monkeypatch.chdir("/")  # wherever one is by then
     code, _, err = impasto("resume", tmp_path / "kept")
     assert code == 0
-    assert "goes on after step 4" in err
+    assert "resuming after step 4" in err
     assert (tmp_path / "out.png").read_bytes() == (tmp_path / "whole.png").read_bytes()
     lines = [
         [json.loads(line) for line in text.splitlines()]

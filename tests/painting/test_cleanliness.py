@@ -12,6 +12,7 @@ from impasto.backbone.load import load_backbone
 from impasto.images.read import read, resize
 from impasto.images.samples import sample_photograph, sample_style
 from impasto.painting.run import paint_steps
+from machines import EXACT
 
 SIZE = 192
 RUNS = {
@@ -41,10 +42,13 @@ def painted():
 
     def run(name: str) -> Run:
         if name not in made:
-            config = Config(size=SIZE, device="cpu", precision="float32", **RUNS[name])
+            config = Config(size=SIZE, **RUNS[name])
             pictures: list[list[torch.Tensor]] = []
             for step in paint_steps(
-                sample_photograph(), sample_style("strokes"), config, backbone=load_backbone(config)
+                sample_photograph(),
+                sample_style("strokes"),
+                config,
+                backbone=load_backbone(config, EXACT),
             ):
                 if len(pictures) < step.level:
                     pictures.append([])

@@ -17,6 +17,7 @@ from impasto.painting.experiments import (
     variations,
 )
 from impasto.presets import FIRST_CONVOLUTIONS, PRESETS
+from machines import EXACT
 
 NOISE = {"noise": 1.0}
 
@@ -25,14 +26,12 @@ STAGES = tuple(FIRST_CONVOLUTIONS)
 
 @pytest.fixture
 def config(tiny_weights):
-    return Config(
-        backbone=str(tiny_weights), size=32, steps=2, levels=1, device="cpu", precision="float32"
-    )
+    return Config(backbone=str(tiny_weights), size=32, steps=2, levels=1)
 
 
 @pytest.fixture
 def backbone(config):
-    return load_backbone(config)
+    return load_backbone(config, EXACT)
 
 
 def test_a_canvas_is_a_size_and_no_picture():
@@ -105,7 +104,7 @@ def test_a_texture_of_two_levels_begins_each_with_the_one_before(style, config):
 
 
 def test_a_texture_records_its_canvas_and_its_style(style, config, tmp_path):
-    painting = texture(style, (48, 32), config, backbone=load_backbone(config))
+    painting = texture(style, (48, 32), config, backbone=load_backbone(config, EXACT))
     settings = read_settings(painting.save(tmp_path / "texture.png"))
     assert [(each["role"], each["name"]) for each in settings["inputs"]] == [
         ("canvas", "48x32"),
@@ -224,7 +223,7 @@ def test_feature_maps_of_a_layer_that_the_weights_lack_are_refused(photo, backbo
 
 def test_variations_of_two_fields_are_their_product_the_first_one_slowest():
     found = variations({"optimizer": ["lbfgs", "adam"], "strength": ["0.5", "1", "2"]}, steps=7)
-    assert [(chosen["optimizer"], chosen["strength"]) for chosen, _ in found] == [
+    assert [(chosen["optimizer"], chosen["strength"]) for chosen, _, _ in found] == [
         ("lbfgs", "0.5"),
         ("lbfgs", "1"),
         ("lbfgs", "2"),
@@ -232,7 +231,7 @@ def test_variations_of_two_fields_are_their_product_the_first_one_slowest():
         ("adam", "1"),
         ("adam", "2"),
     ]
-    assert [(config.optimizer, config.strength) for _, config in found] == [
+    assert [(config.optimizer, config.strength) for _, config, _ in found] == [
         ("lbfgs", 0.5),
         ("lbfgs", 1),
         ("lbfgs", 2),
@@ -240,19 +239,19 @@ def test_variations_of_two_fields_are_their_product_the_first_one_slowest():
         ("adam", 1),
         ("adam", 2),
     ]
-    assert {config.steps for _, config in found} == {7}
+    assert {config.steps for _, config, _ in found} == {7}
 
 
 def test_variations_of_one_field_leave_all_else_as_it_is():
     found = variations(
         {"style-layers": ["conv1_1,conv2_1=0.5", "block3_conv1"]}, "keras-tv", seed=4
     )
-    assert [list(chosen) for chosen, _ in found] == [["style_layers"]] * 2
-    assert [config.style_layers for _, config in found] == [
+    assert [list(chosen) for chosen, _, _ in found] == [["style_layers"]] * 2
+    assert [config.style_layers for _, config, _ in found] == [
         {"conv1_1": 1.0, "conv2_1": 0.5},
         {"conv3_1": 1.0},
     ]
-    for _, config in found:
+    for _, config, _ in found:
         assert config == PRESETS["keras-tv"].config.changed(
             seed=4, style_layers=config.style_layers
         )
@@ -265,24 +264,24 @@ def test_presets_are_varied_with_the_settings_on_top():
         backbone="tiny.pth",
         steps=5,
     )
-    assert [(chosen["preset"], chosen["seed"]) for chosen, _ in found] == [
+    assert [(chosen["preset"], chosen["seed"]) for chosen, _, _ in found] == [
         ("default", "1"),
         ("default", "2"),
         ("keras-tv", "1"),
         ("keras-tv", "2"),
     ]
-    for chosen, config in found:
+    for chosen, config, _ in found:
         recipe = PRESETS[chosen["preset"]].config
         assert config == recipe.changed(backbone="tiny.pth", steps=5, seed=int(chosen["seed"]))
 
 
 def test_another_optimizer_takes_its_own_rate_but_not_in_place_of_one_that_was_given():
     vary = {"optimizer": ["lbfgs", "adam"]}
-    assert [config.rate for _, config in variations(vary, "keras-tv")] == [1.0, 0.02]
-    assert [config.rate for _, config in variations(vary)] == [1.0, 0.02]
+    assert [config.rate for _, config, _ in variations(vary, "keras-tv")] == [1.0, 0.02]
+    assert [config.rate for _, config, _ in variations(vary)] == [1.0, 0.02]
     both = variations({**vary, "learning_rate": ["0.5", "0.1"]})
-    assert [config.rate for _, config in both] == [0.5, 0.1, 0.5, 0.1]
-    assert [config.rate for _, config in variations(vary, learning_rate=0.25)] == [0.25, 0.25]
+    assert [config.rate for _, config, _ in both] == [0.5, 0.1, 0.5, 0.1]
+    assert [config.rate for _, config, _ in variations(vary, learning_rate=0.25)] == [0.25, 0.25]
 
 
 @pytest.mark.parametrize(

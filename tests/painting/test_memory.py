@@ -10,15 +10,16 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from impasto import Config
 from impasto.backbone.vgg import Backbone, reach
 from impasto.backbone.weights import load
+from impasto.config import Config, Machine, changed_by
 from impasto.errors import ConfigError
 from impasto.images.read import read
 from impasto.objective.objective import Objective
-from impasto.painting import memory
-from impasto.painting.levels import check
-from impasto.painting.memory import Plan, free_memory, keep_big_blocks, plan
+from impasto.painting import allocator, memory
+from impasto.painting.allocator import keep_big_blocks
+from impasto.painting.memory import Plan, check_tile, free_memory, plan
+from impasto.painting.problem import prepare_problem
 from impasto.solver.lbfgs import LBFGS
 from impasto.solver.preconditioner import SpectralPreconditioner
 from impasto.solver.safeguard import Safeguard
@@ -32,14 +33,20 @@ def backbone(tiny_weights) -> Backbone:
     return Backbone(load(str(tiny_weights)))
 
 
-def needed_whole(backbone: Backbone, size: tuple[int, int], config: Config = Config()) -> int:  # noqa: B008
-    return plan(config.changed(memory=10**15), backbone, size).needed
+def of(**settings: object) -> tuple[Config, Machine]:
+    return changed_by(settings, Config())
 
 
-def refusal(config: Config, backbone: Backbone, size: tuple[int, int]) -> ConfigError:
-    """What a plan that cannot be made says: one line."""
+def needed_whole(backbone: Backbone, size: tuple[int, int], **settings: object) -> int:
+    return plan(*of(memory=10**15, **settings), backbone, size).needed
+
+
+def refusal(
+    settings: tuple[Config, Machine], backbone: Backbone, size: tuple[int, int]
+) -> ConfigError:
+    """Ask for a plan that cannot be made, and return what it says: one line."""
     with pytest.raises(ConfigError) as caught:
-        plan(config, backbone, size)
+        plan(*settings, backbone, size)
     assert "\n" not in str(caught.value)
     return caught.value
 
@@ -50,18 +57,18 @@ def refusal(config: Config, backbone: Backbone, size: tuple[int, int]) -> Config
 
 def test_a_picture_that_fits_is_painted_whole(backbone: Backbone) -> None:
     needed = needed_whole(backbone, (600, 800))
-    assert plan(Config(memory=needed), backbone, (600, 800))[:3] == (None, needed, needed)
-    assert plan(Config(memory=needed - 1), backbone, (600, 800)).side is not None
+    assert plan(*of(memory=needed), backbone, (600, 800))[:3] == (None, needed, needed)
+    assert plan(*of(memory=needed - 1), backbone, (600, 800)).tile_size is not None
 
 
 def test_less_memory_gives_smaller_tiles_and_every_plan_keeps_to_it(backbone: Backbone) -> None:
     sides = []
     budget = needed_whole(backbone, (1200, 1600))
-    least = refusal(Config(memory=1), backbone, (1200, 1600)).allowed
+    least = refusal(of(memory=1), backbone, (1200, 1600)).allowed
     for share in (1.0, 0.95, 0.8, 0.6, 0.4, 0.2, 0.0):
-        have = plan(Config(memory=round(least + share * (budget - least))), backbone, (1200, 1600))
+        have = plan(*of(memory=round(least + share * (budget - least))), backbone, (1200, 1600))
         assert have.needed <= have.budget
-        sides.append(have.side or 1600)
+        sides.append(have.tile_size or 1600)
     assert sides == sorted(sides, reverse=True)
     assert sides[0] == 1600
     assert len(set(sides)) > 4
@@ -70,10 +77,10 @@ def test_less_memory_gives_smaller_tiles_and_every_plan_keeps_to_it(backbone: Ba
 
 def test_the_largest_side_that_fits_is_taken(backbone: Backbone) -> None:
     have = plan(
-        Config(memory=round(0.9 * needed_whole(backbone, (1200, 1600)))), backbone, (1200, 1600)
+        *of(memory=round(0.9 * needed_whole(backbone, (1200, 1600)))), backbone, (1200, 1600)
     )
-    with_more = plan(Config(tile=have.side + 16, memory=10**12), backbone, (1200, 1600))
-    assert with_more.side == have.side + 16
+    with_more = plan(*of(tile=have.tile_size + 16, memory=10**12), backbone, (1200, 1600))
+    assert with_more.tile_size == have.tile_size + 16
     assert with_more.needed > have.budget
 
 
@@ -85,7 +92,7 @@ def test_a_larger_picture_takes_more(backbone: Backbone) -> None:
 
 def test_what_is_kept_takes_memory(backbone: Backbone, tiny_weights) -> None:
     def needed(network: Backbone = backbone, **changes: object) -> int:
-        return needed_whole(network, (500, 700), Config(**changes))
+        return needed_whole(network, (500, 700), **changes)
 
     pixels = 500 * 700
     # S and Y of a pair: two pictures of three float32 numbers a pixel
@@ -97,22 +104,25 @@ def test_what_is_kept_takes_memory(backbone: Backbone, tiny_weights) -> None:
 
 
 def test_an_asked_for_tile_is_taken_unless_it_does_not_fit(backbone: Backbone) -> None:
-    asked = plan(Config(tile=300, memory=10**12), backbone, (600, 800))
-    assert asked.side == 300
-    assert plan(Config(tile=300, memory=asked.needed), backbone, (600, 800)).side == 300
-    assert plan(Config(tile=300, memory=asked.needed - 1), backbone, (600, 800)).side < 300
+    asked = plan(*of(tile=300, memory=10**12), backbone, (600, 800))
+    assert asked.tile_size == 300
+    assert plan(*of(tile=300, memory=asked.needed), backbone, (600, 800)).tile_size == 300
+    assert plan(*of(tile=300, memory=asked.needed - 1), backbone, (600, 800)).tile_size < 300
 
 
 def test_a_tile_as_large_as_the_picture_is_the_whole_picture(backbone: Backbone) -> None:
-    assert plan(Config(tile=800, memory=10**12), backbone, (600, 800)).side is None
-    assert plan(Config(tile=799, memory=10**12), backbone, (600, 800)).side == 799
+    assert plan(*of(tile=800, memory=10**12), backbone, (600, 800)).tile_size is None
+    assert plan(*of(tile=799, memory=10**12), backbone, (600, 800)).tile_size == 799
 
 
 def test_the_smallest_tile_is_the_halo(backbone: Backbone) -> None:
     assert reach(["relu5_1"]) == HALO
-    assert plan(Config(tile=HALO, memory=10**12), backbone, (600, 800)).side == HALO
+    assert plan(*of(tile=HALO, memory=10**12), backbone, (600, 800)).tile_size == HALO
+    photo = read(np.zeros((600, 800, 3), np.uint8))
+    config, machine = of(tile=HALO - 1, size="original")
+    problem = prepare_problem(photo, [photo], config)
     with pytest.raises(ConfigError) as caught:  # before a network is loaded
-        check(read(np.zeros((600, 800, 3), np.uint8)), Config(tile=HALO - 1))
+        check_tile(problem, config, machine)
     error = caught.value
     assert str(error).startswith(
         "--tile 84 is less than the 85 pixels that the network sees around it"
@@ -121,36 +131,33 @@ def test_the_smallest_tile_is_the_halo(backbone: Backbone) -> None:
     # the deepest layer counts: a shallow one needs less
     assert (
         plan(
-            Config(tile=20, style_layers="relu1_1", content_layers="relu3_1"), backbone, (600, 800)
-        ).side
+            *of(tile=20, style_layers="relu1_1", content_layers="relu3_1"), backbone, (600, 800)
+        ).tile_size
         == 20
     )
 
 
 def test_too_little_memory_names_what_would_do_and_it_does(backbone: Backbone) -> None:
-    config = Config(memory="20MB")
-    error = refusal(config, backbone, (600, 800))
+    error = refusal(of(memory="20MB"), backbone, (600, 800))
     said = re.fullmatch(
         r"--memory 20MB is too little to paint 800 x 600 pixels with .*tiny\.safetensors: it takes "
         r"(\S+) of memory, (\S+) with --history 3, or a smaller --size",
         str(error),
     )
     assert said
-    assert plan(config.changed(memory=said[1]), backbone, (600, 800)).side < HALO + 16
-    less = plan(config.changed(memory=said[2], history=3), backbone, (600, 800))
-    assert less.side < HALO + 16
+    assert plan(*of(memory=said[1]), backbone, (600, 800)).tile_size < HALO + 16
+    less = plan(*of(memory=said[2], history=3), backbone, (600, 800))
+    assert less.tile_size < HALO + 16
     # without fewer pairs it is too little
-    assert refusal(config.changed(memory=said[2]), backbone, (600, 800))
+    assert refusal(of(memory=said[2]), backbone, (600, 800))
     # neither is a lavish guess: a hundredth less is refused
-    assert refusal(config.changed(memory=round(0.98 * error.allowed)), backbone, (600, 800))
-    assert refusal(
-        config.changed(memory=round(0.98 * less.needed), history=3), backbone, (600, 800)
-    )
+    assert refusal(of(memory=round(0.98 * error.allowed)), backbone, (600, 800))
+    assert refusal(of(memory=round(0.98 * less.needed), history=3), backbone, (600, 800))
 
 
 @pytest.mark.parametrize("changes", [{"history": 3}, {"history": 1}, {"optimizer": "adam"}])
 def test_fewer_pairs_are_named_only_where_they_help(backbone: Backbone, changes: dict) -> None:
-    line = str(refusal(Config(memory="20MB", **changes), backbone, (600, 800)))
+    line = str(refusal(of(memory="20MB", **changes), backbone, (600, 800)))
     assert "--history" not in line
     assert line.endswith("of memory, or a smaller --size")
 
@@ -161,10 +168,10 @@ def test_the_amount_named_always_does(backbone: Backbone, size: tuple[int, int])
         network = Backbone(backbone.weights, pooling=pooling)
         said = re.findall(
             r"([\d.]+[MG]B)",
-            str(refusal(Config(memory=1), network, size)).partition(": it takes")[2],
+            str(refusal(of(memory=1), network, size)).partition(": it takes")[2],
         )
-        assert plan(Config(memory=said[0]), network, size).needed > 0
-        assert plan(Config(memory=said[1], history=3), network, size).needed > 0
+        assert plan(*of(memory=said[0]), network, size).needed > 0
+        assert plan(*of(memory=said[1], history=3), network, size).needed > 0
 
 
 def test_a_plan_in_words() -> None:
@@ -230,17 +237,17 @@ def test_a_painting_takes_what_its_plan_says(
     tiny_weights, dtype: torch.dtype, pooling: str, tile: object
 ) -> None:
     backbone = Backbone(load(str(tiny_weights)), pooling=pooling, dtype=dtype)
-    config = Config(history=3, tile=tile, memory="1GB")
-    have = plan(config, backbone, (240, 190), [(240, 190)])
-    most = taken(config, backbone, 240, 190, (240, 190), have.side)
+    config, machine = of(history=3, tile=tile, memory="1GB")
+    have = plan(config, machine, backbone, (240, 190), [(240, 190)])
+    most = taken(config, backbone, 240, 190, (240, 190), have.tile_size)
     assert 0.5 * have.needed < most < have.needed
 
 
 def test_a_style_of_another_shape_does_not_take_more_than_the_plan_says(backbone: Backbone) -> None:
     # as large as `style_at` makes a square style for a panorama
-    config = Config(history=3, memory="1GB")
-    have = plan(config, backbone, (64, 640), [(640, 640)])
-    assert taken(config, backbone, 64, 640, (640, 640), have.side) < have.needed
+    config, machine = of(history=3, memory="1GB")
+    have = plan(config, machine, backbone, (64, 640), [(640, 640)])
+    assert taken(config, backbone, 64, 640, (640, 640), have.tile_size) < have.needed
 
 
 # --- what is free
@@ -250,25 +257,25 @@ def test_a_style_of_another_shape_does_not_take_more_than_the_plan_says(backbone
 def test_auto_plans_with_most_of_what_is_free(backbone: Backbone, monkeypatch) -> None:
     asked: list[torch.device] = []
     monkeypatch.setattr(memory, "free_memory", lambda device: asked.append(device) or 10**9)
-    have = plan(Config(memory="auto"), backbone, (600, 800))
+    have = plan(*of(memory="auto"), backbone, (600, 800))
     assert asked == [CPU]
     assert 0.5 * 10**9 < have.budget < 10**9
-    assert plan(Config(memory=have.budget), backbone, (600, 800)) == have
+    assert plan(*of(memory=have.budget), backbone, (600, 800)) == have
 
 
 def test_auto_with_too_little_free_says_so(backbone: Backbone, monkeypatch) -> None:
     monkeypatch.setattr(memory, "free_memory", lambda _: 25 * 10**6)
-    line = str(refusal(Config(), backbone, (600, 800)))
+    line = str(refusal(of(), backbone, (600, 800)))
     assert line.startswith("25MB of free memory is too little to paint 800 x 600 pixels")
     assert "--memory" not in line
     named = float(re.search(r"it takes ([\d.]+)MB of memory", line)[1])
     monkeypatch.setattr(memory, "free_memory", lambda _: int(named * 10**6))
-    assert plan(Config(), backbone, (600, 800)).needed > 0
+    assert plan(*of(), backbone, (600, 800)).needed > 0
 
 
 def test_asked_for_memory_is_not_held_against_what_is_free(backbone: Backbone, monkeypatch) -> None:
     monkeypatch.setattr(memory, "free_memory", lambda _: 1)
-    assert plan(Config(memory="4GB"), backbone, (600, 800)).side is None
+    assert plan(*of(memory="4GB"), backbone, (600, 800)).tile_size is None
 
 
 @pytest.fixture
@@ -329,8 +336,9 @@ def test_free_memory_of_this_machine() -> None:
     ],
 )
 def test_memory_as_it_is_typed(given: object, count: object) -> None:
-    assert Config(memory=given).memory == count
-    assert Config(**Config(memory=given).model_dump(mode="json")).memory == count
+    machine = Machine(memory=given)
+    assert machine.memory == count
+    assert Machine(**machine.model_dump(mode="json")) == machine
 
 
 @pytest.mark.parametrize(
@@ -356,7 +364,7 @@ def test_memory_as_it_is_typed(given: object, count: object) -> None:
 )
 def test_memory_that_is_none_is_refused(given: object) -> None:
     with pytest.raises(ConfigError) as caught:
-        Config(memory=given)
+        Machine(memory=given)
     assert re.fullmatch(
         r"--memory is .*: it takes bytes, as 4GB or 800MB, or auto", str(caught.value)
     )
@@ -364,7 +372,7 @@ def test_memory_that_is_none_is_refused(given: object) -> None:
 
 def test_memory_with_more_digits_than_a_float_holds_is_refused() -> None:
     with pytest.raises(ConfigError, match="--memory is"):
-        Config(memory="9" * 400 + "GB")
+        Machine(memory="9" * 400 + "GB")
 
 
 @pytest.mark.parametrize("given", ["15", "0", "-1", "70000", "big", "", 3.5])
@@ -372,7 +380,7 @@ def test_a_tile_out_of_range_is_refused(given: object) -> None:
     with pytest.raises(
         ConfigError, match=r"--tile is .*: it takes a whole number from 16 to 65,536, or auto"
     ):
-        Config(tile=given)
+        Machine(tile=given)
 
 
 @pytest.mark.parametrize(
@@ -434,8 +442,8 @@ def test_keeping_big_blocks_can_be_asked_for_again() -> None:
 
 @pytest.mark.parametrize("name", ["darwin", "win32"])
 def test_another_system_keeps_its_own_ways(monkeypatch, name: str) -> None:
-    monkeypatch.setattr(memory.sys, "platform", name)
-    monkeypatch.setattr(memory.ctypes, "CDLL", lambda _: pytest.fail("a C library was loaded"))
+    monkeypatch.setattr(allocator.sys, "platform", name)
+    monkeypatch.setattr(allocator.ctypes, "CDLL", lambda _: pytest.fail("a C library was loaded"))
     assert keep_big_blocks() is False
 
 
@@ -443,6 +451,6 @@ def test_another_c_library_keeps_its_own_ways(monkeypatch) -> None:
     def missing(_: str) -> None:
         raise OSError("libc.so.6: cannot open shared object file")
 
-    monkeypatch.setattr(memory.sys, "platform", "linux")
-    monkeypatch.setattr(memory.ctypes, "CDLL", missing)
+    monkeypatch.setattr(allocator.sys, "platform", "linux")
+    monkeypatch.setattr(allocator.ctypes, "CDLL", missing)
     assert keep_big_blocks() is False

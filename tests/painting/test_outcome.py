@@ -12,6 +12,7 @@ from impasto.objective.objective import Objective
 from impasto.painting.outcome import doubt_about
 from impasto.painting.run import Run
 from impasto.solver.safeguard import Safeguard
+from machines import EXACT
 
 TERMS = {"content relu4_2": 1.5, "grain": 1e12}
 
@@ -47,8 +48,9 @@ def test_a_run_that_is_mended_all_the_time_says_so(
     tiny_weights, photo, style, nan_gradients
 ) -> None:
     nan_gradients(5)
-    settings = {"backbone": str(tiny_weights), "device": "cpu", "precision": "float32", "size": 48}
-    painting = paint(photo, style, Config(**settings, steps=40, levels=1, learning_rate=0.1))
+    settings = {"backbone": str(tiny_weights), "size": 48}
+    config = Config(**settings, steps=40, levels=1, learning_rate=0.1)
+    painting = paint(photo, style, config, EXACT)
     assert painting.finished
     assert "8 of 40 steps went wrong and were undone" in painting.doubt
 
@@ -85,13 +87,11 @@ def test_a_run_that_was_cut_off_knows_that_it_had_improved(
     """Nothing after the cut improves; what did before it counts."""
     settings = {
         "backbone": str(tiny_weights),
-        "device": "cpu",
-        "precision": "float32",
         "size": 96,
         "steps": 30,
     }
     config = Config(**settings, levels=1, start="noise")
-    run = Run.prepare(photo, style, config)
+    run = Run.prepare(photo, style, config, EXACT)
     for at in (9, 20):
         state = next(step.state() for step in run.steps() if step.number == at)
         with pytest.MonkeyPatch.context() as patch:

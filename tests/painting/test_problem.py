@@ -6,7 +6,7 @@ import pytest
 import torch
 from PIL import Image
 
-from impasto import Config, paint, paint_steps
+from impasto import Config, Machine, paint, paint_steps
 from impasto.backbone.vgg import Backbone
 from impasto.backbone.weights import load
 from impasto.errors import ConfigError, PictureError
@@ -15,6 +15,7 @@ from impasto.images.read import read
 from impasto.painting.levels import check, painted_size, style_size
 from impasto.painting.problem import prepare_problem, regions_at
 from impasto.painting.record import record_of
+from machines import EXACT
 
 
 @pytest.fixture
@@ -350,14 +351,14 @@ def test_settings_record_every_picture(files, tiny_weights) -> None:
     )
     content, style = read(files["photo"]), read(files["style"])
     problem = prepare_problem(content, [style], config)
-    inputs = record_of(problem, config, Backbone(load(str(tiny_weights))))["inputs"]
+    inputs = record_of(problem, config, EXACT, Backbone(load(str(tiny_weights))))["inputs"]
     wanted = [
         "content photo",
         "style style",
         "start cold",
         "fine cold",
-        "palette warm",
         "protect disc",
+        "palette warm",
     ]
     wanted += ["mask left", "mask-style warm", "style-mask top"]
     assert inputs == [
@@ -374,8 +375,6 @@ def test_pictures_in_memory_stand_for_names(files, tiny_weights, tmp_path) -> No
         "backbone": str(tiny_weights),
         "size": 32,
         "steps": 3,
-        "device": "cpu",
-        "precision": "float32",
     }
     from_files = Config(
         **common,
@@ -384,14 +383,14 @@ def test_pictures_in_memory_stand_for_names(files, tiny_weights, tmp_path) -> No
     )
     from_memory = Config(**common, **names, mask="left=warm=top")
     named = {name: read(files[name]) for name in ("cold", "warm", "disc", "left", "top")}
-    a = paint(files["photo"], files["style"], from_files)
-    b = paint(files["photo"], files["style"], from_memory, named=named)
+    a = paint(files["photo"], files["style"], from_files, EXACT)
+    b = paint(files["photo"], files["style"], from_memory, EXACT, named=named)
     assert torch.equal(a.pixels, b.pixels)
     assert [each["name"] for each in b.settings["inputs"][2:]] == [
         "cold",
         "cold",
-        "warm",
         "disc",
+        "warm",
         "left",
         "warm",
         "top",
@@ -410,9 +409,10 @@ def test_the_library_paints_with_every_control(files, tiny_weights, control: str
         "colour": "luminance",
         "mask": f"{files['disc']}={files['warm']}",
     }
-    config = Config(backbone=str(tiny_weights), size=32, steps=4, device="cpu", precision="float32")
-    plain = paint(files["photo"], files["style"], config)
-    painting = paint(files["photo"], files["style"], config.changed(**{control: settings[control]}))
+    config = Config(backbone=str(tiny_weights), size=32, steps=4)
+    plain = paint(files["photo"], files["style"], config, machine=EXACT)
+    changed = config.changed(**{control: settings[control]})
+    painting = paint(files["photo"], files["style"], changed, machine=EXACT)
     assert painting.pixels.shape[2:] == painted_size(read(files["photo"]), config)
     assert (painting.pixels - plain.pixels).abs().max() > 1e-3
     assert painting.value == pytest.approx(sum(painting.terms.values()), rel=1e-4)
@@ -420,6 +420,6 @@ def test_the_library_paints_with_every_control(files, tiny_weights, control: str
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_a_step_in_luminance_is_shown_on_a_gpu(photo, style, tiny_weights) -> None:
-    config = Config(backbone=str(tiny_weights), size=32, steps=1, device="cuda", colour="luminance")
-    for step in paint_steps(photo, style, config):
+    config = Config(backbone=str(tiny_weights), size=32, steps=1, colour="luminance")
+    for step in paint_steps(photo, style, config, machine=Machine(device="cuda")):
         assert step.shown.shape == step.picture.shape

@@ -28,7 +28,7 @@ SMALL = ["--size", "96", "--steps", "8", "--device", "cpu", "--precision", "floa
 PAINTINGS = {
     "default": "{photo} {dots}",
     "gatys-lbfgs": "{photo} {dots} --preset gatys-lbfgs --backbone compact",
-    "keras-tv": "{photo} {dots} --preset keras-tv --backbone compact --save-every 0",
+    "keras-tv": "{photo} {dots} --preset keras-tv --backbone compact",
     "noise-start": "{photo} {dots} --preset noise-start --backbone compact",
     "layered": "{photo} {dots} --preset layered --backbone compact",
     "lbfgs-tv": "{photo} {dots} --preset lbfgs-tv --backbone compact --size-of long",

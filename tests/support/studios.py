@@ -10,11 +10,12 @@ from unittest.mock import patch
 
 import uvicorn
 
+from impasto.config import Machine
 from impasto.web import server
 from impasto.web.job import Limits
 from impasto.web.queue import Studio
 
-MACHINE = {"memory": "auto", "tile": "auto", "device": "cpu", "precision": "float32"}
+MACHINE = Machine(device="cpu", precision="float32")
 
 
 class Place(NamedTuple):

@@ -6,8 +6,9 @@ import gradio as gr
 import pytest
 from gradio.components import Component
 
-from impasto.config import GROUPS, Config, allowed
+from impasto.config import GROUPS, Config
 from impasto.errors import ConfigError
+from impasto.fields import allowed
 from impasto.presets import PRESETS
 from impasto.web.controls import (
     DRAWN,
@@ -21,11 +22,10 @@ from impasto.web.controls import (
 )
 from impasto.web.form import _unsaid
 from impasto.web.html import as_labels, label
-from impasto.web.policy import SERVER_FIELDS
 
 NETWORKS = ["compact", "vgg19", "vgg19-torchvision"]
 FIELDS = list(Config.model_fields)
-GROUPED = [name for names in by_group(SERVER_FIELDS).values() for name in names]
+GROUPED = [name for names in by_group().values() for name in names]
 SHOWN = [*FIRST, *GROUPED]
 HERE = ["compact", "/home/me/nets/my.safetensors"]
 TYPES = {bool: gr.Checkbox, int: gr.Number, float: gr.Number, str: gr.Textbox}
@@ -72,17 +72,17 @@ def shown(config: Config, networks=tuple(NETWORKS)) -> dict[str, object]:
 
 @pytest.mark.parametrize("name", FIELDS)
 def test_every_field_is_in_exactly_one_place(name):
-    places = [FIRST, GROUPED, PICTURES, DRAWN, SERVER_FIELDS]
+    places = [FIRST, GROUPED, PICTURES, DRAWN]
     assert sum(list(place).count(name) for place in places) == 1
 
 
 def test_no_place_names_what_is_not_a_field():
-    assert {*FIRST, *GROUPED, *PICTURES, *DRAWN, *SERVER_FIELDS, *SLIDERS} == set(FIELDS)
+    assert {*FIRST, *GROUPED, *PICTURES, *DRAWN, *SLIDERS} == set(FIELDS)
     assert set(SLIDERS) <= set(GROUPED)
 
 
 def test_groups_are_config_s_in_its_order_and_none_is_empty():
-    groups = by_group(SERVER_FIELDS)
+    groups = by_group()
     assert list(groups) == [group for group in GROUPS if group in groups]
     for group, names in groups.items():
         assert names
@@ -141,7 +141,7 @@ def test_a_number_s_range_is_the_field_s(name):
 def test_a_control_is_of_the_field_s_kind(name):
     kind, found = Config.model_fields[name].annotation, control(name, NETWORKS)
     if isinstance(found, gr.Textbox):
-        assert found.placeholder == allowed(name)
+        assert found.placeholder == allowed(Config, name)
     elif not isinstance(found, gr.Dropdown):
         assert isinstance(found, TYPES[kind])
 

@@ -15,14 +15,14 @@ from PIL import Image
 from prometheus_client.parser import text_string_to_metric_families
 
 import impasto
-from impasto.config import Config
+from impasto.config import Config, Machine
 from impasto.errors import ConfigError, ImpastoError, PictureError
 from impasto.images.read import read_bytes, read_settings
 from impasto.painting.run import Run
 from impasto.web import queue as studios
 from impasto.web import worker as working
 from impasto.web.job import MORE_IN, BusyError, Job, Limits, PaintRequest, Upload, clean
-from impasto.web.policy import BASE, SERVER_FIELDS
+from impasto.web.policy import BASE
 from impasto.web.queue import Studio
 
 QUICK = {"size": 32, "steps": 2}
@@ -110,7 +110,7 @@ def opened(tiny_weights, temporary, monkeypatch):
     monkeypatch.setattr(studios, "TICK", 0.02)
 
     def open(**limits: float) -> Studio:
-        machine = {"device": "cpu", "precision": "float32", "memory": "auto", "tile": "auto"}
+        machine = Machine(device="cpu", precision="float32")
         found.append(
             Studio(Limits(**{"pixels": PIXELS, **limits}), machine, networks=[str(tiny_weights)])
         )
@@ -206,7 +206,9 @@ def alone(order: PaintRequest, studio: Studio, folder: Path) -> bytes:
     named = {name: read_bytes(upload.read(), name) for name, upload in order.named.items()}
     styles = [read_bytes(upload.read(), upload.name) for upload in order.styles]
     content = read_bytes(order.content.read(), order.content.name)
-    made = impasto.paint(content, styles, studio.terms.config(order.settings), named=named)
+    made = impasto.paint(
+        content, styles, studio.terms.config(order.settings), studio.terms.machine, named=named
+    )
     return made.save(folder / "alone.png").read_bytes()
 
 
@@ -869,9 +871,9 @@ def test_settings_that_this_server_does_not_take_are_refused(refused, settings, 
     assert said in refused(ImpastoError, **settings)
 
 
-@pytest.mark.parametrize("name", SERVER_FIELDS)
+@pytest.mark.parametrize("name", Machine.model_fields)
 def test_settings_of_the_server_s_are_refused(refused, name):
-    assert "is the server's choice" in refused(**{name: Config.model_fields[name].default})
+    assert "is the server's choice" in refused(**{name: Machine.model_fields[name].default})
 
 
 def test_a_long_value_is_not_said_whole(refused):
@@ -1013,7 +1015,7 @@ def test_no_style_is_refused(refused):
 
 
 def test_a_network_that_is_not_there_is_said_on_opening(temporary, tmp_path):
-    studio = Studio(Limits(), {}, [str(tmp_path / "none.safetensors")])
+    studio = Studio(Limits(), Machine(), [str(tmp_path / "none.safetensors")])
     try:
         with pytest.raises(ImpastoError, match=r"none\.safetensors"):
             studio.open()

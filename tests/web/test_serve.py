@@ -22,6 +22,7 @@ import httpx
 import pytest
 from gradio_client import Client, handle_file
 
+from impasto.config import Machine
 from impasto.errors import ConfigError
 from impasto.web import guesses, server
 from impasto.web import queue as studio
@@ -180,7 +181,7 @@ def test_a_network_that_fails_in_another_way_does_not_hang_it(monkeypatch, tiny_
         raise RuntimeError("no such kernel")
 
     monkeypatch.setattr(studio, "warm_up", fails)
-    place = Studio(Limits(), {"device": "cpu"}, [str(tiny_weights)])
+    place = Studio(Limits(), Machine(device="cpu"), [str(tiny_weights)])
     failed = threading.Event()
 
     def begin() -> None:

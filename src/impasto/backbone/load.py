@@ -1,4 +1,4 @@
-"""The network that a config names, where it says."""
+"""Load the network that a config names, onto the machine's device and in its precision."""
 
 from __future__ import annotations
 
@@ -7,26 +7,52 @@ import torch
 from impasto.backbone.download import Progress
 from impasto.backbone.vgg import Backbone, fast_dtype
 from impasto.backbone.weights import Weights, load
-from impasto.config import Config
+from impasto.config import Config, Machine
 from impasto.errors import ConfigError
+from impasto.fields import marked
 
-__all__ = ["load_backbone"]
+__all__ = ["load_backbone", "network_key"]
 
 
 def load_backbone(
-    config: Config, progress: Progress | None = None, weights: Weights | None = None
+    config: Config,
+    machine: Machine | None = None,
+    progress: Progress | None = None,
+    weights: Weights | None = None,
 ) -> Backbone:
-    """The network that `config` names, on its device, in its precision; `progress` sees its
-    download, if any.
+    """Load a config's network.
 
-    weights: of that network, where they are at hand. Raises WeightsError, ConfigError.
+    Args:
+        config: names it, with its pooling and its padding.
+        machine: where it computes, in which precision; None: as `Machine()`.
+        progress: called with bytes done and in all while it is downloaded.
+        weights: those of the network, where they are loaded already.
+
+    Returns:
+        The network, on its device.
+
+    Raises:
+        WeightsError: there is no such network, or its file cannot be had or read.
+        ConfigError: there is no such device.
+
+    Example:
+        backbone = load_backbone(Config(backbone="vgg19"), Machine(precision="float32"))
+        features = backbone(pixels, ["relu4_2"])["relu4_2"]
     """
-    device = _device(config.device)
-    dtype = fast_dtype(device) if config.precision == "auto" else getattr(torch, config.precision)
+    machine = machine or Machine()
+    device = _device(machine.device)
+    precision = machine.precision
+    dtype = fast_dtype(device) if precision == "auto" else getattr(torch, precision)
     weights = weights or load(config.backbone, progress)
     return Backbone(
         weights, pooling=config.pooling, padding=config.padding, device=device, dtype=dtype
     )
+
+
+def network_key(config: Config, machine: Machine) -> tuple[str, ...]:
+    """Give the settings that decide which network is loaded, and where."""
+    of_config = [getattr(config, name) for name in marked(Config, "network")]
+    return (*of_config, *(getattr(machine, name) for name in marked(Machine, "network")))
 
 
 def _device(name: str) -> torch.device:

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from impasto.backbone.weights import Weights, load
-from impasto.batch.spec import NOT_FOR_BATCHES
-from impasto.config import STARTS, Config
+from impasto.config import STARTS, Config, Machine
 from impasto.errors import (
     PictureError,
     reason,
 )
+from impasto.fields import marked
 from impasto.painting.problem import ALPHA, extras
 from impasto.parsing import mask_parts
 from impasto.records import open_regular
@@ -23,8 +23,6 @@ from impasto.records import open_regular
 __all__ = ["FileHashes", "Job", "normalized_settings"]
 
 
-ON_THE_MACHINE = ("memory", "tile", "device")  # settings that change no picture
-PATHS = ("fine", "coarse", "palette", "protect")  # settings that name a picture
 LONGEST_NAME = 150  # bytes of a name: file systems take 255, with what is put around it
 
 
@@ -34,6 +32,7 @@ class Job(NamedTuple):
     content: str
     styles: tuple[str, ...]
     config: Config
+    machine: Machine = Machine()
     out: str = ""
 
     @property
@@ -54,11 +53,14 @@ class Job(NamedTuple):
         return [*named, *extras(self.config)]
 
 
-def normalized_settings(config: Config, digest: Callable[[str], str]) -> dict[str, Any]:
+def normalized_settings(
+    config: Config, machine: Machine, digest: Callable[[str], str]
+) -> dict[str, Any]:
     """The settings that decide a picture, but for the network; with `digest` of paths in their
     place."""
-    found = config.model_dump(mode="json", exclude={"backbone", *ON_THE_MACHINE, *NOT_FOR_BATCHES})
-    for name in PATHS:
+    found = config.model_dump(mode="json", exclude={"backbone"})
+    found["precision"] = machine.precision
+    for name in marked(Config, "path"):
         found[name] = digest(found[name]) if found[name] else ""
     found["start"] = [
         [name if name in STARTS else digest(name), weight] for name, weight in config.start.items()
@@ -107,7 +109,7 @@ class FileHashes:
         Raises PictureError for a picture that cannot be opened.
         """
         of = {
-            "config": normalized_settings(job.config, self.file),
+            "config": normalized_settings(job.config, job.machine, self.file),
             "content": self.file(job.content),
             "styles": [self.file(each) for each in job.styles],
             "weights": self.network(job.config.backbone).sha256,

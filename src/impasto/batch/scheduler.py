@@ -16,7 +16,7 @@ from impasto.batch.worker import Failure, File, Task, Worker, WorkerUpdate, at_o
 from impasto.errors import ConfigError, OutputError, PictureError
 from impasto.images.read import bytes_of, read_settings
 from impasto.images.write import FORMATS
-from impasto.painting.record import recorded_config
+from impasto.painting.record import recorded_settings
 from impasto.version import __version__
 
 if TYPE_CHECKING:
@@ -101,10 +101,10 @@ class Scheduler:
         task = self._tasks[key]
         try:
             settings = read_settings(path)
-            theirs = recorded_config(settings)
+            config, machine = recorded_settings(settings)
             digests = {each["name"]: each["sha256"] for each in settings["inputs"]}
-            same = normalized_settings(theirs, digests.__getitem__) == normalized_settings(
-                task.config, self._known.file
+            same = normalized_settings(config, machine, digests.__getitem__) == normalized_settings(
+                task.config, task.machine, self._known.file
             )
         except (PictureError, ConfigError, KeyError):
             return False
@@ -112,7 +112,7 @@ class Scheduler:
             each["sha256"] for each in settings["inputs"] if each["role"] in ("content", "style")
         ]
         whole = (
-            theirs.backbone == task.config.backbone and settings["steps_done"] == task.config.steps
+            config.backbone == task.config.backbone and settings["steps_done"] == task.config.steps
         )
         return same and whole and main == [file.sha256 for file in (task.content, *task.styles)]
 
@@ -251,6 +251,7 @@ def _asked(job: Job) -> dict[str, Any]:
         "content": job.content,
         "styles": list(job.styles),
         "config": job.config.model_dump(mode="json"),
+        "machine": job.machine.model_dump(mode="json"),
         "version": __version__,
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
     }
@@ -266,7 +267,7 @@ def _task(key: str, job: Job, known: FileHashes) -> Task:
     named = {file for role, file in files if role not in ("content", "style")}
     styles = tuple(file for role, file in files if role == "style")
     suffix = next(each for each in FORMATS if job.name.lower().endswith(each))
-    return Task(key, job.config, files[0][1], styles, tuple(sorted(named)), suffix)
+    return Task(key, job.config, job.machine, files[0][1], styles, tuple(sorted(named)), suffix)
 
 
 def _read(task: Task) -> dict[str, bytes]:

@@ -17,9 +17,7 @@ from impasto.signing import is_signed, key_file, signed
 if TYPE_CHECKING:
     pass
 
-__all__ = ["NOT_FOR_BATCHES", "BatchSpec", "is_batch", "load_spec"]
-
-NOT_FOR_BATCHES = ("save_every", "save_at")
+__all__ = ["BatchSpec", "is_batch", "load_spec"]
 
 ASKED = ".impasto/batch.json"
 MOST_BYTES = 1 << 24  # of that file: system and shell take no longer command line

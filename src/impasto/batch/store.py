@@ -24,7 +24,7 @@ from impasto.errors import OutputError, PictureError, is_transient, reason, shor
 from impasto.images.read import bytes_of, read
 from impasto.images.write import FORMATS, atomic_write
 from impasto.locking import exclusive_lock
-from impasto.painting.checkpoint import clear
+from impasto.painting.checkpoint_file import clear
 from impasto.records import FileName, Text, checked, parsed, read_regular
 
 if TYPE_CHECKING:

@@ -14,8 +14,7 @@ from typing import Any
 
 from impasto.batch.contact_sheets import is_contact_sheet
 from impasto.batch.job import LONGEST_NAME, Job
-from impasto.batch.spec import NOT_FOR_BATCHES
-from impasto.config import Config
+from impasto.config import Config, Machine
 from impasto.errors import (
     ConfigError,
     ImpastoError,
@@ -31,7 +30,8 @@ from impasto.painting.problem import check_settings
 
 __all__ = ["COLUMNS", "MOST_BYTES", "list_jobs"]
 
-COLUMNS = ("content", "style", "out", "preset")  # of a table, besides Config's fields
+SettingsFor = Callable[[str, dict[str, Any]], tuple[Config, Machine]]
+COLUMNS = ("content", "style", "out", "preset")  # of a table, besides the settings
 MOST_BYTES = 1 << 26  # of a table
 
 
@@ -39,12 +39,12 @@ def list_jobs(
     contents: Sequence[str],
     styles: Sequence[str],
     pairs: str,
-    config_for: Callable[[str, dict[str, Any]], Config],
+    settings_for: SettingsFor,
 ) -> list[Job]:
     """The jobs of a command line. Raises ConfigError, PictureError for what is wrong with all of
     it.
 
-    contents, styles: pictures and folders of pictures. pairs: "all", "zip", or a table. config_for:
+    contents, styles: pictures and folders. pairs: "all", "zip", or a table. settings_for:
     makes the Config of a preset's name ("" if none was given) and of settings as they are typed.
     """
     if pairs not in ("all", "zip"):
@@ -54,7 +54,7 @@ def list_jobs(
             )
         if contents or styles:
             raise ConfigError(f"{pairs} names the pictures: give no others beside it", contents)
-        return list(_in_table(Path(pairs), config_for))
+        return list(_in_table(Path(pairs), settings_for))
     found, painted_as = _pictures(contents, "content"), _pictures(styles, "style")
     if pairs == "zip" and len(found) != len(painted_as):
         raise ConfigError(
@@ -62,13 +62,13 @@ def list_jobs(
             f"and {len(found)}",
             pairs,
         )
-    config = config_for("", {})
+    config, machine = settings_for("", {})
     check_settings(config, 1)
     if pairs == "zip":
         both: Iterable[tuple[str, str]] = zip(found, painted_as, strict=True)
     else:
         both = product(dict.fromkeys(found), dict.fromkeys(painted_as))
-    return [Job(content, (style,), config) for content, style in both]
+    return [Job(content, (style,), config, machine) for content, style in both]
 
 
 def _pictures(given: Sequence[str], what: str) -> list[str]:
@@ -98,7 +98,7 @@ def _pictures(given: Sequence[str], what: str) -> list[str]:
     return found
 
 
-def _in_table(path: Path, config_for: Callable[[str, dict[str, Any]], Config]) -> Iterator[Job]:
+def _in_table(path: Path, settings_for: SettingsFor) -> Iterator[Job]:
     """The jobs of a CSV table: a line each, under the names of its columns."""
     columns, rows = _cells(path)
     missing = [name for name in ("content", "style") if name not in columns]
@@ -116,7 +116,7 @@ def _in_table(path: Path, config_for: Callable[[str, dict[str, Any]], Config]) -
             raise ConfigError(f"{path} line {line} has more cells than there are columns", line)
         row = dict(zip(columns, [*values, *[""] * len(columns)], strict=False))
         try:
-            job = _job_of(row, config_for)
+            job = _job_of(row, settings_for)
             check_settings(job.config, len(job.styles))
         except ImpastoError as error:
             raise ConfigError(f"{path} line {line}: {error}", error.value) from None
@@ -173,7 +173,7 @@ def _cells(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
 def _column(name: str, path: Path) -> str:
     """A column's name as a field has it. Raises ConfigError."""
     plain = name.strip().lower().removeprefix("--").replace("-", "_")
-    allowed = [*COLUMNS, *(field for field in Config.model_fields if field not in NOT_FOR_BATCHES)]
+    allowed = [*COLUMNS, *Config.model_fields, *Machine.model_fields]
     if plain not in allowed:
         raise ConfigError(
             f"{path} has a column {name!r}: {did_you_mean(plain, allowed)}", name, allowed
@@ -181,7 +181,7 @@ def _column(name: str, path: Path) -> str:
     return plain
 
 
-def _job_of(row: dict[str, str], config_for: Callable[[str, dict[str, Any]], Config]) -> Job:
+def _job_of(row: dict[str, str], settings_for: SettingsFor) -> Job:
     """The job of one line of a table; an empty cell says nothing."""
     settings: dict[str, Any] = {
         name: value for name, value in row.items() if name not in COLUMNS and value
@@ -200,4 +200,5 @@ def _job_of(row: dict[str, str], config_for: Callable[[str, dict[str, Any]], Con
         )
     if out:
         check_format(Path(out))
-    return Job(row["content"], styles, config_for(row.get("preset", ""), settings), out)
+    config, machine = settings_for(row.get("preset", ""), settings)
+    return Job(row["content"], styles, config, machine, out)

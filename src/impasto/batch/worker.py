@@ -10,16 +10,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from impasto.backbone.load import load_backbone
+from impasto.backbone.load import load_backbone, network_key
 from impasto.backbone.vgg import Backbone
 from impasto.backbone.weights import Weights
-from impasto.config import Config
+from impasto.config import Config, Machine
 from impasto.errors import CheckpointError, ImpastoError, is_transient, out_of_memory
 from impasto.images.read import Picture, read_bytes
 from impasto.images.write import encode
 from impasto.painting.batched import batch_key, paint_batched
 from impasto.painting.checkpoint import Checkpoint, Checkpoints, load
-from impasto.painting.memory import Plan, fit
+from impasto.painting.memory import Plan, plan_for, tune_allocator
 from impasto.painting.problem import Problem
 from impasto.painting.run import Run
 from impasto.painting.step import State, Step
@@ -46,6 +46,7 @@ class Task(NamedTuple):
 
     key: str
     config: Config
+    machine: Machine
     content: File
     styles: tuple[File, ...]
     named: tuple[File, ...]
@@ -198,8 +199,15 @@ class Worker:
         named = {file.name: picture(file) for file in task.named}
         content, styles = picture(task.content), [picture(each) for each in task.styles]
         run = Run.prepare(
-            content, styles, task.config, named=named, backbone=self._backbone, resume=resume
+            content,
+            styles,
+            task.config,
+            task.machine,
+            named=named,
+            backbone=self._backbone,
+            resume=resume,
         )
+        tune_allocator(run.plan, run.backbone.device)
         return _Ready(task, run, folder)
 
     def _checkpoint(
@@ -213,19 +221,19 @@ class Worker:
             return None
         if found and found.note:
             self._report.notes.append(f"{task.content.name}: {found.note}")
-        if found and found.plan.needed > fit(problem, config, backbone).budget:
+        if found and found.plan.needed > plan_for(problem, config, task.machine, backbone).budget:
             self._report.notes.append(
                 f"{task.content.name} is begun anew: it was planned for more memory than is here"
             )
             return None
         return found
 
-    def _backbone(self, config: Config) -> Backbone:
+    def _backbone(self, config: Config, machine: Machine) -> Backbone:
         """The config's network; the one before is let go where another is wanted."""
-        key = (config.backbone, config.pooling, config.padding, config.device, config.precision)
+        key = network_key(config, machine)
         if key not in self._networks:
             self._networks.clear()
-            self._networks[key] = load_backbone(config, weights=self._weights)
+            self._networks[key] = load_backbone(config, machine, weights=self._weights)
         return self._networks[key]
 
     def _together(self, group: Sequence[_Ready]) -> Iterator[float]:
@@ -250,7 +258,7 @@ class Worker:
                 self._fail(each.task, error)
 
     def _keep(self, checkpoints: Checkpoints, task: Task, step: Step, now: bool = False) -> None:
-        if checkpoints.keep(step, self._report.notes.append, now):
+        if checkpoints.try_save(step, self._report.notes.append, now):
             self._report.saved.append(task.key)
 
     def _fail(self, task: Task, error: Exception) -> None:

@@ -15,20 +15,13 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from impasto.backbone.vgg import Backbone
-    from impasto.config import Config
+    from impasto.config import Config, Machine
     from impasto.figures.contact_sheet import Cell
     from impasto.images.read import Picture
     from impasto.painting.run import Painting
 
-__all__ = ["NETWORK", "PARTLY", "Trial"]
+__all__ = ["PARTLY", "Trial", "paint_cells", "report_figure"]
 
-NETWORK = (
-    "backbone",
-    "pooling",
-    "padding",
-    "device",
-    "precision",
-)  # what decides which network is loaded
 PARTLY = 3  # exit code when some pictures could not be painted
 
 
@@ -37,6 +30,7 @@ class Trial(NamedTuple):
 
     words: str
     config: Config
+    machine: Machine
     pictures: list[Picture]
 
 
@@ -46,21 +40,27 @@ def paint_cells(console: Console, trials: Sequence[Trial], timed: bool = False) 
 
     Ctrl-C ends the painting that is being made, and leaves out those after it.
     """
+    from impasto.backbone.load import network_key
     from impasto.cli.terminal import load_with_bar, run
 
     networks: dict[tuple[object, ...], Backbone] = {}  # the last one used
     cells: list[Cell] = []
     stopped = False
-    for number, (words, config, pictures) in enumerate(trials, 1):
+    for number, (words, config, machine, pictures) in enumerate(trials, 1):
         try:
             if stopped:
                 raise KeyboardInterrupt
-            key = tuple(getattr(config, name) for name in NETWORK)
+            key = network_key(config, machine)
             if key not in networks:
                 networks.clear()
-                networks[key] = load_with_bar(console, config)
+                networks[key] = load_with_bar(console, config, machine)
             painting = run(
-                console, pictures, config, networks[key], about=f"{number}/{len(trials)}  {words}: "
+                console,
+                pictures,
+                config,
+                machine,
+                networks[key],
+                about=f"{number}/{len(trials)}  {words}: ",
             )
         except KeyboardInterrupt:
             if not cells:

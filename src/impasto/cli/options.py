@@ -6,9 +6,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import click
+from pydantic import BaseModel
 
-from impasto.config import GROUPS, Config, allowed, option_name
+from impasto.config import GROUPS, Config, Machine
 from impasto.errors import ConfigError
+from impasto.fields import allowed, marked, option_name
 from impasto.parsing import typed
 
 if TYPE_CHECKING:
@@ -17,26 +19,26 @@ if TYPE_CHECKING:
 __all__ = ["GroupedCommand", "check_engine", "config_options", "engine_options", "given"]
 
 
-REPEATED = {"mask"}  # options that may be given more than once
-ALIASES = {"colour": ("--color",), "colour_match": ("--color-match",)}
+MODELS = (Config, Machine)
 
 
 class ConfigOption(click.Option):
-    """An option that stands for a field of Config; its text is checked there, not here."""
+    """An option that stands for a field of Config or Machine; its text is checked there."""
 
     def __init__(self, field: str):
-        info = Config.model_fields[field]
+        model = next(model for model in MODELS if field in model.model_fields)
+        info = model.model_fields[field]
         extra = info.json_schema_extra
         assert isinstance(extra, dict)
         self.group = str(extra["group"])
         flag = info.annotation is bool
         name = option_name(field)
-        help = f"{info.description} [{self._takes(field)}default: {_shown(info.default)}]"
-        many = field in REPEATED
+        help = f"{info.description} [{self._takes(model, field)}default: {_shown(info.default)}]"
+        aliases: list[str] = extra["aliases"]  # type: ignore[assignment]
         super().__init__(
-            [f"{name}/--no-{name[2:]}" if flag else name, *ALIASES.get(field, ())],
+            [f"{name}/--no-{name[2:]}" if flag else name, *aliases],
             default=None,
-            multiple=many,
+            multiple=bool(extra["repeated"]),
             help=help,
             metavar=None if flag else "TEXT",
             is_flag=flag,
@@ -44,8 +46,8 @@ class ConfigOption(click.Option):
         )
 
     @staticmethod
-    def _takes(field: str) -> str:
-        choices = allowed(field)
+    def _takes(model: type[BaseModel], field: str) -> str:
+        choices = allowed(model, field)
         return f"{choices}; " if " or " in choices or "number" in choices else ""
 
     def get_help_record(self, ctx: click.Context) -> tuple[str, str]:
@@ -82,17 +84,21 @@ class GroupedCommand(click.Command):
 
 
 def config_options(command: click.Command, *fields: str) -> click.Command:
-    """Add these fields of Config (default: all) to `command` as options."""
-    command.params.extend(ConfigOption(field) for field in fields or Config.model_fields)
+    """Add settings to `command` as options: these, or all but those that are not for it."""
+    if not fields:
+        out = {name for model in MODELS for name in marked(model, "not_for", command.name)}
+        names = [name for model in MODELS for name in model.model_fields]
+        fields = tuple(name for name in names if name not in out)
+    command.params.extend(ConfigOption(field) for field in fields)
     return command
 
 
 def given(values: dict[str, Any]) -> dict[str, Any]:
-    """Those of `values` that are Config's and were typed."""
+    """Pick from `values` the settings of Config and Machine that were typed."""
     return {
         name: value
         for name, value in values.items()
-        if name in Config.model_fields and value not in (None, ())
+        if any(name in model.model_fields for model in MODELS) and value not in (None, ())
     }
 
 

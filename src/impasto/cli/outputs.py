@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from impasto.errors import OutputError
+from impasto.errors import ConfigError, OutputError, shortened
 from impasto.figures.contact_sheet import Cell, contact_sheet
 from impasto.figures.timelapse import check_film
 from impasto.images.read import read
 from impasto.images.write import check_output, to_image, write
 from impasto.painting.callbacks import (
-    Reader,
-    Say,
+    Log,
+    Snapshots,
+    StepCallback,
     check_trace,
     film_of,
     snapshot_path,
@@ -25,6 +26,7 @@ from impasto.painting.callbacks import (
     trace,
 )
 from impasto.painting.problem import extras
+from impasto.parsing import parse_numbers
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -35,38 +37,48 @@ if TYPE_CHECKING:
     from impasto.painting.run import Painting, Run
     from impasto.painting.step import Step
 
-__all__ = ["DOUBTFUL", "Outputs", "check_outputs", "not_among", "report", "sheet"]
+__all__ = [
+    "DOUBTFUL",
+    "Outputs",
+    "check_outputs",
+    "check_snapshots",
+    "not_among",
+    "report",
+    "sheet",
+]
 
 
+NONE = Snapshots()
 DOUBTFUL = 4  # exit code: the painting is whole, and hardly what was meant
 
 
 class Outputs(NamedTuple):
-    """The files of one run, checked; None: not asked for."""
+    """The files of one run, checked; None: not asked for. snapshots: the steps that are kept."""
 
     picture: Path
     timelapse: Path | None = None
     figure: Path | None = None
     trace: Path | None = None
+    snapshots: Snapshots = NONE
 
     def named(self) -> dict[str, Path]:
         """Those that were asked for, by name."""
-        return {name: path for name, path in self._asdict().items() if path is not None}
+        return {name: path for name, path in self._asdict().items() if isinstance(path, Path)}
 
     def film(self, content: Picture, config: Config, frames: Path | None = None) -> Film | None:
         """The film to be made, if one was asked for; to be closed by whoever asks. frames: as of
         Film."""
         return None if self.timelapse is None else film_of(self.timelapse, content, config, frames)
 
-    def readers(self, run: Run, film: Film | None, say: Say) -> list[Reader]:
-        """The readers of the run's Steps that these files need."""
-        found: list[Reader] = []
-        if run.config.save_every or run.config.save_at:
-            found.append(snapshots(run, self.picture, say))
+    def callbacks(self, run: Run, film: Film | None, log: Log) -> list[StepCallback]:
+        """Make the callbacks that write these files while the run goes on."""
+        found: list[StepCallback] = []
+        if self.snapshots != NONE:
+            found.append(snapshots(run, self.picture, self.snapshots, log))
         if self.trace:
-            found.append(trace(self.trace, say))
+            found.append(trace(self.trace, log))
         if film:
-            found.append(_filming(film, say))
+            found.append(_filming(film, log))
         return found
 
 
@@ -75,19 +87,26 @@ def check_outputs(
     timelapse: str | None = None,
     figure: str | None = None,
     trace: str | None = None,
-    config: Config | None = None,
     used: Iterable[str] = (),
+    kept: Snapshots = NONE,
+    steps: int = 0,
 ) -> Outputs:
-    """The files of a run, if all can be written, are different ones, and none is `used` as an
-    input.
+    """Check that the files of a run can be written, are different ones, and none is an input.
 
-    config: says which snapshots there will be. Raises OutputError.
+    Args:
+        picture, timelapse, figure, trace: their paths.
+        used: the paths that the run reads.
+        kept: the steps whose snapshots are written, of `steps`.
+
+    Raises:
+        OutputError: one cannot be written, or is another one too.
     """
     outputs = Outputs(
         check_output(picture),
         check_film(timelapse) if timelapse else None,
         check_output(figure, what="figure") if figure else None,
         check_trace(trace) if trace else None,
+        kept,
     )
     taken = {_real(each): "one of the pictures to paint from" for each in used}
     for name, path in outputs.named().items():
@@ -95,26 +114,40 @@ def check_outputs(
         if real in taken:
             raise OutputError(f"{path} is {taken[real]}: give another name", str(path))
         taken[real] = f"the {name} too"
-    if config:
-        for real, what in taken.items():
-            if snapshot_step(outputs.picture, Path(real), config) is not None:
-                raise OutputError(
-                    f"the snapshot {real} is {what}: give the painting another name", real
-                )
+    for real, what in taken.items():
+        if is_snapshot(outputs.picture, Path(real), kept, steps):
+            raise OutputError(
+                f"the snapshot {real} is {what}: give the painting another name", real
+            )
     return outputs
 
 
-def snapshot_step(picture: Path, real: Path, config: Config) -> int | None:
-    """The step whose snapshot would be written to the path `real`, or None.
+def is_snapshot(picture: Path, real: Path, kept: Snapshots, steps: int) -> bool:
+    """Whether one of the snapshots will be written to the path `real`.
 
     There may be ten million snapshots: the few paths that are taken are looked at instead.
     """
     found = re.search(r"-(\d{5,8})$", real.stem)
     step = int(found[1]) if found else 0
-    every = config.save_every > 0 and step % config.save_every == 0 and 0 < step <= config.steps
-    if not (every or step in config.save_at):
-        return None
-    return step if os.path.realpath(snapshot_path(picture, step)) == str(real) else None
+    if step not in kept or not 0 < step <= steps:
+        return False
+    return os.path.realpath(snapshot_path(picture, step)) == str(real)
+
+
+def check_snapshots(every: int, at: str, steps: int) -> Snapshots:
+    """Read `--save-every` and `--save-at` ("3000,9000"). Raises ConfigError."""
+    numbers = parse_numbers(at)
+    for number in numbers:
+        if not (number.strip().isdecimal() and int(number)):
+            raise ConfigError(f"--save-at is {shortened(number)}: it takes steps, as 3000,9000", at)
+    listed = tuple(map(int, numbers))
+    beyond = [step for step in listed if step > steps]
+    if beyond:
+        raise ConfigError(
+            f"--save-at {beyond[0]} is beyond the last of {steps} steps: choose earlier ones",
+            beyond,
+        )
+    return Snapshots(every, listed)
 
 
 def _real(path: str | Path) -> str:
@@ -135,21 +168,20 @@ def not_among(target: Path, used: Iterable[str]) -> Path:
     return target
 
 
-def _filming(film: Film, say: Say) -> Reader:
-    """Shows the film every step; where there is no more room for frames it ends there, and the run
-    goes on."""
+def _filming(film: Film, log: Log) -> StepCallback:
+    """Add every step to the film; where there is no more room for frames it ends there."""
     broken = False
 
-    def look(step: Step) -> None:
+    def add(step: Step) -> None:
         nonlocal broken
         if not broken:
             try:
-                film.look(step.shown, step.number)
+                film.add_frame(step.shown, step.number)
             except OutputError as error:
                 broken = True
-                say(f"no film from step {step.number} on: {error}")
+                log(f"no film from step {step.number} on: {error}")
 
-    return look
+    return add
 
 
 def sheet(painting: Painting, pictures: Sequence[Picture], out: Path) -> Path:
@@ -170,7 +202,7 @@ def sheet(painting: Painting, pictures: Sequence[Picture], out: Path) -> Path:
 
 
 def report(painting: Painting, outputs: Outputs, quiet: bool, as_json: bool) -> int:
-    """Say what was made, in words or as one line of JSON, and whether to doubt it; the exit
+    """Log what was made, in words or as one line of JSON, and whether to doubt it; the exit
     code."""
     if as_json:
         height, width = painting.pixels.shape[2:]
@@ -187,7 +219,7 @@ def report(painting: Painting, outputs: Outputs, quiet: bool, as_json: bool) -> 
             "terms": painting.terms,
             "notes": painting.notes,
             "doubt": painting.doubt,
-            **{key: painting.settings[key] for key in ("version", "config", "inputs")},
+            **{key: painting.settings[key] for key in ("version", "config", "machine", "inputs")},
         }
         click.echo(json.dumps(line))
     elif not quiet:

@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 
     from impasto.painting.step import Step
 
-__all__ = ["downloading", "log", "painting"]
+__all__ = ["downloading", "make_console", "painting"]
 
 REFRESH = 0.1  # seconds between two looks at the objective: each one waits for the device
 
 
-def log(quiet: bool = False) -> Console:
+def make_console(quiet: bool = False) -> Console:
     """Where everything goes that is not a result; a quiet one swallows it."""
     # rich reads a table for it when it first draws; there may be no handles left by then
     cell_len("…")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
 import click
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field, StrictInt, TypeAdapter
 
 from impasto.errors import CheckpointError, ConfigError, OutputError, reason
 from impasto.locking import exclusive_lock
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from impasto.cli.outputs import Outputs
-    from impasto.config import Config
+    from impasto.config import Config, Machine
 
 __all__ = [
     "FRAMES",
     "JOB",
-    "Job",
+    "RunRecord",
     "RunSpec",
     "check_typed",
     "hold_folder",
@@ -47,6 +47,7 @@ class RunSpec(NamedTuple):
 
     pictures: tuple[str, ...]
     config: Config
+    machine: Machine
     outputs: Outputs
     folder: str  # that the paths begin at
     engine: str = "local"
@@ -94,7 +95,7 @@ def hold_folder(folder: str) -> Iterator[None]:
 
 
 def _begin(folder: str, spec: RunSpec) -> Path:
-    from impasto.painting.checkpoint import BEFORE, NAME, clear
+    from impasto.painting.checkpoint_file import BEFORE, NAME, clear
 
     path = Path(folder)
     begun = (path / NAME).exists() or (path / BEFORE).exists()
@@ -121,7 +122,7 @@ def _begin(folder: str, spec: RunSpec) -> Path:
 
 def mark_finished(folder: Path, spec: RunSpec) -> None:
     """Write down that it is done; the checkpoint and the film's frames are of no more use."""
-    from impasto.painting.checkpoint import clear
+    from impasto.painting.checkpoint_file import clear
 
     _write_job(folder, spec, finished=True)
     clear(folder)
@@ -134,7 +135,9 @@ def _write_job(folder: Path, spec: RunSpec, finished: bool) -> None:
     job = {
         "pictures": spec.pictures,
         "config": spec.config.model_dump(mode="json"),
+        "machine": spec.machine.model_dump(mode="json"),
         "outputs": {name: str(path) for name, path in spec.outputs.named().items()},
+        "snapshots": spec.outputs.snapshots._asdict(),
         "engine": spec.engine,
         "address": spec.address,
         "folder": spec.folder,
@@ -155,12 +158,23 @@ class OutputRecord(BaseModel):
     trace: Text | None = None
 
 
-class Job(BaseModel):
-    """A job's file. untyped: nobody knows that this user has typed what is in it."""
+class SnapshotsRecord(BaseModel):
+    """The steps whose pictures are kept beside the painting."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    every: Annotated[StrictInt, Field(ge=0)]
+    at: Annotated[list[StrictInt], Field(max_length=10_000)]
+
+
+class RunRecord(BaseModel):
+    """A run's file. untyped: nobody knows that this user has typed what is in it."""
 
     pictures: Annotated[list[Text], Field(min_length=1, max_length=1000)]
     config: ConfigRecord
+    machine: ConfigRecord
     outputs: OutputRecord
+    snapshots: SnapshotsRecord
     engine: Literal["local", "ray"]
     address: Text | None
     folder: Text
@@ -176,16 +190,16 @@ class Job(BaseModel):
         return {name: os.path.join(self.folder, path) for name, path in named.items()}
 
 
-JOBS = TypeAdapter(Job)
+RECORDS = TypeAdapter(RunRecord)
 
 
-def read_job(folder: Path) -> Job:
+def read_job(folder: Path) -> RunRecord:
     """The job of a folder. Raises CheckpointError."""
     try:
         found = parsed(read_regular(folder / JOB, MOST_BYTES))
         if not isinstance(found, dict):
             raise ValueError("it is not a job's record")
-        return checked(JOBS, {**found, "untyped": not is_signed(found)})
+        return checked(RECORDS, {**found, "untyped": not is_signed(found)})
     except FileNotFoundError:
         raise CheckpointError(
             f"{folder} holds no painting to go on with: no {JOB} there", str(folder)
@@ -196,7 +210,7 @@ def read_job(folder: Path) -> Job:
         ) from None
 
 
-def beyond_its_folder(job: Job, folder: Path) -> str:
+def beyond_its_folder(job: RunRecord, folder: Path) -> str:
     """What a job names that only its user may: an output outside its folder, or a cluster's
     address; "" if nothing."""
     if job.address:
@@ -211,7 +225,7 @@ def beyond_its_folder(job: Job, folder: Path) -> str:
     return ""
 
 
-def check_typed(job: Job, folder: Path, trust: bool) -> None:
+def check_typed(job: RunRecord, folder: Path, trust: bool) -> None:
     """Whether what a job names is its user's to name. Raises CheckpointError."""
     if job.untyped and not trust and (beyond := beyond_its_folder(job, folder)):
         raise CheckpointError(

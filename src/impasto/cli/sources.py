@@ -5,42 +5,43 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from impasto.config import changed_by
 from impasto.errors import ConfigError
 from impasto.presets import preset
 
 if TYPE_CHECKING:
-    from impasto.config import Config
+    from impasto.config import Config, Machine
 
-__all__ = ["Job", "job_of"]
+__all__ = ["Sources", "sources_of"]
 
 
-class Job(NamedTuple):
-    """What is to be painted: with which settings, from which pictures, and a texture's size (as
-    640x480) or ""."""
+class Sources(NamedTuple):
+    """The settings and the pictures to paint from, and a texture's size (as 640x480) or ""."""
 
     config: Config
+    machine: Machine
     pictures: tuple[str, ...]
     blank_content: str
 
 
-def job_of(
+def sources_of(
     pictures: tuple[str, ...], preset_name: str | None, source: str | None, typed: dict[str, Any]
-) -> Job:
-    """The job of a command line: a preset's settings, or an earlier painting's (`source`), with
-    `typed` on top.
+) -> Sources:
+    """Find the settings and pictures of a command line: a preset's settings, or an earlier
+    painting's (`source`), with `typed` on top.
 
     Raises ConfigError, also if the earlier painting's own pictures are wanted and have changed
     since.
     """
     if source is None:
-        return Job(preset(preset_name or "default").config.changed(**typed), pictures, "")
+        return Sources(*changed_by(typed, preset(preset_name or "default").config), pictures, "")
     if preset_name:
         raise ConfigError(
             "give --from or --preset, not both: each is a whole set of settings", preset_name
         )
     from impasto.images.read import read_settings
     from impasto.painting.levels import BLANK
-    from impasto.painting.record import recorded_config
+    from impasto.painting.record import recorded_settings
 
     recorded = read_settings(source)
     blank_content = next((each["name"] for each in recorded["inputs"] if each["role"] == BLANK), "")
@@ -49,12 +50,12 @@ def job_of(
         pictures = tuple(each["name"] for each in files if each["role"] in ("content", "style"))
         _check_unchanged(files)
     try:
-        config = recorded_config(recorded)
+        config, machine = recorded_settings(recorded)
     except ConfigError as error:
         raise ConfigError(
             f"{source} has settings that cannot be taken over: {error}", error.value
         ) from None
-    return Job(config.changed(**typed), pictures, blank_content)
+    return Sources(*changed_by(typed, config, machine), pictures, blank_content)
 
 
 def _check_unchanged(inputs: list[dict[str, str]]) -> None:

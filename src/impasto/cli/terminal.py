@@ -1,4 +1,4 @@
-"""One painting on a terminal: the network with its download, the plan, the bar, the readers."""
+"""One painting on a terminal: the network with its download, the plan, the bar, the callbacks."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ import click
 from impasto.backbone.load import load_backbone
 from impasto.backbone.weights import load as load_weights
 from impasto.cli.outputs import report, sheet
-from impasto.cli.progress_bar import downloading, log, painting
+from impasto.cli.progress_bar import downloading, make_console, painting
 from impasto.cli.run_folder import FRAMES, RunSpec, mark_finished
 from impasto.cli.signals import GracefulShutdown
 from impasto.errors import CheckpointError, OutputError
 from impasto.images.read import read
 from impasto.objective.objective import Objective
-from impasto.painting.checkpoint import BEFORE, NAME, Checkpoint, Checkpoints, load
-from impasto.painting.memory import fit
+from impasto.painting.checkpoint import Checkpoint, Checkpoints, load
+from impasto.painting.checkpoint_file import BEFORE, NAME
+from impasto.painting.memory import plan_for, tune_allocator
 from impasto.painting.run import Painting, Run
 
 if TYPE_CHECKING:
@@ -32,10 +33,10 @@ if TYPE_CHECKING:
     from impasto.backbone.vgg import Backbone
     from impasto.cli.outputs import Outputs
     from impasto.cluster.distributed import TileWorkers
-    from impasto.config import Config
+    from impasto.config import Config, Machine
     from impasto.figures.timelapse import Film
     from impasto.images.read import Picture
-    from impasto.painting.callbacks import Reader, Say
+    from impasto.painting.callbacks import Log, StepCallback
     from impasto.painting.memory import Plan
     from impasto.painting.problem import Problem
     from impasto.painting.step import State, Step
@@ -43,33 +44,43 @@ if TYPE_CHECKING:
 __all__ = ["carry_out", "load_with_bar", "run", "save", "save_more"]
 
 
-def load_with_bar(console: Console, config: Config) -> Backbone:
+def load_with_bar(console: Console, config: Config, machine: Machine) -> Backbone:
     """The config's network; a download shows its bar."""
     with downloading(console, config.backbone) as progress:
-        return load_backbone(config, progress)
+        return load_backbone(config, machine, progress)
 
 
 def run(
     console: Console,
     pictures: Sequence[Picture],
     config: Config,
+    machine: Machine,
     backbone: Backbone | None = None,
-    readers: Callable[[Run], list[Reader]] | None = None,
+    callbacks: Callable[[Run], list[StepCallback]] | None = None,
     about: str = "",
     keep: Path | None = None,
     workers: TileWorkers | None = None,
-    say: Say | None = None,
+    log: Log | None = None,
     saved: Callable[[int], object] | None = None,
 ) -> Painting:
-    """Paint pictures[0] in the style of the others with a progress bar, under a line that begins
-    with `about`.
+    """Paint pictures[0] in the style of the others with a progress bar.
 
-    readers: makes the other readers of the run, once it is prepared. keep: a folder for
-    checkpoints; where there is one the run goes on from it. tilers: who evaluate its tiles, on a
-    cluster. say: is told of checkpoints that cannot be read or written. saved: is told the step of
-    each that has been written. Ctrl-C, or SIGTERM, ends it after its step.
+    Ctrl-C, or SIGTERM, ends it after its step.
+
+    Args:
+        console: where the bar and the notes go.
+        pictures: the content and its styles.
+        config, machine: the settings.
+        backbone: a loaded network; None: the config's is loaded.
+        callbacks: makes what else is called with every step, once the run is prepared.
+        about: what the line above the bar begins with.
+        keep: a folder for checkpoints; where there is one the run goes on from it.
+        workers: evaluate the tiles on a cluster.
+        log: told of checkpoints that cannot be read or written; None: the console is.
+        saved: called with the step of each checkpoint that was written.
     """
     content, *styles = pictures
+    log = log or partial(console.print, markup=False)
     resumed: list[Checkpoint] = []
 
     def resume(problem: Problem, config: Config, backbone: Backbone) -> tuple[State, Plan] | None:
@@ -81,42 +92,53 @@ def run(
         content,
         styles,
         config,
+        machine,
         resume=resume,
         backbone=workers.backbone if workers else backbone or partial(load_with_bar, console),
-        plan=workers.fit if workers else fit,
+        plan=workers.plan_for if workers else plan_for,
         evaluator_of=workers.objective if workers else Objective,
     )
+    tune_allocator(prepared.plan, prepared.backbone.device)
     for note in prepared.problem.notes:
         console.print(note, markup=False, soft_wrap=True)
     for found in resumed:
-        if found.note:
-            (say or console.print)(found.note)
-        else:
-            console.print(f"goes on after step {found.state.number}", markup=False)
-    checkpoints = Checkpoints(keep, prepared) if keep else None
+        log(found.note or f"resuming after step {found.state.number}")
     title = f"{about}{_title(prepared, str(workers) if workers else str(prepared.backbone.device))}"
     with painting(console, title) as bar, GracefulShutdown() as stopping:
-        all_readers = [bar, *(readers(prepared) if readers else [])]
+        all_callbacks = [bar, *(callbacks(prepared) if callbacks else [])]
+        if keep:
+            all_callbacks.append(_saving(Checkpoints(keep, prepared), stopping, log, saved))
+        painted = prepared.paint(partial(_call, all_callbacks, stopping))
+    return _painted_by(workers, painted) if workers else painted
 
-        def read(step: Step) -> None:
-            for reader in all_readers:
-                reader(step)
-            if step.number == step.steps:
-                return  # it has ended
-            if (
-                checkpoints
-                and checkpoints.keep(step, say or console.print, now=stopping.asked)
-                and saved
-            ):
-                saved(step.number)
-            stopping.raise_if_requested()
 
-        painted = prepared.paint(read)
-        return (
-            replace(painted, settings={**painted.settings, "device": workers.device})
-            if workers
-            else painted
-        )
+def _painted_by(workers: TileWorkers, painting: Painting) -> Painting:
+    return replace(painting, settings={**painting.settings, "device": workers.device})
+
+
+def _call(callbacks: Sequence[StepCallback], stopping: GracefulShutdown, step: Step) -> None:
+    """Call everything with a step, then end the run if that was asked for."""
+    for callback in callbacks:
+        callback(step)
+    if step.number < step.steps:
+        stopping.raise_if_requested()
+
+
+def _saving(
+    checkpoints: Checkpoints,
+    stopping: GracefulShutdown,
+    log: Log,
+    saved: Callable[[int], object] | None,
+) -> StepCallback:
+    """A callback that writes checkpoints, one at once where the run is to end."""
+
+    def save(step: Step) -> None:
+        if step.number == step.steps:
+            return  # the run has ended
+        if checkpoints.try_save(step, log, now=stopping.asked) and saved:
+            saved(step.number)
+
+    return save
 
 
 def _title(run: Run, where: str) -> str:
@@ -148,9 +170,9 @@ def carry_out(spec: RunSpec, folder: Path | None, quiet: bool, as_json: bool) ->
     """
     # before the network is loaded: bad pictures fail at once
     inputs = [read(picture) for picture in spec.pictures]
-    console, outputs = log(quiet or as_json), spec.outputs
+    console, outputs = make_console(quiet or as_json), spec.outputs
 
-    def say(message: str) -> None:
+    def log(message: str) -> None:
         if console.quiet:
             click.echo(f"impasto: {message}", err=True)
         else:
@@ -165,10 +187,11 @@ def carry_out(spec: RunSpec, folder: Path | None, quiet: bool, as_json: bool) ->
             console,
             inputs,
             spec.config,
-            readers=lambda run: outputs.readers(run, film, say),
+            spec.machine,
+            callbacks=lambda run: outputs.callbacks(run, film, log),
             keep=folder,
             workers=workers,
-            say=say,
+            log=log,
             saved=film.saved if film else None,
         )
         save(painted, outputs.picture)
@@ -177,7 +200,7 @@ def carry_out(spec: RunSpec, folder: Path | None, quiet: bool, as_json: bool) ->
     if folder and painted.finished:
         mark_finished(folder, spec)
     if folder and not painted.finished:
-        say(f"`impasto resume {folder}` goes on with it")
+        log(f"`impasto resume {folder}` goes on with it")
     return code
 
 
@@ -192,7 +215,7 @@ def _elsewhere(console: Console, spec: RunSpec) -> Iterator[TileWorkers | None]:
 
     with downloading(console, spec.config.backbone) as progress:
         weights = load_weights(spec.config.backbone, progress)
-    with connected(spec.address), tile_workers(spec.config, weights) as workers:
+    with connected(spec.address), tile_workers(spec.config, spec.machine, weights) as workers:
         yield workers
 
 

@@ -18,12 +18,12 @@ from impasto.backbone.load import load_backbone
 from impasto.backbone.vgg import STRIDE, Backbone, reach
 from impasto.backbone.weights import Weights
 from impasto.cluster.ray_cluster import VERSIONS, Device, list_devices, start_worker, use_device
-from impasto.config import Config
+from impasto.config import Config, Machine
 from impasto.errors import ClusterError
 from impasto.objective.objective import Objective, Value
 from impasto.objective.targets import Region
 from impasto.objective.tiles import Share, Tile, added
-from impasto.painting.memory import Plan, fit, free_memory
+from impasto.painting.memory import Plan, free_memory, plan_for
 from impasto.painting.problem import Problem
 
 __all__ = ["DistributedObjective", "TileWorkers", "tile_workers"]
@@ -62,9 +62,9 @@ class RemoteTileWorker:
         """What evaluates here."""
         return VERSIONS
 
-    def load(self, config: Config, weights: Weights) -> tuple[str, str, int]:
+    def load(self, config: Config, machine: Machine, weights: Weights) -> tuple[str, str, int]:
         """Lay the network out; its precision, its device and the bytes that are free there."""
-        self._backbone = backbone = load_backbone(config, weights=weights)
+        self._backbone = backbone = load_backbone(config, machine, weights=weights)
         return (
             str(backbone.dtype).removeprefix("torch."),
             backbone.device.type,
@@ -128,8 +128,8 @@ class TileWorkers:
     """All who evaluate tiles of one painting; who dies is replaced, as long as there is a device
     for it."""
 
-    def __init__(self, config: Config, weights: Weights):
-        self._config = config
+    def __init__(self, config: Config, machine: Machine, weights: Weights):
+        self._config, self._machine = config, machine
         self._weights, self._stored = weights, ray.put(weights)
         self.actors: list[Any] = []
         self.restart()
@@ -143,7 +143,7 @@ class TileWorkers:
         self.actors, why = [], "the cluster has no device to paint on"
         frees = []
         said = [
-            (actor.versions.remote(), actor.load.remote(self._config, self._stored))
+            (actor.versions.remote(), actor.load.remote(self._config, self._machine, self._stored))
             for actor in actors
         ]
         deadline = time.monotonic() + WAIT
@@ -167,10 +167,13 @@ class TileWorkers:
         self._free = min(frees)
         # the network as it is there, for who only asks about it
         # everywhere, and whoever comes later
-        self._config = config = self._config.changed(precision=precision)
+        self._machine = self._machine.changed(precision=precision)
         dtype = getattr(torch, precision)
         self.backbone = Backbone(
-            self._weights, pooling=config.pooling, padding=config.padding, dtype=dtype
+            self._weights,
+            pooling=self._config.pooling,
+            padding=self._config.padding,
+            dtype=dtype,
         )
 
     def __str__(self) -> str:
@@ -182,24 +185,27 @@ class TileWorkers:
         """The objective of a level, as `Objective`."""
         return DistributedObjective(self, *arguments)
 
-    def fit(self, problem: Problem, config: Config, backbone: Backbone) -> Plan:
-        """As memory.fit: into what is free here and everywhere, in tiles of which everybody has one
-        if there can be.
+    def plan_for(
+        self, problem: Problem, config: Config, machine: Machine, backbone: Backbone
+    ) -> Plan:
+        """As memory.plan_for: into what is free here and everywhere, in tiles of which everybody
+        has one if there can be.
 
         A tile is never smaller than its halo.
         """
-        fits = fit(problem, config, backbone, min(free_memory(backbone.device), self._free))
+        free = min(free_memory(backbone.device), self._free)
+        fits = plan_for(problem, config, machine, backbone, free)
         height, width = problem.levels[-1][:2]
         least = reach([*config.content_layers, *config.style_layers])
         if config.style_term == "sliced":
             return fits  # it needs the whole picture at once
-        side = fits.side or max(height, width)
+        side = fits.tile_size or max(height, width)
         while (
             math.ceil(height / side) * math.ceil(width / side) < len(self.actors)
             and side - STRIDE >= least
         ):
             side -= STRIDE
-        return fits._replace(side=side if side < max(height, width) else None)
+        return fits._replace(tile_size=side if side < max(height, width) else None)
 
     def shutdown(self) -> None:
         """Shut down all workers."""
@@ -209,9 +215,9 @@ class TileWorkers:
 
 
 @contextmanager
-def tile_workers(config: Config, weights: Weights) -> Iterator[TileWorkers]:
+def tile_workers(config: Config, machine: Machine, weights: Weights) -> Iterator[TileWorkers]:
     """TileWorkers on every device of the cluster that has been joined. Raises ClusterError."""
-    tile_workers = TileWorkers(config, weights)
+    tile_workers = TileWorkers(config, machine, weights)
     try:
         yield tile_workers
     finally:

@@ -19,7 +19,7 @@ from impasto.batch.worker import Task, Worker, WorkerUpdate
 from impasto.cluster.ray_cluster import VERSIONS, Device, list_devices, start_worker, use_device
 from impasto.errors import ClusterError, OutputError
 from impasto.locking import exclusive_lock
-from impasto.painting.checkpoint import NAME, newest, put
+from impasto.painting.checkpoint_file import NAME, newest, put
 
 if TYPE_CHECKING:
     from impasto.backbone.weights import Weights

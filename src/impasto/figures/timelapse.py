@@ -100,7 +100,7 @@ class Film:
         self._visible, self._count = FIRST_CHANGE, 0
         self._restored = frames is None  # whether what an earlier run has left was looked at
 
-    def look(self, pixels: torch.Tensor, number: int | None = None) -> None:
+    def add_frame(self, pixels: torch.Tensor, number: int | None = None) -> None:
         """Keep `pixels` (1, 3, h, w) in [0, 1], of any size, if they differ. Raises OutputError if
         there is no room.
 

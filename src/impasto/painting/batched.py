@@ -8,6 +8,7 @@ from typing import cast
 
 import torch
 
+from impasto.backbone.load import network_key
 from impasto.objective.objective import Objective, evaluate_batched
 from impasto.painting.run import Run
 from impasto.painting.step import Step
@@ -19,11 +20,10 @@ def batch_key(run: Run) -> Hashable:
     """What runs must have in common to be painted together; None for one in tiles, or that was
     begun before."""
     config = run.config
-    if run.plan.side is not None or run.resume is not None:
+    if run.plan.tile_size is not None or run.resume is not None:
         return None
-    network = (config.backbone, config.pooling, config.padding, config.device, config.precision)
     return (
-        network,
+        network_key(config, run.machine),
         tuple(config.content_layers),
         tuple(config.style_layers),
         tuple(run.problem.levels),

@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 from pydantic import BaseModel, Field, StrictFloat, StrictInt, TypeAdapter
 
@@ -29,8 +29,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ORDER",
-    "Reader",
-    "Say",
+    "Log",
+    "Snapshots",
+    "StepCallback",
     "check_trace",
     "film_of",
     "in_words",
@@ -46,8 +47,22 @@ __all__ = [
 # of the terms in a caption; a file has them in the alphabet's
 ORDER = ("content", "style", "grain", "tv")
 
-Reader = Callable[["Step"], object]
-Say = Callable[[str], object]
+StepCallback = Callable[["Step"], object]
+Log = Callable[[str], object]
+
+
+class Snapshots(NamedTuple):
+    """The steps whose pictures are kept: every so many (0: none), and at some."""
+
+    every: int = 0
+    at: tuple[int, ...] = ()
+
+    def __contains__(self, step: object) -> bool:
+        """Whether the picture of a step is kept."""
+        every = self.every > 0 and isinstance(step, int) and step % self.every == 0
+        return every or step in self.at
+
+
 TRACES = (".jsonl", ".json")
 
 
@@ -56,18 +71,15 @@ def snapshot_path(target: Path, step: int) -> Path:
     return target.with_name(f"{target.stem}-{step:05d}{target.suffix}")
 
 
-def snapshots(run: Run, target: Path, say: Say) -> Reader:
-    """Writes OUT-01000.png beside OUT.png, every `save_every` steps and at `save_at`, with the
-    terms inside.
+def snapshots(run: Run, target: Path, wanted: Snapshots, log: Log) -> StepCallback:
+    """Write OUT-01000.png beside OUT.png at the steps `wanted`, with the terms inside.
 
-    One that cannot be written is told to `say`, and does not end the run.
+    One that cannot be written is told to `log`, and does not end the run.
     """
-    content, settings, config = run.problem.original, run.record, run.config
+    content, settings = run.problem.original, run.record
 
     def save(step: Step) -> None:
-        if step.number not in config.save_at and not (
-            config.save_every and step.number % config.save_every == 0
-        ):
+        if step.number not in wanted:
             return
         alpha = None if content.alpha is None else resize(content.alpha, *step.picture.shape[2:])
         path = snapshot_path(target, step.number)
@@ -75,7 +87,7 @@ def snapshots(run: Run, target: Path, say: Say) -> Reader:
         try:
             write(to_image(step.shown, alpha), path, {**settings, **reached})
         except OutputError as error:
-            say(f"no snapshot at step {step.number}: {error}")
+            log(f"no snapshot at step {step.number}: {error}")
 
     return save
 
@@ -106,12 +118,12 @@ def in_words(seconds: float | None) -> str:
     return f"{hours}:{minutes:02}:{rest:02} left" if hours else f"{minutes}:{rest:02} left"
 
 
-def trace(path: Path, say: Say) -> Reader:
+def trace(path: Path, log: Log) -> StepCallback:
     """Writes one line of JSON a step, as it goes: step, level, seconds, evaluations, objective,
     terms.
 
     The file begins anew with the first step; a run that is resumed goes on in it, after what it was
-    resumed from. Where it cannot be written, `say` is told once, and the run goes on.
+    resumed from. Where it cannot be written, `log` is told once, and the run goes on.
     """
     broken, begun = False, False
 
@@ -134,7 +146,7 @@ def trace(path: Path, say: Say) -> Reader:
                 file.write(json.dumps(line) + "\n")
         except OSError as error:
             broken = True
-            say(
+            log(
                 f"no trace from step {step.number} on: cannot write {path}: "
                 f"{error.strerror or error}"
             )

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from impasto.backbone.vgg import Backbone
-from impasto.config import Config, layer_name
+from impasto.config import Config, Machine, changed_by, layer_name
 from impasto.errors import ConfigError, did_you_mean
 from impasto.images.read import SMALLEST, Picture, Source
 from impasto.objective.losses import gram
@@ -54,6 +54,7 @@ def texture(
     style: Source | Sequence[Source],
     size: tuple[int, int],
     config: Config | None = None,
+    machine: Machine | None = None,
     *,
     backbone: Backbone | None = None,
     on_step: Callable[[Step], object] | None = None,
@@ -65,7 +66,8 @@ def texture(
     `paint` does.
     """
     config = texture_config(config or Config())
-    return paint(blank_content(*size), style, config, backbone=backbone, on_step=on_step)
+    content = blank_content(*size)
+    return paint(content, style, config, machine, backbone=backbone, on_step=on_step)
 
 
 def content_reconstructions(config: Config, layers: Sequence[str]) -> list[tuple[str, Config]]:
@@ -137,9 +139,9 @@ def feature_maps(
 
 def variations(
     vary: Mapping[str, Sequence[str]], name: str = "default", **settings: Any
-) -> list[tuple[dict[str, str], Config]]:
-    """A config for every combination of the values of one or two fields, the first field's slowest;
-    all checked.
+) -> list[tuple[dict[str, str], Config, Machine]]:
+    """A config and a machine for every combination of the values of one or two fields, the first
+    field's slowest; all checked.
 
     vary: values by field, or by "preset". name: the preset that is varied, with `settings` on top.
     Raises ConfigError.
@@ -148,8 +150,8 @@ def variations(
     if not 1 <= len(fields) <= 2:
         raise ConfigError(f"--vary names {len(fields)} fields: vary one or two", list(fields))
     for field, values in fields.items():
-        if field != "preset" and field not in Config.model_fields:
-            known = ["preset", *Config.model_fields]
+        known = ["preset", *Config.model_fields, *Machine.model_fields]
+        if field not in known:
             raise ConfigError(
                 f"no setting {field!r} to vary: {did_you_mean(field, known)}", field, known
             )
@@ -162,5 +164,5 @@ def variations(
         chosen = dict(zip(fields, values, strict=True))
         rest = {field: value for field, value in chosen.items() if field != "preset"}
         base = preset(chosen.get("preset", name)).config
-        found.append((chosen, base.changed(**{**settings, **rest})))
+        found.append((chosen, *changed_by({**settings, **rest}, base)))
     return found

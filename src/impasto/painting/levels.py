@@ -9,9 +9,8 @@ from typing import cast
 
 import torch
 
-from impasto.backbone.vgg import reach
 from impasto.config import MOST_LEVELS, Config
-from impasto.errors import ConfigError, PictureError
+from impasto.errors import PictureError
 from impasto.images.read import SMALLEST, Picture, Source, read, resize
 from impasto.painting.pyramid import Level, pyramid
 
@@ -56,7 +55,7 @@ def scaled_size(height: int, width: int, config: Config) -> tuple[int, int]:
 def check(content: Picture, config: Config) -> list[Level]:
     """The sizes and steps of the run, small to large.
 
-    Raises PictureError if the painting would be too thin, ConfigError if `tile` does not fit.
+    Raises PictureError if the painting would be too thin.
     """
     height, width = painted_size(content, config)
     if min(height, width) < SMALLEST:
@@ -65,13 +64,6 @@ def check(content: Picture, config: Config) -> list[Level]:
             f"{SMALLEST} x {SMALLEST}: "
             "give a larger --size",
             (width, height),
-        )
-    halo = reach([*config.content_layers, *config.style_layers])
-    if config.tile != "auto" and config.tile < min(halo, max(height, width)):
-        raise ConfigError(
-            f"--tile {config.tile} is less than the {halo} pixels that the network sees "
-            f"around it: give {halo} or more",
-            config.tile,
         )
     levels = (
         _levels(max(height, width), config.level_ratio)

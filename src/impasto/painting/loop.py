@@ -14,7 +14,7 @@ from impasto.config import Config
 from impasto.images.read import Picture, resize
 from impasto.objective.objective import Objective, Value
 from impasto.painting.levels import enlarged, starting_point
-from impasto.painting.memory import MOST, Plan, keep_big_blocks
+from impasto.painting.memory import Plan
 from impasto.painting.problem import Problem, at_level, regions_at
 from impasto.painting.pyramid import Level
 from impasto.painting.step import State, Step
@@ -69,10 +69,7 @@ class Loop:
         """
         self._problem, self._config, self._backbone, self._plan = problem, config, backbone, plan
         self._start, self._resume, self._evaluator_of = start, resume, evaluator_of
-        if backbone.device.type == "cpu":
-            keep_big_blocks(MOST if plan.side is None else plan.block)
-            # the first root that MKL takes is rough for some threads if several take it at once
-            torch.ones(1).sqrt()
+        _take_first_root()
         self._number, self._work, self._mended, self._improved = 0, 0.0, 0, False
         if resume:
             self._number, self._work, self._mended, self._improved = (
@@ -153,7 +150,7 @@ class Loop:
         regions = regions_at(problem, level, config, device)
         protect = at_level(problem.protect, level, device)
         self.evaluator = self._evaluator_of(
-            config, self._backbone, small, regions, self._plan.side, protect
+            config, self._backbone, small, regions, self._plan.tile_size, protect
         )
         self._solver = _solver(config, level, device)
         before, self._level, self._index, self._done = self._level, level, index, 0
@@ -173,6 +170,15 @@ class Loop:
             self._point = resize(self._point, level.height, level.width)
         original = resize(problem.original.pixels, level.height, level.width)
         self._finish = partial(problem.finished, content=original)
+
+
+def _take_first_root() -> None:
+    """Take one root before any large one.
+
+    The first that MKL takes in a process is rough on some threads if several take it at once: one
+    painting in ten came out otherwise.
+    """
+    torch.ones(1).sqrt()
 
 
 def _with_solver(state: State, solver: SafeguardedSolver) -> State:

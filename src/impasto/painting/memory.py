@@ -1,11 +1,8 @@
-"""Memory: what is free, what a painting takes, the tiles that fit; and an allocator that keeps what
-it was given."""
+"""Plan a painting's memory: what is free, what it takes, the tiles that fit."""
 
 from __future__ import annotations
 
-import ctypes
 import math
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
@@ -14,12 +11,21 @@ import psutil
 import torch
 
 from impasto.backbone.vgg import STRIDE, Backbone, layer_stride, reach
-from impasto.config import CONVOLUTIONS, Config
+from impasto.config import CONVOLUTIONS, Config, Machine
 from impasto.errors import ConfigError
+from impasto.painting.allocator import MOST, give_back, keep_big_blocks
 from impasto.painting.levels import style_size
 from impasto.painting.problem import Problem
 
-__all__ = ["MOST", "SHARE", "Plan", "fit", "free_memory", "give_back", "keep_big_blocks", "plan"]
+__all__ = [
+    "SHARE",
+    "Plan",
+    "check_tile",
+    "free_memory",
+    "plan",
+    "plan_for",
+    "tune_allocator",
+]
 
 PIXEL = 12  # bytes of one float32 RGB pixel
 # pictures alive at once, besides the solver's history: points, gradients, the best, the spectrum's
@@ -31,91 +37,72 @@ COPIES, SORTED = 4, 3
 STEPS_AT_ONCE = 4
 FEW = 3  # pairs of L-BFGS that are still worth having
 SHARE = 0.8  # of what is free is planned with: other programs live too
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8  # malloc.h
-MOST = 1 << 30  # bytes; mallopt takes an int
 CGROUP = Path("/sys/fs/cgroup")
 
 
-def keep_big_blocks(up_to: int = MOST) -> bool:
-    """Tell glibc's malloc to keep freed blocks of up to so many bytes for the next evaluation;
-    whether it took it.
-
-    By default it hands blocks of more than some megabytes back to the system at once, and every
-    evaluation would begin with hundreds of megabytes of page faults. Larger ones are handed back as
-    before: kept, they would lie in each other's way. A glibc before 2.35 takes no more than 32 MB.
-    Threads that start after the first call share one arena: one of their own would keep no block
-    above 64 MB.
-    """
-    libc = _glibc()
-    return libc is not None and bool(
-        libc.mallopt(M_ARENA_MAX, 1)
-        and libc.mallopt(M_MMAP_THRESHOLD, min(up_to, MOST))
-        and libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
-    )
-
-
-def give_back() -> None:
-    """Hand freed blocks back to the system: for a program that waits after a painting."""
-    libc = _glibc()
-    if libc is not None:
-        libc.malloc_trim(0)
-
-
-def _glibc() -> ctypes.CDLL | None:
-    if not sys.platform.startswith("linux"):
-        return None
-    try:
-        libc = ctypes.CDLL("libc.so.6")
-        return libc if hasattr(libc, "mallopt") else None
-    except OSError:  # another C library, as musl
-        return None
-
-
 class Plan(NamedTuple):
-    """How a painting fits into memory: tiles of at most side x side (None: in one piece), and what
-    it is to take.
+    """How a painting fits into memory: tiles of at most tile_size x tile_size (None: in one piece),
+    and what it is to take.
 
     needed and budget: bytes, over what the interpreter, the network's weights and the pictures as
     read take. block: the largest piece that a tile's evaluation asks for, in bytes.
     """
 
-    side: int | None
+    tile_size: int | None
     needed: int
     budget: int
     block: int = 0
 
     def __str__(self) -> str:
-        how = "in one piece" if self.side is None else f"in tiles of at most {self.side} pixels"
+        how = (
+            "in one piece"
+            if self.tile_size is None
+            else f"in tiles of at most {self.tile_size} pixels"
+        )
         return f"{how}, about {_in_words(self.needed)} of {_in_words(self.budget)}"
+
+
+def check_tile(problem: Problem, config: Config, machine: Machine) -> None:
+    """Check that the tiles are no smaller than their halos: most work would be halo.
+
+    Raises ConfigError.
+    """
+    halo = reach([*config.content_layers, *config.style_layers])
+    last = problem.levels[-1]
+    if machine.tile != "auto" and machine.tile < min(halo, max(last.height, last.width)):
+        raise ConfigError(
+            f"--tile {machine.tile} is less than the {halo} pixels that the network sees "
+            f"around it: give {halo} or more",
+            machine.tile,
+        )
 
 
 def plan(
     config: Config,
+    machine: Machine,
     backbone: Backbone,
     size: tuple[int, int],
     styles: Iterable[tuple[int, int]] = (),
     masks: int = 0,
     free: int | None = None,
 ) -> Plan:
-    """The largest tiles with which a painting of (height, width) fits into `config.memory`, or
-    those of `config.tile`.
+    """Choose the largest tiles with which a painting of (height, width) fits into the memory.
 
     styles: (height, width) of the style pictures at that size; masks: how many there are of the
     painting; free: the bytes that there are, if not those of the network's device. Raises
-    ConfigError where it cannot fit. A tile is never smaller than its halo: most work would be halo
-    (`levels.check` says so of `config.tile`).
+    ConfigError where it cannot fit. A tile is never smaller than its halo.
     """
     layers = [*config.content_layers, *config.style_layers]
     backbone.deepest(layers)  # raises what is wrong with them
     halo, whole = reach(layers), max(size)
-    if config.memory == "auto":
+    if machine.memory == "auto":
         budget = int(SHARE * (free_memory(backbone.device) if free is None else free))
     else:
-        budget = config.memory
+        budget = machine.memory
     pictures = [size, *styles]
     each_pixel = _picture_bytes(config, backbone) + MASK * masks
     fixed = math.prod(size) * each_pixel + PIXEL * sum(map(math.prod, pictures[1:]))
-    largest = whole if config.tile == "auto" else min(config.tile, whole)
+    largest = whole if machine.tile == "auto" else min(machine.tile, whole)
     kept, block = _network_bytes(config, backbone)
     kept += _matching_bytes(config, backbone)
     needed = 0
@@ -127,14 +114,19 @@ def plan(
         needed = fixed + crop * (kept + STEPS_AT_ONCE * block)
         if needed <= budget:
             return Plan(side if side < whole else None, needed, budget, crop * block)
-    raise ConfigError(_too_little(config, backbone, size, budget, needed), budget, needed)
+    raise ConfigError(_too_little(config, machine, backbone, size, budget, needed), budget, needed)
 
 
 def _too_little(
-    config: Config, backbone: Backbone, size: tuple[int, int], budget: int, needed: int
+    config: Config,
+    machine: Machine,
+    backbone: Backbone,
+    size: tuple[int, int],
+    budget: int,
+    needed: int,
 ) -> str:
     """What to say of a painting that needs at least `needed`."""
-    auto = config.memory == "auto"
+    auto = machine.memory == "auto"
     takes = needed / SHARE if auto else needed  # of what must be free
     helps = [f"{_in_words(takes, up=True)} of memory"]
     if config.optimizer == "lbfgs" and config.history > FEW:
@@ -157,8 +149,7 @@ def free_memory(device: torch.device) -> int:
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         return int(free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device))
-    if libc := _glibc():
-        libc.malloc_trim(0)  # what an earlier painting's allocator kept is free, too
+    give_back()  # what an earlier painting's allocator kept is free, too
     available = int(psutil.virtual_memory().available)
     try:
         limit, used = (
@@ -235,10 +226,24 @@ def _in_words(count: float, *, up: bool = False) -> str:
     return f"{(math.ceil if up else round)(scaled) / 10**digits:.{digits}f}{name}"
 
 
-def fit(problem: Problem, config: Config, backbone: Backbone, free: int | None = None) -> Plan:
-    """Choose the tiles with which a problem fits into memory. free: as of `plan`. Raises
-    ConfigError if none do."""
+def plan_for(
+    problem: Problem, config: Config, machine: Machine, backbone: Backbone, free: int | None = None
+) -> Plan:
+    """Choose the tile size for a problem.
+
+    free: bytes that there are, if not those of the network's device. Raises ConfigError if it
+    cannot fit.
+    """
     last = problem.levels[-1]
     sizes = [style_size(last, example.picture, config, last) for example in problem.examples]
     masks = sum(part.mask is not None for part in problem.parts) + (problem.protect is not None)
-    return plan(config, backbone, last[:2], sizes, masks, free)
+    return plan(config, machine, backbone, last[:2], sizes, masks, free)
+
+
+def tune_allocator(plan: Plan, device: torch.device) -> None:
+    """Have the process's allocator keep the blocks that a painting frees at every step.
+
+    For programs that paint, not for the library: it changes the whole process.
+    """
+    if device.type == "cpu":
+        keep_big_blocks(MOST if plan.tile_size is None else plan.block)

@@ -13,6 +13,7 @@ import torch
 
 from impasto.config import STARTS, Config
 from impasto.errors import ConfigError, PictureError, did_you_mean
+from impasto.fields import marked
 from impasto.images.color import grey, match_lightness, match_moments, with_chroma_of
 from impasto.images.masks import NOTHING, read_mask, shape_note
 from impasto.images.read import Picture, Source, read, resize
@@ -93,7 +94,7 @@ def extras(config: Config) -> Iterator[tuple[str, str]]:
     for name in config.start:
         if name not in STARTS:
             yield "start", name
-    for role in ("fine", "coarse", "palette", "protect"):
+    for role in marked(Config, "path"):
         if path := getattr(config, role):
             yield role, path
     for text in config.mask:
@@ -114,8 +115,7 @@ def prepare_problem(
 
     named: pictures in memory, by the name that the config has for them; other names are paths.
     Raises PictureError for a picture or mask that is no good, or a painting that would be too thin;
-    ConfigError for a style that would paint nothing, and for `blend`, `start` or `tile` that does
-    not fit.
+    ConfigError for a style that would paint nothing, and for `blend` or `start` that does not fit.
     """
     levels = check(content, config)
     notes: list[str] = []

@@ -5,29 +5,31 @@ from __future__ import annotations
 from typing import Any
 
 from impasto.backbone.vgg import Backbone
-from impasto.config import Config
+from impasto.config import Config, Machine
 from impasto.images.read import Picture
 from impasto.painting.levels import BLANK
 from impasto.painting.problem import Problem, extras
 from impasto.version import __version__
 
-__all__ = ["BEFORE", "record_of", "recorded_config"]
-
-BEFORE = {"precondition": 0.0}  # what a painting was made with before there was such a choice
+__all__ = ["record_of", "recorded_settings"]
 
 
-def recorded_config(recorded: dict[str, Any]) -> Config:
-    """The config of the settings in a painting's file, as it was then. Raises ConfigError."""
-    return Config(**{**BEFORE, **recorded["config"]})
+def recorded_settings(recorded: dict[str, Any]) -> tuple[Config, Machine]:
+    """Return the settings in a painting's file. Raises ConfigError."""
+    return Config(**recorded["config"]), Machine(**recorded["machine"])
 
 
 def record_of(
-    problem: Problem, config: Config, backbone: Backbone, start: Picture | None = None
+    problem: Problem,
+    config: Config,
+    machine: Machine,
+    backbone: Backbone,
+    start: Picture | None = None,
 ) -> dict[str, Any]:
-    """What a painting's file carries, but for `steps_done`: `impasto show` prints it, `--from`
-    paints again with it.
+    """Make the record that a painting's file carries, but for what only the run's end tells.
 
-    The same run gives the same settings: no time of day, no duration.
+    `impasto show` prints it, `--from` paints again with it. The same run gives the same record: no
+    time of day, no duration.
     """
     content = problem.original
     roles = [
@@ -44,6 +46,7 @@ def record_of(
         "program": "impasto",
         "version": __version__,
         "config": config.model_dump(mode="json"),
+        "machine": machine.model_dump(mode="json"),
         "inputs": [
             {"role": role, "name": each.name, "sha256": each.sha256} for role, each in roles
         ],

@@ -14,14 +14,14 @@ from PIL import Image
 
 from impasto.backbone.load import load_backbone
 from impasto.backbone.vgg import Backbone
-from impasto.config import Config
+from impasto.config import Config, Machine
 from impasto.errors import ClusterError, SolverError
 from impasto.images.read import Picture, Source, read, resize
 from impasto.images.write import to_image, write
 from impasto.objective.objective import Objective
 from impasto.painting.levels import read_all
 from impasto.painting.loop import Loop, MakeEvaluator
-from impasto.painting.memory import Plan, fit
+from impasto.painting.memory import Plan, check_tile, plan_for
 from impasto.painting.outcome import doubt_about, why_stopped
 from impasto.painting.problem import Problem, prepare_problem
 from impasto.painting.record import record_of
@@ -77,10 +77,9 @@ class Painting:
 class Run:
     """A painting that is ready to start: all that is decided before its first step.
 
-    problem: what is painted. config: how, with the plan's tile. backbone: the network. plan: how it
-    fits into memory.
-    start: the picture to start from, in place of the config's. resume: the state that it goes on
-    from. evaluator_of: makes the objective of a level.
+    problem: what is painted. config: how. machine: where, with the plan's tile. backbone: the
+    network. plan: how it fits into memory. start: the picture to start from, in place of the
+    config's. resume: the state that it goes on from. evaluator_of: makes the objective of a level.
 
     Example:
         run = Run.prepare("photo.jpg", "painting.jpg", Config(steps=60))
@@ -91,6 +90,7 @@ class Run:
 
     problem: Problem
     config: Config
+    machine: Machine
     backbone: Backbone = field(repr=False)
     plan: Plan
     start: Picture | None = None
@@ -103,20 +103,21 @@ class Run:
         content: Source,
         style: Source | Sequence[Source],
         config: Config | None = None,
+        machine: Machine | None = None,
         *,
         start: Source | None = None,
         named: Mapping[str, Source] | None = None,
-        backbone: Backbone | Callable[[Config], Backbone] = load_backbone,
-        plan: Callable[[Problem, Config, Backbone], Plan] = fit,
+        backbone: Backbone | Callable[[Config, Machine], Backbone] = load_backbone,
+        plan: Callable[[Problem, Config, Machine, Backbone], Plan] = plan_for,
         resume: Resume | None = None,
         evaluator_of: MakeEvaluator = Objective,
     ) -> Run:
         """Decide all that is decided before the first step: what is wrong is said here.
 
         Args:
-            content, style, config, start, named: as `paint` takes them.
-            backbone: the network, or what loads that of a config. Loaded once the pictures have
-            been read and checked.
+            content, style, config, machine, start, named: as `paint` takes them.
+            backbone: the network, or a function that loads it, called once the pictures have
+                been read and checked.
             plan: decides on the tiles that fit into memory.
             resume: finds the state and the plan of a run that was cut off; None: begin at the
             start.
@@ -125,21 +126,23 @@ class Run:
         Raises:
             ImpastoError: for whatever the user can put right.
         """
-        config = config or Config()
+        config, machine = config or Config(), machine or Machine()
         picture, styles = read(content), read_all(style)
         begun = None if start is None else read(start)
         # before a network is downloaded for nothing
         problem = prepare_problem(picture, styles, config, named)
-        network = backbone if isinstance(backbone, Backbone) else backbone(config)
+        check_tile(problem, config, machine)
+        network = backbone if isinstance(backbone, Backbone) else backbone(config, machine)
         found = resume(problem, config, network) if resume else None
-        state, planned = found or (None, plan(problem, config, network))
-        config = config.changed(tile=planned.side or config.tile)  # so that `--from` cuts it alike
-        return cls(problem, config, network, planned, begun, state, evaluator_of)
+        state, planned = found or (None, plan(problem, config, machine, network))
+        # so that `--from` cuts it alike
+        machine = machine.changed(tile=planned.tile_size or machine.tile)
+        return cls(problem, config, machine, network, planned, begun, state, evaluator_of)
 
     @cached_property
     def record(self) -> dict[str, Any]:
         """What the painting's file will carry, but for what only its end tells."""
-        return record_of(self.problem, self.config, self.backbone, self.start)
+        return record_of(self.problem, self.config, self.machine, self.backbone, self.start)
 
     def loop(self) -> Loop:
         """The run by ask and tell, for who evaluates it together with others or elsewhere."""
@@ -203,6 +206,7 @@ def paint(
     content: Source,
     style: Source | Sequence[Source],
     config: Config | None = None,
+    machine: Machine | None = None,
     *,
     start: Source | None = None,
     backbone: Backbone | None = None,
@@ -218,6 +222,7 @@ def paint(
         content: a path, PIL image, NumPy array or tensor (see `images.read.read`).
         style: one such picture or several, which are blended.
         config: all settings; None: the defaults.
+        machine: device, precision, memory and tiles; None: chosen here.
         start: a picture to start from, in place of the config's.
         backbone: a loaded network; None: the config's is loaded.
         named: pictures in memory, by the names that the config has for them (masks, palette ...).
@@ -233,7 +238,13 @@ def paint(
         paint("photo.jpg", "painting.jpg", Config(size=512)).save("out.png")
     """
     return Run.prepare(
-        content, style, config, start=start, named=named, backbone=backbone or load_backbone
+        content,
+        style,
+        config,
+        machine,
+        start=start,
+        named=named,
+        backbone=backbone or load_backbone,
     ).paint(on_step)
 
 
@@ -241,6 +252,7 @@ def paint_steps(
     content: Source,
     style: Source | Sequence[Source],
     config: Config | None = None,
+    machine: Machine | None = None,
     *,
     start: Source | None = None,
     backbone: Backbone | None = None,
@@ -249,7 +261,7 @@ def paint_steps(
     """The painting as a stream of Steps; to stop is to stop reading.
 
     Args:
-        content, style, config, start, backbone, named: as `paint` takes them.
+        content, style, config, machine, start, backbone, named: as `paint` takes them.
 
     Returns:
         An iterator over the Steps of the run; `step.best.point` is the best picture so far.
@@ -262,5 +274,11 @@ def paint_steps(
             print(step.number, float(step.value))
     """
     yield from Run.prepare(
-        content, style, config, start=start, named=named, backbone=backbone or load_backbone
+        content,
+        style,
+        config,
+        machine,
+        start=start,
+        named=named,
+        backbone=backbone or load_backbone,
     ).steps()

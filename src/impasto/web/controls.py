@@ -9,8 +9,9 @@ from typing import Any
 import gradio as gr
 from gradio.components import Component
 
-from impasto.config import GROUPS, Config, allowed
+from impasto.config import GROUPS, Config
 from impasto.errors import ConfigError
+from impasto.fields import allowed, marked
 from impasto.parsing import typed
 from impasto.web.html import as_labels, label
 
@@ -26,25 +27,24 @@ __all__ = [
     "values_of",
 ]
 
-FIRST = ("size", "colour")  # what stands in sight
+FIRST = marked(Config, "control", "first")  # what stands in sight
 # and what has a slider there, beside its exact control among the others
-SLIDERS = ("strength", "style_scale")
+SLIDERS = marked(Config, "control", "slider")
 # fields that are a picture: the page takes them as uploads
-PICTURES = ("fine", "coarse", "palette")
+PICTURES = marked(Config, "control", "picture")
 # fields that the sliders of the styles, and the brush on the content, stand for
-DRAWN = ("blend", "mask", "protect")
+DRAWN = marked(Config, "control", "drawn")
 SCHEMAS = Config.model_json_schema()["properties"]
 # for events of the page alone
 QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 ABOUT = {"compact": "compact (in the box)"}
 
 
-def by_group(without: Sequence[str]) -> dict[str, list[str]]:
-    """The fields that have a control, by group, without those in sight and those that are not a
-    visitor's."""
+def by_group() -> dict[str, list[str]]:
+    """The fields that have a control, by group, without those in sight."""
     found: dict[str, list[str]] = {group: [] for group in GROUPS}
     for name, field in Config.model_fields.items():
-        if name not in (*FIRST, *PICTURES, *DRAWN, *without):
+        if name not in (*FIRST, *PICTURES, *DRAWN):
             extra = field.json_schema_extra
             assert isinstance(extra, dict)
             found[str(extra["group"])].append(name)
@@ -85,7 +85,7 @@ def control(
         low, high = schema.get("minimum", schema.get("exclusiveMinimum")), schema.get("maximum")
         precision = 0 if kinds[0]["type"] == "integer" else None
         return gr.Number(value=default, minimum=low, maximum=high, precision=precision, **common)
-    return gr.Textbox(value=default, placeholder=allowed(name), max_lines=3, **common)
+    return gr.Textbox(value=default, placeholder=allowed(Config, name), max_lines=3, **common)
 
 
 def slider(name: str, exact: Component) -> None:

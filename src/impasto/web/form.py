@@ -21,7 +21,7 @@ from impasto.errors import ConfigError, ImpastoError, PictureError
 from impasto.figures.timelapse import films
 from impasto.images.read import header_size, settings_in
 from impasto.images.samples import STYLES, sample_photograph, sample_style
-from impasto.painting.record import recorded_config
+from impasto.painting.record import recorded_settings
 from impasto.presets import PRESETS, preset
 from impasto.web.controls import (
     FIRST,
@@ -36,7 +36,6 @@ from impasto.web.controls import (
 from impasto.web.drawings import LAYERS, LatestDrawings, check_layer
 from impasto.web.drawn_masks import COLOURS, masks_of
 from impasto.web.job import BusyError, PaintRequest, Upload, clean
-from impasto.web.policy import SERVER_FIELDS
 from impasto.web.queue import Studio
 from impasto.web.uploads import read_upload
 
@@ -240,7 +239,7 @@ def form_of(studio: Studio, demo: bool) -> Form:
             elem_id="earlier",
             height=120,
         )
-        for group, names in by_group(SERVER_FIELDS).items():
+        for group, names in by_group().items():
             with gr.Accordion(group, open=False):
                 settings |= {name: control(name, networks, studio.terms.defaults) for name in names}
         with gr.Accordion("Other pictures", open=False):
@@ -333,7 +332,7 @@ def _wire_settings(studio: Studio, form: Form, recipe: gr.Dropdown, earlier: gr.
                 f"Published with {config.steps:,} steps; this server makes at most "
                 f"{studio.limits.steps:,}."
             )
-            config = config.changed(steps=studio.limits.steps, save_at=())
+            config = config.changed(steps=studio.limits.steps)
         if config.backbone not in studio.networks:
             gr.Info(
                 f"Published with {config.backbone}, which is not on this server: painted with "
@@ -342,7 +341,7 @@ def _wire_settings(studio: Studio, form: Form, recipe: gr.Dropdown, earlier: gr.
         return values_of(config, names, studio.networks)
 
     def restore(name: str, data: bytes) -> list[Any]:
-        found = values_of(recorded_config(settings_in(data, name)), names, studio.networks)
+        found = values_of(recorded_settings(settings_in(data, name))[0], names, studio.networks)
         gr.Info("The settings of the painting are taken over.")
         return found
 

@@ -236,7 +236,7 @@ class Job:
         read = [read_bytes(data, name, most, enough) for data, name in files]
         return read[0], read[1 : 1 + styles], dict(zip(self.named, read[1 + styles :], strict=True))
 
-    def look(self, step: Step) -> None:
+    def on_step(self, step: Step) -> None:
         """A reader of Steps: the progress of each, and a live picture a few times a second."""
         values = reached_at(step)
         self.curve.append((step.level, values["objective"]))

@@ -9,18 +9,17 @@ from typing import Any, NamedTuple
 
 import torch
 
-from impasto.config import Config, option_name
+from impasto.config import Config, Machine
 from impasto.errors import ConfigError, shortened
+from impasto.fields import option_name
 from impasto.figures.timelapse import films
 from impasto.painting.levels import painted_size, style_size
 from impasto.painting.memory import SHARE, free_memory
 from impasto.painting.problem import Problem, extras, prepare_problem
 from impasto.web.job import BusyError, Job, Limits, PaintRequest, Upload
 
-__all__ = ["BASE", "SERVER_FIELDS", "Policy", "continue_from"]
+__all__ = ["BASE", "Policy", "continue_from"]
 
-# settings that are not a visitor's
-SERVER_FIELDS = ("memory", "tile", "device", "precision", "save_every", "save_at")
 MOST_PICTURES, MOST_MASKS = 24, 8  # each mask is held at the painting's size
 BASE = "the painting so far.png"  # what a painting that is painted on is called in the settings
 
@@ -29,7 +28,7 @@ class Policy(NamedTuple):
     """The limits, the server's own settings, and the networks that visitors may choose from."""
 
     limits: Limits
-    machine: dict[str, Any]
+    machine: Machine
     networks: Sequence[str]
 
     @property
@@ -43,18 +42,16 @@ class Policy(NamedTuple):
 
     def memory(self) -> int:
         """Bytes that there are for reading uploads now: what paintings may take, too."""
-        given = self.machine["memory"]
+        given = self.machine.memory
         return given if isinstance(given, int) else int(SHARE * free_memory(torch.device("cpu")))
 
     def config(self, settings: dict[str, Any]) -> Config:
         """The config of a visitor's settings. Raises ConfigError, also for what is the server's to
         choose."""
-        for name in SERVER_FIELDS:
+        for name in Machine.model_fields:
             if name in settings:
                 raise ConfigError(f"{option_name(name)} is the server's choice: leave it out", name)
-        config = Config(
-            **{"backbone": self.networks[0], **self.defaults, **settings, **self.machine}
-        )
+        config = Config(**{"backbone": self.networks[0], **self.defaults, **settings})
         if config.backbone not in self.networks:
             choice, given = ", ".join(self.networks), shortened(config.backbone)
             raise ConfigError(

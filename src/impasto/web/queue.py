@@ -17,9 +17,9 @@ from typing import Any
 import torch
 from anyio import CapacityLimiter, to_thread
 
-from impasto.config import Config
+from impasto.config import Config, Machine
 from impasto.errors import ImpastoError, OutputError, out_of_memory
-from impasto.painting.memory import give_back, keep_big_blocks
+from impasto.painting.allocator import give_back, keep_big_blocks
 from impasto.web.folders import UPLOAD_FOLDER, RoomError, own_folder, remove_old
 from impasto.web.job import OVER, BusyError, Job, Limits, PaintRequest, State, Wanted, clean
 from impasto.web.metrics import Metrics
@@ -47,14 +47,12 @@ log = logging.getLogger("impasto.studio")
 class Studio:
     """Takes orders, paints them with `workers` at a time, keeps what they leave for a while.
 
-    machine: the settings SERVER_FIELDS of all paintings. networks: the names, and paths, that
+    machine: where all paintings are computed. networks: the names, and paths, that
     visitors may choose from. Everything lies in `folder`, which is there from the beginning;
     `close` removes it.
     """
 
-    def __init__(
-        self, limits: Limits, machine: dict[str, Any], networks: Sequence[str] = ("compact",)
-    ):
+    def __init__(self, limits: Limits, machine: Machine, networks: Sequence[str] = ("compact",)):
         self.limits, self.networks = limits, tuple(networks)
         self._held = ExitStack()
         self.folder = self._held.enter_context(own_folder())
@@ -273,7 +271,7 @@ class Studio:
     def _work(self, threads: int, ready: SimpleQueue[Exception | None]) -> None:
         torch.set_num_threads(threads)
         try:
-            warm_up(Config(backbone=self.networks[0], size=64, steps=2, **self.terms.machine))
+            warm_up(Config(backbone=self.networks[0], size=64, steps=2), self.terms.machine)
             ready.put(None)
         except Exception as error:  # whatever it is, `open` waits for an answer
             ready.put(error)
@@ -285,7 +283,7 @@ class Studio:
 
     def _work_on(self, job: Job) -> None:
         try:
-            state = work(job, self.limits)
+            state = work(job, self.limits, self.terms.machine)
         except OutputError as error:
             log.error("a painting could not be written: %s", error)
             job.error, state = "the server could not write the painting; try again later", "failed"

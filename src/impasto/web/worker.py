@@ -11,9 +11,11 @@ import torch
 
 from impasto.backbone.load import load_backbone
 from impasto.backbone.vgg import Backbone
-from impasto.config import Config
+from impasto.config import Config, Machine
 from impasto.errors import ImpastoError, OutputError
+from impasto.fields import marked
 from impasto.painting.callbacks import film_of, trace
+from impasto.painting.memory import tune_allocator
 from impasto.painting.outcome import why_stopped
 from impasto.painting.run import Run, paint
 from impasto.web.job import SHOWN_SIDE, Job, Limits, Started, State, jpeg
@@ -23,13 +25,13 @@ __all__ = ["warm_up", "work"]
 log = logging.getLogger("impasto.studio")
 
 
-def work(job: Job, limits: Limits) -> State:
+def work(job: Job, limits: Limits, machine: Machine) -> State:
     """Paint until the end, or until something else is wanted; says what the job has become.
 
     It ends with what there is when its time is over. A paused job keeps its stream of Steps, and
     another call goes on with it.
     """
-    run = job.run = job.run or _begin(job, limits.read)
+    run = job.run = job.run or _begin(job, limits.read, machine)
     wanted, keep, stopped = "", trace(job.file("trace.jsonl"), log.warning), ""
     try:
         while not (wanted := job.wanted):
@@ -37,10 +39,10 @@ def work(job: Job, limits: Limits) -> State:
             if step is None:
                 break
             run.last = dataclasses.replace(step, seconds=step.seconds - job.idle)
-            job.look(run.last)
+            job.on_step(run.last)
             keep(run.last)
             if run.film:
-                run.film.look(run.last.shown, run.last.number)
+                run.film.add_frame(run.last.shown, run.last.number)
             if run.last.seconds > limits.seconds and run.last.number < run.last.steps:
                 stopped = job.note = (
                     f"this server paints for at most {limits.seconds / 60:g} minutes"
@@ -63,9 +65,10 @@ def work(job: Job, limits: Limits) -> State:
     return "stopped" if stopped else "done"
 
 
-def _begin(job: Job, most: int) -> Started:
+def _begin(job: Job, most: int, machine: Machine) -> Started:
     content, styles, named = job.inputs(most)
-    run = Run.prepare(content, styles, job.config, named=named, backbone=_backbone)
+    run = Run.prepare(content, styles, job.config, machine, named=named, backbone=_backbone)
+    tune_allocator(run.plan, run.backbone.device)
     film = (
         film_of(job.file(f"timelapse{job.timelapse}"), content, run.config)
         if job.timelapse
@@ -94,18 +97,18 @@ def _finish(job: Job, run: Started, stopped: str) -> None:
             job.note, job.timelapse = "the film could not be written", ""
 
 
-def _backbone(config: Config) -> Backbone:
+def _backbone(config: Config, machine: Machine) -> Backbone:
     """The config's network, loaded once."""
-    return _loaded(config.backbone, config.pooling, config.padding, config.device, config.precision)
+    settings = {name: getattr(config, name) for name in marked(Config, "network")}
+    return _loaded(Config(**settings), machine)
 
 
 @lru_cache(maxsize=3)  # each is up to 80 MB
-def _loaded(backbone: str, pooling: str, padding: str, device: str, precision: str) -> Backbone:
-    settings = {"pooling": pooling, "padding": padding, "device": device, "precision": precision}
-    return load_backbone(Config().changed(backbone=backbone, **settings))
+def _loaded(config: Config, machine: Machine) -> Backbone:
+    return load_backbone(config, machine)
 
 
-def warm_up(config: Config) -> None:
+def warm_up(config: Config, machine: Machine) -> None:
     """Load the config's network and run it once. Raises ImpastoError."""
     noise = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
-    paint(noise, noise, config, backbone=_backbone(config))
+    paint(noise, noise, config, machine=machine, backbone=_backbone(config, machine))

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from impasto.batch.spec import NOT_FOR_BATCHES, BatchSpec, save_spec
+from impasto.batch.spec import BatchSpec, save_spec
 from impasto.cli.options import GroupedCommand, check_engine, config_options, engine_options, given
-from impasto.config import Config
+from impasto.config import Config, Machine, changed_by
 from impasto.errors import OutputError
 from impasto.presets import preset
 
@@ -79,7 +79,7 @@ def batch(
     return carry_out(asked, folder, retry_failed, quiet)
 
 
-config_options(batch, *(name for name in Config.model_fields if name not in NOT_FOR_BATCHES))
+config_options(batch)
 
 
 def carry_out(asked: BatchSpec, folder: str, retry_failed: bool, quiet: bool) -> int:
@@ -92,20 +92,20 @@ def carry_out(asked: BatchSpec, folder: str, retry_failed: bool, quiet: bool) ->
     from impasto.batch.store import open_store
     from impasto.batch.table import list_jobs
     from impasto.cli.outputs import DOUBTFUL
-    from impasto.cli.progress_bar import downloading, log
+    from impasto.cli.progress_bar import downloading, make_console
 
     check_engine(asked.engine, asked.address)
     _check_folder(folder, asked)
-    console = log(quiet)
+    console = make_console(quiet)
 
-    def config_for(name: str, settings: dict[str, Any]) -> Config:
-        return preset(name or asked.preset).config.changed(**{**asked.typed, **settings})
+    def settings_for(name: str, settings: dict[str, Any]) -> tuple[Config, Machine]:
+        return changed_by({**asked.typed, **settings}, preset(name or asked.preset).config)
 
     def weights(name: str) -> Weights:
         with downloading(console, name) as progress:
             return load(name, progress)
 
-    jobs = list_jobs(asked.contents, asked.styles, asked.pairs, config_for)
+    jobs = list_jobs(asked.contents, asked.styles, asked.pairs, settings_for)
     known = FileHashes(weights)
     for name in {job.config.backbone for job in jobs}:  # before anything is written
         known.network(name)

@@ -6,10 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from impasto.cli.commands.texture import SNAPSHOTS
 from impasto.cli.figure_cells import Trial, paint_cells, report_figure
 from impasto.cli.options import GroupedCommand, config_options, given
-from impasto.config import Config
 from impasto.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -51,7 +49,7 @@ def compare(
     compare.png
     """
     from impasto.cli.outputs import not_among
-    from impasto.cli.progress_bar import log
+    from impasto.cli.progress_bar import make_console
     from impasto.figures.contact_sheet import contact_sheet, in_rows
     from impasto.images.read import read
     from impasto.images.write import check_output, write
@@ -66,21 +64,21 @@ def compare(
         )
     varied = _parse_vary(vary)
     configs = [
-        (_in_words(chosen), config)
-        for chosen, config in variations(varied, preset_name, **given(values))
+        (_in_words(chosen), config, machine)
+        for chosen, config, machine in variations(varied, preset_name, **given(values))
     ]
-    named = {path for _, config in configs for _, path in extras(config)}
+    named = {path for _, config, _ in configs for _, path in extras(config)}
     target = not_among(check_output(out, what="figure"), [*pictures, *named])
     inputs = [read(picture) for picture in pictures]
     cells = paint_cells(
-        log(quiet), [Trial(words, config, inputs) for words, config in configs], timed=True
+        make_console(quiet), [Trial(*chosen, inputs) for chosen in configs], timed=True
     )
     columns = len(list(varied.values())[1]) if len(varied) == 2 else 0
     write(contact_sheet(in_rows(cells, columns)), target)
     return report_figure(target, cells)
 
 
-config_options(compare, *(name for name in Config.model_fields if name not in SNAPSHOTS))
+config_options(compare)
 
 
 def _parse_vary(texts: Sequence[str]) -> dict[str, list[str]]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from impasto.config import Config
+from impasto.config import Config, Machine
 
 __all__ = ["demo"]
 
@@ -24,7 +24,7 @@ __all__ = ["demo"]
 def demo(style_name: str, folder: str) -> int:
     """Paint the sample photograph in a sample style."""
     from impasto.cli.outputs import check_outputs, report
-    from impasto.cli.progress_bar import log
+    from impasto.cli.progress_bar import make_console
     from impasto.cli.terminal import run, save, save_more
     from impasto.images.read import read
     from impasto.images.samples import sample_photograph, sample_style
@@ -34,7 +34,7 @@ def demo(style_name: str, folder: str) -> int:
         str(Path(folder) / name) for name in ("impasto-demo.png", "impasto-demo-sheet.png")
     )
     outputs = check_outputs(picture, figure=figure)
-    painting = run(log(), inputs, Config())
+    painting = run(make_console(), inputs, Config(), Machine())
     save(painting, outputs.picture)
     save_more(painting, inputs, outputs, None)
     return report(painting, outputs, quiet=False, as_json=False)

@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from impasto.cli.options import GroupedCommand, config_options, given
+from impasto.config import Config, Machine, changed_by
 from impasto.errors import ConfigError, PictureError
+from impasto.fields import marked
 from impasto.parsing import DEPTHS, LAYERS, WIDTHS, layer_name
 from impasto.presets import preset
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from impasto.config import Config
     from impasto.figures.contact_sheet import Cell
 
 __all__ = ["MAPS", "PUBLISHED", "features"]
@@ -50,13 +51,13 @@ def features(
 
     impasto features photo.jpg -o features.png
     """
-    config = preset(preset_name).config.changed(**given(values))
+    config, machine = changed_by(given(values), preset(preset_name).config)
     if network and (picture is not None or layers is not None):
         raise ConfigError(
             "--network draws a network and its preset's layers: leave out PICTURE and --layers"
         )
     if network:
-        _draw_network(config, preset_name, out or "network.png")
+        _draw_network(config, machine, preset_name, out or "network.png")
     elif picture is None:
         raise ConfigError("give a PICTURE to look at: impasto features photo.jpg; or --network")
     else:
@@ -67,22 +68,26 @@ def features(
         )
         if not names:
             raise ConfigError("--layers is empty: name at least one, as conv4_2")
-        _draw_features(picture, config, [layer_name(each) for each in names], out or "features.png")
+        _draw_features(
+            picture, config, machine, [layer_name(each) for each in names], out or "features.png"
+        )
 
 
-config_options(features, "size", "size_of", "backbone", "pooling", "padding", "device", "precision")
+config_options(features, "size", "size_of", *marked(Config, "network"), *marked(Machine, "network"))
 
 
 def _layers_of(config: Config) -> list[str]:
-    """The layers that a recipe uses, shallow to deep."""
+    """The layers that a preset uses, shallow to deep."""
     return sorted({*config.content_layers, *config.style_layers}, key=LAYERS.index)
 
 
-def _draw_features(path: str, config: Config, layers: Sequence[str], out: str) -> None:
+def _draw_features(
+    path: str, config: Config, machine: Machine, layers: Sequence[str], out: str
+) -> None:
     from PIL import Image
 
     from impasto.cli.outputs import not_among
-    from impasto.cli.progress_bar import log
+    from impasto.cli.progress_bar import make_console
     from impasto.cli.terminal import load_with_bar
     from impasto.figures.contact_sheet import contact_sheet
     from impasto.figures.plots import heat
@@ -104,7 +109,7 @@ def _draw_features(path: str, config: Config, layers: Sequence[str], out: str) -
             "give a larger --size",
             (width, height),
         )
-    backbone = load_with_bar(log(), config)
+    backbone = load_with_bar(make_console(), config, machine)
     rows: list[list[Cell]] = [
         [
             (to_image(pixels), f"{Path(path).name}\n{width} × {height} pixels"),
@@ -137,8 +142,8 @@ def _draw_features(path: str, config: Config, layers: Sequence[str], out: str) -
     click.echo(str(target))
 
 
-def _draw_network(config: Config, name: str, out: str) -> None:
-    from impasto.cli.progress_bar import log
+def _draw_network(config: Config, machine: Machine, name: str, out: str) -> None:
+    from impasto.cli.progress_bar import make_console
     from impasto.cli.terminal import load_with_bar
     from impasto.figures import plots
     from impasto.images.write import check_output
@@ -151,7 +156,7 @@ def _draw_network(config: Config, name: str, out: str) -> None:
             zip((each for each in LAYERS if each.startswith("conv")), widths, strict=True)
         )
     else:
-        kernels = load_with_bar(log(), config).weights.kernels
+        kernels = load_with_bar(make_console(), config, machine).weights.kernels
         channels = {each: len(kernel) for each, (kernel, _) in kernels.items()}
     title = f"{Path(config.backbone).name}, as the preset {name} uses it"
     plots.write_plot(

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from impasto.cli.options import GroupedCommand, check_engine, config_options, engine_options, given
-from impasto.cli.sources import job_of
+from impasto.cli.sources import sources_of
 from impasto.errors import ConfigError
 
 __all__ = ["paint"]
@@ -24,7 +24,7 @@ __all__ = ["paint"]
     "--preset",
     "preset_name",
     metavar="NAME",
-    help="a recipe by name; see `impasto presets` [default: default]",
+    help="a preset by name; see `impasto presets` [default: default]",
 )
 @click.option(
     "--from",
@@ -40,6 +40,19 @@ __all__ = ["paint"]
 )
 @click.option(
     "--trace", metavar="FILE", help="one line of JSON a step, for `impasto curves`: .jsonl"
+)
+@click.option(
+    "--save-every",
+    default=0,
+    type=click.IntRange(0),
+    metavar="N",
+    help="write a snapshot every N steps, as OUT-01000.png [default: none]",
+)
+@click.option(
+    "--save-at",
+    default="",
+    metavar="STEPS",
+    help="write a snapshot at these steps, as 3000,9000 [default: none]",
 )
 @click.option(
     "--checkpoint",
@@ -63,6 +76,8 @@ def paint(
     timelapse: str | None,
     figure: str | None,
     trace: str | None,
+    save_every: int,
+    save_at: str,
     checkpoint: str | None,
     engine: str,
     address: str | None,
@@ -75,12 +90,14 @@ def paint(
 
     impasto paint photo.jpg painting.jpg -o result.png
     """
-    from impasto.cli.outputs import check_outputs
+    from impasto.cli.outputs import check_outputs, check_snapshots
     from impasto.cli.run_folder import RunSpec, open_run_folder
     from impasto.cli.terminal import carry_out
     from impasto.painting.problem import extras
 
-    config, pictures, blank_content = job_of(pictures, preset_name, source, given(values))
+    config, machine, pictures, blank_content = sources_of(
+        pictures, preset_name, source, given(values)
+    )
     if blank_content:
         raise ConfigError(
             f"{source} is a texture: `impasto texture --from {source}` makes it again", source
@@ -94,8 +111,9 @@ def paint(
     used = [*pictures, *(path for _, path in extras(config)), *([source] if source else [])]
     first = [*pictures, *named][1]
     picture = out or f"{Path(pictures[0]).stem}-{Path(first).stem}.png"
-    outputs = check_outputs(picture, timelapse, figure, trace, config, used)
-    spec = RunSpec(tuple(pictures), config, outputs, os.getcwd(), engine, address)
+    kept = check_snapshots(save_every, save_at, config.steps)
+    outputs = check_outputs(picture, timelapse, figure, trace, used, kept, config.steps)
+    spec = RunSpec(tuple(pictures), config, machine, outputs, os.getcwd(), engine, address)
     check_engine(engine, address)
     with open_run_folder(checkpoint, spec) as folder:
         code = carry_out(spec, folder, quiet, as_json)

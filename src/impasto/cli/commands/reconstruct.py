@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from impasto.cli.commands.texture import SNAPSHOTS
 from impasto.cli.figure_cells import Trial, paint_cells, report_figure
 from impasto.cli.options import GroupedCommand, config_options, given
-from impasto.config import Config
+from impasto.config import Config, changed_by
 from impasto.errors import ConfigError
 from impasto.presets import FIRST_CONVOLUTIONS
 
@@ -18,20 +18,12 @@ if TYPE_CHECKING:
     from impasto.figures.contact_sheet import Cell
     from impasto.images.read import Picture
 
-__all__ = ["CONTENT_LAYERS", "NOT_FOR_RECONSTRUCTIONS", "SMALL", "STYLE_LAYERS", "reconstruct"]
+__all__ = ["CONTENT_LAYERS", "SMALL", "STYLE_LAYERS", "reconstruct"]
 
 # of a reconstruction, unless typed: what a cell of the figure shows
 SMALL = {"size": 256, "steps": 200}
 CONTENT_LAYERS = "conv1_2,conv2_2,conv3_2,conv4_2,conv5_2"  # Gatys et al. 2016, figure 1
 STYLE_LAYERS = ",".join(FIRST_CONVOLUTIONS)
-NOT_FOR_RECONSTRUCTIONS = (
-    "content_layers",
-    "style_layers",
-    "grain_weight",
-    "start",
-    "blend",
-    *SNAPSHOTS,
-)
 
 
 @click.command(cls=GroupedCommand)
@@ -59,10 +51,10 @@ def reconstruct(
     impasto reconstruct --content photo.jpg --style painting.jpg -o reconstruct.png
     """
     from impasto.cli.outputs import not_among
-    from impasto.cli.progress_bar import log
+    from impasto.cli.progress_bar import make_console
     from impasto.figures.contact_sheet import contact_sheet
     from impasto.images.read import read
-    from impasto.images.write import check_output, to_image, write
+    from impasto.images.write import check_output, write
     from impasto.painting.experiments import (
         blank_content,
         content_reconstructions,
@@ -76,43 +68,36 @@ def reconstruct(
     target = not_among(
         check_output(out, what="figure"), [path for path in (content, style) if path]
     )
-    config = Config(**{**SMALL, **given(values)})
-    asked = (
-        None
-        if layers is None
-        else list(dict.fromkeys(each for each in layers.split(",") if each.strip()))
-    )
+    config, machine = changed_by({**SMALL, **given(values)}, Config())
+    asked = None if layers is None else list(dict.fromkeys(filter(str.strip, layers.split(","))))
     if asked == []:
         raise ConfigError("--layers is empty: name at least one, as conv4_2")
-    console = log(quiet)
-    rows: list[list[Cell]] = []
-    jobs: list[tuple[list[Picture], list[tuple[str, Config]]]] = []
+    rows: list[tuple[Cell, list[Trial]]] = []
     if content is not None:
         picture = read(content)
-        rows.append([(to_image(picture.pixels, picture.alpha), f"content\n{Path(content).name}")])
-        jobs.append(
-            (
-                [picture, picture],
-                content_reconstructions(config, asked or CONTENT_LAYERS.split(",")),
-            )
-        )
+        configs = content_reconstructions(config, asked or CONTENT_LAYERS.split(","))
+        trials = [Trial(words, each, machine, [picture, picture]) for words, each in configs]
+        rows.append((_shown(picture, "content"), trials))
     if style is not None:
         picture = read(style)
         height, width = painted_size(picture, config)
-        rows.append([(to_image(picture.pixels, picture.alpha), f"style\n{Path(style).name}")])
         inputs = [blank_content(width, height), picture]
-        jobs.append((inputs, style_reconstructions(config, asked or STYLE_LAYERS.split(","))))
-    trials = [Trial(words, each, inputs) for inputs, configs in jobs for words, each in configs]
-    for trial in trials:
+        configs = style_reconstructions(config, asked or STYLE_LAYERS.split(","))
+        trials = [Trial(words, each, machine, inputs) for words, each in configs]
+        rows.append((_shown(picture, "style"), trials))
+    all_trials = [trial for _, trials in rows for trial in trials]
+    for trial in all_trials:
         prepare_problem(trial.pictures[0], trial.pictures[1:], trial.config)
-    cells = paint_cells(console, trials)
-    for row, (_, configs) in zip(rows, jobs, strict=True):
-        row += cells[: len(configs)]
-        del cells[: len(configs)]
-    write(contact_sheet(rows), target)
-    return report_figure(target, [cell for row in rows for cell in row[1:]])
+    cells = paint_cells(make_console(quiet), all_trials)
+    rest = iter(cells)
+    write(contact_sheet([[first, *islice(rest, len(trials))] for first, trials in rows]), target)
+    return report_figure(target, cells)
 
 
-config_options(
-    reconstruct, *(name for name in Config.model_fields if name not in NOT_FOR_RECONSTRUCTIONS)
-)
+def _shown(picture: Picture, role: str) -> Cell:
+    from impasto.images.write import to_image
+
+    return to_image(picture.pixels, picture.alpha), f"{role}\n{Path(picture.name).name}"
+
+
+config_options(reconstruct)

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from impasto.cli.run_folder import JOB, Job, RunSpec, check_typed, hold_folder, read_job
+from impasto.cli.run_folder import JOB, RunRecord, RunSpec, check_typed, hold_folder, read_job
 from impasto.errors import CheckpointError, ConfigError
 
 __all__ = ["resume"]
@@ -54,16 +54,18 @@ def resume(folder: str, trust: bool, quiet: bool, as_json: bool) -> int:
     return 0
 
 
-def _go_on(job: Job, path: Path, trust: bool, quiet: bool, as_json: bool) -> int:
+def _go_on(job: RunRecord, path: Path, trust: bool, quiet: bool, as_json: bool) -> int:
     """Paint what is left of a job; the exit code. Raises CheckpointError."""
     from impasto.cli.outputs import check_outputs
     from impasto.cli.terminal import carry_out
-    from impasto.config import Config
+    from impasto.config import Config, Machine
+    from impasto.painting.callbacks import Snapshots
 
     check_typed(job, path, trust)
     settings: dict[str, Any] = dict(job.config)
+    limits: dict[str, Any] = dict(job.machine)
     try:
-        config = Config(**settings)
+        config, machine = Config(**settings), Machine(**limits)
     except ConfigError as error:
         raise CheckpointError(
             f"{path / JOB} cannot be gone on with: {error}", error.value
@@ -74,6 +76,9 @@ def _go_on(job: Job, path: Path, trust: bool, quiet: bool, as_json: bool) -> int
     except OSError as error:
         gone = f"the folder that it was begun in is gone: {job.folder} ({error.strerror})"
         raise CheckpointError(gone, job.folder) from None
-    outputs = check_outputs(**paths, config=config)
-    spec = RunSpec(tuple(job.pictures), config, outputs, job.folder, job.engine, job.address)
+    kept = Snapshots(job.snapshots.every, tuple(job.snapshots.at))
+    outputs = check_outputs(**paths, kept=kept, steps=config.steps)
+    spec = RunSpec(
+        tuple(job.pictures), config, machine, outputs, job.folder, job.engine, job.address
+    )
     return carry_out(spec, path, quiet, as_json)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from impasto.cli.options import GroupedCommand, config_options, given
-from impasto.config import Config
+from impasto.config import Config, Machine, changed_by
 from impasto.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -116,9 +116,8 @@ def serve(
 
     impasto serve
     """
-    machine = Config(**given(values)).model_dump(
-        include=set(MACHINE)
-    )  # before seconds of loading: bad values fail at once
+    # before seconds of loading: bad values fail at once
+    config, machine = changed_by(given(values), Config())
     if auth is not None and not (re.fullmatch(r"[^:]+:.+", auth) and auth.isprintable()):
         raise ConfigError(
             "--auth takes a user and a password with a colon between: --auth ann:secret"
@@ -140,7 +139,7 @@ def serve(
         from impasto.web.queue import Studio
     from impasto.backbone.weights import cached, known
 
-    networks = dict.fromkeys([machine.pop("backbone"), *(name for name in known() if cached(name))])
+    networks = dict.fromkeys([config.backbone, *(name for name in known() if cached(name))])
     limits = Limits(
         workers, queue, round(max_upload * 1e6), max_pixels, max_steps, keep * 60, max_minutes * 60
     )
@@ -190,8 +189,7 @@ def _open(
         server.serve(app, sock, lambda: _tell(address, show_it), studio.close)
 
 
-MACHINE = ("backbone", "memory", "tile", "device", "precision")
-config_options(serve, *MACHINE)
+config_options(serve, "backbone", *Machine.model_fields)
 
 
 def _tell(address: str, show_it: bool) -> None:

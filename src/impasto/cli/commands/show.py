@@ -7,7 +7,7 @@ import re
 
 import click
 
-from impasto.config import option_name
+from impasto.fields import option_name
 
 __all__ = ["CONTROLS", "show"]
 
@@ -33,6 +33,7 @@ def show(file: str, as_json: bool) -> None:
         lines.append(f"objective {value}: {terms_in_words(terms)}")
     for each in settings["inputs"]:
         lines.append(f"{each['role']:8} {each['name']}  sha256 {each['sha256'][:16]}")
-    lines += [f"{option_name(name):22} {value}" for name, value in settings["config"].items()]
+    for part in ("config", "machine"):
+        lines += [f"{option_name(name):22} {value}" for name, value in settings[part].items()]
     for line in lines:
         click.echo(CONTROLS.sub("?", line))

@@ -9,27 +9,10 @@ from typing import Any
 import click
 
 from impasto.cli.options import GroupedCommand, config_options, given
-from impasto.cli.sources import job_of
-from impasto.config import Config
+from impasto.cli.sources import sources_of
 from impasto.errors import ConfigError
 
 __all__ = ["texture"]
-
-SNAPSHOTS = ("save_every", "save_at")
-NOT_FOR_TEXTURES = (
-    "colour",
-    "mask",
-    "protect",
-    "protection",
-    "edge_weight",
-    "size",
-    "size_of",
-    "start",
-    "content_layers",
-    "content_weight",
-    "content_reduction",
-    *SNAPSHOTS,
-)
 
 
 @click.command(cls=GroupedCommand)
@@ -40,7 +23,7 @@ NOT_FOR_TEXTURES = (
 @click.option(
     "-o", "--out", help="the texture's file; its suffix is its format [default: STYLE-texture.png]"
 )
-@click.option("--preset", "preset_name", metavar="NAME", help="a recipe by name [default: default]")
+@click.option("--preset", "preset_name", metavar="NAME", help="a preset by name [default: default]")
 @click.option(
     "--from", "source", metavar="FILE", help="make a texture again with the settings of its file"
 )
@@ -59,12 +42,12 @@ def texture(
     impasto texture painting.jpg --size 1024x768 -o texture.png
     """
     from impasto.cli.outputs import check_outputs, report
-    from impasto.cli.progress_bar import log
+    from impasto.cli.progress_bar import make_console
     from impasto.cli.terminal import run, save
     from impasto.images.read import read
     from impasto.painting.experiments import blank_content, texture_config
 
-    config, pictures, before = job_of(styles, preset_name, source, given(values))
+    config, machine, pictures, before = sources_of(styles, preset_name, source, given(values))
     if source and not before:
         raise ConfigError(
             f"{source} is no texture: `impasto paint --from {source}` paints it again", source
@@ -73,16 +56,14 @@ def texture(
         raise ConfigError("give a STYLE picture: impasto texture painting.jpg")
     width, height = _parse_size(size if size is not None else before or "512x512")
     used = [*pictures, *([source] if source else [])]
-    outputs = check_outputs(
-        out or f"{Path(pictures[0]).stem}-texture.png", config=config, used=used
-    )
+    outputs = check_outputs(out or f"{Path(pictures[0]).stem}-texture.png", used=used)
     inputs = [blank_content(width, height), *(read(picture) for picture in pictures)]
-    painting = run(log(quiet), inputs, texture_config(config))
+    painting = run(make_console(quiet), inputs, texture_config(config), machine)
     save(painting, outputs.picture)
     return report(painting, outputs, quiet, as_json=False)
 
 
-config_options(texture, *(name for name in Config.model_fields if name not in NOT_FOR_TEXTURES))
+config_options(texture)
 
 
 def _parse_size(text: str) -> tuple[int, int]:

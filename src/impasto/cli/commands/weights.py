@@ -27,9 +27,9 @@ def list_weights() -> None:
 def fetch_weights(name: str) -> None:
     """Download the network NAME, or go on with a download that broke."""
     from impasto.backbone.weights import fetch
-    from impasto.cli.progress_bar import downloading, log
+    from impasto.cli.progress_bar import downloading, make_console
 
-    with downloading(log(), name) as progress:
+    with downloading(make_console(), name) as progress:
         click.echo(fetch(name, progress))
 
 

@@ -1,0 +1,149 @@
+"""Declare a setting in one place: type, default, range, help, and what the program must know of it.
+
+The command line's options, the page's controls and the settings inside a file are made from this.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+from pydantic import BaseModel, Field, ValidationError
+
+from impasto.errors import ConfigError, did_you_mean, shortened
+from impasto.parsing import LAYERS
+
+__all__ = ["allowed", "explain", "marked", "option_name", "setting"]
+
+
+def setting(
+    default: Any,
+    group: str,
+    help: str,
+    *,
+    takes: str = "",
+    usual: tuple[float, ...] = (),
+    path: bool = False,
+    network: bool = False,
+    repeated: bool = False,
+    aliases: tuple[str, ...] = (),
+    not_for: tuple[str, ...] = (),
+    control: str = "",
+    **limits: Any,
+) -> Any:
+    """Declare a field of Config or Machine.
+
+    Args:
+        default: its value where none is given.
+        group: the heading that its option stands under.
+        help: what it does, in one line.
+        takes: the values in words, where the type does not say them.
+        usual: the values that the page offers first.
+        path: it names a picture's file.
+        network: another value takes another network.
+        repeated: its option may be given more than once.
+        aliases: other spellings of its option.
+        not_for: the commands that have no such option.
+        control: how the page asks for it: "first" (in sight), "slider" (in sight, too), "picture"
+            (an upload), "drawn" (with the brush and the styles' sliders); "": among the others.
+        limits: as of pydantic.Field.
+    """
+    extra: dict[str, Any] = {
+        "group": group,
+        "takes": takes,
+        "usual": list(usual),
+        "path": path,
+        "network": network,
+        "repeated": repeated,
+        "aliases": list(aliases),
+        "not_for": list(not_for),
+        "control": control,
+    }
+    return Field(default, description=help, json_schema_extra=extra, **limits)
+
+
+def marked(model: type[BaseModel], mark: str, value: Any = True) -> tuple[str, ...]:
+    """List the fields whose mark (an argument of `setting`) is `value`, or a list that holds it."""
+    found = []
+    for name, info in model.model_fields.items():
+        extra = info.json_schema_extra
+        assert isinstance(extra, dict)
+        have = extra[mark]
+        if value in have if isinstance(have, list) else have == value:
+            found.append(name)
+    return tuple(found)
+
+
+def option_name(field: str) -> str:
+    """Give a field's name as it is typed: "style_layers" is "--style-layers"."""
+    return "--" + field.replace("_", "-")
+
+
+@lru_cache(maxsize=4)  # it takes some milliseconds, and every refused value asks for it
+def _schemas(model: type[BaseModel]) -> dict[str, Any]:
+    found: dict[str, Any] = model.model_json_schema()["properties"]
+    return found
+
+
+def allowed(model: type[BaseModel], field: str) -> str:
+    """Say what a field takes, from its schema: "16 to 65536, or original"."""
+    schema = _schemas(model)[field]
+    if schema["takes"]:
+        return str(schema["takes"])
+    parts = [_allowed(part) for part in schema.get("anyOf", [schema]) if part.get("type") != "null"]
+    return ", or ".join(parts)
+
+
+def _allowed(schema: dict[str, Any]) -> str:
+    if "enum" in schema or "const" in schema:
+        return " or ".join(schema.get("enum", [schema.get("const")]))
+    kind = {
+        "integer": "a whole number",
+        "number": "a number",
+        "boolean": "true or false",
+        "string": "a name or path",
+    }
+    text = kind.get(
+        schema["type"],
+        "weights from 0, as NAME=1,NAME=0.5"
+        if schema["type"] == "object"
+        else "weights, as 0.7,0.3",
+    )
+    above = "exclusiveMinimum" in schema
+    low, high = (
+        schema["exclusiveMinimum"] if above else schema.get("minimum"),
+        schema.get("maximum"),
+    )
+    if high is not None:
+        return (
+            f"{text} above {low:,} up to {high:,}" if above else f"{text} from {low:,} to {high:,}"
+        )
+    return text if low is None else f"{text} from {low:,}"
+
+
+def explain(model: type[BaseModel], error: ValidationError) -> ConfigError:
+    """Put pydantic's first complaint into one line: the option, its value, what it takes."""
+    first = error.errors(include_url=False)[0]
+    if not first["loc"]:
+        given = shortened(first["input"])
+        return ConfigError(
+            f"settings are {given}: give a mapping of names to values", first["input"]
+        )
+    name, value = str(first["loc"][0]), first["input"]
+    if name not in model.model_fields:
+        known = list(model.model_fields)
+        return ConfigError(
+            f"no setting {shortened(name)}: {did_you_mean(name, known)}", name, known
+        )
+    inside = [str(part) for part in first["loc"][1:] if str(part) in LAYERS]
+    where = f"{option_name(name)} {' '.join(inside)}".strip()
+    if first["type"] == "too_long":
+        most = first["ctx"]["max_length"]
+        return ConfigError(
+            f"{where} lists {len(value):,} things: it takes at most {most:,}", value, most
+        )
+    return ConfigError(
+        f"{where} is {shortened(value)}: it takes {allowed(model, name)}",
+        value,
+        allowed(model, name),
+    )
