@@ -375,11 +375,6 @@ class Config(BaseModel):
             settings = {"learning_rate": None, **settings}
         return Config(**{**self.model_dump(), **settings})
 
-    @property
-    def rate(self) -> float:
-        """The learning rate, or the optimizer's usual one."""
-        return self.learning_rate or (1.0 if self.optimizer == "lbfgs" else 0.02)
-
 
 @lru_cache(maxsize=1)  # it takes some milliseconds, and every refused value asks for it
 def _schemas() -> dict[str, Any]:

@@ -115,7 +115,7 @@ def test_edges_are_the_same_wherever_the_tiles_end(
     one, many = (Objective(config, backbone, content, [style], each) for each in (None, side))
     (value, gradient), (tiled, same) = one.evaluate(x), many.evaluate(x)
     torch.testing.assert_close(value.terms["edges"], 2 * plainly(x, content), rtol=1e-12, atol=0)
-    torch.testing.assert_close(tiled.parts, value.parts, rtol=1e-12, atol=0)
+    torch.testing.assert_close(tiled.term_values, value.term_values, rtol=1e-12, atol=0)
     assert (same - gradient).abs().max() < 1e-9 * gradient.square().mean().sqrt()
 
 
@@ -156,7 +156,7 @@ def test_a_content_without_edges_gives_finite_terms() -> None:
         Config(edge_weight=1), Backbone(WEIGHTS), grey, [random(1, 1, 3, 32, 32).float()]
     )
     value, gradient = objective.evaluate(random(2, 1, 3, 32, 32).float())
-    assert torch.isfinite(value.parts).all()
+    assert torch.isfinite(value.term_values).all()
     assert torch.isfinite(gradient).all()
 
 

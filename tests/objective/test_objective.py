@@ -18,12 +18,12 @@ from impasto.objective.losses import (
     differences,
     energy,
     gram,
-    products,
+    second_moment_sum,
     style_loss,
     total_variation,
 )
 from impasto.objective.objective import Objective
-from impasto.objective.targets import Pattern, Region
+from impasto.objective.regions import Region, StyleSource
 from layouts import NAMES, random_kernels
 
 WEIGHTS = Weights("random", random_kernels(), "BGR", (0.4, 0.45, 0.5), (4.0, 4.5, 5.0))
@@ -78,7 +78,9 @@ def shared(config: Config, styles: list[torch.Tensor]) -> list[Region]:
     weights = config.blend or [1.0] * len(styles)
     return [
         Region(
-            "", None, [Pattern(each, weight) for each, weight in zip(styles, weights, strict=True)]
+            "",
+            None,
+            [StyleSource(each, weight) for each, weight in zip(styles, weights, strict=True)],
         )
     ]
 
@@ -369,7 +371,7 @@ def test_products_of_bfloat16_features_are_nearly_exact(
     f = features.double().flatten(2)
     expected = f @ f.mT
     for memory_format in (torch.channels_last, torch.contiguous_format):
-        found = products(features.contiguous(memory_format=memory_format))
+        found = second_moment_sum(features.contiguous(memory_format=memory_format))
         assert found.dtype == torch.float32
         assert ((found - expected).abs() < 3e-5 * expected).all()
     torch.testing.assert_close(
@@ -385,7 +387,7 @@ def test_a_block_of_the_usual_length_is_no_less_exact() -> None:
     )
     f = features.double().flatten(2)
     expected = f @ f.mT
-    assert ((products(features) - expected).abs() < 3e-5 * expected).all()
+    assert ((second_moment_sum(features) - expected).abs() < 3e-5 * expected).all()
 
 
 def test_products_of_differing_signs_are_as_near_for_their_size(monkeypatch) -> None:
@@ -393,14 +395,16 @@ def test_products_of_differing_signs_are_as_near_for_their_size(monkeypatch) -> 
     features = torch.randn(1, 24, 37, 41, generator=torch.Generator().manual_seed(1)).bfloat16()
     f = features.double().flatten(2)
     size = f.norm(dim=2)
-    assert ((products(features) - f @ f.mT).abs() < 3e-5 * size[:, :, None] * size[:, None]).all()
+    assert (
+        (second_moment_sum(features) - f @ f.mT).abs() < 3e-5 * size[:, :, None] * size[:, None]
+    ).all()
 
 
 def test_the_products_of_no_positions_are_zero() -> None:
     # as in a tile that holds no position of a deep layer
     for dtype in (torch.float64, torch.float32, torch.bfloat16):
         assert torch.equal(
-            products(torch.ones(1, 4, 0, 3, dtype=dtype)).float(), torch.zeros(1, 4, 4)
+            second_moment_sum(torch.ones(1, 4, 0, 3, dtype=dtype)).float(), torch.zeros(1, 4, 4)
         ), dtype
 
 

@@ -8,7 +8,7 @@ from impasto.backbone.weights import load
 from impasto.config import Config
 from impasto.objective.losses import differences, gram, total_variation
 from impasto.objective.objective import Objective
-from impasto.objective.targets import Pattern, Region
+from impasto.objective.regions import Region, StyleSource
 
 
 @pytest.fixture(scope="module")
@@ -99,12 +99,12 @@ def test_the_house_form_does_not_depend_on_the_scale_of_features_or_divisor(
 
 
 def test_blended_styles_are_between(backbone: Backbone) -> None:
-    regions = [Region("", None, [Pattern(STYLE, 1), Pattern(OTHER, 3)])]
+    regions = [Region("", None, [StyleSource(STYLE, 1), StyleSource(OTHER, 3)])]
     objective = Objective(Config(), backbone, CONTENT, regions)
     first, second = (gram(backbone(each, ["relu1_1"])["relu1_1"]) for each in (STYLE, OTHER))
     target = next(term.target.second for term in objective.terms if term.name == "style relu1_1")
     torch.testing.assert_close(target, 0.25 * first + 0.75 * second)
-    only = [Region("", None, [Pattern(STYLE, 1), Pattern(OTHER, 0)])]
+    only = [Region("", None, [StyleSource(STYLE, 1), StyleSource(OTHER, 0)])]
     assert Objective(Config(), backbone, CONTENT, only)(CONTENT).total == pytest.approx(
         Objective(Config(), backbone, CONTENT, [STYLE])(CONTENT).total.item()
     )

@@ -359,7 +359,7 @@ def test_a_step_waits_for_nothing(nobody_asks) -> None:
 
 
 def test_a_check_waits_only_when_it_looks(nobody_asks) -> None:
-    safeguard = Safeguard(look=10)
+    safeguard = Safeguard(check_every=10)
     evaluation = torch.ones(4), torch.tensor(3.0), torch.ones(4), torch.ones(2)
     safeguard.check(*evaluation)  # the first is always asked about
     nobody_asks()
@@ -377,25 +377,25 @@ def test_a_check_waits_only_when_it_looks(nobody_asks) -> None:
 
 
 def test_trouble_between_looks_is_told_at_the_next_and_the_best_is_kept() -> None:
-    safeguard = Safeguard(look=3)
+    safeguard = Safeguard(check_every=3)
     assert [checked(safeguard, value, x=value) for value in (5.0, math.nan)] == ["", ""]
     assert "not finite" in checked(safeguard, 4.0, x=4.0)
     assert safeguard.best.value == 4
     assert torch.equal(safeguard.best.point, torch.full((2,), 4.0))
-    assert safeguard.best.parts.tolist() == [4.0]
+    assert safeguard.best.term_values.tolist() == [4.0]
     assert [checked(safeguard, 3.0) for _ in range(6)] == [""] * 6  # told once
     assert safeguard.best.value == 3
 
 
 def test_of_several_troubles_between_looks_the_first_is_told() -> None:
-    safeguard = Safeguard(look=4)
+    safeguard = Safeguard(check_every=4)
     said = [checked(safeguard, value) for value in (5.0, 60.0, math.nan, 4.0)]
     assert said == ["", "", "", "the objective rose from 5 to 60"]
     assert safeguard.best.value == 4
 
 
 def test_lost_patience_is_told_at_the_next_look_and_once() -> None:
-    safeguard = Safeguard(look=7)
+    safeguard = Safeguard(check_every=7)
     said = [checked(safeguard, value) for value in [5.0] + [9.0] * 47]
     # the 25th step above is the 26th
     assert [k for k, words in enumerate(said, 1) if words] == [28]
@@ -403,7 +403,7 @@ def test_lost_patience_is_told_at_the_next_look_and_once() -> None:
 
 
 def test_the_best_is_known_between_looks() -> None:
-    safeguard = Safeguard(look=100)
+    safeguard = Safeguard(check_every=100)
     for value in (5.0, 2.0, math.nan, 7.0):
         checked(safeguard, value, x=value)
     assert safeguard.best.value == 2
@@ -413,11 +413,11 @@ def test_the_best_is_known_between_looks() -> None:
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 def test_a_first_value_that_is_not_finite_ends_the_run_at_once(bad: float) -> None:
     with pytest.raises(SolverError, match="at the start"):
-        checked(Safeguard(look=3), bad)
+        checked(Safeguard(check_every=3), bad)
 
 
 def test_trouble_after_the_last_look_is_told_with_the_last_evaluation() -> None:
-    safeguard = Safeguard(look=3)
+    safeguard = Safeguard(check_every=3)
     assert [checked(safeguard, value) for value in (5.0, 4.0, 3.0, math.nan)] == [""] * 4
     last = torch.zeros(2), torch.tensor(2.0), torch.zeros(2), torch.tensor([2.0])
     assert "not finite" in safeguard.check(*last, last=True)
