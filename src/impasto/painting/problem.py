@@ -128,19 +128,12 @@ def prepare_problem(
     painted = (
         content._replace(pixels=grey(content.pixels)) if config.colour == "luminance" else content
     )
-    recolor = _color_transfer(content, config, find)
-    regions = [
-        region._replace(
-            styles=[style._replace(pixels=recolor(style.pixels)) for style in region.styles]
-        )
-        for region in regions
-    ]
     return Problem(
         painted,
         content,
         list(styles),
         found,
-        regions,
+        _recolored(regions, _color_transfer(content, config, find)),
         protect,
         config.colour == "luminance",
         levels,
@@ -260,6 +253,18 @@ def _color_transfer(
         target = find(config.palette).pixels if config.palette else content.pixels
         return lambda pixels: match_moments(pixels, target, config.colour_match)
     return lambda pixels: pixels
+
+
+def _recolored(
+    regions: Sequence[Region], recolor: Callable[[torch.Tensor], torch.Tensor]
+) -> list[Region]:
+    """The regions, with other colors of their styles."""
+    return [
+        region._replace(
+            styles=[style._replace(pixels=recolor(style.pixels)) for style in region.styles]
+        )
+        for region in regions
+    ]
 
 
 def at_level(
