@@ -9,6 +9,7 @@ from impasto.backbone.vgg import Backbone
 from impasto.backbone.weights import Weights, load
 from impasto.objective.objective import Objective
 from impasto.objective.pixel_terms import EDGE_REACH, Edges, laplacian
+from impasto.objective.targets import FLAT
 from impasto.objective.tiles import cut
 from impasto.painting.run import paint_steps
 from layouts import random_kernels
@@ -155,7 +156,9 @@ def test_a_content_without_edges_gives_finite_terms() -> None:
     objective = Objective(
         Config(edge_weight=1), Backbone(WEIGHTS), grey, [random(1, 1, 3, 32, 32).float()]
     )
-    value, gradient = objective.evaluate(random(2, 1, 3, 32, 32).float())
+    x = random(2, 1, 3, 32, 32).float()
+    value, gradient = objective.evaluate(x)
+    torch.testing.assert_close(value.terms["edges"], laplacian(x).square().sum() / FLAT)
     assert torch.isfinite(value.term_values).all()
     assert torch.isfinite(gradient).all()
 

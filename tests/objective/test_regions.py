@@ -398,10 +398,27 @@ SMALL_MASKS = {
 def test_masks_too_small_for_the_deepest_layer_are_no_trouble(term: str, which: str) -> None:
     config = Config(style_layers="relu1_1,relu5_1", content_layers="", style_term=term)
     mask, of_style = SMALL_MASKS[which]
-    parts = [Region("", mask, [StyleSource(picture(3, 48, 45), 1.0, of_style)])]
+    style = picture(3, 48, 45)
+    parts = [Region("", mask, [StyleSource(style, 1.0, of_style)])]
     value, gradient = Objective(config, float64(), CONTENT, parts).evaluate(X)
     assert torch.isfinite(value.term_values).all(), value.terms
     assert torch.isfinite(gradient).all()
+    assert (value.term_values > 0).all()
+    if which == "style":  # all of it is the style there
+        plain = Objective(config, float64(), CONTENT, [style])(X)
+        assert value.terms["style relu5_1"] == plain.terms["style relu5_1"]
+        assert value.terms["style relu1_1"] != plain.terms["style relu1_1"]
+
+
+@pytest.mark.parametrize("term", [*MOMENTS, "neighbours", "sliced"])
+def test_a_region_without_positions_in_a_layer_has_no_term_there(term: str) -> None:
+    config = Config(
+        style_layers="relu1_1,relu5_1", content_layers="", grain_weight=0, style_term=term
+    )
+    # relu5_1 has no position in the last 3 columns
+    mask = box(0, HEIGHT, 64, WIDTH)
+    value = Objective(config, float64(), CONTENT, [Region("edge", mask, SOURCES[0])])(X)
+    assert value.names == ("style relu1_1 edge",)
 
 
 # --- from files, through paint

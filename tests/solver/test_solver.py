@@ -69,12 +69,17 @@ def test_lbfgs_does_not_stop_after_a_tiny_step() -> None:
 
 def test_lbfgs_learns_nothing_from_wrong_curvature() -> None:
     solver = LBFGS()
-    solver.step(torch.zeros(3), torch.ones(3))
-    solver.step(torch.ones(3), -torch.ones(3))  # s.y < 0
-    # the next step is that of the first pair's absence: along the gradient, in the first step's
-    # unit
-    moved = solver.step(torch.zeros(3), torch.full((3,), 0.1))
-    assert torch.isfinite(moved).all()
+    first = solver.step(torch.zeros(3), torch.ones(3))
+    torch.testing.assert_close(first, torch.full((3,), -1 / 3))
+    # s = 1 and y = -2, then s = -1 and y = 1.1: without an accepted pair each step is along the
+    # gradient, in the first step's unit
+    second = solver.step(torch.ones(3), -torch.ones(3))
+    torch.testing.assert_close(second, torch.full((3,), 1 + 1 / 3))
+    third = solver.step(torch.zeros(3), torch.full((3,), 0.1))
+    torch.testing.assert_close(third, torch.full((3,), -0.1 / 3))
+    # s = 1 and y = 0.1 are accepted: they say that the minimum is one step farther back
+    fourth = solver.step(torch.ones(3), torch.full((3,), 0.2))
+    torch.testing.assert_close(fourth, torch.full((3,), -1.0))
 
 
 def test_lbfgs_takes_a_first_step_of_the_size_asked_for() -> None:
