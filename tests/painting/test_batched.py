@@ -120,8 +120,8 @@ def test_several_contents_in_one_style_measure_it_once_a_level(run, monkeypatch)
 
     assert paint_all(run("a"), run("b"), run("c")) == 2
     assert len(set(measured)) == 2
-    # another style, another strength, and colors of the contents are measured for themselves
-    content = {"colour": "content"}
+    # another style, another strength, and styles with each content's lightness
+    content = {"colour": "luminance"}
     runs = [run("a"), run("b", "t"), run("c", strength=2), run("a", **content), run("b", **content)]
     assert paint_all(*runs) == 2 * len(runs)
 

@@ -195,7 +195,7 @@ def grain_sums(
 
 
 def grain_weights(weights: torch.Tensor, tile: Tile, d: torch.Tensor) -> torch.Tensor:
-    """The weights of the tile's pixels that have both neighbours."""
+    """The weights of the tile's pixels that have both neighbors."""
     return weights[:, :, tile.top : tile.top + d.shape[2], tile.left : tile.left + d.shape[3]]
 
 

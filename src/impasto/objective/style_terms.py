@@ -115,7 +115,7 @@ class MomentTerm:
     tileable: ClassVar[bool] = True
 
     def working_bytes(self, layers: Sequence[float]) -> int:
-        """None: moments are small."""
+        """0: moments are small."""
         return 0
 
     def targets(
