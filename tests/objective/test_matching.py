@@ -1,4 +1,4 @@
-"""Style as features to be matched: nearest neighbours, and sliced Wasserstein, which sorts."""
+"""Style as features to be matched: nearest neighbors, and sliced Wasserstein, which sorts."""
 
 import pytest
 import torch
@@ -43,11 +43,10 @@ def at_positions(features: list[list[float]]) -> torch.Tensor:
     return torch.tensor(features).T[None, :, None]
 
 
-# --- nearest neighbours
-# --------------------------------------------------------------------------------------------
+# --- nearest neighbors
 
 
-def test_neighbours_of_a_small_case() -> None:
+def test_neighbors_of_a_small_case() -> None:
     style = torch.tensor([[2.0, 0.0], [0.0, 5.0]])
     # cosines of the nearest: 1, root of a half, 4/5
     x = at_positions([[3.0, 0.0], [1.0, 1.0], [3.0, 4.0]])
@@ -56,11 +55,11 @@ def test_neighbours_of_a_small_case() -> None:
     assert float(term.value(total)) == pytest.approx(6 * (0 + 1 - 0.5**0.5 + 0.2) / 3)
     gradient = term.add_gradient(None, x, whole(x), total)
     assert torch.allclose(gradient[0, :, 0, 0], torch.zeros(2), atol=1e-7)
-    # -(s - cos u) / |f|: across the feature, towards the neighbour
+    # -(s - cos u) / |f|: across the feature, towards the neighbor
     assert torch.allclose(gradient[0, :, 0, 2], -2 / 5 * torch.tensor([-0.48, 0.36]), atol=1e-6)
 
 
-def test_neighbours_weigh_positions_by_the_mask() -> None:
+def test_neighbors_weigh_positions_by_the_mask() -> None:
     style, weights = torch.tensor([[1.0, 0.0]]), torch.tensor([[[[1.0, 0.25, 0.0]]]])
     x = at_positions([[0.0, 1.0], [-1.0, 0.0], [-3.0, -3.0]])
     term = Neighbors("style", "conv1_1", style, 1.25, 1.0, weights)
@@ -69,7 +68,7 @@ def test_neighbours_weigh_positions_by_the_mask() -> None:
     assert (term.add_gradient(None, x, whole(x), total)[..., 2] == 0).all()
 
 
-def test_neighbours_are_not_asked_how_bright_they_are() -> None:
+def test_neighbors_are_not_asked_how_bright_they_are() -> None:
     x, style = random(1, 1, 5, 6, 7).float(), random(2, 40, 5).float()
     dim, bright = (
         Neighbors("", "conv1_1", style * k, 42, 1.0).measure(x / k, whole(x)) for k in (0.1, 20.0)
@@ -86,7 +85,7 @@ def nearest_loss(
 
 
 @pytest.mark.parametrize("masked", [False, True])
-def test_the_gradient_of_neighbours_is_that_of_autograd(masked: bool) -> None:
+def test_the_gradient_of_neighbors_is_that_of_autograd(masked: bool) -> None:
     x, style = random(1, 1, 5, 6, 7).float().requires_grad_(), random(2, 40, 5).float()
     weights = random(3, 1, 1, 6, 7).float() if masked else None
     value = 3 * nearest_loss(x, style, weights)
@@ -114,7 +113,7 @@ def test_features_of_nothing_have_a_finite_gradient() -> None:
 
 @pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize("side", [17, 25, 33, 48, 66])
-def test_neighbours_over_tiles_are_those_of_the_whole(side: int, masked: bool) -> None:
+def test_neighbors_over_tiles_are_those_of_the_whole(side: int, masked: bool) -> None:
     config, backbone = (
         Config(**LAYERS, style_term="neighbours"),
         Backbone(WEIGHTS, dtype=torch.float64),
@@ -135,7 +134,6 @@ def test_neighbours_over_tiles_are_those_of_the_whole(side: int, masked: bool) -
 
 
 # --- sliced Wasserstein
-# --------------------------------------------------------------------------------------------
 
 
 def test_a_sliced_distance_is_that_of_sorted_values() -> None:
@@ -251,7 +249,6 @@ def test_painting_with_sliced_in_tiles_is_refused(tiny_weights, photo, style) ->
 
 
 # --- what is drawn
-# -------------------------------------------------------------------------------------------------
 
 
 def test_a_sample_is_drawn_once_and_for_all() -> None:
@@ -298,7 +295,6 @@ def test_a_mask_of_the_style_says_whose_features_are_matched() -> None:
 
 
 # --- painting
-# --------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")

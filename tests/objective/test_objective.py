@@ -35,7 +35,7 @@ LAYERS = {
 }
 FORMS = {
     "default": {"tv_weight": 0.3, "grain_weight": 2, "strength": 1.7, "blend": "1,3"},
-    "house-rough": {"tv_weight": 2, "tv_form": "absolute", "tv_reduction": "sum", "blend": "1,0"},
+    "default-rough": {"tv_weight": 2, "tv_form": "absolute", "tv_reduction": "sum", "blend": "1,0"},
     "plain": {
         "normalize": "none",
         "gram_divisor": "chw",
@@ -93,25 +93,25 @@ def plainly(
     x: torch.Tensor,
 ) -> dict[str, torch.Tensor]:
     """The weighted terms at x as the formulas read, for autograd to see."""
-    house = config.normalize == "energy"
+    normalized = config.normalize == "energy"
     layers = [*config.content_layers, *config.style_layers]
     units = UNITS[config.feature_units]
     here, there, *patterns = (
         {layer: units * f for layer, f in backbone(each, layers).items()}
         for each in (x, content, *styles)
     )
-    shares = [
+    weights = [
         weight / sum(config.blend or [len(styles)])
         for weight in config.blend or [1.0] * len(styles)
     ]
 
     def blended(values: list[torch.Tensor]) -> torch.Tensor:
-        return sum(share * value for share, value in zip(shares, values, strict=True))
+        return sum(weight * value for weight, value in zip(weights, values, strict=True))
 
     def pattern_loss(a: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         return (
             (a - target).square().sum() / energy(target)
-            if house
+            if normalized
             else style_loss(a, target, config.style_reduction)
         )
 
@@ -119,7 +119,7 @@ def plainly(
     for layer, weight in config.content_layers.items():
         f, target = here[layer], there[layer]
         loss = (f - target).square().sum() / energy(target)
-        if not house:
+        if not normalized:
             loss = content_loss(f, target, config.content_reduction)
         terms[f"content {layer}"] = config.content_weight * weight * loss
     for layer, weight in config.style_layers.items():
@@ -133,7 +133,11 @@ def plainly(
         terms["grain"] = config.strength * config.grain_weight * loss
     if config.tv_weight:
         form, reduction = config.tv_form, config.tv_reduction
-        unit = blended([total_variation(each, form, reduction) for each in styles]) if house else 1
+        unit = (
+            blended([total_variation(each, form, reduction) for each in styles])
+            if normalized
+            else 1
+        )
         terms["tv"] = config.tv_weight * total_variation(x, form, reduction) / unit
     return terms
 
@@ -154,7 +158,6 @@ def network(pixels: torch.Tensor, pooling: str, padding: str) -> dict[str, torch
 
 
 # --- the gradient
-# --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("padding", ["zeros", "replicate"])
@@ -281,7 +284,6 @@ def test_a_layer_that_nothing_depends_on_is_no_matter() -> None:
 
 
 # --- the tape
-# --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
@@ -352,7 +354,6 @@ def test_an_evaluation_keeps_no_features(monkeypatch) -> None:
 
 
 # --- bfloat16
-# --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("channels", [1, 3, 24, 64])

@@ -76,7 +76,6 @@ def float64(padding: str = "replicate", pooling: str = "max") -> Backbone:
 
 
 # --- the formulas
-# --------------------------------------------------------------------------------------------------
 
 
 def averaged(mask: torch.Tensor | None, layer: str) -> torch.Tensor | float:
@@ -268,7 +267,6 @@ def test_wherever_the_tiles_end_regions_are_the_same(term: str, side: int) -> No
 
 
 # --- what regions mean
-# ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("term", [*MOMENTS, "neighbours", "sliced"])
@@ -422,7 +420,6 @@ def test_a_region_without_positions_in_a_layer_has_no_term_there(term: str) -> N
 
 
 # --- from files, through paint
-# -------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -440,7 +437,7 @@ def masks(tmp_path: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("size", [160, 177, 201])
-def test_the_regions_of_a_scene_share_out_every_position(photo, style, masks, size: int) -> None:
+def test_the_regions_of_a_problem_share_out_every_position(photo, style, masks, size: int) -> None:
     config = Config(size=size, levels=2, mask=tuple(f"{mask}={style}" for mask in masks))
     problem = prepare_problem(read(photo), [read(style)], config)
     assert len(problem.levels) == 2

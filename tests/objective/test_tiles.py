@@ -36,7 +36,7 @@ PLAIN = {
     "grain_weight": 2,
     "content_weight": 0.001,
 }
-HOUSE = {"tv_weight": 0.3, "grain_weight": 2}
+DEFAULT = {"tv_weight": 0.3, "grain_weight": 2}
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,6 @@ def picture(seed: int, height: int, width: int) -> torch.Tensor:
 
 
 # --- cutting
-# --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -140,7 +139,6 @@ def test_a_picture_smaller_than_a_tile_is_one() -> None:
 
 
 # --- reach
-# --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -214,7 +212,6 @@ def test_features_in_a_tile_are_those_of_the_whole_picture(
 
 
 # --- the objective over tiles
-# --------------------------------------------------------------------------------------
 
 
 def assert_the_same(
@@ -244,7 +241,7 @@ def assert_the_same(
 
 @pytest.mark.parametrize("padding", ["zeros", "replicate"])
 @pytest.mark.parametrize("pooling", ["max", "average"])
-@pytest.mark.parametrize("form", [HOUSE, PLAIN], ids=["default", "plain"])
+@pytest.mark.parametrize("form", [DEFAULT, PLAIN], ids=["default", "plain"])
 @pytest.mark.parametrize(
     ("layers", "size", "side"), [(SHALLOW, (97, 64), 23), (MIDDLE, (131, 145), 50)]
 )
@@ -261,7 +258,7 @@ def test_the_objective_over_tiles_is_that_of_the_whole(
     assert_the_same(Config(blend="0.7,0.3", **layers, **form), backbone, size, side)
 
 
-@pytest.mark.parametrize("form", [HOUSE, PLAIN], ids=["default", "plain"])
+@pytest.mark.parametrize("form", [DEFAULT, PLAIN], ids=["default", "plain"])
 @pytest.mark.parametrize(("size", "side"), [((301, 417), 150), ((193, 97), 96), ((217, 16), 86)])
 def test_deep_layers_and_odd_sizes_over_tiles(
     weights: Weights, form: dict, size: tuple[int, int], side: int
@@ -297,7 +294,7 @@ def test_tiles_smaller_than_a_position_of_the_deepest_layer(weights: Weights) ->
 @pytest.mark.parametrize("padding", ["zeros", "replicate"])
 def test_there_are_no_seams(weights: Weights, padding: str) -> None:
     # In float64 the rounding is so small that nothing else could hide in it.
-    config = Config(blend="0.7,0.3", **MIDDLE, **HOUSE)
+    config = Config(blend="0.7,0.3", **MIDDLE, **DEFAULT)
     content, x, *styles = (picture(k, 131, 145 + k).double()[..., :145] for k in (1, 2, 3, 4))
     backbone = Backbone(weights, padding=padding, dtype=torch.float64)
     one, many = (
@@ -312,7 +309,7 @@ def test_there_are_no_seams(weights: Weights, padding: str) -> None:
 def test_in_float32_the_worst_pixel_is_no_worse_at_a_border_than_elsewhere(
     weights: Weights,
 ) -> None:
-    config = Config(blend="0.7,0.3", **MIDDLE, **HOUSE)
+    config = Config(blend="0.7,0.3", **MIDDLE, **DEFAULT)
     content, x, *styles = (picture(k, 301, 417) for k in (1, 2, 3, 4))
     one, many = (
         Objective(config, Backbone(weights), content, styles, tile_size=side)
@@ -335,7 +332,7 @@ def test_in_float32_the_worst_pixel_is_no_worse_at_a_border_than_elsewhere(
 def test_the_value_alone_over_tiles_is_the_evaluations(weights: Weights) -> None:
     x = picture(2, 97, 64)
     objective = Objective(
-        Config(**SHALLOW, **HOUSE),
+        Config(**SHALLOW, **DEFAULT),
         Backbone(weights),
         picture(1, 97, 64),
         [picture(3, 60, 70)],
@@ -360,7 +357,7 @@ def test_a_side_as_large_as_the_picture_changes_nothing_at_all(weights: Weights)
 def test_the_picture_is_left_alone(weights: Weights) -> None:
     x = picture(2, 97, 64)
     Objective(
-        Config(**HOUSE), Backbone(weights), picture(1, 97, 64), [picture(3, 60, 70)], tile_size=40
+        Config(**DEFAULT), Backbone(weights), picture(1, 97, 64), [picture(3, 60, 70)], tile_size=40
     ).evaluate(x)
     assert torch.equal(x, picture(2, 97, 64))
 
@@ -372,7 +369,10 @@ def test_the_shipped_network_over_tiles() -> None:
         for name, size in (("strokes", (187, 201)), ("woodcut", (80, 90)))
     ]
     x = 0.8 * content + 0.2 * picture(1, 187, 151)
-    config, backbone = Config(blend="2,1", **HOUSE), Backbone(load("compact"), padding="replicate")
+    config, backbone = (
+        Config(blend="2,1", **DEFAULT),
+        Backbone(load("compact"), padding="replicate"),
+    )
     (one, gradient), (many, tiled) = (
         Objective(config, backbone, content, styles, tile_size=side).evaluate(x)
         for side in (None, 90)
@@ -396,7 +396,6 @@ def test_in_bfloat16_tiles_add_little_to_its_rounding() -> None:
 
 
 # --- a painting over tiles
-# -----------------------------------------------------------------------------------------
 
 
 def test_a_painting_over_tiles_is_the_painting_in_one_piece(

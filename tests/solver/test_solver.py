@@ -123,7 +123,7 @@ def checked(safeguard: Safeguard, value: float, x: float = 0.0) -> str:
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
-def test_the_guard_sees_what_is_not_finite_and_keeps_the_best(bad: float) -> None:
+def test_the_safeguard_sees_what_is_not_finite_and_keeps_the_best(bad: float) -> None:
     safeguard = Safeguard()
     assert checked(safeguard, 5.0, x=1.0) == ""
     assert "not finite" in checked(safeguard, bad, x=2.0)
@@ -131,7 +131,7 @@ def test_the_guard_sees_what_is_not_finite_and_keeps_the_best(bad: float) -> Non
     assert torch.equal(safeguard.best.point, torch.ones(2))
 
 
-def test_the_guard_sees_a_gradient_that_is_not_finite() -> None:
+def test_the_safeguard_sees_a_gradient_that_is_not_finite() -> None:
     safeguard = Safeguard()
     checked(safeguard, 5.0)
     assert (
@@ -143,14 +143,14 @@ def test_the_guard_sees_a_gradient_that_is_not_finite() -> None:
     assert safeguard.best.value == 5
 
 
-def test_the_guard_lets_a_detour_pass_but_not_a_blow_up() -> None:
+def test_the_safeguard_lets_a_detour_pass_but_not_a_blow_up() -> None:
     safeguard = Safeguard()
     checked(safeguard, 5.0)
     assert checked(safeguard, 40.0) == ""
     assert "rose" in checked(safeguard, 51.0)
 
 
-def test_the_guard_loses_patience_with_a_run_that_strayed() -> None:
+def test_the_safeguard_loses_patience_with_a_run_that_strayed() -> None:
     safeguard = Safeguard()
     checked(safeguard, 5.0)
     said = [checked(safeguard, 9.0) for _ in range(30)]
@@ -177,7 +177,6 @@ def test_a_pyramids_levels_share_the_steps_by_the_ratio() -> None:
 
 
 # --- L-BFGS against the two-loop recursion
-# -------------------------------------------------------------------------
 
 
 class TwoLoop:
@@ -325,7 +324,6 @@ def test_a_long_step_in_float32_is_that_of_float64() -> None:
 
 
 # --- nothing waits for the device
-# ----------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -377,8 +375,7 @@ def test_a_check_waits_only_when_it_looks(nobody_asks) -> None:
         safeguard.check(*evaluation, last=True)
 
 
-# --- a guard that looks now and then
-# -------------------------------------------------------------------------------
+# --- a safeguard that looks now and then
 
 
 def test_trouble_between_looks_is_told_at_the_next_and_the_best_is_kept() -> None:
