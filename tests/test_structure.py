@@ -131,7 +131,6 @@ LONGER = {
     "backbone/weights": 331,
     "batch/store": 324,
     "config": 449,
-    "objective/targets": 407,
     "painting/checkpoint": 364,
     "web/api": 349,
     "web/form": 366,

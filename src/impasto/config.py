@@ -370,11 +370,6 @@ class Config(BaseModel):
             settings = {"learning_rate": None, **settings}
         return Config(**{**self.model_dump(), **settings})
 
-    @property
-    def rate(self) -> float:
-        """The learning rate, or the optimizer's usual one."""
-        return self.learning_rate or (1.0 if self.optimizer == "lbfgs" else 0.02)
-
 
 class Machine(BaseModel):
     """Where a painting is computed and within which limits: nothing that changes what it shows.

@@ -6,6 +6,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from impasto.figures.contact_sheet import FAINT
+from impasto.solver import learning_rate
 
 NB = "\u00a0"  # a space that does not break
 STOPPED = "stopped before this one"
@@ -111,7 +112,12 @@ def test_presets_are_compared_with_what_is_typed_on_top(compare, sheets, tiny_we
         (str(tiny_weights), 32, 2)
     }
     assert [config.normalize for config in configs] == ["energy", "energy", "none", "none"]
-    assert [config.rate for config in configs] == [0.02, 1, 0.02, 1]  # each optimizer has its own
+    assert [learning_rate(config) for config in configs] == [
+        0.02,
+        1,
+        0.02,
+        1,
+    ]  # each optimizer has its own
 
 
 def test_a_painting_that_fails_says_why_in_its_cell(compare, sheets, tmp_path, tiny_weights):

@@ -43,7 +43,7 @@ from impasto.errors import ConfigError
 from impasto.images.read import read, resize
 from impasto.locking import exclusive_lock
 from impasto.objective.objective import Objective
-from impasto.objective.tiles import Share, added
+from impasto.objective.tiles import Shard, sum_tiles
 from impasto.painting.problem import regions_at
 from impasto.painting.run import Run
 
@@ -581,16 +581,16 @@ def test_shares_of_the_tiles_add_up_to_the_objective(poster, kind):
             def all_reduce(own):
                 parts[k] = list(own)
                 barrier.wait()
-                total = added(spread._in_turns(parts))
+                total = sum_tiles(spread._in_turns(parts))
                 barrier.wait()
                 return total
 
-            return Objective(*given, Share(k, count, all_reduce)).evaluate(x)
+            return Objective(*given, Shard(k, count, all_reduce)).evaluate(x)
 
         with ThreadPoolExecutor(count) as threads:
             found = list(threads.map(evaluate, range(count)))
         for theirs, _ in found:
-            assert torch.equal(theirs.parts, value.parts)
+            assert torch.equal(theirs.term_values, value.term_values)
         assert apart(sum(part for _, part in found), gradient) < 1e-5
 
 

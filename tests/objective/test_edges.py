@@ -9,6 +9,7 @@ from impasto.backbone.vgg import Backbone
 from impasto.backbone.weights import Weights, load
 from impasto.objective.objective import Objective
 from impasto.objective.pixel_terms import EDGE_REACH, Edges, laplacian
+from impasto.objective.targets import FLAT
 from impasto.objective.tiles import cut
 from impasto.painting.run import paint_steps
 from layouts import random_kernels
@@ -27,25 +28,24 @@ def grid(height: int, width: int) -> tuple[torch.Tensor, torch.Tensor]:
     )
 
 
-def coloured(plane: torch.Tensor) -> torch.Tensor:
+def colored(plane: torch.Tensor) -> torch.Tensor:
     return torch.stack([plane, 2 * plane, -plane])[None]
 
 
 # --- the Laplacian
-# -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("size", SIZES)
 def test_a_plane_has_no_laplacian(size: tuple[int, int]) -> None:
     rows, columns = grid(*size)
-    found = laplacian(coloured(0.3 + 0.02 * rows - 0.05 * columns))
+    found = laplacian(colored(0.3 + 0.02 * rows - 0.05 * columns))
     assert found.shape == (1, 3, size[0] // 4 - 2, size[1] // 4 - 2)
     assert found.abs().max() < 1e-12
 
 
 def test_a_bowl_has_the_same_laplacian_everywhere() -> None:
     rows, columns = grid(32, 40)
-    found = laplacian(coloured(rows**2 + 3 * columns**2))
+    found = laplacian(colored(rows**2 + 3 * columns**2))
     # steps of four pixels
     expected = torch.tensor([1.0, 2, -1]).double().view(1, 3, 1, 1) * -2 * 16 * (1 + 3)
     torch.testing.assert_close(found, expected.expand_as(found))
@@ -70,7 +70,6 @@ def test_a_step_shows_on_both_sides() -> None:
 
 
 # --- the term
-# --------------------------------------------------------------------------------------------------
 
 
 def plainly(x: torch.Tensor, content: torch.Tensor) -> torch.Tensor:
@@ -115,7 +114,7 @@ def test_edges_are_the_same_wherever_the_tiles_end(
     one, many = (Objective(config, backbone, content, [style], each) for each in (None, side))
     (value, gradient), (tiled, same) = one.evaluate(x), many.evaluate(x)
     torch.testing.assert_close(value.terms["edges"], 2 * plainly(x, content), rtol=1e-12, atol=0)
-    torch.testing.assert_close(tiled.parts, value.parts, rtol=1e-12, atol=0)
+    torch.testing.assert_close(tiled.term_values, value.term_values, rtol=1e-12, atol=0)
     assert (same - gradient).abs().max() < 1e-9 * gradient.square().mean().sqrt()
 
 
@@ -151,12 +150,14 @@ def test_without_normalization_edges_are_a_mean() -> None:
 
 
 def test_a_content_without_edges_gives_finite_terms() -> None:
-    grey = torch.full((1, 3, 32, 32), 0.5)
+    gray = torch.full((1, 3, 32, 32), 0.5)
     objective = Objective(
-        Config(edge_weight=1), Backbone(WEIGHTS), grey, [random(1, 1, 3, 32, 32).float()]
+        Config(edge_weight=1), Backbone(WEIGHTS), gray, [random(1, 1, 3, 32, 32).float()]
     )
-    value, gradient = objective.evaluate(random(2, 1, 3, 32, 32).float())
-    assert torch.isfinite(value.parts).all()
+    x = random(2, 1, 3, 32, 32).float()
+    value, gradient = objective.evaluate(x)
+    torch.testing.assert_close(value.terms["edges"], laplacian(x).square().sum() / FLAT)
+    assert torch.isfinite(value.term_values).all()
     assert torch.isfinite(gradient).all()
 
 

@@ -66,7 +66,7 @@ def test_gatys_eq_4_is_a_quarter_of_the_sum_with_chw() -> None:
 
 @pytest.mark.parametrize("form", ["squared", "absolute"])
 def test_a_checkerboard_has_the_most_variation(form: str) -> None:
-    # every one of the 7 * 8 neighbours across and down differs by 1, in three channels
+    # every one of the 7 * 8 neighbors across and down differs by 1, in three channels
     assert total_variation(checkerboard(8), form, "sum").item() == 2 * 3 * 7 * 8
     assert total_variation(checkerboard(8), form, "mean").item() == 2
     assert total_variation(torch.full((1, 3, 8, 8), 0.3), form, "sum").item() == 0

@@ -1,4 +1,4 @@
-"""Style as features to be matched: nearest neighbours, and sliced Wasserstein, which sorts."""
+"""Style as features to be matched: nearest neighbors, and sliced Wasserstein, which sorts."""
 
 import pytest
 import torch
@@ -10,15 +10,15 @@ from impasto.backbone.weights import Weights, load
 from impasto.errors import ConfigError
 from impasto.objective.matching import (
     QUANTILES,
-    Neighbours,
+    Neighbors,
     Sliced,
-    directions_for,
     quantiles,
+    random_directions,
     sample,
     sliced_distance,
 )
 from impasto.objective.objective import Objective
-from impasto.objective.targets import Pattern, Region
+from impasto.objective.regions import Region, StyleSource
 from impasto.objective.tiles import cut
 from impasto.painting.run import paint_steps
 from layouts import random_kernels
@@ -44,36 +44,35 @@ def at_positions(features: list[list[float]]) -> torch.Tensor:
     return torch.tensor(features).T[None, :, None]
 
 
-# --- nearest neighbours
-# --------------------------------------------------------------------------------------------
+# --- nearest neighbors
 
 
-def test_neighbours_of_a_small_case() -> None:
+def test_neighbors_of_a_small_case() -> None:
     style = torch.tensor([[2.0, 0.0], [0.0, 5.0]])
     # cosines of the nearest: 1, root of a half, 4/5
     x = at_positions([[3.0, 0.0], [1.0, 1.0], [3.0, 4.0]])
-    term = Neighbours("style", "conv1_1", style, count=3, scale=6.0)
+    term = Neighbors("style", "conv1_1", style, count=3, scale=6.0)
     total = term.measure(x, whole(x))
     assert float(term.value(total)) == pytest.approx(6 * (0 + 1 - 0.5**0.5 + 0.2) / 3)
     gradient = term.add_gradient(None, x, whole(x), total)
     assert torch.allclose(gradient[0, :, 0, 0], torch.zeros(2), atol=1e-7)
-    # -(s - cos u) / |f|: across the feature, towards the neighbour
+    # -(s - cos u) / |f|: across the feature, towards the neighbor
     assert torch.allclose(gradient[0, :, 0, 2], -2 / 5 * torch.tensor([-0.48, 0.36]), atol=1e-6)
 
 
-def test_neighbours_weigh_positions_by_the_mask() -> None:
+def test_neighbors_weigh_positions_by_the_mask() -> None:
     style, weights = torch.tensor([[1.0, 0.0]]), torch.tensor([[[[1.0, 0.25, 0.0]]]])
     x = at_positions([[0.0, 1.0], [-1.0, 0.0], [-3.0, -3.0]])
-    term = Neighbours("style", "conv1_1", style, 1.25, 1.0, weights)
+    term = Neighbors("style", "conv1_1", style, 1.25, 1.0, weights)
     total = term.measure(x, whole(x))
     assert float(term.value(total)) == pytest.approx((1 * 1 + 0.25 * 2) / 1.25)
     assert (term.add_gradient(None, x, whole(x), total)[..., 2] == 0).all()
 
 
-def test_neighbours_are_not_asked_how_bright_they_are() -> None:
+def test_neighbors_are_not_asked_how_bright_they_are() -> None:
     x, style = random(1, 1, 5, 6, 7).float(), random(2, 40, 5).float()
     dim, bright = (
-        Neighbours("", "conv1_1", style * k, 42, 1.0).measure(x / k, whole(x)) for k in (0.1, 20.0)
+        Neighbors("", "conv1_1", style * k, 42, 1.0).measure(x / k, whole(x)) for k in (0.1, 20.0)
     )
     torch.testing.assert_close(dim, bright, rtol=1e-5, atol=0)
 
@@ -87,12 +86,12 @@ def nearest_loss(
 
 
 @pytest.mark.parametrize("masked", [False, True])
-def test_the_gradient_of_neighbours_is_that_of_autograd(masked: bool) -> None:
+def test_the_gradient_of_neighbors_is_that_of_autograd(masked: bool) -> None:
     x, style = random(1, 1, 5, 6, 7).float().requires_grad_(), random(2, 40, 5).float()
     weights = random(3, 1, 1, 6, 7).float() if masked else None
     value = 3 * nearest_loss(x, style, weights)
     (expected,) = torch.autograd.grad(value, x)
-    term = Neighbours(
+    term = Neighbors(
         "", "conv1_1", style, 42 if weights is None else float(weights.sum()), 3.0, weights
     )
     with torch.no_grad():
@@ -107,7 +106,7 @@ def test_the_gradient_of_neighbours_is_that_of_autograd(masked: bool) -> None:
 
 def test_features_of_nothing_have_a_finite_gradient() -> None:
     x, style = torch.zeros(1, 3, 4, 4), torch.cat([torch.zeros(1, 3), torch.eye(3)])
-    term = Neighbours("", "conv1_1", style, 16, 1.0)
+    term = Neighbors("", "conv1_1", style, 16, 1.0)
     total = term.measure(x, whole(x))
     assert float(term.value(total)) == pytest.approx(1)
     assert torch.isfinite(term.add_gradient(None, x, whole(x), total)).all()
@@ -115,7 +114,7 @@ def test_features_of_nothing_have_a_finite_gradient() -> None:
 
 @pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize("side", [17, 25, 33, 48, 66])
-def test_neighbours_over_tiles_are_those_of_the_whole(side: int, masked: bool) -> None:
+def test_neighbors_over_tiles_are_those_of_the_whole(side: int, masked: bool) -> None:
     config, backbone = (
         Config(**LAYERS, style_term="neighbours"),
         Backbone(WEIGHTS, dtype=torch.float64),
@@ -126,17 +125,16 @@ def test_neighbours_over_tiles_are_those_of_the_whole(side: int, masked: bool) -
         if masked
         else [None]
     )
-    regions = [Region(str(k), mask, [Pattern(style**k)]) for k, mask in enumerate(masks, 1)]
+    regions = [Region(str(k), mask, [StyleSource(style**k)]) for k, mask in enumerate(masks, 1)]
     one, many = (Objective(config, backbone, content, regions, each) for each in (None, side))
     assert len(many.tiles) > 1
     for at in (x, x.flip(3)):  # the nearest of one evaluation are not those of the next
         (value, gradient), (tiled, same) = one.evaluate(at), many.evaluate(at)
-        torch.testing.assert_close(tiled.parts, value.parts, rtol=1e-5, atol=0)
+        torch.testing.assert_close(tiled.term_values, value.term_values, rtol=1e-5, atol=0)
         assert (same - gradient).norm() < 1e-5 * gradient.norm()
 
 
 # --- sliced Wasserstein
-# --------------------------------------------------------------------------------------------
 
 
 def test_a_sliced_distance_is_that_of_sorted_values() -> None:
@@ -185,7 +183,7 @@ def test_quantiles_of_any_number_of_positions_tell_the_same_of_one_distribution(
 @pytest.mark.parametrize("masked", [False, True])
 def test_the_gradient_of_a_sliced_term_is_that_of_autograd(masked: bool) -> None:
     x = random(1, 1, 5, 6, 7).float().requires_grad_()
-    directions = directions_for(5, 0)
+    directions = random_directions(5, 0)
     weights = random(3, 1, 1, 6, 7).float() if masked else None
     chosen = torch.ones(42, dtype=torch.bool) if weights is None else weights.flatten() >= 0.5
     style = random(2, int(chosen.sum()), 5).float()
@@ -212,8 +210,8 @@ def test_the_gradient_of_a_sliced_term_is_that_of_autograd(masked: bool) -> None
 def test_the_gradient_of_an_objective_is_that_of_differences(term: str) -> None:
     config, backbone = Config(**LAYERS, style_term=term), Backbone(WEIGHTS, dtype=torch.float64)
     mask = random(4, 1, 1, 33, 40)
-    patterns = [Pattern(random(3, 1, 3, 40, 51)), Pattern(random(5, 1, 3, 32, 32))]
-    regions = [Region("a", mask, patterns[:1]), Region("b", 1 - mask, patterns[1:])]
+    sources = [StyleSource(random(3, 1, 3, 40, 51)), StyleSource(random(5, 1, 3, 32, 32))]
+    regions = [Region("a", mask, sources[:1]), Region("b", 1 - mask, sources[1:])]
     objective = Objective(config, backbone, random(1, 1, 3, 33, 40), regions)
     x, direction = random(2, 1, 3, 33, 40), random(6, 1, 3, 33, 40) - 0.5
     gradient = objective.evaluate(x)[1]
@@ -250,7 +248,6 @@ def test_painting_with_sliced_in_tiles_is_refused(tiny_weights, photo, style) ->
 
 
 # --- what is drawn
-# -------------------------------------------------------------------------------------------------
 
 
 def test_a_sample_is_drawn_once_and_for_all() -> None:
@@ -268,11 +265,11 @@ def test_a_sample_is_drawn_once_and_for_all() -> None:
 
 @pytest.mark.parametrize("channels", [1, 3, 64])
 def test_directions_are_as_many_as_channels_and_of_length_one(channels: int) -> None:
-    found = directions_for(channels, 3)
+    found = random_directions(channels, 3)
     assert found.shape == (channels, channels)
     torch.testing.assert_close(found.norm(dim=0), torch.ones(channels))
-    assert torch.equal(found, directions_for(channels, 3))
-    assert channels == 1 or not torch.equal(found, directions_for(channels, 4))
+    assert torch.equal(found, random_directions(channels, 3))
+    assert channels == 1 or not torch.equal(found, random_directions(channels, 4))
 
 
 def test_a_mask_of_the_style_says_whose_features_are_matched() -> None:
@@ -283,7 +280,9 @@ def test_a_mask_of_the_style_says_whose_features_are_matched() -> None:
         Config(**LAYERS, style_term="neighbours"),
         Backbone(WEIGHTS, dtype=torch.float64),
     )
-    objective = Objective(config, backbone, style, [Region("", None, [Pattern(style, 1.0, mask)])])
+    objective = Objective(
+        config, backbone, style, [Region("", None, [StyleSource(style, 1.0, mask)])]
+    )
     gradients = {term.layer: term for term in objective.terms}
     for layer, term in gradients.items():
         features = backbone(style, [layer])[layer]
@@ -295,7 +294,6 @@ def test_a_mask_of_the_style_says_whose_features_are_matched() -> None:
 
 
 # --- painting
-# --------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -314,7 +312,7 @@ def paintings(tiny_weights, photo, style):
         steps = list(paint_steps(photo, style, config, backbone=backbone))
         found[term] = (
             steps[0].terms,
-            dict(zip(steps[0].terms, steps[-1].best.parts, strict=True)),
+            dict(zip(steps[0].terms, steps[-1].best.term_values, strict=True)),
             steps[-1].best.point,
         )
     return found

@@ -4,8 +4,13 @@ import pytest
 import torch
 
 from impasto.objective import moments as statistics
-from impasto.objective.losses import products
-from impasto.objective.moments import DISTANCES, Moments, sqrt_and_inverse
+from impasto.objective.losses import second_moment_sum
+from impasto.objective.moments import Moments, sqrt_and_inverse
+from impasto.objective.style_terms import STYLE_TERMS, MomentTerm
+
+DISTANCES = {
+    name: term.distance for name, term in STYLE_TERMS.items() if isinstance(term, MomentTerm)
+}
 
 
 def moments(features):
@@ -99,9 +104,13 @@ def test_newton_and_schulz_find_root_and_inverse(channels):
 def test_a_constant_channel_is_no_trouble():
     still = Moments(torch.zeros(1, 3), torch.zeros(1, 3, 3))
     there = moments(features(2, channels=3).float())
-    for term in DISTANCES.values():
-        assert all(torch.isfinite(each).all() for each in term(still, there) if each is not None)
-        assert all(torch.isfinite(each).all() for each in term(there, still) if each is not None)
+    trace = there.second[0].trace()
+    known = {"gram": there.second.square().sum(), "moments": trace, "wasserstein": trace}
+    for name, distance in DISTANCES.items():
+        for solved in (distance(still, there), distance(there, still)):
+            assert all(torch.isfinite(each).all() for each in solved if each is not None)
+            # the distance from features that are 0 everywhere
+            torch.testing.assert_close(solved[0], known[name], rtol=0.05, atol=0)
 
 
 def test_what_a_style_hardly_has_does_not_break_the_root():
@@ -126,7 +135,12 @@ def test_fewer_positions_than_channels_in_bfloat16_are_no_trouble(large):
 
     def few(scale):
         f = (torch.randn(1, 128, 6, 8, generator=generator) + 1).relu().mul(scale).bfloat16()
-        return Moments(f.float().mean((2, 3)), products(f) / 48)
+        return Moments(f.float().mean((2, 3)), second_moment_sum(f) / 48)
 
-    found = statistics.wasserstein_distance(few(large), few(1))
+    here, there = few(large), few(1)
+    found = statistics.wasserstein_distance(here, there)
     assert all(torch.isfinite(each).all() for each in found)
+    # no farther than twice the sum of both from 0, no nearer than the means
+    size = sum(float(each.second[0].trace()) for each in (here, there))
+    means = float((here.mean - there.mean).square().sum())
+    assert 0.99 * means < float(found[0]) < 2 * size

@@ -18,12 +18,12 @@ from impasto.objective.losses import (
     differences,
     energy,
     gram,
-    products,
+    second_moment_sum,
     style_loss,
     total_variation,
 )
 from impasto.objective.objective import Objective
-from impasto.objective.targets import Pattern, Region
+from impasto.objective.regions import Region, StyleSource
 from layouts import NAMES, random_kernels
 
 WEIGHTS = Weights("random", random_kernels(), "BGR", (0.4, 0.45, 0.5), (4.0, 4.5, 5.0))
@@ -35,7 +35,7 @@ LAYERS = {
 }
 FORMS = {
     "default": {"tv_weight": 0.3, "grain_weight": 2, "strength": 1.7, "blend": "1,3"},
-    "house-rough": {"tv_weight": 2, "tv_form": "absolute", "tv_reduction": "sum", "blend": "1,0"},
+    "default-rough": {"tv_weight": 2, "tv_form": "absolute", "tv_reduction": "sum", "blend": "1,0"},
     "plain": {
         "normalize": "none",
         "gram_divisor": "chw",
@@ -78,7 +78,9 @@ def shared(config: Config, styles: list[torch.Tensor]) -> list[Region]:
     weights = config.blend or [1.0] * len(styles)
     return [
         Region(
-            "", None, [Pattern(each, weight) for each, weight in zip(styles, weights, strict=True)]
+            "",
+            None,
+            [StyleSource(each, weight) for each, weight in zip(styles, weights, strict=True)],
         )
     ]
 
@@ -91,25 +93,25 @@ def plainly(
     x: torch.Tensor,
 ) -> dict[str, torch.Tensor]:
     """The weighted terms at x as the formulas read, for autograd to see."""
-    house = config.normalize == "energy"
+    normalized = config.normalize == "energy"
     layers = [*config.content_layers, *config.style_layers]
     units = UNITS[config.feature_units]
     here, there, *patterns = (
         {layer: units * f for layer, f in backbone(each, layers).items()}
         for each in (x, content, *styles)
     )
-    shares = [
+    weights = [
         weight / sum(config.blend or [len(styles)])
         for weight in config.blend or [1.0] * len(styles)
     ]
 
     def blended(values: list[torch.Tensor]) -> torch.Tensor:
-        return sum(share * value for share, value in zip(shares, values, strict=True))
+        return sum(weight * value for weight, value in zip(weights, values, strict=True))
 
     def pattern_loss(a: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         return (
             (a - target).square().sum() / energy(target)
-            if house
+            if normalized
             else style_loss(a, target, config.style_reduction)
         )
 
@@ -117,7 +119,7 @@ def plainly(
     for layer, weight in config.content_layers.items():
         f, target = here[layer], there[layer]
         loss = (f - target).square().sum() / energy(target)
-        if not house:
+        if not normalized:
             loss = content_loss(f, target, config.content_reduction)
         terms[f"content {layer}"] = config.content_weight * weight * loss
     for layer, weight in config.style_layers.items():
@@ -131,7 +133,11 @@ def plainly(
         terms["grain"] = config.strength * config.grain_weight * loss
     if config.tv_weight:
         form, reduction = config.tv_form, config.tv_reduction
-        unit = blended([total_variation(each, form, reduction) for each in styles]) if house else 1
+        unit = (
+            blended([total_variation(each, form, reduction) for each in styles])
+            if normalized
+            else 1
+        )
         terms["tv"] = config.tv_weight * total_variation(x, form, reduction) / unit
     return terms
 
@@ -152,7 +158,6 @@ def network(pixels: torch.Tensor, pooling: str, padding: str) -> dict[str, torch
 
 
 # --- the gradient
-# --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("padding", ["zeros", "replicate"])
@@ -279,7 +284,6 @@ def test_a_layer_that_nothing_depends_on_is_no_matter() -> None:
 
 
 # --- the tape
-# --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
@@ -350,7 +354,6 @@ def test_an_evaluation_keeps_no_features(monkeypatch) -> None:
 
 
 # --- bfloat16
-# --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("channels", [1, 3, 24, 64])
@@ -369,7 +372,7 @@ def test_products_of_bfloat16_features_are_nearly_exact(
     f = features.double().flatten(2)
     expected = f @ f.mT
     for memory_format in (torch.channels_last, torch.contiguous_format):
-        found = products(features.contiguous(memory_format=memory_format))
+        found = second_moment_sum(features.contiguous(memory_format=memory_format))
         assert found.dtype == torch.float32
         assert ((found - expected).abs() < 3e-5 * expected).all()
     torch.testing.assert_close(
@@ -385,7 +388,7 @@ def test_a_block_of_the_usual_length_is_no_less_exact() -> None:
     )
     f = features.double().flatten(2)
     expected = f @ f.mT
-    assert ((products(features) - expected).abs() < 3e-5 * expected).all()
+    assert ((second_moment_sum(features) - expected).abs() < 3e-5 * expected).all()
 
 
 def test_products_of_differing_signs_are_as_near_for_their_size(monkeypatch) -> None:
@@ -393,14 +396,16 @@ def test_products_of_differing_signs_are_as_near_for_their_size(monkeypatch) -> 
     features = torch.randn(1, 24, 37, 41, generator=torch.Generator().manual_seed(1)).bfloat16()
     f = features.double().flatten(2)
     size = f.norm(dim=2)
-    assert ((products(features) - f @ f.mT).abs() < 3e-5 * size[:, :, None] * size[:, None]).all()
+    assert (
+        (second_moment_sum(features) - f @ f.mT).abs() < 3e-5 * size[:, :, None] * size[:, None]
+    ).all()
 
 
 def test_the_products_of_no_positions_are_zero() -> None:
     # as in a tile that holds no position of a deep layer
     for dtype in (torch.float64, torch.float32, torch.bfloat16):
         assert torch.equal(
-            products(torch.ones(1, 4, 0, 3, dtype=dtype)).float(), torch.zeros(1, 4, 4)
+            second_moment_sum(torch.ones(1, 4, 0, 3, dtype=dtype)).float(), torch.zeros(1, 4, 4)
         ), dtype
 
 

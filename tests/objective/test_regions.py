@@ -18,7 +18,7 @@ from impasto.images.read import read
 from impasto.objective.losses import differences, energy, total_variation
 from impasto.objective.moments import LEAST, RIDGE
 from impasto.objective.objective import Objective
-from impasto.objective.targets import Pattern, Region
+from impasto.objective.regions import Region, StyleSource
 from impasto.objective.terms import layer_weights
 from impasto.painting.problem import prepare_problem, regions_at
 from layouts import random_kernels
@@ -50,13 +50,13 @@ def sharing(*masks: torch.Tensor) -> list[torch.Tensor]:
 
 
 CONTENT, X = picture(1), picture(2)
-PATTERNS = [
-    [Pattern(picture(3, 61, 40), 1.0)],
+SOURCES = [
+    [StyleSource(picture(3, 61, 40), 1.0)],
     [
-        Pattern(picture(4, 33, 45) ** 2, 3.0, picture(5, 33, 45, 1)),
-        Pattern(picture(6, 40, 40) / 2, 1.0),
+        StyleSource(picture(4, 33, 45) ** 2, 3.0, picture(5, 33, 45, 1)),
+        StyleSource(picture(6, 40, 40) / 2, 1.0),
     ],
-    [Pattern(1 - picture(7, 37, 52) ** 3)],
+    [StyleSource(1 - picture(7, 37, 52) ** 3)],
 ]
 MASKS = {
     "hard": sharing(box(0, HEIGHT, 31, WIDTH)),
@@ -69,7 +69,7 @@ PROTECT = picture(10, channels=1)
 
 
 def regions(masks: Sequence[torch.Tensor | None]) -> list[Region]:
-    return [Region(str(k), mask, PATTERNS[k]) for k, mask in enumerate(masks)]
+    return [Region(str(k), mask, SOURCES[k]) for k, mask in enumerate(masks)]
 
 
 def float64(padding: str = "replicate", pooling: str = "max") -> Backbone:
@@ -77,7 +77,6 @@ def float64(padding: str = "replicate", pooling: str = "max") -> Backbone:
 
 
 # --- the formulas
-# --------------------------------------------------------------------------------------------------
 
 
 def averaged(mask: torch.Tensor | None, layer: str) -> torch.Tensor | float:
@@ -120,8 +119,8 @@ def laplacian(pixels: torch.Tensor) -> torch.Tensor:
     return 4 * s[..., 1:-1, 1:-1] - around
 
 
-def mixed(found: list[tuple[torch.Tensor, torch.Tensor]], patterns: Sequence[Pattern]):
-    shares = [each.share / sum(one.share for one in patterns) for each in patterns]
+def mixed(found: list[tuple[torch.Tensor, torch.Tensor]], patterns: Sequence[StyleSource]):
+    shares = [each.weight / sum(one.weight for one in patterns) for each in patterns]
     return tuple(
         sum(share * each for share, each in zip(shares, part, strict=True))
         for part in zip(*found, strict=True)
@@ -148,33 +147,33 @@ def plainly(
         for layer, weight in config.style_layers.items():
             found = [
                 moments(backbone(each.pixels, [layer])[layer], averaged(each.mask, layer))
-                for each in part.patterns
+                for each in part.styles
             ]
             apart = distance(
                 config.style_term,
                 moments(here[layer], averaged(part.mask, layer)),
-                mixed(found, part.patterns),
+                mixed(found, part.styles),
             )
             terms[f"style {layer} {part.name}".strip()] = (
                 strength * config.style_weight * weight * apart
             )
     roughness = 0.0
     for part in parts if config.grain_weight else ():
-        pictures = [(each.pixels, each.mask) for each in part.patterns]
+        pictures = [(each.pixels, each.mask) for each in part.styles]
         mine, *others = (
             moments(differences(pixels), 1.0 if mask is None else mask[..., :-1, :-1])
             for pixels, mask in [(x, part.mask), *pictures]
         )
         terms[f"grain {part.name}".strip()] = (
-            strength * config.grain_weight * distance("gram", mine, mixed(others, part.patterns))
+            strength * config.grain_weight * distance("gram", mine, mixed(others, part.styles))
         )
     if config.edge_weight:
         apart = (laplacian(x) - laplacian(CONTENT)).square().sum()
         terms["edges"] = config.edge_weight * apart / laplacian(CONTENT).square().sum()
     if config.tv_weight:
         for part in parts:
-            found = [(total_variation(each.pixels), torch.zeros(())) for each in part.patterns]
-            roughness += mixed(found, part.patterns)[0] / len(parts)
+            found = [(total_variation(each.pixels), torch.zeros(())) for each in part.styles]
+            roughness += mixed(found, part.styles)[0] / len(parts)
         terms["tv"] = config.tv_weight * total_variation(x) / roughness
     return terms
 
@@ -264,12 +263,11 @@ def test_wherever_the_tiles_end_regions_are_the_same(term: str, side: int) -> No
         for s in (None, side)
     )
     (whole, gradient), (tiled, same) = one.evaluate(X), many.evaluate(X)
-    torch.testing.assert_close(tiled.parts, whole.parts, rtol=1e-5, atol=1e-9)
+    torch.testing.assert_close(tiled.term_values, whole.term_values, rtol=1e-5, atol=1e-9)
     assert (same - gradient).norm() < 1e-5 * gradient.norm()
 
 
 # --- what regions mean
-# ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("term", [*MOMENTS, "neighbours", "sliced"])
@@ -281,13 +279,13 @@ def test_a_mask_of_ones_is_no_mask(term: str) -> None:
             config,
             float64(),
             CONTENT,
-            [Region("", mask, [Pattern(PATTERNS[0][0].pixels, 1.0, other)])],
+            [Region("", mask, [StyleSource(SOURCES[0][0].pixels, 1.0, other)])],
         )
         for mask, other in ((None, None), (ones, ones[..., :61, :40].new_ones(1, 1, 61, 40)))
     )
     (value, gradient), (same, as_before) = plain.evaluate(X), masked.evaluate(X)
     assert same.names == value.names
-    torch.testing.assert_close(same.parts, value.parts, rtol=1e-5, atol=0)
+    torch.testing.assert_close(same.term_values, value.term_values, rtol=1e-5, atol=0)
     assert (as_before - gradient).norm() < 1e-5 * gradient.norm()
 
 
@@ -296,7 +294,7 @@ def test_two_halves_of_every_pixel_in_one_style_are_the_whole(term: str) -> None
     half = torch.full((1, 1, HEIGHT, WIDTH), 0.5, dtype=torch.float64)
     one, two = (
         Objective(Config(**LAYERS, style_term=term), float64(), CONTENT, parts).evaluate(X)
-        for parts in (regions([None]), [Region(name, half, PATTERNS[0]) for name in "ab"])
+        for parts in (regions([None]), [Region(name, half, SOURCES[0]) for name in "ab"])
     )
     torch.testing.assert_close(two[0].total, one[0].total, rtol=1e-5, atol=0)
     assert (two[1] - one[1]).norm() < 1e-5 * one[1].norm()
@@ -310,7 +308,7 @@ def test_two_regions_in_one_style_ask_for_more_than_the_whole_does() -> None:
         Objective(Config(**LAYERS), float64(), content, parts)(x).terms
         for parts in (
             regions([None]),
-            [Region(str(k), half, PATTERNS[0]) for k, half in enumerate(halves)],
+            [Region(str(k), half, SOURCES[0]) for k, half in enumerate(halves)],
         )
     )
     for layer in ("relu1_1", "conv2_1", "relu3_1"):
@@ -322,7 +320,7 @@ def test_a_small_region_is_as_strong_as_a_large_one(term: str) -> None:
     # away from the border every 16 x 16 pixels look alike
     x = picture(2, 16, 16).repeat(1, 1, 7, 7)
     small, large = box(48, 64, 48, 64, 112, 112), box(16, 96, 16, 96, 112, 112)
-    parts = [Region(name, mask, PATTERNS[0]) for name, mask in (("small", small), ("large", large))]
+    parts = [Region(name, mask, SOURCES[0]) for name, mask in (("small", small), ("large", large))]
     terms = Objective(Config(**LAYERS, style_term=term), float64(), picture(1, 112, 112), parts)(
         x
     ).terms
@@ -336,7 +334,7 @@ def test_a_small_region_is_as_strong_as_a_large_one(term: str) -> None:
 
 def test_a_region_pulls_only_where_it_is() -> None:
     config = Config(content_layers="", style_layers="relu2_1", grain_weight=1)
-    parts = [Region("", box(0, HEIGHT, 0, 24), PATTERNS[0])]
+    parts = [Region("", box(0, HEIGHT, 0, 24), SOURCES[0])]
     gradient = Objective(config, float64(), CONTENT, parts).evaluate(X)[1]
     assert (gradient[..., :24].abs().amax((0, 1)) > 0).all()
     assert (gradient[..., 30:] == 0).all()
@@ -348,7 +346,7 @@ def test_a_blend_has_the_moments_of_the_mixture(term: str) -> None:
     config = Config(
         content_layers="", style_layers="relu1_1,conv3_1", grain_weight=0, style_term=term
     )
-    parts = [Region("", None, [Pattern(first, 3), Pattern(second, 1)])]
+    parts = [Region("", None, [StyleSource(first, 3), StyleSource(second, 1)])]
     for each in Objective(config, float64(), CONTENT, parts).terms:
         f, g = (
             float64()(pixels, [each.layer])[each.layer][0].flatten(1) for pixels in (first, second)
@@ -370,13 +368,13 @@ def test_strokes_of_one_picture_and_forms_of_another(term: str) -> None:
     config = Config(
         style_layers="relu1_1,relu2_2,relu3_1,conv4_1", content_layers="relu3_1", style_term=term
     )
-    strokes, forms = (each[0].pixels for each in PATTERNS[:2])
+    strokes, forms = (each[0].pixels for each in SOURCES[:2])
     both, fine, coarse = (
         Objective(config, float64(), CONTENT, [Region("", None, patterns)])(X).terms
         for patterns in (
-            [Pattern(strokes, layers="fine"), Pattern(forms, layers="coarse")],
-            [Pattern(strokes)],
-            [Pattern(forms)],
+            [StyleSource(strokes, layers="fine"), StyleSource(forms, layers="coarse")],
+            [StyleSource(strokes)],
+            [StyleSource(forms)],
         )
     )
     for name in ("style relu1_1", "style relu2_2", "grain"):
@@ -399,14 +397,30 @@ SMALL_MASKS = {
 def test_masks_too_small_for_the_deepest_layer_are_no_trouble(term: str, which: str) -> None:
     config = Config(style_layers="relu1_1,relu5_1", content_layers="", style_term=term)
     mask, of_style = SMALL_MASKS[which]
-    parts = [Region("", mask, [Pattern(picture(3, 48, 45), 1.0, of_style)])]
+    style = picture(3, 48, 45)
+    parts = [Region("", mask, [StyleSource(style, 1.0, of_style)])]
     value, gradient = Objective(config, float64(), CONTENT, parts).evaluate(X)
-    assert torch.isfinite(value.parts).all(), value.terms
+    assert torch.isfinite(value.term_values).all(), value.terms
     assert torch.isfinite(gradient).all()
+    assert (value.term_values > 0).all()
+    if which == "style":  # all of it is the style there
+        plain = Objective(config, float64(), CONTENT, [style])(X)
+        assert value.terms["style relu5_1"] == plain.terms["style relu5_1"]
+        assert value.terms["style relu1_1"] != plain.terms["style relu1_1"]
+
+
+@pytest.mark.parametrize("term", [*MOMENTS, "neighbours", "sliced"])
+def test_a_region_without_positions_in_a_layer_has_no_term_there(term: str) -> None:
+    config = Config(
+        style_layers="relu1_1,relu5_1", content_layers="", grain_weight=0, style_term=term
+    )
+    # relu5_1 has no position in the last 3 columns
+    mask = box(0, HEIGHT, 64, WIDTH)
+    value = Objective(config, float64(), CONTENT, [Region("edge", mask, SOURCES[0])])(X)
+    assert value.names == ("style relu1_1 edge",)
 
 
 # --- from files, through paint
-# -------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -424,7 +438,7 @@ def masks(tmp_path: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("size", [160, 177, 201])
-def test_the_regions_of_a_scene_share_out_every_position(photo, style, masks, size: int) -> None:
+def test_the_regions_of_a_problem_share_out_every_position(photo, style, masks, size: int) -> None:
     config = Config(size=size, levels=2, mask=tuple(f"{mask}={style}" for mask in masks))
     problem = prepare_problem(read(photo), [read(style)], config)
     assert len(problem.levels) == 2

@@ -8,7 +8,7 @@ from impasto.backbone.weights import load
 from impasto.config import Config
 from impasto.objective.losses import differences, gram, total_variation
 from impasto.objective.objective import Objective
-from impasto.objective.targets import Pattern, Region
+from impasto.objective.regions import Region, StyleSource
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def test_at_the_style_its_terms_are_zero(backbone: Backbone) -> None:
     assert value.total.item() == 0
 
 
-def test_the_house_form_by_hand(backbone: Backbone) -> None:
+def test_the_energy_normalized_form_by_hand(backbone: Backbone) -> None:
     config = Config(
         style_weight=3,
         strength=2,
@@ -87,7 +87,7 @@ def test_the_plain_form_by_hand(backbone: Backbone) -> None:
 
 
 @pytest.mark.parametrize("divisor", ["none", "hw", "chw"])
-def test_the_house_form_does_not_depend_on_the_scale_of_features_or_divisor(
+def test_the_energy_normalized_form_does_not_depend_on_the_scale_of_features_or_divisor(
     backbone: Backbone, divisor: str
 ) -> None:
     # the divisor falls out only where style and painting have the same number of positions
@@ -99,12 +99,12 @@ def test_the_house_form_does_not_depend_on_the_scale_of_features_or_divisor(
 
 
 def test_blended_styles_are_between(backbone: Backbone) -> None:
-    regions = [Region("", None, [Pattern(STYLE, 1), Pattern(OTHER, 3)])]
+    regions = [Region("", None, [StyleSource(STYLE, 1), StyleSource(OTHER, 3)])]
     objective = Objective(Config(), backbone, CONTENT, regions)
     first, second = (gram(backbone(each, ["relu1_1"])["relu1_1"]) for each in (STYLE, OTHER))
     target = next(term.target.second for term in objective.terms if term.name == "style relu1_1")
     torch.testing.assert_close(target, 0.25 * first + 0.75 * second)
-    only = [Region("", None, [Pattern(STYLE, 1), Pattern(OTHER, 0)])]
+    only = [Region("", None, [StyleSource(STYLE, 1), StyleSource(OTHER, 0)])]
     assert Objective(Config(), backbone, CONTENT, only)(CONTENT).total == pytest.approx(
         Objective(Config(), backbone, CONTENT, [STYLE])(CONTENT).total.item()
     )
@@ -118,8 +118,8 @@ def test_content_alone_and_style_alone(backbone: Backbone, config: Config) -> No
 
 
 def test_a_black_content_and_a_flat_style_give_finite_terms(backbone: Backbone) -> None:
-    black, grey = torch.zeros(1, 3, 32, 32), torch.full((1, 3, 32, 32), 0.5)
-    value = Objective(Config(tv_weight=1), backbone, black, [grey])(picture(9, 32, 32))
+    black, gray = torch.zeros(1, 3, 32, 32), torch.full((1, 3, 32, 32), 0.5)
+    value = Objective(Config(tv_weight=1), backbone, black, [gray])(picture(9, 32, 32))
     assert torch.isfinite(value.total)
     assert value.terms["grain"] < 1e9  # a flat style has no grain: its energy must not be the unit
 

@@ -37,7 +37,7 @@ PLAIN = {
     "grain_weight": 2,
     "content_weight": 0.001,
 }
-HOUSE = {"tv_weight": 0.3, "grain_weight": 2}
+DEFAULT = {"tv_weight": 0.3, "grain_weight": 2}
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,6 @@ def picture(seed: int, height: int, width: int) -> torch.Tensor:
 
 
 # --- cutting
-# --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -141,7 +140,6 @@ def test_a_picture_smaller_than_a_tile_is_one() -> None:
 
 
 # --- reach
-# --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -215,7 +213,6 @@ def test_features_in_a_tile_are_those_of_the_whole_picture(
 
 
 # --- the objective over tiles
-# --------------------------------------------------------------------------------------
 
 
 def assert_the_same(
@@ -230,20 +227,22 @@ def assert_the_same(
     height, width = size
     content, x = picture(1, height, width), picture(2, height, width)
     styles = [picture(3, height + 37, width + 20), picture(4, 45, 33)][: max(1, len(config.blend))]
-    one, many = (Objective(config, backbone, content, styles, side=each) for each in (None, side))
+    one, many = (
+        Objective(config, backbone, content, styles, tile_size=each) for each in (None, side)
+    )
     assert len(one.tiles) == 1 < len(many.tiles)
     (total, gradient), (tiled, tiled_gradient) = one.evaluate(x), many.evaluate(x)
     assert tiled.names == total.names
     torch.testing.assert_close(tiled.total, total.total, rtol=value, atol=0)
     torch.testing.assert_close(
-        tiled.parts, total.parts, rtol=2 * value, atol=1e-6 * float(total.total)
+        tiled.term_values, total.term_values, rtol=2 * value, atol=1e-6 * float(total.total)
     )
     assert (tiled_gradient - gradient).norm() < slope * gradient.norm()
 
 
 @pytest.mark.parametrize("padding", ["zeros", "replicate"])
 @pytest.mark.parametrize("pooling", ["max", "average"])
-@pytest.mark.parametrize("form", [HOUSE, PLAIN], ids=["default", "plain"])
+@pytest.mark.parametrize("form", [DEFAULT, PLAIN], ids=["default", "plain"])
 @pytest.mark.parametrize(
     ("layers", "size", "side"), [(SHALLOW, (97, 64), 23), (MIDDLE, (131, 145), 50)]
 )
@@ -260,7 +259,7 @@ def test_the_objective_over_tiles_is_that_of_the_whole(
     assert_the_same(Config(blend="0.7,0.3", **layers, **form), backbone, size, side)
 
 
-@pytest.mark.parametrize("form", [HOUSE, PLAIN], ids=["default", "plain"])
+@pytest.mark.parametrize("form", [DEFAULT, PLAIN], ids=["default", "plain"])
 @pytest.mark.parametrize(("size", "side"), [((301, 417), 150), ((193, 97), 96), ((217, 16), 86)])
 def test_deep_layers_and_odd_sizes_over_tiles(
     weights: Weights, form: dict, size: tuple[int, int], side: int
@@ -296,10 +295,12 @@ def test_tiles_smaller_than_a_position_of_the_deepest_layer(weights: Weights) ->
 @pytest.mark.parametrize("padding", ["zeros", "replicate"])
 def test_there_are_no_seams(weights: Weights, padding: str) -> None:
     # In float64 the rounding is so small that nothing else could hide in it.
-    config = Config(blend="0.7,0.3", **MIDDLE, **HOUSE)
+    config = Config(blend="0.7,0.3", **MIDDLE, **DEFAULT)
     content, x, *styles = (picture(k, 131, 145 + k).double()[..., :145] for k in (1, 2, 3, 4))
     backbone = Backbone(weights, padding=padding, dtype=torch.float64)
-    one, many = (Objective(config, backbone, content, styles, side=side) for side in (None, 50))
+    one, many = (
+        Objective(config, backbone, content, styles, tile_size=side) for side in (None, 50)
+    )
     gradient = one.evaluate(x)[1]
     error = (many.evaluate(x)[1] - gradient).abs()
     assert len(many.tiles) == 9
@@ -309,10 +310,11 @@ def test_there_are_no_seams(weights: Weights, padding: str) -> None:
 def test_in_float32_the_worst_pixel_is_no_worse_at_a_border_than_elsewhere(
     weights: Weights,
 ) -> None:
-    config = Config(blend="0.7,0.3", **MIDDLE, **HOUSE)
+    config = Config(blend="0.7,0.3", **MIDDLE, **DEFAULT)
     content, x, *styles = (picture(k, 301, 417) for k in (1, 2, 3, 4))
     one, many = (
-        Objective(config, Backbone(weights), content, styles, side=side) for side in (None, 150)
+        Objective(config, Backbone(weights), content, styles, tile_size=side)
+        for side in (None, 150)
     )
     gradient = one.evaluate(x)[1]
     error = (many.evaluate(x)[1] - gradient).abs().amax((0, 1))
@@ -331,14 +333,14 @@ def test_in_float32_the_worst_pixel_is_no_worse_at_a_border_than_elsewhere(
 def test_the_value_alone_over_tiles_is_the_evaluations(weights: Weights) -> None:
     x = picture(2, 97, 64)
     objective = Objective(
-        Config(**SHALLOW, **HOUSE),
+        Config(**SHALLOW, **DEFAULT),
         Backbone(weights),
         picture(1, 97, 64),
         [picture(3, 60, 70)],
-        side=30,
+        tile_size=30,
     )
     alone, value = objective(x), objective.evaluate(x)[0]
-    assert torch.equal(alone.parts, value.parts)
+    assert torch.equal(alone.term_values, value.term_values)
     assert alone.total == value.total
     assert alone.names == value.names
 
@@ -346,17 +348,17 @@ def test_the_value_alone_over_tiles_is_the_evaluations(weights: Weights) -> None
 def test_a_side_as_large_as_the_picture_changes_nothing_at_all(weights: Weights) -> None:
     x, content, style = (picture(k, 97, 64) for k in (1, 2, 3))
     (one, gradient), (two, same) = (
-        Objective(Config(), Backbone(weights), content, [style], side=side).evaluate(x)
+        Objective(Config(), Backbone(weights), content, [style], tile_size=side).evaluate(x)
         for side in (None, 97)
     )
-    assert torch.equal(one.parts, two.parts)
+    assert torch.equal(one.term_values, two.term_values)
     assert torch.equal(gradient, same)
 
 
 def test_the_picture_is_left_alone(weights: Weights) -> None:
     x = picture(2, 97, 64)
     Objective(
-        Config(**HOUSE), Backbone(weights), picture(1, 97, 64), [picture(3, 60, 70)], side=40
+        Config(**DEFAULT), Backbone(weights), picture(1, 97, 64), [picture(3, 60, 70)], tile_size=40
     ).evaluate(x)
     assert torch.equal(x, picture(2, 97, 64))
 
@@ -368,9 +370,13 @@ def test_the_shipped_network_over_tiles() -> None:
         for name, size in (("strokes", (187, 201)), ("woodcut", (80, 90)))
     ]
     x = 0.8 * content + 0.2 * picture(1, 187, 151)
-    config, backbone = Config(blend="2,1", **HOUSE), Backbone(load("compact"), padding="replicate")
+    config, backbone = (
+        Config(blend="2,1", **DEFAULT),
+        Backbone(load("compact"), padding="replicate"),
+    )
     (one, gradient), (many, tiled) = (
-        Objective(config, backbone, content, styles, side=side).evaluate(x) for side in (None, 90)
+        Objective(config, backbone, content, styles, tile_size=side).evaluate(x)
+        for side in (None, 90)
     )
     torch.testing.assert_close(many.total, one.total, rtol=1e-5, atol=0)
     assert (tiled - gradient).norm() < 1e-4 * gradient.norm()
@@ -385,13 +391,12 @@ def test_in_bfloat16_tiles_add_little_to_its_rounding() -> None:
     )
     _, gradient = Objective(Config(), exact, content, [style]).evaluate(x)
     one, whole = Objective(Config(), rough, content, [style]).evaluate(x)
-    many, tiled = Objective(Config(), rough, content, [style], side=90).evaluate(x)
+    many, tiled = Objective(Config(), rough, content, [style], tile_size=90).evaluate(x)
     torch.testing.assert_close(many.total, one.total, rtol=1e-4, atol=0)
     assert (tiled - whole).norm() < 0.2 * (whole - gradient).norm() < 0.05 * gradient.norm()
 
 
 # --- a painting over tiles
-# -----------------------------------------------------------------------------------------
 
 
 def test_a_painting_over_tiles_is_the_painting_in_one_piece(

@@ -17,6 +17,7 @@ from impasto.batch.worker import File, Task, Worker, at_once
 from impasto.config import changed_by
 from impasto.errors import SolverError
 from impasto.images.read import read_bytes
+from impasto.objective.style_targets import style_targets
 from impasto.painting.batched import batch_key, paint_batched
 from impasto.painting.loop import Loop
 from impasto.painting.run import Run
@@ -99,6 +100,31 @@ def test_each_of_several_is_at_every_step_what_it_is_alone(run, config, album, o
             assert (one.value, one.terms, one.number) == (other.value, other.terms, other.number)
         seen.append(one.level)
     assert (len(seen), set(seen)) == (6, {1, 2})
+
+
+def test_several_contents_in_one_style_measure_it_once_a_level(run, monkeypatch) -> None:
+    measured = []
+
+    def counted(extractor, regions):
+        measured.append(regions[0].styles[0].pixels.shape[2:])
+        return style_targets(extractor, regions)
+
+    monkeypatch.setattr("impasto.painting.batched.style_targets", counted)
+    network = run().backbone
+
+    def paint_all(*runs: Run) -> int:
+        """How often a style is measured; there are two levels."""
+        measured.clear()
+        for _ in paint_batched([replace(each, backbone=network) for each in runs]):
+            pass
+        return len(measured)
+
+    assert paint_all(run("a"), run("b"), run("c")) == 2
+    assert len(set(measured)) == 2
+    # another style, another strength, and styles with each content's lightness
+    content = {"colour": "luminance"}
+    runs = [run("a"), run("b", "t"), run("c", strength=2), run("a", **content), run("b", **content)]
+    assert paint_all(*runs) == 2 * len(runs)
 
 
 def test_what_differs_in_size_layers_or_network_or_was_begun_is_not_alike(run) -> None:

@@ -17,6 +17,7 @@ from impasto.painting.experiments import (
     variations,
 )
 from impasto.presets import FIRST_CONVOLUTIONS, PRESETS
+from impasto.solver import learning_rate
 from machines import EXACT
 
 NOISE = {"noise": 1.0}
@@ -277,11 +278,12 @@ def test_presets_are_varied_with_the_settings_on_top():
 
 def test_another_optimizer_takes_its_own_rate_but_not_in_place_of_one_that_was_given():
     vary = {"optimizer": ["lbfgs", "adam"]}
-    assert [config.rate for _, config, _ in variations(vary, "keras-tv")] == [1.0, 0.02]
-    assert [config.rate for _, config, _ in variations(vary)] == [1.0, 0.02]
+    assert [learning_rate(config) for _, config, _ in variations(vary, "keras-tv")] == [1.0, 0.02]
+    assert [learning_rate(config) for _, config, _ in variations(vary)] == [1.0, 0.02]
     both = variations({**vary, "learning_rate": ["0.5", "0.1"]})
-    assert [config.rate for _, config, _ in both] == [0.5, 0.1, 0.5, 0.1]
-    assert [config.rate for _, config, _ in variations(vary, learning_rate=0.25)] == [0.25, 0.25]
+    assert [learning_rate(config) for _, config, _ in both] == [0.5, 0.1, 0.5, 0.1]
+    given = variations(vary, learning_rate=0.25)
+    assert [learning_rate(config) for _, config, _ in given] == [0.25, 0.25]
 
 
 @pytest.mark.parametrize(

@@ -225,7 +225,7 @@ def taken(
         solver, guard, x = LBFGS(1.0, config.history, 0.01, spectrum), Safeguard(), content
         for _ in range(config.history + 2):
             value, gradient = objective.evaluate(x)
-            guard.check(x, value.total, gradient, value.parts)
+            guard.check(x, value.total, gradient, value.term_values)
             x = solver.step(x, gradient).clamp(0, 1)
     return count.most
 

@@ -63,14 +63,14 @@ def problem(files):
 
 
 def names(examples) -> list[str]:
-    return [Path(each.picture.name).stem for each in examples]
+    return [Path(each.name).stem for each in examples]
 
 
-def test_one_style_is_the_style_of_all(problem) -> None:
-    (part,) = problem("style").parts
+def test_one_style_is_the_style_of_all(problem, files) -> None:
+    (part,) = problem("style").regions
     assert part.mask is None
-    assert names(part.examples) == ["style"]
-    assert part.examples[0][1:] == (1.0, None, "all")
+    assert names(part.styles) == ["style"]
+    assert part.styles[0][1:] == (1.0, None, "all", read(files["style"]).name)
 
 
 @pytest.mark.parametrize(
@@ -83,14 +83,14 @@ def test_one_style_is_the_style_of_all(problem) -> None:
     ],
 )
 def test_blended_styles_have_shares_that_add_to_one(problem, blend: str, shares: tuple) -> None:
-    (part,) = problem("style", "warm", "cold", blend=blend).parts
-    assert names(part.examples) == ["style", "warm", "cold"]
-    assert [each.share for each in part.examples] == pytest.approx(shares)
+    (part,) = problem("style", "warm", "cold", blend=blend).regions
+    assert names(part.styles) == ["style", "warm", "cold"]
+    assert [each.weight for each in part.styles] == pytest.approx(shares)
 
 
 def test_the_rest_falls_to_the_first_style(problem) -> None:
-    rest, left = problem("style", mask="{left}={warm}").parts
-    assert (names(rest.examples), names(left.examples)) == (["style"], ["warm"])
+    rest, left = problem("style", mask="{left}={warm}").regions
+    assert (names(rest.styles), names(left.styles)) == (["style"], ["warm"])
     assert left.name == "left"
     assert left.mask.shape == (1, 1, 40, 48)
     assert left.mask[..., :20].min() > 0.9
@@ -99,9 +99,9 @@ def test_the_rest_falls_to_the_first_style(problem) -> None:
 
 
 def test_without_a_style_the_rest_falls_to_the_first_masks(problem) -> None:
-    rest, left, top = problem(mask=("{left}={warm}", "{top}={cold}")).parts
-    assert names(rest.examples) == names(left.examples) == ["warm"]
-    assert names(top.examples) == ["cold"]
+    rest, left, top = problem(mask=("{left}={warm}", "{top}={cold}")).regions
+    assert names(rest.styles) == names(left.styles) == ["warm"]
+    assert names(top.styles) == ["cold"]
 
 
 @pytest.mark.parametrize("given", [["style"], []], ids=["with a style", "without"])
@@ -113,7 +113,7 @@ def test_masks_share_where_they_overlap_and_add_to_one_everywhere(
 ) -> None:
     masks = tuple(f"{{{name}}}={{warm}}" for name in which.split())
     given = [] if "all" in which or "right" in which else given
-    parts = problem(*given, mask=masks).parts
+    parts = problem(*given, mask=masks).regions
     total = torch.stack([part.mask for part in parts]).sum(0)
     torch.testing.assert_close(total, torch.ones_like(total), atol=1e-6, rtol=0)
     assert all(part.mask.min() >= 0 for part in parts)
@@ -123,24 +123,26 @@ def test_masks_share_where_they_overlap_and_add_to_one_everywhere(
 
 
 def test_two_masks_of_the_same_place_share_it_evenly(problem) -> None:
-    rest, one, two = problem("style", mask=("{left}={warm}", "{left}={cold}")).parts
+    rest, one, two = problem("style", mask=("{left}={warm}", "{left}={cold}")).regions
     assert torch.equal(one.mask, two.mask)
     assert one.mask[..., :20].mean() == pytest.approx(0.5, abs=0.02)
     assert rest.mask[..., :20].max() < 0.05
 
 
 def test_regions_have_names_of_their_own(problem) -> None:
-    found = [part.name for part in problem("style", mask=("{left}={warm}", "{left}={cold}")).parts]
+    found = [
+        part.name for part in problem("style", mask=("{left}={warm}", "{left}={cold}")).regions
+    ]
     assert len(set(found)) == 3, found
 
 
 def test_a_masks_soft_edge_stays_soft(problem) -> None:
-    disc = problem("style", mask="{disc}={warm}").parts[1].mask
+    disc = problem("style", mask="{disc}={warm}").regions[1].mask
     assert ((disc > 0.2) & (disc < 0.8)).float().mean() > 0.1
 
 
 def test_of_a_masked_style_only_that_is_meant(problem) -> None:
-    (example,) = problem("style", mask="{left}={photo}={top}").parts[1].examples
+    (example,) = problem("style", mask="{left}={photo}={top}").regions[1].styles
     assert names([example]) == ["photo"]
     assert example.mask.shape == (1, 1, 60, 72)
     assert example.mask[..., :30, :].min() == 1
@@ -152,7 +154,7 @@ def test_a_style_that_is_left_over_is_named(problem, masks) -> None:
         ConfigError, match=r"style\.png paints nothing: the masks cover the whole picture"
     ):
         problem("style", mask=masks)
-    assert "rest" not in [part.name for part in problem(mask=masks).parts]
+    assert "rest" not in [part.name for part in problem(mask=masks).regions]
 
 
 @pytest.mark.parametrize(
@@ -215,15 +217,12 @@ def test_a_palette_and_other_colours_are_two_answers(colour: str) -> None:
 def test_strokes_and_forms_each_have_their_style(
     problem, styles: str, settings: dict, found: list
 ) -> None:
-    (part,) = problem(*styles.split(), **settings).parts
+    (part,) = problem(*styles.split(), **settings).regions
     assert (
-        list(zip(names(part.examples), [each.layers for each in part.examples], strict=True))
-        == found
+        list(zip(names(part.styles), [each.layers for each in part.styles], strict=True)) == found
     )
     for layers in ("fine", "coarse"):
-        assert sum(each.share for each in part.examples if each.layers == layers) == pytest.approx(
-            1
-        )
+        assert sum(each.weight for each in part.styles if each.layers == layers) == pytest.approx(1)
 
 
 def with_alpha(photo: Path, alpha: np.ndarray) -> Image.Image:
@@ -235,8 +234,8 @@ def with_alpha(photo: Path, alpha: np.ndarray) -> Image.Image:
 def test_what_is_opaque_in_the_content_is_a_mask(problem, photo) -> None:
     alpha = np.zeros((40, 48), np.uint8)
     alpha[:, 24:] = 255
-    rest, part = problem("style", content=with_alpha(photo, alpha), mask="alpha={warm}").parts
-    assert names(rest.examples) == ["style"]
+    rest, part = problem("style", content=with_alpha(photo, alpha), mask="alpha={warm}").regions
+    assert names(rest.styles) == ["style"]
     torch.testing.assert_close(part.mask[0, 0], torch.from_numpy(alpha / 255).float())
 
 
@@ -245,13 +244,13 @@ def test_luminance_makes_content_and_styles_grey_and_remembers_the_colours(probl
     assert torch.equal(found.original.pixels, read(photo).pixels)
     light = to_oklab(found.original.pixels)[:, :1]
     torch.testing.assert_close(to_oklab(found.content.pixels)[:, :1], light, atol=1e-3, rtol=0)
-    for picture in (found.content, *(each.picture for each in found.examples)):
+    for picture in (found.content, *(each for each in found.style_sources)):
         assert to_oklab(picture.pixels)[:, 1:].abs().max() < 1e-3
-    for each in found.examples:
-        assert float(to_oklab(each.picture.pixels)[:, 0].mean()) == pytest.approx(
+    for each in found.style_sources:
+        assert float(to_oklab(each.pixels)[:, 0].mean()) == pytest.approx(
             float(light.mean()), abs=0.03
         )
-    assert len(found.examples) == 3
+    assert len(found.style_sources) == 3
 
 
 @pytest.mark.parametrize("form", ["root", "cholesky"])
@@ -263,10 +262,10 @@ def test_every_style_is_given_the_colours(
 ) -> None:
     found = problem("style", colour_match=form, mask="{left}={warm}", **settings)
     assert torch.equal(found.content.pixels, read(files["photo"]).pixels)
-    for each, name in zip(found.examples, ("style", "warm"), strict=True):
+    for each, name in zip(found.style_sources, ("style", "warm"), strict=True):
         wanted = match_moments(read(files[name]).pixels, read(files[target]).pixels, form)
-        assert torch.equal(each.picture.pixels, wanted)
-    pixels = found.examples[0].picture.pixels
+        assert torch.equal(each.pixels, wanted)
+    pixels = found.style_sources[0].pixels
     assert not found.luminance
     assert found.finished(pixels, found.content.pixels) is pixels
 
@@ -291,9 +290,9 @@ def test_regions_are_as_large_as_their_level(problem, files) -> None:
     for level in found.levels:
         for region in regions_at(found, level, config):
             assert region.mask.shape[2:] == (level.height, level.width)
-            for pattern in region.patterns:
-                assert max(pattern.pixels.shape[2:]) == level.width // 2
-                assert pattern.mask is None or pattern.mask.shape[2:] == pattern.pixels.shape[2:]
+            for source in region.styles:
+                assert max(source.pixels.shape[2:]) == level.width // 2
+                assert source.mask is None or source.mask.shape[2:] == source.pixels.shape[2:]
 
 
 @pytest.mark.parametrize("scale", [0.1, 0.5, 1.0, 1.7, 3.0])

@@ -69,12 +69,17 @@ def test_lbfgs_does_not_stop_after_a_tiny_step() -> None:
 
 def test_lbfgs_learns_nothing_from_wrong_curvature() -> None:
     solver = LBFGS()
-    solver.step(torch.zeros(3), torch.ones(3))
-    solver.step(torch.ones(3), -torch.ones(3))  # s.y < 0
-    # the next step is that of the first pair's absence: along the gradient, in the first step's
-    # unit
-    moved = solver.step(torch.zeros(3), torch.full((3,), 0.1))
-    assert torch.isfinite(moved).all()
+    first = solver.step(torch.zeros(3), torch.ones(3))
+    torch.testing.assert_close(first, torch.full((3,), -1 / 3))
+    # s = 1 and y = -2, then s = -1 and y = 1.1: without an accepted pair each step is along the
+    # gradient, in the first step's unit
+    second = solver.step(torch.ones(3), -torch.ones(3))
+    torch.testing.assert_close(second, torch.full((3,), 1 + 1 / 3))
+    third = solver.step(torch.zeros(3), torch.full((3,), 0.1))
+    torch.testing.assert_close(third, torch.full((3,), -0.1 / 3))
+    # s = 1 and y = 0.1 are accepted: they say that the minimum is one step farther back
+    fourth = solver.step(torch.ones(3), torch.full((3,), 0.2))
+    torch.testing.assert_close(fourth, torch.full((3,), -1.0))
 
 
 def test_lbfgs_takes_a_first_step_of_the_size_asked_for() -> None:
@@ -118,7 +123,7 @@ def checked(safeguard: Safeguard, value: float, x: float = 0.0) -> str:
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
-def test_the_guard_sees_what_is_not_finite_and_keeps_the_best(bad: float) -> None:
+def test_the_safeguard_sees_what_is_not_finite_and_keeps_the_best(bad: float) -> None:
     safeguard = Safeguard()
     assert checked(safeguard, 5.0, x=1.0) == ""
     assert "not finite" in checked(safeguard, bad, x=2.0)
@@ -126,7 +131,7 @@ def test_the_guard_sees_what_is_not_finite_and_keeps_the_best(bad: float) -> Non
     assert torch.equal(safeguard.best.point, torch.ones(2))
 
 
-def test_the_guard_sees_a_gradient_that_is_not_finite() -> None:
+def test_the_safeguard_sees_a_gradient_that_is_not_finite() -> None:
     safeguard = Safeguard()
     checked(safeguard, 5.0)
     assert (
@@ -138,14 +143,14 @@ def test_the_guard_sees_a_gradient_that_is_not_finite() -> None:
     assert safeguard.best.value == 5
 
 
-def test_the_guard_lets_a_detour_pass_but_not_a_blow_up() -> None:
+def test_the_safeguard_lets_a_detour_pass_but_not_a_blow_up() -> None:
     safeguard = Safeguard()
     checked(safeguard, 5.0)
     assert checked(safeguard, 40.0) == ""
     assert "rose" in checked(safeguard, 51.0)
 
 
-def test_the_guard_loses_patience_with_a_run_that_strayed() -> None:
+def test_the_safeguard_loses_patience_with_a_run_that_strayed() -> None:
     safeguard = Safeguard()
     checked(safeguard, 5.0)
     said = [checked(safeguard, 9.0) for _ in range(30)]
@@ -172,7 +177,6 @@ def test_a_pyramids_levels_share_the_steps_by_the_ratio() -> None:
 
 
 # --- L-BFGS against the two-loop recursion
-# -------------------------------------------------------------------------
 
 
 class TwoLoop:
@@ -320,7 +324,6 @@ def test_a_long_step_in_float32_is_that_of_float64() -> None:
 
 
 # --- nothing waits for the device
-# ----------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -359,7 +362,7 @@ def test_a_step_waits_for_nothing(nobody_asks) -> None:
 
 
 def test_a_check_waits_only_when_it_looks(nobody_asks) -> None:
-    safeguard = Safeguard(look=10)
+    safeguard = Safeguard(check_every=10)
     evaluation = torch.ones(4), torch.tensor(3.0), torch.ones(4), torch.ones(2)
     safeguard.check(*evaluation)  # the first is always asked about
     nobody_asks()
@@ -372,30 +375,29 @@ def test_a_check_waits_only_when_it_looks(nobody_asks) -> None:
         safeguard.check(*evaluation, last=True)
 
 
-# --- a guard that looks now and then
-# -------------------------------------------------------------------------------
+# --- a safeguard that looks now and then
 
 
 def test_trouble_between_looks_is_told_at_the_next_and_the_best_is_kept() -> None:
-    safeguard = Safeguard(look=3)
+    safeguard = Safeguard(check_every=3)
     assert [checked(safeguard, value, x=value) for value in (5.0, math.nan)] == ["", ""]
     assert "not finite" in checked(safeguard, 4.0, x=4.0)
     assert safeguard.best.value == 4
     assert torch.equal(safeguard.best.point, torch.full((2,), 4.0))
-    assert safeguard.best.parts.tolist() == [4.0]
+    assert safeguard.best.term_values.tolist() == [4.0]
     assert [checked(safeguard, 3.0) for _ in range(6)] == [""] * 6  # told once
     assert safeguard.best.value == 3
 
 
 def test_of_several_troubles_between_looks_the_first_is_told() -> None:
-    safeguard = Safeguard(look=4)
+    safeguard = Safeguard(check_every=4)
     said = [checked(safeguard, value) for value in (5.0, 60.0, math.nan, 4.0)]
     assert said == ["", "", "", "the objective rose from 5 to 60"]
     assert safeguard.best.value == 4
 
 
 def test_lost_patience_is_told_at_the_next_look_and_once() -> None:
-    safeguard = Safeguard(look=7)
+    safeguard = Safeguard(check_every=7)
     said = [checked(safeguard, value) for value in [5.0] + [9.0] * 47]
     # the 25th step above is the 26th
     assert [k for k, words in enumerate(said, 1) if words] == [28]
@@ -403,7 +405,7 @@ def test_lost_patience_is_told_at_the_next_look_and_once() -> None:
 
 
 def test_the_best_is_known_between_looks() -> None:
-    safeguard = Safeguard(look=100)
+    safeguard = Safeguard(check_every=100)
     for value in (5.0, 2.0, math.nan, 7.0):
         checked(safeguard, value, x=value)
     assert safeguard.best.value == 2
@@ -413,11 +415,11 @@ def test_the_best_is_known_between_looks() -> None:
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 def test_a_first_value_that_is_not_finite_ends_the_run_at_once(bad: float) -> None:
     with pytest.raises(SolverError, match="at the start"):
-        checked(Safeguard(look=3), bad)
+        checked(Safeguard(check_every=3), bad)
 
 
 def test_trouble_after_the_last_look_is_told_with_the_last_evaluation() -> None:
-    safeguard = Safeguard(look=3)
+    safeguard = Safeguard(check_every=3)
     assert [checked(safeguard, value) for value in (5.0, 4.0, 3.0, math.nan)] == [""] * 4
     last = torch.zeros(2), torch.tensor(2.0), torch.zeros(2), torch.tensor([2.0])
     assert "not finite" in safeguard.check(*last, last=True)

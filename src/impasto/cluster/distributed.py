@@ -20,9 +20,10 @@ from impasto.backbone.weights import Weights
 from impasto.cluster.ray_cluster import VERSIONS, Device, list_devices, start_worker, use_device
 from impasto.config import Config, Machine
 from impasto.errors import ClusterError
-from impasto.objective.objective import Objective, Value
-from impasto.objective.targets import Region
-from impasto.objective.tiles import Share, Tile, added
+from impasto.objective.objective import Loss, Objective
+from impasto.objective.regions import Region
+from impasto.objective.style_terms import STYLE_TERMS
+from impasto.objective.tiles import Shard, Tile, sum_tiles
 from impasto.painting.memory import Plan, free_memory, plan_for
 from impasto.painting.problem import Problem
 
@@ -48,7 +49,7 @@ class AllReduce:
         if len(self._parts) == self._workers:
             ordered = _in_turns([self._parts[each] for each in range(self._workers)])
             self._parts, self._total = {}, None
-            total.set_result(added(ordered))
+            total.set_result(sum_tiles(ordered))
         return await total
 
 
@@ -87,7 +88,7 @@ class RemoteTileWorker:
 
         def all_reduce(parts: Iterable[list[torch.Tensor]]) -> list[torch.Tensor]:
             if of == 1:
-                return added(parts)
+                return sum_tiles(parts)
             total = ray.get(
                 adder.add.remote(index, [[each.cpu() for each in part] for part in parts])
             )
@@ -99,20 +100,20 @@ class RemoteTileWorker:
         regions = [
             region._replace(
                 mask=here(region.mask),
-                patterns=[
-                    each._replace(pixels=each.pixels.to(device), mask=here(each.mask))
-                    for each in region.patterns
+                styles=[
+                    style._replace(pixels=style.pixels.to(device), mask=here(style.mask))
+                    for style in region.styles
                 ],
             )
             for region in regions
         ]
-        share = Share(index, of, all_reduce)
+        shard = Shard(index, of, all_reduce)
         self._objective = Objective(
-            config, self._backbone, content.to(device), regions, side, here(protect), share
+            config, self._backbone, content.to(device), regions, side, here(protect), shard
         )
         return self._objective.tiles
 
-    def evaluate(self, *crops: torch.Tensor) -> tuple[Value, list[torch.Tensor]]:
+    def evaluate(self, *crops: torch.Tensor) -> tuple[Loss, list[torch.Tensor]]:
         """The objective, and the gradient to each crop of its tiles."""
         here = [crop.to(self._backbone.device) for crop in crops]
         if self._objective.tiles[0].whole:
@@ -121,7 +122,8 @@ class RemoteTileWorker:
         else:
             value, gradients = self._objective.evaluate_crops(here)
             parts = [gradient.cpu() for gradient in gradients]
-        return value._replace(total=value.total.cpu(), parts=value.parts.cpu()), parts
+        loss = value._replace(total=value.total.cpu(), term_values=value.term_values.cpu())
+        return loss, parts
 
 
 class TileWorkers:
@@ -197,8 +199,8 @@ class TileWorkers:
         fits = plan_for(problem, config, machine, backbone, free)
         height, width = problem.levels[-1][:2]
         least = reach([*config.content_layers, *config.style_layers])
-        if config.style_term == "sliced":
-            return fits  # it needs the whole picture at once
+        if not STYLE_TERMS[config.style_term].tileable:
+            return fits
         side = fits.tile_size or max(height, width)
         while (
             math.ceil(height / side) * math.ceil(width / side) < len(self.actors)
@@ -275,7 +277,7 @@ class DistributedObjective:
                 raise error.cause from None
         return list(ray.get(answers))
 
-    def evaluate(self, pixels: torch.Tensor) -> tuple[Value, torch.Tensor]:
+    def evaluate(self, pixels: torch.Tensor) -> tuple[Loss, torch.Tensor]:
         """As `Objective.evaluate`. Where somebody dies meanwhile it is begun again with those who
         are left.
 
@@ -296,7 +298,7 @@ class DistributedObjective:
                 self._workers.restart()
         raise AssertionError
 
-    def _evaluate(self, pixels: torch.Tensor) -> tuple[Value, torch.Tensor]:
+    def _evaluate(self, pixels: torch.Tensor) -> tuple[Loss, torch.Tensor]:
         answers = [
             actor.evaluate.remote(*(pixels[(..., *tile.crop)].contiguous() for tile in tiles))
             for actor, tiles in zip(self._actors, self._tiles, strict=True)

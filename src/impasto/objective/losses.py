@@ -1,10 +1,10 @@
-"""The formulas: content, Gram matrix, style, total variation. Pure functions, one formula each.
+"""The formulas: content, Gram matrix, style, total variation. One pure function each.
 
-`products`, `squared_distance` and `roughness` are sums over positions: those of the parts of a
-picture add up to those of the whole, on which exact tiling rests. The losses of whole pictures are
-the reference: `terms.py` has them as they are summed over tiles, with their gradients, and tests
+`second_moment_sum`, `squared_distance` and `difference_sums` are sums over positions: those of the
+parts of an image add up to those of the whole, which makes exact tiling possible. The losses of
+whole images are the reference: `terms.py` sums them over tiles, with their gradients, and tests
 hold the two together. Sums run in the dtype of their inputs, except that features narrower than
-float32 are widened.
+float32 are accumulated in float32.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ import torch
 
 __all__ = [
     "content_loss",
+    "difference_sums",
     "differences",
     "energy",
     "gram",
     "gram_divisor",
-    "products",
     "reduction_factor",
-    "roughness",
+    "second_moment_sum",
     "squared_distance",
     "style_loss",
     "total_variation",
@@ -31,10 +31,10 @@ __all__ = [
 BLOCK = 16384  # positions that one product of bfloat16 features adds up
 
 
-def products(features: torch.Tensor) -> torch.Tensor:
+def second_moment_sum(features: torch.Tensor) -> torch.Tensor:
     """Sums over positions P_ij = sum_k F_ik F_jk; (B, C, H, W) -> (B, C, C), at least float32."""
     f = features.permute(0, 2, 3, 1).flatten(1, 2)  # (B, H*W, C), no copy where channels come last
-    return f.mT @ f if f.dtype == _wide_dtype(f) else _wide_products(f)
+    return f.mT @ f if f.dtype == _accumulation_dtype(f) else _blockwise_gram(f)
 
 
 def gram_divisor(name: str, shape: Sequence[int]) -> float:
@@ -55,31 +55,35 @@ def gram(features: torch.Tensor, divisor: str = "hw") -> torch.Tensor:
     code); "chw": C*H*W (neural-style and most of its descendants); "sqrt-chw": its root, so that a
     squared difference of two Gram matrices is divided by C*H*W (the number of values in the layer).
     """
-    return products(features) / gram_divisor(divisor, features.shape)
+    return second_moment_sum(features) / gram_divisor(divisor, features.shape)
 
 
-def _wide_products(f: torch.Tensor) -> torch.Tensor:
-    """f^T f of (B, K, C) in bfloat16, to float32's last few bits.
+def _blockwise_gram(f: torch.Tensor) -> torch.Tensor:
+    """f^T f of (B, K, C) in bfloat16, accurate to float32's last few bits; (B, C, C) float32.
 
-    The hardware adds up in float32 but returns bfloat16: P, within 2^-9. The same product less P,
-    which it takes off before it rounds, returns what was lost; the two together hold some 17 bits.
     Several blocks of positions are faster than one long sum.
     """
     blocks = max(1, f.shape[1] // BLOCK)
     whole = blocks * (f.shape[1] // blocks)
-    parts = f[:, :whole].reshape(len(f) * blocks, whole // blocks, f.shape[2])
-    total = _twice(parts).view(len(f), blocks, f.shape[2], f.shape[2]).sum(1)
-    return total + _twice(f[:, whole:]) if whole < f.shape[1] else total
+    by_block = f[:, :whole].reshape(len(f) * blocks, whole // blocks, f.shape[2])
+    # (B * blocks, C, C) -> (B, C, C)
+    total = _compensated_gram(by_block).view(len(f), blocks, f.shape[2], f.shape[2]).sum(1)
+    return total + _compensated_gram(f[:, whole:]) if whole < f.shape[1] else total
 
 
-def _twice(f: torch.Tensor) -> torch.Tensor:
+def _compensated_gram(f: torch.Tensor) -> torch.Tensor:
+    """f^T f of (B, K, C) in bfloat16, to some 17 bits; (B, C, C) float32.
+
+    The hardware accumulates in float32 but returns bfloat16: P, within 2^-9. The same product less
+    P, which is subtracted before it rounds, returns what was lost.
+    """
     product = torch.bmm(f.mT, f)
     return product.float() + torch.baddbmm(product, f.mT, f, beta=-1).float()
 
 
 def squared_distance(features: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """Sum of squared differences of two feature maps of one shape; () at least float32."""
-    return (_wide(features) - _wide(target)).square().sum()
+    """Sum of squared differences of two feature maps of one shape; (), at least float32."""
+    return (_upcast(features) - _upcast(target)).square().sum()
 
 
 def reduction_factor(reduction: str, count: int) -> float:
@@ -90,25 +94,28 @@ def reduction_factor(reduction: str, count: int) -> float:
 def content_loss(
     features: torch.Tensor, target: torch.Tensor, reduction: str = "mean"
 ) -> torch.Tensor:
-    """Squared distance of two feature maps of one shape: its "mean", "sum" or "half-sum" (Gatys et
-    al. 2016, eq. 1)."""
+    """Squared distance of two feature maps of one shape; ().
+
+    Gatys et al. 2016, eq. 1, is the reduction "half-sum"; "mean" and "sum" are the other two.
+    """
     return squared_distance(features, target) * reduction_factor(reduction, features.numel())
 
 
 def style_loss(
     gram_matrix: torch.Tensor, target: torch.Tensor, reduction: str = "mean"
 ) -> torch.Tensor:
-    """Squared distance of two Gram matrices: its "mean" or "sum".
+    """Squared distance of two Gram matrices, as "mean" or "sum"; ().
 
-    Gatys et al. 2016, eq. 4, is the sum with Grams divided by 2*C*H*W; "sum" with the divisor "chw"
-    is 4 times that.
+    Gatys et al. 2016, eq. 4, is the sum with Gram matrices divided by 2*C*H*W; "sum" with the
+    divisor "chw" is 4 times that.
     """
     return squared_distance(gram_matrix, target) * reduction_factor(reduction, target.numel())
 
 
-def roughness(across: torch.Tensor, down: torch.Tensor, form: str = "squared") -> torch.Tensor:
-    """Sums of the "squared" or "absolute" differences of neighbouring pixels, across and down;
-    (2,)."""
+def difference_sums(
+    across: torch.Tensor, down: torch.Tensor, form: str = "squared"
+) -> torch.Tensor:
+    """Sums of "squared" or "absolute" differences of neighboring pixels, across and down; (2,)."""
     if form == "squared":
         return torch.stack([across.square().sum(), down.square().sum()])
     return torch.stack([across.abs().sum(), down.abs().sum()])
@@ -117,42 +124,42 @@ def roughness(across: torch.Tensor, down: torch.Tensor, form: str = "squared") -
 def total_variation(
     pixels: torch.Tensor, form: str = "squared", reduction: str = "mean"
 ) -> torch.Tensor:
-    """Differences of neighbouring pixels, "squared" or "absolute" (Rudin et al. 1992; anisotropic);
-    (B, C, H, W) -> ().
+    """Differences of neighboring pixels, "squared" or "absolute"; (B, C, H, W) -> ().
 
-    "sum" adds all of them; "mean" adds the mean over horizontal and the mean over vertical
-    neighbours, so that it does not grow with the picture.
+    Anisotropic total variation (Rudin et al. 1992). "sum" adds all differences; "mean" adds the
+    mean over horizontal and the mean over vertical neighbors, so that it does not grow with the
+    image.
     """
-    across, down = (
-        pixels[..., :, 1:] - pixels[..., :, :-1],
-        pixels[..., 1:, :] - pixels[..., :-1, :],
-    )
-    of_across, of_down = (reduction_factor(reduction, each.numel()) for each in (across, down))
-    sums = roughness(across, down, form)
-    return sums[0] * of_across + sums[1] * of_down
+    across = pixels[..., :, 1:] - pixels[..., :, :-1]
+    down = pixels[..., 1:, :] - pixels[..., :-1, :]
+    sums = difference_sums(across, down, form)
+    factor_across = reduction_factor(reduction, across.numel())
+    factor_down = reduction_factor(reduction, down.numel())
+    return sums[0] * factor_across + sums[1] * factor_down
 
 
 def differences(pixels: torch.Tensor) -> torch.Tensor:
-    """Differences of neighbouring pixels across and down as channels; (B, C, H, W) -> (B, 2 C, H -
-    1, W - 1).
+    """Differences of neighboring pixels as channels; (B, C, H, W) -> (B, 2 C, H - 1, W - 1).
 
-    Their Gram matrix is the grain of a picture: how rough it is, in which colours and which
-    direction. It stands before the network's first layer, whose Gram matrix is mostly brightness
-    and says little of the finest marks.
+    First those across, then those down. Their Gram matrix is the grain of an image: how rough it
+    is, in which colors and which direction. It precedes the network's first layer, whose Gram
+    matrix is mostly brightness and says little of the finest marks.
     """
     here = pixels[..., :-1, :-1]
     return torch.cat([pixels[..., :-1, 1:] - here, pixels[..., 1:, :-1] - here], 1)
 
 
 def energy(target: torch.Tensor) -> torch.Tensor:
-    """Sum of squares of a target, never 0: the unit in which the energy-normalized form measures
-    the distance to it."""
-    return _wide(target).square().sum().clamp_min(torch.finfo(torch.float32).tiny * 1e8)
+    """Sum of squares of a target, never 0; ().
+
+    The energy-normalized form measures the distance to a target in units of it.
+    """
+    return _upcast(target).square().sum().clamp_min(torch.finfo(torch.float32).tiny * 1e8)
 
 
-def _wide(x: torch.Tensor) -> torch.Tensor:
-    return x.to(_wide_dtype(x))
+def _upcast(x: torch.Tensor) -> torch.Tensor:
+    return x.to(_accumulation_dtype(x))
 
 
-def _wide_dtype(x: torch.Tensor) -> torch.dtype:
+def _accumulation_dtype(x: torch.Tensor) -> torch.dtype:
     return torch.float32 if x.dtype in (torch.bfloat16, torch.float16) else x.dtype

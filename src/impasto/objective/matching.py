@@ -1,7 +1,12 @@
-"""Style as a set of features to be matched, which moments do not tell: nearest neighbours, and
-sliced Wasserstein."""
+"""Style as a set of features to be matched: nearest neighbors, and sliced Wasserstein.
+
+Both look at more of the features than their moments.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -10,20 +15,34 @@ from impasto.backbone.vgg import layer_stride
 from impasto.objective.terms import inside
 from impasto.objective.tiles import Tile
 
-__all__ = ["Neighbours", "Sliced", "sample", "sliced_distance"]
+__all__ = [
+    "Neighbors",
+    "Sliced",
+    "SlicedTarget",
+    "least_cover",
+    "nearest_target",
+    "quantiles",
+    "random_directions",
+    "sample",
+    "sliced_distance",
+    "sliced_target",
+]
 
-SAMPLES = 2048  # of a style's positions, at most, that are looked at as neighbours
+SAMPLES = 2048  # the most positions of a style that are compared with
 QUANTILES = 1024  # of a projection of the style's features
-BLOCK = 1 << 24  # similarities at once
+BLOCK = 1 << 24  # similarities computed at once
 COVERED = 0.5  # of a position that a mask must cover for it to be the region's
+TINY = 1e-6  # the least length of a feature vector that is divided by
 
 
-class Neighbours:
-    """scale * mean over positions, by weight, of 1 - the greatest cosine of the features there with
-    any of the style's: nearest-neighbour feature matching (Kolkin et al. 2022, eq. 1, one layer at
-    a time).
+class Neighbors:
+    """scale * weighted mean over positions of 1 - the greatest cosine with any style feature.
 
-    style (N, C): some of the style's features. Exact over tiles: positions are independent.
+    Nearest-neighbor feature matching (Kolkin et al. 2022, eq. 1, one layer at a time). Exact over
+    tiles, as positions are independent.
+
+    style (N, C): some of the style's features. count: the image's positions, or the sum of weights.
+    weights (1, 1, H, W): the region's mask at the layer, or None for the whole image.
     """
 
     def __init__(
@@ -35,17 +54,16 @@ class Neighbours:
         scale: float,
         weights: torch.Tensor | None = None,
     ):
-        """count: the painting's positions, or the sum of weights (1, 1, H, W)."""
         self.name, self.layer, self.weights, self.scale = name, layer, weights, scale / count
         self._style = _unit(style.float()).to(style.dtype)
-        # between `measure` and `add_gradient` of one evaluation
-        self._which: dict[tuple[int, int], torch.Tensor] = {}
+        # by tile, between `measure` and `add_gradient` of one evaluation
+        self._nearest: dict[tuple[int, int], torch.Tensor] = {}
 
     def measure(self, x: torch.Tensor, tile: Tile) -> torch.Tensor:
         """The tile's part of the sum."""
         f, weights = self._features(x, tile)
         unit = _unit(f)
-        self._which[tile.top, tile.left] = self._nearest(unit)
+        self._nearest[tile.top, tile.left] = self._find_nearest(unit)
         return ((1 - self._cosines(unit, tile)) * weights).sum()
 
     def value(self, total: torch.Tensor) -> torch.Tensor:
@@ -55,16 +73,13 @@ class Neighbours:
     def add_gradient(
         self, g: torch.Tensor | None, x: torch.Tensor, tile: Tile, total: torch.Tensor
     ) -> torch.Tensor:
-        """g plus the gradient of the term to x, from this tile; which neighbour is the nearest
-        counts as fixed."""
+        """Add the tile's part of the gradient to x; the choice of neighbors counts as fixed."""
         f, weights = self._features(x, tile)
         unit = _unit(f)
-        best, nearest = (
-            self._cosines(unit, tile),
-            self._style[self._which[tile.top, tile.left]].float(),
-        )
-        back = (unit * best[:, None] - nearest) / f.norm(dim=1, keepdim=True).clamp_min(1e-6)
-        return _added(g, x, tile, self.layer, back * (self.scale * weights)[:, None])
+        cosines = self._cosines(unit, tile)
+        nearest = self._style[self._nearest[tile.top, tile.left]].float()
+        gradient = (unit * cosines[:, None] - nearest) / f.norm(dim=1, keepdim=True).clamp_min(TINY)
+        return _add_at_positions(g, x, tile, self.layer, gradient * (self.scale * weights)[:, None])
 
     def _features(self, x: torch.Tensor, tile: Tile) -> tuple[torch.Tensor, torch.Tensor]:
         """The tile's features (n, C) float32 and their weights (n,)."""
@@ -73,23 +88,26 @@ class Neighbours:
             return f, f.new_ones(len(f))
         return f, inside(self.weights, tile, self.layer).flatten()
 
-    def _nearest(self, unit: torch.Tensor) -> torch.Tensor:
-        """Which of the style's features is the most alike, for each position, (n,)."""
+    def _find_nearest(self, unit: torch.Tensor) -> torch.Tensor:
+        """The index of the most similar style feature of each position; (n, C) -> (n,)."""
         rows = max(1, BLOCK // len(self._style))
         return torch.cat(
             [(part.to(self._style) @ self._style.T).argmax(1) for part in torch.split(unit, rows)]
         )
 
     def _cosines(self, unit: torch.Tensor, tile: Tile) -> torch.Tensor:
-        """How alike the nearest is, (n,), in float32."""
-        return (unit * self._style[self._which[tile.top, tile.left]].float()).sum(1)
+        """The similarity to the nearest style feature; (n, C) -> (n,) float32."""
+        return (unit * self._style[self._nearest[tile.top, tile.left]].float()).sum(1)
 
 
 class Sliced:
-    """scale * sliced_distance of the features from the style's (Heitz et al. 2021). Needs the whole
-    picture at once.
+    """scale * `sliced_distance` of the features from the style's (Heitz et al. 2021).
 
-    style: quantiles (QUANTILES, K) of the style's features along K directions (C, K).
+    Not exact over tiles: it sorts all positions, so it needs the whole image at once.
+
+    style: quantiles (QUANTILES, K) of the style's features along K directions (C, K). weights
+    (1, 1, H, W): the region's mask at the layer; positions that it covers by half, or else those
+    that it covers most, are the region's.
     """
 
     def __init__(
@@ -101,8 +119,6 @@ class Sliced:
         scale: float,
         weights: torch.Tensor | None = None,
     ):
-        """weights (1, 1, H, W): positions that they cover by half, or else the most covered, are
-        the region's."""
         self.name, self.layer, self.scale = name, layer, scale
         self._style, self._directions = style, directions
         self._last: tuple[torch.Tensor, tuple[torch.Tensor, torch.Tensor]] | None = None
@@ -111,8 +127,7 @@ class Sliced:
         )
 
     def measure(self, x: torch.Tensor, tile: Tile) -> torch.Tensor:
-        """The region's features along the directions, (n, K): of a whole picture, as sorting takes
-        it."""
+        """Projections of the region's features on the directions, (n, K), of the whole image."""
         f = _flat(x, tile, self.layer)
         return (f if self._chosen is None else f[self._chosen]) @ self._directions
 
@@ -121,7 +136,7 @@ class Sliced:
         return self.scale * self._solved(total)[0]
 
     def _solved(self, total: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Value and gradient; sorted once an evaluation."""
+        """The distance and its gradient; sorted once an evaluation."""
         if self._last is None or self._last[0] is not total:
             self._last = total, sliced_distance(total, self._style)
         return self._last[1]
@@ -129,59 +144,104 @@ class Sliced:
     def add_gradient(
         self, g: torch.Tensor | None, x: torch.Tensor, tile: Tile, total: torch.Tensor
     ) -> torch.Tensor:
-        """g plus the gradient of the term to x; the order of the projections counts as fixed."""
-        back = self.scale * self._solved(total)[1] @ self._directions.T
+        """Add the gradient to x; the order of the projections counts as fixed."""
+        gradient = self.scale * self._solved(total)[1] @ self._directions.T  # (n, C)
         if self._chosen is not None:
-            whole = back.new_zeros(_flat(x, tile, self.layer).shape)
-            back = whole.index_copy(0, self._chosen, back)
-        return _added(g, x, tile, self.layer, back)
+            everywhere = gradient.new_zeros(_flat(x, tile, self.layer).shape)
+            gradient = everywhere.index_copy(0, self._chosen, gradient)
+        return _add_at_positions(g, x, tile, self.layer, gradient)
+
+
+class SlicedTarget(NamedTuple):
+    """What `Sliced` compares with: quantiles (QUANTILES, K) along directions (C, K)."""
+
+    quantiles: torch.Tensor
+    directions: torch.Tensor
+
+    @property
+    def energy(self) -> float:
+        """The mean square of the projections, summed over directions; never 0."""
+        return max(float(self.quantiles.square().mean(0).sum()), 1e-30)
 
 
 def sliced_distance(
     projections: torch.Tensor, style: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Sum over directions of the mean squared distance of sorted projections (n, K) from the
-    style's quantiles (Q, K)
-    at the same ranks: value, (), and gradient (n, K). Heitz et al. 2021, eq. 4; quantiles, as sizes
-    differ.
+    """Sliced Wasserstein distance (Heitz et al. 2021, eq. 4), and its gradient.
+
+    Summed over directions: the mean squared distance of sorted projections from the style's
+    quantiles at the same ranks. Quantiles, because the numbers of positions differ.
+
+    Args:
+        projections: (n, K).
+        style: quantiles (Q, K).
+
+    Returns:
+        The distance, (), and its gradient to the projections, (n, K).
     """
     count = len(projections)
-    at = (torch.arange(count, device=projections.device) + 0.5) / count * len(style) - 0.5
-    low = at.floor().clamp(0, len(style) - 1).long()
-    high = (low + 1).clamp_max(len(style) - 1)
-    part = (at - low).clamp(0, 1)[:, None]
-    wanted = style[low] * (1 - part) + style[high] * part
     ordered, order = projections.sort(0)
-    difference = ordered - wanted
+    difference = ordered - _at_ranks(style, count)
     gradient = torch.zeros_like(projections).scatter_(0, order, 2 * difference / count)
     return difference.square().sum() / count, gradient
 
 
 def quantiles(features: torch.Tensor, directions: torch.Tensor) -> torch.Tensor:
     """QUANTILES of features (n, C) along directions (C, K): (QUANTILES, K)."""
-    ordered = (features.float() @ directions).sort(0).values
-    at = (torch.arange(QUANTILES, device=features.device) + 0.5) / QUANTILES * len(ordered) - 0.5
+    return _at_ranks((features.float() @ directions).sort(0).values, QUANTILES)
+
+
+def _at_ranks(ordered: torch.Tensor, count: int) -> torch.Tensor:
+    """Sorted values at `count` evenly spaced ranks, linearly interpolated; (n, K) -> (count, K)."""
+    at = (torch.arange(count, device=ordered.device) + 0.5) / count * len(ordered) - 0.5
     low = at.floor().clamp(0, len(ordered) - 1).long()
     high = (low + 1).clamp_max(len(ordered) - 1)
     part = (at - low).clamp(0, 1)[:, None]
     return ordered[low] * (1 - part) + ordered[high] * part
 
 
+def sliced_target(
+    features: Iterable[torch.Tensor], weights: Sequence[float], seed: int
+) -> SlicedTarget:
+    """The target of `Sliced`, blended from the features (n, C) of styles by weight."""
+    blended, directions = None, None
+    for weight, f in zip(weights, features, strict=True):
+        if directions is None:
+            directions = random_directions(f.shape[1], seed).to(f.device)
+        part = weight * quantiles(f, directions)
+        blended = part if blended is None else blended + part
+    assert blended is not None
+    assert directions is not None
+    return SlicedTarget(blended, directions)
+
+
+def nearest_target(
+    features: Iterable[torch.Tensor], weights: Sequence[float], seed: int
+) -> torch.Tensor:
+    """The target of `Neighbors`: samples of the features (n, C) of styles, as many by weight."""
+    counts = [round(SAMPLES * weight) or 1 for weight in weights]
+    return torch.cat([sample(f, count, seed) for count, f in zip(counts, features, strict=True)])
+
+
 def least_cover(weights: torch.Tensor) -> float:
-    """How much of a position a mask must cover for it to count: half, or the most that it covers
-    anywhere."""
+    """How much of a position a mask must cover for it to count.
+
+    Half, or the most that it covers anywhere.
+    """
     return min(COVERED, float(weights.max()))
 
 
-def directions_for(channels: int, seed: int) -> torch.Tensor:
-    """As many random directions as there are channels, (C, K) of length 1 (Heitz et al. 2021,
-    section 3.2)."""
-    found = torch.randn(channels, channels, generator=torch.Generator().manual_seed(seed))
-    return F.normalize(found, dim=0)
+def random_directions(channels: int, seed: int) -> torch.Tensor:
+    """As many random directions as there are channels, (C, K), of length 1.
+
+    Heitz et al. 2021, section 3.2.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    return F.normalize(torch.randn(channels, channels, generator=generator), dim=0)
 
 
 def sample(features: torch.Tensor, count: int, seed: int) -> torch.Tensor:
-    """At most `count` of features (n, C), drawn once and for all by the seed."""
+    """At most `count` of features (n, C), chosen by the seed."""
     if len(features) <= count:
         return features
     chosen = torch.randperm(len(features), generator=torch.Generator().manual_seed(seed))[:count]
@@ -189,21 +249,21 @@ def sample(features: torch.Tensor, count: int, seed: int) -> torch.Tensor:
 
 
 def _unit(features: torch.Tensor) -> torch.Tensor:
-    return F.normalize(features, dim=1, eps=1e-6)
+    return F.normalize(features, dim=1, eps=TINY)
 
 
 def _flat(x: torch.Tensor, tile: Tile, layer: str) -> torch.Tensor:
-    """The tile's features as (n, C) float32."""
+    """The features of the tile's positions; (1, C, h, w) -> (n, C) float32."""
     window = tile.window(layer_stride(layer))
     return x[0, :, window.inner_rows, window.inner_columns].permute(1, 2, 0).flatten(0, 1).float()
 
 
-def _added(
-    g: torch.Tensor | None, x: torch.Tensor, tile: Tile, layer: str, back: torch.Tensor
+def _add_at_positions(
+    g: torch.Tensor | None, x: torch.Tensor, tile: Tile, layer: str, gradient: torch.Tensor
 ) -> torch.Tensor:
-    """g plus `back` (n, C) at the tile's positions."""
+    """Add a gradient (n, C) of the tile's positions to g, of the shape of x."""
     window = tile.window(layer_stride(layer))
     g = torch.zeros_like(x) if g is None else g
     part = g[0, :, window.inner_rows, window.inner_columns].permute(1, 2, 0)
-    part += back.view(part.shape).to(g)
+    part += gradient.view(part.shape).to(g)
     return g

@@ -1,9 +1,9 @@
-"""What of a layer's features is the style, as a distance of their moments: Gram, Wasserstein, mean
-and deviation.
+"""Style as moments of a layer's features, and the distances of moments: Gram, Wasserstein, mean and
+deviation.
 
 Each distance is a pure function of the mean (1, C) and the second moments (1, C, C) of the features
 over positions, and of those of the style; it returns its value, (), and its gradients to the two,
-written out. `mean` may be None where a distance does not ask for it (`NEEDS_MEAN`).
+written out. The mean may be None where a distance does not need it.
 """
 
 from __future__ import annotations
@@ -14,37 +14,41 @@ from typing import NamedTuple
 import torch
 
 __all__ = [
-    "DISTANCES",
-    "NEEDS_MEAN",
+    "Distance",
     "Moments",
     "Solved",
     "gram_distance",
     "moments_distance",
-    "rooted",
     "sqrt_and_inverse",
     "wasserstein_distance",
+    "with_sqrt",
 ]
 
-# of a covariance's mean variance, added: features outnumber what a small picture can tell apart
+# Of a covariance's mean variance, added to its diagonal: a layer may have more channels than a
+# small image has positions.
 RIDGE = 1e-4
-# of the trace of second moments: more than the products of bfloat16 features are wrong by
+# Of the trace of the second moments: an upper bound of the rounding of products of bfloat16
+# features.
 ROUNDING = 2.0**-16
-# of Newton and Schulz: each takes the smallest eigenvalue's root to 3/2 of it, until it is 1
+# Of Newton and Schulz: each takes the smallest eigenvalue's root to 3/2 of it, until it is 1.
 ITERATIONS = 32
-LEAST = 1e-5  # of a channel's mean square: below this deviation it counts as constant
+LEAST = 1e-5  # of a channel's root mean square: below this deviation it counts as constant
+TINY = 1e-30  # keeps a division by the size of an all-zero matrix finite
 
 
 class Moments(NamedTuple):
     """Mean (1, C), or None, and second moments (1, C, C) of features over positions, float32.
 
-    root: of the covariance, where it is asked for again and again (`rooted`).
+    sqrt: the square root of the covariance, where it is computed once for many uses (`with_sqrt`).
     """
 
     mean: torch.Tensor | None
     second: torch.Tensor
-    root: torch.Tensor | None = None
+    sqrt: torch.Tensor | None = None
 
 
+# A distance, (), and its gradients to the mean (None: it does not depend on it) and the second
+# moments.
 Solved = tuple[torch.Tensor, torch.Tensor | None, torch.Tensor]
 Distance = Callable[[Moments, Moments], Solved]
 
@@ -56,68 +60,76 @@ def gram_distance(x: Moments, target: Moments) -> Solved:
 
 
 def moments_distance(x: Moments, target: Moments) -> Solved:
-    """|m - m_t|^2 + |d - d_t|^2 of means and deviations by channel (Li et al. 2017, "Demystifying",
-    eq. 12)."""
-    (mean, second, _), (wanted, wanted_second, _) = x, target
+    """|m - m_t|^2 + |d - d_t|^2 of the means and deviations of channels.
+
+    Li et al. 2017, "Demystifying neural style transfer", eq. 12.
+    """
+    (mean, second, _), (target_mean, target_second, _) = x, target
     assert mean is not None
-    assert wanted is not None
-    deviation, wanted_deviation = _deviation(mean, second), _deviation(wanted, wanted_second)
-    apart, wider = mean - wanted, deviation - wanted_deviation
-    by_variance = wider / deviation
-    value = apart.square().sum() + wider.square().sum()
-    return value, 2 * (apart - by_variance * mean), torch.diag_embed(by_variance)
+    assert target_mean is not None
+    deviation, target_deviation = _deviation(mean, second), _deviation(target_mean, target_second)
+    mean_error, deviation_error = mean - target_mean, deviation - target_deviation
+    by_variance = deviation_error / deviation
+    value = mean_error.square().sum() + deviation_error.square().sum()
+    return value, 2 * (mean_error - by_variance * mean), torch.diag_embed(by_variance)
 
 
 def _deviation(mean: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+    """Standard deviations of channels, never 0; (1, C), (1, C, C) -> (1, C)."""
     squares = second.diagonal(dim1=-2, dim2=-1)
-    floor = LEAST**2 * squares.mean().clamp_min(1e-30)
+    floor = LEAST**2 * squares.mean().clamp_min(TINY)
     return (squares - mean.square()).clamp_min(0).add(floor).sqrt()
 
 
 def wasserstein_distance(x: Moments, target: Moments) -> Solved:
-    """|m - m_t|^2 + tr(C + C_t - 2 (C_t^1/2 C C_t^1/2)^1/2): the squared Wasserstein-2 distance of
-    two normal distributions (Olkin & Pukelsheim 1982), as crowsonkb/style-transfer-pytorch has it.
+    """|m - m_t|^2 + tr(C + C_t - 2 (C_t^1/2 C C_t^1/2)^1/2) of means and covariances.
 
-    Both covariances have a little of the target's mean variance added (`_ridged`). The gradient to
-    C is 1 - C_t^1/2 T^-1 C_t^1/2 with T the root in the formula: the way back through the iteration
-    is its own result.
+    The squared Wasserstein-2 distance of two normal distributions (Olkin & Pukelsheim 1982), as in
+    crowsonkb/style-transfer-pytorch. Both covariances have a little of the target's mean variance
+    added (`_ridged`). The gradient to C is 1 - C_t^1/2 T^-1 C_t^1/2 with T the root in the formula:
+    it needs no way back through the iteration.
     """
-    target = target if target.root is not None else rooted(target)
+    target = target if target.sqrt is not None else with_sqrt(target)
     assert x.mean is not None
     assert target.mean is not None
-    assert target.root is not None
-    covariance, root = _ridged(x, target), target.root
+    assert target.sqrt is not None
+    covariance, root = _ridged(x, target), target.sqrt
     middle, inverse = sqrt_and_inverse(root @ covariance @ root)
-    by_covariance = (_one(root) - root @ inverse @ root).to(x.second)
+    by_covariance = (_identity_like(root) - root @ inverse @ root).to(x.second)
     traces = (covariance + _ridged(target, target) - 2 * middle).diagonal(dim1=-2, dim2=-1).sum()
-    apart = x.mean - target.mean
-    by_mean = 2 * apart - 2 * (by_covariance @ x.mean[..., None])[..., 0]
-    return apart.square().sum() + traces.to(apart), by_mean, by_covariance
+    mean_error = x.mean - target.mean
+    by_mean = 2 * mean_error - 2 * (by_covariance @ x.mean[..., None])[..., 0]
+    return mean_error.square().sum() + traces.to(mean_error), by_mean, by_covariance
 
 
-def rooted(target: Moments) -> Moments:
-    """A style's moments with the root of its covariance, which is the same in every evaluation."""
+def with_sqrt(target: Moments) -> Moments:
+    """A style's moments with the square root of its covariance, the same in every evaluation."""
     root, _ = sqrt_and_inverse(_ridged(target, target))
-    return target._replace(root=root)
+    return target._replace(sqrt=root)
 
 
 def _ridged(x: Moments, target: Moments) -> torch.Tensor:
-    """The covariance of x with what keeps its eigenvalues above 0: RIDGE of the target's, and what
-    rounding takes."""
+    """The covariance of x with a ridge that keeps its eigenvalues above 0; (1, C, C).
+
+    The ridge is RIDGE of the target's mean variance, and the error of rounding.
+    """
     covariance = _covariance(x)
-    ridge = RIDGE * _covariance(target).diagonal(dim1=-2, dim2=-1).mean().clamp_min(1e-30)
+    ridge = RIDGE * _covariance(target).diagonal(dim1=-2, dim2=-1).mean().clamp_min(TINY)
     if x.second.dtype == torch.float32:
         ridge = ridge + ROUNDING * x.second.diagonal(dim1=-2, dim2=-1).sum().to(ridge)
-    return covariance + ridge * _one(covariance)
+    return covariance + ridge * _identity_like(covariance)
 
 
-def _one(like: torch.Tensor) -> torch.Tensor:
-    return torch.eye(like.shape[-1]).to(like)
+def _identity_like(matrix: torch.Tensor) -> torch.Tensor:
+    """The identity (C, C) of the dtype and device of a matrix (..., C, C)."""
+    return torch.eye(matrix.shape[-1]).to(matrix)
 
 
 def _covariance(x: Moments) -> torch.Tensor:
-    """In float64 where there is: rounding in float32 is more than the smallest eigenvalues of a
-    product of two."""
+    """Covariance (1, C, C), in float64 where the device has it.
+
+    Rounding in float32 exceeds the smallest eigenvalues of a product of two covariances.
+    """
     assert x.mean is not None
     wide = torch.float32 if x.second.device.type == "mps" else torch.float64
     mean = x.mean.to(wide)
@@ -125,22 +137,15 @@ def _covariance(x: Moments) -> torch.Tensor:
 
 
 def sqrt_and_inverse(matrix: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Square root and its inverse of a symmetric positive (..., C, C), by matrix products alone:
-    Newton and Schulz's coupled iteration (Higham 2008, "Functions of matrices", eq. 6.35), which a
-    GPU is good at.
+    """Square root of a symmetric positive matrix (..., C, C), and the inverse of the root.
+
+    By matrix products alone, which suit a GPU: Newton and Schulz's coupled iteration (Higham 2008,
+    "Functions of matrices", eq. 6.35).
     """
-    one = _one(matrix)
-    size = matrix.square().sum((-2, -1), keepdim=True).sqrt().clamp_min(1e-30)
-    y, z = matrix / size, one.expand_as(matrix)
+    identity = _identity_like(matrix)
+    size = matrix.square().sum((-2, -1), keepdim=True).sqrt().clamp_min(TINY)
+    y, z = matrix / size, identity.expand_as(matrix)
     for _ in range(ITERATIONS):
-        t = (3 * one - z @ y) / 2
+        t = (3 * identity - z @ y) / 2
         y, z = y @ t, t @ z
     return y * size.sqrt(), z / size.sqrt()
-
-
-DISTANCES: dict[str, Distance] = {
-    "gram": gram_distance,
-    "wasserstein": wasserstein_distance,
-    "moments": moments_distance,
-}
-NEEDS_MEAN = {"wasserstein", "moments"}

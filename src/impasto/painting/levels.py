@@ -12,6 +12,7 @@ import torch
 from impasto.config import MOST_LEVELS, Config
 from impasto.errors import PictureError
 from impasto.images.read import SMALLEST, Picture, Source, read, resize
+from impasto.objective.regions import StyleSource
 from impasto.painting.pyramid import Level, pyramid
 
 __all__ = [
@@ -79,7 +80,9 @@ def _levels(side: int, ratio: float) -> int:
     return min(MOST_LEVELS, 1 + max(0, round(math.log(side / FIRST, ratio))))
 
 
-def style_size(level: Level, style: Picture, config: Config, last: Level) -> tuple[int, int]:
+def style_size(
+    level: Level, style: Picture | StyleSource, config: Config, last: Level
+) -> tuple[int, int]:
     """(height, width) of a style at this level: its long side is the painting's, times
     `style_scale`.
 

@@ -12,15 +12,13 @@ import torch
 from impasto.backbone.vgg import Backbone
 from impasto.config import Config
 from impasto.images.read import Picture, resize
-from impasto.objective.objective import Objective, Value
+from impasto.objective.objective import Loss, Objective
 from impasto.painting.levels import enlarged, starting_point
 from impasto.painting.memory import Plan
 from impasto.painting.problem import Problem, at_level, regions_at
 from impasto.painting.pyramid import Level
 from impasto.painting.step import State, Step
-from impasto.solver.adam import Adam
-from impasto.solver.lbfgs import LBFGS
-from impasto.solver.preconditioner import SpectralPreconditioner
+from impasto.solver import make_solver
 from impasto.solver.safeguard import Safeguard
 from impasto.solver.safeguarded import SafeguardedSolver
 
@@ -33,7 +31,7 @@ CHECK_EVERY = 10
 class Evaluator(Protocol):
     """The objective of one level, wherever it is evaluated."""
 
-    def evaluate(self, pixels: torch.Tensor) -> tuple[Value, torch.Tensor]:
+    def evaluate(self, pixels: torch.Tensor) -> tuple[Loss, torch.Tensor]:
         """The objective at `pixels` (1, 3, H, W), and its gradient there."""
 
 
@@ -98,7 +96,7 @@ class Loop:
                 self._enter(index, level)
         return self._point
 
-    def tell(self, value: Value, gradient: torch.Tensor) -> Step:
+    def tell(self, loss: Loss, gradient: torch.Tensor) -> Step:
         """Take in what `evaluator` says of the point, move on, and show the step.
 
         Raises:
@@ -108,7 +106,7 @@ class Loop:
         assert level is not None
         seen, self._done = self._point, self._done + 1
         last = self._done == level.steps
-        self._point, trouble = self._solver.step(seen, value.total, gradient, value.parts, last)
+        self._point, trouble = self._solver.step(seen, loss.total, gradient, loss.term_values, last)
         self._number += 1
         self._work += level.height * level.width
         self._mended += bool(trouble)
@@ -129,8 +127,8 @@ class Loop:
             self._index,
             len(self._problem.levels),
             seen,
-            value.total,
-            value.terms,
+            loss.total,
+            loss.terms,
             self._solver.best,
             self._number,
             seconds,
@@ -161,7 +159,7 @@ class Loop:
             )
         elif before is None:
             start = problem.named if self._start is None else self._start
-            self._point = starting_point(config, start, small, regions[0].patterns[0].pixels)
+            self._point = starting_point(config, start, small, regions[0].styles[0].pixels)
         elif config.content_layers:
             self._point = enlarged(
                 self._point, resize(content, before.height, before.width).to(device), small
@@ -186,12 +184,6 @@ def _with_solver(state: State, solver: SafeguardedSolver) -> State:
 
 
 def _solver(config: Config, level: Level, device: torch.device) -> SafeguardedSolver:
+    solver = make_solver(config, (level.height, level.width), level.steps, device)
     safeguard = Safeguard(1 if device.type == "cpu" else CHECK_EVERY)
-    if config.optimizer == "adam":
-        return SafeguardedSolver(Adam(config.rate), safeguard, config.clamp)
-    power = config.precondition
-    preconditioner = (
-        SpectralPreconditioner(level.height, level.width, power, device) if power else None
-    )
-    solver = LBFGS(config.rate, min(config.history, level.steps), config.first_step, preconditioner)
     return SafeguardedSolver(solver, safeguard, config.clamp)

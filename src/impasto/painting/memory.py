@@ -13,9 +13,11 @@ import torch
 from impasto.backbone.vgg import STRIDE, Backbone, layer_stride, reach
 from impasto.config import CONVOLUTIONS, Config, Machine
 from impasto.errors import ConfigError
+from impasto.objective.style_terms import STYLE_TERMS
 from impasto.painting.allocator import MOST, give_back, keep_big_blocks
 from impasto.painting.levels import style_size
 from impasto.painting.problem import Problem
+from impasto.solver import SOLVERS
 
 __all__ = [
     "SHARE",
@@ -31,8 +33,6 @@ PIXEL = 12  # bytes of one float32 RGB pixel
 # pictures alive at once, besides the solver's history: points, gradients, the best, the spectrum's
 VECTORS = 9
 MASK = 12  # bytes of a mask's pixel, at full size and at the layers
-# of features in float32 at once, and of projections from one layer to the next
-COPIES, SORTED = 4, 3
 # the largest features alive at once on the way back, besides the tape; measured, with oneDNN's
 STEPS_AT_ONCE = 4
 FEW = 3  # pairs of L-BFGS that are still worth having
@@ -104,7 +104,7 @@ def plan(
     fixed = math.prod(size) * each_pixel + PIXEL * sum(map(math.prod, pictures[1:]))
     largest = whole if machine.tile == "auto" else min(machine.tile, whole)
     kept, block = _network_bytes(config, backbone)
-    kept += _matching_bytes(config, backbone)
+    kept += _style_term_bytes(config, backbone)
     needed = 0
     for side in (largest, *range(largest - STRIDE, halo - 1, -STRIDE)):
         crop = max(
@@ -129,8 +129,9 @@ def _too_little(
     auto = machine.memory == "auto"
     takes = needed / SHARE if auto else needed  # of what must be free
     helps = [f"{_in_words(takes, up=True)} of memory"]
-    if config.optimizer == "lbfgs" and config.history > FEW:
-        less = math.prod(size) * PIXEL * 2 * (config.history - FEW)
+    vectors = SOLVERS[config.optimizer].vectors
+    if vectors(config.history) > vectors(FEW):
+        less = math.prod(size) * PIXEL * (vectors(config.history) - vectors(FEW))
         helps.append(f"{_in_words(takes - less, up=True)} with --history {FEW}")
     given = (
         f"{_in_words(budget / SHARE)} of free memory is"
@@ -173,7 +174,7 @@ def _old_files() -> int:
 def _picture_bytes(config: Config, backbone: Backbone) -> int:
     """Bytes a pixel of the painting that are there once, however it is cut: vectors and the
     content's features."""
-    vectors = VECTORS + (2 * config.history if config.optimizer == "lbfgs" else 4)
+    vectors = VECTORS + SOLVERS[config.optimizer].vectors(config.history)
     features = sum(_layer_bytes(backbone, layer) for layer in config.content_layers)
     return PIXEL * vectors + math.ceil(features)
 
@@ -196,16 +197,12 @@ def _network_bytes(config: Config, backbone: Backbone) -> tuple[int, int]:
     return math.ceil(kept), math.ceil(largest)
 
 
-def _matching_bytes(config: Config, backbone: Backbone) -> int:
-    """Bytes a pixel of a tile's crop that a style term takes which looks at features one by one, in
-    float32."""
-    if config.style_term not in ("sliced", "neighbours"):
-        return 0
-    wide = [
+def _style_term_bytes(config: Config, backbone: Backbone) -> int:
+    """Bytes a pixel of a tile's crop that the style term takes besides the network's features."""
+    in_float32 = [
         _layer_bytes(backbone, layer) * 4 / backbone.dtype.itemsize for layer in config.style_layers
     ]
-    sorted_ones = SORTED * sum(wide) if config.style_term == "sliced" else 0.0
-    return math.ceil(COPIES * max(wide, default=0.0) + sorted_ones)
+    return STYLE_TERMS[config.style_term].working_bytes(in_float32)
 
 
 def _layer_bytes(backbone: Backbone, layer: str) -> float:
@@ -235,8 +232,9 @@ def plan_for(
     cannot fit.
     """
     last = problem.levels[-1]
-    sizes = [style_size(last, example.picture, config, last) for example in problem.examples]
-    masks = sum(part.mask is not None for part in problem.parts) + (problem.protect is not None)
+    sizes = [style_size(last, style, config, last) for style in problem.style_sources]
+    masks = sum(region.mask is not None for region in problem.regions)
+    masks += problem.protect is not None
     return plan(config, machine, backbone, last[:2], sizes, masks, free)
 
 

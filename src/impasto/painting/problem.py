@@ -1,13 +1,11 @@
-"""What is painted: the content and its regions, each with its styles, from the pictures and the
-config."""
+"""The data of one painting: the content and its regions with their styles, read and checked."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from itertools import count
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 
@@ -17,15 +15,13 @@ from impasto.fields import marked
 from impasto.images.color import grey, match_lightness, match_moments, with_chroma_of
 from impasto.images.masks import NOTHING, read_mask, shape_note
 from impasto.images.read import Picture, Source, read, resize
-from impasto.objective.targets import Pattern, Region
+from impasto.objective.regions import Layers, Region, StyleSource
 from impasto.painting.levels import check, painted_size, style_size
 from impasto.painting.pyramid import Level
 from impasto.parsing import mask_parts
 
 __all__ = [
     "ALPHA",
-    "Example",
-    "Part",
     "Problem",
     "at_level",
     "check_settings",
@@ -36,56 +32,42 @@ __all__ = [
 
 REST = "rest"  # the name of what no mask covers
 ALPHA = "alpha"  # the content's own transparency, as a mask
-
-
-Layers = Literal["all", "fine", "coarse"]
 Find = Callable[[str], Picture]  # a picture that the config names
 
 
-class Example(NamedTuple):
-    """A style picture of a part: its share of the part's style, what of it is meant (1, 1, h, w),
-    in which layers."""
-
-    picture: Picture
-    share: float = 1.0
-    mask: torch.Tensor | None = None
-    layers: Layers = "all"
-
-
-class Part(NamedTuple):
-    """A region of the content, (1, 1, H, W) in [0, 1] of any size, or None for all of it; and its
-    styles."""
-
-    name: str
-    mask: torch.Tensor | None
-    examples: list[Example]
-
-
 class Problem(NamedTuple):
-    """What is painted. content and the examples have the colours that the run sees; original and
-    styles are as read.
+    """The data of one painting.
 
+    content: with the colors that the run sees, as the styles of the regions have them.
+    original, styles: as read.
     named: the pictures that the config names, by name.
+    regions: of the content, with masks of any size.
+    protect: where the content weighs more, (1, 1, h, w) of any size; None: nowhere.
+    luminance: whether lightness alone is painted.
+    levels: sizes and steps of the run, small to large.
+    notes: what the user should know of the pictures.
     """
 
     content: Picture
     original: Picture
     styles: list[Picture]
     named: dict[str, Picture]
-    parts: list[Part]
+    regions: list[Region]
     protect: torch.Tensor | None
     luminance: bool
     levels: list[Level]
     notes: list[str]
 
     @property
-    def examples(self) -> list[Example]:
-        """Those of all parts."""
-        return [example for part in self.parts for example in part.examples]
+    def style_sources(self) -> list[StyleSource]:
+        """The styles of all regions."""
+        return [style for region in self.regions for style in region.styles]
 
     def finished(self, pixels: torch.Tensor, content: torch.Tensor) -> torch.Tensor:
-        """A painting (1, 3, h, w) as it is shown: painted in lightness alone it takes the chroma of
-        `content`."""
+        """A painting (1, 3, h, w) as it is shown.
+
+        Where lightness alone is painted it takes the chroma of `content`.
+        """
         return with_chroma_of(pixels, content.to(pixels)) if self.luminance else pixels
 
 
@@ -110,12 +92,17 @@ def prepare_problem(
     config: Config,
     named: Mapping[str, Source] | None = None,
 ) -> Problem:
-    """Read and check all that is painted: what can be known, and be wrong, before a network is
-    loaded.
+    """Read and check all that is painted, before a network is loaded.
 
-    named: pictures in memory, by the name that the config has for them; other names are paths.
-    Raises PictureError for a picture or mask that is no good, or a painting that would be too thin;
-    ConfigError for a style that would paint nothing, and for `blend` or `start` that does not fit.
+    Args:
+        content: the content.
+        styles: the style pictures.
+        config: how it is painted.
+        named: pictures in memory, by the name that the config has for them; other names are paths.
+
+    Raises:
+        PictureError: a picture or mask is unusable, or the painting would be too thin.
+        ConfigError: a style would paint nothing, or `blend` or `start` does not fit.
     """
     levels = check(content, config)
     notes: list[str] = []
@@ -133,7 +120,7 @@ def prepare_problem(
         if name not in STARTS:
             find(name)
     given = _by_layer(_blended(styles, config), config, find)
-    parts = _regions(content, given, config, find, notes)
+    regions = _regions(content, given, config, find, notes)
     protect = None
     if config.protect:
         mask = read_mask(find(config.protect))
@@ -142,19 +129,12 @@ def prepare_problem(
     painted = (
         content._replace(pixels=grey(content.pixels)) if config.colour == "luminance" else content
     )
-    colours = _colours_for(content, config, find)
-    parts = [
-        part._replace(
-            examples=[each._replace(picture=colours(each.picture)) for each in part.examples]
-        )
-        for part in parts
-    ]
     return Problem(
         painted,
         content,
         list(styles),
         found,
-        parts,
+        _recolored(regions, _color_transfer(content, config, find)),
         protect,
         config.colour == "luminance",
         levels,
@@ -163,7 +143,7 @@ def prepare_problem(
 
 
 def check_settings(config: Config, styles: int, named: Collection[str] = ()) -> None:
-    """Whether `start` and `blend` can be meant, for so many style pictures. Raises ConfigError."""
+    """Check `start` and `blend` for a number of style pictures. Raises ConfigError."""
     for name in config.start:
         known = name in STARTS or name in named or Path(name).suffix
         if not known and not os.path.exists(name):  # which never raises
@@ -177,107 +157,115 @@ def check_settings(config: Config, styles: int, named: Collection[str] = ()) -> 
         )
 
 
-def _blended(styles: Sequence[Picture], config: Config) -> list[Example]:
+def _blended(styles: Sequence[Picture], config: Config) -> list[StyleSource]:
     """The styles by weight."""
     weights = config.blend or (1.0,) * len(styles)
     return [
-        Example(each, weight / sum(weights)) for each, weight in zip(styles, weights, strict=True)
+        StyleSource(style.pixels, weight / sum(weights), name=style.name)
+        for style, weight in zip(styles, weights, strict=True)
     ]
 
 
-def _by_layer(given: list[Example], config: Config, find: Find) -> list[Example]:
-    """The styles, where `fine` or `coarse` names one, by layer."""
+def _by_layer(given: list[StyleSource], config: Config, find: Find) -> list[StyleSource]:
+    """The styles, by layer where `fine` or `coarse` names one."""
     if not (config.fine or config.coarse):
         return given
     if given and config.fine and config.coarse:
-        name = given[0].picture.name
+        name = given[0].name
         raise ConfigError(f"{name} paints nothing: --fine and --coarse take all layers", name)
-    found: list[Example] = []
+    styles: list[StyleSource] = []
     which: list[tuple[Layers, str]] = [("fine", config.fine), ("coarse", config.coarse)]
     for layers, path in which:
-        found += (
-            [Example(find(path), layers=layers)]
-            if path
-            else [each._replace(layers=layers) for each in given]
-        )
-    if {each.layers for each in found} < {"fine", "coarse"}:
+        if path:
+            styles.append(StyleSource(find(path).pixels, layers=layers, name=find(path).name))
+        else:
+            styles += [style._replace(layers=layers) for style in given]
+    if {style.layers for style in styles} < {"fine", "coarse"}:
         raise ConfigError(
             "no style picture for the other layers: give one, or both --fine and --coarse"
         )
-    return found
+    return styles
 
 
 def _regions(
-    content: Picture, given: list[Example], config: Config, find: Find, notes: list[str]
-) -> list[Part]:
-    """The masked parts; first what is left of the picture, which falls to the first style."""
-    parts = [_masked(text, content, config, find, notes) for text in config.mask]
-    if not parts:
+    content: Picture, given: list[StyleSource], config: Config, find: Find, notes: list[str]
+) -> list[Region]:
+    """The masked regions; before them what is left of the content, in the first style."""
+    regions = [_masked(text, content, config, find, notes) for text in config.mask]
+    if not regions:
         if not given:
             raise ConfigError("no style picture: give at least one")
-        return [Part("", None, given)]
-    masks = [part.mask for part in parts if part.mask is not None]
+        return [Region("", None, given)]
+    masks = [region.mask for region in regions if region.mask is not None]
     total = torch.stack(masks).sum(0)
-    parts = [
-        part._replace(mask=mask / total.clamp_min(1))
-        for part, mask in zip(parts, masks, strict=True)
+    regions = [
+        region._replace(mask=mask / total.clamp_min(1))
+        for region, mask in zip(regions, masks, strict=True)
     ]  # where masks overlap they share
-    parts = _named_apart(parts)
+    regions = _with_unique_names(regions)
     rest = 1 - total.clamp_max(1)
     if float(rest.mean()) >= NOTHING:
-        return [Part(REST, rest, given or parts[0].examples), *parts]
+        return [Region(REST, rest, given or regions[0].styles), *regions]
     if given:
-        name = given[0].picture.name
+        name = given[0].name
         raise ConfigError(f"{name} paints nothing: the masks cover the whole picture", name)
-    return parts
+    return regions
 
 
-def _named_apart(parts: list[Part]) -> list[Part]:
-    """The parts with names that tell them from one another: their terms are known by them."""
-    taken, found = {REST}, []
-    for part in parts:
-        numbered = (f"{part.name}-{k}" for k in count(2))
-        name = (
-            part.name
-            if part.name not in taken
-            else next(each for each in numbered if each not in taken)
-        )
+def _with_unique_names(regions: list[Region]) -> list[Region]:
+    """The regions with different names: the names of their terms contain them."""
+    taken, renamed = {REST}, []
+    for region in regions:
+        candidates = (region.name, *(f"{region.name}-{k}" for k in range(2, len(regions) + 2)))
+        name = next(name for name in candidates if name not in taken)
         taken.add(name)
-        found.append(part._replace(name=name))
-    return found
+        renamed.append(region._replace(name=name))
+    return renamed
 
 
-def _masked(text: str, content: Picture, config: Config, find: Find, notes: list[str]) -> Part:
-    """The part of one `mask`, its mask at the painting's size."""
+def _masked(text: str, content: Picture, config: Config, find: Find, notes: list[str]) -> Region:
+    """The region of one `mask`, its mask at the painting's size."""
     name, style, of_style = mask_parts(text)
     if name == ALPHA and content.alpha is None:
         raise PictureError(f"{content.name} has no transparency to use as a mask", content.name)
     mask = read_mask(content if name == ALPHA else find(name))
     picture = find(style)
     notes.append(shape_note(mask, content))
-    shown = None
+    area = None
     if of_style:
-        found = read_mask(find(of_style))
-        notes.append(shape_note(found, picture))
-        shown = found.alpha
+        style_mask = read_mask(find(of_style))
+        notes.append(shape_note(style_mask, picture))
+        area = style_mask.alpha
     assert mask.alpha is not None
-    return Part(
+    return Region(
         Path(name).stem,
         resize(mask.alpha, *painted_size(content, config)),
-        [Example(picture, mask=shown)],
+        [StyleSource(picture.pixels, mask=area, name=picture.name)],
     )
 
 
-def _colours_for(content: Picture, config: Config, find: Find) -> Callable[[Picture], Picture]:
-    """What is done to the colours of a style before the run."""
+def _color_transfer(
+    content: Picture, config: Config, find: Find
+) -> Callable[[torch.Tensor], torch.Tensor]:
+    """What is done to the colors of a style before the run."""
     if config.colour == "luminance":
-        return lambda style: style._replace(pixels=match_lightness(style.pixels, content.pixels))
+        return lambda pixels: match_lightness(pixels, content.pixels)
     if config.colour == "content" or config.palette:
         target = find(config.palette).pixels if config.palette else content.pixels
-        return lambda style: style._replace(
-            pixels=match_moments(style.pixels, target, config.colour_match)
+        return lambda pixels: match_moments(pixels, target, config.colour_match)
+    return lambda pixels: pixels
+
+
+def _recolored(
+    regions: Sequence[Region], recolor: Callable[[torch.Tensor], torch.Tensor]
+) -> list[Region]:
+    """The regions, with other colors of their styles."""
+    return [
+        region._replace(
+            styles=[style._replace(pixels=recolor(style.pixels)) for style in region.styles]
         )
-    return lambda style: style
+        for region in regions
+    ]
 
 
 def at_level(
@@ -290,19 +278,23 @@ def at_level(
 def regions_at(
     problem: Problem, level: Level, config: Config, device: torch.device | str = "cpu"
 ) -> list[Region]:
-    """The regions of a problem at the size of a level, as its objective takes them."""
-    masks = [at_level(part.mask, level, device) for part in problem.parts]
+    """The regions of a problem at the size of a level, on a device, for its objective."""
+    masks = [at_level(region.mask, level, device) for region in problem.regions]
     # 1, but for what scaling each of them alone rounds off
     total = sum(mask for mask in masks if mask is not None)
-    regions = []
-    for part, mask_of_part in zip(problem.parts, masks, strict=True):
-        patterns = []
-        for example in part.examples:
-            height, width = style_size(level, example.picture, config, problem.levels[-1])
-            mask = None if example.mask is None else resize(example.mask, height, width).to(device)
-            pixels = resize(example.picture.pixels, height, width).to(device)
-            patterns.append(Pattern(pixels, example.share, mask, example.layers))
-        regions.append(
-            Region(part.name, None if mask_of_part is None else mask_of_part / total, patterns)
+    return [
+        region._replace(
+            mask=None if mask is None else mask / total,
+            styles=[
+                _style_at(style, style_size(level, style, config, problem.levels[-1]), device)
+                for style in region.styles
+            ],
         )
-    return regions
+        for region, mask in zip(problem.regions, masks, strict=True)
+    ]
+
+
+def _style_at(style: StyleSource, size: tuple[int, int], device: torch.device | str) -> StyleSource:
+    """A style at (height, width), on a device."""
+    mask = None if style.mask is None else resize(style.mask, *size).to(device)
+    return style._replace(pixels=resize(style.pixels, *size).to(device), mask=mask)

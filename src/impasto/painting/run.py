@@ -167,7 +167,7 @@ class Run:
         ended early."""
         content, (height, width) = self.problem.original, self.problem.levels[-1][:2]
         value = float(last.best.value)
-        terms = dict(zip(last.terms, last.best.parts.tolist(), strict=True))
+        terms = dict(zip(last.terms, last.best.term_values.tolist(), strict=True))
         pixels = resize(last.best.point.clamp(0, 1).cpu(), height, width)
         return Painting(
             pixels=self.problem.finished(pixels, resize(content.pixels, height, width)),

@@ -8,7 +8,7 @@ __all__ = ["Adam"]
 
 
 class Adam:
-    """Adam (Kingma & Ba 2015, algorithm 1) with the usual beta 0.9 and 0.999 and epsilon 1e-8."""
+    """Adam (Kingma & Ba 2015, algorithm 1) with the usual betas of 0.9 and 0.999, epsilon 1e-8."""
 
     def __init__(
         self, rate: float = 0.02, betas: tuple[float, float] = (0.9, 0.999), epsilon: float = 1e-8
@@ -23,25 +23,26 @@ class Adam:
         self._count = 0
 
     def state(self) -> dict[str, torch.Tensor]:
-        """All that `restore` needs; the tensors are the solver's own, and must be copied or written
-        before a step."""
-        found = {
+        """All that `restore` needs; copy or write the tensors before the next step."""
+        state = {
             "count": torch.tensor(self._count),
             "rate": torch.tensor(self.rate, dtype=torch.float64),
         }
-        return (
-            found if self._m is None or self._v is None else {**found, "m": self._m, "v": self._v}
-        )
+        if self._m is not None and self._v is not None:
+            state |= {"m": self._m, "v": self._v}
+        return state
 
     def restore(self, state: dict[str, torch.Tensor]) -> None:
-        """Become the solver whose `state` this is."""
+        """Restore from `state()`."""
         self._count, self.rate = int(state["count"]), float(state["rate"])
         self._m, self._v = state.get("m"), state.get("v")
 
     @torch.no_grad()
     def step(self, x: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
-        """The next point after `x`, where the gradient is `gradient` (any shape, float32). Neither
-        is changed."""
+        """The next point after `x`, where the gradient is `gradient` (any shape, float32).
+
+        Changes neither.
+        """
         first, second = self.betas
         m = torch.zeros_like(x) if self._m is None else self._m
         v = torch.zeros_like(x) if self._v is None else self._v

@@ -1,4 +1,4 @@
-"""A picture's spectrum as a preconditioner: coarse forms may move farther than fine ones."""
+"""A preconditioner in the frequency domain: coarse structures may move farther than fine ones."""
 
 from __future__ import annotations
 
@@ -8,18 +8,19 @@ import torch
 
 __all__ = ["SpectralPreconditioner"]
 
-# a transform's size is a multiple of this: of a large prime factor it would take four times as long
+# The size of a transform is a multiple of this: with a large prime factor it takes four times as
+# long.
 FAST = 32
 
 
 class SpectralPreconditioner:
     """x -> F^-1 (|f|^-power F x): symmetric, positive, and of mean gain 1 over all frequencies f.
 
-    Pictures have most of their energy in coarse forms (their amplitudes fall about as 1/|f|; Field
-    1987), and so has what changes between a photograph and its painting: as the first guess of the
-    inverse Hessian this reaches the same objective in fewer steps than a multiple of the identity
-    does (docs/speed.md). f is in cycles a pixel; less than one cycle a picture counts as one. x is
-    framed with zeros for the transform, and cut out again.
+    Images have most of their energy in coarse structures (their amplitudes fall about as 1/|f|;
+    Field 1987), and so does the difference between a photograph and its painting: as the first
+    estimate of the inverse Hessian this reaches the same objective in fewer steps than a multiple
+    of the identity does (docs/speed.md). f is in cycles per pixel; less than one cycle per image
+    counts as one. x is padded with zeros for the transform, and cropped again.
     """
 
     def __init__(self, height: int, width: int, power: float, device: torch.device | str = "cpu"):
@@ -28,16 +29,16 @@ class SpectralPreconditioner:
         across = torch.fft.rfftfreq(self._size[1], device=device)
         frequency = (down.square() + across.square()).sqrt().clamp_min(1 / max(self._size))
         gain = frequency.pow(-power)
-        self._gain = gain / gain.mean()  # (height, width // 2 + 1), of the framed size
+        self._gain = gain / gain.mean()  # (height, width // 2 + 1) of the padded size
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        """x (..., height, width) filtered, plane by plane: a transform takes several times its
-        memory."""
+        """Filter x (..., height, width).
+
+        Plane by plane, as a transform takes several times the memory of its input.
+        """
         height, width = x.shape[-2:]
         y = torch.empty_like(x)
         for plane, out in zip(x.flatten(0, -3), y.flatten(0, -3), strict=True):
-            found = torch.fft.irfft2(
-                torch.fft.rfft2(plane, s=self._size) * self._gain, s=self._size
-            )
-            out.copy_(found[:height, :width])
+            spectrum = torch.fft.rfft2(plane, s=self._size) * self._gain
+            out.copy_(torch.fft.irfft2(spectrum, s=self._size)[:height, :width])
         return y

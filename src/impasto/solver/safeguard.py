@@ -1,4 +1,4 @@
-"""Keeps the best picture, notices a run that goes wrong, and sends it back."""
+"""Keep the best point of a level, and detect divergence."""
 
 from __future__ import annotations
 
@@ -10,49 +10,51 @@ from impasto.errors import SolverError
 
 __all__ = ["Best", "Safeguard"]
 
-BLOW_UP = 10.0  # this many times the best value so far is no longer a detour
-STRAYED = 1.5  # this many times the best value ...
-PATIENCE = 25  # ... for so many steps in a row is no detour either
-# of the first value: a best value nearer to zero than that is no measure of a rise
-NEAR_ZERO = 1e-9
-NOT_FINITE, ROSE, STAYED_ABOVE = 1, 2, 3
+BLOW_UP = 10.0  # diverged if the loss exceeds the best by this factor,
+STRAYED = 1.5  # or by this factor
+PATIENCE = 25  # for so many steps in a row
+NEAR_ZERO = 1e-9  # of the first loss: a best loss below it is no unit to measure a rise in
+NOT_FINITE, ROSE, STAYED_ABOVE = 1, 2, 3  # kinds of trouble; 0: none
 
 
 class Best(NamedTuple):
-    """The point of the lowest value seen, that value, (), and its parts; all on the device."""
+    """The point of the lowest loss so far, that loss, (), and its weighted terms, (n,).
+
+    All are on the device.
+    """
 
     point: torch.Tensor
     value: torch.Tensor
-    parts: torch.Tensor
+    term_values: torch.Tensor
 
 
 class Safeguard:
-    """Watches the evaluations of one level; `best` is the lowest so far.
+    """Watch the evaluations of one level: remember the best, and detect divergence.
 
-    `check` says whether the run has gone wrong: the value is not finite, has blown up, or has
-    strayed far above the best for long. Everything is kept on the device; it is asked for trouble
-    only every `look` evaluations, because each answer waits for it. Trouble in between is not lost,
-    only told later. The first evaluation is always asked about.
+    A level has diverged if the loss is not finite, has blown up, or has stayed far above the best
+    for long. Everything is computed on the device, and read back only every `check_every`
+    evaluations, because each reading waits for the device. Trouble in between is not lost, only
+    reported later. The first evaluation is always checked.
     """
 
-    def __init__(self, look: int = 1):
-        self.look = look
+    def __init__(self, check_every: int = 1):
+        self.check_every = check_every
         self._best: Best | None = None
         self._checked = 0
 
     @property
     def best(self) -> Best:
-        """The lowest value so far and its point; there is one after the first check."""
+        """The lowest loss so far and its point; there is one after the first check."""
         assert self._best is not None
         return self._best
 
     @property
     def improved(self) -> torch.Tensor:
-        """Whether any value was lower than the first one, (); on the device."""
+        """Whether any loss was lower than the first one, (); on the device."""
         return self.best.value < self._first
 
     def state(self) -> dict[str, torch.Tensor]:
-        """All that `restore` needs, once there has been a check."""
+        """All that `restore` needs, after the first check."""
         return {
             "checked": torch.tensor(self._checked),
             "above": self._above,
@@ -62,12 +64,9 @@ class Safeguard:
         }
 
     def restore(self, state: dict[str, torch.Tensor]) -> None:
-        """Become the guard whose `state` this is."""
-        self._checked, self._above, self._trouble = (
-            int(state["checked"]),
-            state["above"],
-            state["trouble"],
-        )
+        """Restore from `state()`."""
+        self._checked = int(state["checked"])
+        self._above, self._trouble = state["above"], state["trouble"]
         self._first = state["first"]
         self._best = Best(*(state[f"best_{name}"] for name in Best._fields))
 
@@ -77,50 +76,61 @@ class Safeguard:
         x: torch.Tensor,
         value: torch.Tensor,
         gradient: torch.Tensor,
-        parts: torch.Tensor,
+        term_values: torch.Tensor,
         last: bool = False,
     ) -> str:
-        """Take in one evaluation, the `last` one or not; what has gone wrong, in words, or "" if
-        nothing has.
+        """Take in one evaluation.
 
-        Raises SolverError if no value has been finite so far: there is nowhere to go back to.
+        Args:
+            x: the point.
+            value: the loss there, ().
+            gradient: the gradient there, of the shape of x.
+            term_values: the weighted terms there, (n,).
+            last: whether this is the level's last evaluation, which is always checked.
+
+        Returns:
+            What has gone wrong, or "".
+
+        Raises:
+            SolverError: no loss has been finite so far, so there is no point to go back to.
         """
         finite = torch.isfinite(value + gradient.abs().max())
         now = torch.where(finite, value, torch.inf)
         if self._best is None:
-            self._best, self._first = Best(x, now, parts), now
+            self._best, self._first = Best(x, now, term_values), now
             self._above = torch.zeros_like(now)
-            self._trouble = torch.stack([torch.zeros_like(now)] * 3)  # kind, value, best value then
-        better = now < self._best.value
-        if self.look > 1:
+            self._trouble = torch.stack([torch.zeros_like(now)] * 3)  # kind, loss, best loss then
+        self._update_best(Best(x, now, term_values))
+        self._update_trouble(now, value, finite)
+        self._checked += 1
+        due = last or self._checked == 1 or self._checked % self.check_every == 0
+        return self._read_status() if due else ""
+
+    def _update_best(self, now: Best) -> None:
+        better = now.value < self.best.value
+        if self.check_every > 1:
             self._best = Best(
-                *(
-                    torch.where(better, a, b)
-                    for a, b in zip((x, now, parts), self._best, strict=True)
-                )
+                *(torch.where(better, a, b) for a, b in zip(now, self.best, strict=True))
             )
-        elif better:  # where asking costs nothing the best is no copy
-            self._best = Best(x, now, parts)
-        lowest = self._best.value
-        # the objective may be 0, or rounded below
-        measure = torch.maximum(lowest.abs(), NEAR_ZERO * self._first.abs())
-        self._above = torch.where(now > lowest + (STRAYED - 1) * measure, self._above + 1, 0)
+        elif better:  # where reading back costs nothing, no copy is made
+            self._best = now
+
+    def _update_trouble(self, now: torch.Tensor, value: torch.Tensor, finite: torch.Tensor) -> None:
+        """Note the first trouble since the last reading. now: `value`, or infinity."""
+        lowest = self.best.value
+        # the loss may be 0, or rounded to less
+        unit = torch.maximum(lowest.abs(), NEAR_ZERO * self._first.abs())
+        self._above = torch.where(now > lowest + (STRAYED - 1) * unit, self._above + 1, 0)
         kind = torch.where(self._above >= PATIENCE, STAYED_ABOVE, 0)
-        kind = torch.where(now > lowest + (BLOW_UP - 1) * measure, ROSE, kind)
+        kind = torch.where(now > lowest + (BLOW_UP - 1) * unit, ROSE, kind)
         kind = torch.where(finite, kind, NOT_FINITE)
         self._above = torch.where(kind == STAYED_ABOVE, 0, self._above)
         self._trouble = torch.where(
             self._trouble[0] > 0, self._trouble, torch.stack([kind.to(now), value, lowest])
         )
-        self._checked += 1
-        return (
-            self._read_status()
-            if last or self._checked == 1 or self._checked % self.look == 0
-            else ""
-        )
 
     def _read_status(self) -> str:
-        """The first trouble since it was last asked for; waits for the device."""
+        """The first trouble since the last reading; waits for the device."""
         kind, value, lowest = self._trouble.tolist()
         self._trouble = torch.zeros_like(self._trouble)
         if kind == NOT_FINITE:

@@ -1,32 +1,32 @@
-"""One level's way down: the solver, and the guard that watches it."""
+"""A solver that goes back to the best point when it diverges."""
 
 from __future__ import annotations
 
 import torch
 
-from impasto.solver.adam import Adam
-from impasto.solver.lbfgs import LBFGS
+from impasto.solver import Solver
 from impasto.solver.safeguard import Best, Safeguard
 
 __all__ = ["SafeguardedSolver"]
 
 
 class SafeguardedSolver:
-    """Goes from point to point of one level: where the solver says, or back to the best point when
-    there is trouble."""
+    """Take the steps of one level: the solver's, or back to the best point after trouble."""
 
-    def __init__(self, solver: LBFGS | Adam, safeguard: Safeguard, clamp: bool):
+    def __init__(self, solver: Solver, safeguard: Safeguard, clamp: bool):
         """clamp: keep every number between 0 and 1 after each step."""
         self._solver, self._safeguard, self._clamp = solver, safeguard, clamp
 
     @property
     def best(self) -> Best:
-        """The lowest value so far and its point; there is one after the first step."""
+        """The lowest loss so far and its point; there is one after the first step."""
         return self._safeguard.best
 
     def has_improved(self, before: bool) -> bool:
-        """Whether any point was better than the level's first, or one `before` was; may wait for
-        the device."""
+        """Whether any point was better than the level's first; may wait for the device.
+
+        before: the same of the levels before; if it is true, so is the answer.
+        """
         return before or bool(self._safeguard.improved)
 
     def step(
@@ -34,15 +34,22 @@ class SafeguardedSolver:
         x: torch.Tensor,
         value: torch.Tensor,
         gradient: torch.Tensor,
-        parts: torch.Tensor,
+        term_values: torch.Tensor,
         last: bool,
     ) -> tuple[torch.Tensor, str]:
-        """The point after `x`, and what went wrong, or "". After the `last` one of the level that
-        is the best point.
+        """The point after `x`, and what went wrong, or "".
 
-        Raises SolverError if no value has been finite so far.
+        Args:
+            x: the point that was evaluated.
+            value: the loss there, ().
+            gradient: the gradient there, of the shape of x.
+            term_values: the weighted terms there, (n,).
+            last: whether the level ends here: the point after it is the best one.
+
+        Raises:
+            SolverError: no loss has been finite so far.
         """
-        trouble = self._safeguard.check(x, value, gradient, parts, last)
+        trouble = self._safeguard.check(x, value, gradient, term_values, last)
         if last:
             return self.best.point, trouble
         if trouble:
@@ -53,20 +60,18 @@ class SafeguardedSolver:
         return x.clamp(0, 1) if self._clamp else x, ""
 
     def state(self) -> dict[str, torch.Tensor]:
-        """All that `restore` needs, after a step; the tensors are in use: copy or write them before
-        the next."""
+        """All that `restore` needs, after a step; copy or write the tensors before the next."""
         return {
             **{f"solver.{name}": value for name, value in self._solver.state().items()},
             **{f"guard.{name}": value for name, value in self._safeguard.state().items()},
         }
 
     def restore(self, state: dict[str, torch.Tensor], device: torch.device) -> torch.Tensor:
-        """Become the descent whose `state` this is, with the point that comes next beside it, "x";
-        gives that point."""
-        parts: dict[str, dict[str, torch.Tensor]] = {"": {}, "solver": {}, "guard": {}}
+        """Restore from `state()` with the next point added as "x"; returns that point."""
+        by_owner: dict[str, dict[str, torch.Tensor]] = {"": {}, "solver": {}, "guard": {}}
         for name, value in state.items():
             owner, _, inner = name.rpartition(".")
-            parts[owner][inner] = value.to(device)
-        self._solver.restore(parts["solver"])
-        self._safeguard.restore(parts["guard"])
-        return parts[""]["x"]
+            by_owner[owner][inner] = value.to(device)
+        self._solver.restore(by_owner["solver"])
+        self._safeguard.restore(by_owner["guard"])
+        return by_owner[""]["x"]

@@ -122,7 +122,7 @@ class Policy(NamedTuple):
 
     def _check_styles(self, problem: Problem, config: Config) -> None:
         most, last = self.limits.read, problem.levels[-1]
-        sizes = [style_size(last, example.picture, config, last) for example in problem.examples]
+        sizes = [style_size(last, style, config, last) for style in problem.style_sources]
         pixels = sum(height * width for height, width in sizes)
         if pixels > most:
             raise ConfigError(
