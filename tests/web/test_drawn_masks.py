@@ -9,15 +9,15 @@ from PIL import Image, ImageColor, ImageDraw
 
 from impasto.images.masks import read_mask
 from impasto.images.read import read_bytes
-from impasto.web.drawn_masks import COLOURS, LEAST, masks_of
+from impasto.web.drawn_masks import COLORS, LEAST, masks_of
 
 HEIGHT, WIDTH = 60, 80
 LEFT, RIGHT, ALL = np.s_[:, :30], np.s_[:, 30:], np.s_[:]
-PAIRS = list(combinations(COLOURS, 2))
+PAIRS = list(combinations(COLORS, 2))
 
 
 def colour_of(name: str) -> tuple[int, int, int]:
-    return ImageColor.getrgb(COLOURS[name])
+    return ImageColor.getrgb(COLORS[name])
 
 
 def layer(*strokes: tuple[str, object, int]) -> np.ndarray:
@@ -57,7 +57,7 @@ def test_a_layer_on_which_nothing_is_drawn_is_no_mask():
     assert masks_of([layer(("style 2", ALL, 0))]) == {}
 
 
-@pytest.mark.parametrize("name", COLOURS)
+@pytest.mark.parametrize("name", COLORS)
 def test_a_colour_alone_is_white_where_it_is(name):
     (found,) = drawn(layer((name, LEFT, 255))).items()
     assert found[0] == name
@@ -68,15 +68,15 @@ def test_a_colour_alone_is_white_where_it_is(name):
 def test_every_colour_has_its_own_mask():
     quarters = [np.s_[:, 20 * k : 20 * (k + 1)] for k in range(4)]
     found = drawn(
-        layer(*((name, where, 255) for name, where in zip(COLOURS, quarters, strict=True)))
+        layer(*((name, where, 255) for name, where in zip(COLORS, quarters, strict=True)))
     )
-    assert list(found) == list(COLOURS)
-    for name, where in zip(COLOURS, quarters, strict=True):
+    assert list(found) == list(COLORS)
+    for name, where in zip(COLORS, quarters, strict=True):
         assert (found[name][where] == 255).all()
     assert (sum(mask.astype(int) for mask in found.values()) == 255).all()
 
 
-@pytest.mark.parametrize("name", COLOURS)
+@pytest.mark.parametrize("name", COLORS)
 def test_a_colour_that_is_a_little_off_means_the_same(name):
     near = layer((name, ALL, 255))
     near[..., :3] = np.clip(
@@ -155,7 +155,7 @@ def test_a_scribble_over_another_colour_means_nothing_else(pair):
         assert set(masks_of([scribbled(ground, stroke)])) == set(pair)
 
 
-@pytest.mark.parametrize("name", COLOURS)
+@pytest.mark.parametrize("name", COLORS)
 def test_a_mask_that_is_found_is_one_that_is_taken(name):
     for size in ((100, 150), (173, 211), (576, 768)):
         small = np.zeros((*size, 4), np.uint8)

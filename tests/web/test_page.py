@@ -15,7 +15,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from impasto.config import Config
 from impasto.images.read import read_settings
 from impasto.web import job as jobs
-from impasto.web import policy as terms
+from impasto.web import policy
 from studios import running
 
 CHROMIUM = (
@@ -243,7 +243,7 @@ def test_paint_on_starts_from_what_is_there_with_other_settings(open_page, place
     expect(page.locator("#live")).to_contain_text("step 7/7")
     said(page, "Done")
     settings = read_settings(last_job(place).file("painting.png"))
-    assert settings["config"]["start"] == {terms.BASE: 1.0}
+    assert settings["config"]["start"] == {policy.BASE: 1.0}
     assert [each["role"] for each in settings["inputs"]] == ["content", "style", "start"]
 
 

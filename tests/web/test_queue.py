@@ -174,8 +174,8 @@ class Gate:
     def work(self, job: Job, limits: Limits) -> str:
         self.painted.append(job)
         while not self._open.acquire(timeout=0.005):
-            if job.wanted:
-                return "paused" if job.wanted == "pause" else "cancelled"
+            if job.requested:
+                return "paused" if job.requested == "pause" else "cancelled"
         return "done"
 
     def through(self) -> Job:
@@ -206,7 +206,7 @@ def alone(order: PaintRequest, studio: Studio, folder: Path) -> bytes:
     named = {name: read_bytes(upload.read(), name) for name, upload in order.named.items()}
     styles = [read_bytes(upload.read(), upload.name) for upload in order.styles]
     content = read_bytes(order.content.read(), order.content.name)
-    made = impasto.paint(content, styles, studio.terms.config(order.settings), named=named)
+    made = impasto.paint(content, styles, studio.policy.config(order.settings), named=named)
     return made.save(folder / "alone.png").read_bytes()
 
 
@@ -563,7 +563,7 @@ def test_nothing_changes_a_painting_that_is_over(studio, order, when, end):
     before = (
         job.state,
         job.ended,
-        job.idle,
+        job.suspended_seconds,
         listing(job.folder),
         counted(studio)[f"impasto_paintings_total {end}"],
     )
@@ -572,7 +572,7 @@ def test_nothing_changes_a_painting_that_is_over(studio, order, when, end):
         now = (
             job.state,
             job.ended,
-            job.idle,
+            job.suspended_seconds,
             listing(job.folder),
             counted(studio)[f"impasto_paintings_total {end}"],
         )
@@ -627,8 +627,8 @@ class Late(str):
 def test_resumed_as_the_worker_sees_the_pause_it_goes_on(studio, order, when):
     def pause():
         job = studio.of("ann")[0]
-        job.wanted = Late("pause")
-        job.wanted.taken_back = lambda: studio.resume(job)
+        job.requested = Late("pause")
+        job.requested.taken_back = lambda: studio.resume(job)
 
     when(3, pause)
     assert ended(studio.submit(order(steps=6), "ann")) == "done"
@@ -752,7 +752,7 @@ def test_a_painting_whose_page_is_gone_is_cancelled(studio, order, monkeypatch):
     )
     deadline = time.monotonic() + 1.2
     while time.monotonic() < deadline:
-        there.watched = time.time()
+        there.last_seen = time.time()
         time.sleep(0.02)
     assert [job.state for job in gone] == ["cancelled"] * 2
     assert not there.over
@@ -765,7 +765,7 @@ def test_the_time_of_a_page_begins_when_its_painting_is_queued(studio, order, ph
         return photo.read_bytes()
 
     job = studio.submit(order(content=Upload("photo.png", slowly)), "ann", watched=True)
-    assert time.time() - job.watched < 0.2
+    assert time.time() - job.last_seen < 0.2
 
 
 def test_a_paused_painting_whose_page_is_gone_is_cancelled(studio, order, monkeypatch):

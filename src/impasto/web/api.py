@@ -66,7 +66,6 @@ def status_of(studio: Studio, job: Job) -> Status:
     known: dict[str, Any] = {}
     if done is not None:
         known = done._asdict()
-        known["seconds_left"] = known.pop("left")
     return Status(
         id=job.id,
         state=job.state,
@@ -167,7 +166,7 @@ async def submit(
     )
     address = network_of(request.client.host if request.client else "")
     try:
-        job = await studio.take(order, f"program {address}", visitor=address)
+        job = await studio.submit_async(order, f"program {address}", visitor=address)
     except BusyError as error:
         raise HTTPException(503, str(error), {"Retry-After": AGAIN}) from None
     except RoomError as error:
@@ -233,7 +232,7 @@ async def cancel(job: Known, studio: Here) -> None:
 @routes.get("/api/paintings/{id}/frame", response_class=Response, responses=JPEG, tags=["pictures"])
 async def frame(job: Known) -> Response:
     """The newest live picture; small, for looking at."""
-    if not job.frames:
+    if not job.frame:
         raise HTTPException(409, "nothing has been painted yet")
     return Response(job.frame, media_type="image/jpeg", headers={"Cache-Control": "no-store"})
 

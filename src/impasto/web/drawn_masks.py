@@ -9,12 +9,12 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageColor
 
-__all__ = ["COLOURS", "masks_of"]
+__all__ = ["COLORS", "masks_of"]
 
 # The corners of a tetrahedron in RGB, nearly: half way between two of them no third one is near.
 # Light and dark differ, for those who see colours differently; the page names them beside the
 # brush.
-COLOURS = {"protect": "#e0189a", "style 2": "#00a8e8", "style 3": "#ffd500", "style 4": "#111111"}
+COLORS = {"protect": "#e0189a", "style 2": "#00a8e8", "style 3": "#ffd500", "style 4": "#111111"}
 LEAST = 1e-4  # share of the picture; less is a slip of the hand
 
 
@@ -24,13 +24,13 @@ def masks_of(layers: Sequence[np.ndarray]) -> dict[str, bytes]:
     layers: (H, W, 4), 0 to 255, the lowest first; a higher one covers those below. A pixel belongs
     to the colour that it is nearest to, as much as it is opaque: the edge of a stroke is soft.
     """
-    palette = np.array([ImageColor.getrgb(colour) for colour in COLOURS.values()], np.float32)
+    palette = np.array([ImageColor.getrgb(colour) for colour in COLORS.values()], np.float32)
     found: dict[str, np.ndarray] = {}
     for layer in layers:
         nearest = np.stack([((layer[..., :3] - colour) ** 2).sum(-1) for colour in palette]).argmin(
             0
         )
-        for k, name in enumerate(COLOURS):
+        for k, name in enumerate(COLORS):
             mask, opacity = (nearest == k) * (layer[..., 3] / 255), layer[..., 3] / 255
             found[name] = mask + found[name] * (1 - opacity) if name in found else mask
     return {name: _png(mask) for name, mask in found.items() if mask.mean() >= LEAST}

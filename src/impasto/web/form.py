@@ -34,7 +34,7 @@ from impasto.web.controls import (
     values_of,
 )
 from impasto.web.drawings import LAYERS, LatestDrawings, check_layer
-from impasto.web.drawn_masks import COLOURS, masks_of
+from impasto.web.drawn_masks import COLORS, masks_of
 from impasto.web.job import BusyError, PaintRequest, Upload, clean
 from impasto.web.policy import SERVER_FIELDS
 from impasto.web.queue import Studio
@@ -229,7 +229,7 @@ def form_of(studio: Studio, demo: bool) -> Form:
     )
     row = gr.Row()
     with row:
-        settings = {name: control(name, networks, studio.terms.defaults) for name in FIRST}
+        settings = {name: control(name, networks, studio.policy.defaults) for name in FIRST}
     with gr.Accordion("Parts of the photograph", open=False):
         brush = _brush(studio, content, photograph if demo else None)
     with gr.Accordion("All settings", open=False):
@@ -242,7 +242,9 @@ def form_of(studio: Studio, demo: bool) -> Form:
         )
         for group, names in by_group(SERVER_FIELDS).items():
             with gr.Accordion(group, open=False):
-                settings |= {name: control(name, networks, studio.terms.defaults) for name in names}
+                settings |= {
+                    name: control(name, networks, studio.policy.defaults) for name in names
+                }
         with gr.Accordion("Other pictures", open=False):
             pictures: dict[str, Component] = {
                 name: picture_input(
@@ -288,10 +290,10 @@ def _brush(studio: Studio, content: gr.Image, first: str | None) -> gr.ImageEdit
     """The brush on the photograph; a new photograph begins with nothing drawn."""
     names = {
         "protect": "stays as it is",
-        **{name: f"is painted as {name}" for name in COLOURS if name != "protect"},
+        **{name: f"is painted as {name}" for name in COLORS if name != "protect"},
     }
     patches = "".join(
-        f"<li><i style='background:{COLOURS[name]}'></i>{what}</li>" for name, what in names.items()
+        f"<li><i style='background:{COLORS[name]}'></i>{what}</li>" for name, what in names.items()
     )
     gr.HTML(f"<p>Draw on the photograph. What has the colour</p><ul class='patches'>{patches}</ul>")
 
@@ -311,7 +313,7 @@ def _brush(studio: Studio, content: gr.Image, first: str | None) -> gr.ImageEdit
         sources=(),
         transforms=(),
         layers=gr.LayerOptions(allow_additional_layers=False),
-        brush=gr.Brush(colors=list(COLOURS.values()), color_mode="fixed", default_size=40),
+        brush=gr.Brush(colors=list(COLORS.values()), color_mode="fixed", default_size=40),
         elem_id="brush",
         buttons=[],
         height=420,

@@ -60,10 +60,10 @@ def said(job: Job, before: int) -> str:
 
 def live(job: Job) -> str:
     """The newest live picture with level, step, curve and time left."""
-    if not job.frames or job.progress is None:
+    if not job.frame or job.progress is None:
         return EMPTY
     done = job.progress
-    left = "" if job.over else in_words(done.left) or "…"
+    left = "" if job.over else in_words(done.seconds_left) or "…"
     numbers = (
         f"level {done.level}/{done.levels} · step {done.step}/{done.steps} · {done.seconds:.1f} s"
     )

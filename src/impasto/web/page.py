@@ -178,9 +178,9 @@ async def _watch(studio: Studio, job: Job, out: Outputs) -> AsyncIterator[dict[C
     before: tuple[object, ...] = ()
     sent = 0.0
     while True:
-        job.watched = time.time()
+        job.last_seen = time.time()
         over = job.over
-        now = (job.state, job.frames, studio.place(job))
+        now = (job.state, job.frame, studio.place(job))
         if now != before or time.monotonic() - sent > ALIVE:
             update: dict[Component, Any] = {
                 out.pause: gr.update(value="Go on" if job.state == "paused" else "Pause")
@@ -208,7 +208,9 @@ def _wire(studio: Studio, form: Form, out: Outputs, page: gr.Blocks) -> None:
         owner, address = _owner(request), _address(request)
         yield out.running(True) | {out.said: starting, out.live: EMPTY, out.result: ""}
         try:
-            job = await studio.take(form.order(values, base), owner, watched=True, visitor=address)
+            job = await studio.submit_async(
+                form.order(values, base), owner, watched=True, visitor=address
+            )
         except ImpastoError as error:
             yield out.running(False, bool(shown)) | {out.said: problem(str(error))}
             return
@@ -277,11 +279,11 @@ def _for_programs(studio: Studio) -> None:
             if not isinstance(settings or {}, dict):
                 raise ConfigError("give the settings as a JSON object", settings)
             order = PaintRequest(content, [style], settings or {})
-            job = await studio.take(order, _client(request), True, _address(request))
+            job = await studio.submit_async(order, _client(request), True, _address(request))
         except ImpastoError as error:
             raise gr.Error(str(error), print_exception=False) from None
         while not job.over:
-            job.watched = time.time()
+            job.last_seen = time.time()
             await asyncio.sleep(EVERY)
         if not job.finished:
             raise gr.Error(job.error or f"the painting was {job.state}", print_exception=False)

@@ -15,7 +15,8 @@ from PIL import Image
 
 from impasto.errors import PictureError
 from impasto.images.read import bytes_of, header_size
-from impasto.web.job import FRAME_SIDE, BusyError, Upload, thumbnail
+from impasto.web.job import BusyError, Upload
+from impasto.web.previews import FRAME_SIDE, thumbnail
 
 __all__ = ["ReadingMemory", "check_uploads", "read_upload"]
 
