@@ -230,8 +230,8 @@ def half() -> bytes:
         ({"size": 128, "levels": 2, "steps": 6, "colour": "luminance"}, ()),
         ({"start": {"noise": 0.5, "begin": 0.5}, "seed": 7}, ("begin",)),
         (
-            {"mask": ["where=other"], "protect": "kept", "palette": "colours"},
-            ("where", "other", "kept", "colours"),
+            {"mask": ["where=other"], "protect": "kept", "palette": "colors"},
+            ("where", "other", "kept", "colors"),
         ),
     ],
 )

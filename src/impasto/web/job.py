@@ -111,7 +111,7 @@ class Progress(NamedTuple):
 
 @dataclass
 class Started:
-    """A painting in progress: its run, the iterator of its steps, the last of them, its film."""
+    """A painting in progress."""
 
     run: Run
     steps: Iterator[Step]
@@ -123,10 +123,9 @@ class Started:
 class Job:
     """A painting that was asked for. The studio's lock guards `state` and `requested`.
 
-    owner: a page or a program; owners take turns in the queue. visitor: an address, whose places
-    in the queue are counted. folder: holds this job's files only. content, styles, named: the
-    names of its pictures, in the order of their files. last_seen: when its page was last there,
-    in seconds since the epoch; None if it does not end with a page.
+    owner: a page or a program; owners take turns. visitor: an address, whose places in the queue
+    are counted. content, styles, named: the names of its pictures, in the order of their files.
+    last_seen: seconds since the epoch when its page was last there; None: it has no page.
     """
 
     id: str
@@ -198,10 +197,8 @@ class Job:
             try:
                 data = upload.read()
             except OSError:
-                name = clean(upload.name)
-                raise PictureError(
-                    f"{name} is not kept here any more: upload it again", name
-                ) from None
+                text = f"{clean(upload.name)} is not kept here any more: upload it again"
+                raise PictureError(text, upload.name) from None
             self.file(f"input-{k}").write_bytes(data)
 
     def enter(self, state: State) -> None:
@@ -274,10 +271,8 @@ class Job:
             **values,
         )
         if step.note and not self.note:
-            self.note = (
-                f"{step.note} at step {step.number}: went back to the best picture "
-                "with a smaller step"
-            )
+            mended = "went back to the best picture with a smaller step"
+            self.note = f"{step.note} at step {step.number}: {mended}"
         if time.monotonic() - self._framed_at >= FRAME_EVERY:
             self.show(step.shown)
 

@@ -25,7 +25,7 @@ def reduced(pixels: torch.Tensor, height: int, width: int, most: int = SHOWN_SID
 def jpeg(pixels: torch.Tensor, most: int) -> bytes:
     """A JPEG of `pixels` (1, 3, H, W), sRGB in [0, 1], at most `most` pixels on its long side."""
     out = io.BytesIO()
-    reduced(pixels, *pixels.shape[2:], most).save(out, "JPEG", quality=85)
+    reduced(pixels, pixels.shape[2], pixels.shape[3], most).save(out, "JPEG", quality=85)
     return out.getvalue()
 
 

@@ -71,7 +71,7 @@ class Studio:
     def open(self) -> None:
         """Start the workers; each loads the network and runs it once, so no visitor waits for that.
 
-        Raises ImpastoError if there is no such network. `close` is due in any case.
+        Raises ImpastoError if that fails; `close` is due all the same.
         """
         keep_big_blocks()  # before there are threads: those that start after it share its arena
         share = max(1, torch.get_num_threads() // self.limits.workers)
@@ -89,8 +89,6 @@ class Studio:
     def _start(self, target: Callable[..., None], *given: Any) -> None:
         self._threads.append(threading.Thread(target=target, args=given, daemon=True))
         self._threads[-1].start()
-
-    # Requests
 
     def submit(
         self, request: PaintRequest, owner: str, watched: bool = False, visitor: str = ""
@@ -153,8 +151,6 @@ class Studio:
             raise BusyError("busy: the studio is being closed")
         self.policy.check_place(self.jobs.values(), visitor)
 
-    # The order of the queue
-
     def waiting(self) -> list[Job]:
         """The jobs that wait for a worker, the next one first.
 
@@ -194,8 +190,6 @@ class Studio:
     def of(self, owner: str) -> list[Job]:
         """An owner's jobs, oldest first."""
         return [job for job in list(self.jobs.values()) if job.owner == owner]
-
-    # What visitors do to a painting
 
     def pause(self, job: Job) -> None:
         """Suspend a painting; others are painted meanwhile."""
@@ -245,8 +239,6 @@ class Studio:
             self.metrics.over(job, state)
         job.enter(state)
         self._change.notify_all()
-
-    # Threads
 
     def close(self) -> None:
         """End all paintings and delete all files."""
