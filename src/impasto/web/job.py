@@ -53,19 +53,15 @@ class BusyError(ImpastoError):
 
 
 class Limits(NamedTuple):
-    """The limits of a studio.
+    """The limits of a studio."""
 
-    upload: bytes of a request. pixels, steps, seconds: of a painting. keep: seconds that pictures
-    are kept.
-    """
-
-    workers: int = 1
-    waiting: int = 20
-    upload: int = 50_000_000
-    pixels: int = 4_194_304
+    workers: int = 1  # paintings at a time
+    waiting: int = 20  # paintings in the queue
+    upload: int = 50_000_000  # bytes of a request
+    pixels: int = 4_194_304  # of a painting
     steps: int = 2000
-    keep: float = 3600.0
-    seconds: float = 3600.0
+    keep: float = 3600.0  # seconds that files are kept
+    seconds: float = 3600.0  # of a painting
 
     @property
     def read(self) -> int:

@@ -39,14 +39,10 @@ log = logging.getLogger("impasto.studio")
 
 
 class Studio:
-    """A queue of paintings, `workers` threads that paint them, and the folder of their files.
+    """A queue of paintings, the threads that paint them, and the folder of their files.
 
-    Args:
-        limits: what a visitor may ask for.
-        machine: values of the fields SERVER_FIELDS, the same for all paintings.
-        networks: names or paths of the networks that visitors may choose from.
-
-    Raises RoomError. `close` removes the folder.
+    machine: values of SERVER_FIELDS, the same for all paintings. networks: names or paths of the
+    networks that visitors may choose from. `close` removes the folder. Raises RoomError.
     """
 
     def __init__(
@@ -193,25 +189,21 @@ class Studio:
 
     def pause(self, job: Job) -> None:
         """Suspend a painting; others are painted meanwhile."""
-        self._request(job, "pause", {"painting": "painting", "waiting": "paused"})
+        self._request(job, "pause", waiting="paused")
 
     def resume(self, job: Job) -> None:
         """Continue a paused painting."""
-        self._request(job, "", {"paused": "waiting", "painting": "painting"})
+        self._request(job, "", paused="waiting")
 
     def stop(self, job: Job) -> None:
         """End a painting and keep what there is of it; cancel it if there is nothing yet."""
         if job.progress is None and job.state in ("waiting", "paused"):
             self.cancel(job)
-        self._request(
-            job, "stop", {"painting": "painting", "paused": "paused", "waiting": "paused"}
-        )
+        self._request(job, "stop", waiting="paused", paused="paused")
 
     def cancel(self, job: Job) -> None:
         """End a painting and keep nothing of it."""
-        self._request(
-            job, "cancel", {"painting": "painting", "paused": "cancelled", "waiting": "cancelled"}
-        )
+        self._request(job, "cancel", waiting="cancelled", paused="cancelled")
 
     def forget(self, job: Job) -> None:
         """Cancel a painting and delete its files."""
@@ -221,12 +213,13 @@ class Studio:
         self.jobs.pop(job.id, None)
         shutil.rmtree(job.folder, ignore_errors=True)
 
-    def _request(self, job: Job, requested: Requested, states: dict[State, State]) -> None:
-        """Note a request and change the state, unless a stronger request came before.
+    def _request(self, job: Job, requested: Requested, **after: State) -> None:
+        """Note a request, unless a stronger one came before; a worker that paints the job sees it.
 
-        states: the next state by the present one; in any other state nothing happens.
+        after: the next state by the present one; in one that is not there nothing happens.
         """
         with self._change:
+            states: dict[str, State] = {"painting": "painting", **after}
             if job.state in states and STRENGTH[requested] >= STRENGTH[job.requested]:
                 job.requested = requested
                 self._enter(job, states[job.state])
@@ -297,7 +290,7 @@ class Studio:
         elif job.last_seen is not None and not job.over and now - job.last_seen > GONE:
             self.cancel(job)
         elif job.state == "paused" and job.requested == "stop":
-            self._request(job, "stop", {"paused": "painting"})
+            self._request(job, "stop", paused="painting")
             self._work_on(job)  # here: it need not wait for a worker
         elif job.state == "paused" and time.monotonic() - job.paused_at > PAUSE:
             self.stop(job)
