@@ -150,7 +150,7 @@ class Job:
     _framed_at: float = float("-inf")
 
     @classmethod
-    def of(
+    def from_request(
         cls, request: PaintRequest, owner: str, visitor: str, config: Config, folder: Path
     ) -> Job:
         """The job of a request, whose files will lie in `folder`."""

@@ -125,7 +125,7 @@ class Studio:
             request = continue_from(request, self.jobs.get(request.base))
         config = self.policy.config_of(request)
         folder = self.folder / secrets.token_hex(16)
-        job = Job.of(request, owner, visitor, config, folder)
+        job = Job.from_request(request, owner, visitor, config, folder)
         try:
             job.keep_inputs(request)
             sizes = job.sizes(self.limits.read)
