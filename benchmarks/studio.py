@@ -29,7 +29,7 @@ def alone() -> None:
         )
 
 
-def studio(uploads_full: bool) -> None:
+def studio(crowded: bool) -> None:
     """The studio's worker. crowded: another thread keeps OpenMP threads of its own, as a warm-up
     there would."""
     import torch
@@ -38,7 +38,7 @@ def studio(uploads_full: bool) -> None:
     from impasto.web.job import Limits, PaintRequest, Upload
     from impasto.web.queue import Studio
 
-    if uploads_full:
+    if crowded:
         torch.rand(4000, 4000) @ torch.rand(4000, 4000)
     machine = {"device": "auto", "precision": "auto", "memory": "auto", "tile": "auto"}
     place = Studio(Limits(), machine)

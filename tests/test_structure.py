@@ -50,7 +50,18 @@ APART = {
 ONLY = {
     "matplotlib": {"figures/plots"},
     "av": {"figures/timelapse"},
-    "gradio": {f"web/{each}" for each in ("controls", "form", "page", "server")},
+    "gradio": {
+        f"web/{each}"
+        for each in (
+            "controls",
+            "drawings",
+            "form",
+            "multipart",
+            "page",
+            "server",
+            "watching",
+        )
+    },
     "ray": {
         f"cluster/{each}" for each in ("__init__", "ray_cluster", "ray_executor", "distributed")
     },
@@ -132,9 +143,6 @@ LONGER = {
     "batch/store": 324,
     "config": 449,
     "painting/checkpoint": 364,
-    "web/api": 349,
-    "web/form": 366,
-    "web/queue": 351,
 }
 
 

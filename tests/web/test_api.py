@@ -43,27 +43,13 @@ QUICK = {"size": 32, "steps": 3}
 OF_A_PAINTING = ("picture", "before", "after", "timelapse", "curve")
 
 
-# gradio 6.31 calls pandas in a way that pandas 4 will not have
-pytestmark = pytest.mark.filterwarnings("ignore:The copy keyword is deprecated:DeprecationWarning")
+pytestmark = pytest.mark.usefixtures("tidy")
 
 
 @pytest.fixture(scope="module")
 def place(tiny_weights):
     with running(tiny_weights, waiting=QUEUE, upload=UPLOAD, pixels=300_000, steps=LONG) as place:
         yield place
-
-
-@pytest.fixture(scope="module")
-def client(place):
-    with httpx.Client(base_url=place.url, timeout=20) as client:
-        yield client
-
-
-@pytest.fixture(autouse=True)
-def tidy(place):
-    yield
-    for job in list(place.studio.jobs.values()):
-        place.studio.forget(job)
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from impasto.web.controls import (
     slider,
     values_of,
 )
-from impasto.web.form import _unsaid
+from impasto.web.form import _is_default
 from impasto.web.html import as_labels, label
 
 NETWORKS = ["compact", "vgg19", "vgg19-torchvision"]
@@ -44,13 +44,7 @@ def kinds_of(name: str) -> list[dict]:
 def config_of(values: dict[str, object]) -> Config:
     """The config that the page makes of what its controls show."""
     read = {name: control(name, NETWORKS).preprocess(value) for name, value in values.items()}
-    return Config(
-        **{
-            name: value
-            for name, value in read.items()
-            if value is not None and not _unsaid(name, value)
-        }
-    )
+    return Config(**{name: value for name, value in read.items() if not _is_default(name, value)})
 
 
 async def page_of(name: str) -> tuple[Component, gr.Blocks]:

@@ -7,7 +7,7 @@ import gradio as gr
 import pytest
 from fastapi import HTTPException
 
-from impasto.web import drawings, form
+from impasto.web import drawings
 from impasto.web.drawings import LatestDrawings, check_layer
 
 
@@ -21,7 +21,7 @@ def editor(tmp_path, monkeypatch) -> gr.ImageEditor:
             return gr.ImageEditor()
 
     editor = asyncio.run(make())
-    form._bound(editor, tmp_path)
+    drawings._bound(editor, tmp_path)
     return editor
 
 

@@ -15,7 +15,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from impasto.config import Config
 from impasto.images.read import read_settings
 from impasto.web import job as jobs
-from impasto.web import policy as terms
+from impasto.web import policy
 from studios import running
 
 CHROMIUM = (
@@ -34,7 +34,10 @@ FLAGS = [
 ]
 LONG = 20_000  # steps that nobody waits for
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium")
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -108,8 +111,8 @@ def unfold(page: Page, *titles: str) -> None:
         page.get_by_role("button", name=re.compile(f"^{title}")).first.click()
 
 
-def said(page: Page, text: str, timeout: float = 15) -> None:
-    expect(page.locator("#said")).to_contain_text(text, timeout=1000 * timeout)
+def shows(page: Page, text: str, timeout: float = 15) -> None:
+    expect(page.locator("#status")).to_contain_text(text, timeout=1000 * timeout)
 
 
 def frames_of(page: Page, count: int) -> list[str]:
@@ -117,7 +120,7 @@ def frames_of(page: Page, count: int) -> list[str]:
     found: list[str] = []
     deadline = time.monotonic() + 20
     while len(found) < count and time.monotonic() < deadline:
-        source = page.evaluate("document.querySelector('#live img')?.src ?? ''")
+        source = page.evaluate("document.querySelector('#preview img')?.src ?? ''")
         if source and source not in found:
             found.append(source)
         page.wait_for_timeout(50)
@@ -145,7 +148,7 @@ def over(job: jobs.Job, seconds: float) -> str:
 
 def findings(page: Page) -> list[str]:
     """What axe-core calls serious, or worse."""
-    page.wait_for_timeout(500)  # colours fade from one into the other
+    page.wait_for_timeout(500)  # colors fade from one into the other
     found = Axe().run(page).response["violations"]
     return [
         f"{each['id']}: {node['html'][:150]}"
@@ -160,11 +163,11 @@ def test_a_newcomer_paints_watches_stops_and_downloads(open_page, tmp_path) -> N
     settle(page, 96, LONG)
     page.get_by_role("button", name="Paint", exact=True).click()
     assert len(frames_of(page, 3)) == 3
-    expect(page.locator("#live")).to_contain_text(re.compile(r"0:\d\d left|\d+:\d\d left"))
-    expect(page.locator("#live svg")).to_be_visible()
-    assert re.search(rf"level \d/\d · step \d+/{LONG}", page.inner_text("#live"))
+    expect(page.locator("#preview")).to_contain_text(re.compile(r"0:\d\d left|\d+:\d\d left"))
+    expect(page.locator("#preview svg")).to_be_visible()
+    assert re.search(rf"level \d/\d · step \d+/{LONG}", page.inner_text("#preview"))
     page.get_by_role("button", name="Stop").click()
-    said(page, "Stopped after")
+    shows(page, "Stopped after")
     painting = take_home(page, "PNG", tmp_path)
     assert painting.name == "photo-style.png"
     settings = read_settings(painting)
@@ -182,7 +185,7 @@ def test_a_finished_painting_is_compared_and_taken_home_in_every_format(
     page.locator("#timelapse input").click()
     page.get_by_role("option", name="gif").click()
     page.click("#paint")
-    said(page, "Done")
+    shows(page, "Done")
     for name, kind in (
         ("PNG", "PNG"),
         ("JPEG", "JPEG"),
@@ -208,7 +211,7 @@ def test_a_finished_painting_is_compared_and_taken_home_in_every_format(
 def test_the_comparison_is_moved_with_keys(open_page) -> None:
     page = open_page()
     page.click("#paint")
-    said(page, "Done")
+    shows(page, "Done")
     page.get_by_role("slider", name="Share of the photograph that is shown").focus()
     for _ in range(10):
         page.keyboard.press("ArrowRight")
@@ -221,29 +224,29 @@ def test_pause_and_go_on(open_page, place) -> None:
     page.click("#paint")
     frames_of(page, 2)
     page.click("#pause")
-    said(page, "Paused")
+    shows(page, "Paused")
     job, step = last_job(place), last_job(place).progress.step
     page.wait_for_timeout(700)
     assert job.progress.step == step
     page.get_by_role("button", name="Go on").click()
-    said(page, "Painting")
+    shows(page, "Painting")
     frames_of(page, 2)
     assert job.progress.step > step
     page.click("#stop")
-    said(page, "Stopped")
+    shows(page, "Stopped")
 
 
 def test_paint_on_starts_from_what_is_there_with_other_settings(open_page, place) -> None:
     page = open_page()
     expect(page.locator("#paint-on")).to_be_disabled()
     page.click("#paint")
-    said(page, "Done")
+    shows(page, "Done")
     settle(page, 64, 7)
     page.click("#paint-on")
-    expect(page.locator("#live")).to_contain_text("step 7/7")
-    said(page, "Done")
+    expect(page.locator("#preview")).to_contain_text("step 7/7")
+    shows(page, "Done")
     settings = read_settings(last_job(place).file("painting.png"))
-    assert settings["config"]["start"] == {terms.BASE: 1.0}
+    assert settings["config"]["start"] == {policy.BASE: 1.0}
     assert [each["role"] for each in settings["inputs"]] == ["content", "style", "start"]
 
 
@@ -252,7 +255,7 @@ def test_the_history_goes_back_to_earlier_paintings(open_page) -> None:
     for size in ("64", "80"):
         choose(page, "size", size)
         page.click("#paint")
-        said(page, "Done")
+        shows(page, "Done")
         expect(page.locator("#result img").first).to_have_js_property("naturalWidth", int(size))
     expect(page.locator("#history .thumbnail-item")).to_have_count(2)
     page.locator("#history .thumbnail-item").nth(1).click()
@@ -265,10 +268,10 @@ def test_two_visitors_take_turns_and_see_nothing_of_each_other(open_page, place)
     one.click("#paint")
     frames_of(one, 1)
     two.click("#paint")
-    said(two, "In the queue: 1 painting comes first.")
+    shows(two, "In the queue: 1 painting comes first.")
     one.click("#stop")
-    said(one, "Stopped")
-    said(two, "Done")
+    shows(one, "Stopped")
+    shows(two, "Done")
     for page in (one, two):
         expect(page.locator("#history .thumbnail-item")).to_have_count(1)
     ids = [
@@ -296,12 +299,12 @@ def test_a_page_that_is_closed_in_the_queue_leaves_it(open_page, place) -> None:
     one.click("#paint")
     frames_of(one, 1)
     two.click("#paint")
-    said(two, "In the queue")
+    shows(two, "In the queue")
     job = last_job(place)
     two.close()
     assert over(job, 10) == "cancelled"
     one.click("#stop")
-    said(one, "Stopped")
+    shows(one, "Stopped")
 
 
 def test_a_corrupt_picture_is_told_and_can_be_put_right(open_page, tmp_path, photo) -> None:
@@ -318,7 +321,7 @@ def test_a_corrupt_picture_is_told_and_can_be_put_right(open_page, tmp_path, pho
     page.get_by_role("button", name="Remove Image").first.click()
     upload(page, "content", photo)
     page.click("#paint")
-    said(page, "Done")
+    shows(page, "Done")
 
 
 def test_too_large_an_upload_is_told(open_page, tmp_path) -> None:
@@ -335,10 +338,10 @@ def test_too_large_an_upload_is_told(open_page, tmp_path) -> None:
 def test_pictures_that_are_missing_are_asked_for(open_page, photo) -> None:
     page = open_page(filled=False)
     page.click("#paint")
-    said(page, "Drop a photograph in first")
+    shows(page, "Drop a photograph in first")
     upload(page, "content", photo)
     page.click("#paint")
-    said(page, "Drop a painting in first")
+    shows(page, "Drop a painting in first")
 
 
 def test_a_setting_out_of_range_is_told_by_its_label(open_page) -> None:
@@ -346,11 +349,11 @@ def test_a_setting_out_of_range_is_told_by_its_label(open_page) -> None:
     unfold(page, "Objective")
     page.locator("#setting-style_layers textarea").fill("relu9_1")
     page.click("#paint")
-    said(page, "relu9_1")
+    shows(page, "relu9_1")
     choose(page, "size", "3")
     page.locator("#setting-style_layers textarea").fill("relu1_1")
     page.click("#paint")
-    said(page, "“Size” is '3'")
+    shows(page, "“Size” is '3'")
 
 
 def test_an_example_is_a_click_away(open_page) -> None:
@@ -361,14 +364,14 @@ def test_an_example_is_a_click_away(open_page) -> None:
         expect(page.locator(f"#{where} img").first).to_be_visible()
     settle(page, 64, 3)
     page.click("#paint")
-    said(page, "Done")
+    shows(page, "Done")
 
 
 def test_an_earlier_painting_restores_its_settings(open_page, place, tmp_path) -> None:
     page = open_page()
     choose(page, "colour", "luminance")
     page.click("#paint")
-    said(page, "Done")
+    shows(page, "Done")
     painting = take_home(page, "WebP", tmp_path)
     for where in ("earlier", "content"):
         again = open_page(filled=False)
@@ -379,9 +382,9 @@ def test_an_earlier_painting_restores_its_settings(open_page, place, tmp_path) -
         expect(again.locator("#setting-size input")).to_have_value("64")
 
 
-def test_a_recipe_sets_the_controls(open_page) -> None:
+def test_a_preset_sets_the_controls(open_page) -> None:
     page = open_page(filled=False)
-    page.locator("#recipe input").click()
+    page.locator("#preset input").click()
     page.get_by_role("option", name="noise-start").click()
     unfold(page, "All settings", "Solver")
     expect(page.locator("#setting-start textarea, #setting-start input").first).to_have_value(
@@ -397,7 +400,7 @@ def test_several_styles_are_blended_by_their_shares(open_page, place, photo) -> 
     page.get_by_label("number input for Share of style 2").fill("0.25")
     page.keyboard.press("Tab")
     page.click("#paint")
-    said(page, "Done")
+    shows(page, "Done")
     job = last_job(place)
     assert (job.config.blend, job.styles) == ((1.0, 0.25), ["style.png", "photo.png"])
 
@@ -422,7 +425,7 @@ def test_parts_are_drawn_on_the_photograph(open_page, place, photo) -> None:
         page.mouse.up()
     page.wait_for_timeout(500)
     page.click("#paint")
-    said(page, "Done")
+    shows(page, "Done")
     config = last_job(place).config
     assert config.protect == "protect"
     assert config.mask == ("where style 2=style 2",)
@@ -436,7 +439,7 @@ def test_keys_alone_are_enough(open_page) -> None:
         if page.evaluate("document.activeElement.id") == "paint":
             break
     page.keyboard.press("Enter")
-    said(page, "Done")
+    shows(page, "Done")
     for wanted in ("PNG", "JPEG", "WebP"):
         for _ in range(12):
             if page.evaluate("document.activeElement.innerText") == wanted:
@@ -473,24 +476,24 @@ def test_axe_finds_nothing_serious(open_page, look) -> None:
     frames_of(page, 1)
     assert findings(page) == []
     page.click("#stop")
-    said(page, "Stopped")
+    shows(page, "Stopped")
     assert findings(page) == []
     page.locator("#setting-size input").fill("3")
     page.keyboard.press("Enter")
     page.click("#paint")
-    said(page, "“Size” is")
+    shows(page, "“Size” is")
     assert findings(page) == []
 
 
-def test_the_first_look_on_a_telephone_fits(open_page) -> None:
+def test_the_first_look_on_a_phone_fits(open_page) -> None:
     page = open_page(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     box = page.locator("#paint").bounding_box()
     assert box["y"] + box["height"] <= 844, "the button that begins is in sight"
     page.locator("#paint").tap()
-    said(page, "Done")
+    shows(page, "Done")
     page.wait_for_timeout(800)
-    assert page.locator("#said").bounding_box()["y"] < 844, "the page went to where it is painted"
+    assert page.locator("#status").bounding_box()["y"] < 844, "the page went to where it is painted"
 
 
 def test_every_control_says_what_the_command_line_says(open_page) -> None:

@@ -174,8 +174,8 @@ class Gate:
     def work(self, job: Job, limits: Limits) -> str:
         self.painted.append(job)
         while not self._open.acquire(timeout=0.005):
-            if job.wanted:
-                return "paused" if job.wanted == "pause" else "cancelled"
+            if job.requested:
+                return "paused" if job.requested == "pause" else "cancelled"
         return "done"
 
     def through(self) -> Job:
@@ -206,8 +206,9 @@ def alone(order: PaintRequest, studio: Studio, folder: Path) -> bytes:
     named = {name: read_bytes(upload.read(), name) for name, upload in order.named.items()}
     styles = [read_bytes(upload.read(), upload.name) for upload in order.styles]
     content = read_bytes(order.content.read(), order.content.name)
+    policy = studio.policy
     made = impasto.paint(
-        content, styles, studio.terms.config(order.settings), studio.terms.machine, named=named
+        content, styles, policy.config(order.settings), policy.machine, named=named
     )
     return made.save(folder / "alone.png").read_bytes()
 
@@ -232,8 +233,8 @@ def half() -> bytes:
         ({"size": 128, "levels": 2, "steps": 6, "colour": "luminance"}, ()),
         ({"start": {"noise": 0.5, "begin": 0.5}, "seed": 7}, ("begin",)),
         (
-            {"mask": ["where=other"], "protect": "kept", "palette": "colours"},
-            ("where", "other", "kept", "colours"),
+            {"mask": ["where=other"], "protect": "kept", "palette": "colors"},
+            ("where", "other", "kept", "colors"),
         ),
     ],
 )
@@ -453,9 +454,9 @@ def test_time_paused_is_taken_off_once(studio, order, when, wish):
 def test_time_paused_before_the_first_step_is_not_taken_off(studio, order, monkeypatch):
     begin = working._begin
 
-    def pausing(job, most):
+    def pausing(job, *given):
         studio.pause(job)
-        return begin(job, most)
+        return begin(job, *given)
 
     monkeypatch.setattr(working, "_begin", pausing)
     job = studio.submit(order(), "ann")
@@ -511,9 +512,9 @@ def test_stopped_before_there_is_anything_it_is_cancelled(studio, order, queue):
 def test_stopped_while_its_pictures_are_read_it_is_cancelled(studio, order, monkeypatch):
     begin = working._begin
 
-    def stopping(job, most):
+    def stopping(job, *given):
         studio.stop(job)
-        return begin(job, most)
+        return begin(job, *given)
 
     monkeypatch.setattr(working, "_begin", stopping)
     assert ended(studio.submit(order(), "ann")) == "cancelled"
@@ -565,7 +566,7 @@ def test_nothing_changes_a_painting_that_is_over(studio, order, when, end):
     before = (
         job.state,
         job.ended,
-        job.idle,
+        job.suspended_seconds,
         listing(job.folder),
         counted(studio)[f"impasto_paintings_total {end}"],
     )
@@ -574,7 +575,7 @@ def test_nothing_changes_a_painting_that_is_over(studio, order, when, end):
         now = (
             job.state,
             job.ended,
-            job.idle,
+            job.suspended_seconds,
             listing(job.folder),
             counted(studio)[f"impasto_paintings_total {end}"],
         )
@@ -606,9 +607,9 @@ def test_paused_and_resumed_at_once_it_is_painted_to_the_end(studio, order, when
 def test_paused_while_its_pictures_are_read_it_is_paused(studio, order, monkeypatch):
     begin = working._begin
 
-    def pausing(job, most):
+    def pausing(job, *given):
         studio.pause(job)
-        return begin(job, most)
+        return begin(job, *given)
 
     monkeypatch.setattr(working, "_begin", pausing)
     job = studio.submit(order(), "ann")
@@ -629,8 +630,8 @@ class Late(str):
 def test_resumed_as_the_worker_sees_the_pause_it_goes_on(studio, order, when):
     def pause():
         job = studio.of("ann")[0]
-        job.wanted = Late("pause")
-        job.wanted.taken_back = lambda: studio.resume(job)
+        job.requested = Late("pause")
+        job.requested.taken_back = lambda: studio.resume(job)
 
     when(3, pause)
     assert ended(studio.submit(order(steps=6), "ann")) == "done"
@@ -754,7 +755,7 @@ def test_a_painting_whose_page_is_gone_is_cancelled(studio, order, monkeypatch):
     )
     deadline = time.monotonic() + 1.2
     while time.monotonic() < deadline:
-        there.watched = time.time()
+        there.last_seen = time.time()
         time.sleep(0.02)
     assert [job.state for job in gone] == ["cancelled"] * 2
     assert not there.over
@@ -767,7 +768,7 @@ def test_the_time_of_a_page_begins_when_its_painting_is_queued(studio, order, ph
         return photo.read_bytes()
 
     job = studio.submit(order(content=Upload("photo.png", slowly)), "ann", watched=True)
-    assert time.time() - job.watched < 0.2
+    assert time.time() - job.last_seen < 0.2
 
 
 def test_a_paused_painting_whose_page_is_gone_is_cancelled(studio, order, monkeypatch):

@@ -33,9 +33,6 @@ from studios import running
 ANN = "ann:se:crèt☃"
 LONG = 2000
 
-# gradio 6.31 calls pandas in a way that pandas 4 will not have
-pytestmark = pytest.mark.filterwarnings("ignore:The copy keyword is deprecated:DeprecationWarning")
-
 
 @pytest.fixture
 def temporary(tmp_path, monkeypatch):

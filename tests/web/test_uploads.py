@@ -21,8 +21,7 @@ from impasto.web.job import BusyError, PaintRequest, Upload
 from impasto.web.uploads import ReadingMemory, check_uploads, read_upload
 from studios import running
 
-# gradio 6.31 calls pandas in a way that pandas 4 will not have
-pytestmark = pytest.mark.filterwarnings("ignore:The copy keyword is deprecated:DeprecationWarning")
+pytestmark = pytest.mark.usefixtures("tidy")
 SAID = "this picture is not kept here: upload it again"
 AS_IT_IS = {"size": 48, "steps": 1, "content_weight": 0, "style_weight": 0, "grain_weight": 0}
 
@@ -31,19 +30,6 @@ AS_IT_IS = {"size": 48, "steps": 1, "content_weight": 0, "style_weight": 0, "gra
 def place(tiny_weights):
     with running(tiny_weights, waiting=8, pixels=300_000, steps=20_000) as place:
         yield place
-
-
-@pytest.fixture(scope="module")
-def client(place):
-    with httpx.Client(base_url=place.url, timeout=20) as client:
-        yield client
-
-
-@pytest.fixture(autouse=True)
-def tidy(place):
-    yield
-    for job in list(place.studio.jobs.values()):
-        place.studio.forget(job)
 
 
 def answers(client: httpx.Client, path: str, body: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""Where requests come from: which addresses count as one visitor."""
+"""Which addresses count as one visitor."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ __all__ = ["network_of"]
 
 
 def network_of(address: str) -> str:
-    """The address; of an IPv6 one the first 64 bits, for the rest is its owner's choice."""
+    """The address; of an IPv6 one the first 64 bits, for its owner chooses the rest."""
     try:
-        found = ipaddress.ip_address(address.partition("%")[0])
+        parsed = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
         return address[:45]
-    if isinstance(found, ipaddress.IPv6Address):
-        if found.ipv4_mapped is None:
-            return str(ipaddress.ip_network((found, 64), strict=False))
-        found = found.ipv4_mapped  # as a socket for both kinds shows who came by IPv4
-    return str(found)
+    if isinstance(parsed, ipaddress.IPv6Address):
+        if parsed.ipv4_mapped is None:
+            return str(ipaddress.ip_network((parsed, 64), strict=False))
+        parsed = parsed.ipv4_mapped  # how a socket for both kinds shows a client by IPv4
+    return str(parsed)

@@ -1,4 +1,8 @@
-"""Clients' connections: so many at a time, and each only for as long as its client keeps up."""
+"""Limit clients' connections: their number, and the time that a slow client may take.
+
+uvicorn limits the time between two requests, and refuses the newest connection where there are too
+many: 80 slow clients on 64 file handles stopped all answers.
+"""
 
 from __future__ import annotations
 
@@ -18,23 +22,19 @@ __all__ = ["Connection", "end_slow", "most_connections"]
 HEAD = 20.0  # seconds for the head of a request, from the connection's beginning or the last answer
 STALL = 30.0  # seconds without a byte of a request's body
 WHOLE = 600.0  # seconds for the whole body of a request: 50 MB at 83 kB/s
-# bytes of a body, or of an answer that waits to be read, for each second after the first STALL of
-# them
-RATE = 1000
-# bytes that the systems on the way may hold: of these it cannot be told when they are read
-LUMP = 2_000_000
-BRIEF = 0.1  # seconds that a new connection has to send its request, also when there are too many
+RATE = 1000  # bytes a second of a body, or of an answer that waits to be read, after STALL seconds
+LUMP = 2_000_000  # bytes that the systems on the way may hold: nobody knows when those are read
+BRIEF = 0.1  # seconds that a new connection has to send its request, whatever happens
 MOST, LEAST = 1000, 8  # connections at a time
-# an address that has more than this part of them makes room for others, when nobody is waited for
-SHARE = 4
+SHARE = 4  # an address with more than this part of the connections makes room for others
 FULL = (
-    b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 5\r\nconnection: "
-    b"close\r\ncontent-length: 0\r\n\r\n"
+    b"HTTP/1.1 503 Service Unavailable\r\n"
+    b"retry-after: 5\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 )
 
 
 def most_connections() -> int:
-    """How many connections may be open: half of the free handles; pictures need some, too."""
+    """The number of connections that may be open: half of the free file handles."""
     try:
         import resource
     except ImportError:  # Windows, which has no such limit
@@ -47,7 +47,7 @@ def most_connections() -> int:
 
 
 class _Counting:
-    """A transport that counts what is written to it."""
+    """A transport that counts the bytes written to it."""
 
     def __init__(self, transport: asyncio.Transport):
         self._transport, self.written = transport, 0
@@ -61,21 +61,20 @@ class _Counting:
 
 
 class Connection(H11Protocol):
-    """A connection that ends when its client is too slow, or makes room when there are too many.
+    """A connection that is closed when its client is too slow, or to make room for others.
 
-    uvicorn's own limit the time between two requests only. Answers may take as long as they like:
-    pages follow a painting for hours.
+    Answers may take as long as they like: pages follow a painting for hours.
     """
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin, or refuse it if there are too many and nobody has to make room."""
+        """Begin, or refuse it if there are too many and none can be closed instead."""
         self._counting = _Counting(transport)
         super().connection_made(cast(asyncio.Transport, self._counting))
-        self._where = network_of(self.client[0] if self.client else "")
+        self._network = network_of(self.client[0] if self.client else "")
         self._state = self.conn.their_state
         self._since = self._heard = self._moved = self._checked = self.loop.time()
-        self._received = self._gone = 0
-        self._owed = 0.0
+        self._received = self._sent = 0  # bytes of the body; bytes of answers that were taken
+        self._owed = 0.0  # bytes of answers that should have been taken by now
         self._most = self.limit_concurrency
         self.limit_concurrency = None  # uvicorn would refuse the newest
         if not self._make_room():
@@ -83,22 +82,20 @@ class Connection(H11Protocol):
             transport.close()
 
     def _make_room(self) -> bool:
-        """Whether there is room, once the connection is closed that has waited longest, or one of
-        too many."""
-        ours = [each for each in self.connections if isinstance(each, Connection)]
-        there = [each for each in ours if not each.transport.is_closing()]
-        if self._most is None or len(there) <= self._most:
+        """Close one connection if there are too many: the one that has waited longest for its
+        client, or the oldest of an address with too many. False if there is none to close."""
+        ours = [other for other in self.connections if isinstance(other, Connection)]
+        alive = [other for other in ours if not other.transport.is_closing()]
+        if self._most is None or len(alive) <= self._most:
             return True
-        oldest = min(there, key=Connection.waits_since)
+        oldest = min(alive, key=Connection.waits_since)
         if self.loop.time() - oldest.waits_since() < BRIEF:
-            where, count = Counter(each._where for each in there if each is not self).most_common(
-                1
-            )[0]
+            by_network = Counter(other._network for other in alive if other is not self)
+            network, count = by_network.most_common(1)[0]
             if count <= max(2, self._most // SHARE):
                 return False
-            oldest = min(
-                (each for each in there if each._where == where), key=lambda each: each._since
-            )
+            theirs = [other for other in alive if other._network == network]
+            oldest = min(theirs, key=lambda other: other._since)
         oldest.transport.abort()
         return True
 
@@ -110,7 +107,7 @@ class Connection(H11Protocol):
         self._note_state()
 
     def on_response_complete(self) -> None:
-        """Note when the next request is waited for."""
+        """Note that the next request is waited for."""
         super().on_response_complete()
         self._note_state()
 
@@ -119,7 +116,7 @@ class Connection(H11Protocol):
             self._state, self._since, self._received = self.conn.their_state, self.loop.time(), 0
 
     def waits_since(self) -> float:
-        """The time since which the client is waited for; infinite while it waits itself."""
+        """The time since which the server waits for the client; infinite if it does not."""
         if self.transport.get_write_buffer_size():
             return self._moved
         if self._state is h11.IDLE:
@@ -130,13 +127,12 @@ class Connection(H11Protocol):
         return self._since if by_drops else self._heard
 
     def too_slow(self) -> bool:
-        """Whether the client takes longer than it may. To be called every second or so."""
+        """True if the client takes longer than it may. To be called about once a second."""
         now = self.loop.time()
         if self._reads_slowly(now):
             return True
         reading = self._state is h11.IDLE and self.transport.get_write_buffer_size()
-        # that the server is busy, or has not sent all, is not the client's fault
-        if self.flow.read_paused or reading:
+        if self.flow.read_paused or reading:  # the server has to act, not the client
             self._since, self._heard, self._received = now, now, 0
         waited = now - self._since
         if self._state is h11.IDLE:
@@ -147,18 +143,18 @@ class Connection(H11Protocol):
         return False
 
     def _reads_slowly(self, now: float) -> bool:
-        """Whether an answer that waits to be read has long been read at less than RATE."""
+        """True if an answer has long been read at less than RATE."""
         unsent = self.transport.get_write_buffer_size()
-        gone, since, self._checked = self._counting.written - unsent, self._checked, now
-        self._owed = max(-LUMP, self._owed - (gone - self._gone))
-        if gone != self._gone or not unsent:
-            self._gone, self._moved = gone, now
-        self._owed = self._owed + RATE * (now - since) if unsent else min(self._owed, 0.0)
+        sent, seconds, self._checked = self._counting.written - unsent, now - self._checked, now
+        self._owed = max(-LUMP, self._owed - (sent - self._sent))
+        if sent != self._sent or not unsent:
+            self._sent, self._moved = sent, now
+        self._owed = self._owed + RATE * seconds if unsent else min(self._owed, 0.0)
         return self._owed > RATE * STALL
 
     def send_400_response(self, msg: str) -> None:
-        """Refuse what is no HTTP; where an answer has begun already, only close the connection."""
-        if self.cycle is not None:  # whoever answers it by now must not write any more
+        """Refuse what is not HTTP; where an answer has begun already, only close the connection."""
+        if self.cycle is not None:  # the application must not write to it any more
             self.cycle.disconnected = True
             self.cycle.message_event.set()
         try:
@@ -167,11 +163,11 @@ class Connection(H11Protocol):
             self.transport.close()
 
     def _unsupported_upgrade_warning(self) -> None:
-        """Say nothing: who asks for WebSockets is answered in HTTP."""
+        """No warning: who asks for WebSockets is answered in HTTP."""
 
 
 def end_slow(connections: Iterable[object]) -> None:
     """Close the connections whose clients are too slow."""
-    for each in list(connections):
-        if isinstance(each, Connection) and each.too_slow():
-            each.transport.abort()  # `close` would wait until what is unsent is read
+    for connection in list(connections):
+        if isinstance(connection, Connection) and connection.too_slow():
+            connection.transport.abort()  # `close` would wait until what is unsent is read

@@ -54,13 +54,10 @@ def by_group() -> dict[str, list[str]]:
 def control(
     name: str, networks: Sequence[str], defaults: Mapping[str, Any] = MappingProxyType({})
 ) -> Component:
-    """The control of a field. networks: the backbones to choose from. defaults: values in place of
-    Config's."""
+    """The control of a field. networks: to choose from. defaults: in place of Config's."""
     schema = SCHEMAS[name]
-    usual, default = (
-        schema["usual"],
-        value_of(name, defaults.get(name, Config.model_fields[name].default)),
-    )
+    usual = schema["usual"]
+    default = value_of(name, defaults.get(name, Config.model_fields[name].default))
     kinds = [part for part in schema.get("anyOf", [schema]) if part.get("type") != "null"]
     common: dict[str, Any] = {
         "label": label(name),
@@ -69,7 +66,7 @@ def control(
         "interactive": True,
     }
     if name == "backbone":
-        choices: list[Any] = [(ABOUT.get(each, each), each) for each in networks]
+        choices: list[Any] = [(ABOUT.get(network, network), network) for network in networks]
         return gr.Dropdown(choices, value=networks[0], **common)
     if len(kinds) > 1 and usual:  # a number or a word
         words = [str(part["const"]) for part in kinds if "const" in part]
@@ -80,7 +77,7 @@ def control(
         return gr.Dropdown(kinds[0]["enum"], value=default, **common)
     if schema.get("type") == "boolean":
         return gr.Checkbox(value=default, **common)
-    # without None: gradio would make a 0 of it
+    # only numbers that cannot be None: gradio would make a 0 of it
     if "type" in schema and kinds[0]["type"] in ("number", "integer"):
         low, high = schema.get("minimum", schema.get("exclusiveMinimum")), schema.get("maximum")
         precision = 0 if kinds[0]["type"] == "integer" else None
@@ -89,8 +86,8 @@ def control(
 
 
 def slider(name: str, exact: Component) -> None:
-    """A slider over a field's usual values, bound to its exact control, which is what counts and
-    reaches farther."""
+    """A slider over a field's usual values, bound to its exact control, whose value is used and
+    whose range is wider."""
     schema = SCHEMAS[name]
     low, high = schema["usual"]
     common: dict[str, Any] = {"info": as_labels(schema["description"]), "elem_id": f"slider-{name}"}
@@ -103,28 +100,23 @@ def slider(name: str, exact: Component) -> None:
 
 
 def value_of(name: str, value: Any) -> Any:
-    """A setting as its control shows it: numbers, choices and ticks as they are, the rest as it is
-    typed."""
+    """A setting as its control shows it: a number, a choice or a tick, or else text to type."""
     schema = SCHEMAS[name]
     plain = isinstance(value, (bool, int, float)) or value is None
     return value if plain and "const" not in str(schema.get("anyOf", "")) else typed(value)
 
 
 def values_of(config: Config, names: Sequence[str], networks: Sequence[str]) -> list[Any]:
-    """Updates that make the controls of these fields show a config; a network that is not here is
-    left as it is.
+    """Updates that make the controls of these fields show a config; a network that is not on this
+    server is left as it is.
 
-    Raises ConfigError if it starts from a picture: that is not inside the file.
+    Raises ConfigError if the config starts from a picture, which is not in the file.
     """
-    found = []
-    for name in names:
-        value = value_of(name, getattr(config, name))
-        if name == "backbone" and value not in networks:
-            found.append(gr.skip())
-        elif name == "start" and not set(config.start) <= {"content", "style", "noise"}:
-            raise ConfigError(
-                "it began from another picture; drop that one too, and choose the settings by hand"
-            )
-        else:
-            found.append(gr.update(value=value))
-    return found
+    if "start" in names and not set(config.start) <= {"content", "style", "noise"}:
+        raise ConfigError(
+            "it began from another picture; drop that one too, and choose the settings by hand"
+        )
+    updates = {name: gr.update(value=value_of(name, getattr(config, name))) for name in names}
+    if config.backbone not in networks:
+        updates["backbone"] = gr.skip()
+    return [updates[name] for name in names]

@@ -1,25 +1,21 @@
-"""The page's form: the pictures, the brush, the settings; and what they ask for."""
+"""The page's form: pictures, brush and settings, and the request that they make."""
 
 from __future__ import annotations
 
-import io
 import shutil
-from collections.abc import Sequence
-from functools import partial, wraps
+from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import gradio as gr
-import numpy as np
 from gradio.components import Component
-from gradio.components.image_editor import AcceptBlobs, EditorData
-from gradio.data_classes import FileData, ImageData
-from PIL import Image
+from gradio.data_classes import ImageData
 
 from impasto.config import Config
-from impasto.errors import ConfigError, ImpastoError, PictureError
+from impasto.errors import ConfigError, ImpastoError
 from impasto.figures.timelapse import films
-from impasto.images.read import header_size, settings_in
+from impasto.images.read import settings_in
 from impasto.images.samples import STYLES, sample_photograph, sample_style
 from impasto.painting.record import recorded_settings
 from impasto.presets import PRESETS, preset
@@ -33,90 +29,15 @@ from impasto.web.controls import (
     slider,
     values_of,
 )
-from impasto.web.drawings import LAYERS, LatestDrawings, check_layer
-from impasto.web.drawn_masks import COLOURS, masks_of
-from impasto.web.job import BusyError, PaintRequest, Upload, clean
+from impasto.web.drawings import brush
+from impasto.web.drawn_masks import masks_of
+from impasto.web.job import PaintRequest, Upload, clean
 from impasto.web.queue import Studio
 from impasto.web.uploads import read_upload
 
 __all__ = ["Form", "form_of", "picture_input"]
 
 MOST_STYLES = 4
-MOST_DRAWN = 2048 * 2048  # pixels of a layer; the page draws on at most 768 x 768
-
-
-def _served(folder: Path, pictures: Sequence[Path]) -> list[str]:
-    """Copies of pictures where gradio serves files from, and nowhere else."""
-    return [str(shutil.copy(path, folder / path.name)) for path in pictures]
-
-
-def picture_input(label: str, uploads: Path, value: Any = None, **more: Any) -> gr.Image:
-    """A place for a picture, from a file, the camera or the clipboard; events get it as an Upload,
-    or None.
-
-    uploads: the folder that it must lie in.
-    """
-    found = gr.Image(
-        value=value,
-        label=label,
-        type="filepath",
-        image_mode=None,
-        sources=["upload", "webcam", "clipboard"],
-        buttons=[],
-        interactive=True,
-        **more,
-    )
-
-    def as_upload(payload: ImageData | None) -> Upload | None:
-        """What was uploaded, as it is: gr.Image would decode it."""
-        if payload is None or payload.path is None:
-            return None
-        return Upload(
-            clean(payload.orig_name or payload.path), partial(read_upload, payload.path, uploads)
-        )
-
-    found.preprocess = as_upload  # type: ignore[assignment,method-assign]  # beside a subclass gradio writes a file
-    return found
-
-
-def _unsaid(name: str, value: object) -> bool:
-    """Whether an empty field means its default: where that is no text at all."""
-    return value == "" and Config.model_fields[name].default is None
-
-
-def _bound(editor: gr.ImageEditor, uploads: Path) -> None:
-    """Keep what pages send of a drawing within bounds, and decode of it only what is used."""
-    accept = editor.accept_blobs
-
-    @wraps(accept)
-    def few(data: AcceptBlobs) -> Any:
-        if data.data["type"] != "layer":
-            return None  # the photograph, and what it looks like drawn on: nobody reads them
-        check_layer(data.data["index"], data.files[0][1])
-        return accept(data)
-
-    def drawn(payload: EditorData | None) -> dict[str, Any] | None:
-        if payload is None:
-            return None
-        sent = editor.blob_storage.get(payload.id) if payload.id is not None else payload
-        layers = [each for each in (sent.layers if sent else ()) if each is not None][:LAYERS]
-        return {"layers": [_layer(each, uploads) for each in layers]}
-
-    editor.blob_storage, editor.accept_blobs = LatestDrawings(), few
-    editor.preprocess = drawn  # type: ignore[assignment,method-assign]
-
-
-def _layer(sent: bytes | FileData, uploads: Path) -> np.ndarray:
-    """A layer of a drawing, (H, W, 4) from 0 to 255. Raises gr.Error."""
-    try:
-        data = sent if isinstance(sent, bytes) else read_upload(sent.path, uploads)
-        header_size(data, "the drawing", MOST_DRAWN)
-        with Image.open(io.BytesIO(data), formats=("PNG", "WEBP")) as image:
-            return np.asarray(image.convert("RGBA"))
-    except PictureError as error:
-        raise gr.Error(str(error), print_exception=False) from None
-    except Exception:  # decoders raise what they like
-        raise gr.Error("the drawing cannot be read: draw it again", print_exception=False) from None
 
 
 class Form(NamedTuple):
@@ -136,101 +57,68 @@ class Form(NamedTuple):
         more = [*self.pictures.values(), *self.settings.values()]
         return [self.content, *self.styles, *self.shares, self.brush, self.timelapse, *more]
 
-    def order(self, values: Sequence[Any], base: str) -> PaintRequest:
-        """What the values of `flat` ask for. Raises ConfigError."""
-        content, *rest = values
-        styles, shares, rest = (
-            rest[:MOST_STYLES],
-            rest[MOST_STYLES : 2 * MOST_STYLES],
-            rest[2 * MOST_STYLES :],
-        )
-        drawing, timelapse, *rest = rest
-        pictures = dict(zip(self.pictures, rest[: len(self.pictures)], strict=True))
-        settings = dict(zip(self.settings, rest[len(self.pictures) :], strict=True))
-        if content is None:
+    def request(self, values: Sequence[Any], base: str) -> PaintRequest:
+        """The request that the values of `flat` make. Raises ConfigError."""
+        value = dict(zip(self.flat, values, strict=True))
+        if value[self.content] is None:
             raise ConfigError("drop a photograph in first")
-        named = {name: upload for name, upload in pictures.items() if upload is not None}
-        settings = {
-            name: value
-            for name, value in settings.items()
-            if value is not None and not _unsaid(name, value)
-        }
+        named: dict[str, Upload] = {name: value[at] for name, at in self.pictures.items()}
+        named = {name: upload for name, upload in named.items() if upload is not None}
+        settings = {name: value[at] for name, at in self.settings.items()}
+        settings = {name: given for name, given in settings.items() if not _is_default(name, given)}
         settings |= {name: name for name in named}
-        masks = masks_of(drawing["layers"] if drawing else [])
-        given = {
-            f"style {k}": (style, share)
-            for k, (style, share) in enumerate(zip(styles, shares, strict=True), 1)
-        }
-        for name, mask in masks.items():
+        pairs = [
+            (value[at], value[share]) for at, share in zip(self.styles, self.shares, strict=True)
+        ]
+        styles = {f"style {k}": pair for k, pair in enumerate(pairs, 1)}
+        drawing = value[self.brush]
+        for name, mask in masks_of(drawing["layers"] if drawing else []).items():
             if name == "protect":
-                settings["protect"], named["protect"] = (
-                    "protect",
-                    Upload("protect", partial(bytes, mask)),
-                )
+                settings["protect"], named["protect"] = name, Upload(name, partial(bytes, mask))
                 continue
-            style, _ = given.pop(name)
+            style, _ = styles.pop(name)
             if style is None:
                 raise ConfigError(
                     f"a part of the photograph is marked for {name}, and there is no {name}"
                 )
-            settings["mask"] = [*settings.get("mask", []), f"where {name}={name}"]
-            named |= {name: style, f"where {name}": Upload(f"where {name}", partial(bytes, mask))}
-        there = [(style, share) for style, share in given.values() if style is not None]
-        if len(there) > 1:
-            settings["blend"] = [share for _, share in there]
-        if not there and not {"fine", "coarse", "mask"} & settings.keys():
+            where = f"where {name}"
+            settings["mask"] = [*settings.get("mask", []), f"{where}={name}"]
+            named |= {name: style, where: Upload(where, partial(bytes, mask))}
+        blended = [(style, share) for style, share in styles.values() if style is not None]
+        if len(blended) > 1:
+            settings["blend"] = [share for _, share in blended]
+        if not blended and not {"fine", "coarse", "mask"} & settings.keys():
             raise ConfigError("drop a painting in first, for its style")
         return PaintRequest(
-            content, [style for style, _ in there], settings, named, timelapse or "", base
+            value[self.content],
+            [style for style, _ in blended],
+            settings,
+            named,
+            value[self.timelapse] or "",
+            base,
         )
+
+
+def _is_default(name: str, given: object) -> bool:
+    """True for an empty field that means the default: None, or "" where that is no text."""
+    return given is None or (given == "" and Config.model_fields[name].default is None)
 
 
 def form_of(studio: Studio, demo: bool) -> Form:
-    """The form, put where the page is being built. demo: the samples are filled in."""
-    networks = studio.networks
-    photograph, *samples = _served(
-        studio.uploads, [sample_photograph(), *map(sample_style, STYLES)]
-    )
-    with gr.Row(elem_id="pictures"):
-        with gr.Column(min_width=150):
-            content = picture_input(
-                "Photograph",
-                studio.uploads,
-                photograph if demo else None,
-                elem_id="content",
-                height=260,
-            )
-            _examples([photograph], content, "Example", "example-photograph")
-        with gr.Column(min_width=150):
-            first = picture_input(
-                "Style", studio.uploads, samples[0] if demo else None, elem_id="style-1", height=260
-            )
-            _examples(samples, first, "Examples", "example-styles")
-    with gr.Accordion("More styles", open=False):
-        gr.Markdown(
-            "Several styles are blended by their shares, or each gets a part of the "
-            "photograph (below)."
-        )
-        styles: list[Component] = [first]
-        shares: list[Component] = [_share(1)]
-        for k in range(2, MOST_STYLES + 1):
-            with gr.Row():
-                styles.append(
-                    picture_input(f"Style {k}", studio.uploads, elem_id=f"style-{k}", height=160)
-                )
-                shares.append(_share(k))
-    recipe = gr.Dropdown(
+    """Put the form where the page is being built. demo: fill in the samples."""
+    content, styles, shares = _pictures(studio, demo)
+    presets = gr.Dropdown(
         list(PRESETS),
         value="default",
-        label="Recipe",
-        elem_id="recipe",
-        info="all settings at once: the default, or a published recipe, which takes its time",
+        label="Preset",
+        elem_id="preset",
+        info="all settings at once: the default, or a published method, which takes its time",
     )
-    row = gr.Row()
-    with row:
-        settings = {name: control(name, networks, studio.terms.defaults) for name in FIRST}
+    in_sight = gr.Row()
+    with in_sight:
+        settings = _controls(studio, FIRST)
     with gr.Accordion("Parts of the photograph", open=False):
-        brush = _brush(studio, content, photograph if demo else None)
+        editor = brush(studio, content, sample_photograph() if demo else None)
     with gr.Accordion("All settings", open=False):
         earlier = gr.File(
             label="An earlier painting: its settings are taken over",
@@ -241,17 +129,13 @@ def form_of(studio: Studio, demo: bool) -> Form:
         )
         for group, names in by_group().items():
             with gr.Accordion(group, open=False):
-                settings |= {name: control(name, networks, studio.terms.defaults) for name in names}
+                settings |= _controls(studio, names)
         with gr.Accordion("Other pictures", open=False):
-            pictures: dict[str, Component] = {
-                name: picture_input(
-                    f"{name.capitalize()}: {Config.model_fields[name].description}",
-                    studio.uploads,
-                    height=160,
-                )
-                for name in PICTURES
-            }
-    with row:
+            pictures: dict[str, Component] = {}
+            for name in PICTURES:
+                label = f"{name.capitalize()}: {Config.model_fields[name].description}"
+                pictures[name] = picture_input(label, studio.uploads, height=160)
+    with in_sight:
         for name in SLIDERS:
             slider(name, settings[name])
     timelapse = gr.Dropdown(
@@ -261,14 +145,131 @@ def form_of(studio: Studio, demo: bool) -> Form:
         info="a film of the painting, which takes some seconds more",
         elem_id="timelapse",
     )
-    found = Form(content, styles, shares, brush, pictures, settings, timelapse)
-    _wire_settings(studio, found, recipe, earlier)
-    return found
+    _on_preset(studio, settings, presets)
+    _on_earlier_painting(studio, settings, earlier, content)
+    return Form(content, styles, shares, editor, pictures, settings, timelapse)
+
+
+def _pictures(studio: Studio, demo: bool) -> tuple[gr.Image, list[gr.Image], list[gr.Slider]]:
+    """The inputs of the photograph and the styles, and the styles' shares."""
+    uploads = studio.uploads  # gradio serves files from there only
+    photograph, *samples = [
+        str(shutil.copy(path, uploads / path.name))
+        for path in (sample_photograph(), *map(sample_style, STYLES))
+    ]
+    with gr.Row(elem_id="pictures"):
+        with gr.Column(min_width=150):
+            value = photograph if demo else None
+            content = picture_input("Photograph", uploads, value, elem_id="content", height=260)
+            _examples([photograph], content, "Example", "example-photograph")
+        with gr.Column(min_width=150):
+            value = samples[0] if demo else None
+            first = picture_input("Style", uploads, value, elem_id="style-1", height=260)
+            _examples(samples, first, "Examples", "example-styles")
+    with gr.Accordion("More styles", open=False):
+        gr.Markdown(
+            "Several styles are blended by their shares, or each gets a part of the "
+            "photograph (below)."
+        )
+        styles, shares = [first], [_share(1)]
+        for k in range(2, MOST_STYLES + 1):
+            with gr.Row():
+                name = f"style-{k}"
+                styles.append(picture_input(f"Style {k}", uploads, elem_id=name, height=160))
+                shares.append(_share(k))
+    return content, styles, shares
+
+
+def _share(k: int) -> gr.Slider:
+    return gr.Slider(0, 1, 1, step=0.05, label=f"Share of style {k}", elem_id=f"share-{k}")
+
+
+def _controls(studio: Studio, names: Iterable[str]) -> dict[str, Component]:
+    """The controls of these fields, put where the page is being built."""
+    return {name: control(name, studio.networks, studio.policy.defaults) for name in names}
+
+
+def _on_preset(studio: Studio, settings: dict[str, Component], dropdown: gr.Dropdown) -> None:
+    """Have the choice of a preset set all controls."""
+
+    def choose(name: str) -> list[Any]:
+        config, most = preset(name).config, studio.limits.steps
+        if config.steps > most:
+            gr.Info(f"Published with {config.steps:,} steps; this server makes at most {most:,}.")
+            config = config.changed(steps=most)
+        if config.backbone not in studio.networks:
+            gr.Info(
+                f"Published with {config.backbone}, which is not on this server: painted with "
+                f"{studio.networks[0]}."
+            )
+        return values_of(config, list(settings), studio.networks)
+
+    dropdown.select(choose, dropdown, list(settings.values()), **QUIET)
+
+
+def _on_earlier_painting(
+    studio: Studio, settings: dict[str, Component], earlier: gr.File, content: gr.Image
+) -> None:
+    """Have an earlier painting that is dropped on the page set all controls.
+
+    Dropped as the content it may be a picture like any other, without settings inside.
+    """
+    unchanged = [gr.skip() for _ in settings]
+
+    def restore(name: str, data: bytes) -> list[Any]:
+        config, _ = recorded_settings(settings_in(data, name))
+        values = values_of(config, list(settings), studio.networks)
+        gr.Info("The settings of the painting are taken over.")
+        return values
+
+    def drop(path: str | None) -> list[Any]:
+        if path is None:
+            return unchanged
+        try:
+            return restore(clean(path), read_upload(path, studio.uploads))
+        except ImpastoError as error:
+            raise gr.Error(f"No settings taken over: {error}", print_exception=False) from None
+
+    def uploaded(upload: Upload | None) -> list[Any]:
+        try:
+            return restore(upload.name, upload.read()) if upload else unchanged
+        except ImpastoError:
+            return unchanged
+
+    controls = list(settings.values())
+    earlier.upload(drop, earlier, controls, **QUIET)
+    content.upload(uploaded, content, controls, **QUIET)
+
+
+def picture_input(label: str, uploads: Path, value: Any = None, **more: Any) -> gr.Image:
+    """A place for a picture from a file, the camera or the clipboard.
+
+    Events get it as an Upload, or None: gr.Image would decode it. uploads: where it must lie.
+    """
+    image = gr.Image(
+        value=value,
+        label=label,
+        type="filepath",
+        image_mode=None,
+        sources=["upload", "webcam", "clipboard"],
+        buttons=[],
+        interactive=True,
+        **more,
+    )
+
+    def as_upload(payload: ImageData | None) -> Upload | None:
+        if payload is None or payload.path is None:
+            return None
+        name = clean(payload.orig_name or payload.path)
+        return Upload(name, partial(read_upload, payload.path, uploads))
+
+    # no subclass: gradio writes a file beside each
+    image.preprocess = as_upload  # type: ignore[assignment,method-assign]
+    return image
 
 
 def _examples(paths: list[str], target: gr.Image, label: str, name: str) -> None:
-    """Pictures that a click puts into `target`. gr.Examples would make a new component of it,
-    without `_as_upload`."""
+    """Pictures that a click puts into `target`. gr.Examples would make another component of it."""
     shown = gr.Dataset(
         components=[gr.Image(render=False)],
         samples=[[path] for path in paths],
@@ -277,89 +278,3 @@ def _examples(paths: list[str], target: gr.Image, label: str, name: str) -> None
         elem_id=name,
     )
     shown.click(lambda k: paths[k], shown, target, **QUIET)
-
-
-def _share(k: int) -> gr.Slider:
-    return gr.Slider(0, 1, 1, step=0.05, label=f"Share of style {k}", elem_id=f"share-{k}")
-
-
-def _brush(studio: Studio, content: gr.Image, first: str | None) -> gr.ImageEditor:
-    """The brush on the photograph; a new photograph begins with nothing drawn."""
-    names = {
-        "protect": "stays as it is",
-        **{name: f"is painted as {name}" for name in COLOURS if name != "protect"},
-    }
-    patches = "".join(
-        f"<li><i style='background:{COLOURS[name]}'></i>{what}</li>" for name, what in names.items()
-    )
-    gr.HTML(f"<p>Draw on the photograph. What has the colour</p><ul class='patches'>{patches}</ul>")
-
-    def begin(upload: Upload | None) -> Any:
-        if upload is None:
-            return None
-        try:
-            small = studio.reading.thumbnail(upload, studio.limits.read)
-        except (PictureError, BusyError):
-            return None  # it is said when it is to be painted
-        return {"background": small, "layers": [], "composite": None}
-
-    editor = gr.ImageEditor(
-        value=begin(Upload("photograph", Path(first).read_bytes) if first else None),
-        label="Brush",
-        type="numpy",
-        sources=(),
-        transforms=(),
-        layers=gr.LayerOptions(allow_additional_layers=False),
-        brush=gr.Brush(colors=list(COLOURS.values()), color_mode="fixed", default_size=40),
-        elem_id="brush",
-        buttons=[],
-        height=420,
-    )
-
-    _bound(editor, studio.uploads)
-    content.change(begin, content, editor, **QUIET)
-    return editor
-
-
-def _wire_settings(studio: Studio, form: Form, recipe: gr.Dropdown, earlier: gr.File) -> None:
-    """What sets many settings at once: a recipe, and an earlier painting dropped on the page."""
-    names = list(form.settings)
-
-    def choose(name: str) -> list[Any]:
-        config = preset(name).config
-        if config.steps > studio.limits.steps:
-            gr.Info(
-                f"Published with {config.steps:,} steps; this server makes at most "
-                f"{studio.limits.steps:,}."
-            )
-            config = config.changed(steps=studio.limits.steps)
-        if config.backbone not in studio.networks:
-            gr.Info(
-                f"Published with {config.backbone}, which is not on this server: painted with "
-                f"{studio.networks[0]}."
-            )
-        return values_of(config, names, studio.networks)
-
-    def restore(name: str, data: bytes) -> list[Any]:
-        found = values_of(recorded_settings(settings_in(data, name))[0], names, studio.networks)
-        gr.Info("The settings of the painting are taken over.")
-        return found
-
-    def drop(path: str | None) -> list[Any]:
-        if path is None:
-            return [gr.skip() for _ in names]
-        try:
-            return restore(clean(path), read_upload(path, studio.uploads))
-        except ImpastoError as error:
-            raise gr.Error(f"No settings taken over: {error}", print_exception=False) from None
-
-    def uploaded(upload: Upload | None) -> list[Any]:
-        try:
-            return restore(upload.name, upload.read()) if upload else [gr.skip() for _ in names]
-        except ImpastoError:
-            return [gr.skip() for _ in names]  # a picture like any other
-
-    controls = list(form.settings.values())
-    recipe.select(choose, recipe, controls, **QUIET)
-    earlier.upload(drop, earlier, controls, **QUIET)
-    form.content.upload(uploaded, form.content, controls, **QUIET)

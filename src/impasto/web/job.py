@@ -1,9 +1,9 @@
-"""One painting of the studio: what is wanted, how far it is, what it left behind."""
+"""A painting that a visitor has asked for: its request, its files, its progress."""
 
 from __future__ import annotations
 
-import io
 import math
+import secrets
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,16 +11,16 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from impasto.errors import ImpastoError, PictureError
-from impasto.images.read import Picture, header_size, read_bytes, resize
-from impasto.images.write import to_image, write
+from impasto.images.read import Picture, header_size, read_bytes
+from impasto.images.write import write
 from impasto.painting.callbacks import reached_at, seconds_left
 from impasto.painting.levels import painted_size, scaled_size
+from impasto.web.previews import FRAME_SIDE, jpeg, reduced
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     import torch
-    from PIL import Image
 
     from impasto.config import Config
     from impasto.figures.timelapse import Film
@@ -34,22 +34,17 @@ __all__ = [
     "Limits",
     "PaintRequest",
     "Progress",
+    "Requested",
     "Started",
     "State",
     "Upload",
-    "Wanted",
     "clean",
-    "jpeg",
-    "thumbnail",
 ]
 
 State = Literal["waiting", "painting", "paused", "done", "stopped", "failed", "cancelled"]
-Wanted = Literal["", "pause", "stop", "cancel"]
-OVER = ("done", "stopped", "failed", "cancelled")  # the states that nothing follows
-# seconds between two live pictures: more of them nobody sees, and each costs a copy
-FRAME_EVERY = 0.3
-# pixels of a live picture, and of the two that are compared at the end
-FRAME_SIDE, SHOWN_SIDE = 768, 1600
+Requested = Literal["", "pause", "stop", "cancel"]
+OVER = ("done", "stopped", "failed", "cancelled")  # the final states
+FRAME_EVERY = 0.3  # seconds between two live pictures: each costs a copy from the device
 MORE_IN = 16  # an uploaded picture may have this many times the pixels of a painting
 
 
@@ -58,19 +53,15 @@ class BusyError(ImpastoError):
 
 
 class Limits(NamedTuple):
-    """What the studio takes on. upload: bytes of a request; pixels, steps: of a painting.
+    """The limits of a studio."""
 
-    keep: seconds that pictures stay. seconds: that a painting may take; then it ends with what
-    there is.
-    """
-
-    workers: int = 1
-    waiting: int = 20
-    upload: int = 50_000_000
-    pixels: int = 4_194_304
+    workers: int = 1  # paintings at a time
+    waiting: int = 20  # paintings in the queue
+    upload: int = 50_000_000  # bytes of a request
+    pixels: int = 4_194_304  # of a painting
     steps: int = 2000
-    keep: float = 3600.0
-    seconds: float = 3600.0
+    keep: float = 3600.0  # seconds that files are kept
+    seconds: float = 3600.0  # of a painting
 
     @property
     def read(self) -> int:
@@ -79,18 +70,17 @@ class Limits(NamedTuple):
 
 
 class Upload(NamedTuple):
-    """A picture from outside: the name it goes by, which never is a path here, and how to get its
-    bytes."""
+    """An uploaded picture: its name, which never becomes a path, and how to read its bytes."""
 
     name: str
     read: Callable[[], bytes]
 
 
 class PaintRequest(NamedTuple):
-    """What somebody wants painted.
+    """What a visitor wants painted.
 
-    named: the pictures that the settings name, by name. timelapse: the film's suffix, or "". base:
-    the id of an earlier painting to paint on from, or "".
+    named: the pictures that the settings name. timelapse: the film's suffix, or "". base: the id
+    of an earlier painting to start from, or "".
     """
 
     content: Upload
@@ -102,7 +92,7 @@ class PaintRequest(NamedTuple):
 
 
 class Progress(NamedTuple):
-    """How far a painting is. seconds: spent on it; left: to come, None: too early to say."""
+    """How far a painting is. seconds_left: None if it is too early to say."""
 
     step: int
     steps: int
@@ -110,14 +100,14 @@ class Progress(NamedTuple):
     levels: int
     fraction: float
     seconds: float
-    left: float | None
+    seconds_left: float | None
     objective: float | None
     terms: dict[str, float | None]
 
 
 @dataclass
 class Started:
-    """A painting in the making: its run, its stream of Steps and the last of them, its film."""
+    """A painting in progress."""
 
     run: Run
     steps: Iterator[Step]
@@ -127,13 +117,11 @@ class Started:
 
 @dataclass
 class Job:
-    """A painting that was asked for. The studio's lock guards `state`, `wanted` and `rank`.
+    """A painting that was asked for. The studio's lock guards `state` and `requested`.
 
-    owner: whose turn it is when several wait, a page or a program; visitor: whose places in the
-    queue are counted, an address. watched: seconds since the epoch at which its page was last
-    there; None: a program's, which need not wait.
-    folder: its files and nobody else's. content, styles, named: the names of its pictures, in the
-    order of their files.
+    owner: a page or a program; owners take turns. visitor: an address, whose places in the queue
+    are counted. content, styles, named: the names of its pictures, in the order of their files.
+    last_seen: seconds since the epoch when its page was last there; None: it has no page.
     """
 
     id: str
@@ -145,59 +133,88 @@ class Job:
     styles: list[str]
     named: list[str]
     timelapse: str
-    rank: tuple[float, int]
-    watched: float | None
-    ended: float = 0.0
+    last_seen: float | None = None
     state: State = "waiting"
-    wanted: Wanted = ""
+    requested: Requested = ""
     error: str = ""
     note: str = ""
     progress: Progress | None = None
-    frame: bytes = b""
-    frames: int = 0
-    # (level, objective) of each step
-    curve: list[tuple[int, float | None]] = field(default_factory=list)
+    frame: bytes = b""  # the newest live picture, a JPEG
+    curve: list[tuple[int, float | None]] = field(default_factory=list)  # level, objective by step
+    begun: bool = False  # whether a worker has had it
     run: Started | None = None
-    idle: float = 0.0  # seconds that it was begun and not being painted
-    aside: float = 0.0  # since when it is; 0: it is not
-    paused: float = 0.0  # since when, if it is
-    _shown: float = 0.0
+    ended: float = 0.0  # seconds since the epoch
+    paused_at: float = 0.0  # by time.monotonic(), as is the next one
+    suspended_at: float | None = None  # when it left its worker unfinished
+    suspended_seconds: float = 0.0  # spent so, until it was painted again
+    _framed_at: float = float("-inf")
+
+    @classmethod
+    def from_request(
+        cls, request: PaintRequest, owner: str, visitor: str, config: Config, folder: Path
+    ) -> Job:
+        """The job of a request, whose files will lie in `folder`."""
+        return cls(
+            id=secrets.token_urlsafe(16),
+            owner=owner,
+            visitor=visitor,
+            config=config,
+            folder=folder,
+            content=clean(request.content.name),
+            styles=[clean(style.name) for style in request.styles],
+            named=list(request.named),
+            timelapse=request.timelapse,
+        )
 
     @property
     def over(self) -> bool:
-        """Whether nothing will happen to it any more."""
+        """True if its state is final."""
         return self.state in OVER
 
     @property
     def finished(self) -> bool:
-        """Whether there is a painting."""
+        """True if there is a painting."""
         return self.state in ("done", "stopped")
 
     @property
     def title(self) -> str:
-        """What its file is called: CONTENT-STYLE."""
+        """The name of its files without a suffix: CONTENT-STYLE."""
         return "-".join(Path(name).stem for name in [self.content, *self.styles[:1]])
 
     def file(self, name: str) -> Path:
         """The path of one of its files."""
         return self.folder / name
 
-    def keep_inputs(self, order: PaintRequest) -> None:
-        """Put the uploaded pictures into the folder, under names of our own."""
+    def keep_inputs(self, request: PaintRequest) -> None:
+        """Write the uploaded pictures into the folder, under names of our own."""
         self.folder.mkdir()
-        uploads = [order.content, *order.styles, *order.named.values()]
+        uploads = [request.content, *request.styles, *request.named.values()]
         for k, upload in enumerate(uploads):
             try:
                 data = upload.read()
             except OSError:
-                name = clean(upload.name)
-                raise PictureError(
-                    f"{name} is not kept here any more: upload it again", name
-                ) from None
+                text = f"{clean(upload.name)} is not kept here any more: upload it again"
+                raise PictureError(text, upload.name) from None
             self.file(f"input-{k}").write_bytes(data)
 
-    def drop(self) -> None:
-        """Let go of the run, and of the uploaded pictures."""
+    def enter(self, state: State) -> None:
+        """Change the state, and what goes with it: the times, and at the end the memory."""
+        now = time.monotonic()
+        if state == "painting" and self.suspended_at is not None:
+            self.suspended_seconds += now - self.suspended_at
+            self.suspended_at = None
+        elif self.state == "painting" and state != "painting" and self.run and self.run.last:
+            self.suspended_at = now
+        if state == "paused" and self.state != "paused":
+            self.paused_at = now
+        self.begun = self.begun or state == "painting"
+        if state in OVER:
+            self.ended = time.time()
+            self._drop()
+        self.state = state  # last: who sees the end finds all done
+
+    def _drop(self) -> None:
+        """Free the run's memory, and delete the uploaded pictures and the film's frames."""
         if self.run and self.run.film:
             self.run.film.close()
         self.run = None
@@ -205,31 +222,30 @@ class Job:
             path.unlink(missing_ok=True)
 
     def sizes(self, most: int) -> list[tuple[int, int]]:
-        """(width, height) of its pictures, from their headers, the content's first.
+        """(width, height) of its pictures, the content's first, from their headers.
 
-        Raises PictureError, also for a picture of more than `most` pixels, or all together of more
-        than twice that.
+        Raises PictureError, also for a picture of more than `most` pixels, and if all together
+        have more than twice that.
         """
         return _sizes(self._files(), most)
 
     def _files(self) -> list[tuple[bytes, str]]:
-        """The bytes of its pictures, and what errors call them."""
+        """The bytes of its pictures, and their names in errors."""
         names = [self.content, *self.styles, *map(clean, self.named)]
         return [(self.file(f"input-{k}").read_bytes(), name) for k, name in enumerate(names)]
 
     def enough(self, sizes: list[tuple[int, int]]) -> int:
-        """Pixels of a side that its pictures need not exceed: twice the long side of the painting,
-        or of a style."""
+        """The side, in pixels, up to which its pictures are worth decoding: twice the long side
+        of the painting, or of a style."""
         width, height = sizes[0]
-        # by EXIF
-        turned = (scaled_size(height, width, self.config), scaled_size(width, height, self.config))
-        return 2 * math.ceil(max(1.0, self.config.style_scale) * max(map(max, turned)))
+        upright = scaled_size(height, width, self.config)
+        turned = scaled_size(width, height, self.config)  # EXIF may say so
+        return 2 * math.ceil(max(1.0, self.config.style_scale) * max(*upright, *turned))
 
     def inputs(self, most: int) -> tuple[Picture, list[Picture], dict[str, Picture]]:
-        """Content, styles and named pictures, as read; scaled down where they are larger than
-        `enough`.
+        """Read content, styles and named pictures, scaled down if larger than `enough`.
 
-        Raises PictureError, as `sizes` does.
+        Raises PictureError as `sizes` does.
         """
         files, styles = self._files(), len(self.styles)
         enough = self.enough(_sizes(files, most))
@@ -237,7 +253,7 @@ class Job:
         return read[0], read[1 : 1 + styles], dict(zip(self.named, read[1 + styles :], strict=True))
 
     def on_step(self, step: Step) -> None:
-        """A reader of Steps: the progress of each, and a live picture a few times a second."""
+        """Record the progress, and a live picture a few times a second."""
         values = reached_at(step)
         self.curve.append((step.level, values["objective"]))
         self.progress = Progress(
@@ -251,66 +267,32 @@ class Job:
             **values,
         )
         if step.note and not self.note:
-            self.note = (
-                f"{step.note} at step {step.number}: went back to the best picture "
-                "with a smaller step"
-            )
-        if self.frames == 0 or time.monotonic() - self._shown >= FRAME_EVERY:
+            mended = "went back to the best picture with a smaller step"
+            self.note = f"{step.note} at step {step.number}: {mended}"
+        if time.monotonic() - self._framed_at >= FRAME_EVERY:
             self.show(step.shown)
 
     def show(self, pixels: torch.Tensor) -> None:
-        """Make `pixels` (1, 3, h, w) in [0, 1] the live picture."""
-        self.frame = jpeg(pixels, FRAME_SIDE)
-        self.frames += 1
-        self._shown = time.monotonic()
+        """Make `pixels` (1, 3, H, W), sRGB in [0, 1], the live picture."""
+        self.frame, self._framed_at = jpeg(pixels, FRAME_SIDE), time.monotonic()
 
     def keep_before(self, content: Picture) -> None:
-        """Keep the content as it is compared with the painting: its shape, no larger than a page
-        shows."""
+        """Write the content as it is compared with the painting: in its shape, of screen size."""
         height, width = painted_size(content, self.config)
-        small = resize(content.pixels, *_within(height, width, SHOWN_SIDE))
-        write(to_image(small), self.file("before.jpg"))
+        write(reduced(content.pixels, height, width), self.file("before.jpg"))
 
 
 def _sizes(files: list[tuple[bytes, str]], most: int) -> list[tuple[int, int]]:
-    found = [header_size(data, name, most) for data, name in files]
-    if sum(width * height for width, height in found) > 2 * most:
+    sizes = [header_size(data, name, most) for data, name in files]
+    if sum(width * height for width, height in sizes) > 2 * most:
         raise PictureError(
             f"the pictures have more than {2 * most:,} pixels together: scale them down first"
         )
-    return found
-
-
-def jpeg(pixels: torch.Tensor, most: int) -> bytes:
-    """A JPEG of `pixels` (1, 3, h, w) in [0, 1], at most so many pixels on its long side."""
-    out = io.BytesIO()
-    to_image(resize(pixels, *_within(pixels.shape[2], pixels.shape[3], most))).save(
-        out, "JPEG", quality=85
-    )
-    return out.getvalue()
-
-
-def _within(height: int, width: int, most: int) -> tuple[int, int]:
-    scale = min(1.0, most / max(height, width))
-    return max(1, round(height * scale)), max(1, round(width * scale))
+    return sizes
 
 
 def clean(name: str) -> str:
-    """A file's name from outside as it may stand in settings and titles: no folder, nothing
-    unprintable, not long."""
+    """An uploaded file's name for settings and titles: no folder, printable, at most 100 long."""
     last = name.replace("\\", "/").rpartition("/")[2]
-    return (
-        "".join(each for each in last if each.isprintable() and each != "=").strip()[-100:]
-        or "picture"
-    )
-
-
-def thumbnail(data: bytes, name: str, most: int) -> Image.Image:
-    """The picture as the page draws on it: of one size, so that a brush has one too.
-
-    Raises PictureError, also for a picture of more than `most` pixels.
-    """
-    pixels = read_bytes(data, name, most, 2 * FRAME_SIDE).pixels
-    height, width = pixels.shape[2:]
-    scale = FRAME_SIDE / max(height, width)
-    return to_image(resize(pixels, max(1, round(height * scale)), max(1, round(width * scale))))
+    kept = "".join(letter for letter in last if letter.isprintable() and letter != "=")
+    return kept.strip()[-100:] or "picture"

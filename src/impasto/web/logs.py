@@ -1,8 +1,13 @@
-"""The server's log: what visitors can cause does not fill it."""
+"""Keep the server's log short: visitors cannot fill it.
+
+`logging` has no filter for repeated lines, and gradio prints a traceback for each request that
+fails.
+"""
 
 from __future__ import annotations
 
 import logging
+import sys
 import time
 import traceback
 from collections.abc import Iterator
@@ -16,40 +21,40 @@ MOST = 10  # lines of one kind in that time
 log = logging.getLogger("impasto.studio")
 
 
-class _NotAgain(logging.Filter):
-    """Lets an equal line through once in EVERY seconds, and no more than MOST of a kind.
+class _Shortener(logging.Filter):
+    """Lets an equal line through once in EVERY seconds, and at most MOST lines of a kind.
 
-    The next of the kind tells how many were not. Of an error of the system, such as no handles
-    left, only the line is kept: where it happened says nothing.
+    The next line of the kind says how many were left out. An error of the system, such as no free
+    file handle, gets no traceback: where it happened says nothing.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self._said: dict[tuple[str, str], dict[str, float]] = {}
-        self._missed: dict[tuple[str, str], int] = {}
+        self._written: dict[tuple[str, str], dict[str, float]] = {}  # times by kind and line
+        self._left_out: dict[tuple[str, str], int] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether the line is said."""
+        """True if the line is written."""
         now, text = time.monotonic(), record.getMessage().partition("\n")[0]
         kind = record.name, str(record.msg)[:30]
-        said = self._said.get(kind, {})
-        lines = {line: when for line, when in said.items() if now - when < EVERY}
-        if text in lines or len(lines) >= MOST:
-            self._missed[kind] = self._missed.get(kind, 0) + 1
+        written = self._written.get(kind, {})
+        recent = {line: when for line, when in written.items() if now - when < EVERY}
+        if text in recent or len(recent) >= MOST:
+            self._left_out[kind] = self._left_out.get(kind, 0) + 1
             return False
-        self._said[kind] = {**lines, text: now}
+        self._written[kind] = {**recent, text: now}
         error = record.exc_info[1] if record.exc_info else None
         if isinstance(error, OSError):
             record.msg, record.args, record.exc_info = f"{text}: {error}", None, None
-        if missed := self._missed.pop(kind, 0):
-            record.msg, record.args = f"{record.getMessage()} (and {missed} more like it)", None
+        if count := self._left_out.pop(kind, 0):
+            record.msg, record.args = f"{record.getMessage()} (and {count} more like it)", None
         return True
 
 
 @contextmanager
 def kept_short() -> Iterator[None]:
     """Keep the logs of the server short until the `with` ends."""
-    shortener = _NotAgain()
+    shortener = _Shortener()
     for name in LOGGERS:
         logging.getLogger(name).addFilter(shortener)
     try:
@@ -60,15 +65,13 @@ def kept_short() -> Iterator[None]:
 
 
 class OneLine:
-    """Stands for `traceback` in gradio's modules, which print one for each request that fails."""
+    """Replaces `traceback` in gradio's modules: logs one line instead of printing many."""
 
     @staticmethod
     def print_exc() -> None:
-        """Log the error that is being handled in one line, with the place where it was raised."""
-        import sys
-
+        """Log the error that is being handled, with the place where it was raised."""
         error = sys.exc_info()[1]
         frames = traceback.extract_tb(error.__traceback__) if error else []
         where = f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
-        said = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}{where}"
-        log.warning("a request of a page was not understood: %s", said)
+        line = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}{where}"
+        log.warning("a request of a page was not understood: %s", line)

@@ -1,17 +1,13 @@
-"""What the studio counts, in Prometheus's text format."""
+"""The studio's counters, for Prometheus."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from impasto.web.job import OVER
-
-if TYPE_CHECKING:
-    from impasto.web.job import Job, State
+from impasto.web.job import OVER, Job, State
 
 __all__ = ["Metrics"]
 
@@ -21,41 +17,30 @@ SECONDS = (1, 2, 5, 10, 20, 60, 120, 300, 600, 1800)
 class Metrics:
     """Counters and gauges of one studio, in a registry of their own."""
 
-    def __init__(self, waiting: Callable[[], int], count: Callable[[State], int]):
-        """waiting: how many paintings wait for a worker; count: how many are in a state."""
-        self._registry = CollectorRegistry()
-        queue = Gauge(
-            "impasto_queue_length", "paintings that wait for a worker", registry=self._registry
-        )
-        queue.set_function(waiting)
-        states = Gauge(
-            "impasto_jobs", "paintings that are here, by state", ["state"], registry=self._registry
-        )
-        for state in ("painting", "paused"):
-            states.labels(state).set_function(partial(count, state))
-        self._over = Counter(
-            "impasto_paintings", "paintings that have ended", ["outcome"], registry=self._registry
-        )
-        for outcome in OVER:
-            self._over.labels(outcome)
+    def __init__(self, count: Callable[[State], int]):
+        """count: gives the number of jobs in a state."""
+        self._registry = at = CollectorRegistry()
+        queue = Gauge("impasto_queue_length", "paintings that wait for a worker", registry=at)
+        queue.set_function(partial(count, "waiting"))
+        jobs = Gauge("impasto_jobs", "unfinished paintings, by state", ["state"], registry=at)
+        jobs.labels("painting").set_function(partial(count, "painting"))
+        jobs.labels("paused").set_function(partial(count, "paused"))
+        self._over = Counter("impasto_paintings", "ended paintings", ["outcome"], registry=at)
         self._seconds = Histogram(
-            "impasto_painting_seconds",
-            "seconds of a painting",
-            buckets=SECONDS,
-            registry=self._registry,
+            "impasto_painting_seconds", "seconds of a painting", buckets=SECONDS, registry=at
         )
-        self.refused = Counter(
-            "impasto_refused", "orders that were not taken", ["reason"], registry=self._registry
-        )
+        self.refused = Counter("impasto_refused", "refused requests", ["reason"], registry=at)
+        for outcome in OVER:  # a counter that is not there yet is no zero to Prometheus
+            self._over.labels(outcome)
         for reason in ("busy", "invalid"):
             self.refused.labels(reason)
 
     def over(self, job: Job, state: State) -> None:
-        """Count a job that has come to its end, `state`."""
+        """Count a job that ends in `state`."""
         self._over.labels(state).inc()
         if state in ("done", "stopped") and job.progress:
             self._seconds.observe(job.progress.seconds)
 
     def text(self) -> bytes:
-        """All of them, for Prometheus to read."""
+        """All counters in Prometheus's text format."""
         return bytes(generate_latest(self._registry))

@@ -1,19 +1,21 @@
-"""What guards the studio: strangers, other sites' pages, requests that are too large, routes that
-nobody needs."""
+"""Refuse requests of strangers and of other sites, requests that are too large, and unused routes.
+
+Starlette's TrustedHostMiddleware knows host names only: no sizes by route, no Sec-Fetch-Site, no
+password.
+"""
 
 from __future__ import annotations
 
 import base64
-import json
 import logging
 import os
 import re
 import secrets
-from collections.abc import MutableMapping
 from pathlib import Path
-from typing import Any
 
 from fastapi import HTTPException
+from fastapi.responses import JSONResponse, Response
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from impasto.errors import no_room
@@ -23,173 +25,146 @@ from impasto.web.queue import Studio
 __all__ = ["StudioMiddleware"]
 
 log = logging.getLogger("impasto.studio")
-# Those of gradio's routes that the page and gradio's clients use. Others fetch other hosts' files,
-# run workflows, tell where files lie ...
+# Those of gradio's routes that the page and gradio's clients use. Others fetch files of other
+# hosts, run workflows, reveal paths ...
 ROUTES = re.compile(
-    r"/gradio_api/(upload|upload_progress|queue/join|queue/data|heartbeat/[\w-]+|info|cancel|reset|component_server"
-    r"|startup-events|app_id|call/paint(/\w+)?)/?"
+    r"/gradio_api/(upload|upload_progress|queue/join|queue/data|heartbeat/[\w-]+|info|cancel|reset"
+    r"|component_server|startup-events|app_id|call/paint(/\w+)?)/?"
 )
 FILES = "/gradio_api/file="
-# their forms may be large
 UPLOADS = ("/gradio_api/upload", "/gradio_api/component_server", "/api/paintings")
-# bytes of any other request: as JSON, 36 MB of brackets kept everybody waiting for 12 seconds
-SMALL = 1_000_000
-CHALLENGE = b'Basic realm="impasto", charset="UTF-8"'
+SMALL = 1_000_000  # bytes of all other bodies: 36 MB of JSON brackets kept everybody waiting 12 s
 OURS = ("/api/", "/healthz", "/metrics")  # all other routes are gradio's
-SAID = 200  # characters of a path, or of an error, in the log
-OPEN = ("/healthz",)  # needs no password: whoever watches over the machine asks there
-# No page of ours asks another host for anything; a browser that is told so does not even if a
-# library tries.
+OPEN = ("/healthz",)  # needs no password: monitoring asks there
+LOGGED = 200  # characters of a path, or of an error, in the log
+# The page asks no other host for anything; with this, browsers refuse even if a library tries.
 POLICY = (
     "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; frame-ancestors 'self'; "
-    "object-src 'none'; "
-    "form-action 'self'"
+    "object-src 'none'; form-action 'self'"
 )
 HEADERS = {
-    b"content-security-policy": POLICY.encode(),
-    b"x-content-type-options": b"nosniff",
-    b"referrer-policy": b"same-origin",
+    "content-security-policy": POLICY,
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "same-origin",
 }
+RAW_HEADERS = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
 
 
 class StudioMiddleware:
-    """Refuses what must not get in: strangers, other sites' requests, requests that are too
-    large."""
+    """The one check of all requests, before any route sees them."""
 
     def __init__(self, app: ASGIApp, studio: Studio, auth: str = "", hosts: tuple[str, ...] = ()):
         """auth: "user:password" or "". hosts: the names it answers to; (): any."""
         self._app, self._studio, self._hosts = app, studio, hosts
-        self._upload, self._files = studio.limits.upload, studio.uploads
         self._guesses = Guesses()
         self._auth = f"Basic {base64.b64encode(auth.encode()).decode()}".encode() if auth else b""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request, or pass it on."""
-        if scope["type"] != "http":
-            if scope["type"] == "lifespan":
-                await self._app(scope, receive, send)
-            return  # there are no websockets here
-        headers = dict(scope["headers"])
-        if refusal := await self._refusal(scope, headers):
-            await _answer(send, *refusal)
-        else:
-            await self._pass_on(scope, receive, send)
+        """Answer a request, or pass it on. There are no WebSockets here."""
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+        elif scope["type"] == "http":
+            headers = Headers(scope=scope)
+            refusal = (
+                self._check_origin(scope, headers)
+                or await self._check_password(
+                    scope, headers.get("authorization", "").encode("latin-1")
+                )
+                or self._check_route(scope, headers)
+            )
+            await (refusal or self._pass_on)(scope, receive, send)
 
     async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Have a request answered; where gradio fails at it, in its place."""
-        taken, started, broken, ours = 0, False, False, scope["path"].startswith(OURS)
-        most = self._most(scope)
+        """Have a request answered by its route; where gradio's code fails, refuse it instead."""
+        received, started, failed = 0, False, False
+        ours, most = scope["path"].startswith(OURS), self._most(scope, Headers(scope=scope))
 
-        async def counted() -> Message:
-            nonlocal taken
+        async def limited() -> Message:
+            nonlocal received
             message = await receive()
-            taken += len(message.get("body", b""))
-            if taken > most:
+            received += len(message.get("body", b""))
+            if received > most:
                 raise HTTPException(413, _too_large(most))
             return message
 
         async def guarded(message: Message) -> None:
-            nonlocal broken, started
-            broken = broken or (not ours and message.get("status", 0) >= 500)
-            if broken:
+            nonlocal started, failed
+            failed = failed or (not ours and message.get("status", 0) >= 500)
+            if failed:
                 return
             started = True
-            # gradio lets all pages of this machine read what it answers
             if message["type"] == "http.response.start":
-                kept = [
-                    each
-                    for each in message["headers"]
-                    if not each[0].lower().startswith(b"access-control-")
-                ]
-                message["headers"] = [*kept, *HEADERS.items()]
+                message["headers"] = _guarded(message["headers"])
             await send(message)
 
         refusal = 400, "this was not understood"
         try:
-            await self._app(scope, counted, guarded)
-        # gradio raises what it likes at requests that it does not expect
-        except Exception as error:
+            await self._app(scope, limited, guarded)
+        except Exception as error:  # gradio raises anything at requests that it does not expect
             if ours:
                 raise
-            broken = not started  # if it is, uvicorn closes the connection
-            said = f"{scope['path'][:SAID]}: {type(error).__name__}: {str(error)[:SAID]}"
-            log.warning("a request was not understood: %s", " ".join(said.split()))
+            failed = not started  # if it is, uvicorn closes the connection
+            line = f"{scope['path'][:LOGGED]}: {type(error).__name__}: {str(error)[:LOGGED]}"
+            log.warning("a request was not understood: %s", " ".join(line.split()))
             if no_room(error):
                 refusal = 507, "the server has no room for the pictures; try again later"
-        if broken:
-            await _answer(send, *refusal)
+        if failed:
+            await _refusal(*refusal)(scope, receive, send)
 
-    async def _refusal(
-        self, scope: Scope, headers: MutableMapping[bytes, bytes]
-    ) -> tuple[Any, ...] | None:
-        """The status, the reason and more headers of a refusal, or None."""
-        return (
-            self._stranger(scope, headers)
-            or await self._without_password(scope, headers.get(b"authorization", b""))
-            or self._unwanted(scope, headers)
-        )
-
-    def _stranger(
-        self, scope: Scope, headers: MutableMapping[bytes, bytes]
-    ) -> tuple[Any, ...] | None:
-        """The refusal of who may not come in at all."""
-        if self._hosts and _host(headers.get(b"host", b"")) not in self._hosts:
-            return (
-                400,
-                f"this studio answers to {', '.join(self._hosts)} only: give --auth to open "
-                "it to others",
+    def _check_origin(self, scope: Scope, headers: Headers) -> Response | None:
+        """The refusal of another host name, or of another site's page."""
+        if self._hosts and _host_name(headers.get("host", "")) not in self._hosts:
+            names = ", ".join(self._hosts)
+            return _refusal(
+                400, f"this studio answers to {names} only: give --auth to open it to others"
             )
-        if _from_elsewhere(scope["method"], headers):
-            return 403, "another site's page asked for this"
+        if _from_other_site(scope["method"], headers):
+            return _refusal(403, "another site's page asked for this")
         return None
 
-    async def _without_password(self, scope: Scope, given: bytes) -> tuple[Any, ...] | None:
-        """The refusal of who does not give the password; that of a wrong one comes late."""
+    async def _check_password(self, scope: Scope, given: bytes) -> Response | None:
+        """The refusal of a request without the password; that of a wrong one comes late."""
         if not self._auth or scope["path"] in OPEN:
             return None
         address = (scope.get("client") or ("",))[0]
         if given and self._guesses.too_many(address):
-            return (
-                429,
-                "too many wrong passwords: try again in some seconds",
-                {b"retry-after": b"5"},
-            )
+            text = "too many wrong passwords: try again in some seconds"
+            return _refusal(429, text, {"retry-after": "5"})
         if secrets.compare_digest(given[:6].title() + given[6:], self._auth):
             self._guesses.right(address)
             return None
         if given:
             await self._guesses.wrong(address)
-        return 401, "give the user and the password", {b"www-authenticate": CHALLENGE}
+        challenge = {"www-authenticate": 'Basic realm="impasto", charset="UTF-8"'}
+        return _refusal(401, "give the user and the password", challenge)
 
-    def _unwanted(
-        self, scope: Scope, headers: MutableMapping[bytes, bytes]
-    ) -> tuple[Any, ...] | None:
-        """The refusal of what is not answered to anybody."""
-        path = scope["path"]
+    def _check_route(self, scope: Scope, headers: Headers) -> Response | None:
+        """The refusal of an unused route, of an upload when there is no room, of a large body."""
+        path, most = scope["path"], self._most(scope, headers)
         if path == "/openapi.json" or (path.startswith("/gradio_api") and not self._known(path)):
-            return 404, "there is no such page"
+            return _refusal(404, "there is no such page")
         if path.startswith("/gradio_api/upload") and self._studio.uploads_full:
-            return 503, "there is no room for more pictures now; try again in some minutes"
-        length, most = headers.get(b"content-length", b"0"), self._most(scope)
+            text = "there is no room for more pictures now; try again in some minutes"
+            return _refusal(503, text)
+        length = headers.get("content-length", "0")
         if length.isdigit() and int(length) > most:
-            return 413, _too_large(most)
+            return _refusal(413, _too_large(most))
         return None
 
-    def _most(self, scope: Scope) -> int:
+    def _most(self, scope: Scope, headers: Headers) -> int:
         """Bytes that the body of a request may have."""
-        kinds = [value for name, value in scope["headers"] if name == b"content-type"]
-        # else it is read as JSON
-        is_form = len(kinds) == 1 and kinds[0].startswith(b"multipart/form-data")
+        kinds, upload = headers.getlist("content-type"), self._studio.limits.upload
+        # anything else is read as JSON
+        is_form = len(kinds) == 1 and kinds[0].startswith("multipart/form-data")
         large = is_form and scope["method"] == "POST" and scope["path"].removesuffix("/") in UPLOADS
-        return self._upload if large else min(SMALL, self._upload)
+        return upload if large else min(SMALL, upload)
 
     def _known(self, path: str) -> bool:
-        """Whether it is a route of gradio's that is used here, or a file that it serves."""
+        """True for a route of gradio's that is used here, and for an upload."""
         if path.startswith(FILES):
             named = path.removeprefix(FILES)
-            return (
-                "\0" not in named and self._files.resolve() in Path(os.path.realpath(named)).parents
-            )
+            uploads = self._studio.uploads.resolve()
+            return "\0" not in named and uploads in Path(os.path.realpath(named)).parents
         return ROUTES.fullmatch(path) is not None
 
 
@@ -197,35 +172,32 @@ def _too_large(most: int) -> str:
     return f"more than {most / 1e6:g} MB: send smaller pictures"
 
 
-def _from_elsewhere(method: str, headers: MutableMapping[bytes, bytes]) -> bool:
-    """Whether a page of another site asked, other than by a link to follow.
+def _guarded(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """An answer's headers with ours; without gradio's leave for all pages of this machine."""
+    kept = [header for header in headers if not header[0].lower().startswith(b"access-control-")]
+    return [*kept, *RAW_HEADERS]
 
-    Browsers tell it by Sec-Fetch-Site where they think the connection safe; elsewhere by Origin,
-    but of GETs.
+
+def _from_other_site(method: str, headers: Headers) -> bool:
+    """True if a page of another site asked, other than by a link to follow.
+
+    Browsers say so in Sec-Fetch-Site where they consider the connection safe; elsewhere in Origin,
+    except for GETs.
     """
-    site, safe = headers.get(b"sec-fetch-site"), method in ("GET", "HEAD")
+    site, safe = headers.get("sec-fetch-site"), method in ("GET", "HEAD")
     if site is not None:
-        link = safe and headers.get(b"sec-fetch-mode") == b"navigate"
-        return site not in (b"same-origin", b"none") and not link
-    origin = headers.get(b"origin")
-    return origin is not None and not safe and origin.partition(b"://")[2] != headers.get(b"host")
+        link = safe and headers.get("sec-fetch-mode") == "navigate"
+        return site not in ("same-origin", "none") and not link
+    origin = headers.get("origin")
+    return origin is not None and not safe and origin.partition("://")[2] != headers.get("host")
 
 
-def _host(value: bytes) -> str:
+def _host_name(header: str) -> str:
     """The name in a Host header, without its port."""
-    found = re.fullmatch(r"\[(.+?)\](?::\d+)?|(.*?)(?::\d+)?", value.decode("latin-1"))
-    return (found[1] or found[2]).lower() if found else ""
+    match = re.fullmatch(r"\[(.+?)\](?::\d+)?|(.*?)(?::\d+)?", header)
+    return (match[1] or match[2]).lower() if match else ""
 
 
-async def _answer(
-    send: Send, code: int, reason: str, more: dict[bytes, bytes] | None = None
-) -> None:
-    body = json.dumps({"detail": reason}).encode()
-    headers = {
-        b"content-type": b"application/json",
-        b"content-length": str(len(body)).encode(),
-        **HEADERS,
-    }
-    headers |= more or {}
-    await send({"type": "http.response.start", "status": code, "headers": list(headers.items())})
-    await send({"type": "http.response.body", "body": body})
+def _refusal(code: int, reason: str, more: dict[str, str] | None = None) -> Response:
+    """An error in JSON, like FastAPI's."""
+    return JSONResponse({"detail": reason}, code, {**HEADERS, **(more or {})})

@@ -1,4 +1,8 @@
-"""Forms with files: so many files in one, and none of them left when a request breaks off."""
+"""Limit the files of a form, and delete them when the upload breaks off.
+
+FastAPI has no option for the number of files that it opens for a form (1,000), and gradio leaves
+the files of a client that has gone.
+"""
 
 from __future__ import annotations
 
@@ -8,28 +12,27 @@ from typing import Any
 
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
+from gradio.route_utils import GradioMultiPartParser
 from starlette.datastructures import FormData
 
 from impasto.web.policy import MOST_PICTURES
 
-__all__ = ["BoundedRoute", "bounded_parser"]
+__all__ = ["BoundedParser", "BoundedRoute"]
 
-MOST_FILES = 8  # of one upload; the page sends one, and each is an open file while it comes
-MOST_FIELDS = 32  # that are no files
+MOST_FILES = 8  # of one upload: the page sends one, and each is an open file while it comes
+MOST_FIELDS = 32  # that are not files
 
 
 class _BoundedRequest(Request):
-    """A request whose form has as many files as there are pictures to a painting, at most."""
-
     def form(self, **_: Any) -> Any:
         return super().form(max_files=MOST_PICTURES, max_fields=MOST_FIELDS)
 
 
 class BoundedRoute(APIRoute):
-    """A route whose forms are bounded while they are read: FastAPI would open a thousand files."""
+    """A route of ours whose forms have at most MOST_PICTURES files."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Answer a request as a bounded one."""
+        """The handler, which is given bounded requests."""
         handler = super().get_route_handler()
 
         async def bounded(request: Request) -> Response:
@@ -38,33 +41,23 @@ class BoundedRoute(APIRoute):
         return bounded
 
 
-def bounded_parser(parser: type[Any]) -> type[Any]:
-    """gradio's parser of forms, bounded; it removes the files of a form that does not come to its
-    end."""
+class BoundedParser(GradioMultiPartParser):
+    """gradio's parser of forms with at most MOST_FILES files."""
 
-    class Bounded(parser):  # type: ignore[misc]
-        """Reads a form."""
+    def __init__(self, *given: Any, **more: Any):
+        super().__init__(*given, **more)
+        self.max_files = min(self.max_files, MOST_FILES)
+        self.max_fields = min(self.max_fields, MOST_FIELDS)
 
-        def __init__(self, *given: Any, **more: Any):
-            files, fields = more.get("max_files", MOST_FILES), more.get("max_fields", MOST_FIELDS)
-            more |= {"max_files": min(files, MOST_FILES), "max_fields": min(fields, MOST_FIELDS)}
-            super().__init__(*given, **more)
-
-        async def parse(self) -> FormData:
-            """The form."""
-            try:
-                found: FormData = await super().parse()
-            # also that the client has gone: gradio removes them at broken forms only
-            except BaseException:
-                self._remove_but(())
-                raise
-            self._remove_but([getattr(value, "file", None) for _, value in found.multi_items()])
-            return found
-
-        def _remove_but(self, kept: Any) -> None:
+    async def parse(self) -> FormData:
+        """The form. Deletes all files that are not in it."""
+        kept: list[Any] = []
+        try:
+            form: FormData = await super().parse()
+            kept = [getattr(value, "file", None) for _, value in form.multi_items()]
+        finally:  # also when the client has gone: gradio deletes them at broken forms only
             for file in self._files_to_close_on_error:
-                if all(file is not each for each in kept):
+                if all(file is not other for other in kept):
                     file.close()
                     Path(file.name).unlink(missing_ok=True)
-
-    return Bounded
+        return form

@@ -1,11 +1,11 @@
 () => {
-  // On a telephone the picture is far below the button that begins it.
+  // On a phone the picture is far below the button that begins it.
   document.addEventListener("click", (event) => {
     if (event.target.closest("#paint, #paint-on") && window.innerWidth <= 700) {
-      document.getElementById("said")?.scrollIntoView({ behavior: "smooth" });
+      document.getElementById("status")?.scrollIntoView({ behavior: "smooth" });
     }
   });
-  // Names for screen readers where gradio gives none: buttons that are nothing but an example picture or a colour.
+  // Names for screen readers where gradio gives none: buttons that are only an example picture or a color.
   const name = () => {
     for (const button of document.querySelectorAll("button.gallery-item:not([aria-label])")) {
       const file = button.querySelector("img")?.src.split("/").pop() ?? "";

@@ -1,5 +1,4 @@
-"""The terms on which the studio takes an order: whose choice a setting is, and how large a picture
-may be."""
+"""Which settings visitors may choose, and how large pictures and paintings may be."""
 
 from __future__ import annotations
 
@@ -15,13 +14,13 @@ from impasto.fields import option_name
 from impasto.figures.timelapse import films
 from impasto.painting.levels import painted_size, style_size
 from impasto.painting.memory import SHARE, free_memory
-from impasto.painting.problem import Problem, extras, prepare_problem
+from impasto.painting.problem import extras, prepare_problem
 from impasto.web.job import BusyError, Job, Limits, PaintRequest, Upload
 
 __all__ = ["BASE", "Policy", "continue_from"]
 
-MOST_PICTURES, MOST_MASKS = 24, 8  # each mask is held at the painting's size
-BASE = "the painting so far.png"  # what a painting that is painted on is called in the settings
+MOST_PICTURES, MOST_MASKS = 24, 8  # of a painting; each mask is held at the painting's size
+BASE = "the painting so far.png"  # the name of an earlier painting in the settings
 
 
 class Policy(NamedTuple):
@@ -33,7 +32,7 @@ class Policy(NamedTuple):
 
     @property
     def defaults(self) -> dict[str, Any]:
-        """The settings whose usual values may be beyond the limits."""
+        """Defaults of the settings whose usual ones may exceed the limits."""
         size, steps = Config.model_fields["size"].default, Config.model_fields["steps"].default
         return {
             "size": min(size, math.isqrt(self.limits.pixels)),
@@ -41,13 +40,12 @@ class Policy(NamedTuple):
         }
 
     def memory(self) -> int:
-        """Bytes that there are for reading uploads now: what paintings may take, too."""
+        """Bytes for reading uploads now: as many as a painting may take."""
         given = self.machine.memory
         return given if isinstance(given, int) else int(SHARE * free_memory(torch.device("cpu")))
 
     def config(self, settings: dict[str, Any]) -> Config:
-        """The config of a visitor's settings. Raises ConfigError, also for what is the server's to
-        choose."""
+        """The config of a visitor's settings. Raises ConfigError, also for a server's setting."""
         for name in Machine.model_fields:
             if name in settings:
                 raise ConfigError(f"{option_name(name)} is the server's choice: leave it out", name)
@@ -64,22 +62,21 @@ class Policy(NamedTuple):
             )
         return config
 
-    def config_of(self, order: PaintRequest) -> Config:
-        """The config of an order whose pictures and film there can be. Raises ConfigError."""
-        if order.timelapse and order.timelapse not in films():
-            given = shortened(order.timelapse)
-            raise ConfigError(
-                f"no film {given} here: choose from {', '.join(films())}", order.timelapse
-            )
-        config = self.config(order.settings)
-        if (
-            1 + len(order.styles) + len(order.named) > MOST_PICTURES
-            or len(config.mask) > MOST_MASKS
-        ):
+    def config_of(self, request: PaintRequest) -> Config:
+        """The config of a request, whose film and pictures are checked by name and number.
+
+        Raises ConfigError.
+        """
+        if request.timelapse and request.timelapse not in films():
+            given, choice = shortened(request.timelapse), ", ".join(films())
+            raise ConfigError(f"no film {given} here: choose from {choice}", request.timelapse)
+        config = self.config(request.settings)
+        pictures = 1 + len(request.styles) + len(request.named)
+        if pictures > MOST_PICTURES or len(config.mask) > MOST_MASKS:
             raise ConfigError(
                 f"too much at once: at most {MOST_PICTURES} pictures and {MOST_MASKS} masks"
             )
-        unknown = [name for _, name in extras(config) if name not in order.named]
+        unknown = [name for _, name in extras(config) if name not in request.named]
         if unknown:
             given = shortened(unknown[0])
             raise ConfigError(
@@ -88,24 +85,21 @@ class Policy(NamedTuple):
         return config
 
     def check_place(self, jobs: Iterable[Job], visitor: str) -> None:
-        """Raises BusyError if there is no place in the queue for another painting of this visitor.
+        """Raise BusyError if there is no place in the queue for another painting of this visitor.
 
-        Who has more places than are left free gets no other (dynamic thresholds, Choudhury & Hahne
-        1998): one visitor alone takes about half of them, and the next to come finds some.
+        A visitor with more places than are left free gets no other (dynamic thresholds, Choudhury
+        & Hahne 1998): one alone takes about half of them, and the next to come finds some.
         """
-        # those hold memory
-        waiting = [job for job in list(jobs) if job.state in ("waiting", "paused")]
-        his = sum(job.visitor == visitor for job in waiting)
-        in_queue = sum(job.state == "waiting" for job in waiting)
-        free = min(self.limits.waiting - in_queue, self.limits.waiting + 1 - len(waiting))
+        held = [job for job in list(jobs) if job.state in ("waiting", "paused")]
+        theirs = sum(job.visitor == visitor for job in held)
+        waiting = sum(job.state == "waiting" for job in held)
+        # paused ones hold memory: there may be one more of all together than may wait
+        free = min(self.limits.waiting - waiting, self.limits.waiting + 1 - len(held))
+        again = "are waiting already; try again in a minute"
         if free <= 0:
-            raise BusyError(
-                f"busy: {len(waiting)} paintings are waiting already; try again in a minute"
-            )
-        if his > free:
-            raise BusyError(
-                f"busy: {his} of your paintings are waiting already; try again in a minute"
-            )
+            raise BusyError(f"busy: {len(held)} paintings {again}")
+        if theirs > free:
+            raise BusyError(f"busy: {theirs} of your paintings {again}")
 
     def check(self, job: Job) -> None:
         """Read the job's pictures once, for all that is wrong with them. Raises ImpastoError."""
@@ -117,12 +111,9 @@ class Policy(NamedTuple):
                 f"{self.limits.pixels:,}: give a smaller --size",
                 (width, height),
             )
-        self._check_styles(prepare_problem(content, styles, job.config, named), job.config)
-        job.keep_before(content)
-
-    def _check_styles(self, problem: Problem, config: Config) -> None:
+        problem = prepare_problem(content, styles, job.config, named)
         most, last = self.limits.read, problem.levels[-1]
-        sizes = [style_size(last, style, config, last) for style in problem.style_sources]
+        sizes = [style_size(last, style, job.config, last) for style in problem.style_sources]
         pixels = sum(height * width for height, width in sizes)
         if pixels > most:
             raise ConfigError(
@@ -130,18 +121,18 @@ class Policy(NamedTuple):
                 "give a smaller --style-scale, or fewer of them",
                 pixels,
             )
+        job.keep_before(content)
 
 
-def continue_from(order: PaintRequest, earlier: Job | None) -> PaintRequest:
-    """An order that starts from an earlier painting, at its own size: what is there is not painted
-    again small.
+def continue_from(request: PaintRequest, earlier: Job | None) -> PaintRequest:
+    """The request, starting from an earlier painting at its final size.
 
     Raises ConfigError if there is no such painting.
     """
     if earlier is None or not earlier.finished:
         raise ConfigError(
-            "the painting to paint on from is not here any more: start a new one", order.base
+            "the painting to paint on from is not here any more: start a new one", request.base
         )
     picture = Upload(BASE, earlier.file("painting.png").read_bytes)
-    settings = {**order.settings, "start": {BASE: 1.0}, "levels": 1}
-    return order._replace(settings=settings, named={**order.named, BASE: picture})
+    settings = {**request.settings, "start": {BASE: 1.0}, "levels": 1}
+    return request._replace(settings=settings, named={**request.named, BASE: picture})

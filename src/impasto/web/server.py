@@ -1,4 +1,4 @@
-"""The studio's server: the page and the interface for programs in one application."""
+"""The studio's server: the page and the API in one application."""
 
 from __future__ import annotations
 
@@ -22,44 +22,44 @@ from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
-from impasto.errors import ConfigError, OutputError, no_room
+from impasto.errors import ConfigError, OutputError, no_room, reason
 from impasto.version import __version__
 from impasto.web.api import routes
 from impasto.web.connections import Connection, end_slow, most_connections
+from impasto.web.downloads import pictures
 from impasto.web.logs import OneLine, kept_short
 from impasto.web.middleware import StudioMiddleware
-from impasto.web.multipart import bounded_parser
+from impasto.web.multipart import BoundedParser
 from impasto.web.page import CSS, SCRIPT, page_of, theme
 from impasto.web.queue import Studio
 
 __all__ = ["Server", "application", "is_loopback", "listen", "serve"]
 
-MOST_SAID = 300  # characters of what is wrong with a request
+LONGEST = 300  # characters of an error's line
 PATIENCE = 2  # seconds that pages and streams have to end when the server does
-BURSTS = 8  # this share of the connections is taken in a turn of the loop, which counts them later
+BURSTS = 8  # this part of the connections is accepted in a turn of the loop, which counts after it
 LOCAL = ("localhost", "127.0.0.1", "::1")
-PARSER = bounded_parser(gradio.route_utils.GradioMultiPartParser)
 log = logging.getLogger("impasto.studio")
 
 
-async def _one_line(_: Request, error: Exception) -> JSONResponse:
-    """What a request lacks, in one line like every other error."""
+async def _invalid(_: Request, error: Exception) -> JSONResponse:
+    """What is wrong with a request, in one line like every other error."""
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
-    where = " ".join(str(each) for each in first["loc"][1:])
-    return JSONResponse({"detail": f"{where}: {first['msg']}"[:MOST_SAID]}, 422)
+    where = " ".join(str(part) for part in first["loc"][1:])
+    return JSONResponse({"detail": f"{where}: {first['msg']}"[:LONGEST]}, 422)
 
 
 async def _http_error(request: Request, error: Exception) -> Response:
-    """As FastAPI answers it, unless a form could not be read because the disk is full."""
+    """FastAPI's answer, unless a form could not be read because the disk is full."""
     assert isinstance(error, HTTPException)
     if no_room(error):
-        return await _no_output(request, error)
+        return await _not_written(request, error)
     return await http_exception_handler(request, error)
 
 
-async def _no_output(_: Request, error: Exception) -> JSONResponse:
-    """What could not be written here."""
+async def _not_written(_: Request, error: Exception) -> JSONResponse:
+    """A file that could not be written here."""
     log.error("something could not be written: %s", error.__cause__ or error)
     if no_room(error):
         detail = "the server has no room for the pictures; try again later"
@@ -70,31 +70,38 @@ async def _no_output(_: Request, error: Exception) -> JSONResponse:
 def application(
     studio: Studio, auth: str = "", hosts: tuple[str, ...] = (), demo: bool = False
 ) -> ASGIApp:
-    """The studio's page and routes. auth, hosts: as `StudioMiddleware` takes them. demo: the
-    samples are filled in."""
+    """The studio's page and API. auth, hosts: see `StudioMiddleware`. demo: fill in the samples."""
 
     @asynccontextmanager
-    async def life(_: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
         studio.close()
 
     app = FastAPI(
         title="impasto",
         version=__version__,
-        docs_url=None,
+        docs_url=None,  # these pages load scripts from other hosts
         redoc_url=None,
         openapi_url="/api/openapi.json",
         description="Paint any picture in the style of any other.",
-        lifespan=life,
+        lifespan=lifespan,
+        exception_handlers={
+            RequestValidationError: _invalid,
+            HTTPException: _http_error,
+            OSError: _not_written,
+            OutputError: _not_written,
+        },
     )
     app.state.studio = studio
-    app.add_exception_handler(RequestValidationError, _one_line)
-    app.add_exception_handler(HTTPException, _http_error)
-    for kind in (OSError, OutputError):
-        app.add_exception_handler(kind, _no_output)
     app.include_router(routes)
-    # what the page uploads lies where the studio removes it
-    os.environ["GRADIO_TEMP_DIR"] = str(studio.uploads)
+    app.include_router(pictures)
+    _mount_page(app, studio, demo)
+    return StudioMiddleware(app, studio, auth, hosts)
+
+
+def _mount_page(app: FastAPI, studio: Studio, demo: bool) -> None:
+    """Add the page to the application, with what gradio has no options for."""
+    os.environ["GRADIO_TEMP_DIR"] = str(studio.uploads)  # where the studio deletes old uploads
     page = page_of(studio, demo)
     gr.mount_gradio_app(
         app,
@@ -114,11 +121,10 @@ def application(
     for module in (gradio.queueing, gradio.routes):
         module.traceback = OneLine  # type: ignore[attr-defined]
     for module in (gradio.route_utils, gradio.routes):
-        module.GradioMultiPartParser = PARSER  # type: ignore[attr-defined]
-    # or gradio takes any path on this machine for one of its uploads: it looks at this alone
+        module.GradioMultiPartParser = BoundedParser  # type: ignore[attr-defined]
+    # else gradio takes any path on this machine for one of its uploads: it looks at this alone
     page.has_launched = True
     studio.pin_uploads()
-    return StudioMiddleware(app, studio, auth, hosts)
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -128,19 +134,17 @@ def listen(host: str, port: int) -> socket.socket:
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         sock.bind((host, port))
-        sock.listen()  # here: until then another program could still take the port
-    # the last two: a host that is no name
-    except (OSError, OverflowError, UnicodeError, TypeError) as error:
+        sock.listen()  # at once: until then another program could take the port
+    except (OSError, OverflowError, UnicodeError, TypeError) as error:  # the last two: a bad name
         sock.close()
-        reason = getattr(error, "strerror", None) or error
         raise ConfigError(
-            f"cannot listen on {host}, port {port}: {reason}; give another --port", port
+            f"cannot listen on {host}, port {port}: {reason(error)}; give another --port", port
         ) from None
     return sock
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach `host`."""
+    """True if only this machine can reach `host`."""
     try:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -148,10 +152,10 @@ def is_loopback(host: str) -> bool:
 
 
 class Server(uvicorn.Server):
-    """The server of one application; it ends connections whose clients are too slow."""
+    """The server of one application; it closes connections whose clients are too slow."""
 
     def __init__(self, app: ASGIApp, ready: Callable[[], object], close: Callable[[], object]):
-        """ready: called when pages can be opened; close: called before they are cut off."""
+        """ready: called when pages can be opened. close: called before they are cut off."""
         most = most_connections()
         config = uvicorn.Config(
             app,
@@ -162,8 +166,7 @@ class Server(uvicorn.Server):
             timeout_graceful_shutdown=PATIENCE,
             limit_concurrency=most,
             backlog=max(1, most // BURSTS),
-            # anybody on this machine could say that it comes from somewhere else
-            proxy_headers=False,
+            proxy_headers=False,  # any program on this machine could claim another address
         )
         super().__init__(config)
         self._ready, self._close = ready, close
@@ -171,19 +174,18 @@ class Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to answer."""
         await super().startup(sockets)
-        for each in sockets or []:
-            each.listen()  # uvicorn's backlog is what asyncio takes at once; more may wait
+        for sock in sockets or []:
+            sock.listen()  # uvicorn's backlog is what asyncio accepts at once; more may wait
         self._ready()
 
     async def on_tick(self, counter: int) -> bool:
-        """Once in a second, look for slow clients."""
+        """Once a second, close slow connections."""
         if counter % 10 == 0:
             end_slow(self.server_state.connections)
         return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """End all."""
-        # it cuts off pages that listen: no news
+        """End all, without uvicorn's lines about pages that are cut off."""
         logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
         await to_thread.run_sync(self._close)
         await super().shutdown(sockets)
@@ -192,7 +194,6 @@ class Server(uvicorn.Server):
 def serve(
     app: ASGIApp, sock: socket.socket, ready: Callable[[], object], close: Callable[[], object]
 ) -> None:
-    """Serve until Ctrl-C or SIGTERM; `ready` and `close` as `Server` takes them."""
-    server = Server(app, ready, close)
+    """Serve until Ctrl-C or SIGTERM. ready, close: see `Server`."""
     with kept_short():
-        server.run(sockets=[sock])
+        Server(app, ready, close).run(sockets=[sock])

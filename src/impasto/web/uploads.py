@@ -1,5 +1,4 @@
-"""Pictures that visitors send: which files count as uploads, and how much memory reading them may
-take."""
+"""Which files count as uploads, and how much memory reading them may take."""
 
 from __future__ import annotations
 
@@ -15,7 +14,8 @@ from PIL import Image
 
 from impasto.errors import PictureError
 from impasto.images.read import bytes_of, header_size
-from impasto.web.job import FRAME_SIDE, BusyError, Upload, thumbnail
+from impasto.web.job import BusyError, Upload
+from impasto.web.previews import FRAME_SIDE, thumbnail
 
 __all__ = ["ReadingMemory", "check_uploads", "read_upload"]
 
@@ -24,16 +24,10 @@ DECODED, KEPT = 12, 32  # bytes a pixel: while a picture is decoded, and of what
 
 
 def read_upload(path: str | os.PathLike[str], folder: Path) -> bytes:
-    """The bytes of an uploaded file.
+    """The bytes of an uploaded file. path: from the visitor, whatever gradio has checked.
 
-    Args:
-        path: where the page says that it lies. It comes from the visitor, whatever gradio has
-        checked.
-        folder: the only one where uploads lie.
-
-    Raises:
-        PictureError: for everything but a regular file in `folder`, always in the same words: they
-            must not tell which paths exist.
+    Raises PictureError for everything but a regular file in `folder`, always in the same words:
+    nobody learns which paths exist.
     """
     try:
         return bytes_of(_upload(path, folder))
@@ -42,9 +36,8 @@ def read_upload(path: str | os.PathLike[str], folder: Path) -> bytes:
 
 
 def check_uploads(values: Any, folder: Path) -> None:
-    """Raises PictureError if any file that `values` name, JSON from a page, is not an upload in
-    `folder`."""
-    left = [values]
+    """Raise PictureError if a file in `values`, JSON from a page, is not an upload in `folder`."""
+    left = [values]  # no recursion: a request may be deeper than the stack
     while left:
         value = left.pop()
         if isinstance(value, dict):
@@ -56,7 +49,7 @@ def check_uploads(values: Any, folder: Path) -> None:
 
 
 def _upload(path: str | os.PathLike[str], folder: Path) -> Path:
-    """The real path of an upload. Raises PictureError, always in the same words."""
+    """The real path of an upload. Raises PictureError."""
     with suppress(OSError, ValueError):  # ValueError: a null byte in the path
         real = Path(os.path.realpath(path, strict=True))
         if folder.resolve() in real.parents and stat.S_ISREG(real.stat().st_mode):
@@ -65,40 +58,37 @@ def _upload(path: str | os.PathLike[str], folder: Path) -> Path:
 
 
 class ReadingMemory:
-    """Memory for reading uploads: what would not fit beside what is being read now is refused, and
-    nobody waits."""
+    """Memory for reading uploads: a request that does not fit is refused, and none has to wait."""
 
     def __init__(self, budget: Callable[[], int]):
-        """budget: says how many bytes there are for it now."""
+        """budget: gives the bytes that are free for it now."""
         self._budget, self._taken = budget, 0
         self._lock = threading.Lock()
 
     @contextmanager
     def reserved(self, sizes: Sequence[tuple[int, int]], enough: int) -> Iterator[None]:
-        """Hold the memory for reading pictures of these (width, height), scaled down to `enough`
-        pixels a side.
+        """Hold the memory for reading pictures of these (width, height), scaled down to sides of
+        `enough` pixels.
 
         Raises:
             PictureError: they would not fit even alone.
-            BusyError: they may fit when what is being read now has been read.
+            BusyError: they may fit when other pictures have been read.
         """
         needed = DECODED * max(width * height for width, height in sizes)
         needed += KEPT * sum(_kept(width, height, enough) for width, height in sizes)
         with self._lock:
             budget = self._budget()
-            # at the most: what is being read has taken its memory already, or will
-            alone = budget + self._taken
+            alone = budget + self._taken  # at most: what is taken may be missing in the budget
             if needed > alone:
                 raise PictureError(
                     f"reading these pictures takes {needed / 1e6:,.0f} MB of memory, and this "
-                    "server has "
-                    f"{alone / 1e6:,.0f} MB for it: scale them down first",
+                    f"server has {alone / 1e6:,.0f} MB for it: scale them down first",
                     needed,
                 )
             if self._taken + needed > budget:
                 raise BusyError(
-                    "busy: other pictures are being read, and memory is short; try again in a "
-                    "minute"
+                    "busy: other pictures are being read, and memory is short; "
+                    "try again in a minute"
                 )
             self._taken += needed
         try:
@@ -108,13 +98,15 @@ class ReadingMemory:
                 self._taken -= needed
 
     def thumbnail(self, upload: Upload, most: int) -> Image.Image:
-        """An uploaded picture of at most `most` pixels as the page draws on it. Raises
-        PictureError, BusyError."""
+        """An uploaded picture, of at most `most` pixels, as the page draws on it.
+
+        Raises PictureError, BusyError.
+        """
         data = upload.read()
         with self.reserved([header_size(data, upload.name, most)], FRAME_SIDE):
             return thumbnail(data, upload.name, most)
 
 
 def _kept(width: int, height: int, enough: int) -> int:
-    """Pixels of a picture after it was scaled down, as `images.read.read_bytes` does."""
+    """Pixels of a picture after `images.read.read_bytes` has scaled it down."""
     return width * height // max(1, min(width, height) // enough) ** 2

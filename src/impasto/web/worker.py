@@ -1,5 +1,4 @@
-"""What a worker of the studio does: it paints a job until it ends, or until something else is
-wanted."""
+"""Paint a job until it ends, or until a visitor requests something else."""
 
 from __future__ import annotations
 
@@ -12,55 +11,57 @@ import torch
 from impasto.backbone.load import load_backbone
 from impasto.backbone.vgg import Backbone
 from impasto.config import Config, Machine
-from impasto.errors import ImpastoError, OutputError
+from impasto.errors import ImpastoError, OutputError, out_of_memory
 from impasto.fields import marked
 from impasto.painting.callbacks import film_of, trace
 from impasto.painting.memory import tune_allocator
 from impasto.painting.outcome import why_stopped
 from impasto.painting.run import Run, paint
-from impasto.web.job import SHOWN_SIDE, Job, Limits, Started, State, jpeg
+from impasto.web.job import Job, Limits, Requested, Started, State
+from impasto.web.previews import SHOWN_SIDE, jpeg
 
-__all__ = ["warm_up", "work"]
+__all__ = ["failure", "warm_up", "work"]
 
 log = logging.getLogger("impasto.studio")
 
 
 def work(job: Job, limits: Limits, machine: Machine) -> State:
-    """Paint until the end, or until something else is wanted; says what the job has become.
+    """Paint until the end, or until something else is requested; the job's next state.
 
-    It ends with what there is when its time is over. A paused job keeps its stream of Steps, and
-    another call goes on with it.
+    A painting whose time is over ends with what there is. A paused job keeps its run, and the next
+    call continues it.
     """
     run = job.run = job.run or _begin(job, limits.read, machine)
-    wanted, keep, stopped = "", trace(job.file("trace.jsonl"), log.warning), ""
+    requested: Requested = ""
+    stopped = ""
+    write_trace = trace(job.file("trace.jsonl"), log.warning)
     try:
-        while not (wanted := job.wanted):
+        while not (requested := job.requested):
             step = next(run.steps, None)
             if step is None:
                 break
-            run.last = dataclasses.replace(step, seconds=step.seconds - job.idle)
+            run.last = dataclasses.replace(step, seconds=step.seconds - job.suspended_seconds)
             job.on_step(run.last)
-            keep(run.last)
+            write_trace(run.last)
             if run.film:
                 run.film.add_frame(run.last.shown, run.last.number)
             if run.last.seconds > limits.seconds and run.last.number < run.last.steps:
-                stopped = job.note = (
-                    f"this server paints for at most {limits.seconds / 60:g} minutes"
-                )
+                minutes = f"{limits.seconds / 60:g}"
+                stopped = job.note = f"this server paints for at most {minutes} minutes"
                 break
     except (MemoryError, RuntimeError, ImpastoError) as error:
         if run.last is None or not (stopped := why_stopped(error)):
             raise
         job.note = stopped
     unfinished = run.last is None or (run.last.number < run.last.steps and not stopped)
-    if wanted == "pause" and unfinished:
+    if requested == "pause" and unfinished:
         return "paused"
-    if wanted == "cancel" or run.last is None:
+    if requested == "cancel" or run.last is None:
         return "cancelled"
     if unfinished:
         stopped = "stopped by hand"
     _finish(job, run, stopped)
-    if job.wanted == "cancel":
+    if job.requested == "cancel":
         return "cancelled"
     return "stopped" if stopped else "done"
 
@@ -69,16 +70,13 @@ def _begin(job: Job, most: int, machine: Machine) -> Started:
     content, styles, named = job.inputs(most)
     run = Run.prepare(content, styles, job.config, machine, named=named, backbone=_backbone)
     tune_allocator(run.plan, run.backbone.device)
-    film = (
-        film_of(job.file(f"timelapse{job.timelapse}"), content, run.config)
-        if job.timelapse
-        else None
-    )
+    path = job.file(f"timelapse{job.timelapse}")
+    film = film_of(path, content, run.config) if job.timelapse else None
     return Started(run, run.steps(), film)
 
 
 def _finish(job: Job, run: Started, stopped: str) -> None:
-    """Save the painting, what is shown of it, and the film."""
+    """Save the painting, what the page shows of it, and the film."""
     assert run.last is not None
     assert job.progress is not None
     painting = run.run.painting(run.last, stopped, [job.note] if job.note else [])
@@ -87,7 +85,7 @@ def _finish(job: Job, run: Started, stopped: str) -> None:
     job.file("after.jpg").write_bytes(jpeg(painting.pixels, SHOWN_SIDE))
     job.show(painting.pixels)
     job.progress = job.progress._replace(
-        objective=painting.value, terms=dict(painting.terms), left=0.0
+        objective=painting.value, terms=dict(painting.terms), seconds_left=0.0
     )
     if run.film:
         try:
@@ -98,12 +96,12 @@ def _finish(job: Job, run: Started, stopped: str) -> None:
 
 
 def _backbone(config: Config, machine: Machine) -> Backbone:
-    """The config's network, loaded once."""
+    """The config's network, from the cache if it is there."""
     settings = {name: getattr(config, name) for name in marked(Config, "network")}
     return _loaded(Config(**settings), machine)
 
 
-@lru_cache(maxsize=3)  # each is up to 80 MB
+@lru_cache(maxsize=3)  # each takes up to 80 MB
 def _loaded(config: Config, machine: Machine) -> Backbone:
     return load_backbone(config, machine)
 
@@ -111,4 +109,17 @@ def _loaded(config: Config, machine: Machine) -> Backbone:
 def warm_up(config: Config, machine: Machine) -> None:
     """Load the config's network and run it once. Raises ImpastoError."""
     noise = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
-    paint(noise, noise, config, machine=machine, backbone=_backbone(config, machine))
+    paint(noise, noise, config, machine, backbone=_backbone(config, machine))
+
+
+def failure(error: Exception) -> str:
+    """What a visitor is told of a painting that failed; the server's own faults are logged."""
+    if isinstance(error, OutputError):
+        log.error("a painting could not be written: %s", error)
+        return "the server could not write the painting; try again later"
+    if isinstance(error, ImpastoError):
+        return str(error)
+    log.error("a painting failed", exc_info=error)
+    if out_of_memory(error):
+        return "there is not enough memory for this: give a smaller --size"
+    return f"something went wrong here ({type(error).__name__}); try again"

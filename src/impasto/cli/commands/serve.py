@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["serve"]
 
+EXTRA = ("gradio", "fastapi", "uvicorn", "prometheus_client")
+
 
 @click.command(cls=GroupedCommand)
 @click.option(
@@ -41,9 +43,9 @@ __all__ = ["serve"]
     "--auth",
     envvar="IMPASTO_AUTH",
     metavar="USER:PASSWORD",
-    help="who may come in; also $IMPASTO_AUTH, which nobody sees",
+    help="who may come in; also $IMPASTO_AUTH, which `ps` does not show",
 )
-@click.option("--no-auth", is_flag=True, help="everybody who reaches --host may come in")
+@click.option("--no-auth", is_flag=True, help="let in everybody who reaches --host")
 @click.option(
     "--workers",
     default=1,
@@ -118,21 +120,8 @@ def serve(
     """
     # before seconds of loading: bad values fail at once
     config, machine = changed_by(given(values), Config())
-    if auth is not None and not (re.fullmatch(r"[^:]+:.+", auth) and auth.isprintable()):
-        raise ConfigError(
-            "--auth takes a user and a password with a colon between: --auth ann:secret"
-        )
-    for name, value in (
-        ("--max-upload", max_upload),
-        ("--max-minutes", max_minutes),
-        ("--keep", keep),
-    ):
-        if not math.isfinite(value):
-            raise ConfigError(f"{name} is {value}: give a number", value)
-    if threading.current_thread() is threading.main_thread():
-        for number in {signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)}:
-            # so that all is removed, also before uvicorn has its own
-            signal.signal(number, lambda *_: sys.exit(0))
+    _check(auth, {"--max-upload": max_upload, "--max-minutes": max_minutes, "--keep": keep})
+    _exit_on_signals()
     with _extra():
         from impasto.web.folders import temporary_files_in
         from impasto.web.job import Limits
@@ -151,18 +140,32 @@ def serve(
         studio.close()
 
 
+def _check(auth: str | None, numbers: dict[str, float]) -> None:
+    """Raise ConfigError for a malformed password, and for numbers that are not finite."""
+    if auth is not None and not (re.fullmatch(r"[^:]+:.+", auth) and auth.isprintable()):
+        raise ConfigError(
+            "--auth takes a user and a password with a colon between: --auth ann:secret"
+        )
+    for name, value in numbers.items():
+        if not math.isfinite(value):
+            raise ConfigError(f"{name} is {value}: give a number", value)
+
+
+def _exit_on_signals() -> None:
+    """Have SIGTERM and SIGHUP end the process so that all files are removed, before uvicorn has
+    handlers of its own."""
+    if threading.current_thread() is threading.main_thread():
+        for number in {signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)}:
+            signal.signal(number, lambda *_: sys.exit(0))
+
+
 @contextmanager
 def _extra() -> Iterator[None]:
-    """Raises ConfigError where an import inside finds a library of the extra missing."""
+    """Raise ConfigError if an import inside finds a library of the extra missing."""
     try:
         yield
     except ImportError as error:
-        if (error.name or "").split(".")[0] not in (
-            "gradio",
-            "fastapi",
-            "uvicorn",
-            "prometheus_client",
-        ):
+        if (error.name or "").split(".")[0] not in EXTRA:
             raise
         raise ConfigError("the studio needs an extra: pip install 'impasto[web]'") from None
 
@@ -170,7 +173,7 @@ def _extra() -> Iterator[None]:
 def _open(
     studio: Studio, host: str, port: int, auth: str, no_auth: bool, demo: bool, show_it: bool
 ) -> None:
-    """Open the studio there until it is ended."""
+    """Open the studio at an address, until a signal ends it."""
     with _extra():
         from impasto.web import server
 
