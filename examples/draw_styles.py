@@ -1,7 +1,7 @@
-"""Draws the sample styles that ship in the package: python examples/draw_styles.py
+"""Draw the sample styles in the package: python examples/draw_styles.py
 
 One made-up landscape in four techniques: brush strokes along a flow field, a woodcut, stained
-glass, points. Nothing here is taken from a picture, so the drawings carry no licence but ours. The
+glass, points. Nothing here is taken from a picture, so the drawings have no license but ours. The
 same seed gives the same files.
 """
 
@@ -92,7 +92,7 @@ def flow(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
 
 
 def strokes(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
-    """Oil, laid on thick: long strokes below, short ones above, bristles, and light from the upper
+    """Thick oil paint: long strokes below, short ones above, bristles, and light from the upper
     left."""
     palette = {
         "zenith": (24, 44, 120),
@@ -189,7 +189,7 @@ def woodcut(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
 
 
 def glass(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
-    """Stained glass: cells of one saturated colour each, streaks in the glass, dark lead between
+    """Stained glass: cells of one saturated color each, streaks in the glass, dark lead between
     them."""
     palette = {
         "zenith": (20, 40, 170),
@@ -242,7 +242,7 @@ def glass(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
 
 
 def points(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
-    """Pointillism: dots of pure colours that mix in the eye, on a warm ground."""
+    """Pointillism: dots of pure colors that mix in the eye, on a warm ground."""
     palette = {
         "zenith": (70, 110, 200),
         "horizon": (250, 190, 160),
