@@ -241,10 +241,10 @@ def tiles() -> list[dict]:
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
     cluster.add_node(num_cpus=1)
     try:
-        with connected(cluster.address), tile_workers(config, backbone.weights) as tilers:
-            plan = tilers.fit(problem, config, backbone)
+        with connected(cluster.address), tile_workers(config, backbone.weights) as workers:
+            plan = workers.fit(problem, config, backbone)
             here = Objective(config, backbone, content, regions, plan.side)
-            there = tilers.objective(config, backbone, content, regions, plan.side)
+            there = workers.objective(config, backbone, content, regions, plan.side)
             pairs = [
                 (seconds(lambda: here.evaluate(content)), seconds(lambda: there.evaluate(content)))
                 for _ in range(7)
