@@ -1,4 +1,4 @@
-# make demo: set up and paint a sample.  make test: set up and test.  make check: what CI runs.
+# make demo: set up and paint a sample.  make test: set up and test.  make check: what CI runs.  More: CONTRIBUTING.md
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
@@ -15,7 +15,7 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY)
 	$(BIN)/impasto demo
 
-# Four workers on two cores: much of it waits for servers and browsers. A file's tests share its studio.
+# Four workers on two cores: many tests wait for servers and browsers. The tests of a file share one studio.
 test: $(READY)
 	$(BIN)/python -m pytest -n 4 --dist loadfile
 
@@ -32,22 +32,22 @@ format: $(READY)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-# Draw the sample styles anew.
+# Draw the sample styles again.
 styles: $(READY)
 	$(BIN)/python examples/draw_styles.py
 
-# One of each figure for docs/gallery: minutes. With the pictures in ../shared, also the five pairs and their scores.
+# The pictures of the documents, into docs/gallery: minutes. With the pictures in ../shared, also the five pairs and their scores.
 gallery: $(READY)
 	$(BIN)/python examples/figures.py
 	$(BIN)/python examples/controls.py
 	$(BIN)/python examples/studio.py
 	[ ! -d ../shared/images ] || $(BIN)/python examples/gallery.py
 
-# Measure speed, memory and solvers anew, into benchmarks/RESULTS.md: two hours; table 2 needs ../shared.
+# Measure speed, memory and solvers, into benchmarks/RESULTS.md: two hours; tables 2, 5 and 6 need ../shared.
 bench: $(READY)
 	for each in startup evaluation memory solvers levels same_picture long_work spinning report; do $(BIN)/python benchmarks/$$each.py || exit 1; done
 
-# Train the network in the package anew: about an hour on two cores; needs ../shared.
+# Train the network in the package: about an hour on two cores; needs ../shared.
 train: $(READY)
 	$(BIN)/python training/train.py --shared ../shared --out training/run
 

@@ -1,9 +1,8 @@
-"""The baseline: what the published code of recipe A does, written anew. float32, NCHW, autograd,
-torch.optim.LBFGS.
+"""The baseline: the published code of the preset gatys-lbfgs, rewritten.
 
-Nothing here uses impasto's own passes: the network is a list of torch's functions, the losses are
-the recipe's (mean squares; Gram matrices over C*H*W; weights 1 and 1e6), the solver is torch's with
-its defaults, one size, 300 evaluations.
+float32, NCHW, autograd, torch.optim.LBFGS. Nothing here uses impasto's own passes: the network is a
+list of torch's functions, the losses are the published ones (mean squares; Gram matrices over
+C*H*W; weights 1 and 1e6), the solver is torch's with its defaults, one size, 300 evaluations.
 """
 
 import statistics
@@ -21,19 +20,19 @@ STYLE_WEIGHT = 1e6
 
 
 class Baseline:
-    """The recipe's objective for one content and one style picture, (1, 3, H, W) of one size, in
+    """The published objective for one content and one style picture, (1, 3, H, W) of one size, in
     [0, 1]."""
 
     def __init__(self, weights: Weights, content: torch.Tensor, style: torch.Tensor):
         self.weights = weights
-        # torchvision's units, as the recipe has them, whatever units the network's own input is in
+        # torchvision's units, as published, whatever units the network's own input is in
         self.units = (1 / 0.225) / (sum(weights.scale) / 3)
         with torch.no_grad():
             self.content = self.features(content)[CONTENT]
             self.style = {name: gram(self.features(style)[name]) for name in STYLE}
 
     def features(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Features at the recipe's layers, scaled to torchvision's units."""
+        """Features at the published layers, scaled to torchvision's units."""
         mean, scale = (
             torch.tensor(each).view(1, 3, 1, 1).to(x)
             for each in (self.weights.mean, self.weights.scale)
@@ -49,23 +48,23 @@ class Baseline:
         return found
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        """The recipe's sum at x."""
+        """The objective at x."""
         found = self.features(x)
         style = sum(F.mse_loss(gram(found[name]), self.style[name]) for name in STYLE)
         return F.mse_loss(found[CONTENT], self.content) + STYLE_WEIGHT * style
 
 
 def gram(features: torch.Tensor) -> torch.Tensor:
-    """Gram matrix over C*H*W, as the recipe has it."""
+    """Gram matrix over C*H*W."""
     _, channels, height, width = features.shape
     flat = features.view(channels, height * width)
     return flat @ flat.t() / (channels * height * width)
 
 
 class Run(NamedTuple):
-    """The objective that it ended with, and the time it took.
+    """The final objective of a run, and its time.
 
-    seconds: the median evaluation, with the solver's work after it, times their number; wall: by
+    seconds: the median evaluation, with the solver's work after it, times their number. wall: by
     the clock.
     """
 
@@ -76,8 +75,8 @@ class Run(NamedTuple):
 
 
 def run(objective: Baseline, content: torch.Tensor, evaluations: int = 300) -> Run:
-    """The recipe's loop: torch.optim.LBFGS with its defaults from the content, until so many
-    evaluations were made."""
+    """Minimize with torch.optim.LBFGS and its defaults, from the content, for so many
+    evaluations."""
     x = content.clone().requires_grad_()
     solver = torch.optim.LBFGS([x])
     made, value, starts = 0, torch.zeros(()), []

@@ -1,5 +1,4 @@
-"""What the benchmarks share: the machine and its ceilings, medians, the shared pictures, and where
-the tables go."""
+"""Helpers of the benchmarks: the machine and its ceilings, medians, pictures, records of tables."""
 
 import datetime
 import json
@@ -33,13 +32,13 @@ def machine(device: str = "cpu") -> str:
 
 
 def wait(device: str) -> None:
-    """Until the device has done what it was given."""
+    """Wait until the device has finished."""
     if device != "cpu":
         torch.cuda.synchronize()
 
 
 def median_seconds(call: Callable[[], object], runs: int = 7, device: str = "cpu") -> float:
-    """Median time of `call`, after one that is not counted."""
+    """Median time of `call`, after a first call that is not counted."""
     taken = []
     for _ in range(runs + 1):
         wait(device)
@@ -69,8 +68,7 @@ def ceilings(device: str = "cpu") -> dict[str, float]:
 
 
 def record(table: str, rows: Sequence[dict], device: str = "cpu", **more: object) -> None:
-    """Keep a table's rows with date and machine, one file a table and device; report.py makes
-    RESULTS.md of them."""
+    """Save a table's rows with date and machine for report.py: a file for each table and device."""
     RECORDS.mkdir(exist_ok=True)
     kept = {
         "date": str(datetime.date.today()),
@@ -83,7 +81,7 @@ def record(table: str, rows: Sequence[dict], device: str = "cpu", **more: object
 
 
 def recorded(table: str, device: str = "cpu") -> list[dict]:
-    """The rows of a table that were made today on this machine."""
+    """The rows of a table that were measured today on this machine."""
     file = RECORDS / f"{table}-{device}.json"
     kept = json.loads(file.read_text()) if file.exists() else {"rows": []}
     same = (kept.get("date"), kept.get("machine")) == (str(datetime.date.today()), machine(device))

@@ -1,4 +1,4 @@
-"""Table 1: seconds an evaluation and TFLOP/s, against the baseline's and the machine's ceilings."""
+"""Table 1: seconds an evaluation and TFLOP/s, against the baseline and the machine's ceilings."""
 
 import argparse
 from dataclasses import replace
@@ -19,8 +19,8 @@ SIDES = (256, 512, 1024)
 
 
 def flops(weights: Weights, side: int) -> float:
-    """Of the convolutions of one forward and one backward pass to the pixels: two a multiplication
-    and addition."""
+    """Operations of the convolutions in one forward and one backward pass to the pixels; a
+    multiplication and an addition are two."""
     return sum(
         2 * 2 * kernel.numel() * (side // layer_stride(name)) ** 2
         for name, (kernel, _) in weights.kernels.items()
@@ -28,21 +28,21 @@ def flops(weights: Weights, side: int) -> float:
 
 
 def up_to_conv5_1(weights: Weights) -> Weights:
-    """`weights` without what lies beyond the deepest style layer."""
+    """`weights` without the layers beyond the deepest style layer."""
     return replace(
         weights, kernels={name: pair for name, pair in weights.kernels.items() if name <= "conv5_1"}
     )
 
 
 def baseline_seconds(weights: Weights, side: int, runs: int, device: str) -> float:
-    """An evaluation of the baseline."""
+    """Seconds of an evaluation of the baseline."""
     content, style = (torch.rand(1, 3, side, side, device=device) for _ in range(2))
     objective, x = Baseline(weights, content, style), content.clone().requires_grad_()
     return median_seconds(lambda: torch.autograd.grad(objective(x), x), runs, device)
 
 
 def our_seconds(weights: Weights, side: int, dtype: torch.dtype, runs: int, device: str) -> float:
-    """An evaluation of the same objective by impasto."""
+    """Seconds of an evaluation of the same objective by impasto."""
     content, style = (torch.rand(1, 3, side, side, device=device) for _ in range(2))
     backbone = Backbone(weights, padding=RECIPE.padding, device=device, dtype=dtype)
     objective = Objective(RECIPE, backbone, content, [style])

@@ -1,7 +1,7 @@
 """Table 6: how the steps are split over the sizes, against time. Needs ../shared.
 
-Each split paints the five pairs at 512 pixels with the defaults otherwise; the objective is that at
-full size in float32, whatever sizes the run went through, and the referee scores the pictures.
+Each split paints the five pairs at 512 pixels with the defaults otherwise. The objective is that at
+full size in float32, whatever sizes the run went through; the referee scores the pictures.
 """
 
 import statistics
@@ -31,18 +31,21 @@ SPLITS = (
 
 def main() -> None:
     """Paint, score, print, record."""
-    referee, house = load_referee(SHARED), Config()
-    backbone, exact = load_backbone(house), Backbone(load(house.backbone), padding=house.padding)
+    referee, default = load_referee(SHARED), Config()
+    backbone, exact = (
+        load_backbone(default),
+        Backbone(load(default.backbone), padding=default.padding),
+    )
     rows = []
     for split in SPLITS:
-        config, scores = house.changed(**split), []
+        config, scores = default.changed(**split), []
         for pair in PAIRS:
             content, style = pictures(pair)
             painting = paint(content, style, config, backbone=backbone)
-            problem = prepare_problem(read(content), [read(style)], house)
+            problem = prepare_problem(read(content), [read(style)], default)
             whole = problem.levels[-1]
             small = resize(read(content).pixels, whole.height, whole.width)
-            objective = Objective(house, exact, small, regions_at(problem, whole, house))
+            objective = Objective(default, exact, small, regions_at(problem, whole, default))
             with tempfile.TemporaryDirectory() as folder:
                 score = referee.score(
                     content, style, [painting.save(Path(folder) / "painting.png")]

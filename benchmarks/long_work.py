@@ -1,5 +1,4 @@
-"""Table 7: long work: what checkpoints cost, batch against a shell loop, small pictures together,
-Ray, and kills.
+"""Table 7: checkpoints, batch against a shell loop, small pictures together, Ray, and kills.
 
 python benchmarks/long_work.py [checkpoints batch together ray tiles kills]
 """
@@ -36,13 +35,14 @@ ROUNDS = 3
 KILLS = 100
 # The command line with a checkpoint after every step.
 EVERY_STEP = (
-    "import sys; from impasto import checkpoint; checkpoint.SOONEST, checkpoint.COST = 0.0, 1e9; "
+    "import sys; from impasto.painting import checkpoint; "
+    "checkpoint.SOONEST, checkpoint.COST = 0.0, 1e9; "
     "from impasto.cli.main import main; main(sys.argv[1:])"
 )
 
 
 def pictures(folder: Path) -> tuple[Path, Path]:
-    """Folders of two contents and four styles: the samples."""
+    """Make folders of two contents and four styles from the samples."""
     contents, styles = folder / "contents", folder / "styles"
     contents.mkdir()
     styles.mkdir()
@@ -55,13 +55,13 @@ def pictures(folder: Path) -> tuple[Path, Path]:
 
 
 def row(what: str, measured: str, ratio: str) -> dict:
-    """A line of the table, which is printed."""
+    """Print and return a line of the table."""
     print(f"{what}: {measured}; {ratio}", flush=True)
     return {"what": what, "measured": measured, "ratio": ratio}
 
 
 def checkpoints() -> list[dict]:
-    """Share of a run's time that goes into checkpoints."""
+    """Measure the share of a run's time that goes into checkpoints."""
     rows = []
     for size, steps in ((512, 800), (1024, 300)):
         config = Config(size=size, steps=steps)
@@ -91,7 +91,7 @@ def checkpoints() -> list[dict]:
 
 
 def batch() -> list[dict]:
-    """A batch of eight paintings against a shell loop."""
+    """Measure a batch of eight paintings against a shell loop."""
     rows = []
     for size in (256, 512):
         loops, batches = [], []
@@ -129,20 +129,20 @@ def batch() -> list[dict]:
 
 
 def call(command: list[object]) -> None:
-    """Run a command quietly; it must succeed."""
+    """Run a command quietly; raises if it fails."""
     subprocess.run([*map(str, command), "--quiet"], check=True)
 
 
 def timed_batch(contents: Path, styles: Path, out: Path, size: int, *more: str) -> float:
-    """Seconds of a batch, as a new process."""
+    """Seconds of a batch in a new process."""
     began = time.perf_counter()
     call([IMPASTO, "batch", contents, "--style", styles, "-o", out, "--size", size, *more])
     return time.perf_counter() - began
 
 
 def together() -> list[dict]:
-    """Eight paintings in one process, some at once, against one at a time; and whether they are the
-    same."""
+    """Measure eight paintings in one process, several at once against one at a time, and compare
+    their pixels."""
     rows = []
     photograph = read(sample_photograph())
     mirrored = photograph._replace(pixels=photograph.pixels.flip(3).contiguous())
@@ -218,18 +218,18 @@ def ray() -> list[dict]:
 
 
 def painting_seconds(folder: Path) -> float:
-    """Of all paintings of a batch, from its manifest."""
+    """The seconds of all paintings of a batch, from its manifest."""
     records = [json.loads(line) for line in (folder / "manifest.jsonl").read_text().splitlines()]
     return sum(each["seconds"] / each["together"] for each in records)
 
 
 def tiles() -> list[dict]:
-    """An evaluation of a picture whose tiles are on two Ray actors, against the same tiles here;
-    what travels."""
+    """Measure an evaluation with its tiles on two Ray actors against the same tiles here, and the
+    data sent."""
     from ray.cluster_utils import Cluster
 
     from impasto.cluster.distributed import tile_workers
-    from impasto.cluster.ray_cluster import joined
+    from impasto.cluster.ray_cluster import connected
 
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     config = Config(size=1536, levels=1, precision="bfloat16")
@@ -241,10 +241,10 @@ def tiles() -> list[dict]:
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
     cluster.add_node(num_cpus=1)
     try:
-        with joined(cluster.address), tile_workers(config, backbone.weights) as tilers:
-            plan = tilers.fit(problem, config, backbone)
+        with connected(cluster.address), tile_workers(config, backbone.weights) as workers:
+            plan = workers.fit(problem, config, backbone)
             here = Objective(config, backbone, content, regions, plan.side)
-            there = tilers.objective(config, backbone, content, regions, plan.side)
+            there = workers.objective(config, backbone, content, regions, plan.side)
             pairs = [
                 (seconds(lambda: here.evaluate(content)), seconds(lambda: there.evaluate(content)))
                 for _ in range(7)
@@ -270,15 +270,14 @@ def tiles() -> list[dict]:
 
 
 def seconds(do: Callable[[], object]) -> float:
-    """By the clock."""
+    """Seconds that a call takes."""
     began = time.perf_counter()
     do()
     return time.perf_counter() - began
 
 
 def kills() -> list[dict]:
-    """Batches killed at random moments until there were KILLS; then what is lost, doubled or
-    different."""
+    """Kill batches at random moments, KILLS times; count what is lost, doubled or different."""
     options = ["--size", "128", "--steps", "60", "--levels", "2", "--quiet"]
     moments, killed, batches = random.Random(0), 0, 0
     lost = doubled = different = unreadable = 0
@@ -331,7 +330,7 @@ def kills() -> list[dict]:
 
 
 def checksums(folder: Path) -> dict[str, str]:
-    """Of the paintings in a folder."""
+    """SHA-256 of the paintings in a folder, by name."""
     return {
         path.name: hashlib.sha256(path.read_bytes()).hexdigest()
         for path in folder.glob("*.png")
@@ -340,7 +339,7 @@ def checksums(folder: Path) -> dict[str, str]:
 
 
 def is_done(out: Path, count: int) -> bool:
-    """Whether all paintings are in the manifest."""
+    """True if the manifest has `count` paintings."""
     path = out / "manifest.jsonl"
     return path.exists() and path.read_text().count('"done"') >= count
 
@@ -356,7 +355,8 @@ PARTS = {
 
 
 def main() -> None:
-    """Measure the parts that are named, or all; those measured today stay."""
+    """Measure the parts named on the command line, or all; rows of other parts measured today are
+    kept."""
     wanted = sys.argv[1:] or list(PARTS)
     rows = [each for each in recorded("long_work") if each["part"] not in wanted]
     for part in wanted:

@@ -1,5 +1,4 @@
-"""Table 3: peak memory and seconds against pixels, in one piece and in tiles; each row in a process
-of its own."""
+"""Table 3: peak memory and seconds against pixels, in one piece and in tiles; a process a row."""
 
 import argparse
 import json
@@ -22,13 +21,13 @@ from impasto.painting.run import Run
 from networks import vgg19
 
 BUDGETS = {512: "210MB", 1024: "400MB", 2048: "1.1GB", 4096: "4GB"}
-HISTORY = 3  # pairs are whole pictures: with the default 10 they would take most of it
-STEPS = 4  # at the last size: the second already has a pair, the others are timed
+HISTORY = 3  # pairs are whole pictures: with the default 10 they would take most of the memory
+STEPS = 4  # at the last size: from the second on there is a pair, and steps are timed
 
 
 def measure(network: str, size: int, memory: str, device: str) -> dict:
-    """Paint a few steps of the sample at size x size; bytes over what interpreter, weights and
-    pictures take."""
+    """Paint a few steps of the sample at size x size; peak bytes beyond interpreter, weights and
+    pictures."""
     weights = load("compact") if network == "compact" else vgg19(TRUE_STAGES)
     backbone = Backbone(weights, padding="replicate", dtype=torch.bfloat16, device=device)
     # square

@@ -1,4 +1,4 @@
-"""VGG-19 for timing: what there is of the true numbers, and seeded noise for the rest."""
+"""VGG-19 for timing: the true numbers as far as they are at hand, and seeded noise for the rest."""
 
 from pathlib import Path
 
@@ -9,11 +9,10 @@ from impasto.config import CONVOLUTIONS, DEPTHS, WIDTHS
 
 
 def vgg19(partial: Path | None, seed: int = 0) -> Weights:
-    """A network of VGG-19's size up to conv5_1: the convolutions in `partial`, He noise where it
-    has none.
+    """A network of VGG-19's size up to conv5_1: the convolutions in `partial`, He noise for others.
 
-    Speed does not depend on the numbers, and any fixed network defines an objective to race for.
-    `name` tells which.
+    Speed does not depend on the numbers, and any fixed network defines an objective to reach. The
+    network's `name` says which numbers are true.
     """
     true = load(str(partial)) if partial and partial.exists() else None
     generator = torch.Generator().manual_seed(seed)

@@ -1,11 +1,11 @@
-"""Measures AVERAGE_GAIN of impasto.backbone.vgg: what average pooling loses against max pooling.
+"""Measure AVERAGE_GAIN of impasto.backbone.vgg: what average pooling loses against max pooling.
 
 python benchmarks/pooling.py --weights ../shared/weights/vgg19_oxford_conv1_1-conv3_4.safetensors \
     --pictures ../shared/corpus
 
 The ratio of the root mean square after 2 x 2 max pooling to that after 2 x 2 average pooling, of
-the features before VGG-19's first three poolings; the network itself pools by maximum, as it was
-trained. Geometric mean over photographs, then over the poolings.
+the features before VGG-19's first three poolings; the network itself uses max pooling, as in its
+training. Geometric mean over photographs, then over the poolings.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from impasto.backbone.vgg import Backbone
 from impasto.backbone.weights import load
 from impasto.images.read import read
 
-LAYERS = ("relu1_2", "relu2_2", "relu3_4")  # what the first three poolings take
+LAYERS = ("relu1_2", "relu2_2", "relu3_4")  # the inputs of the first three poolings
 
 
 def log_ratio(features: torch.Tensor) -> float:

@@ -1,13 +1,13 @@
 """Table 2: time to the same picture. Needs ../shared.
 
-The baseline paints recipe A at 512 pixels in 300 evaluations. Ours paints the same recipe with the
-same numbers in the network, and its time is that of the first picture whose objective, by the
+The baseline paints the preset gatys-lbfgs at 512 pixels in 300 evaluations. Ours paints the same
+objective with the same network, and its time is that of the first picture whose objective, by the
 baseline's own function in float32 at full size, is no higher than what the baseline ended with. The
-default's row is another objective and network: the shipped defaults, from the pictures as read to
-the painting; its ratio is of times only.
+defaults' time is that of the shipped defaults, with another objective and network, from the
+pictures as read to the painting; its ratio is of times only.
 
 The baseline's seconds are the median of its evaluations (with the solver's work in between) times
-their number: a neighbour on the machine that disturbs a minute of it does not count for us.
+their number: other load on the machine during a part of it does not count in our favor.
 """
 
 import argparse
@@ -32,16 +32,16 @@ from impasto.presets import preset
 from networks import vgg19
 
 RECIPE = preset("gatys-lbfgs").config
-# The recipe's objective and network, our way of getting there: found on the two pairs with
-# starry_night. The last level goes on until the picture is as good.
+# The same objective and network, minimized our way: found on the two pairs with starry_night. The
+# last level runs until the picture is as good.
 OURS = RECIPE.changed(
     levels=3, steps=900, step_ratio=6, first_step=0.01, precondition=0.5, history=50
 )
-NEAR = 0.02  # the objective in bfloat16 is that near to the one in float32, and nearer
+NEAR = 0.02  # bound of the relative difference between the objectives in bfloat16 and float32
 
 
 def baseline_of(pair: str, size: int, evaluations: int) -> dict:
-    """The baseline's run in a process of its own: its allocator is as every program's."""
+    """Run the baseline in a process of its own, with the default settings of the allocator."""
     command = [
         sys.executable,
         __file__,
@@ -59,7 +59,7 @@ def baseline_of(pair: str, size: int, evaluations: int) -> dict:
 def recipe_pictures(
     content: Picture, style: Picture, size: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Both pictures at the recipe's size."""
+    """Both pictures at the published size."""
     level = check(content, RECIPE.changed(size=size))[-1]
     small, pattern = (resize(each.pixels, level.height, level.width) for each in (content, style))
     return small, pattern
@@ -68,7 +68,7 @@ def recipe_pictures(
 def shots(
     content: Picture, style: Picture, config: Config, backbone: Backbone, target: float
 ) -> list[Step]:
-    """The steps of the last level that could be as good as `target`, until one is sure to be."""
+    """The steps of the last level that may be as good as `target`, up to one that surely is."""
     found = []
     for step in paint_steps(content, style, config, backbone=backbone):
         value = float(step.value)
@@ -93,7 +93,7 @@ def first_as_good(
 
 
 def main() -> None:
-    """Paint, compare, record; each pair's row is kept as it is made."""
+    """Paint, compare, record; each pair's row is saved when it is done."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -125,7 +125,7 @@ def main() -> None:
         step, value = first_as_good(objective, steps, theirs.value)
         began = time.perf_counter()
         paint(content, style, Config(size=args.size), backbone=compact)
-        house = time.perf_counter() - began
+        defaults = time.perf_counter() - began
         rows.append(
             {
                 "pair": pair,
@@ -139,8 +139,8 @@ def main() -> None:
                 "seconds": step.seconds if step else None,
                 "steps": step.number if step else None,
                 "ratio": theirs.seconds / step.seconds if step else None,
-                "house_seconds": house,
-                "house_ratio": theirs.seconds / house,
+                "default_seconds": defaults,
+                "default_ratio": theirs.seconds / defaults,
             }
         )
         print(rows[-1], flush=True)

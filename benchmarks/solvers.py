@@ -1,8 +1,8 @@
 """Table 5: the objective that a solver reaches in so many evaluations. Needs ../shared.
 
 The default's objective with the shipped network in float32 at 256 pixels, one size, nothing
-clamped: torch.optim.LBFGS with the recipes' settings (lr 1, history 100), ours with the same, ours
-with fewer pairs, and ours preconditioned.
+clamped: torch.optim.LBFGS as the published recipes have it (lr 1, history 100), ours with the same
+settings, ours with fewer pairs, and ours preconditioned.
 """
 
 import torch
@@ -20,7 +20,7 @@ from impasto.solver.preconditioner import SpectralPreconditioner
 
 MARKS = (20, 50, 100, 150)
 OURS = {
-    "ours: history 100, as the recipes": (100, 0.0, 0.0),
+    "ours: history 100, as published": (100, 0.0, 0.0),
     "ours: history 10": (10, 0.01, 0.0),
     "ours: history 100, preconditioned": (100, 0.01, 0.5),
     "ours: history 10, preconditioned (the default)": (10, 0.01, 0.5),
@@ -28,7 +28,7 @@ OURS = {
 
 
 def torchs(objective: Objective, start: torch.Tensor) -> list[float]:
-    """The value at each evaluation of torch.optim.LBFGS."""
+    """The objective at each evaluation of torch.optim.LBFGS."""
     x, values = start.clone().requires_grad_(), []
     most = MARKS[-1]
     solver = torch.optim.LBFGS(
@@ -47,7 +47,7 @@ def torchs(objective: Objective, start: torch.Tensor) -> list[float]:
 def ours(
     objective: Objective, start: torch.Tensor, history: int, first: float, power: float
 ) -> list[float]:
-    """The value at each evaluation of our LBFGS."""
+    """The objective at each evaluation of our LBFGS."""
     spectrum = SpectralPreconditioner(*start.shape[2:], power) if power else None
     x, values, solver = start, [], LBFGS(1.0, history, first, spectrum)
     for _ in range(MARKS[-1]):

@@ -1,5 +1,5 @@
-"""Table 8: how long waiting OpenMP threads should spin: a painting alone, and beside a busy loop on
-every processor."""
+"""Table 8: how long waiting OpenMP threads should spin, alone and beside a busy loop on every
+processor."""
 
 import json
 import os
@@ -22,7 +22,7 @@ OPTIONS = ["--size", "256", "--steps", "60", "--json"]
 
 
 def seconds(count: int | None) -> float:
-    """What one painting in a new process takes, as it says itself."""
+    """The seconds that one painting in a new process reports."""
     environment = {
         name: value
         for name, value in os.environ.items()
@@ -43,7 +43,7 @@ def seconds(count: int | None) -> float:
 
 @contextmanager
 def busy_loops() -> Iterator[None]:
-    """A process that computes without end, for every processor."""
+    """Run a busy loop for every processor."""
     loops = [
         subprocess.Popen([sys.executable, "-c", "while True: pass"])
         for _ in range(os.cpu_count() or 1)
@@ -56,7 +56,7 @@ def busy_loops() -> Iterator[None]:
 
 
 def rounds(count: int) -> dict[int | None, float]:
-    """Medians by spin count; the counts take turns, so that a noisy minute is shared."""
+    """Medians by spin count; the counts alternate, so that other load affects all of them."""
     taken: dict[int | None, list[float]] = {each: [] for each in COUNTS}
     for _ in range(count):
         for each in COUNTS:

@@ -1,5 +1,4 @@
-"""Table 4: start-up: `impasto --help`, import, and the first step of a painting; each in a new
-process."""
+"""Table 4: start-up of `impasto --help`, import and the first step, each in a new process."""
 
 import statistics
 import subprocess
@@ -10,8 +9,7 @@ from pathlib import Path
 from common import record
 
 FIRST = """
-from impasto import Config
-from impasto.painting import paint_steps
+from impasto import Config, paint_steps
 from impasto.images.samples import sample_photograph, sample_style
 next(paint_steps(sample_photograph(), sample_style("strokes"), Config()))
 """
@@ -24,7 +22,7 @@ COMMANDS = {
 
 
 def seconds(command: list[str]) -> float:
-    """By the clock."""
+    """Seconds that a command takes."""
     began = time.perf_counter()
     subprocess.run(command, capture_output=True, check=True)
     return time.perf_counter() - began
@@ -34,7 +32,7 @@ def main() -> None:
     """Measure, print, record."""
     rows = []
     for name, command in COMMANDS.items():
-        seconds(command)  # its files are in memory from here on
+        seconds(command)  # not counted: afterwards its files are in the page cache
         taken = sorted(seconds(command) for _ in range(7))
         rows.append(
             {

@@ -1,7 +1,7 @@
-"""The demo in the studio against the library, and against a studio whose main thread computes too:
-medians of five.
+"""The demo in the studio against the library, and in a studio whose main thread computes too.
 
-Each kind runs in a process of its own, one after the other: python benchmarks/studio.py
+Medians of five; each kind runs in a process of its own, one after the other: python
+benchmarks/studio.py
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ RUNS = 5
 
 
 def alone() -> None:
-    """The library, in the main thread."""
+    """Paint with the library, in the main thread."""
     from impasto import Config, paint
     from impasto.backbone.load import load_backbone
     from impasto.images.samples import sample_photograph, sample_style
@@ -30,8 +30,8 @@ def alone() -> None:
 
 
 def studio(crowded: bool) -> None:
-    """The studio's worker. crowded: another thread keeps OpenMP threads of its own, as a warm-up
-    there would."""
+    """Paint with the studio's worker. crowded: the main thread has OpenMP threads of its own, as
+    after a warm-up there."""
     import torch
 
     from impasto.images.samples import sample_photograph, sample_style
@@ -55,7 +55,7 @@ def studio(crowded: bool) -> None:
 
 
 def measured(kind: str) -> float:
-    """Median seconds of a painting, the first one apart."""
+    """Median seconds of a painting, without the first."""
     done = subprocess.run(
         [sys.executable, __file__, kind], capture_output=True, text=True, check=True
     )

@@ -1,8 +1,6 @@
-"""The style terms side by side: time and the referee's scores on three pairs: python
-benchmarks/style_terms.py.
+"""Time and scores of the style terms on three pairs: python benchmarks/style_terms.py.
 
-Needs ../shared. `--size 512` as the defaults; two cores take about half an hour, most of it
-`sliced` and `neighbours`.
+Needs ../shared. Two cores take about half an hour, most of it for `sliced` and `neighbors`.
 """
 
 import argparse

@@ -1,7 +1,7 @@
-"""Makes the pictures of docs/guide.md, with the samples in the package: python examples/controls.py
+"""Make the pictures of docs/guide.md, with the samples in the package: python examples/controls.py
 
-One figure for each control, painted with the defaults otherwise. Minutes on two cores; nothing is
-downloaded.
+One figure for each control, painted with the defaults otherwise. Takes minutes on two cores;
+nothing is downloaded.
 """
 
 import argparse
@@ -26,7 +26,7 @@ TERMS = ("gram", "wasserstein", "moments", "sliced", "neighbours")
 
 
 def draw_masks(folder: Path) -> dict[str, Path]:
-    """Who is in the photograph, drawn by hand; her face; and from left to right."""
+    """Draw masks of the person in the photograph, of her face, and a ramp from left to right."""
     width, height = Image.open(PHOTO).size
     person, face = (Image.new("L", (width, height)) for _ in range(2))
     draw = ImageDraw.Draw(person)
@@ -58,19 +58,19 @@ def draw_masks(folder: Path) -> dict[str, Path]:
 
 
 def main() -> None:
-    """Every figure, into --out."""
+    """Make every figure, into --out."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "gallery")
     out = parser.parse_args().out
-    house = Config(size=SIZE)
-    backbone = load_backbone(house)
+    default = Config(size=SIZE)
+    backbone = load_backbone(default)
     strokes, woodcut, glass, points = (sample_style(name) for name in STYLES)
 
     def cell(caption: str, styles: Any = strokes, **settings: Any) -> tuple[Image.Image, str]:
         print(caption, flush=True)
-        return paint(PHOTO, styles, house.changed(**settings), backbone=backbone).image, caption
+        return paint(PHOTO, styles, default.changed(**settings), backbone=backbone).image, caption
 
     def picture(path: Path, caption: str) -> tuple[Image.Image, str]:
         return Image.open(path), caption
@@ -81,12 +81,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         masks: Mapping[str, Path] = draw_masks(Path(folder))
         sheet(
-            "colours",
+            "colors",
             [picture(PHOTO, "content"), picture(strokes, "style"), picture(points, "palette")],
             [
-                cell("--colour style"),
-                cell("--colour content", colour="content"),
-                cell("--colour luminance", colour="luminance"),
+                cell("--color style"),
+                cell("--color content", colour="content"),
+                cell("--color luminance", colour="luminance"),
                 cell("--palette", palette=str(points)),
             ],
         )

@@ -1,7 +1,7 @@
-"""Draws the sample styles that ship in the package: python examples/draw_styles.py
+"""Draw the sample styles in the package: python examples/draw_styles.py
 
 One made-up landscape in four techniques: brush strokes along a flow field, a woodcut, stained
-glass, points. Nothing here is taken from a picture, so the drawings carry no licence but ours. The
+glass, points. Nothing here is taken from a picture, so the drawings have no license but ours. The
 same seed gives the same files.
 """
 
@@ -40,37 +40,35 @@ def landscape(
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
     u, v = x / width, y / height
     noise = clouds(rng, height, width, 4)
-    colour = {name: np.array(value, np.float32) / 255 for name, value in palette.items()}
+    color = {name: np.array(value, np.float32) / 255 for name, value in palette.items()}
 
     def mix(a: np.ndarray, b: np.ndarray, t: np.ndarray) -> np.ndarray:
         return a + (b - a) * np.clip(t, 0, 1)[..., None]
 
     distance = np.hypot((u - 0.72) * width / height, v - 0.24)
     picture = mix(
-        np.broadcast_to(colour["zenith"], (height, width, 3)),
-        colour["horizon"],
+        np.broadcast_to(color["zenith"], (height, width, 3)),
+        color["horizon"],
         v / 0.55 + 0.25 * noise,
     )
-    picture = mix(
-        picture, colour["cloud"], (clouds(rng, height, width, 3) - 0.25) * 1.6 * (v < 0.5)
-    )
+    picture = mix(picture, color["cloud"], (clouds(rng, height, width, 3) - 0.25) * 1.6 * (v < 0.5))
     rings = 0.5 + 0.5 * np.cos(distance * 55)
-    picture = mix(picture, colour["halo"], np.exp(-distance * 5) * (0.45 + 0.75 * rings))
-    picture = mix(picture, colour["sun"], (0.105 - distance) * 60)
+    picture = mix(picture, color["halo"], np.exp(-distance * 5) * (0.45 + 0.75 * rings))
+    picture = mix(picture, color["sun"], (0.105 - distance) * 60)
     ridge = (
         0.50
         + 0.10 * np.sin(u * 9 + 1) * np.sin(u * 4.1)
         + 0.05 * clouds(rng, height, width, 6)[0][None]
     )
-    picture = mix(picture, colour["mountain"], (v - ridge) * 90)
-    picture = mix(picture, colour["snow"], (v - ridge) * 90 * ((ridge + 0.045 + 0.03 * noise) > v))
+    picture = mix(picture, color["mountain"], (v - ridge) * 90)
+    picture = mix(picture, color["snow"], (v - ridge) * 90 * ((ridge + 0.045 + 0.03 * noise) > v))
     for k, name in enumerate(("hill", "field", "meadow")):
         edge = 0.60 + 0.12 * k + 0.045 * np.sin(u * (5 + 2 * k) + 2.4 * k) + 0.01 * noise
         shade = 0.75 + 0.35 * np.sin((v - edge) * 60 + 8 * u * (k + 1)) * 0.5
-        picture = mix(picture, colour[name] * shade[..., None], (v - edge) * 90)
+        picture = mix(picture, color[name] * shade[..., None], (v - edge) * 90)
     bank = 0.42 + 0.22 * np.sin(v * 9) * (v - 0.3)
     river = (0.02 + 0.16 * (v - 0.62)) - np.abs(u - bank)
-    picture = mix(picture, colour["river"], river * 90 * (v > 0.64))
+    picture = mix(picture, color["river"], river * 90 * (v > 0.64))
     return np.clip(picture, 0, 1)
 
 
@@ -92,7 +90,7 @@ def flow(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
 
 
 def strokes(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
-    """Oil, laid on thick: long strokes below, short ones above, bristles, and light from the upper
+    """Thick oil paint: long strokes below, short ones above, bristles, and light from the upper
     left."""
     palette = {
         "zenith": (24, 44, 120),
@@ -147,7 +145,7 @@ def strokes(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
 def woodcut(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
     """Three blocks: lines cut along the forms in dark blue, a red and an ochre tint, on cream
     paper."""
-    grey = {
+    gray = {
         "zenith": (70,) * 3,
         "horizon": (215,) * 3,
         "cloud": (255,) * 3,
@@ -160,7 +158,7 @@ def woodcut(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
         "meadow": (90,) * 3,
         "river": (235,) * 3,
     }
-    light = landscape(rng, grey, height, width)[..., 0]
+    light = landscape(rng, gray, height, width)[..., 0]
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
     u, v = x / width, y / height
     distance = np.hypot(x - 0.72 * width, y - 0.24 * height)
@@ -189,7 +187,7 @@ def woodcut(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
 
 
 def glass(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
-    """Stained glass: cells of one saturated colour each, streaks in the glass, dark lead between
+    """Stained glass: cells of one saturated color each, streaks in the glass, dark lead between
     them."""
     palette = {
         "zenith": (20, 40, 170),
@@ -222,17 +220,17 @@ def glass(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
         second[window] = np.where(nearer, first[window], np.minimum(second[window], d))
         owner[window] = np.where(nearer, index, owner[window])
         first[window] = np.minimum(first[window], d)
-    colours = np.array(
+    colors = np.array(
         [
             scene[min(int(max(sy, 0)), height - 1), min(int(max(sx, 0)), width - 1)]
             for sx, sy in seeds
         ]
     )
-    colours = np.clip(colours + rng.normal(0, 0.09, colours.shape), 0, 1)
+    colors = np.clip(colors + rng.normal(0, 0.09, colors.shape), 0, 1)
     turn = rng.uniform(0, math.pi, len(seeds))[owner]
     streak = np.sin((x * np.cos(turn) + y * np.sin(turn)) / 7 + 3 * clouds(rng, height, width, 12))
     picture = (
-        colours[owner] * (0.82 + 0.16 * streak + 0.16 * clouds(rng, height, width, 24))[..., None]
+        colors[owner] * (0.82 + 0.16 * streak + 0.16 * clouds(rng, height, width, 24))[..., None]
     )
     picture = picture + 0.22 * np.exp(-((first / pitch) ** 2) * 7)[..., None]
     gap = second - first
@@ -242,7 +240,7 @@ def glass(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
 
 
 def points(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
-    """Pointillism: dots of pure colours that mix in the eye, on a warm ground."""
+    """Pointillism: dots of pure colors that mix in the eye, on a warm ground."""
     palette = {
         "zenith": (70, 110, 200),
         "horizon": (250, 190, 160),

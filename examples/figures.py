@@ -1,7 +1,8 @@
-"""Makes one of each figure for docs/gallery, with the samples in the package: python
+"""Make one of each figure for docs/gallery, with the samples in the package: python
 examples/figures.py
 
-Every figure is one command, printed before it is run. Minutes on two cores; nothing is downloaded.
+Every figure is one command, printed before it runs. Takes minutes on two cores; nothing is
+downloaded.
 """
 
 import argparse
@@ -24,7 +25,7 @@ def impasto(command: str) -> None:
 
 
 def main() -> None:
-    """Every figure, into --out; what is only needed on the way lies in a temporary folder."""
+    """Make every figure, into --out; intermediate files are in a temporary folder."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -40,7 +41,7 @@ def main() -> None:
             f"--timelapse {out}/timelapse.webp --figure {out}/demo.jpg --trace {run}/L-BFGS.jsonl"
         )
         snapshots = " ".join(f"{run}/painting-{int(step):05d}.png" for step in steps.split(","))
-        impasto(f"progress {snapshots} -o {out}/progress.jpg --columns 7")
+        impasto(f"grid {snapshots} -o {out}/progress.jpg --columns 7")
         impasto(
             f"paint {photo} {strokes} -o {run}/adam.png --quiet --optimizer adam --trace "
             f"{run}/Adam.jsonl"

@@ -1,9 +1,9 @@
-"""Paints the five pairs with the defaults, scores them, and makes their sheet: python
+"""Paint the five pairs with the defaults, score them, and make their sheet: python
 examples/gallery.py
 
 Needs the pictures and the referee in ../shared. The sheet shows paintings only: the pictures that
-they were painted from are not ours to copy. --set field=value tries other settings, as --set
-strength=2.
+they were painted from are not ours to copy. --set field=value tries other settings, for example
+--set strength=2.
 """
 
 import argparse
@@ -28,7 +28,7 @@ PAIRS = (
     "face+mosaic",
 )
 # Other pairs of the same pictures, for a look at settings that were chosen on PAIRS
-# (docs/defaults.md).
+# (docs/decisions.md).
 OTHERS = (
     "lion+wheat_field",
     "chicago+the_scream",
@@ -39,7 +39,7 @@ OTHERS = (
 
 
 def load_referee(shared: Path):
-    """The yardstick ../shared/tools/referee.py as a module."""
+    """Load ../shared/tools/referee.py as a module."""
     spec = importlib.util.spec_from_file_location("referee", shared / "tools" / "referee.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -54,8 +54,7 @@ def find(folder: Path, name: str) -> Path:
 def paint_pairs(
     pairs: Sequence[str], config: Config, shared: Path, folder: Path
 ) -> Iterator[tuple[Painting, dict]]:
-    """Each painting and its row of the referee's scores; the painting lies in `folder` only while
-    it is scored."""
+    """Yield each painting and its scores; its file is in `folder` only while it is scored."""
     referee, backbone = load_referee(shared), load_backbone(config)
     for content_name, style_name in (pair.split("+") for pair in pairs):
         content = find(shared / "images" / "content", content_name)

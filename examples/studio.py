@@ -1,5 +1,4 @@
-"""Pictures of the studio's page for the documents, into docs/gallery: needs Chromium (apt-get
-install chromium)."""
+"""Take screenshots of the studio for docs/gallery: needs Chromium (apt-get install chromium)."""
 
 import re
 import shutil
@@ -20,7 +19,7 @@ FLAGS = [
 
 
 def painted(page: Page) -> None:
-    """Press Paint and wait for the end."""
+    """Press Paint and wait until it is done."""
     page.click("#paint")
     page.wait_for_function(
         "document.querySelector('#said').innerText.startsWith('Done')", timeout=120_000
@@ -29,7 +28,7 @@ def painted(page: Page) -> None:
 
 
 def keep(page: Page, name: str) -> None:
-    """A screenshot as a JPEG: photographs in PNG would be megabytes."""
+    """Save a screenshot as JPEG: photographs as PNG would be megabytes."""
     png = GALLERY / f"{name}.png"
     page.mouse.move(0, 0)
     page.screenshot(path=png)
@@ -40,7 +39,7 @@ def keep(page: Page, name: str) -> None:
 
 
 def main() -> None:
-    """Open the studio, paint in it, keep what it looks like."""
+    """Open the studio, paint in it, and save screenshots."""
     chromium = shutil.which("chromium")
     if chromium is None:
         sys.exit("needs Chromium: apt-get install chromium")

@@ -1,7 +1,7 @@
-"""Named Configs. Every number has its source beside it.
+"""Presets: named Configs, each number with its source beside it.
 
-A recipe is what its author published, in impasto's words. Where a published table leaves something
-open, the source says what was chosen and why.
+All but the default are published recipes, in impasto's settings. Where a recipe leaves something
+open, the source says what was chosen, and why.
 """
 
 from __future__ import annotations
@@ -14,6 +14,13 @@ from impasto.errors import ConfigError, did_you_mean
 __all__ = ["PRESETS", "Preset", "preset"]
 
 FIRST_CONVOLUTIONS = {f"conv{stage}_1": 1.0 for stage in range(1, 6)}
+# Where the recipes were published. Gatys et al. 2016: "Image Style Transfer Using Convolutional
+# Neural Networks", CVPR 2016; its preprint is arXiv 1508.06576.
+COX = "https://github.com/coopercox315/neural-style-transfer"
+RATUL = "https://github.com/ratul-d/Neural-Style-Transfer-using-CNN"
+UDACITY = "https://github.com/udacity/deep-learning-v2-pytorch"
+GORDIC = "https://github.com/gordicaleksa/pytorch-neural-style-transfer"
+TENSORFLOW = "https://www.tensorflow.org/tutorials/generative/style_transfer"
 
 
 @dataclass(frozen=True)
@@ -28,16 +35,17 @@ class Preset:
 PRESETS: dict[str, Preset] = {
     "default": Preset(
         Config(),
-        "the default: small to large with L-BFGS, every term in units of its own target",
+        "small to large with L-BFGS, every term in units of its own target; the default",
         {
             "content_layers": "relu4_2: Gatys et al. 2016, section 3",
             "style_layers": "the first convolution of each stage: Gatys et al. 2016, section 3",
-            "normalize": "docs/formulas.md",
-            "style_weight": "chosen by eye and referee (docs/defaults.md)",
-            "grain_weight": "chosen by eye and referee (docs/defaults.md)",
-            "levels": "from about 128 pixels on, chosen by eye (docs/speed.md)",
-            "steps": "120, half as many again from size to size: benchmarks/levels.py",
-            "precondition": "0.5: benchmarks/solvers.py; history 10 costs 0.3 % against 100 there",
+            "normalize": "energy: docs/formulas.md, the objective",
+            "style_weight": "3.5, chosen by eye and by score: docs/decisions.md",
+            "grain_weight": "0.5, chosen by eye and by score: docs/decisions.md",
+            "levels": "from about 128 pixels on, chosen by eye: docs/speed.md",
+            "steps": "120, 1.5 times as many from size to size: benchmarks/RESULTS.md, table 6",
+            "precondition": "0.5: benchmarks/RESULTS.md, table 5; history 10 costs 0.3 % against "
+            "100 there",
         },
     ),
     "gatys-lbfgs": Preset(
@@ -66,17 +74,18 @@ PRESETS: dict[str, Preset] = {
             levels=1,
             clamp=False,
         ),
-        "recipe A: Gatys et al. with L-BFGS from the content, as "
-        "coopercox315/neural-style-transfer has it",
+        "Gatys et al. 2016 with L-BFGS from the content: 300 evaluations",
         {
-            "optimizer": "L-BFGS, learning rate 1, history 100: torch.optim.LBFGS's defaults",
-            "steps": "300: the recipe",
+            "optimizer": "L-BFGS, learning rate 1, history 100: torch.optim.LBFGS's defaults, "
+            f"{COX} src/model.py, run_style_transfer",
+            "steps": f"300 evaluations: {COX} src/model.py, run_style_transfer",
             "content_layers": "conv4_2: Gatys et al. 2016, section 3",
             "style_layers": "conv1_1 to conv5_1: Gatys et al. 2016, section 3",
-            "style_weight": "1e6, with Gram/(C*H*W) and mean squares: the recipe",
-            "size": "long side at most 512, style resized to the content's shape: the "
-            "recipe's loader",
-            "clamp": "none while painting: the recipe clamps when it saves",
+            "style_weight": "1e6, with Gram/(C*H*W) and mean squares: "
+            f"{COX} src/model.py, gram_matrix and run_style_transfer",
+            "size": "long side at most 512, the style resized to the content's shape: "
+            f"{COX} src/model.py, load_image",
+            "clamp": f"none while painting, only when it is saved: {COX} src/model.py, save_image",
         },
     ),
     "keras-tv": Preset(
@@ -104,20 +113,21 @@ PRESETS: dict[str, Preset] = {
             start={"content": 1},
             levels=1,
         ),
-        "recipe B: Adam with total variation; step 17,000 is its 'realistic', 30,000 its "
-        "'abstract' picture",
+        "Adam with total variation; step 17,000 is its 'realistic', 30,000 its 'abstract' picture",
         {
-            "content_layers": "block5_conv2, weight 1, half the sum of squares: the recipe",
-            "style_layers": "block1_conv1 to block5_conv1, sum of squares: the recipe",
-            "style_weight": "1e4: the recipe",
-            "gram_divisor": "not in the recipe's table; C*H*W, as recipes A and E, so that "
+            "content_layers": "block5_conv2, weight 1, half the sum of squares: "
+            f"{RATUL} README, Methodology",
+            "style_layers": "block1_conv1 to block5_conv1, sum of squares: "
+            f"{RATUL} README, Methodology",
+            "style_weight": f"1e4: {RATUL} README, Results & Observations",
+            "gram_divisor": "not in its README; C*H*W as in gatys-lbfgs and lbfgs-tv, so that "
             "its 1e4 is in their range",
             "tv_weight": "10, squared, summed, on pixels from 0 to 255: 10 * 255^2 on pixels "
-            "from 0 to 1",
-            "learning_rate": "not in the recipe's table; 0.02 of the pixel range, "
-            "TensorFlow's style transfer tutorial",
-            "steps": "30,000, a snapshot every 1,000: the recipe",
-            "size": "not in the recipe's table; 512 at most, as recipe A",
+            f"from 0 to 1: {RATUL} README, Methodology; its script has absolute differences",
+            "learning_rate": f"not in its README; 0.02 of the pixel range: {TENSORFLOW}; "
+            "its script has 0.02 on pixels from 0 to 255",
+            "steps": f"30,000: {RATUL} README, Results & Observations; a snapshot every 1,000",
+            "size": "not in its README; 512 at most, as in gatys-lbfgs",
         },
     ),
     "noise-start": Preset(
@@ -145,15 +155,16 @@ PRESETS: dict[str, Preset] = {
             start={"noise": 1},
             levels=1,
         ),
-        "recipe C: from white noise; --start content and --optimizer adam are its other forms",
+        "Gatys et al. 2016 from white noise; --start content and --optimizer adam are its other "
+        "forms",
         {
-            "start": "noise (or content): the recipe; Gatys et al. 2016, section 2.3",
-            "content_layers": "conv4_2, mean squared error: the recipe",
-            "style_layers": "the five first convolutions, Gram matrices, mean squared error: "
-            "the recipe",
-            "style_weight": "not in the recipe's table; as recipe A, whose terms it shares",
-            "steps": "not in the recipe's table; 500, because noise is further away than the "
-            "content",
+            "start": "white noise: Gatys et al. 2016, sections 2.3 and 3.3",
+            "content_layers": "conv4_2: Gatys et al. 2016, section 3; mean squares, as in "
+            "gatys-lbfgs",
+            "style_layers": "conv1_1 to conv5_1: Gatys et al. 2016, section 3; mean squares of "
+            "Gram matrices, as in gatys-lbfgs",
+            "style_weight": "not published with it; 1e6 as in gatys-lbfgs, whose terms it shares",
+            "steps": "not published with it; 500, because noise is farther away than the content",
         },
     ),
     "layered": Preset(
@@ -186,16 +197,17 @@ PRESETS: dict[str, Preset] = {
             levels=1,
             clamp=False,
         ),
-        "recipe D: Adam, shallow layers weigh more than deep ones",
+        "Adam, shallow layers weigh more than deep ones; after Udacity's notebook",
         {
-            "style_layers": "1.0, 0.8, 0.5, 0.3, 0.1: the recipe",
-            "style_weight": "1e4: the recipe",
+            "style_layers": "1.0, 0.8, 0.5, 0.3, 0.1: "
+            f"{UDACITY} style-transfer/Style_Transfer_Exercise.ipynb, Loss and Weights",
+            "style_weight": "1e4: the published recipe; the notebook has 1e6",
             "gram_divisor": "mean squares of plain Grams, divided by the layer's C*H*W: its "
             "root before squaring",
-            "learning_rate": "Udacity's notebook: 0.003 on normalised pixels, whose unit is "
+            "learning_rate": "Udacity's notebook: 0.003 on normalized pixels, whose unit is "
             "0.226 of the range",
-            "steps": "5,000: the recipe",
-            "size": "400 at most: Udacity's notebook",
+            "steps": "5,000: the published recipe; the notebook recommends 2,000 or more",
+            "size": "400 at most: Udacity's notebook, load_image",
             "clamp": "none while painting: Udacity's notebook",
         },
     ),
@@ -227,16 +239,20 @@ PRESETS: dict[str, Preset] = {
             levels=1,
             clamp=False,
         ),
-        "recipe E: L-BFGS with total variation, 400 pixels high",
+        "L-BFGS with total variation, 400 pixels high",
         {
-            "content_weight": "1e5, mean squares: the recipe",
-            "style_weight": "3e4, sum of squares, a mean over the five layers (0.2 each): the "
-            "recipe",
-            "tv_weight": "1, absolute, summed, on pixels from 0 to 255: 255 on pixels from 0 to 1",
-            "steps": "1,000: the recipe",
-            "size": "height 400: the recipe",
-            "backbone": "its features are those of pixels from 0 to 255 less the mean: "
-            "Oxford's input",
+            "content_weight": f"1e5, mean squares: {GORDIC} neural_style_transfer.py, build_loss",
+            "style_weight": "3e4, sum of squares, a mean over the five layers (0.2 each): "
+            f"{GORDIC} neural_style_transfer.py, build_loss",
+            "gram_divisor": f"C*H*W: {GORDIC} utils/utils.py, gram_matrix",
+            "tv_weight": "1, absolute, summed, on pixels from 0 to 255: 255 on pixels from 0 to "
+            f"1: {GORDIC} utils/utils.py, total_variation",
+            "optimizer": "L-BFGS without the line search (strong Wolfe) that "
+            f"{GORDIC} neural_style_transfer.py has",
+            "steps": f"1,000: {GORDIC} neural_style_transfer.py",
+            "size": f"height 400: {GORDIC} neural_style_transfer.py",
+            "backbone": "its features are those of pixels from 0 to 255 less the mean, Oxford's "
+            "input; the author has them of torchvision's numbers: --backbone vgg19-torchvision",
         },
     ),
 }

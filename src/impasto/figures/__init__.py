@@ -1,1 +1,1 @@
-"""Pictures about paintings: contact sheets, plots, time-lapses."""
+"""Figures of paintings: contact sheets, plots, time-lapses."""

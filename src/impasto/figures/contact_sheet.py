@@ -1,4 +1,4 @@
-"""Figures made of pictures: contact sheets and grids, with captions."""
+"""Draw contact sheets and grids of pictures with captions."""
 
 from __future__ import annotations
 
@@ -13,19 +13,18 @@ from impasto.images.samples import matplotlib_data
 __all__ = ["PAPER", "Cell", "contact_sheet", "in_rows", "kinds"]
 
 PAPER, INK, FAINT = (250, 249, 246), (40, 38, 36), (200, 196, 190)
-WIDEST, TALLEST = 2400, 3200  # pixels; a sheet that would be larger has smaller pictures
-LEAST = 96  # pixels of a picture's height that captions can still stand under
-SMALLEST = 16  # pixels of a picture's height, where so many stand beside one another
+WIDEST, TALLEST = 2400, 3200  # pixels; pictures get smaller before a sheet gets larger
+LEAST = 96  # pixels: the least height of pictures with captions
+SMALLEST = 16  # pixels: the least height of pictures in a wide row
 MOST_LINES = 6  # of one caption
 
 Cell = tuple[Image.Image | str, str]
-"""A picture, or in words why there is none; and its caption, whose first line is bold if there are
-more."""
+"""A picture, or the reason why there is none, and a caption; the first of several lines is bold."""
 
 
 def kinds(terms: Mapping[str, Any]) -> dict[str, Any]:
-    """The sum of each kind of term: "content", "style" and so on, over their layers; of numbers or
-    arrays alike."""
+    """Sum the terms of each kind ("content", "style" ...) over their layers; values are numbers or
+    arrays."""
     sums: dict[str, Any] = {}
     for name, value in terms.items():
         kind = name.partition(" ")[0]
@@ -34,7 +33,7 @@ def kinds(terms: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def in_rows(cells: Sequence[Cell], columns: int = 0) -> list[list[Cell]]:
-    """`cells` in rows of `columns`, or of what makes the sheet about 3 : 2."""
+    """Split `cells` into rows of `columns`; by default as many as make the sheet about 3 : 2."""
     if not columns:
         shapes = [
             image.width / image.height for image, _ in cells if isinstance(image, Image.Image)
@@ -48,11 +47,15 @@ def in_rows(cells: Sequence[Cell], columns: int = 0) -> list[list[Cell]]:
 def contact_sheet(
     rows: Sequence[Sequence[Cell]], height: int = 320, margin: int = 16
 ) -> Image.Image:
-    """Captioned pictures in rows on light paper, each `height` pixels high; a short row ends in
-    paper.
+    """Draw captioned pictures in rows on a light background.
 
-    Where the sheet would be wider than WIDEST or taller than TALLEST, the pictures are less high.
-    Captions are wrapped to their picture's width.
+    Captions are wrapped to the width of their picture.
+
+    Args:
+        rows: of pictures and captions.
+        height: of each picture in pixels; less if the sheet would be wider than WIDEST or taller
+        than TALLEST.
+        margin: between pictures, in pixels.
     """
     rows = [[(_plain(image), _drawable(caption)) for image, caption in row] for row in rows]
     shape = next(
@@ -86,13 +89,13 @@ LaidOut = list[list[tuple[Image.Image, list[Line]]]]
 
 
 def _text_size(height: int) -> tuple[int, int]:
-    """Of a caption under pictures of this height: its size, and that of a line."""
+    """The font size and the line height of captions under pictures of this height."""
     size = max(12, height // 24)
     return size, round(1.4 * size)
 
 
 def _below(row: list[tuple[Image.Image, list[Line]]], line: int) -> int:
-    """Pixels that a row's captions take."""
+    """The height of a row's captions in pixels."""
     most = max((len(lines) for _, lines in row), default=0)
     return most * line + line // 2 if most else 0
 
@@ -112,7 +115,7 @@ def _laid_out(rows: Sequence[Sequence[Cell]], height: int, shape: float) -> Laid
 
 @cache
 def font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
-    """DejaVu Sans, which matplotlib ships; laid out alike on every machine."""
+    """Load DejaVu Sans, which comes with matplotlib; its layout is the same on every machine."""
     name = f"DejaVuSans{'-Bold' if bold else ''}.ttf"
     return ImageFont.truetype(
         str(matplotlib_data() / "fonts" / "ttf" / name), size, layout_engine=ImageFont.Layout.BASIC
@@ -126,7 +129,7 @@ def _plain(image: Image.Image | str) -> Image.Image | str:
 
 
 def _drawable(text: str) -> str:
-    """A name that is no Unicode (of a file from another time) with question marks in it."""
+    """Replace what is not Unicode in `text` (old file names) by question marks."""
     return text.encode(errors="replace").decode()
 
 
@@ -135,8 +138,8 @@ def _shape(image: Image.Image) -> float:
 
 
 def _widest(rows: Sequence[Sequence[Cell]], shape: float, margin: int) -> int:
-    """The height of a picture at which the widest row fits; words are as wide as a picture of the
-    usual `shape`."""
+    """The height of pictures at which the widest row fits; a missing picture counts as one of
+    `shape`."""
     fitting = []
     for row in rows:
         shapes = [_shape(image) if isinstance(image, Image.Image) else shape for image, _ in row]
@@ -150,8 +153,8 @@ def _widest(rows: Sequence[Sequence[Cell]], shape: float, margin: int) -> int:
 def _laid(
     image: Image.Image | str, caption: str, height: int, usual: int, size: int
 ) -> tuple[Image.Image, list[Line]]:
-    """The picture at its height (or its reason in a frame of the `usual` width), and the lines of
-    its caption."""
+    """Scale a picture to `height` (or draw its reason in a frame `usual` pixels wide), and wrap its
+    caption."""
     if isinstance(image, str):
         drawn = _reason(image, usual, height, size)
     else:
@@ -164,7 +167,7 @@ def _laid(
 
 
 def _reason(text: str, width: int, height: int, size: int) -> Image.Image:
-    """A frame with `text` in it, where a picture would have been."""
+    """Draw a frame with `text` in place of a missing picture."""
     frame = Image.new("RGB", (width, height), PAPER)
     draw = ImageDraw.Draw(frame)
     draw.rectangle((0, 0, width - 1, height - 1), outline=FAINT)
@@ -176,8 +179,7 @@ def _reason(text: str, width: int, height: int, size: int) -> Image.Image:
 
 
 def _wrapped(text: str, width: int, size: int, most: int, bold_first: bool = False) -> list[Line]:
-    """`text` in at most so many lines of at most `width` pixels; broken at spaces, but not at
-    no-break ones."""
+    """Wrap `text` at spaces (not at no-break ones) into at most `most` lines of `width` pixels."""
     lines: list[Line] = []
     for k, paragraph in enumerate(text.split("\n")):
         bold, line = bold_first and k == 0, ""
@@ -196,7 +198,7 @@ def _wrapped(text: str, width: int, size: int, most: int, bold_first: bool = Fal
 
 
 def _cut(line: str, used: ImageFont.FreeTypeFont, width: int) -> str:
-    """`line`, or as much of it as fits before an ellipsis."""
+    """Cut `line` to `width` pixels, with an ellipsis if it is too long."""
     if used.getlength(line) <= width:
         return line
     line = line.removesuffix(" …")

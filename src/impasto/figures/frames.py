@@ -1,5 +1,4 @@
-"""The frames of a film so far, on disk; in a folder that stays they can be taken up again as of any
-step kept."""
+"""Store the frames of a film on disk, where a resumed run can restore them."""
 
 from __future__ import annotations
 
@@ -29,8 +28,7 @@ MOST_BYTES = 1 << 26  # of a frame's file
 
 
 class Kept(NamedTuple):
-    """A frame by its step's number, what it looks like from afar, and its distance from the one
-    kept before it."""
+    """A frame: its step's number, a small copy, and its distance from the frame before it."""
 
     number: int
     proxy: torch.Tensor
@@ -38,8 +36,7 @@ class Kept(NamedTuple):
 
 
 class Line(BaseModel):
-    """A line of the journal: which frames made up the film from this step on, and what change
-    counted as visible."""
+    """A line of the journal: the film's frames from this step on, and the threshold of change."""
 
     step: int
     visible: float
@@ -50,16 +47,15 @@ LINE = TypeAdapter(Line)
 
 
 class Frames:
-    """A folder of frames: a temporary one, or one that stays, where an interrupted run's film goes
-    on.
+    """A folder of frames: temporary, or lasting, so that the film of a resumed run continues.
 
-    There a journal has a line for every step that changed the film, and a dropped frame lies until
-    no checkpoint needs it: the film is restored as it was at the step of either checkpoint that is
-    kept.
+    A lasting folder has a journal with a line for every step that changed the film. Dropped frames
+    stay until neither of the last two checkpoints needs them, so that the film can be restored at
+    either.
     """
 
     def __init__(self, folder: Path | None):
-        """folder: None for a temporary one. Raises OutputError."""
+        """Open `folder`, or a temporary one if it is None. Raises OutputError."""
         self.lasting = folder is not None
         try:
             if folder is not None and folder.is_symlink():
@@ -70,11 +66,11 @@ class Frames:
             raise OutputError(
                 f"no room for the film's frames: {reason(error)}", str(folder or "")
             ) from error
-        # the steps of the last two checkpoints, and their films' frames
+        # the steps of the last two checkpoints, and the frames of their films
         self._needed: list[tuple[int, set[int]]] = []
 
     def file(self, number: int) -> Path:
-        """Where a frame lies."""
+        """The file of a frame."""
         return self._folder / f"{number:08d}.png"
 
     def add(self, number: int, frame: Image.Image, proxy: torch.Tensor) -> None:
@@ -92,13 +88,12 @@ class Frames:
             raise self._no_room(error) from error
 
     def drop(self, number: int) -> None:
-        """A frame is no longer part of the film; where it may be needed again it lies until
-        `saved`."""
+        """Drop a frame; in a lasting folder its file stays until `saved` removes it."""
         if not self.lasting:
             self.file(number).unlink()
 
     def note(self, step: int, visible: float, kept: Sequence[Kept]) -> None:
-        """Write down how the film is from a step on. Raises OutputError."""
+        """Record in the journal what the film is from a step on. Raises OutputError."""
         if not self.lasting:
             return
         try:
@@ -109,23 +104,29 @@ class Frames:
             raise self._no_room(error) from error
 
     def saved(self, step: int, kept: Sequence[Kept]) -> None:
-        """A checkpoint of a step was written: remove the dropped frames that neither of the last
-        two needs."""
+        """Remove the dropped frames that the last two checkpoints, the newest of `step`, do not
+        need."""
         self._needed = [*self._needed[-1:], (step, {each.number for each in kept})]
         if not self.lasting or len(self._needed) < 2:
             return
         oldest, needed = self._needed[0]
         for file in self._folder.glob(f"{'[0-9]' * 8}.*"):
             if int(file.stem) <= oldest and int(file.stem) not in needed:
-                with suppress(OSError):  # it only takes room
+                with suppress(OSError):  # it only takes space
                     file.unlink()
 
     def restore(self, step: int, size: Sequence[int]) -> tuple[float, list[Kept]] | None:
-        """The film as it was after a step: what counts as visible, and its frames; None: there was
-        none yet.
+        """Restore the film as it was after a step; later frames are removed, lost ones left out.
 
-        size: of the proxies, (1, 3, h, w). What came after the step is removed; frames that are
-        lost are left out. Raises OutputError.
+        Args:
+            step: the number of the step.
+            size: of the small copies, (1, 3, h, w).
+
+        Returns:
+            The threshold of change and the frames, or None if there were none yet.
+
+        Raises:
+            OutputError: the journal cannot be written.
         """
         lines = [line for line in self._journal() if line.step <= step]
         with atomic_write(self._folder / JOURNAL) as part:
@@ -142,7 +143,7 @@ class Frames:
         ]
 
     def _journal(self) -> list[Line]:
-        """The lines of the journal up to the first that was torn."""
+        """The lines of the journal before the first broken one."""
         lines = []
         with suppress(OSError, ValueError):
             for line in lines_of(self._folder / JOURNAL):
@@ -150,7 +151,7 @@ class Frames:
         return lines
 
     def _proxy(self, number: int, size: Sequence[int]) -> torch.Tensor | None:
-        """The proxy of a frame that lies here, whole; or None."""
+        """The small copy of a frame, or None if either file is missing or broken."""
         try:
             frame = io.BytesIO(read_regular(self.file(number), MOST_BYTES))
             with Image.open(frame, formats=("PNG",)) as image:
@@ -175,7 +176,7 @@ class Frames:
         )
 
     def close(self) -> None:
-        """Remove the frames, unless they are to stay."""
+        """Remove the frames of a temporary folder."""
         if not self.lasting:
             shutil.rmtree(self._folder, ignore_errors=True)
 
@@ -186,6 +187,6 @@ def _line(step: int, visible: float, kept: Sequence[Kept] | Sequence[tuple[int, 
 
 
 def _sync(file: io.BufferedWriter) -> None:
-    """Have what was written on the disk before a checkpoint that counts on it."""
+    """Sync a file to disk, so that a checkpoint written later can rely on it."""
     file.flush()
     os.fsync(file.fileno())

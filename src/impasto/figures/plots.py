@@ -1,5 +1,4 @@
-"""Figures drawn with matplotlib: loss curves, heat maps, the network. The only place that loads
-it."""
+"""Draw loss curves, heat maps and the network with matplotlib; no other file imports it."""
 
 from __future__ import annotations
 
@@ -25,8 +24,8 @@ from impasto.images.write import atomic_write, check_output
 __all__ = ["PLOTS", "Curve", "curves", "heat", "network", "write_plot"]
 
 PLOTS = (".png", ".svg")
-# Okabe & Ito 2008, without the yellow that paper swallows: told apart by the colour-blind, and in
-# grey by the dashes.
+# Okabe & Ito 2008, without the yellow, which is too faint on white: distinct for color-blind
+# people, and in gray by the dashes.
 COLOURS = ("#000000", "#D55E00", "#0072B2", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 DASHES = (
     (0, ()),
@@ -59,8 +58,8 @@ STYLE: Any = {
 
 
 class Curve(NamedTuple):
-    """One run's trace: per step its number, level, objective and weighted terms; NaN where a value
-    was not finite."""
+    """The trace of a run: number, level, objective and weighted terms of each step; NaN for values
+    that were not finite."""
 
     name: str
     steps: Sequence[int]
@@ -77,22 +76,22 @@ def write_plot(figure: Figure, path: str | PathLike[str]) -> Path:
         {"Software": None} if kind == "png" else {"Date": None, "Creator": "impasto"}
     )
     with mpl.rc_context(STYLE), warnings.catch_warnings(), atomic_write(out) as part:
-        # a name in letters that the font has not is shown as boxes
+        # letters that the font lacks are shown as boxes
         warnings.filterwarnings("ignore", "Glyph")
         figure.savefig(part, format=kind, metadata=stamps)
     return out
 
 
 def curves(runs: Sequence[Curve]) -> Figure:
-    """Loss curves on a log scale: of one run its terms and its layers, of several one panel a
-    term."""
+    """Draw loss curves on a log scale: the terms and layers of one run, or a panel a term for
+    several runs."""
     with mpl.rc_context(STYLE):
         return _one_run(runs[0]) if len(runs) == 1 else _several_runs(runs)
 
 
 def _one_run(run: Curve) -> Figure:
-    """The objective with the sums of each kind of term on the left, every term of every layer on
-    the right."""
+    """Draw the objective and the sum of each kind of term on the left, each layer's terms on the
+    right."""
     figure = Figure(figsize=(10, 4.2), layout="constrained")
     left, right = figure.subplots(1, 2)
     sums = {
@@ -117,8 +116,8 @@ def _one_run(run: Curve) -> Figure:
 
 
 def _several_runs(runs: Sequence[Curve]) -> Figure:
-    """One panel for the objective and one for each term that any run has; a run has one colour and
-    dash in all."""
+    """Draw a panel for the objective and for each term of any run; a run has one color and dash in
+    all panels."""
     names = list(dict.fromkeys(name for run in runs for name in run.terms))
     columns = min(3, len(names) + 1)
     rows = math.ceil((len(names) + 1) / columns)
@@ -127,7 +126,9 @@ def _several_runs(runs: Sequence[Curve]) -> Figure:
     drawn = _panel(panels[0], "objective", [(run.name, run.steps, run.objective) for run in runs])
     for axes, name in zip(panels[1:], names, strict=False):
         _panel(axes, name, [(run.name, run.steps, run.terms.get(name, ())) for run in runs])
-    if len({tuple(run.levels) for run in runs}) == 1:  # else a line would hold for one run only
+    if (
+        len({tuple(run.levels) for run in runs}) == 1
+    ):  # with other levels a line would be right for one run only
         for axes in panels[: len(names) + 1]:
             _mark_levels(axes, runs[0], named=False)
     for axes in panels[len(names) + 1 :]:
@@ -148,8 +149,8 @@ def _panel(
     lines: Sequence[tuple[str, Sequence[int], Sequence[float] | np.ndarray]],
     skip: int = 0,
 ) -> list[Line2D]:
-    """Lines by name over steps, on a log scale; an empty one keeps its colour. skip: colours that
-    are not used."""
+    """Draw named lines over steps on a log scale; an empty line keeps its color. skip: the first
+    colors, which are left out."""
     found = []
     axes.set(title=title, xlabel="step", yscale="log")
     axes.yaxis.set_major_locator(
@@ -160,7 +161,7 @@ def _panel(
     for k, (name, steps, values) in enumerate(lines, skip):
         drawn = np.asarray(values, dtype=float)
         if drawn.size:
-            drawn = np.where(drawn > 0, drawn, np.nan)  # a log scale has no place for 0
+            drawn = np.where(drawn > 0, drawn, np.nan)  # a log scale has no 0
             found += axes.plot(
                 steps,
                 drawn,
@@ -175,13 +176,13 @@ def _panel(
 
 
 def _alone(values: np.ndarray) -> list[int]:
-    """Where a value has no neighbours for a line to go to."""
+    """Indices of isolated points, which are drawn as dots."""
     there = np.pad(np.isfinite(values), 1)
     return [int(k) for k in np.flatnonzero(there[1:-1] & ~there[:-2] & ~there[2:])]
 
 
 def _narrow(lines: Sequence[tuple[str, Sequence[int], Sequence[float] | np.ndarray]]) -> bool:
-    """Whether all values lie within about two decades, so that powers of ten alone would be too few
+    """True if all values are within about two decades, where powers of ten would be too few
     ticks."""
     values = np.concatenate([np.asarray(each[2], dtype=float) for each in lines] or [np.zeros(0)])
     values = values[values > 0]
@@ -189,7 +190,7 @@ def _narrow(lines: Sequence[tuple[str, Sequence[int], Sequence[float] | np.ndarr
 
 
 def _mark_levels(axes: Axes, run: Curve, named: bool = True) -> None:
-    """A faint line where each level after the first begins: another size is another objective."""
+    """Draw a faint line where each level after the first begins: its objective is another one."""
     for before, (step, level) in zip(
         run.levels, list(zip(run.steps, run.levels, strict=True))[1:], strict=False
     ):
@@ -208,10 +209,10 @@ def _mark_levels(axes: Axes, run: Curve, named: bool = True) -> None:
 
 
 def heat(values: np.ndarray, colours: str = "magma") -> Image.Image:
-    """Values (h, w) as a picture: the colour map spans all but the greatest half percent, which
+    """Draw values (h, w) as a picture; the color map spans all but the greatest half percent, which
     would hide the rest."""
     low, high = float(values.min()), float(np.percentile(values, 99.5))
-    high = high if high > low else float(values.max())  # a map with few marks
+    high = high if high > low else float(values.max())  # few values differ from the least
     scaled = ((values - low) / (high - low)).clip(0, 1) if high > low else np.zeros_like(values)
     return Image.fromarray((mpl.colormaps[colours](scaled)[..., :3] * 255).round().astype(np.uint8))
 
@@ -219,11 +220,13 @@ def heat(values: np.ndarray, colours: str = "magma") -> Image.Image:
 def network(
     name: str, channels: Mapping[str, int], content: Mapping[str, float], style: Mapping[str, float]
 ) -> Figure:
-    """The network, stage by stage: a box a convolution, as high as its features and as wide as its
-    channels are many.
+    """Draw the network: a box for each convolution, its height the size of the features, its width
+    the number of channels.
 
-    channels: of each convolution, in order. content, style: the layers that a recipe uses, with
-    their weights.
+    Args:
+        name: the title.
+        channels: of each convolution, in order.
+        content, style: the layers that a preset uses, with their weights.
     """
     with mpl.rc_context({**STYLE, "axes.grid": False}):
         figure = Figure(figsize=(13, 5.2), layout="constrained")
@@ -285,8 +288,8 @@ def _mark_layer(
     content: Mapping[str, float],
     style: Mapping[str, float],
 ) -> None:
-    """Names the layers of one convolution that a recipe uses, above its box, with weights that are
-    not 1."""
+    """Write the layers of a convolution that a preset uses above its box, with weights other than
+    1."""
     above = top + 0.15
     for layers, colour in ((content, CONTENT), (style, STYLE_MARK)):
         for layer in (convolution, convolution.replace("conv", "relu")):

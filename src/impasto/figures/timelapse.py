@@ -1,4 +1,4 @@
-"""Films of a painting: GIF, WebP and APNG with Pillow, MP4 and WebM with PyAV (the extra
+"""Make films of a painting: GIF, WebP and APNG with Pillow, MP4 and WebM with PyAV (extra
 `video`)."""
 
 from __future__ import annotations
@@ -27,33 +27,32 @@ FILMS = (".gif", ".webp", ".apng", ".mp4", ".webm")
 # pixels on the long side
 LARGEST = {".gif": 512, ".webp": 640, ".apng": 512, ".mp4": 1280, ".webm": 1280}
 CODECS: dict[str, tuple[str, dict[str, str]]] = {
-    # mbtree: x264's with AVX-512 does not find the same bytes every time
+    # mbtree off: with AVX-512, x264's does not give the same bytes every time
     ".mp4": ("libx264", {"crf": "20", "preset": "medium", "threads": "1", "mbtree": "0"}),
     ".webm": (
         "libvpx-vp9",
         {"crf": "24", "b": "0", "deadline": "good", "cpu-used": "4", "threads": "1"},
     ),
 }
-# the index first: a page shows it as it loads
+# the index first, so that a page can play it while it loads
 CONTAINERS = {".mp4": {"movflags": "+faststart"}, ".webm": {}}
-# H.273: of colour primaries, transfer and matrix; what players take for granted in all but small
-# films
+# H.273: code of color primaries, transfer and matrix; players assume another only for small films
 BT709 = 1
 RATE = 30  # frames a second of a video
-FRAMES = 60  # a film has from this many frames to twice as many, if that much can be seen
+FRAMES = 60  # a film has this many frames to twice as many, if enough changes are visible
 SECONDS, HOLD = 6.0, 2.0  # of the painting, and of its last frame
 SHORTEST, LONGEST = 0.04, 0.5  # seconds of one frame but the last
-FIRST_CHANGE = 0.5 / 255  # less than this between two frames nobody sees
-PROXY = 96  # pixels of what changes are measured on
+FIRST_CHANGE = 0.5 / 255  # a smaller change between two frames is not visible
+PROXY = 96  # pixels: the long side of the small copies that are compared
 
 
 def films() -> list[str]:
-    """The suffixes of the films that can be made here."""
+    """The suffixes of the films that this installation can make."""
     return [suffix for suffix in FILMS if suffix not in CODECS or find_spec("av")]
 
 
 def check_film(path: str | PathLike[str]) -> Path:
-    """`path`, if a film can be written there. Raises OutputError."""
+    """Check that a film can be written at `path`. Raises OutputError."""
     out = check_output(path, FILMS, "film")
     if out.suffix.lower() in CODECS:
         _av()
@@ -61,21 +60,19 @@ def check_film(path: str | PathLike[str]) -> Path:
 
 
 def film_size(path: Path, height: int, width: int) -> tuple[int, int]:
-    """(height, width) of the film of a painting: the painting's, but no larger than such a file
-    should be."""
+    """(height, width) of the film of a painting: the painting's, up to the limit of its format."""
     scale = min(1.0, LARGEST[path.suffix.lower()] / max(height, width))
-    even = 2 if path.suffix.lower() in CODECS else 1  # video halves its colours
+    even = 2 if path.suffix.lower() in CODECS else 1  # video has colors at half the size
     return tuple(max(even, round(side * scale) // even * even) for side in (height, width))  # type: ignore[return-value]
 
 
 class Film:
-    """Collects the frames of a film, as many as can be told apart, and writes it.
+    """Collects the visibly different frames of a film, and writes it.
 
-    A frame is kept when it differs visibly from the last one kept. When there are more than 2
-    FRAMES, what counts as visible is doubled and the frames between are dropped: a run of any
-    length leaves as many frames, in as little memory and disk. Frames lie in a temporary folder
-    until the `with` of the film ends; or in one that stays, and then the film of a run that was
-    interrupted, and goes on, has the bytes of one that was not.
+    A frame is kept when it differs visibly from the last one kept. Beyond 2 FRAMES the threshold is
+    doubled and the frames between are dropped, so a run of any length takes about as much disk.
+    Frames are in a temporary folder until the `with` of the film ends, or in a lasting one: then
+    the film of a resumed run has the same bytes as that of an uninterrupted one.
     """
 
     def __init__(
@@ -86,11 +83,16 @@ class Film:
         alpha: torch.Tensor | None = None,
         frames: Path | None = None,
     ):
-        """height, width: of the painting; alpha: (1, 1, h, w) in [0, 1], the film shows white
-        behind it.
+        """Begin a film.
 
-        frames: a folder for them instead, which stays; a film that was begun there goes on. Raises
-        OutputError.
+        Args:
+            path: of the film; its suffix is its format.
+            height, width: of the painting.
+            alpha: (1, 1, h, w) in [0, 1]; the film shows white behind the painting.
+            frames: a lasting folder for the frames, in which an earlier film continues.
+
+        Raises:
+            OutputError: the film or its frames cannot be written.
         """
         self.path = check_film(path)
         self.height, self.width = film_size(self.path, height, width)
@@ -98,13 +100,18 @@ class Film:
         self._frames = Frames(frames)
         self._kept: list[Kept] = []
         self._visible, self._count = FIRST_CHANGE, 0
-        self._restored = frames is None  # whether what an earlier run has left was looked at
+        self._restored = frames is None  # whether the frames of an earlier run have been loaded
 
     def add_frame(self, pixels: torch.Tensor, number: int | None = None) -> None:
-        """Keep `pixels` (1, 3, h, w) in [0, 1], of any size, if they differ. Raises OutputError if
-        there is no room.
+        """Add a frame if it differs visibly from the last one.
 
-        number: of their step, from 1; the film goes on as it was before that step. None: the next.
+        Args:
+            pixels: (1, 3, h, w) in [0, 1], of any size.
+            number: of the step, from 1; a restored film continues from its state before that step.
+            None: the next number.
+
+        Raises:
+            OutputError: the disk is full.
         """
         self._count = self._count + 1 if number is None else number
         if not self._restored:
@@ -118,12 +125,11 @@ class Film:
             self._frames.note(self._count, self._visible, self._kept)
 
     def saved(self, number: int) -> None:
-        """A checkpoint of the step that was seen last has been written: another run may go on from
-        it."""
+        """Note that a checkpoint of step `number`, the last one added, was written."""
         self._frames.saved(number, self._kept)
 
     def _restore(self, number: int) -> None:
-        """Become the film that an earlier run had after its step `number`."""
+        """Load the film of an earlier run as it was after its step `number`."""
         if found := self._frames.restore(number, (1, 3, *self._proxy_size())):
             self._visible, self._kept = found
         self._restored = True
@@ -144,9 +150,9 @@ class Film:
         return [max(1, round(side * scale)) for side in (self.height, self.width)]
 
     def _proxy(self, pixels: torch.Tensor) -> torch.Tensor:
-        """`pixels` from afar: of one size for all levels, and cheap to compare at every step.
+        """A small copy of `pixels`: of one size for all levels, and cheap to compare at every step.
 
-        On the CPU, wherever it is painted: a film that goes on must find the same changes.
+        Always on the CPU, so that a resumed film finds the same changes.
         """
         return (
             F.interpolate(pixels.detach().clamp(0, 1), self._proxy_size(), mode="area")
@@ -165,10 +171,9 @@ class Film:
         self._kept = kept
 
     def durations(self) -> list[float]:
-        """Seconds of each frame: as long as the change to the next one is large; the last is
-        held."""
+        """Seconds of each frame, proportional to the change to the next one; the last is held."""
         changes = [each.change for each in self._kept[1:]]
-        # a leap between sizes is not a long wait
+        # the jump between two levels must not become a long pause
         most = 3 * sorted(changes)[len(changes) // 2] if changes else 0.0
         shares = [min(change, most) for change in changes]
         length = min(SECONDS, 0.25 * len(shares))
@@ -177,10 +182,10 @@ class Film:
         ] + [HOLD]
 
     def write(self, last: torch.Tensor) -> Path:
-        """Write the film, which ends with `last` (1, 3, h, w). Raises OutputError."""
+        """Write the film, with `last` (1, 3, h, w) at its end. Raises OutputError."""
         proxy = self._proxy(last)
         if len(self._kept) > 1 and _change(self._kept[-1].proxy, proxy) < self._visible:
-            self._frames.drop(self._kept.pop().number)  # all but the same as the end
+            self._frames.drop(self._kept.pop().number)  # nearly the same as the last one
         self._count += 1
         self._keep(last, proxy)
         files, suffix = (
@@ -202,7 +207,7 @@ class Film:
         self.close()
 
     def close(self) -> None:
-        """Remove the frames, unless they are to stay."""
+        """Remove the frames of a temporary folder."""
         self._frames.close()
 
 
@@ -223,7 +228,7 @@ def _write_animation(
     with ExitStack() as stack, part.open("wb") as out:
         frames = [
             stack.enter_context(Image.open(file, formats=("PNG",))) for file in files
-        ]  # each is read when it is written
+        ]  # opened lazily: each is read when it is written
         frames[0].save(
             out,
             format=kind,
@@ -242,7 +247,7 @@ def _write_video(
     files: Sequence[Path],
     durations: Sequence[float],
 ) -> None:
-    """Each frame as often as its time asks for at RATE frames a second."""
+    """Encode a video at RATE frames a second; each frame is repeated for its duration."""
     av = _av()
     codec, options = CODECS[suffix]
     ends = [round(RATE * each) for each in accumulate(durations, initial=0.0)]
@@ -264,7 +269,7 @@ def _write_video(
                     )
             container.mux(stream.encode(None))
     except av.FFmpegError as error:
-        raise ValueError(error.strerror) from error  # `atomic_write` tells it with the film's name
+        raise ValueError(error.strerror) from error  # `atomic_write` adds the film's name
 
 
 def _av() -> Any:

@@ -1,6 +1,6 @@
-"""Keeping or moving colours: moments matched between pictures, and painting in luminance alone.
+"""Transfer colors between pictures by their moments, or keep them by painting in luminance alone.
 
-Colours are mixed and compared in Oklab (Ottosson 2020, "A perceptual color space for image
+Colors are mixed and compared in Oklab (Ottosson 2020, "A perceptual color space for image
 processing"): a change of its lightness leaves hue and chroma as people see them, which those of YIQ
 (Gatys et al. 2017) and CIELAB do not.
 """
@@ -30,7 +30,8 @@ OPPONENTS = torch.tensor(
     ],
     dtype=torch.float64,
 )
-# of the chroma of a colour that no screen has; within 1/256 of the most that can be shown
+# of the interval in which the chroma of a color outside sRGB is searched: within 1/256 of the most
+# that can be shown
 HALVINGS = 8
 
 
@@ -44,8 +45,8 @@ def to_oklab(pixels: torch.Tensor) -> torch.Tensor:
 
 
 def from_oklab(lab: torch.Tensor) -> torch.Tensor:
-    """Oklab (B, 3, H, W) to sRGB in [0, 1]; colours that no screen has lose chroma, not lightness
-    or hue."""
+    """Oklab (B, 3, H, W) to sRGB in [0, 1]; colors outside sRGB lose chroma, not lightness or
+    hue."""
     rgb = _unbounded(lab)
     outside = ((rgb < -1e-4) | (rgb > 1 + 1e-4)).any(1, keepdim=True)
     if outside.any():
@@ -66,11 +67,18 @@ def from_oklab(lab: torch.Tensor) -> torch.Tensor:
 def match_moments(
     pixels: torch.Tensor, target: torch.Tensor, form: Literal["root", "cholesky"] = "root"
 ) -> torch.Tensor:
-    """`pixels` (1, 3, H, W) with the mean and covariance of the colours of `target` (1, 3, h, w);
-    sRGB in [0, 1].
+    """Give `pixels` the mean and covariance of the colors of `target`.
 
-    x -> A (x - mean(x)) + mean(t) with A S_x A^T = S_t: Gatys et al. 2017, section 5.1; in Oklab.
-    "root": A is S_t^1/2 S_x^-1/2, their "image analogies" form; "cholesky": A is L_t L_x^-1.
+    x -> A (x - mean(x)) + mean(t) with A S_x A^T = S_t: Gatys et al. 2017, "Controlling perceptual
+    factors in neural style transfer", section 5.1; here in Oklab.
+
+    Args:
+        pixels, target: (1, 3, H, W) and (1, 3, h, w) sRGB in [0, 1].
+        form: "root": A is S_t^1/2 S_x^-1/2, their "image analogies" form; "cholesky": A is
+        L_t L_x^-1.
+
+    Returns:
+        (1, 3, H, W) sRGB in [0, 1].
     """
     x, t = (to_oklab(each).double().flatten(2)[0] for each in (pixels, target))  # (3, n)
     (mean_x, cov_x), (mean_t, cov_t) = _moments(x), _moments(t)
@@ -83,15 +91,15 @@ def match_moments(
 
 
 def grey(pixels: torch.Tensor) -> torch.Tensor:
-    """`pixels` (B, 3, H, W) without their chroma: every channel the grey of the same Oklab
+    """Remove the chroma of `pixels` (B, 3, H, W): every channel is the gray of the same Oklab
     lightness."""
     light = to_oklab(pixels)[:, :1]
     return from_oklab(torch.cat([light, torch.zeros_like(light).expand(-1, 2, -1, -1)], 1))
 
 
 def match_lightness(pixels: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """`pixels` in grey, with the mean and deviation of the lightness of `target` (Gatys et al.
-    2017, section 5.2)."""
+    """`pixels` in gray, with the mean and deviation of the lightness of `target`; both (1, 3, h, w)
+    sRGB in [0, 1] (Gatys et al. 2017, section 5.2)."""
     light, wanted = (to_oklab(each)[:, :1] for each in (pixels, target))
     scale = wanted.std() / light.std().clamp_min(1e-6)
     moved = ((light - light.mean()) * scale + wanted.mean()).clamp(0, 1)
@@ -99,8 +107,8 @@ def match_lightness(pixels: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
 
 
 def with_chroma_of(painting: torch.Tensor, content: torch.Tensor) -> torch.Tensor:
-    """The lightness of `painting` with the chroma of `content`; both (1, 3, H, W) sRGB in [0,
-    1]."""
+    """Combine the lightness of `painting` with the chroma of `content`; both (1, 3, H, W) sRGB in
+    [0, 1]."""
     return from_oklab(
         torch.cat([to_oklab(painting.clamp(0, 1))[:, :1], to_oklab(content)[:, 1:]], 1)
     )
@@ -111,7 +119,7 @@ def _mix(matrix: torch.Tensor, channels: torch.Tensor) -> torch.Tensor:
 
 
 def _unbounded(lab: torch.Tensor) -> torch.Tensor:
-    """Oklab to sRGB, outside [0, 1] where no screen has the colour."""
+    """Oklab to sRGB without clipping: outside [0, 1] for colors that sRGB does not have."""
     linear = _mix(torch.linalg.inv(CONES), _mix(torch.linalg.inv(OPPONENTS), lab) ** 3)
     return torch.where(
         linear <= 0.0031308,
@@ -121,8 +129,8 @@ def _unbounded(lab: torch.Tensor) -> torch.Tensor:
 
 
 def _moments(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean (3, 1) and covariance (3, 3) of colours (3, n); never singular: grey has a little of
-    every colour."""
+    """Mean (3, 1) and covariance (3, 3) of colors (3, n); 1e-7 on the diagonal keeps gray pictures
+    from being singular."""
     mean = x.mean(1, keepdim=True)
     centred = x - mean
     return mean, centred @ centred.T / x.shape[1] + 1e-7 * torch.eye(3).to(x)

@@ -1,4 +1,4 @@
-"""What a picture means: PIL images, arrays and tensors to float32 sRGB and alpha."""
+"""Decode PIL images, arrays and tensors into float32 sRGB and alpha."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ __all__ = [
     "register_heif",
 ]
 
-# What is read: not all that Pillow knows, for some of it (PostScript) is a program that would be
-# run.
+# The formats that are read: not all that Pillow knows, since some (PostScript) are programs that
+# would be run.
 READ = (
     "PNG",
     "JPEG",
@@ -49,17 +49,16 @@ READ = (
 # (Rec. T.81, F.1.2). GIF: 12 bits for a string of up to 4,095 pixels (GIF89a, appendix F).
 JPEG, GIF = 512, 2731
 PER_BYTE = {"JPEG": JPEG, "MPO": JPEG, "GIF": GIF}
-DEFLATE = 1032  # bytes that one byte of zlib's can hold (zlib.net/zlib_tech.html)
-# of a pixel, at the least; of other modes one
+DEFLATE = 1032  # bytes that one compressed byte can hold (zlib.net/zlib_tech.html)
+# bits of a pixel, at least; of other modes one
 PNG_BITS = {"RGB": 24, "RGBA": 32, "LA": 16, "I": 16, "I;16": 16}
 
 
 class _NoWarnings:
-    """Silences Python's warnings while any thread is inside: filters belong to the whole process,
-    not to a thread.
+    """Silences Python's warnings while any thread is inside.
 
-    `warnings.catch_warnings` alone would let the thread that leaves last bring back the filters of
-    the one that came second.
+    Filters belong to the whole process: with `warnings.catch_warnings` alone the thread that leaves
+    last would restore the filters of the one that entered second.
     """
 
     def __init__(self) -> None:
@@ -91,11 +90,10 @@ NO_WARNINGS = _NoWarnings()
 
 
 def most_pixels(image: Image.Image, size: int) -> float:
-    """The most pixels that a file of `size` bytes in the format of `image` can hold; infinite where
-    nobody knows.
+    """The most pixels that a file of `size` bytes in the format of `image` can hold; infinite if
+    there is no known bound.
 
-    Decoders of these formats fill in what is missing, so that a header alone would become a
-    picture.
+    Decoders of these formats fill in missing data, so that a header alone would become a picture.
     """
     if image.format == "PNG":
         return size * DEFLATE * 8 / PNG_BITS.get(image.mode, 1)
@@ -105,10 +103,10 @@ def most_pixels(image: Image.Image, size: int) -> float:
 
 
 def _silence_libtiff() -> None:
-    """Have libtiff not write its errors to stderr itself: Pillow's error says enough.
+    """Keep libtiff from writing its errors to stderr: Pillow's error says enough.
 
-    It is found through Pillow's own library, which may bring one along. Where it is linked in, as
-    on Windows, it cannot be found, and goes on writing.
+    The function is looked up through Pillow's extension module, whose libtiff may be a bundled one.
+    Where libtiff is linked statically, as on Windows, it is not found, and libtiff keeps writing.
     """
     with suppress(OSError, AttributeError, ImportError):
         ctypes.CDLL(import_module("PIL._imaging").__file__).TIFFSetErrorHandler(None)
@@ -128,13 +126,13 @@ def readable() -> set[str]:
 
 
 def opened(data: bytes) -> Image.Image:
-    """The image in the bytes of a file, not yet decoded. Raises what Pillow raises."""
-    Image.init()  # all formats, so that those that are there can be told
+    """Open the image in the bytes of a file without decoding it. Raises Pillow's errors."""
+    Image.init()  # registers all formats, so that those of this build are known
     return Image.open(io.BytesIO(data), formats=[kind for kind in READ if kind in Image.OPEN])
 
 
 def register_heif(kind: type[PictureError] | type[OutputError]) -> None:
-    """Have Pillow read and write HEIC. Raises such an error where the extra is missing."""
+    """Let Pillow read and write HEIC. Raises an error of class `kind` if the extra is missing."""
     try:
         import pillow_heif  # an extra
     except ImportError:
@@ -145,13 +143,18 @@ def register_heif(kind: type[PictureError] | type[OutputError]) -> None:
 def from_image(
     image: Image.Image, enough: int | None = None
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """(H, W, 3) and alpha (H, W) or None, float32 in [0, 1], of the frame that `image` stands at,
-    upright.
+    """Decode the current frame of `image`, turned upright and converted to sRGB.
 
-    enough: pixels of a side that will be used, as of `files.read_bytes`; None: all.
+    Args:
+        image: an opened image.
+        enough: pixels of a side that will be used: a larger picture is scaled down by a whole
+        factor while it is decoded, with no side under `enough`. None: full size.
+
+    Returns:
+        Pixels (H, W, 3) and alpha (H, W) or None, float32 in [0, 1].
     """
     factor = _factor(image, enough)
-    # JPEG's decoder halves by itself, which is several times as fast; others ignore this
+    # JPEG's decoder scales down itself, which is several times as fast; others ignore this
     if factor > 1:
         image.draft(None, (image.width // factor, image.height // factor))
     image.load()  # here, so that only the EXIF itself can fail in `_upright`
@@ -180,21 +183,21 @@ def from_image(
 
 
 def _factor(image: Image.Image, enough: int | None) -> int:
-    """By which whole factor `image` can be scaled down with no side under `enough` pixels."""
+    """The whole factor by which `image` can be scaled down with no side under `enough` pixels."""
     return 1 if enough is None else max(1, min(image.size) // enough)
 
 
 def _upright(image: Image.Image) -> Image.Image:
     try:
         return ImageOps.exif_transpose(image)
-    # Pillow's EXIF reader raises whatever it likes; a broken EXIF says nothing about the pixels
+    # Pillow's EXIF reader raises errors of any kind; a broken EXIF says nothing about the pixels
     except Exception:
         return image
 
 
 def _from_deep(grey: np.ndarray) -> np.ndarray:
-    """16-bit and float greys (H, W) in [0, 1]: a float's largest value says which of the usual
-    ranges it is."""
+    """Scale 16-bit or float grays (H, W) to [0, 1]; the largest value of floats tells which of the
+    usual ranges they are in."""
     top = float(grey.max(initial=0))
     if not np.isfinite(top):
         raise ValueError("it has pixels that are not numbers")
@@ -205,8 +208,8 @@ def _from_deep(grey: np.ndarray) -> np.ndarray:
 
 
 def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
-    """`image` taken from its embedded colour profile to sRGB; as it is if it has none, or one that
-    does not fit it."""
+    """Convert `image` from its embedded color profile to sRGB; unchanged without a profile, or with
+    one that does not fit."""
     if not profile:
         return image
     try:
@@ -214,14 +217,23 @@ def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
         target = ImageCms.createProfile("sRGB")
         converted = ImageCms.profileToProfile(image, source, target, outputMode="RGB")
     except (ImageCms.PyCMSError, OSError):
-        # a broken profile says nothing: the pixels are taken as sRGB, as every viewer does
+        # a broken profile: the pixels are taken as sRGB, as viewers do
         return image
     return converted if converted is not None else image
 
 
 def from_array(array: np.ndarray | torch.Tensor) -> tuple[np.ndarray, np.ndarray | None]:
-    """(H, W, 3) and alpha or None from an array (H, W[, 1, 3 or 4]) or a tensor ([1,] 1, 3 or 4, H,
-    W)."""
+    """Decode an array (H, W[, 1, 3 or 4]) or a tensor ([1,] 1, 3 or 4, H, W).
+
+    Args:
+        array: floats and booleans in [0, 1], uint16 in [0, 65535], other whole numbers in [0, 255].
+
+    Returns:
+        Pixels (H, W, 3) and alpha (H, W) or None, float32 in [0, 1].
+
+    Raises:
+        PictureError: for another shape, other kinds of values, or values out of range.
+    """
     if isinstance(array, torch.Tensor):
         tensor = array.detach().cpu()
         tensor = tensor.float() if tensor.is_floating_point() else tensor  # NumPy has no bfloat16

@@ -1,4 +1,4 @@
-"""Masks: which style goes where, and what is protected."""
+"""Read masks: which style goes where, and what is protected."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ SAME_SHAPE = 0.02  # proportions that differ by less are rounding
 
 
 def read_mask(source: Source) -> Picture:
-    """A mask as a picture whose `alpha` (1, 1, H, W) in [0, 1] is the mask: its transparency, or
-    else how bright it is.
+    """Read a mask: the returned picture's `alpha` (1, 1, H, W) in [0, 1] is its transparency, or
+    else its brightness.
 
     Raises PictureError if it cannot be read or covers nothing.
     """
@@ -21,14 +21,14 @@ def read_mask(source: Source) -> Picture:
     mask = picture.alpha if picture.alpha is not None else picture.pixels.mean(1, keepdim=True)
     if float(mask.mean()) < NOTHING:
         raise PictureError(
-            f"the mask {picture.name} covers next to nothing: white, or opaque, is what it means",
+            f"the mask {picture.name} covers next to nothing: white, or opaque, is the region",
             picture.name,
         )
     return picture._replace(alpha=mask)
 
 
 def shape_note(mask: Picture, of: Picture) -> str:
-    """What to say of a mask of other proportions than its picture's, or ""."""
+    """A note about a mask of other proportions than its picture, or ""."""
     (height, width), (rows, columns) = mask.pixels.shape[2:], of.pixels.shape[2:]
     if abs(width * rows / (height * columns) - 1) < SAME_SHAPE:
         return ""

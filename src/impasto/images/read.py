@@ -1,4 +1,4 @@
-"""Read picture files, and the settings inside; nothing broken gets in."""
+"""Read and check picture files, and the settings inside."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ MOST_BYTES = 1 << 30  # of a picture's file: no decoder takes more
 
 
 class Picture(NamedTuple):
-    """A picture as the painter wants it.
+    """A decoded picture.
 
-    pixels: (1, 3, H, W) float32 sRGB in [0, 1]. alpha: (1, 1, H, W) likewise, or None if the
-    picture is opaque.
-    name: where it came from. sha256: of the file, or of the array's bytes.
+    pixels: (1, 3, H, W) float32 sRGB in [0, 1]. alpha: (1, 1, H, W) float32 in [0, 1], or None if
+    the picture is opaque. name: its path, or "image" or "array". sha256: of the file, or of the
+    array's bytes.
     """
 
     pixels: torch.Tensor
@@ -60,13 +60,21 @@ Source = str | PathLike[str] | Image.Image | np.ndarray | torch.Tensor | Picture
 
 
 def read(source: Source) -> Picture:
-    """A picture from a path, a PIL image, an array (H, W), (H, W, 3 or 4), a tensor ((1,) 3, H, W),
-    or as it is.
+    """Read a picture from a path, a PIL image, an array or a tensor.
 
-    Whole numbers are 0 to 255, or 0 to 65535 in uint16; floats are in [0, 1]. Files are turned
-    upright (EXIF), taken from their colour profile to sRGB, and transparent pixels get the mean
-    colour of the opaque ones. Raises PictureError, in one line, for anything that cannot be read or
-    is smaller than 16 x 16.
+    Files are turned upright (EXIF) and converted from their color profile to sRGB; transparent
+    pixels get the mean color of the opaque ones.
+
+    Args:
+        source: a path, a PIL image, an array (H, W) or (H, W, 3 or 4), a tensor ((1,) 3, H, W), or
+        a Picture, which is returned unchanged. Whole numbers are 0 to 255, or 0 to 65535 in uint16;
+        floats are in [0, 1].
+
+    Returns:
+        The picture, as float32 sRGB in [0, 1].
+
+    Raises:
+        PictureError: it cannot be read, or is smaller than 16 x 16.
     """
     if isinstance(source, Picture):
         return source
@@ -85,11 +93,17 @@ def read(source: Source) -> Picture:
 def read_bytes(
     data: bytes, name: str, most: int | None = None, enough: int | None = None
 ) -> Picture:
-    """A picture from the bytes of its file, as `read` has it; errors call it `name`.
+    """Read a picture from the bytes of its file, turned upright and converted to sRGB.
 
-    most: pixels; a picture with more is refused before it is decoded. enough: pixels of a side that
-    will be used: a picture whose sides are all at least twice that is scaled down by a whole factor
-    while it is decoded, never below. Raises PictureError.
+    Args:
+        data: the file's bytes.
+        name: its name in errors.
+        most: pixels; a picture with more is refused before it is decoded.
+        enough: pixels of a side that will be used: a picture whose sides are all at least twice
+        that is scaled down by a whole factor while it is decoded, with no side under `enough`.
+
+    Raises:
+        PictureError: it cannot be read, is too large, or is smaller than 16 x 16.
     """
     _check_bytes(data, name)
     with _decoding(name), opened(data) as image:
@@ -99,8 +113,8 @@ def read_bytes(
 
 
 def header_size(data: bytes, name: str, most: int | None = None) -> tuple[int, int]:
-    """(width, height) of a picture's file, from its header alone. Raises PictureError, as
-    `read_bytes` does."""
+    """(width, height) of a picture's file, from its header alone. Raises PictureError if it cannot
+    be read or has more than `most` pixels."""
     _check_bytes(data, name)
     with _decoding(name), opened(data) as image:
         _check_size(image, data, name, most)
@@ -108,8 +122,8 @@ def header_size(data: bytes, name: str, most: int | None = None) -> tuple[int, i
 
 
 def _check_size(image: Image.Image, data: bytes, name: str, most: int | None) -> None:
-    """Raises PictureError for more than `most` pixels, or more than the file's bytes can hold: its
-    header lies."""
+    """Raise PictureError for more than `most` pixels, or for more than the file's bytes can
+    hold."""
     size = f"{image.width} x {image.height} pixels"
     if most is not None and image.width * image.height > most:
         raise PictureError(
@@ -122,7 +136,7 @@ def _check_size(image: Image.Image, data: bytes, name: str, most: int | None) ->
 
 
 def _picture(pixels: np.ndarray, alpha: np.ndarray | None, name: str, digest: str) -> Picture:
-    """The picture of pixels (H, W, 3) and alpha (H, W)."""
+    """Make a Picture of pixels (H, W, 3) and alpha (H, W)."""
     height, width = pixels.shape[:2]
     if min(height, width) < SMALLEST:
         raise PictureError(
@@ -143,7 +157,7 @@ def _picture(pixels: np.ndarray, alpha: np.ndarray | None, name: str, digest: st
 
 @contextmanager
 def _decoding(name: str) -> Iterator[None]:
-    """Turns whatever goes wrong inside with the picture `name` into one PictureError."""
+    """Turn any error of a decoder into one PictureError about `name`."""
     try:
         with NO_WARNINGS:  # a large picture is the user's choice; a bomb is still an error
             yield
@@ -156,41 +170,39 @@ def _decoding(name: str) -> Iterator[None]:
         raise PictureError(f"{name} is not a picture that can be read", name) from None
     except (MemoryError, PictureError):
         raise
-    # every format has its own decoder, which raises whatever it likes on broken bytes
+    # every format has its own decoder, which raises errors of any kind on broken bytes
     except Exception as error:
         reason = " ".join(str(error).split()) or "it is broken"
         raise PictureError(f"{name} cannot be read as a picture: {reason}", name) from error
 
 
 def bytes_of(path: Path) -> bytes:
-    """The bytes of a picture's file, a regular one. Raises PictureError, which says what is wrong
-    with the path."""
+    """Read the bytes of a picture's file, which must be a regular one. Raises PictureError."""
     try:
         return read_regular(path, MOST_BYTES)
     except FileNotFoundError:
         raise PictureError(f"no picture at {path}", str(path)) from None
     except IsADirectoryError:
         raise PictureError(f"{path} is a folder: give a picture in it", str(path)) from None
-    # ValueError: a null character in the name, or half a one
+    # ValueError: a null character or a lone surrogate in the name
     except (OSError, ValueError) as error:
         raise PictureError(f"{path} cannot be opened: {reason(error)}", str(path)) from error
 
 
 def _check_bytes(data: bytes, name: str) -> None:
-    """Whether there is anything to decode, and a decoder for it."""
+    """Raise PictureError if there is nothing to decode, or no decoder for it."""
     if not data:
         raise PictureError(f"{name} is empty", name)
-    # telephones send HEIC as .jpg too
+    # phones send HEIC as .jpg too
     if name.lower().endswith((".heic", ".heif")) or data[4:10] == b"ftyphe":
         register_heif(PictureError)
 
 
 def resize(pixels: torch.Tensor, height: int, width: int) -> torch.Tensor:
-    """`pixels` (B, C, H, W) at height x width, kept in [0, 1], on the same device; no gradient
-    flows.
+    """Resize `pixels` (B, C, H, W) to height x width, clamped to [0, 1], on the same device and
+    without a gradient.
 
-    Lanczos's filter (Pillow's, in float32): it keeps more of a painting's finest grain than bicubic
-    does.
+    Lanczos's filter (Pillow's, in float32) keeps more of a painting's finest grain than bicubic.
     """
     if pixels.shape[2:] == (height, width):
         return pixels
@@ -208,12 +220,12 @@ def resize(pixels: torch.Tensor, height: int, width: int) -> torch.Tensor:
 
 
 def read_settings(path: str | PathLike[str]) -> dict[str, Any]:
-    """The settings that a painting's file carries. Raises PictureError if it has none."""
+    """Read the settings in a painting's file. Raises PictureError if it has none."""
     return settings_in(bytes_of(Path(path)), str(path))
 
 
 def settings_in(data: bytes, name: str) -> dict[str, Any]:
-    """The settings that the bytes of a painting's file carry; errors call it `name`. Raises
+    """Read the settings in the bytes of a painting's file, called `name` in errors. Raises
     PictureError."""
     _check_bytes(data, name)
     with _decoding(name), opened(data) as image:

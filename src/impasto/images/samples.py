@@ -1,5 +1,4 @@
-"""The pictures of the demo: a public-domain photograph that matplotlib ships, styles of our own
-drawing."""
+"""The demo's pictures: a public-domain photograph that comes with matplotlib, and drawn styles."""
 
 from __future__ import annotations
 
@@ -16,7 +15,7 @@ STYLES = ("strokes", "woodcut", "glass", "points")  # drawn by examples/draw_sty
 
 def matplotlib_data() -> Path:
     """The folder of fonts and pictures that matplotlib ships."""
-    found = find_spec("matplotlib")  # only its files are wanted: importing it takes half a second
+    found = find_spec("matplotlib")  # only its files are needed: importing it takes half a second
     if found is None or found.origin is None:
         raise PictureError(
             "the sample photograph and the fonts of figures come with matplotlib, which is "
@@ -33,7 +32,7 @@ def sample_photograph() -> Path:
 
 
 def sample_style(name: str) -> Path:
-    """One of STYLES. Raises ConfigError for another name."""
+    """The file of a sample style, one of STYLES. Raises ConfigError for another name."""
     if name not in STYLES:
         raise ConfigError(f"no sample style {name!r}: {did_you_mean(name, STYLES)}", name, STYLES)
     return Path(str(files("impasto") / "samples" / f"{name}.jpg"))

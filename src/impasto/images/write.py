@@ -1,4 +1,4 @@
-"""Write picture files, with the settings inside; nothing half-written stays."""
+"""Write picture files atomically, with the settings inside."""
 
 from __future__ import annotations
 
@@ -35,8 +35,7 @@ __all__ = [
     "write",
 ]
 
-# What each suffix is written as, with which options; the options decide the bytes, so they are
-# fixed here.
+# The format and options of each suffix; the options decide the bytes, so they are fixed here.
 FORMATS: dict[str, tuple[str, dict[str, Any]]] = {
     ".png": ("PNG", {}),
     ".jpg": ("JPEG", {"quality": 95, "subsampling": 0}),
@@ -51,11 +50,13 @@ FORMATS: dict[str, tuple[str, dict[str, Any]]] = {
     ".heif": ("HEIF", {"quality": 95}),
 }
 WITH_ALPHA = {"PNG", "WEBP", "TIFF", "AVIF", "HEIF"}
-KEY = "impasto"  # of the settings in a PNG's text; elsewhere they are the EXIF's image description
+KEY = (
+    "impasto"  # of the settings in a PNG's text; other formats have them in EXIF's ImageDescription
+)
 
 
 def to_image(pixels: torch.Tensor, alpha: torch.Tensor | None = None) -> Image.Image:
-    """An 8-bit RGB(A) image of `pixels` (1, 3, H, W) in [0, 1] and `alpha` (1, 1, H, W)."""
+    """Convert `pixels` (1, 3, H, W) in [0, 1] and `alpha` (1, 1, H, W) to an 8-bit RGB(A) image."""
     both = pixels.detach() if alpha is None else torch.cat([pixels.detach(), alpha.to(pixels)], 1)
     values = both[0].clamp(0, 1).mul(255).round().byte().permute(1, 2, 0).cpu().contiguous()
     return Image.fromarray(values.numpy())
@@ -64,8 +65,19 @@ def to_image(pixels: torch.Tensor, alpha: torch.Tensor | None = None) -> Image.I
 def check_output(
     path: str | PathLike[str], suffixes: Collection[str] = FORMATS, what: str = "picture"
 ) -> Path:
-    """`path`, if `what` can be written there, with such a suffix; nothing is left behind. Raises
-    OutputError."""
+    """Check that a file can be written at `path`, without leaving anything behind.
+
+    Args:
+        path: of the file.
+        suffixes: those that are allowed.
+        what: the kind of file, for errors.
+
+    Returns:
+        The path.
+
+    Raises:
+        OutputError: a folder, another suffix, or no permission.
+    """
     out = Path(path)
     try:
         if out.is_dir():
@@ -86,7 +98,8 @@ def check_output(
 
 
 def check_format(out: Path, suffixes: Collection[str] = FORMATS, what: str = "picture") -> None:
-    """Whether the suffix of `out` is of a format that can be written here. Raises OutputError."""
+    """Check that the suffix of `out` is a format that this installation can write. Raises
+    OutputError."""
     suffix = out.suffix.lower()
     if suffix not in suffixes:
         raise OutputError(
@@ -107,27 +120,26 @@ def _part(out: Path) -> Path:
 
 @lru_cache(maxsize=1)
 def _machine() -> str:
-    """Ten digits that stand for this machine: others have processes of the same numbers."""
+    """Ten digits that identify this machine: process numbers are not unique across machines."""
     return f"{zlib.crc32(socket.gethostname().encode()):010d}"
 
 
 def _remove_pieces(out: Path) -> None:
-    """Remove what runs that were killed on this machine have left of `out`, half written."""
+    """Remove partial files of `out` that killed runs left on this machine."""
     pieces = re.compile(rf"\.{re.escape(out.name)}\.(\d+)-{_machine()}\d+\.part")
     for path in out.parent.glob(f".{glob.escape(out.name)}.*.part"):
         found = pieces.fullmatch(path.name)
         if found and int(found[1]) != os.getpid() and not psutil.pid_exists(int(found[1])):
-            with suppress(OSError):  # it only takes room
+            with suppress(OSError):  # it only takes space
                 path.unlink()
 
 
 def write(
     image: Image.Image, path: str | PathLike[str], settings: dict[str, Any] | None = None
 ) -> Path:
-    """Write `image` with `settings` inside (formats that can); the file appears whole or not at
-    all.
+    """Write `image` atomically, with `settings` inside if the format can hold them.
 
-    Where the format has no alpha the picture is laid on white. Raises OutputError.
+    If the format has no alpha, the background is white. Raises OutputError.
     """
     out = check_output(path)
     with atomic_write(out) as part, part.open("wb") as file:
@@ -136,12 +148,13 @@ def write(
 
 
 def encode(image: Image.Image, suffix: str, settings: dict[str, Any] | None = None) -> bytes:
-    """The bytes that `write` writes. Raises OutputError for what the format cannot hold."""
+    """Encode `image` as a file's bytes, with `settings` inside. Raises OutputError if the format
+    cannot hold it."""
     check_format(Path(f"picture{suffix}"))
     data = io.BytesIO()
     try:
         _save(image, data, suffix, settings)
-    # encoders raise the latter two, for too large a picture
+    # encoders raise the latter two for pictures that are too large
     except (OSError, ValueError, RuntimeError) as error:
         raise OutputError(
             f"a {suffix} cannot hold this picture: {reason(error)}", suffix
@@ -161,12 +174,16 @@ def _save(
 
 @contextmanager
 def atomic_write(out: Path, older: Path | None = None) -> Iterator[Path]:
-    """A path beside `out` to write to; what lies there then takes the place of `out`, or of nothing
-    if that failed.
+    """Yield a path beside `out` to write to: on success it replaces `out`, else it is removed.
 
-    older: where what `out` was until then goes, if it is to be kept. After a power cut, too, either
-    the old file is there or the new one. Raises OutputError for what goes wrong with the file
-    inside.
+    The file is synced before it is renamed: after a power cut there is the old one or the new one.
+
+    Args:
+        out: the file to write.
+        older: where the previous `out` is kept, if given.
+
+    Raises:
+        OutputError: for errors of the file inside.
     """
     part = _part(out)
     try:
@@ -180,14 +197,14 @@ def atomic_write(out: Path, older: Path | None = None) -> Iterator[Path]:
     except (OSError, ValueError, RuntimeError) as error:
         raise OutputError(f"cannot write {out}: {reason(error)}", str(out)) from error
     finally:
-        with suppress(OSError):  # where nothing can be written any more, nothing can be removed
+        with suppress(OSError):  # on a read-only disk it cannot be removed either
             part.unlink(missing_ok=True)
 
 
 def _sync(path: Path) -> None:
     """Wait until a file, or a folder's list of names, is on the disk."""
     if os.name == "nt" and path.is_dir():
-        return  # a folder cannot be opened there
+        return  # Windows cannot open a folder
     handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
     try:
         os.fsync(handle)
@@ -196,7 +213,7 @@ def _sync(path: Path) -> None:
 
 
 def _carrying(kind: str, settings: dict[str, Any] | None) -> dict[str, Any]:
-    """The save options that put `settings` into a file of this kind; BMP can carry nothing."""
+    """The save options that put `settings` into a file of this kind; BMP cannot hold any."""
     if not settings or kind == "BMP":
         return {}
     text = json.dumps(settings, sort_keys=True)

@@ -1,9 +1,8 @@
-"""Why colours are matched in Oklab, and by the root: python benchmarks/colours.py. Needs ../shared.
+"""Why colors are matched in Oklab, and by the root: python benchmarks/colors.py. Needs ../shared.
 
-Thirty pairs of a photograph and a painting: how far the painting's colours are from the
-photograph's after they were matched and brought to what a screen can show (sliced Wasserstein-2
-distance in Oklab), and how much of the painting's own light and dark is left (correlation of its
-lightness before and after).
+For thirty pairs of a photograph and a painting: the distance of the painting's colors from the
+photograph's after matching and clipping to sRGB (sliced Wasserstein-2 in Oklab), and how much of
+the painting's own light and dark is left (correlation of its lightness before and after).
 """
 
 import statistics
@@ -19,7 +18,7 @@ SIDE, PROJECTIONS, QUANTILES = 192, 64, 200
 
 
 def small(path):
-    """A picture's pixels, its long side SIDE."""
+    """Read a picture at SIDE pixels on its long side."""
     pixels = read(path).pixels
     scale = SIDE / max(pixels.shape[2:])
     return resize(pixels, *(round(side * scale) for side in pixels.shape[2:]))
@@ -46,7 +45,7 @@ def in_rgb(pixels, target, form):
 
 
 def distance(a, b):
-    """Sliced Wasserstein-2 distance of the colours of two pictures, in Oklab."""
+    """Sliced Wasserstein-2 distance of the colors of two pictures, in Oklab."""
     generator = torch.Generator().manual_seed(0)
     directions = torch.nn.functional.normalize(
         torch.randn(PROJECTIONS, 3, generator=generator), dim=1
@@ -59,7 +58,7 @@ def distance(a, b):
     return float((first - second).square().mean().sqrt())
 
 
-def batch_key(a, b):
+def correlation(a, b):
     """Correlation of the lightness of two pictures."""
     return float(
         torch.corrcoef(torch.stack([to_oklab(each)[:, 0].flatten() for each in (a, b)]))[0, 1]
@@ -79,13 +78,13 @@ def main() -> None:
         "RGB, root": lambda style, content: in_rgb(style, content, "root"),
         "RGB, Cholesky": lambda style, content: in_rgb(style, content, "cholesky"),
     }
-    print(f"{'':16} {'distance':>9} {'lightness batch_key':>16}")
+    print(f"{'':16} {'distance':>9} {'lightness alike':>16}")
     for name, way in ways.items():
         found = [
             (way(style, content), style, content) for content, style in product(contents, styles)
         ]
         far = statistics.mean(distance(moved, content) for moved, _, content in found)
-        near = statistics.mean(batch_key(moved, style) for moved, style, _ in found)
+        near = statistics.mean(correlation(moved, style) for moved, style, _ in found)
         print(f"{name:16} {far:9.4f} {near:16.3f}")
 
 
