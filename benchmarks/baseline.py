@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 
-from impasto.backbone.weights import Weights
+from impasto.backbone.weight_files import Weights
 
 CONTENT, STYLE = "conv4_2", ("conv1_1", "conv2_1", "conv3_1", "conv4_1", "conv5_1")
 STYLE_WEIGHT = 1e6

@@ -7,8 +7,10 @@ import torch
 from baseline import Baseline
 from common import TRUE_STAGES, ceilings, median_seconds, record
 
-from impasto.backbone.vgg import Backbone, layer_stride
-from impasto.backbone.weights import Weights, load
+from impasto.backbone.architecture import layer_stride
+from impasto.backbone.vgg import Backbone
+from impasto.backbone.weight_files import Weights
+from impasto.backbone.weights import load
 from impasto.objective.objective import Objective
 from impasto.painting.allocator import keep_big_blocks
 from impasto.presets import preset

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import torch
 
-from impasto.backbone.weights import Weights, load
-from impasto.config import CONVOLUTIONS, DEPTHS, WIDTHS
+from impasto.backbone.architecture import VGG19
+from impasto.backbone.weight_files import Weights
+from impasto.backbone.weights import load
 
 
 def vgg19(partial: Path | None, seed: int = 0) -> Weights:
@@ -17,10 +18,7 @@ def vgg19(partial: Path | None, seed: int = 0) -> Weights:
     true = load(str(partial)) if partial and partial.exists() else None
     generator = torch.Generator().manual_seed(seed)
     kernels, channels = {}, 3
-    widths = [width for width, depth in zip(WIDTHS, DEPTHS, strict=True) for _ in range(depth)]
-    for name, width in list(zip(CONVOLUTIONS, widths, strict=True))[
-        : CONVOLUTIONS.index("conv5_1") + 1
-    ]:
+    for name, width in list(VGG19.channels.items())[: VGG19.convolutions.index("conv5_1") + 1]:
         noise = (
             torch.randn(width, channels, 3, 3, generator=generator) * (2 / (9 * channels)) ** 0.5
         )

@@ -12,8 +12,8 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
+from impasto.backbone.architecture import VGG19
 from impasto.cli.main import main
-from impasto.config import DEPTHS
 from impasto.figures import contact_sheet as figures
 from impasto.figures.contact_sheet import contact_sheet
 from impasto.objective.objective import Objective
@@ -34,7 +34,7 @@ def _key_of_the_tests(tmp_path_factory: pytest.TempPathFactory):
 def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     generator = torch.Generator().manual_seed(0)
     tensors, inward = {}, 3
-    for stage, (depth, outward) in enumerate(zip(DEPTHS, (4, 4, 8, 8, 8), strict=True), 1):
+    for stage, (depth, outward) in enumerate(zip(VGG19.depths, (4, 4, 8, 8, 8), strict=True), 1):
         for k in range(1, depth + 1):
             kernel = torch.randn(outward, inward, 3, 3, generator=generator)
             # He et al. 2015

@@ -4,10 +4,12 @@ import pickle
 import pytest
 from pydantic import ValidationError
 
-from impasto.config import GROUPS, LAYERS, Config, layer_name
+from impasto.backbone.architecture import LAYERS, layer_name
+from impasto.config import GROUPS, Config
 from impasto.errors import ConfigError
 from impasto.fields import allowed, option_name
 from impasto.presets import PRESETS
+from impasto.solver import learning_rate
 
 
 @pytest.mark.parametrize(
@@ -103,11 +105,12 @@ def test_a_config_is_a_value() -> None:
 
 
 def test_another_optimizer_brings_its_own_rate() -> None:
-    assert Config().rate == 1
-    assert Config().changed(optimizer="adam").rate == 0.02
-    assert Config(optimizer="adam", learning_rate=0.5).changed(optimizer="lbfgs").rate == 1
-    assert Config().changed(optimizer="adam", learning_rate=0.1).rate == 0.1
-    assert Config(optimizer="adam", learning_rate=0.5).changed(steps=3).rate == 0.5
+    assert learning_rate(Config()) == 1
+    assert learning_rate(Config().changed(optimizer="adam")) == 0.02
+    adam = Config(optimizer="adam", learning_rate=0.5)
+    assert learning_rate(adam.changed(optimizer="lbfgs")) == 1
+    assert learning_rate(Config().changed(optimizer="adam", learning_rate=0.1)) == 0.1
+    assert learning_rate(adam.changed(steps=3)) == 0.5
 
 
 @pytest.mark.parametrize("field", Config.model_fields)

@@ -78,7 +78,7 @@ def test_a_recipe_whose_network_cannot_be_had_says_what_would_work(
 TABLE = {
     "gatys-lbfgs": {
         "optimizer": "lbfgs",
-        "rate": 1,
+        "learning_rate": None,
         "steps": 300,
         "start": {"content": 1},
         "content_layers": {"conv4_2": 1},

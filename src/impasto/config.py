@@ -18,36 +18,26 @@ from pydantic import (
     model_validator,
 )
 
+from impasto.backbone.architecture import parse_layers
 from impasto.errors import ConfigError, shortened
 from impasto.fields import explain, option_name, setting
 from impasto.parsing import (
-    CONVOLUTIONS,
-    DEPTHS,
-    LAYERS,
-    WIDTHS,
     FrozenDict,
     check_mask,
-    layer_name,
     parse_bytes,
-    parse_layers,
     parse_numbers,
     parse_texts,
     parse_weights,
 )
 
 __all__ = [
-    "CONVOLUTIONS",
-    "DEPTHS",
     "GROUPS",
-    "LAYERS",
     "MOST_LEVELS",
     "MOST_STEPS",
     "STARTS",
-    "WIDTHS",
     "Config",
     "Machine",
     "changed_by",
-    "layer_name",
 ]
 
 GROUPS = ("Picture", "Network", "Objective", "Solver", "Machine")

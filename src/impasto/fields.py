@@ -10,8 +10,8 @@ from typing import Any
 
 from pydantic import BaseModel, Field, ValidationError
 
+from impasto.backbone.architecture import LAYERS
 from impasto.errors import ConfigError, did_you_mean, shortened
-from impasto.parsing import LAYERS
 
 __all__ = ["allowed", "explain", "marked", "option_name", "setting"]
 

@@ -3,35 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from typing import Any
 
-from impasto.errors import ConfigError, did_you_mean, shortened
-
 __all__ = [
-    "CONVOLUTIONS",
-    "DEPTHS",
-    "LAYERS",
-    "WIDTHS",
     "FrozenDict",
     "check_mask",
-    "layer_name",
     "mask_parts",
     "parse_bytes",
-    "parse_layers",
     "parse_numbers",
     "parse_texts",
     "parse_weights",
     "typed",
 ]
-
-# VGG-19: convolutions in each of its five stages (Simonyan & Zisserman 2015, table 1, E)
-DEPTHS = (2, 2, 4, 4, 4)
-WIDTHS = (64, 128, 256, 512, 512)  # and channels of each
-CONVOLUTIONS = tuple(
-    f"conv{stage}_{k}" for stage, depth in enumerate(DEPTHS, 1) for k in range(1, depth + 1)
-)
-LAYERS = tuple(name for conv in CONVOLUTIONS for name in (conv, conv.replace("conv", "relu")))
 
 
 class FrozenDict(dict[str, float]):
@@ -49,19 +32,6 @@ class FrozenDict(dict[str, float]):
     __setitem__ = __delitem__ = __ior__ = update = setdefault = pop = popitem = clear = _refuse
 
 
-def layer_name(name: str) -> str:
-    """`name` in the package's form: "conv4_2", "relu4_2", or Keras's block form "block4_conv2".
-
-    Raises ConfigError for a layer that VGG-19 does not have.
-    """
-    plain = re.sub(r"^block(\d)_conv(\d)$", r"conv\1_\2", name.strip().lower())
-    if plain not in LAYERS:
-        raise ConfigError(
-            f"no layer {shortened(name)} in VGG-19: {did_you_mean(plain, LAYERS)}", name, LAYERS
-        )
-    return plain
-
-
 def parse_weights(value: Any) -> Any:
     """A mapping from "a=1,b=0.5" (a name alone weighs 1), from a list of names, or as it is."""
     if isinstance(value, str):
@@ -74,16 +44,6 @@ def parse_weights(value: Any) -> Any:
     if isinstance(value, (list, tuple, set)) and all(isinstance(name, str) for name in value):
         return dict.fromkeys(value, 1.0)
     return value
-
-
-def parse_layers(value: Any) -> Any:
-    """`parse_weights` with the layers' names in the package's form."""
-    weights = parse_weights(value)
-    return (
-        {layer_name(str(name)): weight for name, weight in weights.items()}
-        if isinstance(weights, Mapping)
-        else value
-    )
 
 
 def parse_numbers(value: Any) -> Any:

@@ -11,7 +11,8 @@ import torch.nn.functional as F
 
 from impasto.backbone.convolution import Convolution
 from impasto.backbone.vgg import Backbone
-from impasto.backbone.weights import Weights, load
+from impasto.backbone.weight_files import Weights
+from impasto.backbone.weights import load
 from impasto.errors import ConfigError, WeightsError
 from impasto.images.read import read, resize
 from impasto.images.samples import sample_photograph

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from impasto.backbone.vgg import Backbone
-from impasto.backbone.weights import INPUTS, cached, fetch, known, load, verify
+from impasto.backbone.weight_files import INPUTS
+from impasto.backbone.weights import cached, fetch, known, load, verify
 from impasto.errors import WeightsError
 from layouts import (
     IMAGENET,

@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
+from impasto.backbone.architecture import LAYERS, VGG19
 from impasto.backbone.load import load_backbone
 from impasto.backbone.weights import load
-from impasto.config import CONVOLUTIONS, LAYERS, Config
+from impasto.config import Config
 from impasto.figures import plots
 from impasto.figures.contact_sheet import PAPER
 from impasto.figures.plots import CONTENT, STYLE_MARK, write_plot
@@ -400,7 +401,7 @@ def test_the_network_is_drawn_for_every_preset_without_a_download(
         kernels = load("compact").kernels
         assert channels == {layer: len(kernel) for layer, (kernel, _) in kernels.items()}
     else:
-        assert list(channels) == list(CONVOLUTIONS)
+        assert list(channels) == list(VGG19.convolutions)
         assert list(channels.values()) == [64] * 2 + [128] * 2 + [256] * 4 + [512] * 8
     for layers, colour in ((config.content_layers, CONTENT), (config.style_layers, STYLE_MARK)):
         marked = [

@@ -8,7 +8,7 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image, ImageColor
 
-from impasto.config import CONVOLUTIONS, DEPTHS, WIDTHS
+from impasto.backbone.architecture import VGG19
 from impasto.errors import OutputError
 from impasto.figures.plots import (
     COLOURS,
@@ -23,8 +23,10 @@ from impasto.figures.plots import (
 from impasto.presets import PRESETS
 
 NAN = math.nan
-CHANNELS = [width for width, depth in zip(WIDTHS, DEPTHS, strict=True) for _ in range(depth)]
-VGG = dict(zip(CONVOLUTIONS, CHANNELS, strict=True))
+CHANNELS = [
+    width for width, depth in zip(VGG19.widths, VGG19.depths, strict=True) for _ in range(depth)
+]
+VGG = dict(zip(VGG19.convolutions, CHANNELS, strict=True))
 
 
 def run(name="run", steps=4, levels=None, **terms):

@@ -6,7 +6,8 @@ import torch.nn.functional as F
 
 from impasto import Config
 from impasto.backbone.vgg import Backbone
-from impasto.backbone.weights import Weights, load
+from impasto.backbone.weight_files import Weights
+from impasto.backbone.weights import load
 from impasto.objective.objective import Objective
 from impasto.objective.pixel_terms import EDGE_REACH, Edges, laplacian
 from impasto.objective.targets import FLAT

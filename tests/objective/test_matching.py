@@ -5,8 +5,10 @@ import torch
 import torch.nn.functional as F
 
 from impasto import Config, paint
-from impasto.backbone.vgg import Backbone, layer_stride
-from impasto.backbone.weights import Weights, load
+from impasto.backbone.architecture import layer_stride
+from impasto.backbone.vgg import Backbone
+from impasto.backbone.weight_files import Weights
+from impasto.backbone.weights import load
 from impasto.errors import ConfigError
 from impasto.objective.matching import (
     QUANTILES,

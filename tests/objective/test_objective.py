@@ -9,7 +9,8 @@ import torch.nn.functional as F
 
 from impasto import Config, paint
 from impasto.backbone.vgg import AVERAGE_GAIN, Backbone
-from impasto.backbone.weights import Weights, load
+from impasto.backbone.weight_files import Weights
+from impasto.backbone.weights import load
 from impasto.images.read import read, resize
 from impasto.images.samples import sample_photograph, sample_style
 from impasto.objective import losses

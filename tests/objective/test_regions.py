@@ -12,8 +12,9 @@ import torch.nn.functional as F
 from PIL import Image
 
 from impasto import Config, paint
-from impasto.backbone.vgg import Backbone, layer_stride
-from impasto.backbone.weights import Weights
+from impasto.backbone.architecture import layer_stride
+from impasto.backbone.vgg import Backbone
+from impasto.backbone.weight_files import Weights
 from impasto.images.read import read
 from impasto.objective.losses import differences, energy, total_variation
 from impasto.objective.moments import LEAST, RIDGE

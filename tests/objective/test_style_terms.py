@@ -7,7 +7,7 @@ import torch
 
 from impasto import Config
 from impasto.backbone.vgg import Backbone
-from impasto.backbone.weights import Weights
+from impasto.backbone.weight_files import Weights
 from impasto.objective.extractor import FeatureExtractor
 from impasto.objective.objective import Objective
 from impasto.objective.regions import Region, StyleSource, normalized

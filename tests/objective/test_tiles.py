@@ -7,8 +7,10 @@ import pytest
 import torch
 
 from impasto import Config, paint
-from impasto.backbone.vgg import STRIDE, Backbone, layer_stride, reach
-from impasto.backbone.weights import Weights, load
+from impasto.backbone.architecture import STRIDE, layer_stride, reach
+from impasto.backbone.vgg import Backbone
+from impasto.backbone.weight_files import Weights
+from impasto.backbone.weights import load
 from impasto.images.read import read, resize
 from impasto.images.samples import sample_photograph, sample_style
 from impasto.objective.objective import Objective

@@ -206,7 +206,9 @@ def alone(order) -> dict[str, bytes]:
             read_bytes(files[each.sha256], each.name) for each in (task.content, *task.styles)
         )
         found[task.key] = (
-            paint(content, style, task.config).save(f"alone-{task.key}.png").read_bytes()
+            paint(content, style, task.config, task.machine)
+            .save(f"alone-{task.key}.png")
+            .read_bytes()
         )
     return found
 

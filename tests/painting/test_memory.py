@@ -10,7 +10,8 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from impasto.backbone.vgg import Backbone, reach
+from impasto.backbone.architecture import reach
+from impasto.backbone.vgg import Backbone
 from impasto.backbone.weights import load
 from impasto.config import Config, Machine, changed_by
 from impasto.errors import ConfigError

@@ -24,6 +24,7 @@ CHANNELS = dict(zip("12345", (4, 5, 6, 7, 8), strict=True))
 NUMBERS = dict(
     zip(NAMES, (0, 2, 5, 7, 10, 12, 14, 16, 19, 21, 23, 25, 28, 30, 32, 34), strict=True)
 )
+NUMBERS_16 = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)  # of vgg16()
 OXFORD = "BGR, 0-255, minus (103.939, 116.779, 123.68)"
 IMAGENET = "(RGB in [0, 1] - (0.485, 0.456, 0.406)) / (0.229, 0.224, 0.225)"
 GREY = "(RGB in [0, 1] - 0.45) / 0.226"
@@ -58,9 +59,10 @@ def write_safetensors(path: Path, kernels: Kernels, said: str | None = GREY) -> 
 
 def write_torchvision(path: Path, kernels: Kernels) -> Path:
     state = {}
+    numbers = dict(zip(kernels, NUMBERS_16, strict=False)) if "conv3_4" not in kernels else NUMBERS
     for name, (kernel, bias) in kernels.items():
-        state[f"features.{NUMBERS[name]}.weight"] = kernel
-        state[f"features.{NUMBERS[name]}.bias"] = bias
+        state[f"features.{numbers[name]}.weight"] = kernel
+        state[f"features.{numbers[name]}.bias"] = bias
     for number in (0, 3, 6):
         state[f"classifier.{number}.weight"] = torch.ones(5, 5)
         state[f"classifier.{number}.bias"] = torch.ones(5)

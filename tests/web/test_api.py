@@ -28,7 +28,8 @@ from gradio_client.exceptions import AppError
 from PIL import Image
 
 from impasto import paint
-from impasto.config import LAYERS, Config
+from impasto.backbone.architecture import LAYERS
+from impasto.config import Config
 from impasto.figures.timelapse import films
 from impasto.images.read import read_bytes, settings_in
 from impasto.painting import run as runs

@@ -171,7 +171,7 @@ class Gate:
         self.painted: list[Job] = []
         self._open = threading.Semaphore(0)
 
-    def work(self, job: Job, limits: Limits) -> str:
+    def work(self, job: Job, *_: object) -> str:
         self.painted.append(job)
         while not self._open.acquire(timeout=0.005):
             if job.requested:

@@ -6,7 +6,8 @@ import torch
 
 from impasto.backbone.download import Progress
 from impasto.backbone.vgg import Backbone, fast_dtype
-from impasto.backbone.weights import Weights, load
+from impasto.backbone.weight_files import Weights
+from impasto.backbone.weights import load
 from impasto.config import Config, Machine
 from impasto.errors import ConfigError
 from impasto.fields import marked

@@ -1,5 +1,5 @@
-"""VGG-19's convolutions: one forward pass, a dict from layer name to features; and the way back to
-the pixels."""
+"""A VGG network: one forward pass to a dict of features by layer, and the gradient to the
+pixels."""
 
 from __future__ import annotations
 
@@ -10,22 +10,15 @@ import torch
 import torch.nn.functional as F
 from torch.autograd.function import once_differentiable
 
+from impasto.backbone.architecture import convolution_of, layer_name
 from impasto.backbone.convolution import Convolution
-from impasto.backbone.weights import Weights
-from impasto.config import CONVOLUTIONS, layer_name
+from impasto.backbone.weight_files import Weights
 from impasto.errors import ConfigError, WeightsError
 
-__all__ = ["STRIDE", "Backbone", "Features", "Tape", "fast_dtype", "layer_stride", "reach"]
+__all__ = ["Backbone", "Features", "Tape", "fast_dtype"]
 
 Features = dict[str, torch.Tensor]
 AddGradient = Callable[[str, torch.Tensor | None], torch.Tensor | None]
-
-# The last convolution of each stage but the last; a pooling follows it.
-BEFORE_POOLING = tuple(
-    CONVOLUTIONS[k - 1] for k, name in enumerate(CONVOLUTIONS) if k and name.endswith("_1")
-)
-
-STRIDE = 16  # pixels from one position of the deepest stage to the next
 
 # Average pooling loses energy that max pooling keeps, so this much is put back: root mean square
 # after max pooling over that after average pooling, geometric mean over 60 photographs and Oxford's
@@ -50,26 +43,6 @@ def fast_dtype(device: torch.device) -> torch.dtype:
     return torch.float32
 
 
-def layer_stride(layer: str) -> int:
-    """Pixels from one position of a layer to the next: "relu3_1" -> 4."""
-    return 1 << int(layer[4]) - 1  # conv3_1, relu3_1: the stage
-
-
-def reach(layers: Iterable[str]) -> int:
-    """How far beyond its first pixel, either way, a position of any of `layers` sees: a tile's
-    halo.
-
-    Each 3 x 3 convolution adds the stride of its stage on both sides; the position itself is a
-    stride wide.
-    """
-    deepest = max(CONVOLUTIONS.index(layer.replace("relu", "conv")) for layer in layers)
-    return (
-        sum(map(layer_stride, CONVOLUTIONS[: deepest + 1]))
-        + layer_stride(CONVOLUTIONS[deepest])
-        - 1
-    )
-
-
 class _Trace(NamedTuple):
     """What the way back needs of one convolution.
 
@@ -86,7 +59,7 @@ class _Trace(NamedTuple):
 
 
 class Backbone:
-    """A frozen network of VGG-19's shape on one device, in one precision.
+    """A frozen VGG network on one device, in one precision.
 
     weights: from `impasto.backbone.load`. pooling: "average" is scaled so that the features keep
     their energy.
@@ -104,6 +77,7 @@ class Backbone:
     ):
         self.weights, self.pooling, self.padding = weights, pooling, padding
         self.device, self.dtype = torch.device(device), dtype
+        self.architecture = weights.architecture
         self._convolutions = {
             name: Convolution(kernel, bias, self.device, dtype)
             for name, (kernel, bias) in weights.kernels.items()
@@ -138,8 +112,11 @@ class Backbone:
             return self._forward(pixels.detach(), wanted, tape.traces), tape
 
     def deepest(self, layers: Iterable[str]) -> int:
-        """Index in CONVOLUTIONS of the deepest that `layers` need. Raises as a call does."""
-        names = [name.replace("relu", "conv") for name in layers]
+        """Index of the deepest convolution that `layers` need.
+
+        Raises ConfigError for none at all, WeightsError for one that these weights do not hold.
+        """
+        names = [convolution_of(name) for name in layers]
         if not names:
             raise ConfigError("no layers asked for: name at least one, as conv4_2")
         for name in names:
@@ -151,13 +128,13 @@ class Backbone:
                     name,
                     have,
                 )
-        return max(CONVOLUTIONS.index(name) for name in names)
+        return max(self.architecture.convolutions.index(name) for name in names)
 
     def _forward(
         self, pixels: torch.Tensor, wanted: Sequence[str], traces: list[_Trace] | None
     ) -> Features:
         """The features at `wanted`; `traces`, if it is a list, receives what the way back needs."""
-        last = self.deepest(wanted)
+        names = self.architecture.convolutions[: self.deepest(wanted) + 1]
         found: Features = {}
         y = pixels.flip(1) if self.weights.order == "BGR" else pixels
         y = (
@@ -167,7 +144,7 @@ class Backbone:
         )
         if self.padding == "replicate":
             y = F.pad(y, (1, 1, 1, 1), mode="replicate")
-        for name in CONVOLUTIONS[: last + 1]:
+        for name in names:
             relu = name.replace("conv", "relu")
             y = self._convolutions[name].forward(
                 y, relu=name not in wanted, padding=self._padding(name)
@@ -177,7 +154,7 @@ class Backbone:
                 y = F.relu(y)
             if relu in wanted:
                 found[relu] = y
-            pooled = name in BEFORE_POOLING and name != CONVOLUTIONS[last]
+            pooled = name in self.architecture.before_pooling and name != names[-1]
             if traces is None:
                 y = self._pool(y) if pooled else y
                 continue

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from impasto.backbone.weights import Weights, load
+from impasto.backbone.weight_files import Weights
+from impasto.backbone.weights import load
 from impasto.config import STARTS, Config, Machine
 from impasto.errors import (
     PictureError,

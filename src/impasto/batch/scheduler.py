@@ -20,7 +20,7 @@ from impasto.painting.record import recorded_settings
 from impasto.version import __version__
 
 if TYPE_CHECKING:
-    from impasto.backbone.weights import Weights
+    from impasto.backbone.weight_files import Weights
     from impasto.batch.executor import StopRequest
     from impasto.batch.progress import BatchProgress
 

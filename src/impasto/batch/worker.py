@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from impasto.backbone.load import load_backbone, network_key
 from impasto.backbone.vgg import Backbone
-from impasto.backbone.weights import Weights
+from impasto.backbone.weight_files import Weights
 from impasto.config import Config, Machine
 from impasto.errors import CheckpointError, ImpastoError, is_transient, out_of_memory
 from impasto.images.read import Picture, read_bytes

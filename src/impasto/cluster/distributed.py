@@ -14,9 +14,10 @@ from typing import Any, TypeVar
 import ray
 import torch
 
+from impasto.backbone.architecture import STRIDE, reach
 from impasto.backbone.load import load_backbone
-from impasto.backbone.vgg import STRIDE, Backbone, reach
-from impasto.backbone.weights import Weights
+from impasto.backbone.vgg import Backbone
+from impasto.backbone.weight_files import Weights
 from impasto.cluster.ray_cluster import VERSIONS, Device, list_devices, start_worker, use_device
 from impasto.config import Config, Machine
 from impasto.errors import ClusterError

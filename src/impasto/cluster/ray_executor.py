@@ -22,7 +22,7 @@ from impasto.locking import exclusive_lock
 from impasto.painting.checkpoint_file import NAME, newest, put
 
 if TYPE_CHECKING:
-    from impasto.backbone.weights import Weights
+    from impasto.backbone.weight_files import Weights
     from impasto.batch.executor import StopRequest
     from impasto.batch.scheduler import Scheduler
 

@@ -18,6 +18,7 @@ from matplotlib.patches import FancyBboxPatch
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from PIL import Image
 
+from impasto.backbone.architecture import stage_of
 from impasto.figures.contact_sheet import kinds
 from impasto.images.write import atomic_write, check_output
 
@@ -233,8 +234,8 @@ def network(
         axes = figure.subplots()
         axes.set_axis_off()
         most, left = max(channels.values()), 0.0
-        for stage in sorted({int(each[4]) for each in channels}):
-            convolutions = [each for each in channels if int(each[4]) == stage]
+        for stage in sorted({stage_of(each) for each in channels}):
+            convolutions = [each for each in channels if stage_of(each) == stage]
             height = 4.0 * 0.72 ** (stage - 1)
             first = left
             for each in convolutions:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from impasto.backbone.vgg import Backbone, Features
-from impasto.backbone.weights import IMAGENET
+from impasto.backbone.weight_files import IMAGENET
 from impasto.config import Config
 from impasto.objective.pixel_terms import EDGE_REACH
 from impasto.objective.tiles import UNSHARDED, Shard, Tile, cut

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 
-from impasto.backbone.vgg import layer_stride
+from impasto.backbone.architecture import layer_stride
 from impasto.objective.terms import inside
 from impasto.objective.tiles import Tile
 

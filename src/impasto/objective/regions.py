@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 
 import torch
 
-from impasto.backbone.vgg import layer_stride
+from impasto.backbone.architecture import layer_stride
 
 __all__ = ["Layers", "Region", "StyleSource", "normalized", "regions_of"]
 

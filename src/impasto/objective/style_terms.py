@@ -9,7 +9,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 
 import torch
 
-from impasto.backbone.vgg import layer_stride
+from impasto.backbone.architecture import layer_stride
 from impasto.config import Config
 from impasto.objective.extractor import FeatureExtractor
 from impasto.objective.losses import energy, gram_divisor, reduction_factor

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 
 import torch
 
-from impasto.backbone.vgg import Features, layer_stride
+from impasto.backbone.architecture import layer_stride
+from impasto.backbone.vgg import Features
 from impasto.errors import ConfigError
 from impasto.objective.extractor import FeatureExtractor
 from impasto.objective.losses import energy, reduction_factor

@@ -14,7 +14,7 @@ from typing import Protocol
 import torch
 import torch.nn.functional as F
 
-from impasto.backbone.vgg import layer_stride
+from impasto.backbone.architecture import layer_stride
 from impasto.objective.losses import second_moment_sum, squared_distance
 from impasto.objective.moments import Distance, Moments, Solved
 from impasto.objective.tiles import Tile

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import torch
 
-from impasto.backbone.vgg import STRIDE, reach
+from impasto.backbone.architecture import STRIDE, reach
 
 __all__ = ["UNSHARDED", "Shard", "Sums", "Tile", "Window", "cut", "sum_tiles"]
 

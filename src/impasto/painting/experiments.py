@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from impasto.backbone.architecture import layer_name
 from impasto.backbone.vgg import Backbone
-from impasto.config import Config, Machine, changed_by, layer_name
+from impasto.config import Config, Machine, changed_by
 from impasto.errors import ConfigError, did_you_mean
 from impasto.images.read import SMALLEST, Picture, Source
 from impasto.objective.losses import gram

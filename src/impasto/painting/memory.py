@@ -10,8 +10,9 @@ from typing import NamedTuple
 import psutil
 import torch
 
-from impasto.backbone.vgg import STRIDE, Backbone, layer_stride, reach
-from impasto.config import CONVOLUTIONS, Config, Machine
+from impasto.backbone.architecture import STRIDE, convolution_of, layer_stride, reach
+from impasto.backbone.vgg import Backbone
+from impasto.config import Config, Machine
 from impasto.errors import ConfigError
 from impasto.objective.style_terms import STYLE_TERMS
 from impasto.painting.allocator import MOST, give_back, keep_big_blocks
@@ -183,13 +184,13 @@ def _network_bytes(config: Config, backbone: Backbone) -> tuple[int, int]:
     """Bytes a pixel of a tile's crop: what an evaluation's tape keeps, and the largest features on
     the way."""
     wanted = {*config.content_layers, *config.style_layers}
-    deepest = backbone.deepest(wanted)
+    architecture = backbone.architecture
+    names = architecture.convolutions[: backbone.deepest(wanted) + 1]
     kept, largest = 0.0, 0.0
-    for name, following in zip(
-        CONVOLUTIONS[: deepest + 1], [*CONVOLUTIONS[1 : deepest + 1], ""], strict=True
-    ):
+    for name in names:
         size = _layer_bytes(backbone, name)
-        pooled = following.endswith("_1") and backbone.pooling == "max"
+        followed = name in architecture.before_pooling and name != names[-1]
+        pooled = followed and backbone.pooling == "max"
         indices = size / 4 * 8 / backbone.dtype.itemsize if pooled else 0.0
         whole = not pooled or name.replace("conv", "relu") in wanted
         kept += indices + (size if whole else size / 4) + (size if name in wanted else 0)
@@ -207,7 +208,7 @@ def _style_term_bytes(config: Config, backbone: Backbone) -> int:
 
 def _layer_bytes(backbone: Backbone, layer: str) -> float:
     """Bytes that a layer's features take a pixel of the picture."""
-    kernel, _ = backbone.weights.kernels[layer.replace("relu", "conv")]
+    kernel, _ = backbone.weights.kernels[convolution_of(layer)]
     return len(kernel) * backbone.dtype.itemsize / layer_stride(layer) ** 2
 
 

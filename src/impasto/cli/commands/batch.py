@@ -84,7 +84,8 @@ config_options(batch)
 
 def carry_out(asked: BatchSpec, folder: str, retry_failed: bool, quiet: bool) -> int:
     """Paint what a batch asks for and is not there yet; the exit code."""
-    from impasto.backbone.weights import Weights, load
+    from impasto.backbone.weight_files import Weights
+    from impasto.backbone.weights import load
     from impasto.batch.contact_sheets import write_contact_sheets
     from impasto.batch.job import FileHashes
     from impasto.batch.progress import BatchProgress

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from impasto.backbone.architecture import LAYERS, VGG19, layer_name
 from impasto.cli.options import GroupedCommand, config_options, given
 from impasto.config import Config, Machine, changed_by
 from impasto.errors import ConfigError, PictureError
 from impasto.fields import marked
-from impasto.parsing import DEPTHS, LAYERS, WIDTHS, layer_name
 from impasto.presets import preset
 
 if TYPE_CHECKING:
@@ -151,10 +151,7 @@ def _draw_network(config: Config, machine: Machine, name: str, out: str) -> None
     target = check_output(out, plots.PLOTS, "plot")
     # its shape is known; 80 or 548 MB need not be fetched for a drawing
     if config.backbone in PUBLISHED:
-        widths = [width for width, depth in zip(WIDTHS, DEPTHS, strict=True) for _ in range(depth)]
-        channels = dict(
-            zip((each for each in LAYERS if each.startswith("conv")), widths, strict=True)
-        )
+        channels = VGG19.channels
     else:
         kernels = load_with_bar(make_console(), config, machine).weights.kernels
         channels = {each: len(kernel) for each, (kernel, _) in kernels.items()}

@@ -1,0 +1,207 @@
+"""Read files of weights: our own layout, torchvision's and Keras's."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import warnings
+import zipfile
+from collections.abc import Callable, Container, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from safetensors import safe_open
+
+from impasto.backbone.architecture import ARCHITECTURES, VGG19, Architecture, architecture_of
+from impasto.errors import WeightsError
+
+__all__ = ["IMAGENET", "SUFFIXES", "Weights", "load_file"]
+
+Kernels = dict[str, tuple[torch.Tensor, torch.Tensor]]
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A network's numbers and the input that it was trained on.
+
+    kernels: conv name -> (kernel (O, I, 3, 3), bias (O,)), float32. The input is (pixels - mean) *
+    scale for pixels in [0, 1], with the channels in `order` (mean and scale too).
+    """
+
+    name: str
+    kernels: Kernels
+    order: Literal["RGB", "BGR"]
+    mean: tuple[float, float, float]
+    scale: tuple[float, float, float]
+
+    @property
+    def architecture(self) -> Architecture:
+        """The shape of the network, VGG-19 or VGG-16."""
+        found = architecture_of(self.kernels)
+        assert found is not None  # the file's shapes were checked
+        return found
+
+    @cached_property
+    def sha256(self) -> str:
+        """Of all numbers: two networks with the same one paint the same."""
+        digest = hashlib.sha256(repr((self.order, self.mean, self.scale)).encode())
+        for name, pair in self.kernels.items():
+            digest.update(name.encode())
+            for tensor in pair:
+                digest.update(tensor.contiguous().numpy().data)
+        return digest.hexdigest()
+
+
+Input = tuple[Literal["RGB", "BGR"], tuple[float, float, float], tuple[float, float, float]]
+OXFORD: Input = ("BGR", (103.939 / 255, 116.779 / 255, 123.68 / 255), (255.0, 255.0, 255.0))
+IMAGENET: Input = ("RGB", (0.485, 0.456, 0.406), (1 / 0.229, 1 / 0.224, 1 / 0.225))
+GREY: Input = ("RGB", (0.45, 0.45, 0.45), (1 / 0.226, 1 / 0.226, 1 / 0.226))
+# A safetensors file says what it takes in its metadata, under "input".
+INPUTS = {
+    "(RGB in [0, 1] - 0.45) / 0.226": GREY,
+    "BGR, 0-255, minus (103.939, 116.779, 123.68)": OXFORD,
+    "(RGB in [0, 1] - (0.485, 0.456, 0.406)) / (0.229, 0.224, 0.225)": IMAGENET,
+}
+
+
+def load_file(path: Path) -> Weights:
+    """Weights from a file of one of the three layouts, known by its suffix."""
+    try:
+        kernels, taken = READERS[path.suffix.lower()](path)
+    except Exception as error:  # three libraries have many ways to say that a file is broken
+        raise WeightsError(
+            f"{path} is not a file of VGG weights: {_first_line(error)}", str(path)
+        ) from error
+    _check_shapes(path, kernels)
+    return Weights(str(path), kernels, *taken)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+
+
+def _check_shapes(path: Path, kernels: Kernels) -> None:
+    """The kernels must be 3 x 3 and fit one after the other without a gap, from conv1_1 on."""
+    if not kernels:
+        raise WeightsError(
+            f"{path} holds no convolution named conv1_1, block1_conv1 or features.0", str(path)
+        )
+    if architecture_of(kernels) is None:
+        missing = next(
+            (have, name)
+            for have, name in zip(kernels, VGG19.convolutions, strict=False)
+            if have != name
+        )
+        raise WeightsError(
+            f"{path} is not VGG-shaped: it holds {missing[0]} and lacks {missing[1]}",
+            list(kernels),
+        )
+    channels = 3
+    for name in kernels:
+        kernel, bias = kernels[name]
+        if kernel.shape[1:] != (channels, 3, 3) or bias.shape != kernel.shape[:1]:
+            shapes = tuple(kernel.shape), tuple(bias.shape)
+            raise WeightsError(
+                f"{path} is not VGG-shaped: kernel and bias of {name} have shapes "
+                f"{shapes[0]} and {shapes[1]}, "
+                f"expected (O, {channels}, 3, 3) and (O,)",
+                shapes,
+            )
+        channels = kernel.shape[0]
+
+
+def _read_safetensors(path: Path) -> tuple[Kernels, Input]:
+    """Our own layout: conv1_1.weight (OIHW), conv1_1.bias ..., and the input in the metadata."""
+    with safe_open(path, framework="pt") as file:
+        said = (file.metadata() or {}).get("input")
+        if said not in INPUTS:
+            raise ValueError(f"its metadata 'input' is {said!r}, not one of {list(INPUTS)}")
+        names = {name: name for name in VGG19.convolutions}
+        return _pairs(names, set(file.keys()), file.get_tensor), INPUTS[said]
+
+
+def _read_torchvision(path: Path) -> tuple[Kernels, Input]:
+    """torchvision's state dict: features.0.weight (OIHW) ...; the classifier is left on disk."""
+    with path.open("rb") as file:
+        mapped = zipfile.is_zipfile(file)  # else it was saved before 2020
+    try:
+        with warnings.catch_warnings():  # torch remarks on odd pickles before it refuses them
+            warnings.simplefilter("ignore")
+            state = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+    except Exception as error:  # torch's own message tells people to load it unsafely
+        raise ValueError("it is broken, or holds more than plain tensors") from error
+    if not isinstance(state, dict):
+        raise ValueError(f"it holds a {type(state).__name__}, not a state dict")
+    # a convolution where VGG-19 has a pooling tells VGG-16
+    architecture = next(
+        (each for each in ARCHITECTURES if _holds_only(state, each.torchvision_numbers)), VGG19
+    )
+    numbers = architecture.torchvision_numbers
+    names = zip(architecture.convolutions, numbers, strict=True)
+    prefixes = {name: f"features.{number}" for name, number in names}
+    return _pairs(prefixes, state, state.__getitem__), IMAGENET
+
+
+def _holds_only(state: Mapping[str, Any], numbers: Sequence[int]) -> bool:
+    """Whether all convolutions among torchvision's `features` have these numbers."""
+    held = {key.split(".")[1] for key in state if re.fullmatch(r"features\.\d+\.weight", key)}
+    return held <= set(map(str, numbers))
+
+
+def _pairs(prefixes: dict[str, str], held: Container[str], get: Callable[[str], Any]) -> Kernels:
+    """Kernel and bias of every convolution that is `held`, by `get`; `prefixes` says what it is
+    called there."""
+    kernels: Kernels = {}
+    for name, prefix in prefixes.items():
+        if f"{prefix}.weight" not in held:
+            continue
+        if f"{prefix}.bias" not in held:
+            raise ValueError(f"it holds {prefix}.weight and lacks {prefix}.bias")
+        kernels[name] = (_float(get(f"{prefix}.weight")), _float(get(f"{prefix}.bias")))
+    return kernels
+
+
+def _float(values: Any) -> torch.Tensor:
+    return torch.as_tensor(values, dtype=torch.float32)
+
+
+def _read_keras(path: Path) -> tuple[Kernels, Input]:
+    """Keras's file: a group block1_conv1 with a kernel (HWIO) and a bias, ...; Oxford's numbers."""
+    import h5py  # here, because only this layout needs it
+
+    kernels: Kernels = {}
+    with h5py.File(path, "r") as file:
+        for name in VGG19.convolutions:
+            block = re.sub(r"conv(\d)_(\d)", r"block\1_conv\2", name)
+            group = file.get(block)
+            if not isinstance(group, h5py.Group):
+                continue
+            arrays = _arrays_in(group)
+            if not {4, 1} <= arrays.keys():
+                raise ValueError(f"{block} lacks a kernel of 4 dimensions or a bias of 1")
+            kernels[name] = (arrays[4].permute(3, 2, 0, 1).contiguous(), arrays[1])  # HWIO to OIHW
+    return kernels, OXFORD
+
+
+def _arrays_in(group: Any) -> dict[int, torch.Tensor]:
+    """The arrays of an HDF5 group by their number of dimensions: their names and depth have changed
+    over the years."""
+    found: dict[int, torch.Tensor] = {}
+
+    def take(_: str, item: Any) -> None:
+        if hasattr(item, "ndim"):
+            found[item.ndim] = _float(item[()])
+
+    group.visititems(take)
+    return found
+
+
+READERS: dict[str, Callable[[Path], tuple[Kernels, Input]]] = {
+    ".safetensors": _read_safetensors,
+    ".pth": _read_torchvision,
+    ".h5": _read_keras,
+}
+SUFFIXES = tuple(READERS)
