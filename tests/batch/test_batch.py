@@ -7,7 +7,6 @@ import itertools
 import json
 import os
 import random
-import re
 import signal
 import subprocess
 import sys
@@ -20,8 +19,8 @@ from PIL import Image
 from rich.console import Console
 
 from impasto.batch import contact_sheets, scheduler
-from impasto.batch.store import BatchStore
 from impasto.batch.progress import BatchProgress
+from impasto.batch.store import BatchStore
 from impasto.errors import OutputError
 from impasto.images.read import read_settings
 from impasto.objective.objective import Objective
@@ -485,7 +484,9 @@ def test_a_second_batch_into_the_same_folder_is_refused(batch, impasto) -> None:
 def test_the_sheets_show_every_painting_and_why_some_are_none(batch, monkeypatch) -> None:
     shown, draw = [], contact_sheets.contact_sheet
     monkeypatch.setattr(
-        contact_sheets, "contact_sheet", lambda rows: shown.append([*itertools.chain(*rows)]) or draw(rows)
+        contact_sheets,
+        "contact_sheet",
+        lambda rows: shown.append([*itertools.chain(*rows)]) or draw(rows),
     )
     monkeypatch.setattr(contact_sheets, "EACH", 4)
     Path("photos/b.png").write_bytes(b"not one")
@@ -618,9 +619,7 @@ def test_a_torn_manifest_and_leftover_parts_are_mended(batch) -> None:
 
 def test_what_a_run_that_died_as_it_finished_left_behind_is_swept(batch, monkeypatch) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(
-            BatchStore, "_forget", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt)
-        )
+        patch.setattr(BatchStore, "_forget", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         assert batch()[0] == 130
     assert (batch()[0], kept()) == (0, set())
 

@@ -10,7 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from impasto.batch.executor import Assignment, Done, Executor, Failure, File, Task, WorkerUpdate
+from impasto.batch.executor import Assignment, Done, Executor, File, Task, WorkerUpdate
 from impasto.batch.job import FileHashes, Job
 from impasto.batch.store import BatchStore
 from impasto.config import Config
@@ -164,12 +164,10 @@ class Scheduler:
             else:
                 self._record_failure(key, failure.message)
         ended = update.done.keys() | update.failed.keys()
-        tasks = [
-            task for task in self._in_progress.pop(update.worker, []) if task.key not in ended
-        ]
+        tasks = [task for task in self._in_progress.pop(update.worker, []) if task.key not in ended]
         if update.lost:
             self._on_lost(update, tasks)
-        elif not update.idle:
+        elif tasks and not update.idle:
             self._in_progress[update.worker] = tasks
         self._show(update)
 
