@@ -112,7 +112,7 @@ class BatchStore:
         """The folder for a key's checkpoints, made if need be. Raises OutputError."""
         folder = self._work_folder(key)
         with _writing(folder):
-            folder.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(exist_ok=True)  # not its parents: a disk may be gone
         return folder
 
     def done(self, key: str, picture: bytes, record: dict[str, Any]) -> None:
