@@ -229,7 +229,7 @@ def tiles() -> list[dict]:
     from ray.cluster_utils import Cluster
 
     from impasto.cluster.distributed import tile_workers
-    from impasto.cluster.ray_cluster import joined
+    from impasto.cluster.ray_cluster import connected
 
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     config = Config(size=1536, levels=1, precision="bfloat16")
@@ -241,10 +241,10 @@ def tiles() -> list[dict]:
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
     cluster.add_node(num_cpus=1)
     try:
-        with joined(cluster.address), tile_workers(config, backbone.weights) as tilers:
-            plan = tilers.fit(problem, config, backbone)
+        with connected(cluster.address), tile_workers(config, backbone.weights) as workers:
+            plan = workers.fit(problem, config, backbone)
             here = Objective(config, backbone, content, regions, plan.side)
-            there = tilers.objective(config, backbone, content, regions, plan.side)
+            there = workers.objective(config, backbone, content, regions, plan.side)
             pairs = [
                 (seconds(lambda: here.evaluate(content)), seconds(lambda: there.evaluate(content)))
                 for _ in range(7)

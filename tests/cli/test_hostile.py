@@ -391,9 +391,7 @@ def test_a_batch_s_file_that_is_no_record_is_one_line(painting, line_of, name, t
     assert str(name) in line_of("resume", "out")
 
 
-@pytest.mark.parametrize(
-    "name", ["manifest.jsonl", ".impasto/batch.json", ".impasto/lock"]
-)
+@pytest.mark.parametrize("name", ["manifest.jsonl", ".impasto/batch.json", ".impasto/lock"])
 @pytest.mark.parametrize("what", ["FIFO", "socket", "device", "folder"])
 def test_no_file_of_a_batch_s_folder_is_waited_for(painting, impasto, name, what) -> None:
     put_in_place(painting / name, what)

@@ -28,11 +28,8 @@ from ray.cluster_utils import Cluster
 from impasto import Config
 from impasto.backbone.load import load_backbone
 from impasto.batch import scheduler as batch_scheduler
-from impasto.batch.executor import Assignment, Failure, WorkerUpdate
-from impasto.batch.job import FileHashes
+from impasto.batch.executor import WorkerUpdate
 from impasto.batch.scheduler import Scheduler
-from impasto.batch.store import open_store
-from impasto.batch.table import list_jobs
 from impasto.cluster import distributed, ray_cluster, ray_executor
 from impasto.cluster.distributed import tile_workers
 from impasto.cluster.ray_cluster import connected, start_worker
@@ -387,114 +384,18 @@ def test_where_all_versions_differ_it_is_said_in_one_line(batch, watched, monkey
 # ---------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def scheduler(tmp_path, photo, style, tiny_weights):
-    """A scheduler with four small tasks and the workers a and b."""
-
-    class Silent:
-        def __getattr__(self, name):
-            return lambda *_, **__: None
-
-    contents = [str(shutil.copy(photo, tmp_path / f"{k}.png")) for k in range(4)]
-    for k, path in enumerate(contents):
-        Image.fromarray(np.full((40, 48, 3), 60 * k, np.uint8)).save(path)
-    jobs = list_jobs(
-        contents,
-        [str(style)],
-        "all",
-        lambda *_: Config(backbone=str(tiny_weights), size=32, steps=2),
-    )
-    with open_store(str(tmp_path / "out"), print) as store:
-        made = Scheduler(store, Silent(), FileHashes())
-        made.plan(jobs)
-        made.workers = ["a", "b"]
-        yield made
-
-
-def keys_of(assignment: Assignment) -> set[str]:
-    return {task.key for task in assignment.tasks}
-
-
-def failed(scheduler: Scheduler) -> dict[str, str]:
-    """The jobs that failed, and why."""
-    return {job.content: why for job, why in scheduler.results() if isinstance(why, str)}
-
-
-def test_those_beside_one_that_kills_are_painted(scheduler):
-    scheduler.workers = ["a"]
-    assignment = scheduler.next_assignment("a")
-    killer = assignment.tasks[1]
-    while assignment is not None:
-        killed = killer in assignment.tasks
-        update = WorkerUpdate("a", lost="it died") if killed else WorkerUpdate("a", idle=True)
-        scheduler.collect(update)
-        assignment = scheduler.next_assignment("a")
-    assert failed(scheduler) == {
-        killer.content.name: "3 workers died over it, the last one so: it died"
-    }
-
-
-def test_what_a_worker_was_lost_over_is_left_to_others_as_long_as_there_are_any(scheduler):
-    keys = keys_of(scheduler.next_assignment("a"))
-    scheduler.collect(WorkerUpdate("a", lost="it died"))
-    given_to_a = set()
-    while assignment := scheduler.next_assignment("a"):
-        given_to_a |= keys_of(assignment)
-    assert given_to_a
-    assert not keys & given_to_a
-    other = scheduler.next_assignment("b")
-    assert len(keys_of(other)) == 1
-    assert keys_of(other) < keys
-    scheduler.collect(WorkerUpdate("b", lost="it died"))
-    scheduler.workers = ["a"]
-    left = set()
-    while assignment := scheduler.next_assignment("a"):
-        left |= keys_of(assignment)
-    assert left == keys
-
-
-def test_an_unexpected_failure_is_tried_once_more_by_another_worker(scheduler):
-    first = scheduler.next_assignment("a").tasks[0]
-    failure = {first.key: Failure("odd", unexpected=True)}
-    scheduler.collect(WorkerUpdate("a", failed=failure, idle=True))
-    assert failed(scheduler) == {}
-    while first not in (assignment := scheduler.next_assignment("b")).tasks:
-        scheduler.collect(WorkerUpdate("b", idle=True))
-    assert assignment.tasks == [first]
-    scheduler.collect(WorkerUpdate("b", failed=failure, idle=True))
-    assert failed(scheduler) == {first.content.name: "odd"}
-
-
-def test_nothing_is_recorded_twice(scheduler):
-    scheduler.workers = ["a"]
-    tasks = scheduler.next_assignment("a").tasks
-    scheduler.collect(WorkerUpdate("a", failed={tasks[0].key: Failure("small")}))
-    scheduler.collect(WorkerUpdate("a", lost="it died"))
-    again = set()
-    while assignment := scheduler.next_assignment("a"):
-        again |= keys_of(assignment)
-    assert again == {task.key for task in tasks[1:]}
-
-
-def test_ctrl_c_while_the_last_update_of_an_assignment_is_on_its_way(scheduler, monkeypatch):
-    """The update that ends it, and the one that answers the wish for a checkpoint, are both
-    recorded."""
-    scheduler.workers = ["there"]
-    task = scheduler.next_assignment("there").tasks[0]
-    replies = {
-        "advance": WorkerUpdate(failed={task.key: Failure("small")}, idle=True),
-        "checkpoint": WorkerUpdate(),
-    }
+def test_ctrl_c_while_the_last_update_of_an_assignment_is_on_its_way(monkeypatch):
+    """Both that update and the reply to the request for checkpoints are given."""
+    replies = {"advance": WorkerUpdate(idle=True), "checkpoint": WorkerUpdate()}
     monkeypatch.setattr(ray, "get", lambda reply, timeout: replies[reply])
     actor = SimpleNamespace(checkpoint=SimpleNamespace(remote=lambda: "checkpoint"))
     executor = ray_executor.RayExecutor(print)
     executor._handles["there"] = ray_executor.WorkerHandle(actor, "advance", ready=True)
     updates = executor.checkpoint()
-    assert [update.worker for update in updates] == ["there", "there"]
-    for update in updates:
-        scheduler.collect(update)
-    assert failed(scheduler) == {task.content.name: "small"}
-    assert not scheduler._in_progress
+    assert [(update.worker, update.idle) for update in updates] == [
+        ("there", True),
+        ("there", False),
+    ]
 
 
 def test_ctrl_c_does_not_disturb_the_leaving_of_a_cluster():
@@ -692,67 +593,68 @@ def test_a_painting_there_is_gone_on_with(
 
 
 @pytest.fixture(scope="module")
-def tilers(cluster, tiny_weights):
-    """Those who have tiles, for all tests from here on: they hold both devices."""
+def workers(cluster, tiny_weights):
+    """The workers of tiles, for all tests from here on: they hold both devices."""
     config = Config(backbone=str(tiny_weights), **TILES)
-    with connected(cluster.address), tile_workers(config, load_backbone(config).weights) as found:
-        yield found
+    with connected(cluster.address), tile_workers(config, load_backbone(config).weights) as made:
+        yield made
 
 
 @pytest.mark.parametrize(
     "kind",
     ["all", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("plain", "neighbours"))],
 )
-def test_tiles_there_make_the_picture_that_is_made_here(poster, tilers, kind):
-    assert str(tilers) == "2 devices (cpu)"
+def test_tiles_there_make_the_picture_that_is_made_here(poster, workers, kind):
+    assert str(workers) == "2 devices (cpu)"
     assert poster(kind).plan.side == 88
-    there = painted_by(poster(kind, **CALM), evaluator_of=tilers.objective)
+    there = painted_by(poster(kind, **CALM), evaluator_of=workers.objective)
     assert apart(there, painted_by(poster(kind, **CALM, tile=160))) < 1e-3, "as in one piece"
 
 
-def test_tiles_there_make_the_picture_of_the_same_tiles_here_to_the_last_bit(poster, tilers):
-    assert torch.equal(painted_by(poster(), evaluator_of=tilers.objective), painted_by(poster()))
+def test_tiles_there_make_the_picture_of_the_same_tiles_here_to_the_last_bit(poster, workers):
+    assert torch.equal(painted_by(poster(), evaluator_of=workers.objective), painted_by(poster()))
 
 
-def test_too_little_memory_there_is_said_as_of_here(poster, tilers, monkeypatch):
-    monkeypatch.setattr(tilers, "_free", 100_000)
+def test_too_little_memory_there_is_said_as_of_here(poster, workers, monkeypatch):
+    monkeypatch.setattr(workers, "_free", 100_000)
     run = poster()
     with pytest.raises(ConfigError, match=r"^100kB of free memory is too little to paint"):
-        tilers.fit(run.problem, run.config.changed(memory="auto"), run.backbone)
+        workers.fit(run.problem, run.config.changed(memory="auto"), run.backbone)
 
 
-def test_what_needs_the_whole_picture_is_refused(poster, tilers):
+def test_what_needs_the_whole_picture_is_refused(poster, workers):
     run = poster(style_term="sliced", tile=160)
     with pytest.raises(
         ConfigError, match=r"\A--style-term sliced needs the whole picture at once.*\Z"
     ):
-        painted_by(replace(run, plan=poster().plan), evaluator_of=tilers.objective)
+        painted_by(replace(run, plan=poster().plan), evaluator_of=workers.objective)
 
 
-def test_a_tiler_may_die_in_the_midst(poster, tilers):
-    before = list(tilers.actors)
+def test_a_worker_may_die_in_the_midst(poster, workers):
+    before = list(workers.actors)
 
     def kill(step):
         if step.number == 20:
             os.kill(
-                ray.get(tilers.actors[1].__ray_call__.remote(lambda _: os.getpid())), signal.SIGKILL
+                ray.get(workers.actors[1].__ray_call__.remote(lambda _: os.getpid())),
+                signal.SIGKILL,
             )
 
-    there = painted_by(poster(**CALM), evaluator_of=tilers.objective, on_step=kill)
+    there = painted_by(poster(**CALM), evaluator_of=workers.objective, on_step=kill)
     assert apart(there, painted_by(poster(**CALM))) < 1e-3
-    assert len(tilers.actors) == 2
-    assert not set(before) & set(tilers.actors)
+    assert len(workers.actors) == 2
+    assert not set(before) & set(workers.actors)
 
 
 @pytest.mark.slow
-def test_a_tiler_may_die_between_two_levels(poster, tilers):
+def test_a_worker_may_die_between_two_levels(poster, workers):
     def kill(step):
         if step.number == 2:
-            ray.kill(tilers.actors[1])
+            ray.kill(workers.actors[1])
 
     run = poster(levels=2, steps=4)
     assert (
-        apart(painted_by(run, evaluator_of=tilers.objective, on_step=kill), painted_by(run)) < 1e-3
+        apart(painted_by(run, evaluator_of=workers.objective, on_step=kill), painted_by(run)) < 1e-3
     )
 
 
@@ -761,7 +663,7 @@ import json, psutil, ray
 from impasto.cluster.ray_cluster import connected, list_devices, start_worker
 
 class Worker:
-    def __init__(self, place): pass
+    def __init__(self, device): pass
     def there(self): return True
 
 with connected(None):
@@ -776,6 +678,7 @@ with connected(None):
 """
 
 
+@pytest.mark.cluster
 @pytest.mark.slow
 def test_a_cluster_of_our_own_is_for_this_machine_only(tmp_path):
     done = subprocess.run(
