@@ -59,13 +59,13 @@ class BatchStore:
 
     def _clean_up(self) -> None:
         """Finish or remove what a run that died has left."""
-        for line in self._done.values():
-            painting = self._work_folder(line.key) / PAINTING
-            if painting.exists() and not (self.folder / line.out).exists():
-                self._move(painting, self.folder / line.out)
-            self._forget(line.key)
+        done = {self._work_folder(key).name: line for key, line in self._done.items()}
         for path in (*_inside(self.folder), *_inside(self._work)):
-            if PIECE.fullmatch(path.name):
+            if path.parent == self._work and (line := done.get(path.name)):
+                if (path / PAINTING).exists() and not (self.folder / line.out).exists():
+                    self._move(path / PAINTING, self.folder / line.out)
+                self._forget(line.key)
+            elif PIECE.fullmatch(path.name):
                 with suppress(OSError):  # it only takes room
                     path.unlink()
 
