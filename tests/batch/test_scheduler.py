@@ -83,12 +83,12 @@ def test_what_a_worker_was_lost_over_is_left_to_others_as_long_as_there_are_any(
 def test_an_unexpected_failure_is_tried_once_more_by_another_worker(scheduler):
     first = scheduler.next_assignment("a").tasks[0]
     failure = {first.key: Failure("odd", unexpected=True)}
-    scheduler.collect(WorkerUpdate("a", failed=failure, idle=True))
+    scheduler.collect(WorkerUpdate("a", failed=failure, idle=True, lost="odd"))
     assert failed(scheduler) == {}
     while first not in (assignment := scheduler.next_assignment("b")).tasks:
         scheduler.collect(WorkerUpdate("b", idle=True))
     assert assignment.tasks == [first]
-    scheduler.collect(WorkerUpdate("b", failed=failure, idle=True))
+    scheduler.collect(WorkerUpdate("b", failed=failure, idle=True, lost="odd"))
     assert failed(scheduler) == {first.content.name: "odd"}
 
 

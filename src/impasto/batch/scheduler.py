@@ -158,9 +158,9 @@ class Scheduler:
         for key, done in update.done.items():
             self._record_done(key, done, update.worker)
         for key, failure in update.failed.items():
-            others = set(self.workers) - {update.worker}
-            if failure.unexpected and others and key not in self._tried:
-                self._try_again(key, update.worker)
+            if failure.unexpected and update.lost and key not in self._tried:
+                self._tried[key] = [update.worker]
+                self._waiting.append(key)  # once more, after the others
             else:
                 self._record_failure(key, failure.message)
         ended = update.done.keys() | update.failed.keys()
@@ -174,16 +174,13 @@ class Scheduler:
     def _on_lost(self, update: WorkerUpdate, tasks: Sequence[Task]) -> None:
         """Give the tasks of a lost worker to others, who resume them from their checkpoints."""
         for task in reversed(tasks):
-            losses = len(self._tried.get(task.key, [])) + 1
-            if losses < MOST_LOSSES:
-                self._try_again(task.key, update.worker)
+            lost = self._tried.setdefault(task.key, [])
+            lost.append(update.worker)
+            if len(lost) < MOST_LOSSES:
+                self._waiting.appendleft(task.key)
             else:
-                message = f"{losses} workers died over it, the last one so: {update.lost}"
+                message = f"{len(lost)} workers died over it, the last one so: {update.lost}"
                 self._record_failure(task.key, message)
-
-    def _try_again(self, key: str, worker: str) -> None:
-        self._tried.setdefault(key, []).append(worker)
-        self._waiting.appendleft(key)
 
     def _keep_checkpoint(self, key: str, state: bytes) -> None:
         try:

@@ -208,11 +208,14 @@ class RayExecutor:
             self._losses[worker] = MOST_LOSSES
             return self._on_lost(worker, f"it has {reply}, and this is {VERSIONS}")
         update: WorkerUpdate = reply
-        if not update.idle:  # it paints on while this is recorded
-            handle.reply = handle.actor.advance.remote()
+        update.worker = worker
         if update.done:
             del self._losses[worker]
-        update.worker = worker
+        unexpected = [failure for failure in update.failed.values() if failure.unexpected]
+        if unexpected:  # its process may be broken, as after an error of CUDA
+            update.lost = self._on_lost(worker, unexpected[0].message).lost
+        elif not update.idle:  # it paints on while this is recorded
+            handle.reply = handle.actor.advance.remote()
         return update
 
     def _on_lost(self, worker: str, why: str) -> WorkerUpdate:
