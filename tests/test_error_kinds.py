@@ -1,11 +1,9 @@
 """The tree of errors: what counts as too little memory, and how values are shown."""
 
-import errno
-
 import pytest
 import torch
 
-from impasto.errors import OutputError, is_transient, out_of_memory, shortened
+from impasto.errors import out_of_memory, shortened
 
 
 @pytest.mark.parametrize(
@@ -36,13 +34,6 @@ def test_what_an_allocator_says_is_too_little_memory(error) -> None:
 )
 def test_other_errors_that_mention_memory_are_not(error) -> None:
     assert not out_of_memory(error)
-
-
-def test_a_full_disk_may_be_gone_when_it_is_tried_again() -> None:
-    error = OutputError("cannot write it")
-    error.__cause__ = OSError(errno.ENOSPC, "No space left on device")
-    assert is_transient(error)
-    assert not is_transient(OutputError("cannot write it"))
 
 
 def test_values_that_cannot_be_shown_are_named() -> None:

@@ -18,7 +18,6 @@ __all__ = [
     "SolverError",
     "WeightsError",
     "did_you_mean",
-    "is_transient",
     "no_room",
     "out_of_memory",
     "reason",
@@ -91,18 +90,6 @@ def out_of_memory(error: BaseException) -> bool:
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
     return isinstance(error, RuntimeError) and NO_MEMORY.search(str(error)) is not None
-
-
-def is_transient(error: BaseException) -> bool:
-    """True if a retry may succeed: out of file handles, disk space or memory."""
-    number = getattr(error, "errno", None) or getattr(error.__cause__, "errno", None)
-    return out_of_memory(error) or number in (
-        errno.EMFILE,
-        errno.ENFILE,
-        errno.ENOSPC,
-        errno.EDQUOT,
-        errno.ENOMEM,
-    )
 
 
 def no_room(error: BaseException | None) -> bool:

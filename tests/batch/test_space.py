@@ -1,5 +1,5 @@
-"""Where there is no room, no folder, no handle or no leave to write: it is told, nothing is lost,
-and it goes on."""
+"""Where there is no room, no folder, no handle or no permission to write: it is told, nothing is
+lost, and the next call goes on."""
 
 import json
 import os
@@ -8,15 +8,15 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
-from contextlib import suppress
+from contextlib import closing, suppress
+from pathlib import Path
 
 import pytest
 from PIL import Image
 from safetensors import safe_open
 
-from impasto.batch import store as ledger
-from impasto.batch import worker as painter
+from impasto.batch import scheduler
+from impasto.batch.store import BatchStore
 from impasto.painting.checkpoint import Checkpoints
 from impasto.painting.checkpoint_file import NAME
 
@@ -122,13 +122,8 @@ def batch(impasto, photo, style, tiny, tmp_path):
 def after(monkeypatch, tmp_path):
     """Has something happen after so many calls of a function, once; there is a checkpoint after
     every step."""
-    for name, value in (
-        ("painting.checkpoint.SOONEST", 0),
-        ("painting.checkpoint.COST", 1e9),
-        ("batch.store.PAUSE", 0.02),
-    ):
-        monkeypatch.setattr(f"impasto.{name}", value)
-    monkeypatch.setattr(ledger, "PATIENCE", 0.1)
+    for name, value in (("SOONEST", 0), ("COST", 1e9)):
+        monkeypatch.setattr(f"impasto.painting.checkpoint.{name}", value)
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "elsewhere"))
 
@@ -267,65 +262,61 @@ def test_a_place_that_cannot_be_written_from_the_start(painted, batch, disk, wha
 
 
 @whatever("full", "crowded", "read_only", "renamed", "handles", "gone")
-@pytest.mark.parametrize("patience", [0.1, 20.0])
-def test_a_batch_waits_and_keeps_all_and_goes_on(
-    batch, disk, after, tmp_path, monkeypatch, what, patience
+def test_a_batch_ends_with_one_line_and_the_next_call_goes_on(
+    batch, disk, after, tmp_path, what
 ) -> None:
-    monkeypatch.setattr(ledger, "PATIENCE", patience)
     after(8, getattr(disk, what))  # step 4 of both
     for looks in (9, 10):
         after(looks, disk.full if what == "full" else int)  # the older checkpoint has made room
     last = 7 if what == "crowded" else 4  # a file less is enough for the next one then
-    after(3, disk.mend if patience > 1 else int, time, "sleep")  # in its third pause
     code, _, err = batch()
-    assert (
-        "no checkpoint at step 5: cannot write" in err,
-        err.count("; waiting for a minute"),
-    ) == (last == 4, 1)
-    if patience < 1:
-        assert (code, err.count("impasto: cannot write disk/work/")) == (2, 1)
-        disk.mend()
-        if what != "gone":
-            assert (steps_kept(disk.work), states(disk.work), [*disk.work.glob("*.png")]) == (
-                [last, last],
-                [],
-                [],
-            )
-        code, _, err = batch()
-    assert (code, "anew" in err, states(disk.work), steps_kept(disk.work)) == (
-        0,
-        False,
-        ["done", "done"],
-        [],
-    )
+    assert ("no checkpoint at step 5: cannot write" in err) == (last == 4)
+    told = err.count("impasto: cannot write disk/work/"), err.count("goes on with it")
+    assert (code, *told) == (2, 1, 1)
+    disk.mend()
+    if what != "gone":
+        left = steps_kept(disk.work), states(disk.work), [*disk.work.glob("*.png")]
+        assert left == ([last, last], [], [])
+    code, _, err = batch()
+    assert (code, "anew" in err) == (0, False)
+    assert (states(disk.work), steps_kept(disk.work)) == (["done", "done"], [])
     batch("whole")
     for path in tmp_path.glob("whole/*-style.png"):
         assert (disk.work / path.name).read_bytes() == path.read_bytes()
 
 
-@pytest.mark.parametrize(("patience", "cut"), [(0.1, 1), (20.0, 1), (20.0, 0)])
-def test_no_line_of_the_manifest_is_torn(batch, disk, after, monkeypatch, patience, cut) -> None:
-    path, sizes, truncate = disk.work / "manifest.jsonl", [], os.truncate
-    before = path.write_text(
-        json.dumps({"key": "other", "state": "failed", "error": "x" * 3950}) + "\n"
-    )
+@pytest.mark.parametrize("cut", [1, 0])
+def test_no_line_of_the_manifest_is_torn(batch, disk, after, cut) -> None:
+    path, sizes = disk.work / "manifest.jsonl", []
+    path.write_text(json.dumps({"key": "other", "state": "failed", "error": "x" * 3950}) + "\n")
 
-    def cutting(*arguments):
-        sizes.append(path.stat().st_size)
-        if len(sizes) == 1 and not cut:
-            raise OSError(5, "Input/output error")
-        truncate(*arguments)
+    class File:
+        """A file that cannot always be cut."""
 
-    monkeypatch.setattr(os, "truncate", cutting)
-    monkeypatch.setattr(ledger, "PATIENCE", patience)
-    after(
-        16, lambda: disk.full(pages=1)
-    )  # enough for the first painting; its line would need one more
-    after(3, disk.mend if patience > 1 else int, time, "sleep")
-    code, _, err = batch()
-    assert (code, before < sizes[0] == 4096) == (0 if patience > 1 else 2, True), (
-        "a piece had been written"
-    )
+        def __init__(self, file):
+            self._file = file
+
+        def __getattr__(self, name):
+            return getattr(self._file, name)
+
+        def truncate(self, size):
+            sizes.append(path.stat().st_size)
+            if not cut:
+                raise OSError(5, "Input/output error")
+            self._file.truncate(size)
+
+    opened = Path.open
+
+    def opening(path, mode="r", *more, **others):
+        file = opened(path, mode, *more, **others)
+        return closing(File(file)) if mode == "ab" else file
+
+    # enough for the first painting; its line would need one page more
+    after(16, lambda: disk.full(pages=1))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Path, "open", opening)
+        code, _, err = batch()
+    assert (code, sizes) == (2, [4096]), "a piece had been written"
     assert "cannot write disk/work/manifest.jsonl: " in err
     disk.mend()
     assert batch()[0] == 0
@@ -333,14 +324,16 @@ def test_no_line_of_the_manifest_is_torn(batch, disk, after, monkeypatch, patien
 
 
 @whatever("handles", "crowded")
-def test_what_is_lacking_between_two_paintings_is_waited_for(
+def test_what_is_lacking_between_two_paintings_ends_a_batch(
     batch, disk, after, monkeypatch, what
 ) -> None:
-    monkeypatch.setattr(painter, "MOST_AT_ONCE", 1)
-    monkeypatch.setattr(ledger, "PATIENCE", 20.0)
-    after(1, getattr(disk, what), ledger.BatchStore, "done")
-    after(3, disk.mend, time, "sleep")
-    assert [batch()[0], batch()[0]] == [0, 0]
+    monkeypatch.setattr(scheduler, "MOST_AT_ONCE", 1)
+    after(1, getattr(disk, what), BatchStore, "done")
+    code, out, err = batch()
+    assert (code, "1 painted" in out, err.count("goes on with it")) == (2, True, 1)
+    disk.mend()
+    code, out, _ = batch()
+    assert (code, "(1 painted, 1 before)" in out) == (0, True)
 
 
 def test_a_good_checkpoint_is_not_given_up(batch, disk, after, monkeypatch) -> None:
@@ -357,6 +350,6 @@ def test_a_good_checkpoint_is_not_given_up(batch, disk, after, monkeypatch) -> N
 
 @whatever("full", "gone", "handles")
 def test_contact_sheets(batch, disk, after, what) -> None:
-    after(2, getattr(disk, what), ledger.BatchStore, "done")
+    after(2, getattr(disk, what), BatchStore, "done")
     code, out, _ = batch()
     assert (code, "2 painted" in out) == (2, True)

@@ -379,21 +379,13 @@ BAD_NAMES = [
 
 
 @pytest.mark.parametrize("name", BAD_NAMES, ids=str)
-def test_names_are_plain(painting, line_of, name) -> None:
-    path = painting / ".impasto" / "names.json"
-    path.write_text(json.dumps(dict.fromkeys(json.loads(path.read_text()), name)))
-    assert f"{path} cannot be read: " in line_of("resume", "out")
-    assert not (painting.parent / "outside.png").exists()
-
-
-@pytest.mark.parametrize("name", [name for name in BAD_NAMES if name != "a.sh"], ids=str)
 def test_paintings_in_the_manifest_have_plain_names(painting, line_of, name) -> None:
     path = painting / "manifest.jsonl"
     path.write_text(json.dumps({**json.loads(path.read_text()), "out": name}) + "\n")
     assert "line 1 is no record (" in line_of("resume", "out")
 
 
-@pytest.mark.parametrize("name", ["manifest.jsonl", ".impasto/names.json", ".impasto/batch.json"])
+@pytest.mark.parametrize("name", ["manifest.jsonl", ".impasto/batch.json"])
 @pytest.mark.parametrize(
     "text",
     [DEEP, '{"a":' * 100_000, "[]", "3", "[5]", '"\\ud800"', "a" * (2 << 20), '{"key": 5}'],
@@ -404,9 +396,7 @@ def test_a_batch_s_file_that_is_no_record_is_one_line(painting, line_of, name, t
     assert str(name) in line_of("resume", "out")
 
 
-@pytest.mark.parametrize(
-    "name", ["manifest.jsonl", ".impasto/names.json", ".impasto/batch.json", ".impasto/lock"]
-)
+@pytest.mark.parametrize("name", ["manifest.jsonl", ".impasto/batch.json", ".impasto/lock"])
 @pytest.mark.parametrize("what", ["FIFO", "socket", "device", "folder"])
 def test_no_file_of_a_batch_s_folder_is_waited_for(painting, impasto, name, what) -> None:
     put_in_place(painting / name, what)
@@ -422,14 +412,14 @@ def test_no_file_of_a_batch_s_folder_is_waited_for(painting, impasto, name, what
         {"styles": [["a"]]},
         {"pairs": 5},
         {"preset": []},
-        {"typed": []},
-        {"typed": {"size": [[1]]}},
+        {"settings": []},
+        {"settings": {"size": [[1]]}},
         {"engine": "gpu"},
         {"address": 5},
         {"folder": None},
         {"folder": "a\0b"},
         {"more": 1},
-        {"typed": {"nonsense": 1}},
+        {"settings": {"nonsense": 1}},
         {"preset": "nonsense"},
         {"pairs": "nowhere.csv"},
     ],
@@ -653,7 +643,7 @@ def test_whatever_a_job_says_it_is_one_line(begun, impasto, tmp_path, photo, rou
 
 
 @ROUNDS
-@pytest.mark.parametrize("name", ["manifest.jsonl", ".impasto/names.json", ".impasto/batch.json"])
+@pytest.mark.parametrize("name", ["manifest.jsonl", ".impasto/batch.json"])
 def test_whatever_a_batch_s_folder_says_it_is_one_line(
     painting, impasto, tmp_path, name, rounds
 ) -> None:

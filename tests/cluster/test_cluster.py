@@ -27,17 +27,12 @@ from ray.cluster_utils import Cluster
 
 from impasto import Config, Machine
 from impasto.backbone.load import load_backbone
-from impasto.batch import worker as painter
-from impasto.batch.job import FileHashes
+from impasto.batch import scheduler as batch_scheduler
+from impasto.batch.executor import WorkerUpdate
 from impasto.batch.scheduler import Scheduler
-from impasto.batch.store import open_store
-from impasto.batch.table import list_jobs
-from impasto.batch.worker import WorkerUpdate
-from impasto.cluster import distributed as spread
-from impasto.cluster import ray_cluster as cluster_module
-from impasto.cluster import ray_executor as crew
+from impasto.cluster import distributed, ray_cluster, ray_executor
 from impasto.cluster.distributed import tile_workers
-from impasto.cluster.ray_cluster import Device, connected, start_worker
+from impasto.cluster.ray_cluster import connected, start_worker
 from impasto.config import changed_by
 from impasto.errors import ConfigError
 from impasto.images.read import read, resize
@@ -73,52 +68,52 @@ class Watched:
         self.most = 0
         self.then = lambda worker, pid, steps: None
 
-    def take(self, worker, report):
-        for pid, steps in map(json.loads, report.notes if worker else ()):
+    def collect(self, update):
+        for pid, steps in map(json.loads, update.notes if update.worker else ()):
             for key, number in steps.items():
                 self.steps.setdefault(key, []).append(number)
-            self.then(worker, pid, steps)
-        report.notes = []
+            self.then(update.worker, pid, steps)
+        update.notes = []
 
 
 @pytest.fixture
 def watched(monkeypatch):
-    """Painters that keep a checkpoint of every step, tell of it, and have no disk in common with
-    anybody."""
+    """Workers that send a checkpoint of every step, and tell of it; they share no disk."""
     seen = Watched()
-    take, give = Scheduler.take, crew.RayExecutor._give
+    collect, next_assignment = Scheduler.collect, Scheduler.next_assignment
 
-    def taken(self, worker, tasks, report):
-        seen.take(worker, report)
-        take(self, worker, tasks, report)
+    def collected(self, update):
+        seen.collect(update)
+        collect(self, update)
 
-    def given(self, hand):
-        give(self, hand)
-        seen.most = max(seen.most, sum(len(each.tasks) for each in self._handles))
+    def assigned(self, worker):
+        assignment = next_assignment(self, worker)
+        seen.most = max(seen.most, sum(len(tasks) for tasks in self._in_progress.values()))
+        return assignment
 
-    monkeypatch.setattr(Scheduler, "take", taken)
-    monkeypatch.setattr(crew.RayExecutor, "_give", given)
-    monkeypatch.setattr(painter, "MOST_AT_ONCE", 1)
-    monkeypatch.setattr(crew, "LOOK", 0.3)
-    hire_instead(monkeypatch, painter_that())
+    monkeypatch.setattr(Scheduler, "collect", collected)
+    monkeypatch.setattr(Scheduler, "next_assignment", assigned)
+    monkeypatch.setattr(batch_scheduler, "MOST_AT_ONCE", 1)
+    monkeypatch.setattr(ray_executor, "CHECK_EVERY", 0.3)
+    use_workers(monkeypatch, worker_that())
     return seen
 
 
-def hire_instead(monkeypatch, kind):
-    monkeypatch.setattr(crew, "start_worker", lambda _, place: start_worker(kind, place))
+def use_workers(monkeypatch, kind):
+    monkeypatch.setattr(ray_executor, "start_worker", lambda _, device: start_worker(kind, device))
 
 
-def painter_that(on_begin=None, on_word=None, versions=None):
-    """A class of painters; it is sent to them, as what it calls is. on_word: before every word that
-    is said."""
+def worker_that(on_begin=None, on_advance=None, versions=None):
+    """A class of workers, which is sent to them with the functions. on_advance: before every
+    advance."""
 
-    class Told(crew.RemoteWorker):
-        def __init__(self, place):
+    class Told(ray_executor.RemoteWorker):
+        def __init__(self, device):
             from impasto.painting import checkpoint
 
-            super().__init__(place)
-            checkpoint.SOONEST, checkpoint.COST, crew.SLICE = 0.0, 1e9, 0.0
-            self.place = place
+            super().__init__(device)
+            checkpoint.SOONEST, checkpoint.COST, ray_executor.UPDATE_EVERY = 0.0, 1e9, 0.0
+            self.device = device
             os.chdir("/")
 
         def versions(self):
@@ -130,12 +125,12 @@ def painter_that(on_begin=None, on_word=None, versions=None):
             return super().begin(tasks, *more)
 
         def advance(self):
-            if on_word:
-                on_word(self)
-            report, states = super().advance()
-            steps = {task.content.name: step.number for _, task, step in self._painter._now}
-            report.notes.append(json.dumps([os.getpid(), steps]))
-            return report, states
+            if on_advance:
+                on_advance(self)
+            update = super().advance()
+            steps = {task.content.name: step.number for _, task, step in self._worker._current}
+            update.notes.append(json.dumps([os.getpid(), steps]))
+            return update
 
     return Told
 
@@ -204,9 +199,9 @@ def test_work_is_pulled_and_ends_with_the_bytes_that_it_has_here(
     slow = cluster.head_node.node_id
 
     def hold_up(self):
-        time.sleep(0.2 if self.place.node == slow else 0)
+        time.sleep(0.2 if self.device.node == slow else 0)
 
-    hire_instead(monkeypatch, painter_that(on_word=hold_up))
+    use_workers(monkeypatch, worker_that(on_advance=hold_up))
     code, _, err = batch(9, "there")
     assert (code, err.count("failed")) == (0, 0), err
     assert all_once(tmp_path / "there", 9)
@@ -252,9 +247,9 @@ def test_a_task_that_kills_whoever_has_it_is_given_up_and_the_others_are_painted
         if "1.png" in tasks[0].content.name:
             os._exit(1)
 
-    hire_instead(
+    use_workers(
         monkeypatch,
-        painter_that(die, versions=lambda self: "another" if self.place.node == head else ""),
+        worker_that(die, versions=lambda self: "another" if self.device.node == head else ""),
     )
     code, _, err = batch(3, "there", "--quiet")
     assert code == 3
@@ -275,10 +270,10 @@ def test_a_sick_machine_fails_nothing(batch, cluster, watched, monkeypatch, tmp_
         def sick(_):
             raise RuntimeError("CUDA error: an illegal instruction was encountered")
 
-        if self.place.node == head:
-            self._painter._backbone = sick
+        if self.device.node == head:
+            self._worker._backbone = sick
 
-    hire_instead(monkeypatch, painter_that(sicken))
+    use_workers(monkeypatch, worker_that(sicken))
     assert batch(4, "there", steps=60)[0] == 0
     assert all_once(tmp_path / "there", 4)
     assert not any(head[:4] in record["worker"] for record in manifest(tmp_path / "there"))
@@ -295,15 +290,15 @@ def test_pictures_that_are_faulty_themselves_do_not_end_a_batch(
             raise RuntimeError("an impossible thing")
 
         if "0.png" in tasks[0].content.name:
-            self._painter._backbone = fault
+            self._worker._backbone = fault
 
-    monkeypatch.setattr(crew, "REFUSALS", 2)
-    hire_instead(
+    monkeypatch.setattr(ray_executor, "MOST_LOSSES", 2)
+    use_workers(
         monkeypatch,
-        painter_that(faulty, versions=lambda self: "another" if self.place.node == head else ""),
+        worker_that(faulty, versions=lambda self: "another" if self.device.node == head else ""),
     )
     code, _, err = batch(2, "there", "--quiet", steps=3)
-    assert (code, err.count("3 workers died over it")) == (3, 1)
+    assert (code, err.count("an impossible thing")) == (3, 1)
     assert Counter(record["state"] for record in manifest(tmp_path / "there")) == {
         "done": 1,
         "failed": 1,
@@ -347,7 +342,7 @@ def test_a_worker_that_cannot_begin_loses_nothing(batch, watched, monkeypatch, t
         if "1.png" in tasks[0].content.name:
             raise OSError(28, "No space left on device")
 
-    hire_instead(monkeypatch, painter_that(full))
+    use_workers(monkeypatch, worker_that(full))
     assert batch(3, "there", steps=1)[0] == 3
     assert Counter(record["state"] for record in manifest(tmp_path / "there")) == {
         "done": 2,
@@ -356,31 +351,31 @@ def test_a_worker_that_cannot_begin_loses_nothing(batch, watched, monkeypatch, t
 
 
 def test_nothing_is_left_on_the_workers(batch, watched, tmp_path):
-    before = set(Path("/tmp").glob("impasto-painter-*/*"))
+    before = set(Path("/tmp").glob("impasto-worker-*/*"))
     assert batch(2, "there", steps=3)[0] == 0
-    left = set(Path("/tmp").glob("impasto-painter-*/*")) - before
+    left = set(Path("/tmp").glob("impasto-worker-*/*")) - before
     for path in left:
         shutil.rmtree(path.parent, ignore_errors=True)
     assert not left
 
 
-def test_what_killed_painters_have_left_is_swept(monkeypatch, tmp_path):
+def test_what_killed_workers_have_left_is_removed(monkeypatch, tmp_path):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     for name in ("dead", "alive", "young"):
-        (tmp_path / f"{crew.FOLDER}{name}" / "key").mkdir(parents=True)
+        (tmp_path / f"{ray_executor.FOLDER}{name}" / "key").mkdir(parents=True)
         if name != "young":
-            os.utime(tmp_path / f"{crew.FOLDER}{name}", (0, 0))
-    with exclusive_lock(tmp_path / f"{crew.FOLDER}alive"):
-        os.utime(tmp_path / f"{crew.FOLDER}alive", (0, 0))
-        crew._sweep()
+            os.utime(tmp_path / f"{ray_executor.FOLDER}{name}", (0, 0))
+    with exclusive_lock(tmp_path / f"{ray_executor.FOLDER}alive"):
+        os.utime(tmp_path / f"{ray_executor.FOLDER}alive", (0, 0))
+        ray_executor._remove_dead_folders()
     assert {each.name for each in tmp_path.iterdir()} == {
-        f"{crew.FOLDER}alive",
-        f"{crew.FOLDER}young",
+        f"{ray_executor.FOLDER}alive",
+        f"{ray_executor.FOLDER}young",
     }
 
 
 def test_where_all_versions_differ_it_is_said_in_one_line(batch, watched, monkeypatch):
-    hire_instead(monkeypatch, painter_that(versions=lambda self: "impasto 9"))
+    use_workers(monkeypatch, worker_that(versions=lambda self: "impasto 9"))
     code, out, err = batch(1, "there", "--quiet")
     assert (code, out, err.count("\n")) == (2, "", 1), err
     assert "it has impasto 9, and this is impasto 0." in err
@@ -390,69 +385,26 @@ def test_where_all_versions_differ_it_is_said_in_one_line(batch, watched, monkey
 # ---------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def scheduler(tmp_path, photo, style, tiny_weights):
-    """A foreman with four small tasks."""
-
-    class Silent:
-        def __getattr__(self, name):
-            return lambda *_, **__: None
-
-    contents = [str(shutil.copy(photo, tmp_path / f"{k}.png")) for k in range(4)]
-    for k, path in enumerate(contents):
-        Image.fromarray(np.full((40, 48, 3), 60 * k, np.uint8)).save(path)
-    jobs = list_jobs(
-        contents,
-        [str(style)],
-        "all",
-        lambda *_: Config(backbone=str(tiny_weights), size=32, steps=2),
-    )
-    with open_store(str(tmp_path / "out"), print) as ledger:
-        found = Scheduler(ledger, Silent(), FileHashes(), retry_failed=False)
-        found.plan(jobs)
-        yield found
-
-
-def test_those_beside_one_that_kills_are_painted(scheduler):
-    load = scheduler.next_assignment()
-    killer = load.tasks[1].key
-    while load is not None:
-        if killer in [task.key for task in load.tasks]:
-            scheduler.worker_lost("there", load.tasks, "it died")
-        load = scheduler.next_assignment()
-    assert [key for key in scheduler._jobs if scheduler.store.record(key)] == [killer]
-
-
-def test_what_somebody_died_over_is_left_to_others_as_long_as_there_are_any(scheduler):
-    load = scheduler.next_assignment("a", ["a", "b"])
-    scheduler.worker_lost("a", load.tasks, "it died")
-    keys = {task.key for task in load.tasks}
-    mine = [load.tasks for load in iter(lambda: scheduler.next_assignment("a", ["a", "b"]), None)]
-    assert not keys & {task.key for tasks in mine for task in tasks}
-    other = scheduler.next_assignment("b", ["a", "b"])
-    assert {task.key for task in other.tasks} < keys
-    scheduler.worker_lost("b", other.tasks, "it died")
-    left = [scheduler.next_assignment("a", ["a"]) for _ in keys]
-    assert {task.key for load in left for task in load.tasks} == keys
-
-
-def test_ctrl_c_while_the_last_word_on_a_load_is_on_its_way(scheduler, monkeypatch):
-    load = scheduler.next_assignment()
-    monkeypatch.setattr(
-        ray, "get", lambda answer, timeout: (WorkerUpdate(over=answer == "advance"), {})
-    )
-    actor = SimpleNamespace(keep=SimpleNamespace(remote=lambda: "keep"))
-    found = crew.RayExecutor(scheduler)
-    found._handles.append(
-        crew.WorkerHandle(Device("there", "", 1, 0), actor, "advance", load.tasks, ready=True)
-    )
-    found.keep()
+def test_ctrl_c_while_the_last_update_of_an_assignment_is_on_its_way(monkeypatch):
+    """Both that update and the reply to the request for checkpoints are given."""
+    replies = {"advance": WorkerUpdate(idle=True), "checkpoint": WorkerUpdate()}
+    monkeypatch.setattr(ray, "get", lambda reply, timeout: replies[reply])
+    actor = SimpleNamespace(checkpoint=SimpleNamespace(remote=lambda: "checkpoint"))
+    executor = ray_executor.RayExecutor(print)
+    executor._handles["there"] = ray_executor.WorkerHandle(actor, "advance", ready=True)
+    updates = executor.checkpoint()
+    assert [(update.worker, update.idle) for update in updates] == [
+        ("there", True),
+        ("there", False),
+    ]
 
 
 def test_ctrl_c_does_not_disturb_the_leaving_of_a_cluster():
-    before = signal.getsignal(signal.SIGINT)
-    with cluster_module._undisturbed():
+    before, left = signal.getsignal(signal.SIGINT), []
+    with ray_cluster._signals_ignored():
         os.kill(os.getpid(), signal.SIGINT)
+        left.append("without a KeyboardInterrupt")
+    assert left
     assert signal.getsignal(signal.SIGINT) is before
 
 
@@ -581,7 +533,7 @@ def test_shares_of_the_tiles_add_up_to_the_objective(poster, kind):
             def all_reduce(own):
                 parts[k] = list(own)
                 barrier.wait()
-                total = sum_tiles(spread._in_turns(parts))
+                total = sum_tiles(distributed._in_turns(parts))
                 barrier.wait()
                 return total
 
@@ -598,7 +550,7 @@ def test_shares_of_the_tiles_add_up_to_the_objective(poster, kind):
 def test_a_painting_there_is_gone_on_with(
     impasto, photo, style, tiny, cluster, tmp_path, monkeypatch
 ):
-    evaluate, made = spread.DistributedObjective.evaluate, []
+    evaluate, made = distributed.DistributedObjective.evaluate, []
 
     def pressed(self, x):
         made.append(1)
@@ -606,7 +558,7 @@ def test_a_painting_there_is_gone_on_with(
             os.kill(os.getpid(), signal.SIGTERM)
         return evaluate(self, x)
 
-    monkeypatch.setattr(spread.DistributedObjective, "evaluate", pressed)
+    monkeypatch.setattr(distributed.DistributedObjective, "evaluate", pressed)
     given = [
         "paint",
         photo,
@@ -642,68 +594,69 @@ def test_a_painting_there_is_gone_on_with(
 
 
 @pytest.fixture(scope="module")
-def tilers(cluster, tiny_weights):
-    """Those who have tiles, for all tests from here on: they hold both devices."""
+def workers(cluster, tiny_weights):
+    """The workers of tiles, for all tests from here on: they hold both devices."""
     of = changed_by({"backbone": str(tiny_weights), **TILES}, Config())
     weights = load_backbone(*of).weights
-    with connected(cluster.address), tile_workers(*of, weights) as found:
-        yield found
+    with connected(cluster.address), tile_workers(*of, weights) as made:
+        yield made
 
 
 @pytest.mark.parametrize(
     "kind",
     ["all", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("plain", "neighbours"))],
 )
-def test_tiles_there_make_the_picture_that_is_made_here(poster, tilers, kind):
-    assert str(tilers) == "2 devices (cpu)"
+def test_tiles_there_make_the_picture_that_is_made_here(poster, workers, kind):
+    assert str(workers) == "2 devices (cpu)"
     assert poster(kind).plan.tile_size == 88
-    there = painted_by(poster(kind, **CALM), evaluator_of=tilers.objective)
+    there = painted_by(poster(kind, **CALM), evaluator_of=workers.objective)
     assert apart(there, painted_by(poster(kind, **CALM, tile=160))) < 1e-3, "as in one piece"
 
 
-def test_tiles_there_make_the_picture_of_the_same_tiles_here_to_the_last_bit(poster, tilers):
-    assert torch.equal(painted_by(poster(), evaluator_of=tilers.objective), painted_by(poster()))
+def test_tiles_there_make_the_picture_of_the_same_tiles_here_to_the_last_bit(poster, workers):
+    assert torch.equal(painted_by(poster(), evaluator_of=workers.objective), painted_by(poster()))
 
 
-def test_too_little_memory_there_is_said_as_of_here(poster, tilers, monkeypatch):
-    monkeypatch.setattr(tilers, "_free", 100_000)
+def test_too_little_memory_there_is_said_as_of_here(poster, workers, monkeypatch):
+    monkeypatch.setattr(workers, "_free", 100_000)
     run = poster()
     with pytest.raises(ConfigError, match=r"^100kB of free memory is too little to paint"):
-        tilers.plan_for(run.problem, run.config, Machine(), run.backbone)
+        workers.plan_for(run.problem, run.config, Machine(), run.backbone)
 
 
-def test_what_needs_the_whole_picture_is_refused(poster, tilers):
+def test_what_needs_the_whole_picture_is_refused(poster, workers):
     run = poster(style_term="sliced", tile=160)
     with pytest.raises(
         ConfigError, match=r"\A--style-term sliced needs the whole picture at once.*\Z"
     ):
-        painted_by(replace(run, plan=poster().plan), evaluator_of=tilers.objective)
+        painted_by(replace(run, plan=poster().plan), evaluator_of=workers.objective)
 
 
-def test_a_tiler_may_die_in_the_midst(poster, tilers):
-    before = list(tilers.actors)
+def test_a_worker_may_die_in_the_midst(poster, workers):
+    before = list(workers.actors)
 
     def kill(step):
         if step.number == 20:
             os.kill(
-                ray.get(tilers.actors[1].__ray_call__.remote(lambda _: os.getpid())), signal.SIGKILL
+                ray.get(workers.actors[1].__ray_call__.remote(lambda _: os.getpid())),
+                signal.SIGKILL,
             )
 
-    there = painted_by(poster(**CALM), evaluator_of=tilers.objective, on_step=kill)
+    there = painted_by(poster(**CALM), evaluator_of=workers.objective, on_step=kill)
     assert apart(there, painted_by(poster(**CALM))) < 1e-3
-    assert len(tilers.actors) == 2
-    assert not set(before) & set(tilers.actors)
+    assert len(workers.actors) == 2
+    assert not set(before) & set(workers.actors)
 
 
 @pytest.mark.slow
-def test_a_tiler_may_die_between_two_levels(poster, tilers):
+def test_a_worker_may_die_between_two_levels(poster, workers):
     def kill(step):
         if step.number == 2:
-            ray.kill(tilers.actors[1])
+            ray.kill(workers.actors[1])
 
     run = poster(levels=2, steps=4)
     assert (
-        apart(painted_by(run, evaluator_of=tilers.objective, on_step=kill), painted_by(run)) < 1e-3
+        apart(painted_by(run, evaluator_of=workers.objective, on_step=kill), painted_by(run)) < 1e-3
     )
 
 
@@ -712,7 +665,7 @@ import json, psutil, ray
 from impasto.cluster.ray_cluster import connected, list_devices, start_worker
 
 class Worker:
-    def __init__(self, place): pass
+    def __init__(self, device): pass
     def there(self): return True
 
 with connected(None):
@@ -727,6 +680,7 @@ with connected(None):
 """
 
 
+@pytest.mark.cluster
 @pytest.mark.slow
 def test_a_cluster_of_our_own_is_for_this_machine_only(tmp_path):
     done = subprocess.run(

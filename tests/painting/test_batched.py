@@ -12,8 +12,10 @@ from PIL import Image
 
 from impasto import Config, paint
 from impasto.backbone.weights import load
-from impasto.batch import worker as rooms
-from impasto.batch.worker import File, Task, Worker, at_once
+from impasto.batch import worker as batch_worker
+from impasto.batch.executor import Assignment, File, Task
+from impasto.batch.scheduler import at_once
+from impasto.batch.worker import Worker
 from impasto.config import changed_by
 from impasto.errors import SolverError
 from impasto.images.read import read_bytes
@@ -147,7 +149,7 @@ def test_what_differs_in_size_layers_or_network_or_was_begun_is_not_alike(run) -
     assert batch_key(replace(run(), resume="somewhere")) is None
 
 
-def test_the_larger_the_fewer_are_given_to_a_painter_at_once() -> None:
+def test_the_larger_the_fewer_are_given_to_a_worker_at_once() -> None:
     sizes = {"original": 1, 16: 8, 256: 8, 512: 2, 700: 1, 4096: 1}
     assert {size: at_once(Config(size=size)) for size in sizes} == sizes
 
@@ -166,33 +168,29 @@ def order(album, tmp_path, config, monkeypatch):
         file = {
             name: File(album[name], hashlib.sha256(each).hexdigest()) for name, each in data.items()
         }
-        tasks = [Task(name, *config(), file[name], (file["s"],), (), ".png") for name in contents]
+        tasks = [Task(name, config(), file[name], (file["s"],), (), ".png") for name in contents]
         folders = {name: Path(f"work-{name}") for name in contents}
         for folder in folders.values():
             folder.mkdir(exist_ok=True)
-        return (
-            tasks,
-            {file[name].sha256: data[name] for name in data},
-            load(config()[0].backbone),
-            folders,
-        )
+        files = {file[name].sha256: data[name] for name in data}
+        return Assignment(tasks, files, load(config().backbone), folders)
 
     return make
 
 
 def finished(order) -> tuple[dict, dict, list]:
     """All that a worker makes of an order: what is done, what failed, notes."""
-    worker, done, failed, notes, over = Worker(), {}, {}, [], False
-    worker.begin(*order)
-    while not over:
-        report = worker.advance()
-        assert not done.keys() & report.done.keys(), "done twice"
-        assert 0 <= report.fraction <= 1
-        done, failed, notes, over = (
-            done | report.done,
-            failed | report.failed,
-            notes + report.notes,
-            report.over,
+    worker, done, failed, notes, idle = Worker(), {}, {}, [], False
+    worker.begin(order)
+    while not idle:
+        update = worker.advance()
+        assert not done.keys() & update.done.keys(), "done twice"
+        assert 0 <= update.in_progress < len(order.tasks)
+        done, failed, notes, idle = (
+            done | update.done,
+            failed | update.failed,
+            notes + update.notes,
+            update.idle,
         )
     assert not done.keys() & failed.keys()
     return done, failed, notes
@@ -213,7 +211,7 @@ def alone(order) -> dict[str, bytes]:
     return found
 
 
-def test_a_painter_makes_of_each_task_the_bytes_of_a_painting_alone(order) -> None:
+def test_a_worker_makes_of_each_task_the_bytes_of_a_painting_alone(order) -> None:
     done, failed, notes = finished(given := order("a", "up", "b", "c"))
     assert {name: each.picture for name, each in done.items()} == alone(given)
     assert {name: each.record["together"] for name, each in done.items()} == {
@@ -260,27 +258,27 @@ def test_one_that_fails_on_the_way_does_not_spoil_the_others(order, monkeypatch,
 def test_one_whose_file_cannot_be_made_does_not_have_the_others_done_twice(
     order, monkeypatch
 ) -> None:
-    given, encode = order("a", "b", "c"), rooms.encode
+    given, encode = order("a", "b", "c"), batch_worker.encode
 
     def full(image, suffix, settings):
         if settings["inputs"][0]["sha256"] == given[0][1].content.sha256:
             raise MemoryError
         return encode(image, suffix, settings)
 
-    monkeypatch.setattr(rooms, "encode", full)
+    monkeypatch.setattr(batch_worker, "encode", full)
     done, failed, _ = finished(given)
     assert (set(done), set(failed)) == ({"a", "c"}, {"b"})
 
 
 def test_what_was_kept_goes_on_from_there_or_is_begun_anew_where_it_is_broken(order) -> None:
     worker = Worker()
-    worker.begin(*(given := order("a", "b")))
+    worker.begin(given := order("a", "b"))
     for _ in range(4):
         worker.advance()
-    assert sorted(worker.keep().saved) == ["a", "b"]
-    worker.begin(*given)
-    assert worker.advance().fraction > 0.25, "four of six steps of the first are there"
-    given[3]["b"].joinpath("checkpoint.safetensors").write_bytes(b"broken")
+    assert sorted(worker.checkpoint().saved) == ["a", "b"]
+    worker.begin(given)
+    assert worker.advance().in_progress > 0.5, "four of six steps of the first are there"
+    given.folders["b"].joinpath("checkpoint.safetensors").write_bytes(b"broken")
     done, _, notes = finished(given)
     assert {name: each.picture for name, each in done.items()} == alone(given)
     assert ["is begun anew" in each for each in notes] == [True]

@@ -12,14 +12,10 @@ from typing import Any, NamedTuple
 from impasto.backbone.weight_files import Weights
 from impasto.backbone.weights import load
 from impasto.config import STARTS, Config, Machine
-from impasto.errors import (
-    PictureError,
-    reason,
-)
 from impasto.fields import marked
+from impasto.images.read import bytes_of
 from impasto.painting.problem import ALPHA, extras
 from impasto.parsing import mask_parts
-from impasto.records import open_regular
 
 __all__ = ["FileHashes", "Job", "normalized_settings"]
 
@@ -28,7 +24,7 @@ LONGEST_NAME = 150  # bytes of a name: file systems take 255, with what is put a
 
 
 class Job(NamedTuple):
-    """One painting that is asked for. out: the name it was given, or ""."""
+    """One painting that is asked for. out: its file name, if the user gave one, or ""."""
 
     content: str
     styles: tuple[str, ...]
@@ -36,83 +32,77 @@ class Job(NamedTuple):
     machine: Machine = Machine()
     out: str = ""
 
-    @property
-    def words(self) -> str:
-        """What it is called where people read it."""
+    def __str__(self) -> str:
         return f"{self.content} in the style of {', '.join(self.styles)}"
 
     @property
     def name(self) -> str:
-        """What it would be called if no other were: CONTENT-STYLE.png."""
-        stems = "-".join(Path(each).stem for each in (self.content, *self.styles))
+        """The file name to be used if it is free: `out`, or CONTENT-STYLE.png."""
+        stems = "-".join(Path(path).stem for path in (self.content, *self.styles))
         return self.out or f"{os.fsencode(stems)[:LONGEST_NAME].decode(errors='ignore')}.png"
 
     @property
     def paths(self) -> list[tuple[str, str]]:
-        """The role and the path of every picture that it takes."""
-        named = [("content", self.content), *(("style", each) for each in self.styles)]
+        """The role and the path of every picture that the painting is made from."""
+        named = [("content", self.content), *(("style", path) for path in self.styles)]
         return [*named, *extras(self.config)]
 
 
 def normalized_settings(
     config: Config, machine: Machine, digest: Callable[[str], str]
 ) -> dict[str, Any]:
-    """The settings that decide a picture, but for the network; with `digest` of paths in their
-    place."""
-    found = config.model_dump(mode="json", exclude={"backbone"})
-    found["precision"] = machine.precision
+    """The settings that decide a picture, without the network, as JSON.
+
+    Args:
+        config, machine: the settings.
+        digest: gives the checksum that takes the place of a picture's path.
+    """
+    settings = config.model_dump(mode="json", exclude={"backbone"})
+    settings["precision"] = machine.precision
     for name in marked(Config, "path"):
-        found[name] = digest(found[name]) if found[name] else ""
-    found["start"] = [
+        settings[name] = digest(settings[name]) if settings[name] else ""
+    settings["start"] = [
         [name if name in STARTS else digest(name), weight] for name, weight in config.start.items()
     ]
-    found["mask"] = [
-        [each if each in ("", ALPHA) else digest(each) for each in mask_parts(text)]
+    settings["mask"] = [
+        [part if part in ("", ALPHA) else digest(part) for part in mask_parts(text)]
         for text in config.mask
     ]
-    return found
+    return settings
 
 
 class FileHashes:
-    """Checksums of files, each taken once; and networks, each loaded once."""
+    """Checksums of files, and networks with theirs: each is read once."""
 
-    def __init__(self, weights: Callable[[str], Weights] = load):
-        """weights: gives those of a name, downloaded if need be."""
-        self._load = weights
+    def __init__(self, load_weights: Callable[[str], Weights] = load):
+        """load_weights: gives the network of a name, downloaded if need be."""
+        self._load = load_weights
         self._files: dict[str, str] = {}
         self._networks: dict[str, Weights] = {}
 
     def file(self, path: str) -> str:
         """The sha256 of a file's bytes. Raises PictureError."""
         if path not in self._files:
-            try:
-                with open_regular(path) as file:
-                    digest = hashlib.sha256()
-                    while block := file.read(1 << 20):
-                        digest.update(block)
-            except FileNotFoundError:
-                raise PictureError(f"no picture at {path}", path) from None
-            except (OSError, ValueError) as error:
-                raise PictureError(f"{path} cannot be opened: {reason(error)}", path) from error
-            self._files[path] = digest.hexdigest()
+            self._files[path] = hashlib.sha256(bytes_of(Path(path))).hexdigest()
         return self._files[path]
 
     def network(self, name: str) -> Weights:
-        """A network's weights, which may have to be downloaded first. Raises WeightsError."""
+        """The weights of a network. Raises WeightsError."""
         if name not in self._networks:
             self._networks[name] = self._load(name)
         return self._networks[name]
 
-    def key(self, job: Job) -> str:
-        """The sha256 of all that decides a job's picture, wherever the files lie and whatever they
-        are called.
+    def fingerprint(self, job: Job) -> str:
+        """The sha256 of all that decides a job's picture, wherever its files lie.
 
-        Raises PictureError for a picture that cannot be opened.
+        Raises:
+            PictureError: a picture cannot be opened.
+            WeightsError: the network's weights cannot be had.
         """
-        of = {
+        parts = {
             "config": normalized_settings(job.config, job.machine, self.file),
             "content": self.file(job.content),
-            "styles": [self.file(each) for each in job.styles],
+            "styles": [self.file(path) for path in job.styles],
             "weights": self.network(job.config.backbone).sha256,
         }
-        return hashlib.sha256(json.dumps(of, sort_keys=True).encode()).hexdigest()
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

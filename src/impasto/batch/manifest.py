@@ -1,63 +1,62 @@
-"""The lines of a batch's manifest, as they are read back."""
+"""Read the manifest of a batch: a JSON line for every painting made and for every failure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, Discriminator, TypeAdapter
+from pydantic import AfterValidator, BaseModel, Discriminator, TypeAdapter
 
-from impasto.errors import OutputError, reason
+from impasto.errors import OutputError, reason, shortened
+from impasto.images.write import FORMATS
 from impasto.records import AnyText, FileName, Text, checked, lines_of, parsed
 
-__all__ = ["Record", "manifest_lines"]
+__all__ = ["DoneLine", "FailedLine", "manifest_lines"]
 
-Record = dict[str, Any]
+
+def _picture_name(name: str) -> str:
+    if Path(name).suffix.lower() not in FORMATS:
+        raise ValueError(f"{shortened(name)} is no picture's name")
+    return name
 
 
 class DoneLine(BaseModel):
-    """A line of the manifest: a painting that was made. Of what else is there nothing is read."""
+    """A painting that was made: what is read back of its line."""
 
     key: Text
     state: Literal["done"]
-    out: FileName
-    sha256: Text | None = None
+    out: Annotated[FileName, AfterValidator(_picture_name)]
+    sha256: Text
 
 
 class FailedLine(BaseModel):
-    """A line of the manifest: a painting that could not be made."""
+    """A painting that could not be made: what is read back of its line."""
 
     key: Text
     state: Literal["failed"]
     error: AnyText
-    passing: bool = False
 
 
-class ReplacedLine(BaseModel):
-    """A line of the manifest: a failure that counts no more."""
-
-    key: Text
-    state: Literal["replaced"]
-    by: Text
-
-
-LINE: TypeAdapter[DoneLine | FailedLine | ReplacedLine] = TypeAdapter(
-    Annotated[DoneLine | FailedLine | ReplacedLine, Discriminator("state")]
+LINE: TypeAdapter[DoneLine | FailedLine] = TypeAdapter(
+    Annotated[DoneLine | FailedLine, Discriminator("state")]
 )
 
 
-def manifest_lines(path: Path) -> Iterator[tuple[Record, int]]:
-    """Each whole line of a manifest, and its length in bytes; none where there is no manifest.
-    Raises OutputError."""
+def manifest_lines(path: Path) -> Iterator[tuple[DoneLine | FailedLine, int]]:
+    """Read each whole line of a manifest, with its length in bytes; none if there is no manifest.
+
+    Raises:
+        OutputError: the manifest cannot be opened, or a line of it is no record.
+    """
     number = 0
     try:
         for number, line in enumerate(lines_of(path), 1):  # noqa: B007 (the error tells it)
-            yield checked(LINE, parsed(line)).model_dump(), len(line)
+            yield checked(LINE, parsed(line)), len(line)
     except FileNotFoundError:
         return
     except OSError as error:
         raise OutputError(f"{path} cannot be opened: {reason(error)}", str(path)) from error
     except ValueError as error:
-        words = f"line {number} is no record ({error}); mend or remove it"
-        raise OutputError(f"{path} is not a manifest that can be read: {words}", number) from None
+        message = f"line {number} is no record ({error}); mend or remove it"
+        raise OutputError(f"{path} is not a manifest that can be read: {message}", number) from None

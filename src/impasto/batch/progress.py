@@ -1,11 +1,9 @@
-"""What the terminal shows of a batch: how much is done, what each worker has in hand, what went
-wrong."""
+"""What the terminal shows of a batch: how much is done, what each worker paints, what failed."""
 
 from __future__ import annotations
 
 import time
-from types import TracebackType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import click
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
@@ -19,22 +17,17 @@ if TYPE_CHECKING:
 __all__ = ["BatchProgress"]
 
 
-class InHand(NamedTuple):
-    """A worker's tasks: its line, and how much of them is done, in paintings."""
-
-    line: TaskID
-    part: float
-
-
 class BatchProgress:
-    """A bar for all, and one for each worker; on a quiet console only failures are told."""
+    """A bar for the batch, and one for each worker; a quiet console shows only what went wrong."""
 
     def __init__(self, console: Console):
         self._console = console
         self.painted = self.before = self.doubts = 0
         self.failures: list[str] = []
-        self._all = self._failed = 0
-        self._hands: dict[str, InHand] = {}
+        self._count = 0  # of the paintings to be made
+        self._unplanned = 0  # failures that are not among them
+        self._lines: dict[str, TaskID] = {}
+        self._in_progress: dict[str, float] = {}  # by worker, in paintings
         self._began = time.monotonic()
         self._bar = Progress(
             BarColumn(24),
@@ -48,91 +41,87 @@ class BatchProgress:
     def __enter__(self) -> BatchProgress:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
-        """The bars go."""
+        """Hide the bars."""
         if self._bar.live.is_started:
             self._bar.stop()
 
     def begin(self, count: int) -> None:
-        """So many are to be painted."""
-        self._all, self._failed, self._began = count, 0, time.monotonic()
+        """Start a batch of `count` paintings; what failed until now is not among them."""
+        self._count, self._unplanned = count, len(self.failures)
+        self._began = time.monotonic()
         if count:
             self._bar.update(self._total, visible=True)
             self._bar.start()
             self._refresh()
 
-    def note(self, words: str) -> None:
-        """Tell something that is not as it should be."""
+    def note(self, message: str) -> None:
+        """Tell the user something."""
         if self._console.quiet:
-            click.echo(f"impasto: {words}", err=True)
+            click.echo(f"impasto: {message}", err=True)
         else:
-            self._bar.console.print(words, markup=False, soft_wrap=True)
+            self._bar.console.print(message, markup=False, soft_wrap=True)
 
-    def failed(self, words: str, before: bool = False) -> None:
-        """Nothing came of one; `before`: of an earlier call."""
-        self.failures.append(words)
-        if not before:
-            self._failed += 1
-            if not self._console.quiet:
-                self.note(f"failed: {words}")
+    def failed(self, message: str) -> None:
+        """A painting could not be made."""
+        self.failures.append(message)
+        if not self._console.quiet:
+            self.note(f"failed: {message}")
         self._refresh()
 
-    def doubted(self, words: str) -> None:
-        """One has been painted that is hardly what was meant."""
+    def doubted(self, message: str) -> None:
+        """A painting has been made that is hardly what was meant."""
         self.doubts += 1
-        self.note(words)
+        self.note(message)
 
     def done_before(self) -> None:
-        """One is there from an earlier call."""
+        """A painting is there from an earlier call."""
         self.before += 1
 
     def done(self) -> None:
-        """One has been painted."""
+        """A painting has been made."""
         self.painted += 1
         self._refresh()
 
-    def show(self, worker: str, words: str, part: float, fraction: float) -> None:
-        """What a worker has in hand, and how far it is with that; no words: nothing.
+    def show(self, worker: str, text: str, in_progress: float, fraction: float) -> None:
+        """Show what a worker is painting.
 
-        part: how many paintings that makes, besides those that have been counted as done.
+        Args:
+            worker: its name.
+            text: what it is painting; "" removes its bar.
+            in_progress: the work done on that, in paintings.
+            fraction: how far its bar goes.
         """
-        hand = self._hands.get(worker)
-        if not words:
-            if hand is not None:
-                self._bar.remove_task(hand.line)
-                del self._hands[worker]
-        else:
-            line = self._bar.add_task("", total=1.0, text="") if hand is None else hand.line
-            self._hands[worker] = InHand(line, part)
-            self._bar.update(line, completed=fraction, text=f"{worker}  {words}".strip())
+        self._in_progress[worker] = in_progress
+        if not text and worker in self._lines:
+            self._bar.remove_task(self._lines.pop(worker))
+        elif text:
+            if worker not in self._lines:
+                self._lines[worker] = self._bar.add_task("", total=1.0, text="")
+            text = f"{worker}  {text}".strip()
+            self._bar.update(self._lines[worker], completed=fraction, text=text)
         self._refresh()
 
     def _refresh(self) -> None:
-        failed = len(self.failures)
-        over = min(self._all, self.painted + self._failed)
-        share = min(float(self._all), over + sum(hand.part for hand in self._hands.values()))
-        parts = [f"{self.painted} of {self._all} painted"]
-        parts += [f"{self.before} before"] if self.before else []
-        parts += [f"{failed} failed"] if failed else []
+        ended = self.painted + len(self.failures) - self._unplanned
+        done = min(float(self._count), ended + sum(self._in_progress.values()))
         seconds = time.monotonic() - self._began
-        if 0 < share < self._all:
-            parts.append(in_words(seconds * (self._all - share) / share))
-        self._bar.update(self._total, completed=share / max(1, self._all), text=", ".join(parts))
+        parts = [f"{self.painted} of {self._count} painted", *self._others()]
+        if 0 < done < self._count:
+            parts.append(in_words(seconds * (self._count - done) / done))
+        self._bar.update(self._total, completed=done / max(1, self._count), text=", ".join(parts))
+
+    def _others(self) -> list[str]:
+        before = [f"{self.before} before"] if self.before else []
+        return before + ([f"{len(self.failures)} failed"] if self.failures else [])
 
     def summary(self, folder: str) -> None:
         """Say at the end what there is, and list what failed."""
-        parts = [f"{self.painted} painted"]
-        parts += [f"{self.before} before"] if self.before else []
-        parts += [f"{len(self.failures)} failed"] if self.failures else []
         if not self._console.quiet:
-            click.echo(f"{folder}  ({', '.join(parts)})")
-        for words in self.failures:
-            click.echo(f"impasto: {words}", err=True)
+            parts = ", ".join([f"{self.painted} painted", *self._others()])
+            click.echo(f"{folder}  ({parts})")
+        for message in self.failures:
+            click.echo(f"impasto: {message}", err=True)

@@ -1,4 +1,4 @@
-"""Assigns a batch's tasks to workers, collects what they made, and records it in the store."""
+"""Decide which worker paints what, and record in the store what comes of it."""
 
 from __future__ import annotations
 
@@ -6,298 +6,265 @@ import datetime
 import hashlib
 from collections import deque
 from collections.abc import Iterator, Sequence
-from functools import partial
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from impasto.batch.job import FileHashes, Job, normalized_settings
-from impasto.batch.store import OF_THE_NAME, BatchStore
-from impasto.batch.worker import Failure, File, Task, Worker, WorkerUpdate, at_once
-from impasto.errors import ConfigError, OutputError, PictureError
-from impasto.images.read import bytes_of, read_settings
+from impasto.batch.executor import Assignment, Done, Executor, File, Task, WorkerUpdate
+from impasto.batch.job import FileHashes, Job
+from impasto.batch.store import BatchStore
+from impasto.config import Config
+from impasto.errors import OutputError, PictureError, no_room
+from impasto.images.read import bytes_of
 from impasto.images.write import FORMATS
-from impasto.painting.record import recorded_settings
+from impasto.painting.checkpoint_file import put
 from impasto.version import __version__
 
 if TYPE_CHECKING:
-    from impasto.backbone.weight_files import Weights
     from impasto.batch.executor import StopRequest
     from impasto.batch.progress import BatchProgress
 
-__all__ = ["Assignment", "Scheduler", "run_local"]
+__all__ = ["Scheduler"]
 
-DEATHS = 3  # of workers over one task, after which it is not given to another
+MOST_LOSSES = 3  # workers that may be lost over a task before it is given up
 
-
-class Assignment(NamedTuple):
-    """What one worker is given: tasks, their files' bytes by checksum, and the weights of their
-    network."""
-
-    tasks: list[Task]
-    files: dict[str, bytes]
-    weights: Weights
+# small paintings are painted several at once: more than these would gain nothing
+PIXELS_AT_ONCE = 512 * 512 * 2
+MOST_AT_ONCE = 8
 
 
 class Scheduler:
-    """Knows what is waiting, who has what, and what came of it."""
+    """The tasks of a batch: which are waiting, which are in progress, and what came of them."""
 
-    def __init__(
-        self, store: BatchStore, progress: BatchProgress, known: FileHashes, retry_failed: bool
-    ):
-        self.store, self._progress, self._retry_failed = store, progress, retry_failed
+    def __init__(self, store: BatchStore, progress: BatchProgress, hashes: FileHashes):
+        self._store, self._progress, self._hashes = store, progress, hashes
+        self._results: dict[Job, Path | str | None] = {}
         self._jobs: dict[str, Job] = {}
         self._tasks: dict[str, Task] = {}
         self._waiting: deque[str] = deque()
-        self._deaths: dict[str, list[str]] = {}  # workers that died over a task, by key
-        self._answered: set[str] = set()  # keys of which something has come, or will not
-        self._known = known
-        self._unreadable: list[tuple[Job, str]] = []  # jobs without a key, and why
+        self._in_progress: dict[str, list[Task]] = {}  # the unfinished tasks of each worker
+        self._tried: dict[str, list[str]] = {}  # workers that were lost or failed, by task key
+        self._told_of_disk = False
+        self.workers: Sequence[str] = ()  # the executor's, by name
 
     def plan(self, jobs: Sequence[Job]) -> None:
-        """Find out what there is to do. Raises ImpastoError for what is wrong with all of it."""
+        """Find out which paintings have to be made.
+
+        Raises:
+            ImpastoError: something is wrong with all of them, such as missing weights.
+        """
         for job in jobs:
             try:
-                key = self._known.key(job)
-            except PictureError as error:
-                self._unreadable.append((job, str(error)))
-                known = self.store.record(key := _without_checksums(job))
-                if known is None or known["error"] != str(error):
-                    inputs = [
-                        {"role": role, "name": path, "sha256": None} for role, path in job.paths
-                    ]
-                    self.store.failed(key, Failure(str(error)), {**_asked(job), "inputs": inputs})
-                self._progress.failed(f"{job.words}: {error}")
+                key = self._hashes.fingerprint(job)
+            except PictureError as error:  # without checksums the manifest cannot name the job
+                self._results[job] = str(error)
+                self._progress.failed(f"{job}: {error}")
                 continue
             if key in self._jobs:
-                first = self._jobs[key]
-                under = (
-                    f": it is painted as {first.name}, not as {job.name}"
-                    if first.name != job.name
-                    else ""
-                )
-                self.note(f"{job.words} is asked for twice{under}")
+                first = self._jobs[key].name
+                other = f": it is painted as {first}, not as {job.name}" * (first != job.name)
+                self._progress.note(f"{job} is asked for twice{other}")
                 continue
             self._jobs[key] = job
-            self._tasks[key] = _task(key, job, self._known)
-            if self.store.record(before := _without_checksums(job)):
-                self.store.replace(before, key)
-            record = self.store.record(key)
-            if record is None or (
-                record["state"] == "failed" and (self._retry_failed or record.get("passing"))
-            ):
-                self._waiting.append(key)
-            elif record["state"] == "failed":
-                self._progress.failed(f"{job.words}: {record['error']}", before=True)
-            else:
+            if out := self._store.find(key):
+                self._results[job] = self._store.folder / out
                 self._progress.done_before()
-                if job.out and record["out"] != job.out:
-                    self.note(f"{job.words} is there as {record['out']}, not as {job.out}")
-        self.store.assign_names({key: self._jobs[key].name for key in self._waiting}, self._is_ours)
+                if job.out and out != job.out:
+                    self._progress.note(f"{job} is there as {out}, not as {job.out}")
+            else:
+                self._results[job] = None
+                self._tasks[key] = _task(key, job, self._hashes)
+                self._waiting.append(key)
+        self._store.assign_names({key: self._jobs[key].name for key in self._waiting})
         self._progress.begin(len(self._waiting))
 
-    def _is_ours(self, key: str, path: Path) -> bool:
-        """Whether a file is the whole painting of a key: of a run that died before it could say
-        so."""
-        task = self._tasks[key]
+    def run(self, executor: Executor, stop: StopRequest) -> None:
+        """Have everything that is waiting painted.
+
+        Raises:
+            KeyboardInterrupt: the user stopped it; checkpoints are written.
+            OutputError: the batch's folder cannot be written.
+            ClusterError: there is no worker.
+        """
         try:
-            settings = read_settings(path)
-            config, machine = recorded_settings(settings)
-            digests = {each["name"]: each["sha256"] for each in settings["inputs"]}
-            same = normalized_settings(config, machine, digests.__getitem__) == normalized_settings(
-                task.config, task.machine, self._known.file
-            )
-        except (PictureError, ConfigError, KeyError):
-            return False
-        main = [
-            each["sha256"] for each in settings["inputs"] if each["role"] in ("content", "style")
-        ]
-        whole = (
-            config.backbone == task.config.backbone and settings["steps_done"] == task.config.steps
-        )
-        return same and whole and main == [file.sha256 for file in (task.content, *task.styles)]
+            while self._waiting or self._in_progress:
+                self.workers = executor.workers()
+                for worker in executor.idle_workers():
+                    if assignment := self.next_assignment(worker):
+                        executor.begin(worker, assignment)
+                for update in executor.wait():
+                    self.collect(update)
+                for update in executor.checkpoint() if stop.asked else ():
+                    self.collect(update)
+                stop.raise_if_requested()
+        finally:
+            executor.shutdown()
 
-    @property
-    def waiting(self) -> int:
-        """How many tasks nobody has yet."""
-        return len(self._waiting)
+    def next_assignment(self, worker: str) -> Assignment | None:
+        """Work for one of the workers: a task, or several small ones; None if nothing suits it.
 
-    def next_assignment(
-        self, worker: str = "", workers: Sequence[str] = ("",)
-    ) -> Assignment | None:
-        """Work for one of the workers: a task, or some small ones; None when nothing waits for it.
+        Raises:
+            OutputError: the batch's folder cannot be written.
+        """
+        while keys := self._next_keys(worker):
+            tasks, files = [], {}
+            for key in keys:
+                self._waiting.remove(key)
+                try:
+                    files.update(_read_files(self._tasks[key]))
+                    tasks.append(self._tasks[key])
+                except PictureError as error:  # it could be read when the batch began
+                    self._record_failure(key, str(error))
+            if tasks:
+                self._in_progress[worker] = list(tasks)
+                weights = self._hashes.network(tasks[0].config.backbone)
+                folders = {task.key: self._store.work_folder(task.key) for task in tasks}
+                return Assignment(tasks, files, weights, folders)
+        return None
 
-        A task over which this worker died is left to one who did not, if there is one: perhaps it
-        is the machine. Raises OutputError.
+    def _next_keys(self, worker: str) -> list[str]:
+        """What to paint next: alike tasks are given together, but no more than a worker's share.
+
+        A task over which workers were lost is given alone, and to another worker if there is one:
+        the device may be faulty.
         """
 
         def suits(key: str) -> bool:
-            died = self._deaths.get(key, [])
-            return worker not in died or set(workers) <= set(died)
+            tried = self._tried.get(key, [])
+            return worker not in tried or set(self.workers) <= set(tried)
 
-        while (key := next(filter(suits, self._waiting), None)) is not None:
-            self._waiting.remove(key)
-            self._waiting.appendleft(key)
-            first = self._tasks[key].config
-            most = min(at_once(first), -(-len(self._waiting) // len(workers)))
-            assignment = Assignment([], {}, self._known.network(first.backbone))
-            while self._waiting and len(assignment.tasks) < most:
-                config = self._tasks[self._waiting[0]].config
-                if assignment.tasks and self._deaths.keys() & {
-                    self._waiting[0],
-                    assignment.tasks[0].key,
-                }:
-                    break  # what somebody has died over is painted alone
-                if (config.size, config.backbone) != (first.size, first.backbone):
-                    break
-                key = self._waiting.popleft()
-                try:
-                    assignment.files.update(self.store.retry_io(partial(_read, self._tasks[key])))
-                    assignment.tasks.append(self._tasks[key])
-                except PictureError as error:
-                    # it was there when the batch began
-                    self._fail(key, Failure(str(error), transient=True))
-            if assignment.tasks:
-                return assignment
-        return None
+        def kind(key: str) -> tuple[Any, str]:
+            return self._tasks[key].config.size, self._tasks[key].config.backbone
 
-    def folders(self, tasks: Sequence[Task]) -> dict[str, Path]:
-        """Where the checkpoints of some tasks lie."""
-        return {task.key: self.store.work_folder(task.key) for task in tasks}
-
-    def take(self, worker: str, tasks: Sequence[Task], report: WorkerUpdate) -> None:
-        """Keep what a worker has made. Nothing is taken twice. Raises OutputError,
-        KeyboardInterrupt as the ledger."""
-        for note in report.notes:
-            self.note(note)
-        for key, done in report.done.items():
-            if key in self._answered:
-                continue
-            try:
-                self.store.done(
-                    key, done.picture, {**self._record(key), **done.record, "worker": worker}
-                )
-            except OutputError as error:
-                if getattr(error.__cause__, "errno", None) not in OF_THE_NAME:
-                    raise
-                self._fail(key, Failure(str(error)))
-                continue
-            self._answered.add(key)
-            self._progress.done()
-            if doubt := done.record["doubt"]:
-                self._progress.doubted(f"{self._jobs[key].words}: {doubt}")
-        for key in report.failed.keys() - self._answered:
-            self._fail(key, report.failed[key])
-        answered = sum(task.key in self._answered for task in tasks)
-        share = max(0.0, len(tasks) * report.fraction - answered)
-        self._progress.show(
-            worker, "" if report.over else self._in_hand(tasks), share, report.fraction
+        first = next(filter(suits, self._waiting), None)
+        if first is None or first in self._tried:
+            return [first] if first else []
+        share = -(-len(self._waiting) // len(self.workers))
+        alike = (
+            key for key in self._waiting if key not in self._tried and kind(key) == kind(first)
         )
+        return list(islice(alike, min(at_once(self._tasks[first].config), share)))
 
-    def note(self, words: str) -> None:
-        """Tell something that is not as it should be."""
-        self._progress.note(words)
+    def collect(self, update: WorkerUpdate) -> None:
+        """Record what has happened on one of the workers.
 
-    def worker_lost(self, worker: str, tasks: Sequence[Task], why: str) -> None:
-        """A worker is gone: what it had in hand is given to another, from its last checkpoint.
-        Raises OutputError."""
-        self._progress.show(worker, "", 0.0, 0.0)
+        Raises:
+            OutputError: the batch's folder cannot be written.
+        """
+        for note in update.notes:
+            self._progress.note(note)
+        for key, state in update.states.items():
+            self._keep_checkpoint(key, state)
+        for key, done in update.done.items():
+            self._record_done(key, done, update.worker)
+        for key, failure in update.failed.items():
+            if failure.unexpected and update.lost and key not in self._tried:
+                self._tried[key] = [update.worker]
+                self._waiting.append(key)  # once more, after the others
+            else:
+                self._record_failure(key, failure.message)
+        ended = update.done.keys() | update.failed.keys()
+        tasks = [task for task in self._in_progress.pop(update.worker, []) if task.key not in ended]
+        if update.lost:
+            self._on_lost(update, tasks)
+        elif tasks and not update.idle:
+            self._in_progress[update.worker] = tasks
+        self._show(update)
+
+    def _on_lost(self, update: WorkerUpdate, tasks: Sequence[Task]) -> None:
+        """Give the tasks of a lost worker to others, who resume them from their checkpoints."""
         for task in reversed(tasks):
-            if task.key in self._answered:
-                continue
-            deaths = self._deaths.setdefault(task.key, [])
-            deaths.append(worker)
-            if len(deaths) < DEATHS:
+            lost = self._tried.setdefault(task.key, [])
+            lost.append(update.worker)
+            if len(lost) < MOST_LOSSES:
                 self._waiting.appendleft(task.key)
             else:
-                self._fail(
-                    task.key, Failure(f"{len(deaths)} workers died over it, the last one so: {why}")
-                )
+                message = f"{len(lost)} workers died over it, the last one so: {update.lost}"
+                self._record_failure(task.key, message)
 
-    def _fail(self, key: str, failure: Failure) -> None:
-        self._answered.add(key)
-        self.store.failed(key, failure, self._record(key))
-        self._progress.failed(f"{self._jobs[key].words}: {failure.words}")
+    def _keep_checkpoint(self, key: str, state: bytes) -> None:
+        try:
+            put(self._store.work_folder(key), state)
+        except OutputError as error:
+            if not self._told_of_disk:
+                self._progress.note(f"no checkpoint: {error}; it is tried again")
+            self._told_of_disk = True
+
+    def _record_done(self, key: str, done: Done, worker: str) -> None:
+        try:
+            record = {**self._record(key), **done.record, "worker": worker}
+            self._store.done(key, done.picture, record)
+        except OutputError as error:
+            if no_room(error):
+                raise  # there will be none for the next one
+            self._record_failure(key, str(error))
+            return
+        self._results[self._jobs[key]] = self._store.path(key)
+        self._progress.done()
+        if doubt := done.record["doubt"]:
+            self._progress.doubted(f"{self._jobs[key]}: {doubt}")
+
+    def _record_failure(self, key: str, message: str) -> None:
+        self._store.failed(key, message, self._record(key))
+        self._results[self._jobs[key]] = message
+        self._progress.failed(f"{self._jobs[key]}: {message}")
 
     def _record(self, key: str) -> dict[str, Any]:
-        """What the manifest says of a job, whatever came of it."""
-        task = self._tasks[key]
-        inputs = [("content", task.content), *(("style", each) for each in task.styles)]
-        inputs += [("named", each) for each in task.named]
+        """What the manifest tells of a job, done or failed."""
+        job, task = self._jobs[key], self._tasks[key]
+        inputs = [("content", task.content), *(("style", file) for file in task.styles)]
+        inputs += [("named", file) for file in task.named]
         return {
-            **_asked(self._jobs[key]),
+            "content": job.content,
+            "styles": list(job.styles),
+            "config": job.config.model_dump(mode="json"),
+            "machine": job.machine.model_dump(mode="json"),
+            "version": __version__,
+            "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
             "inputs": [{"role": role, **file._asdict()} for role, file in inputs],
         }
 
-    def _in_hand(self, tasks: Sequence[Task]) -> str:
-        first = self.store.path(tasks[0].key).name
-        return first if len(tasks) == 1 else f"{first} and {len(tasks) - 1} more"
+    def _show(self, update: WorkerUpdate) -> None:
+        """Show what a worker is painting."""
+        text = ""
+        tasks = self._in_progress.get(update.worker, [])
+        if tasks:
+            more = f" and {len(tasks) - 1} more" if len(tasks) > 1 else ""
+            text = f"{self._store.path(tasks[0].key).name}{more}"
+        fraction = update.in_progress / max(1, len(tasks))
+        self._progress.show(update.worker, text, update.in_progress, fraction)
+
+    @property
+    def waiting(self) -> int:
+        """How many tasks no worker has yet."""
+        return len(self._waiting)
 
     def results(self) -> Iterator[tuple[Job, Path | str | None]]:
-        """Every job of this batch, and its painting, or why there is none; None: not yet."""
-        for key, job in self._jobs.items():
-            record = self.store.record(key)
-            if record is None:
-                yield job, None
-            elif record["state"] == "done":
-                yield job, self.store.folder / record["out"]
-            else:
-                yield job, str(record["error"])
-        yield from self._unreadable
+        """Every job with its painting, or why there is none; None: not painted yet."""
+        yield from self._results.items()
 
 
-def _asked(job: Job) -> dict[str, Any]:
-    """What a line of the manifest begins with."""
-    return {
-        "content": job.content,
-        "styles": list(job.styles),
-        "config": job.config.model_dump(mode="json"),
-        "machine": job.machine.model_dump(mode="json"),
-        "version": __version__,
-        "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-    }
+def at_once(config: Config) -> int:
+    """How many tasks of a config's size are given to a worker at once."""
+    if config.size == "original":
+        return 1
+    return max(1, min(MOST_AT_ONCE, PIXELS_AT_ONCE // config.size**2))
 
 
-def _without_checksums(job: Job) -> str:
-    """In the place of a key, for a job whose pictures cannot be opened."""
-    return hashlib.sha256(repr(job).encode()).hexdigest()
-
-
-def _task(key: str, job: Job, known: FileHashes) -> Task:
-    files = [(role, File(path, known.file(path))) for role, path in job.paths]
+def _task(key: str, job: Job, hashes: FileHashes) -> Task:
+    files = [(role, File(path, hashes.file(path))) for role, path in job.paths]
     named = {file for role, file in files if role not in ("content", "style")}
     styles = tuple(file for role, file in files if role == "style")
     suffix = next(each for each in FORMATS if job.name.lower().endswith(each))
     return Task(key, job.config, job.machine, files[0][1], styles, tuple(sorted(named)), suffix)
 
 
-def _read(task: Task) -> dict[str, bytes]:
-    """The bytes of a task's files. Raises PictureError, also for a file that is not what it was."""
-    found = {}
+def _read_files(task: Task) -> dict[str, bytes]:
+    """The bytes of a task's files, by sha256. Raises PictureError, also if one has changed."""
+    contents = {}
     for file in task.files:
         data = bytes_of(Path(file.name))
         if hashlib.sha256(data).hexdigest() != file.sha256:
             raise PictureError(f"{file.name} has changed since the batch began", file.name)
-        found[file.sha256] = data
-    return found
-
-
-def run_local(scheduler: Scheduler, stopping: StopRequest) -> None:
-    """Paint everything that waits, in this process. Raises KeyboardInterrupt when it is stopped,
-    with all kept."""
-    scheduler.store.stopped = lambda: stopping.asked
-    worker = Worker()
-    while (assignment := scheduler.next_assignment()) is not None:
-        worker.begin(
-            assignment.tasks,
-            assignment.files,
-            assignment.weights,
-            scheduler.folders(assignment.tasks),
-        )
-        over = False
-        while not over:
-            report = worker.advance()
-            over = report.over
-            scheduler.take("", assignment.tasks, report)
-            if stopping.asked and not over:
-                scheduler.take("", assignment.tasks, worker.keep())
-            stopping.raise_if_requested()
+        contents[file.sha256] = data
+    return contents

@@ -1,324 +1,207 @@
-"""The folder that a batch paints into: what is done, what is called what, what was begun; it
-outlives any crash."""
+"""Crash-safe state of a batch folder: manifest, file names, checkpoints."""
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import hashlib
 import itertools
 import json
 import os
 import re
-import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from functools import partial
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import Any
 
-from pydantic import TypeAdapter
-
-from impasto.batch.manifest import Record, manifest_lines
-from impasto.errors import OutputError, PictureError, is_transient, reason, shortened
+from impasto.batch.manifest import DoneLine, manifest_lines
+from impasto.errors import OutputError, PictureError, reason
 from impasto.images.read import bytes_of, read
-from impasto.images.write import FORMATS, atomic_write
+from impasto.images.write import atomic_write
 from impasto.locking import exclusive_lock
 from impasto.painting.checkpoint_file import clear
-from impasto.records import FileName, Text, checked, parsed, read_regular
 
-if TYPE_CHECKING:
-    from impasto.batch.worker import Failure
-
-__all__ = ["OF_THE_NAME", "BatchStore", "open_store"]
+__all__ = ["BatchStore", "free_name", "open_store"]
 
 MANIFEST = "manifest.jsonl"
-WORK = ".impasto"  # of what is not for people: names, checkpoints, the lock
-NAMES = "names.json"
-PIECE = re.compile(r"\..+\.\d+-\d+\.part")  # as atomic_write has them
-OF_THE_NAME = (errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL)  # that the file system does not take
-PATIENCE = 60.0  # seconds that a full or missing disk is waited for before the batch ends
-PAUSE = 1.0  # seconds between two tries
-
-MOST_BYTES = 1 << 25  # of the names
-
-T = TypeVar("T")
-FILE_NAMES = TypeAdapter(dict[Text, FileName])
+WORK = ".impasto"  # the folder of checkpoints and of the lock
+PAINTING = "painting"  # a finished one, in the work folder of its key, until its line is written
+PIECE = re.compile(r"\..+\.\d+-\d+\.part")  # what an `atomic_write` that was killed leaves
 
 
 class BatchStore:
-    """What is known of a folder's paintings, by key; every change is on the disk before it counts.
+    """The paintings of a folder, by the fingerprint of their jobs.
 
-    The manifest has a line for every painting made and every failure, in order; the last one of a
-    key holds.
+    A painting is written into its work folder first, then its line into the manifest, and then it
+    is moved to its name: after a crash at any moment it is either done or resumed from its
+    checkpoint.
     """
 
-    def __init__(self, folder: Path, say: Callable[[str], object]):
-        self.folder, self._say = folder, say
+    def __init__(self, folder: Path, note: Callable[[str], object]):
+        self.folder, self._note = folder, note
         self._work = folder / WORK
-        self._records = {record["key"]: record for record in self._read_manifest()}
-        self._given_up = set[str]()  # folders of pictures that were waited for in vain
-        self._sound: dict[tuple[Path, int], bool] = {}  # paintings by time, whether they are whole
-        self._names: dict[str, str] = self._read_names()
-        self._sweep()
-        # whether somebody wants the waiting to end
-        self.stopped: Callable[[], bool] = lambda: False
+        self._done: dict[str, DoneLine] = {}
+        self._names: dict[str, str] = {}  # of the paintings to be made
+        self._read_manifest()
+        self._clean_up()
 
-    def _sweep(self) -> None:
-        """Remove what a run that died has left: pieces of files, checkpoints of what was done."""
-        over = {key[:32] for key, record in self._records.items() if record["state"] == "done"}
-        for each in (*_inside(self.folder), *_inside(self._work)):
-            with contextlib.suppress(OSError):
-                if PIECE.fullmatch(each.name):
-                    each.unlink()
-                elif each.parent == self._work and each.name in over:
-                    clear(each)
-                    each.rmdir()
+    def _read_manifest(self) -> None:
+        """Read which paintings are done: the last line of a key counts."""
+        whole = 0
+        for line, length in manifest_lines(path := self.folder / MANIFEST):
+            whole += length
+            if isinstance(line, DoneLine):
+                self._done[line.key] = line
+            else:
+                self._done.pop(line.key, None)
+        with _writing(path):
+            if path.exists() and path.stat().st_size > whole:
+                os.truncate(path, whole)  # the last line is torn: a run died over it
 
-    def _read_manifest(self) -> Iterator[Record]:
-        self._length = 0  # of what is good of it, without a last line that a run has died over
-        for record, length in manifest_lines(self.folder / MANIFEST):
-            self._length += length
-            yield record
+    def _clean_up(self) -> None:
+        """Finish or remove what a run that died has left."""
+        done = {self._work_folder(key).name: line for key, line in self._done.items()}
+        for path in (*_inside(self.folder), *_inside(self._work)):
+            if path.parent == self._work and (line := done.get(path.name)):
+                if (path / PAINTING).exists() and not (self.folder / line.out).exists():
+                    self._move(path / PAINTING, self.folder / line.out)
+                self._forget(line.key)
+            elif PIECE.fullmatch(path.name):
+                with suppress(OSError):  # it only takes room
+                    path.unlink()
 
-    def _read_names(self) -> dict[str, str]:
-        path = self._work / NAMES
-        try:
-            names = checked(FILE_NAMES, parsed(read_regular(path, MOST_BYTES)))
-            if bad := [name for name in names.values() if Path(name).suffix.lower() not in FORMATS]:
-                raise ValueError(f"{shortened(bad[0])} is no picture's name")
-            return names
-        except FileNotFoundError:
-            return {}
-        except (OSError, ValueError) as error:
-            raise OutputError(
-                f"{path} cannot be read: {reason(error)}; remove it", str(path)
-            ) from None
+    def find(self, key: str) -> str | None:
+        """The file name of a key's painting, if it is there.
 
-    def assign_names(self, wanted: dict[str, str], is_ours: Callable[[str, Path], bool]) -> None:
-        """Give every key a name of its own, as near as can be to the one that is wanted; names once
-        given stay.
-
-        is_ours: whether what lies under a key's name may be written over: nothing of anybody else's
-        ever is.
+        A painting that was edited since counts, one that is damaged does not.
         """
-        taken = {name.casefold() for name in self._names.values()}
-        taken |= {each.name.casefold() for each in _inside(self.folder)}
-        told = {
-            *self._names.values(),
-            *(str(each.get("out", "")) for each in self._records.values()),
-        }
-        for key, name in wanted.items():
-            given = self._names.get(key)
-            if given is not None and (not self.path(key).exists() or is_ours(key, self.path(key))):
-                continue
-            if given is None and name not in told and is_ours(key, self.folder / name):
-                self._names[key] = name  # the names were lost
-                told.add(name)
-                continue
-            stem, dot, suffix = name.rpartition(".")
-            more = itertools.chain(
-                [""], [f"-{key[:12]}"], (f"-{key[:12]}-{k}" for k in itertools.count(2))
-            )
-            free = next(
-                found
-                for each in more
-                if (found := f"{stem}{each}{dot}{suffix}").casefold() not in taken
-            )
-            taken.add(free.casefold())
-            self._names[key] = free
-        self.retry_io(self._write_names)
-
-    def sheets(self, count: int, is_contact_sheet: Callable[[Path], bool]) -> list[Path]:
-        """Where so many contact sheets go; those of earlier calls beyond that are removed. Raises
-        OutputError."""
-        names = {
-            f"sheet{k}": f"contact-sheet{f'-{k:03d}' if k > 1 else ''}.png"
-            for k in range(1, count + 1)
-        }
+        line = self._done.get(key)
+        if line is None or not (path := self.folder / line.out).is_file():
+            return None
         try:
-            for key in [key for key in self._names if key.startswith("sheet") and key not in names]:
-                if is_contact_sheet(self.path(key)):
-                    self.path(key).unlink()
-                del self._names[key]
-        except OSError as error:
-            raise OutputError(
-                f"cannot write into {self.folder}: {reason(error)}", str(self.folder)
-            ) from error
-        self.assign_names(names, lambda _, path: is_contact_sheet(path))
-        return [self.path(key) for key in names]
+            if hashlib.sha256(bytes_of(path)).hexdigest() != line.sha256:
+                read(path)
+        except PictureError as error:
+            self._note(f"{path} is damaged, it is painted again: {error}")
+            return None
+        return line.out
 
-    def _write_names(self) -> None:
-        _made(self._work)
-        with atomic_write(self._work / NAMES) as part:
-            part.write_text(json.dumps(self._names, indent=1), encoding="utf-8")
+    def assign_names(self, wanted: Mapping[str, str]) -> None:
+        """Give every key a file name of its own, the wanted one if it is free.
+
+        Names are free that no file has, and no painting of the manifest.
+        """
+        taken = {path.name.casefold() for path in _inside(self.folder)}
+        here = set(taken)
+        taken |= {line.out.casefold() for line in self._done.values()}
+        for key, name in wanted.items():
+            before = self._done.get(key)
+            if before and before.out.casefold() not in here:
+                self._names[key] = before.out  # somebody removed it
+            else:
+                self._names[key] = free_name(name, key[:12], lambda name: name.casefold() in taken)
+            taken.add(self._names[key].casefold())
 
     def path(self, key: str) -> Path:
-        """Where a key's painting lies, or will."""
+        """Where the painting of a key is written."""
         return self.folder / self._names[key]
 
-    def record(self, key: str) -> Record | None:
-        """What is known of a key: a painting that is there, a failure, or None."""
-        record = self._records.get(key)
-        if record is None or (record["state"] == "done" and not self._is_there(record)):
-            return None  # somebody removed it
-        return record if record["state"] in ("done", "failed") else None
-
-    def _is_there(self, record: Record) -> bool:
-        """Whether a painting is there: as it was written, or as somebody has worked on it since,
-        but whole."""
-        path = self.folder / record["out"]
-        try:
-            if not path.is_file():
-                return False
-            seen = path, path.stat().st_mtime_ns
-            if seen not in self._sound:
-                self._sound[seen] = True
-                if record.get("sha256") not in (None, hashlib.sha256(bytes_of(path)).hexdigest()):
-                    read(path)
-        except PictureError as error:
-            if not is_transient(error):
-                self._sound[seen] = False
-                self._say(f"{path} is damaged, it is painted again: {error}")
-        # nobody can look at it just now, which is no reason to paint it again
-        except (OSError, MemoryError):
-            return True
-        return self._sound[seen]
+    def _work_folder(self, key: str) -> Path:
+        return self._work / key[:32]
 
     def work_folder(self, key: str) -> Path:
-        """Where a key's checkpoints lie. Raises OutputError if there is no room for it, and none
-        comes."""
-        folder = self._work / key[:32]
-
-        for each in (self._work, folder):
-            self.retry_io(partial(_made, each))
+        """The folder for a key's checkpoints, made if need be. Raises OutputError."""
+        folder = self._work_folder(key)
+        with _writing(folder):
+            folder.mkdir(exist_ok=True)  # not its parents: a disk may be gone
         return folder
 
-    def done(self, key: str, picture: bytes, record: Record) -> None:
-        """Write a painting, and that it is done. Raises OutputError if there is no room for it, and
-        none comes."""
-        path = self.path(key)
-        self.retry_io(lambda: _write(path, picture))
-        self._add(
-            key,
-            {
-                "state": "done",
-                "out": path.name,
-                "sha256": hashlib.sha256(picture).hexdigest(),
-                **record,
-            },
-        )
+    def done(self, key: str, picture: bytes, record: dict[str, Any]) -> None:
+        """Write a painting, and its line into the manifest. Raises OutputError."""
+        path, painting = self.path(key), self.work_folder(key) / PAINTING
+        with atomic_write(painting) as part:
+            part.write_bytes(picture)
+        sha256 = hashlib.sha256(picture).hexdigest()
+        self._append({"key": key, "state": "done", "out": path.name, "sha256": sha256, **record})
+        self._move(painting, path)
         self._forget(key)
 
-    def failed(self, key: str, failure: Failure, record: Record) -> None:
-        """Write that nothing came of a key, and why."""
-        self._add(
-            key, {"state": "failed", **record, "error": failure.words, "passing": failure.transient}
-        )
-        with contextlib.suppress(OSError):  # it stays where there is a checkpoint in it
-            (self._work / key[:32]).rmdir()
+    def failed(self, key: str, message: str, record: dict[str, Any]) -> None:
+        """Write into the manifest that a painting could not be made. Raises OutputError."""
+        self._append({"key": key, "state": "failed", **record, "error": message})
+        with suppress(OSError):  # it stays if there is a checkpoint in it
+            self._work_folder(key).rmdir()
 
-    def replace(self, key: str, by: str) -> None:
-        """Write that a key's failure counts no more: the same is known under another key by now."""
-        self._add(key, {"state": "replaced", "by": by})
-
-    def _add(self, key: str, record: Record) -> None:
-        line = json.dumps({"key": key, **record}) + "\n"
-        self.retry_io(lambda: self._append(line))
-        self._records[key] = {"key": key, **record}
-
-    def _append(self, line: str) -> None:
-        """One more whole line; a piece of one, where that fails, is cut off before the next."""
+    def _append(self, record: dict[str, Any]) -> None:
+        """Append a line to the manifest, as a whole or not at all."""
+        line = (json.dumps(record) + "\n").encode()
         path = self.folder / MANIFEST
-        try:
-            with path.open("ab", buffering=0) as file:
-                size = file.seek(0, os.SEEK_END)
-                self._length = min(self._length, size)  # somebody may have cut or removed it
-                file.truncate(self._length)
-                if file.write(line.encode()) < len(line):
+        with _writing(path), path.open("ab", buffering=0) as file:
+            size = file.seek(0, os.SEEK_END)
+            try:
+                if file.write(line) < len(line):
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
                 os.fsync(file.fileno())
-            self._length += len(line)
-        except OSError as error:
-            with contextlib.suppress(OSError):  # or else the next line does it
-                os.truncate(path, self._length)
-            raise OutputError(f"cannot write {path}: {reason(error)}", str(path)) from error
+            except OSError:
+                file.truncate(size)
+                raise
+
+    def _move(self, painting: Path, path: Path) -> None:
+        with _writing(path):
+            os.replace(painting, path)
 
     def _forget(self, key: str) -> None:
-        """A finished painting's checkpoint is of no more use."""
-        folder = self._work / key[:32]
-        with contextlib.suppress(OSError):  # it only takes room
+        """Remove the work folder of a finished painting."""
+        folder = self._work_folder(key)
+        with suppress(OSError, OutputError):  # it only takes room
+            (folder / PAINTING).unlink(missing_ok=True)
             clear(folder)
             folder.rmdir()
 
-    def retry_io(self, do: Callable[[], T]) -> T:
-        """Do something; where it fails for want of room or the like wait for that. Raises what it
-        raises in the end.
 
-        Raises KeyboardInterrupt if it is stopped meanwhile.
-        """
-        deadline = time.monotonic() + PATIENCE
-        said = False
-        while True:
-            try:
-                return do()
-            except (OutputError, PictureError) as error:
-                its_name = getattr(error.__cause__, "errno", None) in OF_THE_NAME
-                away = _away(error)
-                waits = (
-                    isinstance(error, OutputError)
-                    or is_transient(error)
-                    or away not in ("", *self._given_up)
-                )
-                if its_name or time.monotonic() > deadline or not waits:
-                    self._given_up.add(away)
-                    raise
-                if self.stopped():
-                    raise KeyboardInterrupt from error
-                if not said:
-                    self._say(f"{error}; waiting for a minute whether it can be")
-                    said = True
-            time.sleep(PAUSE)
+def free_name(name: str, mark: str, is_taken: Callable[[str], bool]) -> str:
+    """The first of NAME.png, NAME-MARK.png, NAME-MARK-2.png, ... that is not taken."""
+    stem, dot, suffix = name.rpartition(".")
+    marks = itertools.chain(["", f"-{mark}"], (f"-{mark}-{k}" for k in itertools.count(2)))
+    names = (f"{stem}{more}{dot}{suffix}" for more in marks)
+    return next(name for name in names if not is_taken(name))
 
 
-def _away(error: OutputError | PictureError) -> str:
-    """The folder of a picture that cannot be read because that is not there (a disk or a machine is
-    gone), or ""."""
-    folder = os.path.dirname(str(error.value)) if isinstance(error, PictureError) else ""
-    return folder if not os.path.isdir(folder or ".") else ""
-
-
-def _made(folder: Path) -> None:
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Turn an OSError into an OutputError about `path`."""
     try:
-        folder.mkdir(exist_ok=True)
+        yield
     except OSError as error:
-        raise OutputError(f"cannot write {folder}: {reason(error)}", str(folder)) from error
+        raise OutputError(f"cannot write {path}: {reason(error)}", str(path)) from error
 
 
 def _inside(folder: Path) -> list[Path]:
-    try:
+    with _writing(folder):
         return list(folder.iterdir())
-    except OSError as error:
-        raise OutputError(f"cannot write into {folder}: {reason(error)}", str(folder)) from error
 
 
-def _write(path: Path, data: bytes) -> None:
-    with atomic_write(path) as part:
-        part.write_bytes(data)
+@contextmanager
+def open_store(folder: str, note: Callable[[str], object]) -> Iterator[BatchStore]:
+    """Open the store of a folder, made if need be, and lock it for this process.
 
+    Args:
+        folder: the folder that the batch is painted into.
+        note: is told what the user should know.
 
-@contextlib.contextmanager
-def open_store(folder: str, say: Callable[[str], object]) -> Iterator[BatchStore]:
-    """Open the store of a folder, which is made if need be, and lock it for this process. Raises
-    OutputError."""
+    Raises:
+        OutputError: it cannot be written, another batch has locked it, or its manifest is broken.
+    """
     path = Path(folder)
-    with ExitStack() as held:
-        try:
-            (path / WORK).mkdir(parents=True, exist_ok=True)
-            held.enter_context(exclusive_lock(path / WORK))
-        except BlockingIOError:
-            busy = f"another batch is painting into {folder}: wait for it, or give another -o"
-            raise OutputError(busy, folder) from None
-        except OSError as error:
-            raise OutputError(f"cannot paint into {folder}: {reason(error)}", folder) from error
-        yield BatchStore(path, say)
+    try:
+        (path / WORK).mkdir(parents=True, exist_ok=True)
+        lock = exclusive_lock(path / WORK)
+        lock.__enter__()
+    except BlockingIOError:
+        busy = f"another batch is painting into {folder}: wait for it, or give another -o"
+        raise OutputError(busy, folder) from None
+    except OSError as error:
+        raise OutputError(f"cannot paint into {folder}: {reason(error)}", folder) from error
+    try:
+        yield BatchStore(path, note)
+    finally:
+        lock.__exit__(None, None, None)

@@ -1,4 +1,4 @@
-"""The jobs of a command line: pictures, folders of pictures, CSV tables."""
+"""Make the jobs of a command line: from pictures, folders of pictures, and CSV tables."""
 
 from __future__ import annotations
 
@@ -30,22 +30,26 @@ from impasto.painting.problem import check_settings
 
 __all__ = ["COLUMNS", "MOST_BYTES", "list_jobs"]
 
-SettingsFor = Callable[[str, dict[str, Any]], tuple[Config, Machine]]
 COLUMNS = ("content", "style", "out", "preset")  # of a table, besides the settings
 MOST_BYTES = 1 << 26  # of a table
 
+SettingsFor = Callable[[str, dict[str, Any]], tuple[Config, Machine]]
+
 
 def list_jobs(
-    contents: Sequence[str],
-    styles: Sequence[str],
-    pairs: str,
-    settings_for: SettingsFor,
+    contents: Sequence[str], styles: Sequence[str], pairs: str, settings_for: SettingsFor
 ) -> list[Job]:
-    """The jobs of a command line. Raises ConfigError, PictureError for what is wrong with all of
-    it.
+    """The jobs of a command line.
 
-    contents, styles: pictures and folders. pairs: "all", "zip", or a table. settings_for:
-    makes the Config of a preset's name ("" if none was given) and of settings as they are typed.
+    Args:
+        contents, styles: pictures and folders of pictures.
+        pairs: "all", "zip", or the path of a table.
+        settings_for: makes the settings of a preset's name ("": none was given) and settings
+            as text.
+
+    Raises:
+        ConfigError: the command line or the table is wrong.
+        PictureError: a folder has no pictures, or cannot be opened.
     """
     if pairs not in ("all", "zip"):
         if not Path(pairs).suffix and not os.path.exists(pairs):
@@ -54,53 +58,54 @@ def list_jobs(
             )
         if contents or styles:
             raise ConfigError(f"{pairs} names the pictures: give no others beside it", contents)
-        return list(_in_table(Path(pairs), settings_for))
-    found, painted_as = _pictures(contents, "content"), _pictures(styles, "style")
-    if pairs == "zip" and len(found) != len(painted_as):
-        raise ConfigError(
-            f"--pairs zip takes as many styles as contents, and there are {len(painted_as)} "
-            f"and {len(found)}",
-            pairs,
-        )
+        return list(_jobs_of_table(Path(pairs), settings_for))
+    content_paths, style_paths = _pictures(contents, "content"), _pictures(styles, "style")
     config, machine = settings_for("", {})
     check_settings(config, 1)
     if pairs == "zip":
-        both: Iterable[tuple[str, str]] = zip(found, painted_as, strict=True)
+        if len(content_paths) != len(style_paths):
+            raise ConfigError(
+                "--pairs zip takes as many styles as contents, and there are "
+                f"{len(style_paths)} and {len(content_paths)}",
+                pairs,
+            )
+        both: Iterable[tuple[str, str]] = zip(content_paths, style_paths, strict=True)
     else:
-        both = product(dict.fromkeys(found), dict.fromkeys(painted_as))
+        both = product(dict.fromkeys(content_paths), dict.fromkeys(style_paths))
     return [Job(content, (style,), config, machine) for content, style in both]
 
 
 def _pictures(given: Sequence[str], what: str) -> list[str]:
-    """Pictures as they are named, and those in folders by name; other files there, and sheets, are
-    passed over."""
-    found: list[str] = []
-    suffixes = readable()
-    for each in given:
-        path = Path(each)
-        if not os.path.isdir(path):  # unlike Path.is_dir it never raises
-            found.append(each)  # what is wrong with it is told when its turn comes
-            continue
-        try:
-            inside = sorted(file for file in path.iterdir() if file.suffix.lower() in suffixes)
-        except OSError as error:
-            raise PictureError(f"{each} cannot be opened: {reason(error)}", each) from error
-        here = [
-            str(file)
-            for file in inside
-            if not (file.name.startswith(".") or is_contact_sheet(file)) and file.is_file()
-        ]
-        if not here:
-            raise PictureError(f"there is no picture in the folder {each}", each)
-        found += here
-    if not found:
+    """The given pictures, and those in the given folders, sorted by name."""
+    if not given:
         raise ConfigError(f"no {what}: impasto batch CONTENTS --style STYLES -o OUT", given)
-    return found
+    paths: list[str] = []
+    for path in given:
+        # os.path.isdir never raises, unlike Path.is_dir; a missing picture fails when it is opened
+        paths += _pictures_in(Path(path)) if os.path.isdir(path) else [path]
+    return paths
 
 
-def _in_table(path: Path, settings_for: SettingsFor) -> Iterator[Job]:
-    """The jobs of a CSV table: a line each, under the names of its columns."""
-    columns, rows = _cells(path)
+def _pictures_in(folder: Path) -> list[str]:
+    """The pictures in a folder; other files and contact sheets are skipped."""
+    suffixes = readable()
+    try:
+        files = sorted(file for file in folder.iterdir() if file.suffix.lower() in suffixes)
+    except OSError as error:
+        raise PictureError(f"{folder} cannot be opened: {reason(error)}", str(folder)) from error
+    pictures = [
+        str(file)
+        for file in files
+        if not (file.name.startswith(".") or is_contact_sheet(file)) and file.is_file()
+    ]
+    if not pictures:
+        raise PictureError(f"there is no picture in the folder {folder}", str(folder))
+    return pictures
+
+
+def _jobs_of_table(path: Path, settings_for: SettingsFor) -> Iterator[Job]:
+    """The jobs of a CSV table, one a row. Raises ConfigError, which names the line."""
+    columns, rows = _read_table(path)
     missing = [name for name in ("content", "style") if name not in columns]
     if missing:
         raise ConfigError(
@@ -110,13 +115,13 @@ def _in_table(path: Path, settings_for: SettingsFor) -> Iterator[Job]:
         raise ConfigError(f"{path} has a column twice: {', '.join(columns)}", columns)
     if not rows:
         raise ConfigError(f"{path} has no line under the names of its columns", str(path))
-    outs: dict[str, int] = {}
-    for line, values in rows:
-        if any(values[len(columns) :]):
+    outs: dict[str, int] = {}  # the line of each `out`
+    for line, cells in rows:
+        if any(cells[len(columns) :]):
             raise ConfigError(f"{path} line {line} has more cells than there are columns", line)
-        row = dict(zip(columns, [*values, *[""] * len(columns)], strict=False))
+        row = dict.fromkeys(columns, "") | dict(zip(columns, cells, strict=False))
         try:
-            job = _job_of(row, settings_for)
+            job = _job_of_row(row, settings_for)
             check_settings(job.config, len(job.styles))
         except ImpastoError as error:
             raise ConfigError(f"{path} line {line}: {error}", error.value) from None
@@ -127,24 +132,23 @@ def _in_table(path: Path, settings_for: SettingsFor) -> Iterator[Job]:
         yield job
 
 
-def _cells(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
-    """A table's columns, and its lines with their numbers and cells; commas, semicolons or tabs
-    part columns."""
+def _read_table(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    """A table's columns, and its rows: the number of the line, and the cells.
+
+    Commas, semicolons or tabs separate cells.
+    """
     line = 0
     rows = []
     try:
-        with path.open("rb") as file:  # a pipe, too
+        with path.open("rb") as file:  # it may be a pipe
             if len(data := file.read(MOST_BYTES + 1)) > MOST_BYTES:
                 raise OSError(errno.EFBIG, f"it has more than {MOST_BYTES:,} bytes")
         text = data.decode("utf-16" if data.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig")
-        if told := re.match(r"sep=.*?(\r\n|\r|\n)", text):  # as spreadsheets tell one another
-            text, line = text[told.end() :], 1
-        between = next((each for each in text if each in ",;\t\r\n"), ",")
-        reader = csv.reader(
-            io.StringIO(text, newline=""),
-            strict=True,
-            delimiter=between if between in ",;\t" else ",",
-        )
+        if hint := re.match(r"sep=.*?(\r\n|\r|\n)", text):  # a spreadsheet's, about the separator
+            text, line = text[hint.end() :], 1
+        first = next((character for character in text if character in ",;\t\r\n"), ",")
+        separator = first if first in ",;\t" else ","
+        reader = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=separator)
         skipped = line
         for cells in reader:
             line = skipped + reader.line_num
@@ -164,14 +168,14 @@ def _cells(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
         ) from None
     except (OSError, ValueError) as error:  # ValueError: a null character in the name
         raise ConfigError(f"{path} cannot be read as a table: {reason(error)}", str(path)) from None
-    heads = rows[0][1] if rows else []
-    while heads and not heads[-1]:  # spreadsheets leave them
-        heads.pop()
-    return [_column(name, path) for name in heads], rows[1:]
+    names = rows[0][1] if rows else []
+    while names and not names[-1]:  # spreadsheets leave empty ones
+        names.pop()
+    return [_column(name, path) for name in names], rows[1:]
 
 
 def _column(name: str, path: Path) -> str:
-    """A column's name as a field has it. Raises ConfigError."""
+    """The field of Config, or of COLUMNS, that a column is named after. Raises ConfigError."""
     plain = name.strip().lower().removeprefix("--").replace("-", "_")
     allowed = [*COLUMNS, *Config.model_fields, *Machine.model_fields]
     if plain not in allowed:
@@ -181,16 +185,15 @@ def _column(name: str, path: Path) -> str:
     return plain
 
 
-def _job_of(row: dict[str, str], settings_for: SettingsFor) -> Job:
-    """The job of one line of a table; an empty cell says nothing."""
+def _job_of_row(row: dict[str, str], settings_for: SettingsFor) -> Job:
+    """The job of one row of a table; an empty cell means that nothing is given."""
     settings: dict[str, Any] = {
         name: value for name, value in row.items() if name not in COLUMNS and value
     }
     if "mask" in settings:
-        settings["mask"] = [each.strip() for each in row["mask"].split(";") if each.strip()]
-    styles = tuple(each.strip() for each in row["style"].split(";") if each.strip())
-    out = row.get("out", "")
-    if not row["content"] or not styles:
+        settings["mask"] = _several(row["mask"])
+    content, styles, out = row["content"], tuple(_several(row["style"])), row.get("out", "")
+    if not content or not styles:
         raise ConfigError("it takes a content and a style")
     if len(out.encode()) > LONGEST_NAME:
         raise OutputError(f"out is longer than {LONGEST_NAME} bytes: {shortened(out)}", out)
@@ -201,4 +204,9 @@ def _job_of(row: dict[str, str], settings_for: SettingsFor) -> Job:
     if out:
         check_format(Path(out))
     config, machine = settings_for(row.get("preset", ""), settings)
-    return Job(row["content"], styles, config, machine, out)
+    return Job(content, styles, config, machine, out)
+
+
+def _several(cell: str) -> list[str]:
+    """The parts of a cell, which ; separates."""
+    return [part.strip() for part in cell.split(";") if part.strip()]

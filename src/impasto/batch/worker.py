@@ -1,301 +1,209 @@
-"""What a worker of a batch does, here or on a cluster: it paints tasks, several at once where they
-are small."""
+"""Paint the tasks of a batch, several in one pass where they are small."""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Hashable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from impasto.backbone.load import load_backbone, network_key
 from impasto.backbone.vgg import Backbone
-from impasto.backbone.weight_files import Weights
+from impasto.batch.executor import Assignment, Done, Failure, File, Task, WorkerUpdate
 from impasto.config import Config, Machine
-from impasto.errors import CheckpointError, ImpastoError, is_transient, out_of_memory
+from impasto.errors import CheckpointError, ImpastoError, out_of_memory
 from impasto.images.read import Picture, read_bytes
 from impasto.images.write import encode
 from impasto.painting.batched import batch_key, paint_batched
-from impasto.painting.checkpoint import Checkpoint, Checkpoints, load
+from impasto.painting.checkpoint import Checkpoints, load
 from impasto.painting.memory import Plan, plan_for, tune_allocator
 from impasto.painting.problem import Problem
 from impasto.painting.run import Run
 from impasto.painting.step import State, Step
 
-__all__ = ["Done", "Failure", "File", "Task", "Worker", "WorkerUpdate", "at_once"]
-
-# of the paintings that are painted together: more would gain nothing
-PIXELS_AT_ONCE = 512 * 512 * 2
-MOST_AT_ONCE = 8
+__all__ = ["Worker"]
 
 log = logging.getLogger("impasto.batch")
 
 
-class File(NamedTuple):
-    """A picture's file, by its name and the sha256 of its bytes."""
-
-    name: str
-    sha256: str
-
-
-class Task(NamedTuple):
-    """One painting to be made. key: its job's. named: the pictures that its config names. suffix:
-    its file's."""
-
-    key: str
-    config: Config
-    machine: Machine
-    content: File
-    styles: tuple[File, ...]
-    named: tuple[File, ...]
-    suffix: str
-
-    @property
-    def files(self) -> list[File]:
-        """All that it needs."""
-        return [self.content, *self.styles, *self.named]
-
-
-class Done(NamedTuple):
-    """A painting: the bytes of its file, and what the manifest says of it."""
-
-    picture: bytes
-    record: dict[str, Any]
-
-
-class Failure(NamedTuple):
-    """Why there is no painting.
-
-    transient: a retry may succeed, for room or memory was short. unexpected: no error that is
-    known; another device may not have it.
-    """
-
-    words: str
-    transient: bool = False
-    unexpected: bool = False
-
-
-@dataclass
-class WorkerUpdate:
-    """What has happened since the last one. fraction: of the tasks in hand; saved: keys with a new
-    checkpoint.
-
-    done and failed are by key. notes: what should be told. over: nothing is left to paint.
-    """
-
-    fraction: float = 0.0
-    saved: list[str] = field(default_factory=list)
-    done: dict[str, Done] = field(default_factory=dict)
-    failed: dict[str, Failure] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
-    over: bool = False
-
-
-class _Ready(NamedTuple):
-    """A task with all that it needs to be painted."""
+class _Prepared(NamedTuple):
+    """A task whose run is ready to start."""
 
     task: Task
     run: Run
     folder: Path
 
 
-def at_once(config: Config) -> int:
-    """How many tasks of such a size a worker should be given at once."""
-    if config.size == "original":
-        return 1
-    return max(1, min(MOST_AT_ONCE, PIXELS_AT_ONCE // config.size**2))
-
-
 class Worker:
-    """Paints tasks as far as it is asked to, and says what came of it; one bad task does not end
-    the others.
+    """Paints an assignment, a little at every call; a task that fails does not end the others.
 
-    Tasks that are alike are painted together; one with a checkpoint goes on alone from there.
+    Tasks with the same `batch_key` are painted in one pass; one with a checkpoint is resumed alone.
     """
 
     def __init__(self) -> None:
         self._networks: dict[Hashable, Backbone] = {}
-        self._report = WorkerUpdate()
+        self._update = WorkerUpdate()
         self._steps: Iterator[float] = iter(())
-        self._now: list[tuple[Checkpoints, Task, Step]] = []
+        self._current: list[tuple[Checkpoints, Task, Step]] = []  # of the group being painted
 
-    def begin(
-        self,
-        tasks: Sequence[Task],
-        files: Mapping[str, bytes],
-        weights: Weights,
-        folders: Mapping[str, Path],
-    ) -> None:
-        """Take on some tasks of one network.
-
-        files: bytes by checksum; folders: for checkpoints, by key; there may be one already.
-        """
-        self._report, self._now, self._weights = WorkerUpdate(), [], weights
-        self._steps = self._paint(tasks, files, folders)
+    def begin(self, assignment: Assignment) -> None:
+        """Take on an assignment in place of the last one."""
+        self._assignment, self._current = assignment, []
+        self._update = WorkerUpdate()
+        self._steps = self._paint()
 
     def advance(self, seconds: float = 0.0) -> WorkerUpdate:
-        """Paint for about so long, a step at the least."""
+        """Paint for about `seconds`, at least one step."""
         until = time.monotonic() + seconds
-        over = True
-        for fraction in self._steps:
-            self._report.fraction = fraction
+        self._update.idle = True
+        for in_progress in self._steps:
+            self._update.in_progress = in_progress
             if time.monotonic() >= until:
-                over = False
+                self._update.idle = False
                 break
-        report, self._report = self._report, WorkerUpdate()
-        report.over = over
-        return report
+        return self._take_update()
 
-    def keep(self) -> WorkerUpdate:
-        """Write checkpoints now."""
-        for checkpoints, task, step in self._now:
-            self._keep(checkpoints, task, step, now=True)
-        report, self._report = self._report, WorkerUpdate()
-        return report
+    def checkpoint(self) -> WorkerUpdate:
+        """Write the checkpoints of the paintings in progress."""
+        self._write_checkpoints(now=True)
+        return self._take_update()
 
-    def _paint(
-        self, tasks: Sequence[Task], files: Mapping[str, bytes], folders: Mapping[str, Path]
-    ) -> Iterator[float]:
-        """Paints everything; gives the share that is done, after every step."""
-        ready = list(self._all_prepared(tasks, files, folders))
-        groups, finished = _grouped(ready), len(tasks) - len(ready)
+    def _take_update(self) -> WorkerUpdate:
+        update, self._update = self._update, WorkerUpdate()
+        return update
+
+    def _paint(self) -> Iterator[float]:
+        """Paint the whole assignment; gives the work on unfinished paintings after every step."""
+        groups = _grouped(self._prepare_all(self._assignment.tasks))
         while groups:
             group = groups.pop(0)
             try:
-                for fraction in self._together(group):
-                    yield (finished + fraction * len(group)) / len(tasks)
-                finished += len(group)
+                yield from self._paint_group(group)
             except Exception as error:
-                self._now = []
-                if len(group) > 1:  # each alone, from its checkpoint if there is one by now
-                    alone = list(self._all_prepared([each.task for each in group], files, folders))
-                    finished += len(group) - len(alone)
-                    groups = [[each] for each in alone] + groups
-                else:
-                    finished += 1
+                self._current = []
+                if len(group) == 1:
                     self._fail(group[0].task, error)
+                    continue
+                # one of them failed: all go on alone, from their checkpoints
+                alone = self._prepare_all([prepared.task for prepared in group])
+                groups = [[prepared] for prepared in alone] + groups
 
-    def _all_prepared(
-        self, tasks: Sequence[Task], files: Mapping[str, bytes], folders: Mapping[str, Path]
-    ) -> Iterator[_Ready]:
+    def _prepare_all(self, tasks: Sequence[Task]) -> list[_Prepared]:
+        ready = []
         for task in tasks:
             try:
-                yield self._prepared(task, files, folders[task.key])
-            except Exception as error:  # whatever is wrong with one, the others are painted
+                ready.append(self._prepare(task))
+            except Exception as error:
                 self._fail(task, error)
+        return ready
 
-    def _prepared(self, task: Task, files: Mapping[str, bytes], folder: Path) -> _Ready:
+    def _prepare(self, task: Task) -> _Prepared:
         def picture(file: File) -> Picture:
-            return read_bytes(files[file.sha256], file.name)
+            return read_bytes(self._assignment.files[file.sha256], file.name)
 
         def resume(
             problem: Problem, config: Config, backbone: Backbone
         ) -> tuple[State, Plan] | None:
-            found = self._checkpoint(task, folder, problem, config, backbone)
-            return found and (found.state, found.plan)
+            return self._load_checkpoint(task, problem, config, backbone)
 
-        named = {file.name: picture(file) for file in task.named}
-        content, styles = picture(task.content), [picture(each) for each in task.styles]
         run = Run.prepare(
-            content,
-            styles,
+            picture(task.content),
+            [picture(style) for style in task.styles],
             task.config,
             task.machine,
-            named=named,
+            named={file.name: picture(file) for file in task.named},
             backbone=self._backbone,
             resume=resume,
         )
         tune_allocator(run.plan, run.backbone.device)
-        return _Ready(task, run, folder)
+        return _Prepared(task, run, self._assignment.folders[task.key])
 
-    def _checkpoint(
-        self, task: Task, folder: Path, problem: Problem, config: Config, backbone: Backbone
-    ) -> Checkpoint | None:
-        """The checkpoint that a task goes on from, if there is one that can be used here."""
+    def _load_checkpoint(
+        self, task: Task, problem: Problem, config: Config, backbone: Backbone
+    ) -> tuple[State, Plan] | None:
+        """The state and plan to resume a task from; None: begin at the start."""
+        folder, name = self._assignment.folders[task.key], task.content.name
         try:
             found = load(folder, problem, config, backbone, anywhere=True)
         except CheckpointError as error:
-            self._report.notes.append(f"{task.content.name} is begun anew: {error}")
+            self._update.notes.append(f"{name} is begun anew: {error}")
             return None
-        if found and found.note:
-            self._report.notes.append(f"{task.content.name}: {found.note}")
-        if found and found.plan.needed > plan_for(problem, config, task.machine, backbone).budget:
-            self._report.notes.append(
-                f"{task.content.name} is begun anew: it was planned for more memory than is here"
+        if found is None:
+            return None
+        if found.plan.needed > plan_for(problem, config, task.machine, backbone).budget:
+            self._update.notes.append(
+                f"{name} is begun anew: its checkpoint needs more memory than there is here"
             )
             return None
-        return found
+        if found.note:
+            self._update.notes.append(f"{name}: {found.note}")
+        return found.state, found.plan
 
     def _backbone(self, config: Config, machine: Machine) -> Backbone:
-        """The config's network; the one before is let go where another is wanted."""
+        """The config's network; only the last one is kept."""
         key = network_key(config, machine)
         if key not in self._networks:
             self._networks.clear()
-            self._networks[key] = load_backbone(config, machine, weights=self._weights)
+            self._networks[key] = load_backbone(config, machine, weights=self._assignment.weights)
         return self._networks[key]
 
-    def _together(self, group: Sequence[_Ready]) -> Iterator[float]:
-        kept = [Checkpoints(folder, run, len(group)) for _, run, folder in group]
+    def _paint_group(self, group: Sequence[_Prepared]) -> Iterator[float]:
+        """Paint a group in one pass; gives the work done on it after every step."""
+        checkpoints = [Checkpoints(folder, run, len(group)) for _, run, folder in group]
+        tasks = [prepared.task for prepared in group]
         notes: list[list[str]] = [[] for _ in group]
-        last: list[Step] = []
-        for last in paint_batched([each.run for each in group]):
-            self._now = [
-                (keeper, each.task, step)
-                for keeper, each, step in zip(kept, group, last, strict=True)
-            ]
-            for (keeper, task, step), of_each in zip(self._now, notes, strict=True):
-                of_each += [step.note] if step.note else []
-                self._keep(keeper, task, step)
-            if last[0].number < last[0].steps:
-                yield last[0].fraction
-        self._now = []
-        for each, step, of_each in zip(group, last, notes, strict=True):
+        steps: list[Step] = []
+        for steps in paint_batched([prepared.run for prepared in group]):
+            self._current = list(zip(checkpoints, tasks, steps, strict=True))
+            self._write_checkpoints()
+            for step, step_notes in zip(steps, notes, strict=True):
+                step_notes += [step.note] if step.note else []
+            if steps[0].number < steps[0].steps:
+                yield steps[0].fraction * len(group)
+        self._current = []
+        for prepared, step, step_notes in zip(group, steps, notes, strict=True):
             try:
-                self._report.done[each.task.key] = _done(each, step, of_each, len(group))
-            except Exception as error:  # whatever is wrong with one, the others are done
-                self._fail(each.task, error)
+                done = _finish(prepared, step, step_notes, len(group))
+                self._update.done[prepared.task.key] = done
+            except Exception as error:
+                self._fail(prepared.task, error)
 
-    def _keep(self, checkpoints: Checkpoints, task: Task, step: Step, now: bool = False) -> None:
-        if checkpoints.try_save(step, self._report.notes.append, now):
-            self._report.saved.append(task.key)
+    def _write_checkpoints(self, now: bool = False) -> None:
+        for checkpoints, task, step in self._current:
+            if checkpoints.try_save(step, self._update.notes.append, now):
+                self._update.saved.append(task.key)
 
     def _fail(self, task: Task, error: Exception) -> None:
-        fault = not isinstance(error, ImpastoError) and not out_of_memory(error)
-        if fault:
-            log.error("a fault of impasto's own", exc_info=error)
-            words = f"a fault of impasto's own: {type(error).__name__}: {error}"
+        unexpected = False
+        if isinstance(error, ImpastoError):
+            message = str(error)
+        elif out_of_memory(error):
+            message = "not enough memory: give a smaller size"
         else:
-            words = (
-                str(error)
-                if isinstance(error, ImpastoError)
-                else "not enough memory: give a smaller size"
-            )
-        self._report.failed[task.key] = Failure(" ".join(words.split()), is_transient(error), fault)
+            unexpected = True
+            log.error("a fault of impasto's own", exc_info=error)
+            message = f"a fault of impasto's own: {type(error).__name__}: {error}"
+        self._update.failed[task.key] = Failure(" ".join(message.split()), unexpected)
 
 
-def _grouped(ready: Sequence[_Ready]) -> list[list[_Ready]]:
-    """What is painted together: the same size, layers and network, and no more than memory
-    takes."""
-    groups: list[list[_Ready]] = []
-    open_ones: dict[Hashable, list[_Ready]] = {}
-    for each in ready:
-        kind = batch_key(each.run)
-        height, width = each.run.problem.levels[-1][:2]
-        plan = each.run.plan
-        most = min(PIXELS_AT_ONCE // (height * width), plan.budget // max(1, plan.needed))
-        group = open_ones.get(kind) if kind is not None else None
-        if group is not None and len(group) < most:
-            group.append(each)
-            continue
-        groups.append([each])
-        open_ones[kind] = groups[-1]
+def _grouped(ready: Sequence[_Prepared]) -> list[list[_Prepared]]:
+    """Put together what can be painted in one pass, and no more than fits into memory."""
+    groups: list[list[_Prepared]] = []
+    open_groups: dict[Hashable, list[_Prepared]] = {}
+    for prepared in ready:
+        kind, plan = batch_key(prepared.run), prepared.run.plan
+        group = open_groups.get(kind) if kind is not None else None
+        if group is not None and len(group) < plan.budget // max(1, plan.needed):
+            group.append(prepared)
+        else:
+            groups.append([prepared])
+            open_groups[kind] = groups[-1]
     return groups
 
 
-def _done(ready: _Ready, step: Step, notes: list[str], together: int) -> Done:
-    painting = ready.run.painting(step, notes=notes)
+def _finish(prepared: _Prepared, step: Step, notes: list[str], together: int) -> Done:
+    painting = prepared.run.painting(step, notes=notes)
     height, width = painting.pixels.shape[2:]
     record = {
         "width": width,
@@ -309,4 +217,4 @@ def _done(ready: _Ready, step: Step, notes: list[str], together: int) -> Done:
         "doubt": painting.doubt,
         **{name: painting.settings[name] for name in ("network", "precision", "device")},
     }
-    return Done(encode(painting.image, ready.task.suffix, painting.settings), record)
+    return Done(encode(painting.image, prepared.task.suffix, painting.settings), record)

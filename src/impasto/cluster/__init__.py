@@ -1,11 +1,11 @@
-"""Painting on a Ray cluster: the only place that imports Ray."""
+"""Painting on a Ray cluster: the only room that imports Ray."""
 
 import warnings
 
 from impasto.errors import ClusterError
 
 with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # of what Ray will do in later versions
+    warnings.simplefilter("ignore")  # about later versions of Ray
     try:
         import ray  # noqa: F401
     except ImportError:

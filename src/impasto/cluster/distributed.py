@@ -1,5 +1,7 @@
-"""One picture over many devices: its tiles are evaluated on a Ray cluster, and only their sums are
-added up there."""
+"""Paint one picture on many devices: workers on a Ray cluster evaluate its tiles.
+
+Only pixels of tiles and sums over positions travel between the machines.
+"""
 
 from __future__ import annotations
 
@@ -30,13 +32,13 @@ from impasto.painting.problem import Problem
 
 __all__ = ["DistributedObjective", "TileWorkers", "tile_workers"]
 
-WAIT = 120.0  # seconds that those who are hired may take to come
+START_TIMEOUT = 120.0  # seconds that workers may take to start
+MOST_LOSSES = 3  # of workers in one evaluation, after which it is given up
 T = TypeVar("T")
-DEATHS = 3  # of tilers in one evaluation, after which it is given up
 
 
 class AllReduce:
-    """Adds up what all tilers of a picture have, in the order of its tiles; each gets the total."""
+    """An actor that adds up the sums of all workers in the order of the tiles."""
 
     def __init__(self, workers: int):
         self._workers = workers
@@ -44,56 +46,52 @@ class AllReduce:
         self._total: asyncio.Future[list[torch.Tensor]] | None = None
 
     async def add(self, index: int, parts: list[list[torch.Tensor]]) -> list[torch.Tensor]:
-        """The total of everybody's sums, tile by tile, once all are there."""
+        """Give the sums of worker `index`, tile by tile; returns the total once all have."""
         total = self._total = self._total or asyncio.get_running_loop().create_future()
         self._parts[index] = parts
         if len(self._parts) == self._workers:
-            ordered = _in_turns([self._parts[each] for each in range(self._workers)])
+            ordered = _in_turns([self._parts[worker] for worker in range(self._workers)])
             self._parts, self._total = {}, None
             total.set_result(sum_tiles(ordered))
         return await total
 
 
 class RemoteTileWorker:
-    """Evaluates its share of a picture's tiles, on one device of the cluster."""
+    """An actor that evaluates its part of a picture's tiles on one device."""
 
     def __init__(self, device: Device):
         use_device(device)
 
     def versions(self) -> str:
-        """What evaluates here."""
+        """The versions that evaluate here."""
         return VERSIONS
 
     def load(self, config: Config, machine: Machine, weights: Weights) -> tuple[str, str, int]:
-        """Lay the network out; its precision, its device and the bytes that are free there."""
-        self._backbone = backbone = load_backbone(config, machine, weights=weights)
-        return (
-            str(backbone.dtype).removeprefix("torch."),
-            backbone.device.type,
-            free_memory(backbone.device),
-        )
+        """Load the network; gives its precision, its device and the bytes that are free there."""
+        self._backbone = load_backbone(config, machine, weights=weights)
+        device = self._backbone.device
+        precision = str(self._backbone.dtype).removeprefix("torch.")
+        return precision, device.type, free_memory(device)
 
     def begin(
         self,
         index: int,
         of: int,
-        adder: Any,
+        reducer: Any,
         config: Config,
         content: torch.Tensor,
         regions: Sequence[Region],
         side: int | None,
         protect: torch.Tensor | None,
     ) -> list[Tile]:
-        """Take on every `of`-th tile of a level's picture; gives them."""
+        """Take on every `of`-th tile of a level's picture, from tile `index`; gives these tiles."""
         device = self._backbone.device
 
         def all_reduce(parts: Iterable[list[torch.Tensor]]) -> list[torch.Tensor]:
             if of == 1:
                 return sum_tiles(parts)
-            total = ray.get(
-                adder.add.remote(index, [[each.cpu() for each in part] for part in parts])
-            )
-            return [each.to(device) for each in total]
+            on_cpu = [[value.cpu() for value in part] for part in parts]
+            return [value.to(device) for value in ray.get(reducer.add.remote(index, on_cpu))]
 
         def here(x: torch.Tensor | None) -> torch.Tensor | None:
             return None if x is None else x.to(device)
@@ -102,34 +100,38 @@ class RemoteTileWorker:
             region._replace(
                 mask=here(region.mask),
                 styles=[
-                    style._replace(pixels=style.pixels.to(device), mask=here(style.mask))
-                    for style in region.styles
+                    each._replace(pixels=each.pixels.to(device), mask=here(each.mask))
+                    for each in region.styles
                 ],
             )
             for region in regions
         ]
-        shard = Shard(index, of, all_reduce)
+        share = Shard(index, of, all_reduce)
         self._objective = Objective(
-            config, self._backbone, content.to(device), regions, side, here(protect), shard
+            config, self._backbone, content.to(device), regions, side, here(protect), share
         )
         return self._objective.tiles
 
     def evaluate(self, *crops: torch.Tensor) -> tuple[Loss, list[torch.Tensor]]:
-        """The objective, and the gradient to each crop of its tiles."""
+        """The objective, and the gradient to the crop of each tile."""
         here = [crop.to(self._backbone.device) for crop in crops]
         if self._objective.tiles[0].whole:
             value, gradient = self._objective.evaluate(here[0])
-            parts = [gradient.cpu()]
+            gradients = [gradient.cpu()]
         else:
-            value, gradients = self._objective.evaluate_crops(here)
-            parts = [gradient.cpu() for gradient in gradients]
-        loss = value._replace(total=value.total.cpu(), term_values=value.term_values.cpu())
-        return loss, parts
+            value, parts = self._objective.evaluate_crops(here)
+            gradients = [gradient.cpu() for gradient in parts]
+        return value._replace(
+            total=value.total.cpu(), term_values=value.term_values.cpu()
+        ), gradients
 
 
 class TileWorkers:
-    """All who evaluate tiles of one painting; who dies is replaced, as long as there is a device
-    for it."""
+    """The workers that evaluate the tiles of one painting, one on every device.
+
+    backbone: the network on this machine, of the precision that the workers have. device: the type
+    of theirs.
+    """
 
     def __init__(self, config: Config, machine: Machine, weights: Weights):
         self._config, self._machine = config, machine
@@ -138,38 +140,32 @@ class TileWorkers:
         self.restart()
 
     def restart(self) -> None:
-        """Have somebody on every device that there is now. Raises ClusterError if nobody comes."""
-        for actor in self.actors:
-            ray.kill(actor)
-        found = list_devices()
-        actors = [start_worker(RemoteTileWorker, device) for device in found]
-        self.actors, why = [], "the cluster has no device to paint on"
-        frees = []
-        said = [
+        """Start a worker on every device that there is now. Raises ClusterError if none starts."""
+        self.shutdown()
+        devices = list_devices()
+        actors = [start_worker(RemoteTileWorker, device) for device in devices]
+        replies = [
             (actor.versions.remote(), actor.load.remote(self._config, self._machine, self._stored))
             for actor in actors
         ]
-        deadline = time.monotonic() + WAIT
-        for device, actor, (versions, loaded) in zip(found, actors, said, strict=True):
+        why = "the cluster has no device to paint on"
+        free = []
+        deadline = time.monotonic() + START_TIMEOUT
+        for device, actor, (versions, loaded) in zip(devices, actors, replies, strict=True):
             try:
-                if (
-                    theirs := ray.get(versions, timeout=max(1.0, deadline - time.monotonic()))
-                ) != VERSIONS:
+                if (theirs := _get(versions, deadline)) != VERSIONS:
                     raise ClusterError(f"it has {theirs}, and this is {VERSIONS}")
-                precision, self.device, free = ray.get(
-                    loaded, timeout=max(1.0, deadline - time.monotonic())
-                )
+                precision, self.device, bytes_free = _get(loaded, deadline)
                 self.actors.append(actor)
-                frees.append(free)
+                free.append(bytes_free)
             except (ray.exceptions.RayError, ClusterError) as error:
                 cause = getattr(error, "cause", None) or error
-                why = f"nobody can paint at {device.name}: {' '.join(str(cause).split())}"
+                why = f"{device.name} cannot be painted on: {' '.join(str(cause).split())}"
                 ray.kill(actor)
         if not self.actors:
-            raise ClusterError(why, [device.name for device in found])
-        self._free = min(frees)
-        # the network as it is there, for who only asks about it
-        # everywhere, and whoever comes later
+            raise ClusterError(why, [device.name for device in devices])
+        self._free = min(free)
+        # workers that are started later have the same precision
         self._machine = self._machine.changed(precision=precision)
         dtype = getattr(torch, precision)
         self.backbone = Backbone(
@@ -180,35 +176,30 @@ class TileWorkers:
         )
 
     def __str__(self) -> str:
-        """Where they are."""
         count = len(self.actors)
         return f"{count} device{'s' if count > 1 else ''} ({self.device})"
 
     def objective(self, *arguments: Any) -> DistributedObjective:
-        """The objective of a level, as `Objective`."""
+        """Make the objective of a level from the arguments of `Objective`."""
         return DistributedObjective(self, *arguments)
 
     def plan_for(
         self, problem: Problem, config: Config, machine: Machine, backbone: Backbone
     ) -> Plan:
-        """As memory.plan_for: into what is free here and everywhere, in tiles of which everybody
-        has one if there can be.
+        """Plan a painting into the memory that is free here and on every device.
 
-        A tile is never smaller than its halo.
+        There are as many tiles as workers if possible; no tile is smaller than its halo.
         """
         free = min(free_memory(backbone.device), self._free)
-        fits = plan_for(problem, config, machine, backbone, free)
+        plan = plan_for(problem, config, machine, backbone, free)
+        if not STYLE_TERMS[config.style_term].tileable:
+            return plan  # it needs the whole picture at once
         height, width = problem.levels[-1][:2]
         least = reach([*config.content_layers, *config.style_layers])
-        if not STYLE_TERMS[config.style_term].tileable:
-            return fits
-        side = fits.tile_size or max(height, width)
-        while (
-            math.ceil(height / side) * math.ceil(width / side) < len(self.actors)
-            and side - STRIDE >= least
-        ):
+        side = plan.tile_size or max(height, width)
+        while _tile_count(height, width, side) < len(self.actors) and side - STRIDE >= least:
             side -= STRIDE
-        return fits._replace(tile_size=side if side < max(height, width) else None)
+        return plan._replace(tile_size=side if side < max(height, width) else None)
 
     def shutdown(self) -> None:
         """Shut down all workers."""
@@ -219,25 +210,25 @@ class TileWorkers:
 
 @contextmanager
 def tile_workers(config: Config, machine: Machine, weights: Weights) -> Iterator[TileWorkers]:
-    """TileWorkers on every device of the cluster that has been joined. Raises ClusterError."""
-    tile_workers = TileWorkers(config, machine, weights)
+    """TileWorkers on the cluster that has been joined. Raises ClusterError if none starts."""
+    workers = TileWorkers(config, machine, weights)
     try:
-        yield tile_workers
+        yield workers
     finally:
-        tile_workers.shutdown()
+        workers.shutdown()
 
 
 class DistributedObjective:
-    """An `Objective` whose tiles are evaluated by others.
+    """An `Objective` whose tiles are evaluated by TileWorkers.
 
-    A step sends every tile's crop there and its gradient back; the sums that the terms are
-    functions of (Gram matrices) go from tiler to tiler. All is added up in the order of the tiles,
-    as `Objective` does it.
+    A step sends the crop of every tile to its worker, and the gradient back. The sums that the
+    terms are functions of (Gram matrices) are added up by the workers. The order of all sums is
+    that of the tiles, as in `Objective`.
     """
 
     def __init__(
         self,
-        tile_workers: TileWorkers,
+        workers: TileWorkers,
         config: Config,
         backbone: Backbone,
         content: torch.Tensor,
@@ -245,75 +236,86 @@ class DistributedObjective:
         side: int | None = None,
         protect: torch.Tensor | None = None,
     ):
-        self._workers = tile_workers
-        self._given = [ray.put(each) for each in (config, content, regions, side, protect)]
+        self._workers = workers
+        self._given = [ray.put(value) for value in (config, content, regions, side, protect)]
         height, width = content.shape[2:]
-        self._count = 1 if side is None else math.ceil(height / side) * math.ceil(width / side)
-        self._adder: Any = None
-        self._actors: list[Any] = []  # nobody knows the tiles yet
+        self._count = 1 if side is None else _tile_count(height, width, side)
+        self._reducer: Any = None
+        self._actors: list[Any] = []  # those that have been given their tiles
 
     def _begin(self) -> None:
-        """Deal the tiles out."""
+        """Deal out the tiles."""
         actors = self._workers.actors[: self._count]
-        self._adder = ray.remote(AllReduce).options(num_cpus=0).remote(len(actors))
-        self._tiles: list[list[Tile]] = self._all(
+        self._reducer = ray.remote(AllReduce).options(num_cpus=0).remote(len(actors))
+        self._tiles: list[list[Tile]] = _get_all(
             [
-                actor.begin.remote(k, len(actors), self._adder, *self._given)
-                for k, actor in enumerate(actors)
+                actor.begin.remote(index, len(actors), self._reducer, *self._given)
+                for index, actor in enumerate(actors)
             ]
         )
         self._actors = actors
 
-    def _all(self, answers: list[Any]) -> list[Any]:
-        """Everybody's answers. Raises what the first raises that fails: the others may wait for it
-        for ever."""
-        left = list(answers)
-        while left:
-            done, left = ray.wait(left, num_returns=1)
-            try:
-                ray.get(done)
-            except ray.exceptions.RayTaskError as error:
-                if isinstance(error.cause, ray.exceptions.RayError):
-                    raise  # somebody else is gone
-                raise error.cause from None
-        return list(ray.get(answers))
-
     def evaluate(self, pixels: torch.Tensor) -> tuple[Loss, torch.Tensor]:
-        """As `Objective.evaluate`. Where somebody dies meanwhile it is begun again with those who
-        are left.
+        """The objective at `pixels` (1, 3, H, W), and its gradient of the same shape.
 
-        Raises ClusterError when nobody is.
+        If a worker is lost, the workers are started again and the evaluation is repeated.
+
+        Raises:
+            ClusterError: no worker is left, or some are lost again and again.
         """
-        for death in range(1, DEATHS + 1):
+        losses = 0
+        while True:
             try:
                 if not self._actors:
                     self._begin()
                 return self._evaluate(pixels)
             except ray.exceptions.RayError as error:
                 self._actors = []
-                ray.kill(self._adder)  # whoever waits for it need not
-                if death == DEATHS:
+                ray.kill(self._reducer)  # no worker has to wait for it
+                losses += 1
+                if losses == MOST_LOSSES:
                     raise ClusterError(
                         f"the cluster fails again and again: {' '.join(str(error).split())}"
                     ) from error
                 self._workers.restart()
-        raise AssertionError
 
     def _evaluate(self, pixels: torch.Tensor) -> tuple[Loss, torch.Tensor]:
-        answers = [
+        replies = [
             actor.evaluate.remote(*(pixels[(..., *tile.crop)].contiguous() for tile in tiles))
             for actor, tiles in zip(self._actors, self._tiles, strict=True)
         ]
-        found = self._all(answers)
+        results = _get_all(replies)
         gradient = torch.zeros_like(pixels)
-        for tile, part in zip(
-            _in_turns(self._tiles), _in_turns([parts for _, parts in found]), strict=True
-        ):
-            gradient[(..., *tile.crop)] += part
-        return found[0][0], gradient
+        crops = _in_turns([gradients for _, gradients in results])
+        for tile, crop in zip(_in_turns(self._tiles), crops, strict=True):
+            gradient[(..., *tile.crop)] += crop
+        return results[0][0], gradient
 
 
-def _in_turns(of_tilers: Sequence[Sequence[T]]) -> list[T]:
-    """What tilers have of their tiles, in the order of the tiles: the first of each, the second of
-    each ..."""
-    return [each for turn in itertools.zip_longest(*of_tilers) for each in turn if each is not None]
+def _tile_count(height: int, width: int, side: int) -> int:
+    return math.ceil(height / side) * math.ceil(width / side)
+
+
+def _get(reply: Any, deadline: float) -> Any:
+    return ray.get(reply, timeout=max(1.0, deadline - time.monotonic()))
+
+
+def _get_all(replies: list[Any]) -> list[Any]:
+    """The values of all replies. Raises the first error at once: others may wait for it forever."""
+    pending = list(replies)
+    while pending:
+        replied, pending = ray.wait(pending, num_returns=1)
+        try:
+            ray.get(replied)
+        except ray.exceptions.RayTaskError as error:
+            if isinstance(error.cause, ray.exceptions.RayError):
+                raise  # another worker was lost
+            raise error.cause from None
+    return list(ray.get(replies))
+
+
+def _in_turns(of_workers: Sequence[Sequence[T]]) -> list[T]:
+    """The items of all workers in the order of the tiles: the first of each, the second of each,
+    ..."""
+    turns = itertools.zip_longest(*of_workers)
+    return [item for turn in turns for item in turn if item is not None]

@@ -27,7 +27,7 @@ VERSIONS = f"impasto {__version__} with torch {torch.__version__}"
 
 
 class Device(NamedTuple):
-    """A device of the cluster: a GPU, or all of a machine's processors. name: as people see it."""
+    """A device of the cluster: a GPU, or all processors of a machine. name: for messages."""
 
     name: str
     node: str
@@ -37,9 +37,8 @@ class Device(NamedTuple):
 
 @contextmanager
 def connected(address: str | None) -> Iterator[None]:
-    """Have Ray here: a cluster's, or without an address one of this machine alone. Raises
-    ClusterError."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # who paints is nobody's business
+    """Join the cluster at an address, or start one on this machine. Raises ClusterError."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray would report the use of it
     ours = not ray.is_initialized()
     if ours:
         _check_answers(address)
@@ -51,7 +50,7 @@ def connected(address: str | None) -> Iterator[None]:
                     log_to_driver=False,
                     logging_level=logging.ERROR,
                 )
-        except Exception as error:  # it raises whatever it likes
+        except Exception as error:  # there is no list of what it raises
             where = address or "on this machine"
             raise ClusterError(
                 f"no Ray cluster {where}: {' '.join(str(error).split())}", address
@@ -60,8 +59,7 @@ def connected(address: str | None) -> Iterator[None]:
         yield
     finally:
         if ours:
-            # a second Ctrl-C in the midst of it would end this process without a word
-            with _undisturbed():
+            with _signals_ignored():  # a second Ctrl-C meanwhile would end this process
                 ray.shutdown()
 
 
@@ -69,8 +67,8 @@ def connected(address: str | None) -> Iterator[None]:
 def _for_this_machine_only() -> Iterator[None]:
     """Have a cluster that is started meanwhile listen on the loopback address only.
 
-    Ray does so on macOS and Windows, and has no option for it: an address of 127.0.0.1 is replaced
-    by one of the network.
+    Ray does so on macOS and Windows. It has no option for it: given 127.0.0.1 it takes an address
+    of the network.
     """
     before, ray_constants.ENABLE_RAY_CLUSTER = ray_constants.ENABLE_RAY_CLUSTER, False
     try:
@@ -80,9 +78,9 @@ def _for_this_machine_only() -> Iterator[None]:
 
 
 @contextmanager
-def _undisturbed() -> Iterator[None]:
-    """Signals that come meanwhile are not heard."""
-    if threading.current_thread() is not threading.main_thread():  # others get none
+def _signals_ignored() -> Iterator[None]:
+    """Ignore Ctrl-C and SIGTERM meanwhile."""
+    if threading.current_thread() is not threading.main_thread():  # others get no signals
         yield
         return
     before = {
@@ -96,8 +94,7 @@ def _undisturbed() -> Iterator[None]:
 
 
 def _check_answers(address: str | None) -> None:
-    """Whether somebody listens there: Ray would wait for a quarter of an hour. Raises
-    ClusterError."""
+    """Check that a server listens there: Ray would wait for 15 minutes. Raises ClusterError."""
     found = re.fullmatch(r"(?:ray://)?([^:/]+):(\d{1,5})", address or "")
     if found is None:
         return
@@ -108,29 +105,31 @@ def _check_answers(address: str | None) -> None:
 
 
 def list_devices() -> list[Device]:
-    """The devices of the cluster as it is now: its GPUs, or where there is none its machines.
-    Raises ClusterError."""
+    """The devices of the cluster now: its GPUs, or its machines if there is no GPU.
+
+    Raises:
+        ClusterError: the cluster does not answer.
+    """
     try:
         nodes = [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
     except Exception as error:
         raise ClusterError(
             f"the Ray cluster does not answer: {' '.join(str(error).split())}"
         ) from error
-    found = []
+    devices = []
     for node in nodes:
         processors, gpus = (int(node["Resources"].get(name, 0)) for name in ("CPU", "GPU"))
         host = f"{node['NodeManagerHostname']}-{node['NodeID'][:4]}"
-        found += [
+        devices += [
             Device(f"{host}/gpu{k}", node["NodeID"], processors // gpus, 1) for k in range(gpus)
         ]
         if not gpus and processors:
-            found.append(Device(host, node["NodeID"], processors, 0))
-    on_gpus = [device for device in found if device.gpus]
-    return on_gpus or found
+            devices.append(Device(host, node["NodeID"], processors, 0))
+    return [device for device in devices if device.gpus] or devices
 
 
 def start_worker(kind: type, device: Device) -> Any:
-    """An actor of a class at a place; it is there when its first answer comes."""
+    """Start an actor on a device: `kind(device)`. It is up when its first reply comes."""
     there = NodeAffinitySchedulingStrategy(device.node, soft=False)
     # read when torch is imported there
     spin = {name: os.environ.get(name, value) for name, value in SPIN.items()}

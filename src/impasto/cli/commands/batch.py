@@ -15,6 +15,8 @@ from impasto.errors import OutputError
 from impasto.presets import preset
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from impasto.batch.scheduler import Scheduler
 
 __all__ = ["PARTLY", "STOPPED", "batch", "carry_out"]
@@ -48,9 +50,8 @@ PARTLY, STOPPED = 3, 130  # exit codes: some pictures could not be painted; it w
     "preset_name",
     default="default",
     metavar="NAME",
-    help="a recipe by name [default: default]",
+    help="a preset by name [default: default]",
 )
-@click.option("--retry-failed", is_flag=True, help="paint again what failed in an earlier call")
 @engine_options
 @click.option("--quiet", is_flag=True, help="say nothing but errors")
 def batch(
@@ -59,7 +60,6 @@ def batch(
     folder: str,
     pairs: str,
     preset_name: str,
-    retry_failed: bool,
     engine: Literal["local", "ray"],
     address: str | None,
     quiet: bool,
@@ -69,20 +69,19 @@ def batch(
 
     impasto batch photos/ --style paintings/ -o painted/
 
-    The same call again paints what is missing: what is done is known by its pictures and settings,
-    not by its name. In a table paths begin at the current folder, and ; separates several styles or
-    masks of one painting.
+    The same call again paints what is missing, and tries again what failed: what is done is known
+    by its pictures and settings, not by its name. In a table paths begin at the current folder, and
+    ; separates several styles or masks of one painting.
     """
-    asked = BatchSpec(
-        list(contents), list(styles), pairs, preset_name, given(values), engine, address
-    )
-    return carry_out(asked, folder, retry_failed, quiet)
+    settings = given(values)
+    spec = BatchSpec(list(contents), list(styles), pairs, preset_name, settings, engine, address)
+    return carry_out(spec, folder, quiet)
 
 
 config_options(batch)
 
 
-def carry_out(asked: BatchSpec, folder: str, retry_failed: bool, quiet: bool) -> int:
+def carry_out(spec: BatchSpec, folder: str, quiet: bool) -> int:
     """Paint what a batch asks for and is not there yet; the exit code."""
     from impasto.backbone.weight_files import Weights
     from impasto.backbone.weights import load
@@ -95,33 +94,36 @@ def carry_out(asked: BatchSpec, folder: str, retry_failed: bool, quiet: bool) ->
     from impasto.cli.outputs import DOUBTFUL
     from impasto.cli.progress_bar import downloading, make_console
 
-    check_engine(asked.engine, asked.address)
-    _check_folder(folder, asked)
+    check_engine(spec.engine, spec.address)
+    _check_folder(folder, spec)
     console = make_console(quiet)
 
     def settings_for(name: str, settings: dict[str, Any]) -> tuple[Config, Machine]:
-        return changed_by({**asked.typed, **settings}, preset(name or asked.preset).config)
+        return changed_by({**spec.settings, **settings}, preset(name or spec.preset).config)
 
     def weights(name: str) -> Weights:
         with downloading(console, name) as progress:
             return load(name, progress)
 
-    jobs = list_jobs(asked.contents, asked.styles, asked.pairs, settings_for)
-    known = FileHashes(weights)
+    jobs = list_jobs(spec.contents, spec.styles, spec.pairs, settings_for)
+    hashes = FileHashes(weights)
     for name in {job.config.backbone for job in jobs}:  # before anything is written
-        known.network(name)
+        hashes.network(name)
 
     with BatchProgress(console) as progress, open_store(folder, progress.note) as store:
-        store.retry_io(lambda: save_spec(asked, Path(folder), progress.note))
-        scheduler = Scheduler(store, progress, known, retry_failed)
+        save_spec(spec, Path(folder), progress.note)
+        scheduler = Scheduler(store, progress, hashes)
         scheduler.plan(jobs)
         sheets: list[Path] = []
         stopped = False
         try:
-            _paint(scheduler, asked)
-            sheets = store.retry_io(lambda: write_contact_sheets(store, scheduler.results()))
+            _paint(scheduler, spec, progress.note)
+            sheets = write_contact_sheets(store.folder, scheduler.results())
         except KeyboardInterrupt:
             stopped = True
+        except OutputError as error:
+            again = f"{error}; `impasto resume {folder}` goes on with it"
+            raise OutputError(again, error.value) from error
         finally:
             progress.close()
             progress.summary(folder)
@@ -133,12 +135,12 @@ def carry_out(asked: BatchSpec, folder: str, retry_failed: bool, quiet: bool) ->
         return PARTLY if progress.failures else DOUBTFUL if progress.doubts else 0
 
 
-def _check_folder(folder: str, asked: BatchSpec) -> None:
-    """Whether a batch may paint into `folder`. Raises OutputError."""
+def _check_folder(folder: str, spec: BatchSpec) -> None:
+    """Check that a batch may be painted into `folder`. Raises OutputError."""
     from impasto.cli.run_folder import JOB
 
-    for each in (*asked.contents, *asked.styles):
-        if os.path.isdir(each) and os.path.realpath(each) == os.path.realpath(folder):
+    for path in (*spec.contents, *spec.styles):
+        if os.path.isdir(path) and os.path.realpath(path) == os.path.realpath(folder):
             raise OutputError(
                 f"{folder} is a folder of pictures to paint from: give another -o", folder
             )
@@ -146,20 +148,20 @@ def _check_folder(folder: str, asked: BatchSpec) -> None:
         raise OutputError(f"{folder} holds the checkpoints of a painting: give another -o", folder)
 
 
-def _paint(scheduler: Scheduler, asked: BatchSpec) -> None:
-    """Paint what waits, here or there. Raises KeyboardInterrupt when it is stopped."""
-    from impasto.batch.scheduler import run_local
+def _paint(scheduler: Scheduler, spec: BatchSpec, note: Callable[[str], object]) -> None:
+    """Paint what is waiting, here or on a cluster. Raises KeyboardInterrupt if it is stopped."""
+    from impasto.batch.local import LocalExecutor
     from impasto.cli.signals import GracefulShutdown
 
     if not scheduler.waiting:
         return
-    if asked.engine == "local":
-        with GracefulShutdown() as stopping:
-            run_local(scheduler, stopping)
+    if spec.engine == "local":
+        with GracefulShutdown() as stop:
+            scheduler.run(LocalExecutor(), stop)
         return
     from impasto.cluster.ray_cluster import connected
-    from impasto.cluster.ray_executor import run_on_ray
+    from impasto.cluster.ray_executor import RayExecutor
 
     # in this order: Ray takes SIGTERM for itself
-    with connected(asked.address), GracefulShutdown() as stopping:
-        run_on_ray(scheduler, stopping)
+    with connected(spec.address), GracefulShutdown() as stop:
+        scheduler.run(RayExecutor(note), stop)

@@ -37,7 +37,7 @@ def resume(folder: str, trust: bool, quiet: bool, as_json: bool) -> int:
                 f"--json is of one painting, and {folder} is a batch's: see its manifest.jsonl",
                 folder,
             )
-        return carry_out_batch(load_spec(path, trust), str(path), retry_failed=False, quiet=quiet)
+        return carry_out_batch(load_spec(path, trust), str(path), quiet)
     if not read_job(path).finished:
         with hold_folder(str(path)):
             job = read_job(path)
