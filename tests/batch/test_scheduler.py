@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from impasto import Config
+from impasto import Config, Machine
 from impasto.batch.executor import Assignment, Failure, WorkerUpdate
 from impasto.batch.job import FileHashes
 from impasto.batch.scheduler import Scheduler
@@ -29,7 +29,7 @@ def scheduler(tmp_path, photo, style, tiny_weights):
         contents,
         [str(style)],
         "all",
-        lambda *_: Config(backbone=str(tiny_weights), size=32, steps=2),
+        lambda *_: (Config(backbone=str(tiny_weights), size=32, steps=2), Machine()),
     )
     with open_store(str(tmp_path / "out"), print) as store:
         made = Scheduler(store, Silent(), FileHashes())

@@ -168,12 +168,12 @@ def order(album, tmp_path, config, monkeypatch):
         file = {
             name: File(album[name], hashlib.sha256(each).hexdigest()) for name, each in data.items()
         }
-        tasks = [Task(name, config(), file[name], (file["s"],), (), ".png") for name in contents]
+        tasks = [Task(name, *config(), file[name], (file["s"],), (), ".png") for name in contents]
         folders = {name: Path(f"work-{name}") for name in contents}
         for folder in folders.values():
             folder.mkdir(exist_ok=True)
         files = {file[name].sha256: data[name] for name in data}
-        return Assignment(tasks, files, load(config().backbone), folders)
+        return Assignment(tasks, files, load(config()[0].backbone), folders)
 
     return make
 

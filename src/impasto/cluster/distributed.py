@@ -168,11 +168,9 @@ class TileWorkers:
         # workers that are started later have the same precision
         self._machine = self._machine.changed(precision=precision)
         dtype = getattr(torch, precision)
+        config = self._config
         self.backbone = Backbone(
-            self._weights,
-            pooling=self._config.pooling,
-            padding=self._config.padding,
-            dtype=dtype,
+            self._weights, pooling=config.pooling, padding=config.padding, dtype=dtype
         )
 
     def __str__(self) -> str:
