@@ -13,7 +13,7 @@ from common import PAIRS, SHARED, load_referee, machine, pictures, record
 from impasto import Config, paint
 from impasto.backbone.load import load_backbone
 
-TERMS = ("gram", "wasserstein", "moments", "sliced", "neighbours")
+TERMS = ("gram", "wasserstein", "moments", "sliced", "neighbors")
 
 
 def main() -> None:

@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PHOTO = sample_photograph()
 SIZE = 384
 CORNER = 80  # pixels of a painting, to see its surface
-TERMS = ("gram", "wasserstein", "moments", "sliced", "neighbours")
+TERMS = ("gram", "wasserstein", "moments", "sliced", "neighbors")
 
 
 def draw_masks(folder: Path) -> dict[str, Path]:
@@ -85,8 +85,8 @@ def main() -> None:
             [picture(PHOTO, "content"), picture(strokes, "style"), picture(points, "palette")],
             [
                 cell("--color style"),
-                cell("--color content", colour="content"),
-                cell("--color luminance", colour="luminance"),
+                cell("--color content", color="content"),
+                cell("--color luminance", color="luminance"),
                 cell("--palette", palette=str(points)),
             ],
         )

@@ -1,6 +1,6 @@
 """The training pictures: a folder read once into memory, and random crops of it.
 
-A crop is taken at a random scale, mirrored, and changed in contrast, colour and grain; a fifth of
+A crop is taken at a random scale, mirrored, and changed in contrast, color and grain; a fifth of
 the crops are blends of two, so that the network also sees textures that no photograph holds.
 """
 
@@ -46,7 +46,7 @@ def _crop(picture: torch.Tensor, size: int, rng: random.Random) -> torch.Tensor:
 
 
 def _augment(x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Contrast, brightness, colour shift and noise, a draw for each crop of the batch `x` (B, 3, h,
+    """Contrast, brightness, color shift and noise, a draw for each crop of the batch `x` (B, 3, h,
     w)."""
     batch = x.shape[0]
 

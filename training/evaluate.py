@@ -77,11 +77,11 @@ def draw_curves(log: Path, out: Path) -> None:
         mine = [row for row in rows if row["phase"] == phase]
         layers = [key for key in mine[0] if key not in ("phase", "step", "seconds")]
         for k, layer in enumerate(layers):
-            colour = plt.get_cmap("viridis")(k / max(1, len(layers) - 1))
+            color = plt.get_cmap("viridis")(k / max(1, len(layers) - 1))
             axis.plot(
                 [row["step"] for row in mine],
                 [row[layer] for row in mine],
-                color=colour,
+                color=color,
                 lw=1,
                 label=layer,
             )

@@ -22,7 +22,7 @@ Features = dict[str, torch.Tensor]
 
 def _pad_first(x: torch.Tensor) -> torch.Tensor:
     """Replicate padding in the first convolution only, for teacher and student alike: no black
-    frame is learnt."""
+    frame is learned."""
     return F.pad(x, (1, 1, 1, 1), mode="replicate")
 
 
@@ -99,7 +99,7 @@ def _layout(weight: torch.Tensor) -> torch.memory_format:
 
 
 class Student(nn.Module):
-    """VGG-19's shape with fewer channels, and batch normalisation while training."""
+    """VGG-19's shape with fewer channels, and batch normalization while training."""
 
     def __init__(self):
         super().__init__()
@@ -136,7 +136,7 @@ class Student(nn.Module):
 
 @torch.no_grad()
 def fold(student: Student) -> dict[str, torch.Tensor]:
-    """The plain network: conv{name}.weight and .bias, batch normalisation folded in."""
+    """The plain network: conv{name}.weight and .bias, batch normalization folded in."""
     out = {}
     for name in LAYERS:
         conv, norm = student.convs[name], student.norms[name]

@@ -47,7 +47,7 @@ PHASES = (
 
 
 class Heads:
-    """The best linear map from the student's features to each target, solved for instead of learnt.
+    """The best linear map from the student's features to each target, solved, not learned.
 
     For fixed features the best head W is a least-squares problem; its moments are averaged over
     recent batches. The gradient of the loss at the best W is that at a constant W (variable
@@ -139,7 +139,7 @@ def export(student: Student, path: Path) -> None:
         "channels": " ".join(map(str, CHANNELS)),
         "input": f"(RGB in [0, 1] - {MEAN}) / {STD}",
         "padding": "replicate in the first convolution, zeros after",
-        "licence": "MIT; teachers: Oxford VGG-19 (CC BY 4.0), Collaborative Distillation (MIT)",
+        "license": "MIT; teachers: Oxford VGG-19 (CC BY 4.0), Collaborative Distillation (MIT)",
     }
     student.eval()
     save_file(fold(student), path, metadata)

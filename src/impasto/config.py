@@ -149,25 +149,25 @@ class Config(BaseModel):
         le=10_000,
         not_for=("texture",),
     )
-    colour: Literal["style", "content", "luminance"] = setting(
+    color: Literal["style", "content", "luminance"] = setting(
         "style",
         "Picture",
-        "whose colours: the style's; the content's, given to the style before; or that, and "
+        "whose colors: the style's; the content's, given to the style before; or that, and "
         "only lightness painted",
         not_for=("texture",),
         control="first",
-        aliases=("--color",),
+        aliases=("--colour",),
     )
-    colour_match: Literal["root", "cholesky"] = setting(
+    color_match: Literal["root", "cholesky"] = setting(
         "root",
         "Picture",
-        "how colours are given to the style: matrix square root or Cholesky",
-        aliases=("--color-match",),
+        "how colors are given to the style: matrix square root or Cholesky",
+        aliases=("--colour-match",),
     )
     palette: str = setting(
         "",
         "Picture",
-        "a third picture, whose colours are given to the style",
+        "a third picture, whose colors are given to the style",
         takes="a path",
         path=True,
         control="picture",
@@ -236,17 +236,17 @@ class Config(BaseModel):
         "Objective",
         "units of the features that the weights were chosen for (unless normalized)",
     )
-    style_term: Literal["gram", "wasserstein", "moments", "sliced", "neighbours"] = setting(
+    style_term: Literal["gram", "wasserstein", "moments", "sliced", "neighbors"] = setting(
         "gram",
         "Objective",
         "what of the features is the style: Gram matrix, Wasserstein distance of mean and "
         "covariance, mean and "
-        "deviation, sliced Wasserstein distance, nearest neighbours",
+        "deviation, sliced Wasserstein distance, nearest neighbors",
     )
     grain_weight: Weight = setting(
         0.5,
         "Objective",
-        "weight of the grain: pixels that differ from their neighbours as the style's do",
+        "weight of the grain: pixels that differ from their neighbors as the style's do",
         not_for=("reconstruct",),
     )
     edge_weight: Weight = setting(
@@ -331,9 +331,9 @@ class Config(BaseModel):
             raise ConfigError(
                 "--content-layers and --style-layers are both empty: name at least one layer"
             )
-        if self.palette and self.colour != "style":
+        if self.palette and self.color != "style":
             raise ConfigError(
-                f"--palette and --colour {self.colour} are two answers to one question: give "
+                f"--palette and --color {self.color} are two answers to one question: give "
                 "one of them",
                 self.palette,
             )

@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from impasto.backbone.weights import load
 from impasto.errors import WeightsError
 from layouts import (
-    GREY,
+    GRAY,
     KERNELS,
     WRITERS,
     line_of,
@@ -150,7 +150,7 @@ def test_a_missing_bias_is_named(tmp_path: Path) -> None:
     path = write(tmp_path, ".safetensors")
     tensors = load_file(path)
     del tensors["conv2_1.bias"]
-    save_file(tensors, path, {"input": GREY})
+    save_file(tensors, path, {"input": GRAY})
     assert "conv2_1.bias" in line_of(path)
 
 
@@ -188,4 +188,4 @@ def test_no_convolutions_at_all(tmp_path: Path, suffix: str) -> None:
 def test_an_input_that_is_not_known_is_named(tmp_path: Path, said: str | None) -> None:
     line = line_of(write_safetensors(tmp_path / "network.safetensors", KERNELS, said))
     assert repr(said) in line
-    assert GREY in line
+    assert GRAY in line

@@ -14,7 +14,7 @@ import pytest
 from impasto.backbone.download import Progress
 from impasto.backbone.weights import KNOWN, cache_folder, cached, fetch, load, verify
 from impasto.errors import WeightsError
-from layouts import GREY, random_kernels, write_safetensors
+from layouts import GRAY, random_kernels, write_safetensors
 from loopback import BODY, Server
 
 
@@ -261,7 +261,7 @@ def test_load_fetches_and_reads(
     server: Server, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server.body = write_safetensors(
-        tmp_path / "small.safetensors", random_kernels("conv2_1"), GREY
+        tmp_path / "small.safetensors", random_kernels("conv2_1"), GRAY
     ).read_bytes()
     digest = hashlib.md5(server.body).hexdigest()
     url = server.url.replace(".h5", ".safetensors")

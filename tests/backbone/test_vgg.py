@@ -241,8 +241,8 @@ def test_replicate_padding_shows_no_frame() -> None:
 def test_zero_padding_is_grey_for_the_network() -> None:
     # Zeros go around the picture after the mean is taken away, as in training: a picture of the
     # mean has no frame.
-    grey = torch.full((1, 3, 16, 16), 0.45)
-    flat = Backbone(WEIGHTS, padding="zeros")(grey, ["conv1_1"])["conv1_1"]
+    gray = torch.full((1, 3, 16, 16), 0.45)
+    flat = Backbone(WEIGHTS, padding="zeros")(gray, ["conv1_1"])["conv1_1"]
     torch.testing.assert_close(flat, flat[:, :, :1, :1].expand_as(flat))
 
 

@@ -106,10 +106,10 @@ def test_a_table_has_jobs_with_settings_of_their_own(batch, impasto, tiny) -> No
     ]
     options = [
         "art/s.png --strength 2",
-        "art/s.png art/t.png --strength 3 --colour content --style-scale 0.2",
+        "art/s.png art/t.png --strength 3 --color content --style-scale 0.2",
         "art/s.png --preset layered --strength 3 --mask half.png=art/t.png",
     ]
-    head = "\ufeffContent,style,out,preset,strength,--colour,mask,style-scale"
+    head = "\ufeffContent,style,out,preset,strength,--color,mask,style-scale"
     Path("jobs.csv").write_text("\r\n".join([head, *rows]))
     assert batch("--pairs jobs.csv --strength 3")[0] == 0
     for row, more in zip(rows, options, strict=True):

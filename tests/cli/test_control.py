@@ -25,7 +25,7 @@ PULL = [
 
 @pytest.fixture
 def here(tmp_path: Path, photo: Path) -> Path:
-    """A folder with a content of muted colours, light and dark styles, and masks of halves."""
+    """A folder with a content of muted colors, light and dark styles, and masks of halves."""
     generator = np.random.default_rng(3)
     pixels = 0.35 + 0.25 * read(photo).pixels[0].permute(1, 2, 0).numpy()
     pictures = {
@@ -60,7 +60,7 @@ def content_at(here: Path, pixels: torch.Tensor) -> torch.Tensor:
     return resize(read(here / "content.png").pixels, *pixels.shape[2:])
 
 
-def mean_colour(pixels: torch.Tensor) -> torch.Tensor:
+def mean_color(pixels: torch.Tensor) -> torch.Tensor:
     return to_oklab(pixels).mean((0, 2, 3))
 
 
@@ -70,21 +70,19 @@ def halves(pixels: torch.Tensor) -> tuple[float, float]:
 
 
 @pytest.mark.parametrize("form", ["root", "cholesky"])
-@pytest.mark.parametrize("control", ["--colour content", "--color content", "--palette blue.png"])
-def test_a_painting_has_the_colours_that_are_asked_for(
+@pytest.mark.parametrize("control", ["--color content", "--colour content", "--palette blue.png"])
+def test_a_painting_has_the_colors_that_are_asked_for(
     painted, here, control: str, form: str
 ) -> None:
-    target = mean_colour(
-        read(here / ("blue.png" if "palette" in control else "content.png")).pixels
-    )
+    target = mean_color(read(here / ("blue.png" if "palette" in control else "content.png")).pixels)
     plain = painted("red", *PULL)
     given = painted("red", *PULL, *control.split(), "--color-match", form)
-    near, far = ((mean_colour(each) - target).norm() for each in (given, plain))
+    near, far = ((mean_color(each) - target).norm() for each in (given, plain))
     assert near < 0.7 * far
-    assert read_settings(here / "out.png")["config"]["colour_match"] == form
+    assert read_settings(here / "out.png")["config"]["color_match"] == form
 
 
-def assert_coloured_as_the_content(here: Path, pixels: torch.Tensor) -> None:
+def assert_colored_as_the_content(here: Path, pixels: torch.Tensor) -> None:
     """Chroma and hue are the content's, but for pixels too dark or light for as much chroma."""
     shown, content = to_oklab(pixels)[0, 1:], to_oklab(content_at(here, pixels))[0, 1:]
     off = (shown - content).norm(dim=0)
@@ -96,22 +94,22 @@ def assert_coloured_as_the_content(here: Path, pixels: torch.Tensor) -> None:
 
 
 @pytest.mark.parametrize("start", ["content", "noise", "style"])
-def test_in_luminance_the_content_keeps_its_colours(painted, here, start: str) -> None:
-    pixels = painted("red", "--colour", "luminance", "--start", start, "--steps", 4)
-    assert_coloured_as_the_content(here, pixels)
+def test_in_luminance_the_content_keeps_its_colors(painted, here, start: str) -> None:
+    pixels = painted("red", "--color", "luminance", "--start", start, "--steps", 4)
+    assert_colored_as_the_content(here, pixels)
     assert (to_oklab(pixels)[:, 0] - to_oklab(content_at(here, pixels))[:, 0]).abs().mean() > 0.002
 
 
-def test_snapshots_and_film_of_luminance_have_the_contents_colours(painted, here) -> None:
+def test_snapshots_and_film_of_luminance_have_the_contents_colors(painted, here) -> None:
     written = ("--save-every", 2, "--timelapse", "film.apng")
-    painted("red", "--colour", "luminance", "--start", "noise", "--steps", 4, *written)
-    assert_coloured_as_the_content(here, read(here / "out-00002.png").pixels)
-    assert_coloured_as_the_content(here, read(here / "out-00004.png").pixels)
+    painted("red", "--color", "luminance", "--start", "noise", "--steps", 4, *written)
+    assert_colored_as_the_content(here, read(here / "out-00002.png").pixels)
+    assert_colored_as_the_content(here, read(here / "out-00004.png").pixels)
     with Image.open(here / "film.apng") as film:
         frames = [read(frame.convert("RGB")).pixels for frame in ImageSequence.Iterator(film)]
     assert len(frames) > 1
     for frame in frames:
-        assert_coloured_as_the_content(here, frame)
+        assert_colored_as_the_content(here, frame)
 
 
 def test_each_half_has_the_style_of_its_mask(painted) -> None:
@@ -154,10 +152,10 @@ def test_what_is_opaque_in_the_content_is_a_region(painted, here) -> None:
     content.save(here / "content.png")
     assert painted("dark", *PULL, "--mask", "alpha=light.png").shape[2:] == (27, 32)
     with Image.open(here / "out.png") as picture:  # what is transparent is kept, but not read
-        colours = torch.from_numpy(np.array(picture)).float().permute(2, 0, 1) / 255
-    left, right = halves(colours[:3])
+        colors = torch.from_numpy(np.array(picture)).float().permute(2, 0, 1) / 255
+    left, right = halves(colors[:3])
     assert left > right + 0.08
-    assert colours[3, :, 20:].max() < 0.1
+    assert colors[3, :, 20:].max() < 0.1
 
 
 @pytest.mark.parametrize(
@@ -242,7 +240,7 @@ def test_from_repeats_every_control(painted, impasto, here) -> None:
     ],
 )
 def test_from_repeats_a_run_without_a_style(painted, impasto, here, options: str) -> None:
-    painted("", *options.split(), "--colour", "luminance")
+    painted("", *options.split(), "--color", "luminance")
     assert impasto("paint", "--from", "out.png", "-o", "again.png")[0] == 0
     assert (here / "again.png").read_bytes() == (here / "out.png").read_bytes()
 
@@ -261,12 +259,12 @@ def test_from_can_be_painted_without_its_palette(painted, impasto, here) -> None
     painted("dark", *CONTROLS)
     assert (
         impasto(
-            "paint", "--from", "out.png", "-o", "again.png", "--palette", "", "--colour", "content"
+            "paint", "--from", "out.png", "-o", "again.png", "--palette", "", "--color", "content"
         )[0]
         == 0
     )
     config = read_settings(here / "again.png")["config"]
-    assert (config["palette"], config["colour"], config["protect"]) == ("", "content", "disc.png")
+    assert (config["palette"], config["color"], config["protect"]) == ("", "content", "disc.png")
 
 
 def test_a_later_mask_on_the_line_takes_the_place_of_those_in_the_file(
@@ -361,12 +359,12 @@ def test_no_picture_is_painted_over(impasto, here, tiny, name: str, option: str)
         ),
         (
             "--palette red.png --color content",
-            "--palette and --colour content are two answers to one question",
+            "--palette and --color content are two answers to one question",
         ),
         ("--palette nowhere.png", "no picture at nowhere.png"),
         ("--protect nowhere.png", "no picture at nowhere.png"),
         ("--protection 0.5", "--protection is '0.5': it takes a number from 1 to 10,000"),
-        ("--colour purple", "--colour is 'purple': it takes style or content or luminance"),
+        ("--color purple", "--color is 'purple': it takes style or content or luminance"),
         ("--style-scale 0", "--style-scale is '0': it takes a number from 0.1 to 10"),
     ],
 )

@@ -403,9 +403,9 @@ def test_the_network_is_drawn_for_every_preset_without_a_download(
     else:
         assert list(channels) == list(VGG19.convolutions)
         assert list(channels.values()) == [64] * 2 + [128] * 2 + [256] * 4 + [512] * 8
-    for layers, colour in ((config.content_layers, CONTENT), (config.style_layers, STYLE_MARK)):
+    for layers, color in ((config.content_layers, CONTENT), (config.style_layers, STYLE_MARK)):
         marked = [
-            text.get_text().split(" × ")[0] for text in axes.texts if text.get_color() == colour
+            text.get_text().split(" × ")[0] for text in axes.texts if text.get_color() == color
         ]
         assert [each for each in marked if each in LAYERS] == sorted(layers, key=LAYERS.index)
 

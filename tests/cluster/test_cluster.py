@@ -494,7 +494,7 @@ def poster(tiny_weights, photo, style, tmp_path):
             "tv_weight": 0.3,
             "edge_weight": 1.0,
         },
-        "neighbours": {"style_term": "neighbours", "mask": [f"{left}={photo}"]},
+        "neighbors": {"style_term": "neighbors", "mask": [f"{left}={photo}"]},
         "wasserstein": {"style_term": "wasserstein", "normalize": "none"},
     }
 
@@ -513,7 +513,7 @@ def apart(a: torch.Tensor, b: torch.Tensor) -> float:
     return float((a - b).norm() / b.norm())
 
 
-@pytest.mark.parametrize("kind", ["plain", "all", "neighbours", "wasserstein"])
+@pytest.mark.parametrize("kind", ["plain", "all", "neighbors", "wasserstein"])
 def test_shares_of_the_tiles_add_up_to_the_objective(poster, kind):
     run = poster(kind)
     problem, config, backbone, plan = run.problem, run.config, run.backbone, run.plan
@@ -604,7 +604,7 @@ def workers(cluster, tiny_weights):
 
 @pytest.mark.parametrize(
     "kind",
-    ["all", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("plain", "neighbours"))],
+    ["all", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("plain", "neighbors"))],
 )
 def test_tiles_there_make_the_picture_that_is_made_here(poster, workers, kind):
     assert str(workers) == "2 devices (cpu)"

@@ -11,7 +11,7 @@ from PIL import Image, ImageColor
 from impasto.backbone.architecture import VGG19
 from impasto.errors import OutputError
 from impasto.figures.plots import (
-    COLOURS,
+    COLORS,
     CONTENT,
     STYLE_MARK,
     Curve,
@@ -72,23 +72,23 @@ def test_one_run_is_drawn_as_its_sums_and_as_its_terms():
 
 
 def strokes(path):
-    """Dashes and colours of the lines that a plot holds, panel after panel."""
+    """Dashes and colors of the lines that a plot holds, panel after panel."""
     panels = re.split(r'<g id="axes_\d+">', path.read_text())[1:]
     return [
         set(re.findall(r"stroke-dasharray: ([^;]*); .*stroke: (#\w{6})", panel)) for panel in panels
     ]
 
 
-def test_every_line_of_a_panel_has_its_own_colour_and_its_own_dashes(tmp_path):
+def test_every_line_of_a_panel_has_its_own_color_and_its_own_dashes(tmp_path):
     terms = {
         name: [1.0, 2.0, 3.0, 4.0]
         for name in ("content_relu4_2", *(f"style_relu{k}_1" for k in range(1, 6)))
     }
     figure = curves([run(**terms, grain=[1.0, 1.0, 1.0, 1.0])])
     left, right = strokes(write_plot(figure, tmp_path / "run.svg"))
-    assert {colour for _, colour in left | right} <= {colour.lower() for colour in COLOURS}
+    assert {color for _, color in left | right} <= {color.lower() for color in COLORS}
     for found, count in ((left, 4), (right, 7)):
-        assert len({colour for _, colour in found}) == count
+        assert len({color for _, color in found}) == count
         assert len({dashes for dashes, _ in found}) == count
 
 
@@ -120,7 +120,7 @@ def test_several_runs_have_one_panel_a_term(count, panels):
         )
 
 
-def test_a_term_that_one_run_lacks_is_drawn_of_the_other_in_its_own_colour():
+def test_a_term_that_one_run_lacks_is_drawn_of_the_other_in_its_own_color():
     without = {"content_relu4_2": [1.0, 2.0, 3.0, 4.0]}
     objective, content, style = visible(
         curves([run("without", **without), run("with", **TWO_TERMS)])
@@ -130,20 +130,20 @@ def test_a_term_that_one_run_lacks_is_drawn_of_the_other_in_its_own_colour():
     assert list(lines(content)["without"].get_ydata()) == [1, 2, 3, 4]
     assert list(lines(style)) == ["with"]
     assert list(lines(style)["with"].get_ydata()) == [8, 4, 2, 1]
-    colours = {axes.lines[-1].get_color() for axes in (objective, content, style)}
-    assert colours == {COLOURS[1]}
+    colors = {axes.lines[-1].get_color() for axes in (objective, content, style)}
+    assert colors == {COLORS[1]}
 
 
-def test_six_runs_differ_in_colour_and_in_dashes_and_are_named_in_the_legend(tmp_path):
+def test_six_runs_differ_in_color_and_in_dashes_and_are_named_in_the_legend(tmp_path):
     names = [f"run {k}" for k in range(6)]
     figure = curves([run(name, **TWO_TERMS) for name in names])
     for axes in visible(figure):
         assert list(lines(axes)) == names
-        assert [line.get_color() for line in lines(axes).values()] == list(COLOURS[:6])
+        assert [line.get_color() for line in lines(axes).values()] == list(COLORS[:6])
     [legend] = figure.legends
     assert legend_of(legend) == names
     found = strokes(write_plot(figure, tmp_path / "six.svg"))[0]
-    assert {colour for _, colour in found} == {colour.lower() for colour in COLOURS[:6]}
+    assert {color for _, color in found} == {color.lower() for color in COLORS[:6]}
     assert len({dashes for dashes, _ in found}) == 6
 
 
@@ -190,12 +190,12 @@ def test_a_term_that_is_zero_all_along_is_drawn_without_complaint(count, tmp_pat
 
 
 @pytest.mark.parametrize("values", [[2.0], [NAN, 2.0, NAN, 1.0]])
-def test_a_value_without_neighbours_is_a_point(values, tmp_path):
+def test_a_value_without_neighbors_is_a_point(values, tmp_path):
     count = len(values)
     path = write_plot(curves([run(steps=count, content=values)]), tmp_path / "points.png")
     drawn = np.asarray(Image.open(path).convert("RGB")).astype(int)
     above_the_legends = drawn[: len(drawn) * 3 // 4]
-    assert (abs(above_the_legends - ImageColor.getrgb(COLOURS[1])).max(2) < 40).sum() > 10
+    assert (abs(above_the_legends - ImageColor.getrgb(COLORS[1])).max(2) < 40).sum() > 10
 
 
 @pytest.mark.parametrize(
@@ -252,11 +252,11 @@ def test_a_plot_that_cannot_be_written_is_told_in_one_line(tmp_path, name):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("colours", ["magma", "gray"])
-def test_heat_goes_from_one_end_of_its_colours_to_the_other(colours):
-    drawn = np.asarray(heat(np.linspace(-3, 5, 12).reshape(3, 4), colours))
+@pytest.mark.parametrize("colors", ["magma", "gray"])
+def test_heat_goes_from_one_end_of_its_colors_to_the_other(colors):
+    drawn = np.asarray(heat(np.linspace(-3, 5, 12).reshape(3, 4), colors))
     assert drawn.shape == (3, 4, 3)
-    ends = [np.round(np.array(mpl.colormaps[colours](end)[:3]) * 255) for end in (0.0, 1.0)]
+    ends = [np.round(np.array(mpl.colormaps[colors](end)[:3]) * 255) for end in (0.0, 1.0)]
     np.testing.assert_array_equal(drawn[0, 0], ends[0])
     np.testing.assert_array_equal(drawn[-1, -1], ends[1])
     bright = drawn.astype(int).sum(2).flatten()
@@ -278,7 +278,7 @@ def test_heat_of_one_bright_position_shows_it():
 
 
 @pytest.mark.parametrize("constant", [0.0, -2.0, 7.0])
-def test_heat_of_a_constant_is_one_colour(constant):
+def test_heat_of_a_constant_is_one_color(constant):
     drawn = np.asarray(heat(np.full((5, 6), constant)))
     assert drawn.shape == (5, 6, 3)
     np.testing.assert_array_equal(drawn, np.broadcast_to(drawn[0, 0], drawn.shape))
@@ -298,9 +298,9 @@ def test_the_network_shows_every_convolution_and_the_layers_that_a_preset_uses(n
         f"{k}\n{v}" for k, v in VGG.items()
     ]
     assert len(figure.axes[0].patches) == 16
-    for layers, colour in ((config.content_layers, CONTENT), (config.style_layers, STYLE_MARK)):
+    for layers, color in ((config.content_layers, CONTENT), (config.style_layers, STYLE_MARK)):
         marked = {
-            text for text, drawn in found.items() if drawn.get_color() == colour and "■" not in text
+            text for text, drawn in found.items() if drawn.get_color() == color and "■" not in text
         }
         assert marked == {
             layer if weight == 1 else f"{layer} × {weight:g}" for layer, weight in layers.items()

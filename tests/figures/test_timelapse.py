@@ -35,7 +35,7 @@ def smooth(seed: int, height: int = 40, width: int = 48) -> torch.Tensor:
     return F.interpolate(coarse, (height, width), mode="bicubic").clamp(0, 1)
 
 
-def grey(value: float, height: int = 16, width: int = 16) -> torch.Tensor:
+def gray(value: float, height: int = 16, width: int = 16) -> torch.Tensor:
     return torch.full((1, 3, height, width), value)
 
 
@@ -161,16 +161,16 @@ def test_a_film_that_saw_no_step_is_its_end(tmp_path, suffix):
 def test_the_film_ends_with_the_painting_not_with_the_last_step(tmp_path):
     with Film(tmp_path / "out.apng", 16, 16) as film:
         for value in (0.2, 0.4, 0.9):
-            film.add_frame(grey(value))
-        film.write(grey(0.5))
+            film.add_frame(gray(value))
+        film.write(gray(0.5))
     assert [frame[0, 0, 0] for frame in animated(tmp_path / "out.apng")[0]] == [51, 102, 230, 128]
 
 
 def test_an_end_that_looks_like_the_last_step_takes_its_place(tmp_path):
     with Film(tmp_path / "out.apng", 16, 16) as film:
         for value in (0.2, 0.4):
-            film.add_frame(grey(value))
-        film.write(grey(0.401))
+            film.add_frame(gray(value))
+        film.write(gray(0.401))
     frames, seconds = animated(tmp_path / "out.apng")
     assert [frame[0, 0, 0] for frame in frames] == [51, 102]
     assert seconds[-1] == HOLD
@@ -179,16 +179,16 @@ def test_an_end_that_looks_like_the_last_step_takes_its_place(tmp_path):
 def test_frames_that_do_not_change_are_not_kept(tmp_path, temporary):
     with Film(tmp_path / "out.apng", 16, 16) as film:
         for value in (0.2, 0.2, 0.2005, 0.6, 0.6, 0.6005, 0.2):
-            film.add_frame(grey(value))
+            film.add_frame(gray(value))
         assert len(lying(temporary)) == 3
-        film.write(grey(0.2))
+        film.write(gray(0.2))
     assert [frame[0, 0, 0] for frame in animated(tmp_path / "out.apng")[0]] == [51, 153, 51]
 
 
 def test_a_slow_change_is_seen_once_it_has_added_up(tmp_path, temporary):
     with Film(tmp_path / "out.gif", 16, 16) as film:
         for k in range(41):
-            film.add_frame(grey(0.5 + k * 0.1 / 255))
+            film.add_frame(gray(0.5 + k * 0.1 / 255))
         assert 8 <= len(lying(temporary)) <= 9  # every half of a 255th
 
 
@@ -196,9 +196,9 @@ def test_a_run_of_any_length_leaves_as_many_frames(tmp_path, temporary):
     most = 0
     with Film(tmp_path / "out.apng", 16, 16) as film:
         for k in range(2000):
-            film.add_frame(grey(k / 1999))
+            film.add_frame(gray(k / 1999))
             most = max(most, len(os.listdir(next(temporary.iterdir()))))
-        film.write(grey(1.0))
+        film.write(gray(1.0))
         durations = film.durations()
     assert 1.9 * FRAMES < most <= 2 * FRAMES
     assert list(temporary.iterdir()) == []
@@ -211,18 +211,18 @@ def test_a_run_of_any_length_leaves_as_many_frames(tmp_path, temporary):
 
 
 def test_equal_changes_last_equally_long_and_larger_ones_longer(tmp_path):
-    equal = filmed(tmp_path / "equal.gif", [grey(value) for value in (0.1, 0.2, 0.3, 0.4, 0.5)])
+    equal = filmed(tmp_path / "equal.gif", [gray(value) for value in (0.1, 0.2, 0.3, 0.4, 0.5)])
     assert equal == pytest.approx([0.25] * 4 + [HOLD], rel=1e-3)
-    unequal = filmed(tmp_path / "unequal.gif", [grey(value) for value in (0.1, 0.2, 0.4, 0.3, 0.4)])
+    unequal = filmed(tmp_path / "unequal.gif", [gray(value) for value in (0.1, 0.2, 0.4, 0.3, 0.4)])
     assert unequal == pytest.approx([0.2, 0.4, 0.2, 0.2, HOLD], rel=1e-3)
 
 
 def test_a_leap_is_no_long_wait_and_no_frame_is_too_short_to_be_seen(tmp_path):
     values = [0.1 + 0.02 * k for k in range(8)]
-    leap = filmed(tmp_path / "leap.gif", [grey(value) for value in (*values, 1.0)])
+    leap = filmed(tmp_path / "leap.gif", [gray(value) for value in (*values, 1.0)])
     assert leap[-2] == pytest.approx(min(LONGEST, 3 * leap[0]), rel=1e-2)
     still = filmed(
-        tmp_path / "still.gif", [grey(value) for value in (0.1, 0.103, 0.106, 0.4, 0.7, 1.0)]
+        tmp_path / "still.gif", [gray(value) for value in (0.1, 0.103, 0.106, 0.4, 0.7, 1.0)]
     )
     assert still[0] == pytest.approx(SHORTEST)
     assert all(SHORTEST <= each <= LONGEST for each in (*leap[:-1], *still[:-1]))
@@ -232,7 +232,7 @@ def test_a_leap_is_no_long_wait_and_no_frame_is_too_short_to_be_seen(tmp_path):
 def test_alpha_is_laid_on_white(tmp_path, suffix):
     alpha = torch.zeros(1, 1, 80, 96)  # of the content, larger than the painting
     alpha[..., 48:] = 1
-    filmed(tmp_path / f"out{suffix}", [grey(value, 40, 48) for value in (0.0, 0.5)], alpha)
+    filmed(tmp_path / f"out{suffix}", [gray(value, 40, 48) for value in (0.0, 0.5)], alpha)
     frames = frames_of(tmp_path / f"out{suffix}")
     for frame, seen in ((frames[0], 0), (frames[-1], 128)):
         assert frame[:, :20].min() >= 255 - FARTHEST[suffix]
@@ -270,7 +270,7 @@ def test_smaller_levels_are_shown_at_the_films_size(tmp_path):
 
 
 def test_pixels_beyond_black_and_white_are_cut(tmp_path):
-    filmed(tmp_path / "out.apng", [grey(-0.5), grey(1.5)])
+    filmed(tmp_path / "out.apng", [gray(-0.5), gray(1.5)])
     assert [frame[0, 0, 0] for frame in animated(tmp_path / "out.apng")[0]] == [0, 255]
 
 
@@ -282,7 +282,7 @@ def test_without_av_a_video_names_the_extra(tmp_path, monkeypatch, suffix):
     assert str(error.value).splitlines() == [
         "MP4 and WebM need an extra: pip install 'impasto[video]'; or choose .gif, .webp or .apng"
     ]
-    filmed(tmp_path / "out.gif", [grey(0.1), grey(0.2)])
+    filmed(tmp_path / "out.gif", [gray(0.1), gray(0.2)])
 
 
 @pytest.mark.parametrize("name", ["out.avi", "out.png", "out", "gif"])
@@ -390,13 +390,13 @@ def full(*_, **__):
 
 def test_no_room_for_the_frames_is_told(tmp_path, temporary, monkeypatch):
     with Film(tmp_path / "out.gif", 16, 16) as film:
-        film.add_frame(grey(0.1))
+        film.add_frame(gray(0.1))
         monkeypatch.setattr(Image.Image, "save", full)
         for at in (film.add_frame, film.write):
             with pytest.raises(
                 OutputError, match=r"^no room for the film's frames in .*No space left on device$"
             ):
-                at(grey(0.9))
+                at(gray(0.9))
     assert [path.name for path in tmp_path.iterdir()] == ["temporary"]
     assert list(temporary.iterdir()) == []
 
@@ -412,10 +412,10 @@ def test_a_folder_that_is_gone_at_the_end_is_told_with_the_films_name(tmp_path, 
     out = tmp_path / "films" / f"out{suffix}"
     out.parent.mkdir()
     with Film(out, 16, 16) as film:
-        film.add_frame(grey(0.1))
+        film.add_frame(gray(0.1))
         out.parent.rmdir()
         with pytest.raises(OutputError) as error:
-            film.write(grey(0.9))
+            film.write(gray(0.9))
     assert str(error.value) == f"cannot write {out}: No such file or directory"
     assert list(temporary.iterdir()) == []
 
@@ -425,9 +425,9 @@ def test_a_film_that_fails_leaves_no_frame_open(tmp_path, temporary, monkeypatch
     monkeypatch.setattr(Path, "open", full)
     monkeypatch.setattr("av.open", full)
     with Film(tmp_path / f"out{suffix}", 16, 16) as film:
-        film.add_frame(grey(0.1))
+        film.add_frame(gray(0.1))
         with pytest.raises(OutputError, match="No space left on device"):
-            film.write(grey(0.9))
+            film.write(gray(0.9))
         assert [
             each.path for each in psutil.Process().open_files() if str(temporary) in each.path
         ] == []
@@ -439,7 +439,7 @@ def test_a_film_that_fails_leaves_the_older_one(tmp_path, monkeypatch, suffix):
     out.write_bytes(b"an older film")
     monkeypatch.setattr("os.replace", full)
     with pytest.raises(OutputError, match="No space left on device"):
-        filmed(out, [grey(0.1), grey(0.9)])
+        filmed(out, [gray(0.1), gray(0.9)])
     assert out.read_bytes() == b"an older film"
     assert [path.name for path in tmp_path.iterdir()] == [out.name]
 
@@ -447,7 +447,7 @@ def test_a_film_that_fails_leaves_the_older_one(tmp_path, monkeypatch, suffix):
 def test_a_run_that_is_stopped_leaves_no_frames(tmp_path, temporary):
     def run() -> None:
         with Film(tmp_path / "out.gif", 16, 16) as film:
-            film.add_frame(grey(0.1))
+            film.add_frame(gray(0.1))
             assert len(lying(temporary)) == 1
             raise KeyboardInterrupt
 

@@ -48,7 +48,7 @@ def test_half_precision_tensors_are_read(dtype):
 
 
 @pytest.mark.parametrize(
-    "grey",
+    "gray",
     [
         BYTES[..., 0],
         BYTES[..., :1],
@@ -56,10 +56,10 @@ def test_half_precision_tensors_are_read(dtype):
         torch.from_numpy(BYTES[..., 0].copy())[None],
         torch.from_numpy(BYTES[..., 0].copy())[None, None],
     ],
-    ids=lambda grey: f"{type(grey).__name__} {tuple(grey.shape)}",
+    ids=lambda gray: f"{type(gray).__name__} {tuple(gray.shape)}",
 )
-def test_grey_is_three_times_the_same(grey):
-    assert torch.allclose(read(grey).pixels, EXPECTED[:, :1].expand(1, 3, 40, 48))
+def test_grey_is_three_times_the_same(gray):
+    assert torch.allclose(read(gray).pixels, EXPECTED[:, :1].expand(1, 3, 40, 48))
 
 
 def test_booleans_are_black_and_white():

@@ -3,7 +3,7 @@ import torch
 
 from impasto.images.color import (
     from_oklab,
-    grey,
+    gray,
     match_lightness,
     match_moments,
     to_oklab,
@@ -18,7 +18,7 @@ def noise(seed: int, *size: int) -> torch.Tensor:
 
 
 def muted(seed: int, height: int = 20, width: int = 24) -> torch.Tensor:
-    """Colours far from the gamut's edge, whose channels go together a little, as a photograph's
+    """Colors far from the gamut's edge, whose channels go together a little, as a photograph's
     do."""
     mixed = torch.einsum(
         "oc,bchw->bohw", noise(seed + 100, 3, 1)[0, :, :, 0], noise(seed, height, width)
@@ -31,13 +31,13 @@ def moments(pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return lab.mean(1), torch.cov(lab, correction=0)
 
 
-def colour(*rgb: float) -> torch.Tensor:
+def color(*rgb: float) -> torch.Tensor:
     return torch.tensor(rgb, dtype=torch.float64).view(1, 3, 1, 1)
 
 
 @pytest.mark.parametrize(
     ("rgb", "lab"),
-    [  # Ottosson 2020, and CSS Color 4's table of the named colours
+    [  # Ottosson 2020, and CSS Color 4's table of the named colors
         ((1, 1, 1), (1, 0, 0)),
         ((0, 0, 0), (0, 0, 0)),
         ((1, 0, 0), (0.62796, 0.22486, 0.12585)),
@@ -50,11 +50,11 @@ def colour(*rgb: float) -> torch.Tensor:
     ],
 )
 def test_oklab_has_the_published_values(rgb, lab) -> None:
-    torch.testing.assert_close(to_oklab(colour(*rgb)), colour(*lab), atol=5e-5, rtol=0)
+    torch.testing.assert_close(to_oklab(color(*rgb)), color(*lab), atol=5e-5, rtol=0)
 
 
 @pytest.mark.parametrize(("dtype", "near"), [(torch.float32, 2e-4), (torch.float64, 2e-5)])
-def test_colours_go_to_oklab_and_back(dtype: torch.dtype, near: float) -> None:
+def test_colors_go_to_oklab_and_back(dtype: torch.dtype, near: float) -> None:
     pixels = noise(0, 50, 60).to(dtype)
     back = from_oklab(to_oklab(pixels))
     assert back.dtype == dtype
@@ -78,7 +78,7 @@ def test_a_batch_is_taken_one_by_one() -> None:
     )
 
 
-def test_colours_that_no_screen_has_lose_chroma_and_neither_lightness_nor_hue() -> None:
+def test_colors_that_no_screen_has_lose_chroma_and_neither_lightness_nor_hue() -> None:
     generator = torch.Generator().manual_seed(1)
     light = 0.15 + 0.75 * torch.rand(1, 1, 40, 40, generator=generator, dtype=torch.float64)
     lab = torch.cat(
@@ -106,12 +106,12 @@ def test_colours_that_no_screen_has_lose_chroma_and_neither_lightness_nor_hue() 
 @pytest.mark.parametrize(("light", "wanted"), [(1.4, 1.0), (1.0, 1.0), (0.0, 0.0), (-0.3, 0.0)])
 def test_beyond_black_and_white_there_is_no_chroma(light: float, wanted: float) -> None:
     torch.testing.assert_close(
-        from_oklab(colour(light, 0.2, -0.1)), colour(*[wanted] * 3), atol=2e-3, rtol=0
+        from_oklab(color(light, 0.2, -0.1)), color(*[wanted] * 3), atol=2e-3, rtol=0
     )
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_matched_colours_have_the_targets_mean_and_covariance(form) -> None:
+def test_matched_colors_have_the_targets_mean_and_covariance(form) -> None:
     pixels, target = muted(1), muted(2, 15, 31)
     matched = match_moments(pixels, target, form)
     assert matched.shape == pixels.shape
@@ -123,7 +123,7 @@ def test_matched_colours_have_the_targets_mean_and_covariance(form) -> None:
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_colours_matched_to_their_own_stay(form) -> None:
+def test_colors_matched_to_their_own_stay(form) -> None:
     pixels = muted(3)
     torch.testing.assert_close(match_moments(pixels, pixels, form), pixels, atol=1e-3, rtol=0)
 
@@ -158,7 +158,7 @@ def test_only_cholesky_keeps_what_is_lighter_lighter() -> None:
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("level", [0.0, 0.1, 0.5, 1.0])
-def test_a_flat_picture_takes_the_mean_colour(form, level: float) -> None:
+def test_a_flat_picture_takes_the_mean_color(form, level: float) -> None:
     target = muted(10)
     matched = match_moments(torch.full((1, 3, 16, 18), level), target, form)
     assert matched.std((2, 3)).max() < 1e-3
@@ -166,24 +166,24 @@ def test_a_flat_picture_takes_the_mean_colour(form, level: float) -> None:
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_colours_of_a_flat_target_make_a_picture_flat(form) -> None:
+def test_colors_of_a_flat_target_make_a_picture_flat(form) -> None:
     target = torch.tensor([0.6, 0.4, 0.5]).view(1, 3, 1, 1).expand(1, 3, 16, 16)
     matched = match_moments(noise(11, 16, 18), target, form)
     torch.testing.assert_close(matched, target[:, :, :1, :1].expand_as(matched), atol=0.01, rtol=0)
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_a_grey_picture_takes_colours_and_gives_greys(form) -> None:
+def test_a_grey_picture_takes_colors_and_gives_greys(form) -> None:
     shades = noise(12, 16, 18)[:, :1].expand(-1, 3, -1, -1)
     matched = match_moments(shades, muted(13), form)
     assert torch.isfinite(matched).all()
     torch.testing.assert_close(moments(matched)[0], moments(muted(13))[0], atol=2e-3, rtol=0)
-    greyed = match_moments(noise(12, 16, 18), 0.3 + 0.4 * shades, form)
-    assert to_oklab(greyed)[:, 1:].abs().max() < 5e-3
+    grayed = match_moments(noise(12, 16, 18), 0.3 + 0.4 * shades, form)
+    assert to_oklab(grayed)[:, 1:].abs().max() < 5e-3
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_matched_colours_are_colours_even_far_from_the_gamut(form) -> None:
+def test_matched_colors_are_colors_even_far_from_the_gamut(form) -> None:
     matched = match_moments(muted(14), (noise(15, 16, 16) > 0.5).float(), form)
     assert matched.min() >= 0
     assert matched.max() <= 1
@@ -192,10 +192,10 @@ def test_matched_colours_are_colours_even_far_from_the_gamut(form) -> None:
 
 def test_grey_keeps_the_lightness_and_nothing_else() -> None:
     pixels = noise(16, 20, 20)
-    greyed = grey(pixels)
-    assert (greyed.amax(1) - greyed.amin(1)).max() < 1e-4
-    torch.testing.assert_close(to_oklab(greyed)[:, :1], to_oklab(pixels)[:, :1], atol=2e-4, rtol=0)
-    torch.testing.assert_close(grey(greyed), greyed, atol=1e-4, rtol=0)
+    grayed = gray(pixels)
+    assert (grayed.amax(1) - grayed.amin(1)).max() < 1e-4
+    torch.testing.assert_close(to_oklab(grayed)[:, :1], to_oklab(pixels)[:, :1], atol=2e-4, rtol=0)
+    torch.testing.assert_close(gray(grayed), grayed, atol=1e-4, rtol=0)
 
 
 def test_matched_lightness_is_grey_with_the_targets_mean_and_deviation() -> None:

@@ -27,7 +27,7 @@ def test_grey_levels_are_soft_edges() -> None:
     )
 
 
-def test_a_coloured_mask_is_its_mean() -> None:
+def test_a_colored_mask_is_its_mean() -> None:
     red = np.zeros((16, 16, 3), np.uint8)
     red[..., 0] = 255
     assert read_mask(red).alpha.mean() == pytest.approx(1 / 3)
@@ -126,7 +126,7 @@ EVERYTHING = {
     "protection": 30,
     "mask": ("a.png=one.png", "alpha=two.png=b.png"),
     "style_scale": 1.5,
-    "colour_match": "cholesky",
+    "color_match": "cholesky",
 }
 
 
@@ -146,7 +146,7 @@ def test_extras_are_all_that_only_the_config_names() -> None:
 
 
 @pytest.mark.parametrize(
-    "settings", [EVERYTHING, {"colour": "luminance", "levels": "auto"}, {"mask": " a = b "}, {}]
+    "settings", [EVERYTHING, {"color": "luminance", "levels": "auto"}, {"mask": " a = b "}, {}]
 )
 def test_the_controls_come_back_from_json(settings: dict) -> None:
     config = Config(**settings)

@@ -91,13 +91,13 @@ def test_a_broken_exif_says_nothing(stored, suffix):
 
 
 def test_a_gif_gives_its_first_frame(stored):
-    first, second = (Image.new("RGB", (20, 20), colour) for colour in ("red", "blue"))
+    first, second = (Image.new("RGB", (20, 20), color) for color in ("red", "blue"))
     picture = stored(saved(first, "gif", save_all=True, append_images=[second]), "two.gif")
     assert seen(picture)[10, 10].tolist() == [255, 0, 0]
 
 
 def test_an_image_gives_the_frame_it_stands_at(tmp_path):
-    first, second = (Image.new("RGB", (20, 20), colour) for colour in ("red", "blue"))
+    first, second = (Image.new("RGB", (20, 20), color) for color in ("red", "blue"))
     (tmp_path / "two.gif").write_bytes(saved(first, "gif", save_all=True, append_images=[second]))
     with Image.open(tmp_path / "two.gif") as image:
         image.seek(1)
@@ -120,27 +120,25 @@ def test_heic_without_the_extra_names_it(stored, monkeypatch):
 
 # A linear half is 188 in sRGB: 255 * (1.055 * (128 / 255)^(1 / 2.4) - 0.055).
 @pytest.mark.parametrize(
-    ("mode", "colour", "profile", "expected"),
+    ("mode", "color", "profile", "expected"),
     [
         ("RGB", (128, 128, 128), linear_profile(), (188, 188, 188)),
         ("RGB", (255, 0, 0), swapped_profile(), (0, 0, 255)),
-        ("L", 128, linear_profile(grey=True), (188, 188, 188)),
-        ("LA", (128, 255), linear_profile(grey=True), (188, 188, 188)),
+        ("L", 128, linear_profile(gray=True), (188, 188, 188)),
+        ("LA", (128, 255), linear_profile(gray=True), (188, 188, 188)),
         ("RGBA", (255, 0, 0, 255), swapped_profile(), (0, 0, 255)),
-        ("I;16", 128 * 257, linear_profile(grey=True), (188, 188, 188)),
+        ("I;16", 128 * 257, linear_profile(gray=True), (188, 188, 188)),
         ("P", (255, 0, 0), swapped_profile(), (0, 0, 255)),
     ],
 )
 @pytest.mark.parametrize("suffix", ["png", "tif"])
-def test_colours_are_taken_from_the_profile_to_srgb(
-    stored, suffix, mode, colour, profile, expected
-):
+def test_colors_are_taken_from_the_profile_to_srgb(stored, suffix, mode, color, profile, expected):
     if mode == "P":
-        image = Image.new("RGB", (20, 20), colour).quantize(2)
+        image = Image.new("RGB", (20, 20), color).quantize(2)
     elif mode == "I;16":
-        image = Image.fromarray(np.full((20, 20), colour, np.uint16))
+        image = Image.fromarray(np.full((20, 20), color, np.uint16))
     else:
-        image = Image.new(mode, (20, 20), colour)
+        image = Image.new(mode, (20, 20), color)
     picture = stored(saved(image, suffix, icc_profile=profile), f"picture.{suffix}")
     assert np.abs(seen(picture)[10, 10] - expected).max() <= 1
 
@@ -153,7 +151,7 @@ def test_inks_are_taken_from_the_profile_to_srgb(stored, suffix, inks, expected)
     assert np.abs(seen(picture)[10, 10] - expected).max() <= 3
 
 
-@pytest.mark.parametrize("profile", [b"nonsense", linear_profile(grey=True), black_only_profile()])
+@pytest.mark.parametrize("profile", [b"nonsense", linear_profile(gray=True), black_only_profile()])
 def test_a_profile_that_does_not_fit_is_passed_over(stored, profile):
     image = Image.new("RGB", (20, 20), (10, 20, 30))
     assert seen(stored(saved(image, "png", icc_profile=profile)))[5, 5] == pytest.approx(
@@ -164,16 +162,16 @@ def test_a_profile_that_does_not_fit_is_passed_over(stored, profile):
 @pytest.mark.parametrize("suffix", ["png", "tif"])
 @pytest.mark.parametrize("values", [(0, 65535), (300, 301), (20000, 60000)])
 def test_16_bit_grey_keeps_its_depth(stored, suffix, values):
-    grey = np.full((20, 20), values[0], np.uint16)
-    grey[:, 10:] = values[1]
-    picture = stored(saved(Image.fromarray(grey), suffix), f"picture.{suffix}")
+    gray = np.full((20, 20), values[0], np.uint16)
+    gray[:, 10:] = values[1]
+    picture = stored(saved(Image.fromarray(gray), suffix), f"picture.{suffix}")
     assert (
         picture.pixels[0, :, 5, ::19].tolist()
         == [[pytest.approx(v / 65535, abs=1e-6) for v in values]] * 3
     )
 
 
-def test_16_bit_colour_is_read_to_8_bits(stored):
+def test_16_bit_color_is_read_to_8_bits(stored):
     values = np.empty((20, 24, 3), ">u2")
     values[...] = 20000, 40000, 60000
     for data, name in [(png(24, 20, values, depth=16), "deep.png"), (tiff16(values), "deep.tif")]:
@@ -185,7 +183,7 @@ def test_16_bit_colour_is_read_to_8_bits(stored):
 def test_16_bit_alpha_is_kept(stored):
     values = np.empty((20, 24, 4), ">u2")
     values[...] = 20000, 40000, 60000, 32768
-    picture = stored(png(24, 20, values, depth=16, colour=6))
+    picture = stored(png(24, 20, values, depth=16, color=6))
     assert picture.alpha.mean().item() == pytest.approx(0.5, abs=0.01)
 
 
@@ -204,7 +202,7 @@ def test_float_pictures_are_read_and_nan_is_told(stored):
 
 @pytest.mark.parametrize("suffix", ["png", "tif", "gif", "bmp"])
 @pytest.mark.parametrize("mode", ["1", "L", "P"])
-def test_few_colours_are_read_as_pillow_shows_them(stored, suffix, mode):
+def test_few_colors_are_read_as_pillow_shows_them(stored, suffix, mode):
     image = noise().quantize(16) if mode == "P" else noise().convert(mode)
     picture = stored(saved(image, suffix), f"picture.{suffix}")
     assert np.abs(seen(picture) - np.asarray(image.convert("RGB"))).max() < 0.01
@@ -214,13 +212,13 @@ def test_few_colours_are_read_as_pillow_shows_them(stored, suffix, mode):
     ("suffix", "options"), [("jpg", {"quality": 100}), ("tif", {"compression": "tiff_lzw"})]
 )
 @pytest.mark.parametrize(
-    ("inks", "colour"), [((0, 255, 255, 0), (255, 0, 0)), ((0, 0, 0, 255), (0, 0, 0))]
+    ("inks", "color"), [((0, 255, 255, 0), (255, 0, 0)), ((0, 0, 0, 255), (0, 0, 0))]
 )
-def test_cmyk_is_ink_not_light(stored, suffix, options, inks, colour):
+def test_cmyk_is_ink_not_light(stored, suffix, options, inks, color):
     picture = stored(
         saved(Image.new("CMYK", (20, 20), inks), suffix, **options), f"picture.{suffix}"
     )
-    assert np.abs(seen(picture)[10, 10] - colour).max() < 3
+    assert np.abs(seen(picture)[10, 10] - color).max() < 3
 
 
 def test_a_transparent_palette_entry_becomes_alpha(stored):
@@ -255,7 +253,7 @@ def test_half_transparent_is_alpha_and_opaque_is_none(stored, mode, half, full):
     assert stored(saved(Image.new(mode, (20, 20), full), "png")).alpha is None
 
 
-def test_transparent_pixels_get_the_mean_colour_of_the_others():
+def test_transparent_pixels_get_the_mean_color_of_the_others():
     values = np.zeros((20, 20, 4), np.uint8)
     values[:10], values[10:] = (200, 100, 50, 255), (255, 255, 255, 0)
     assert np.abs(seen(read(values)) - (200, 100, 50)).max() < 0.01
@@ -363,7 +361,7 @@ def test_a_header_that_lies_about_the_size_is_refused(kind, tmp_path) -> None:
 @pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA", "LA", "I;16"])
 @pytest.mark.parametrize("kind", ["PNG", "GIF", "JPEG"])
 def test_an_empty_picture_is_no_lie(mode, kind) -> None:
-    """What compresses best of all: one colour everywhere."""
+    """What compresses best of all: one color everywhere."""
     out = io.BytesIO()
     if kind == "JPEG" and mode in ("P", "RGBA", "LA", "I;16"):
         pytest.skip("JPEG has no such pixels")
@@ -396,7 +394,7 @@ def test_pictures_of_every_mode_are_scaled_down(mode) -> None:
     assert (small.mean() - whole.mean()).abs() < 0.01
 
 
-def test_scaling_down_keeps_what_is_transparent_out_of_the_colours() -> None:
+def test_scaling_down_keeps_what_is_transparent_out_of_the_colors() -> None:
     values = np.zeros((64, 64, 4), np.uint8)
     values[:, ::2] = (200, 100, 0, 255)
     values[:, 1::2] = (0, 0, 255, 0)  # blue, but nobody sees it

@@ -28,7 +28,7 @@ from machines import EXACT
 
 WEIGHTS = Weights("random", random_kernels(), "BGR", (0.4, 0.45, 0.5), (4.0, 4.5, 5.0))
 LAYERS = {"content_layers": "", "style_layers": "relu1_1,conv2_1=0.5,relu3_1=2", "grain_weight": 0}
-TERMS = ["gram", "wasserstein", "moments", "sliced", "neighbours"]
+TERMS = ["gram", "wasserstein", "moments", "sliced", "neighbors"]
 
 
 def random(seed: int, *shape: int) -> torch.Tensor:
@@ -118,7 +118,7 @@ def test_features_of_nothing_have_a_finite_gradient() -> None:
 @pytest.mark.parametrize("side", [17, 25, 33, 48, 66])
 def test_neighbors_over_tiles_are_those_of_the_whole(side: int, masked: bool) -> None:
     config, backbone = (
-        Config(**LAYERS, style_term="neighbours"),
+        Config(**LAYERS, style_term="neighbors"),
         Backbone(WEIGHTS, dtype=torch.float64),
     )
     content, x, style = random(1, 1, 3, 49, 67), random(2, 1, 3, 49, 67), random(3, 1, 3, 40, 51)
@@ -208,7 +208,7 @@ def test_the_gradient_of_a_sliced_term_is_that_of_autograd(masked: bool) -> None
         assert (expected[0].flatten(1)[:, ~chosen] == 0).all()
 
 
-@pytest.mark.parametrize("term", ["neighbours", "sliced"])
+@pytest.mark.parametrize("term", ["neighbors", "sliced"])
 def test_the_gradient_of_an_objective_is_that_of_differences(term: str) -> None:
     config, backbone = Config(**LAYERS, style_term=term), Backbone(WEIGHTS, dtype=torch.float64)
     mask = random(4, 1, 1, 33, 40)
@@ -279,7 +279,7 @@ def test_a_mask_of_the_style_says_whose_features_are_matched() -> None:
     mask = torch.zeros(1, 1, 48, 64, dtype=torch.float64)
     mask[..., 32:] = 1
     config, backbone = (
-        Config(**LAYERS, style_term="neighbours"),
+        Config(**LAYERS, style_term="neighbors"),
         Backbone(WEIGHTS, dtype=torch.float64),
     )
     objective = Objective(

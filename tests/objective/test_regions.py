@@ -271,7 +271,7 @@ def test_wherever_the_tiles_end_regions_are_the_same(term: str, side: int) -> No
 # --- what regions mean
 
 
-@pytest.mark.parametrize("term", [*MOMENTS, "neighbours", "sliced"])
+@pytest.mark.parametrize("term", [*MOMENTS, "neighbors", "sliced"])
 def test_a_mask_of_ones_is_no_mask(term: str) -> None:
     config = Config(**LAYERS, style_term=term)
     ones = torch.ones(1, 1, HEIGHT, WIDTH, dtype=torch.float64)
@@ -316,7 +316,7 @@ def test_two_regions_in_one_style_ask_for_more_than_the_whole_does() -> None:
         assert one[f"style {layer} 0"] < two[f"style {layer} 0"] + two[f"style {layer} 1"]
 
 
-@pytest.mark.parametrize("term", [*MOMENTS, "neighbours", "sliced"])
+@pytest.mark.parametrize("term", [*MOMENTS, "neighbors", "sliced"])
 def test_a_small_region_is_as_strong_as_a_large_one(term: str) -> None:
     # away from the border every 16 x 16 pixels look alike
     x = picture(2, 16, 16).repeat(1, 1, 7, 7)
@@ -364,7 +364,7 @@ def test_a_blend_has_the_moments_of_the_mixture(term: str) -> None:
         )
 
 
-@pytest.mark.parametrize("term", [*MOMENTS, "neighbours", "sliced"])
+@pytest.mark.parametrize("term", [*MOMENTS, "neighbors", "sliced"])
 def test_strokes_of_one_picture_and_forms_of_another(term: str) -> None:
     config = Config(
         style_layers="relu1_1,relu2_2,relu3_1,conv4_1", content_layers="relu3_1", style_term=term
@@ -394,7 +394,7 @@ SMALL_MASKS = {
 
 
 @pytest.mark.parametrize("which", SMALL_MASKS)
-@pytest.mark.parametrize("term", [*MOMENTS, "neighbours", "sliced"])
+@pytest.mark.parametrize("term", [*MOMENTS, "neighbors", "sliced"])
 def test_masks_too_small_for_the_deepest_layer_are_no_trouble(term: str, which: str) -> None:
     config = Config(style_layers="relu1_1,relu5_1", content_layers="", style_term=term)
     mask, of_style = SMALL_MASKS[which]
@@ -410,7 +410,7 @@ def test_masks_too_small_for_the_deepest_layer_are_no_trouble(term: str, which: 
         assert value.terms["style relu1_1"] != plain.terms["style relu1_1"]
 
 
-@pytest.mark.parametrize("term", [*MOMENTS, "neighbours", "sliced"])
+@pytest.mark.parametrize("term", [*MOMENTS, "neighbors", "sliced"])
 def test_a_region_without_positions_in_a_layer_has_no_term_there(term: str) -> None:
     config = Config(
         style_layers="relu1_1,relu5_1", content_layers="", grain_weight=0, style_term=term
@@ -453,9 +453,9 @@ def test_the_regions_of_a_problem_share_out_every_position(photo, style, masks, 
 
 @pytest.mark.parametrize("levels", [1, 2])
 @pytest.mark.parametrize("masked", [False, True], ids=["plain", "masked"])
-@pytest.mark.parametrize("colour", ["style", "content", "luminance", "palette"])
+@pytest.mark.parametrize("color", ["style", "content", "luminance", "palette"])
 def test_a_painting_in_tiles_is_the_painting_in_one_piece(
-    tiny_weights, photo, style, masks, colour: str, masked: bool, levels: int
+    tiny_weights, photo, style, masks, color: str, masked: bool, levels: int
 ) -> None:
     config = Config(
         **LAYERS,
@@ -466,7 +466,7 @@ def test_a_painting_in_tiles_is_the_painting_in_one_piece(
         level_ratio=1.2,
         mask=(f"{masks[0]}={photo}", f"{masks[2]}={style}={masks[1]}") if masked else (),
         protect=masks[1],
-        **({"palette": str(photo)} if colour == "palette" else {"colour": colour}),
+        **({"palette": str(photo)} if color == "palette" else {"color": color}),
     )
     assert len(prepare_problem(read(photo), [read(style)], config).levels) == levels
     whole, tiled = (

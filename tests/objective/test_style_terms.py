@@ -35,7 +35,7 @@ def test_working_bytes_by_hand() -> None:
     layers = [100.0, 40.5]
     found = {name: term.working_bytes(layers) for name, term in STYLE_TERMS.items()}
     moments = dict.fromkeys(("gram", "wasserstein", "moments"), 0)
-    assert found == {**moments, "sliced": 4 * 100 + 422, "neighbours": 4 * 100}
+    assert found == {**moments, "sliced": 4 * 100 + 422, "neighbors": 4 * 100}
     assert all(term.working_bytes([]) == 0 for term in STYLE_TERMS.values())
 
 

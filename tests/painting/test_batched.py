@@ -68,13 +68,13 @@ def run(album, config):
 ODD = [
     {"optimizer": "adam"},
     {"style_term": "sliced"},
-    {"style_term": "neighbours"},
+    {"style_term": "neighbors"},
     {"normalize": "none"},
     {"tv_weight": 2, "edge_weight": 1},
     {"content_weight": 0},
     {"style_weight": 0, "grain_weight": 0},
     {"start": "noise", "clamp": False},
-    {"colour": "luminance"},
+    {"color": "luminance"},
     {"protect": "half"},
     {"mask": "half"},
     {"fine": "t"},
@@ -124,7 +124,7 @@ def test_several_contents_in_one_style_measure_it_once_a_level(run, monkeypatch)
     assert paint_all(run("a"), run("b"), run("c")) == 2
     assert len(set(measured)) == 2
     # another style, another strength, and styles with each content's lightness
-    content = {"colour": "luminance"}
+    content = {"color": "luminance"}
     runs = [run("a"), run("b", "t"), run("c", strength=2), run("a", **content), run("b", **content)]
     assert paint_all(*runs) == 2 * len(runs)
 

@@ -21,7 +21,7 @@ RUNS = {
     "wasserstein": {"style_term": "wasserstein"},
     "moments": {"style_term": "moments"},
     "sliced": {"style_term": "sliced"},
-    "neighbours": {"style_term": "neighbours"},
+    "neighbors": {"style_term": "neighbors"},
     "noise": {"start": "noise"},
     "adam-noise": {"start": "noise", "optimizer": "adam"},
 }
@@ -102,7 +102,7 @@ def at_nyquist(pixels: torch.Tensor) -> torch.Tensor:
 
 
 def roughness_map(pixels: torch.Tensor) -> torch.Tensor:
-    """Squared differences of neighbours, (H - 1, W - 1)."""
+    """Squared differences of neighbors, (H - 1, W - 1)."""
     here = pixels[..., :-1, :-1]
     return ((pixels[..., :-1, 1:] - here).square() + (pixels[..., 1:, :-1] - here).square()).mean(
         (0, 1)
@@ -121,7 +121,7 @@ def at_border(pixels: torch.Tensor, width: int) -> float:
 
 
 def untouched(pixels: torch.Tensor, start: torch.Tensor) -> float:
-    """Share of blocks of 8 x 8 no pixel of which moved by 2 of 255 grey levels."""
+    """Share of blocks of 8 x 8 no pixel of which moved by 2 of 255 gray levels."""
     moved = F.max_pool2d((pixels - start).abs().amax(1, keepdim=True), 8)
     return float((moved < 2 / 255).float().mean())
 

@@ -193,12 +193,12 @@ def test_what_would_paint_nothing_is_refused(
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("colour", ["content", "luminance"])
-def test_a_palette_and_other_colours_are_two_answers(colour: str) -> None:
+@pytest.mark.parametrize("color", ["content", "luminance"])
+def test_a_palette_and_other_colors_are_two_answers(color: str) -> None:
     with pytest.raises(
-        ConfigError, match=f"--palette and --colour {colour} are two answers to one question"
+        ConfigError, match=f"--palette and --color {color} are two answers to one question"
     ):
-        Config(palette="third.png", colour=colour)
+        Config(palette="third.png", color=color)
 
 
 @pytest.mark.parametrize(
@@ -239,8 +239,8 @@ def test_what_is_opaque_in_the_content_is_a_mask(problem, photo) -> None:
     torch.testing.assert_close(part.mask[0, 0], torch.from_numpy(alpha / 255).float())
 
 
-def test_luminance_makes_content_and_styles_grey_and_remembers_the_colours(problem, photo) -> None:
-    found = problem("style", "warm", colour="luminance", mask="{left}={cold}")
+def test_luminance_makes_content_and_styles_grey_and_remembers_the_colors(problem, photo) -> None:
+    found = problem("style", "warm", color="luminance", mask="{left}={cold}")
     assert torch.equal(found.original.pixels, read(photo).pixels)
     light = to_oklab(found.original.pixels)[:, :1]
     torch.testing.assert_close(to_oklab(found.content.pixels)[:, :1], light, atol=1e-3, rtol=0)
@@ -255,12 +255,12 @@ def test_luminance_makes_content_and_styles_grey_and_remembers_the_colours(probl
 
 @pytest.mark.parametrize("form", ["root", "cholesky"])
 @pytest.mark.parametrize(
-    ("settings", "target"), [({"colour": "content"}, "photo"), ({"palette": "{cold}"}, "cold")]
+    ("settings", "target"), [({"color": "content"}, "photo"), ({"palette": "{cold}"}, "cold")]
 )
-def test_every_style_is_given_the_colours(
+def test_every_style_is_given_the_colors(
     problem, files, form: str, settings: dict, target: str
 ) -> None:
-    found = problem("style", colour_match=form, mask="{left}={warm}", **settings)
+    found = problem("style", color_match=form, mask="{left}={warm}", **settings)
     assert torch.equal(found.content.pixels, read(files["photo"]).pixels)
     for each, name in zip(found.style_sources, ("style", "warm"), strict=True):
         wanted = match_moments(read(files[name]).pixels, read(files[target]).pixels, form)
@@ -399,13 +399,13 @@ def test_pictures_in_memory_stand_for_names(files, tiny_weights, tmp_path) -> No
     ]
 
 
-@pytest.mark.parametrize("control", ["protect", "palette", "fine", "mask", "colour"])
+@pytest.mark.parametrize("control", ["protect", "palette", "fine", "mask", "color"])
 def test_the_library_paints_with_every_control(files, tiny_weights, control: str) -> None:
     settings = {
         "protect": files["left"],
         "palette": files["cold"],
         "fine": files["warm"],
-        "colour": "luminance",
+        "color": "luminance",
         "mask": f"{files['disc']}={files['warm']}",
     }
     config = Config(backbone=str(tiny_weights), size=32, steps=4)
@@ -419,6 +419,6 @@ def test_the_library_paints_with_every_control(files, tiny_weights, control: str
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_a_step_in_luminance_is_shown_on_a_gpu(photo, style, tiny_weights) -> None:
-    config = Config(backbone=str(tiny_weights), size=32, steps=1, colour="luminance")
+    config = Config(backbone=str(tiny_weights), size=32, steps=1, color="luminance")
     for step in paint_steps(photo, style, config, machine=Machine(device="cuda")):
         assert step.shown.shape == step.picture.shape

@@ -13,13 +13,13 @@ from PIL import Image, ImageCms
 pillow_heif.register_heif_opener()  # so that the tests can write HEIC
 
 
-def png(width: int, height: int, rows: np.ndarray, *, depth: int = 8, colour: int = 2) -> bytes:
+def png(width: int, height: int, rows: np.ndarray, *, depth: int = 8, color: int = 2) -> bytes:
     def chunk(kind: bytes, data: bytes) -> bytes:
         return (
             struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
         )
 
-    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
+    header = struct.pack(">IIBBBBB", width, height, depth, color, 0, 0, 0)
     data = zlib.compress(b"".join(b"\0" + row.tobytes() for row in rows))
     return (
         b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
@@ -58,15 +58,15 @@ def tiff16(values: np.ndarray) -> bytes:
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
 
-def linear_profile(grey: bool = False) -> bytes:
-    """sRGB's profile with its curve replaced by a straight line (and its red curve as a grey's only
+def linear_profile(gray: bool = False) -> bytes:
+    """sRGB's profile with its curve replaced by a straight line (and its red curve as a gray's only
     one)."""
     # a parametric curve, type 3, that all three channels share
     curve = SRGB.index(b"para", 128 + 4)
     assert SRGB.count(b"para", 132) == 1
     straight = struct.pack(">4sIHHi", b"para", 0, 0, 0, 1 << 16)  # type 0: Y = X^1
     profile = SRGB[:curve] + straight + SRGB[curve + len(straight) :]
-    return profile[:16] + b"GRAY" + profile[20:].replace(b"rTRC", b"kTRC") if grey else profile
+    return profile[:16] + b"GRAY" + profile[20:].replace(b"rTRC", b"kTRC") if gray else profile
 
 
 def swapped_profile() -> bytes:

@@ -27,7 +27,7 @@ NUMBERS = dict(
 NUMBERS_16 = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)  # of vgg16()
 OXFORD = "BGR, 0-255, minus (103.939, 116.779, 123.68)"
 IMAGENET = "(RGB in [0, 1] - (0.485, 0.456, 0.406)) / (0.229, 0.224, 0.225)"
-GREY = "(RGB in [0, 1] - 0.45) / 0.226"
+GRAY = "(RGB in [0, 1] - 0.45) / 0.226"
 
 Kernels = dict[str, tuple[torch.Tensor, torch.Tensor]]
 
@@ -50,7 +50,7 @@ def without(kernels: Kernels, names: Iterable[str]) -> Kernels:
     return {name: pair for name, pair in kernels.items() if name not in set(names)}
 
 
-def write_safetensors(path: Path, kernels: Kernels, said: str | None = GREY) -> Path:
+def write_safetensors(path: Path, kernels: Kernels, said: str | None = GRAY) -> Path:
     tensors = {f"{name}.weight": kernel for name, (kernel, _) in kernels.items()}
     tensors |= {f"{name}.bias": bias for name, (_, bias) in kernels.items()}
     save_file(tensors, path, None if said is None else {"input": said})

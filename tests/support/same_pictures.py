@@ -36,11 +36,11 @@ PAINTINGS = {
     "wasserstein": "{photo} {dots} --style-term wasserstein",
     "moments": "{photo} {dots} --style-term moments",
     "sliced": "{photo} {dots} --style-term sliced",
-    "neighbors": "{photo} {dots} --style-term {neighbors}",
+    "neighbors": "{photo} {dots} --style-term neighbors",
     "mask": "{photo} {dots} --mask {half}={lines}",
     "protect and edges": "{photo} {dots} --protect {half} --edge-weight 0.5 --tv-weight 0.1",
-    "content's color": "{photo} {dots} {color} content",
-    "luminance": "{photo} {dots} {color} luminance",
+    "content's color": "{photo} {dots} --color content",
+    "luminance": "{photo} {dots} --color luminance",
     "palette": "{photo} {dots} --palette {lines}",
     "fine and coarse": "{photo} --fine {dots} --coarse {lines}",
     "several styles": "{photo} {dots} {lines} --blend 0.7,0.3",
@@ -53,7 +53,7 @@ PAINTINGS = {
 
 
 def pictures(folder: Path) -> dict[str, str]:
-    """The pictures to paint from, drawn here; and words that change with the code."""
+    """The pictures to paint from, drawn here."""
     chance = np.random.default_rng(0)
     across, down = np.meshgrid(np.linspace(0, 1, 120), np.linspace(0, 1, 100))
     photo = np.stack([across, down, np.sin(9 * across * down) ** 2], 2)
@@ -70,12 +70,7 @@ def pictures(folder: Path) -> dict[str, str]:
     }
     for name, values in drawn.items():
         Image.fromarray((values * 255).round().astype(np.uint8)).save(folder / f"{name}.png")
-    text = subprocess.run(
-        [*IMPASTO, "paint", "--help"], capture_output=True, text=True, check=True
-    ).stdout
-    words = {"neighbors": "neighbors" if "neighbors" in text else "neighbours"}
-    words["color"] = "--color" if "--color" in text else "--colour"
-    return {name: str(folder / f"{name}.png") for name in drawn} | words
+    return {name: str(folder / f"{name}.png") for name in drawn}
 
 
 def digest(path: Path) -> str:

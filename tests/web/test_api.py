@@ -193,7 +193,7 @@ def test_an_order_is_taken_and_painted(ask, client) -> None:
 def test_the_picture_is_the_library_s_to_the_byte(
     painted, client, photo, style, tiny_weights, tmp_path
 ) -> None:
-    settings = {**QUICK, "colour": "luminance", "style_weight": 10, "seed": 3, "start": "noise"}
+    settings = {**QUICK, "color": "luminance", "style_weight": 10, "seed": 3, "start": "noise"}
     got = client.get(f"/api/paintings/{painted(settings)['id']}/picture").content
     config = Config(backbone=str(tiny_weights), **settings)
     made = paint(

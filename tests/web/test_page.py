@@ -369,7 +369,7 @@ def test_an_example_is_a_click_away(open_page) -> None:
 
 def test_an_earlier_painting_restores_its_settings(open_page, place, tmp_path) -> None:
     page = open_page()
-    choose(page, "colour", "luminance")
+    choose(page, "color", "luminance")
     page.click("#paint")
     shows(page, "Done")
     painting = take_home(page, "WebP", tmp_path)
@@ -378,7 +378,7 @@ def test_an_earlier_painting_restores_its_settings(open_page, place, tmp_path) -
         if where == "earlier":
             unfold(again, "All settings")
         again.locator(f"#{where} input[type=file]").set_input_files(painting)
-        expect(again.locator("#setting-colour input")).to_have_value("luminance")
+        expect(again.locator("#setting-color input")).to_have_value("luminance")
         expect(again.locator("#setting-size input")).to_have_value("64")
 
 
@@ -499,6 +499,6 @@ def test_the_first_look_on_a_phone_fits(open_page) -> None:
 def test_every_control_says_what_the_command_line_says(open_page) -> None:
     page = open_page()
     unfold(page, "Picture", "Network", "Objective")
-    for name in ("strength", "style_scale", "colour", "tv_weight", "padding", "history"):
+    for name in ("strength", "style_scale", "color", "tv_weight", "padding", "history"):
         text = re.sub(r"--[a-z-]+", "", Config.model_fields[name].description)
         expect(page.locator(f"#setting-{name}")).to_contain_text(text[:40])

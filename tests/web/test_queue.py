@@ -230,7 +230,7 @@ def half() -> bytes:
     ("settings", "named"),
     [
         ({}, ()),
-        ({"size": 128, "levels": 2, "steps": 6, "colour": "luminance"}, ()),
+        ({"size": 128, "levels": 2, "steps": 6, "color": "luminance"}, ()),
         ({"start": {"noise": 0.5, "begin": 0.5}, "seed": 7}, ("begin",)),
         (
             {"mask": ["where=other"], "protect": "kept", "palette": "colors"},
@@ -865,7 +865,7 @@ def refused(studio, order):
         ({"backbone": "vgg19"}, "no network 'vgg19' on this server"),
         ({"backbone": "/etc/passwd"}, "no network '/etc/passwd' on this server"),
         ({"backbone": ""}, "--backbone is ''"),
-        ({"colour": "content", "palette": "a.png"}, "two answers to one question"),
+        ({"color": "content", "palette": "a.png"}, "two answers to one question"),
     ],
 )
 def test_settings_that_this_server_does_not_take_are_refused(refused, settings, said):

@@ -58,10 +58,10 @@ class Weights:
 Input = tuple[Literal["RGB", "BGR"], tuple[float, float, float], tuple[float, float, float]]
 OXFORD: Input = ("BGR", (103.939 / 255, 116.779 / 255, 123.68 / 255), (255.0, 255.0, 255.0))
 IMAGENET: Input = ("RGB", (0.485, 0.456, 0.406), (1 / 0.229, 1 / 0.224, 1 / 0.225))
-GREY: Input = ("RGB", (0.45, 0.45, 0.45), (1 / 0.226, 1 / 0.226, 1 / 0.226))
+GRAY: Input = ("RGB", (0.45, 0.45, 0.45), (1 / 0.226, 1 / 0.226, 1 / 0.226))
 # A safetensors file says what it takes in its metadata, under "input".
 INPUTS = {
-    "(RGB in [0, 1] - 0.45) / 0.226": GREY,
+    "(RGB in [0, 1] - 0.45) / 0.226": GRAY,
     "BGR, 0-255, minus (103.939, 116.779, 123.68)": OXFORD,
     "(RGB in [0, 1] - (0.485, 0.456, 0.406)) / (0.229, 0.224, 0.225)": IMAGENET,
 }

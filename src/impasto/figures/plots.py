@@ -27,7 +27,7 @@ __all__ = ["PLOTS", "Curve", "curves", "heat", "network", "write_plot"]
 PLOTS = (".png", ".svg")
 # Okabe & Ito 2008, without the yellow, which is too faint on white: distinct for color-blind
 # people, and in gray by the dashes.
-COLOURS = ("#000000", "#D55E00", "#0072B2", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
+COLORS = ("#000000", "#D55E00", "#0072B2", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 DASHES = (
     (0, ()),
     (0, (5, 1.5)),
@@ -166,7 +166,7 @@ def _panel(
             found += axes.plot(
                 steps,
                 drawn,
-                color=COLOURS[k % len(COLOURS)],
+                color=COLORS[k % len(COLORS)],
                 linestyle=DASHES[k % len(DASHES)],
                 linewidth=1.8 if k == 0 else 1.3,
                 label=name,
@@ -209,13 +209,13 @@ def _mark_levels(axes: Axes, run: Curve, named: bool = True) -> None:
             )
 
 
-def heat(values: np.ndarray, colours: str = "magma") -> Image.Image:
+def heat(values: np.ndarray, colors: str = "magma") -> Image.Image:
     """Draw values (h, w) as a picture; the color map spans all but the greatest half percent, which
     would hide the rest."""
     low, high = float(values.min()), float(np.percentile(values, 99.5))
     high = high if high > low else float(values.max())  # few values differ from the least
     scaled = ((values - low) / (high - low)).clip(0, 1) if high > low else np.zeros_like(values)
-    return Image.fromarray((mpl.colormaps[colours](scaled)[..., :3] * 255).round().astype(np.uint8))
+    return Image.fromarray((mpl.colormaps[colors](scaled)[..., :3] * 255).round().astype(np.uint8))
 
 
 def network(
@@ -260,14 +260,14 @@ def network(
                 va="top",
             )
             left += 0.55
-        for colour, what, at in ((CONTENT, "content", 0.0), (STYLE_MARK, "style", 1.9)):
-            axes.text(at, 3.35, f"■ {what}", color=colour, fontweight="bold", fontsize=11)
+        for color, what, at in ((CONTENT, "content", 0.0), (STYLE_MARK, "style", 1.9)):
+            axes.text(at, 3.35, f"■ {what}", color=color, fontweight="bold", fontsize=11)
         axes.set(xlim=(-0.3, left - 0.3), ylim=(-3.1, 3.7))
         axes.set_title(name, pad=12)
         return figure
 
 
-CONTENT, STYLE_MARK = COLOURS[2], COLOURS[1]
+CONTENT, STYLE_MARK = COLORS[2], COLORS[1]
 
 
 def _box(left: float, bottom: float, width: float, height: float) -> FancyBboxPatch:
@@ -292,7 +292,7 @@ def _mark_layer(
     """Write the layers of a convolution that a preset uses above its box, with weights other than
     1."""
     above = top + 0.15
-    for layers, colour in ((content, CONTENT), (style, STYLE_MARK)):
+    for layers, color in ((content, CONTENT), (style, STYLE_MARK)):
         for layer in (convolution, convolution.replace("conv", "relu")):
             if layer in layers:
                 weight = "" if layers[layer] == 1 else f" × {layers[layer]:g}"
@@ -300,7 +300,7 @@ def _mark_layer(
                     x,
                     above,
                     f"{layer}{weight}",
-                    color=colour,
+                    color=color,
                     ha="center",
                     fontweight="bold",
                     fontsize=8,

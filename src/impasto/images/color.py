@@ -11,7 +11,7 @@ from typing import Literal
 
 import torch
 
-__all__ = ["from_oklab", "grey", "match_lightness", "match_moments", "to_oklab", "with_chroma_of"]
+__all__ = ["from_oklab", "gray", "match_lightness", "match_moments", "to_oklab", "with_chroma_of"]
 
 # Ottosson 2020: linear sRGB to cone responses, and their cube roots to L, a, b.
 CONES = torch.tensor(
@@ -50,8 +50,8 @@ def from_oklab(lab: torch.Tensor) -> torch.Tensor:
     rgb = _unbounded(lab)
     outside = ((rgb < -1e-4) | (rgb > 1 + 1e-4)).any(1, keepdim=True)
     if outside.any():
-        colours = lab.movedim(1, -1)[outside[:, 0]].T[None, :, :, None]  # (1, 3, n, 1): those alone
-        light, chroma = colours[:, :1].clamp(0, 1), colours[:, 1:]
+        colors = lab.movedim(1, -1)[outside[:, 0]].T[None, :, :, None]  # (1, 3, n, 1): those alone
+        light, chroma = colors[:, :1].clamp(0, 1), colors[:, 1:]
         least, most = torch.zeros_like(light), torch.ones_like(light)
         for _ in range(HALVINGS):
             middle = (least + most) / 2
@@ -90,7 +90,7 @@ def match_moments(
     return from_oklab(moved.view(1, 3, *pixels.shape[2:])).to(pixels)
 
 
-def grey(pixels: torch.Tensor) -> torch.Tensor:
+def gray(pixels: torch.Tensor) -> torch.Tensor:
     """Remove the chroma of `pixels` (B, 3, H, W): every channel is the gray of the same Oklab
     lightness."""
     light = to_oklab(pixels)[:, :1]
@@ -132,8 +132,8 @@ def _moments(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Mean (3, 1) and covariance (3, 3) of colors (3, n); 1e-7 on the diagonal keeps gray pictures
     from being singular."""
     mean = x.mean(1, keepdim=True)
-    centred = x - mean
-    return mean, centred @ centred.T / x.shape[1] + 1e-7 * torch.eye(3).to(x)
+    centered = x - mean
+    return mean, centered @ centered.T / x.shape[1] + 1e-7 * torch.eye(3).to(x)
 
 
 def _power(matrix: torch.Tensor, power: float) -> torch.Tensor:

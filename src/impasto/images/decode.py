@@ -161,24 +161,24 @@ def from_image(
     upright, profile = _upright(image), image.info.get("icc_profile")
     factor = _factor(upright, enough)
     if upright.mode.startswith("I") or upright.mode == "F":
-        grey = _from_deep(np.asarray(upright))
+        gray = _from_deep(np.asarray(upright))
         if factor > 1:
-            grey = np.asarray(Image.fromarray(grey).reduce(factor))
+            gray = np.asarray(Image.fromarray(gray).reduce(factor))
         if not profile:
-            return np.repeat(grey[..., None], 3, axis=2), None
-        upright, factor = Image.fromarray((grey * 255).round().astype(np.uint8)), 1
-    grey_mode = upright.mode in ("1", "L", "LA", "La")
+            return np.repeat(gray[..., None], 3, axis=2), None
+        upright, factor = Image.fromarray((gray * 255).round().astype(np.uint8)), 1
+    gray_mode = upright.mode in ("1", "L", "LA", "La")
     transparent = upright.has_transparency_data
     if transparent:
         upright = upright.convert("RGBA")
     elif upright.mode != "CMYK":  # to a mode that profiles are made for
-        upright = upright.convert("L" if grey_mode else "RGB")
+        upright = upright.convert("L" if gray_mode else "RGB")
     if factor > 1:
         upright = upright.reduce(factor)
     alpha = None
     if transparent:
         alpha = np.asarray(upright.getchannel("A"), dtype=np.float32) / 255
-        upright = upright.convert("L" if grey_mode else "RGB")
+        upright = upright.convert("L" if gray_mode else "RGB")
     return np.asarray(_to_srgb(upright, profile).convert("RGB"), dtype=np.float32) / 255, alpha
 
 
@@ -195,15 +195,15 @@ def _upright(image: Image.Image) -> Image.Image:
         return image
 
 
-def _from_deep(grey: np.ndarray) -> np.ndarray:
+def _from_deep(gray: np.ndarray) -> np.ndarray:
     """Scale 16-bit or float grays (H, W) to [0, 1]; the largest value of floats tells which of the
     usual ranges they are in."""
-    top = float(grey.max(initial=0))
+    top = float(gray.max(initial=0))
     if not np.isfinite(top):
         raise ValueError("it has pixels that are not numbers")
     # 1.01 is an overshoot
-    full = 65535.0 if grey.dtype.kind != "f" or top > 255 else 255.0 if top > 2 else 1.0
-    scaled: np.ndarray = np.clip(grey.astype(np.float32) / full, 0, 1)
+    full = 65535.0 if gray.dtype.kind != "f" or top > 255 else 255.0 if top > 2 else 1.0
+    scaled: np.ndarray = np.clip(gray.astype(np.float32) / full, 0, 1)
     return scaled
 
 
@@ -262,5 +262,5 @@ def from_array(array: np.ndarray | torch.Tensor) -> tuple[np.ndarray, np.ndarray
         )
     values = (values.astype(np.float32) / full).clip(0, 1)
     alpha = values[..., 3] if values.shape[2] == 4 else None
-    colours = values[..., :3] if values.shape[2] >= 3 else np.repeat(values, 3, axis=2)
-    return colours, alpha
+    colors = values[..., :3] if values.shape[2] >= 3 else np.repeat(values, 3, axis=2)
+    return colors, alpha

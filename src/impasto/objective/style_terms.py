@@ -272,5 +272,5 @@ STYLE_TERMS: dict[str, StyleTerm] = {
     "wasserstein": MomentTerm(wasserstein_distance, needs_mean=True, prepare=with_sqrt),
     "moments": MomentTerm(moments_distance, needs_mean=True),
     "sliced": MatchingTerm(sliced_target, _sliced, tileable=False, copies=4, kept=3),
-    "neighbours": MatchingTerm(nearest_target, _nearest, tileable=True, copies=4),
+    "neighbors": MatchingTerm(nearest_target, _nearest, tileable=True, copies=4),
 }

@@ -12,7 +12,7 @@ import torch
 from impasto.config import STARTS, Config
 from impasto.errors import ConfigError, PictureError, did_you_mean
 from impasto.fields import marked
-from impasto.images.color import grey, match_lightness, match_moments, with_chroma_of
+from impasto.images.color import gray, match_lightness, match_moments, with_chroma_of
 from impasto.images.masks import NOTHING, read_mask, shape_note
 from impasto.images.read import Picture, Source, read, resize
 from impasto.objective.regions import Layers, Region, StyleSource
@@ -127,7 +127,7 @@ def prepare_problem(
         notes.append(shape_note(mask, content))
         protect = mask.alpha
     painted = (
-        content._replace(pixels=grey(content.pixels)) if config.colour == "luminance" else content
+        content._replace(pixels=gray(content.pixels)) if config.color == "luminance" else content
     )
     return Problem(
         painted,
@@ -136,7 +136,7 @@ def prepare_problem(
         found,
         _recolored(regions, _color_transfer(content, config, find)),
         protect,
-        config.colour == "luminance",
+        config.color == "luminance",
         levels,
         [note for note in notes if note],
     )
@@ -248,11 +248,11 @@ def _color_transfer(
     content: Picture, config: Config, find: Find
 ) -> Callable[[torch.Tensor], torch.Tensor]:
     """What is done to the colors of a style before the run."""
-    if config.colour == "luminance":
+    if config.color == "luminance":
         return lambda pixels: match_lightness(pixels, content.pixels)
-    if config.colour == "content" or config.palette:
+    if config.color == "content" or config.palette:
         target = find(config.palette).pixels if config.palette else content.pixels
-        return lambda pixels: match_moments(pixels, target, config.colour_match)
+        return lambda pixels: match_moments(pixels, target, config.color_match)
     return lambda pixels: pixels
 
 

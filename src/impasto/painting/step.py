@@ -67,6 +67,6 @@ class Step:
 
     @property
     def shown(self) -> torch.Tensor:
-        """The picture to be seen: in [0, 1], with the content's colours where only lightness is
+        """The picture to be seen: in [0, 1], with the content's colors where only lightness is
         painted."""
         return self.finish(self.picture.clamp(0, 1))
