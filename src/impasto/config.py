@@ -176,7 +176,7 @@ class Config(BaseModel):
     backbone: str = setting(
         "compact",
         "Network",
-        "compact, vgg19, vgg19-torchvision, or a .safetensors, .pth or .h5 file",
+        "compact, vgg19, vgg19-keras, vgg19-torchvision, or a .safetensors, .pth or .h5 file",
         min_length=1,
         network=True,
     )

@@ -50,7 +50,7 @@ PRESETS: dict[str, Preset] = {
     ),
     "gatys-lbfgs": Preset(
         Config(
-            backbone="vgg19-torchvision",
+            backbone="vgg19",
             feature_units="normalized",
             padding="zeros",
             size=512,
@@ -76,6 +76,8 @@ PRESETS: dict[str, Preset] = {
         ),
         "Gatys et al. 2016 with L-BFGS from the content: 300 evaluations",
         {
+            "backbone": "Oxford's VGG-19; the author has torchvision's numbers: "
+            "--backbone vgg19-torchvision",
             "optimizer": "L-BFGS, learning rate 1, history 100: torch.optim.LBFGS's defaults, "
             f"{COX} src/model.py, run_style_transfer",
             "steps": f"300 evaluations: {COX} src/model.py, run_style_transfer",
@@ -132,7 +134,7 @@ PRESETS: dict[str, Preset] = {
     ),
     "noise-start": Preset(
         Config(
-            backbone="vgg19-torchvision",
+            backbone="vgg19",
             feature_units="normalized",
             padding="zeros",
             size=512,
@@ -169,7 +171,7 @@ PRESETS: dict[str, Preset] = {
     ),
     "layered": Preset(
         Config(
-            backbone="vgg19-torchvision",
+            backbone="vgg19",
             feature_units="normalized",
             padding="zeros",
             size=400,
@@ -199,6 +201,8 @@ PRESETS: dict[str, Preset] = {
         ),
         "Adam, shallow layers weigh more than deep ones; after Udacity's notebook",
         {
+            "backbone": "Oxford's VGG-19; the author has torchvision's numbers: "
+            "--backbone vgg19-torchvision",
             "style_layers": "1.0, 0.8, 0.5, 0.3, 0.1: "
             f"{UDACITY} style-transfer/Style_Transfer_Exercise.ipynb, Loss and Weights",
             "style_weight": "1e4: the published recipe; the notebook has 1e6",

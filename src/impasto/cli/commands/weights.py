@@ -14,12 +14,11 @@ def weights() -> None:
 
 @weights.command("list")
 def list_weights() -> None:
-    """List the networks, and where the files lie that are here."""
-    from impasto.backbone.weights import cached, known
+    """List the networks: where each comes from, and whether its file is here."""
+    from impasto.backbone.weights import KNOWN, cached, known
 
     for name in known():
-        path = cached(name)
-        click.echo(f"{name:18} {path if path else 'not fetched'}")
+        click.echo(f"{name:18} {KNOWN[name].about}\n{'':18} {cached(name) or 'not here'}")
 
 
 @weights.command("fetch")
@@ -45,7 +44,7 @@ def verify_weights(name: str | None) -> None:
     for each in [name] if name else known():
         path = cached(each)
         whole = path is not None and verify(each)
-        click.echo(f"{each:18} {'not fetched' if path is None else 'whole' if whole else 'broken'}")
+        click.echo(f"{each:18} {'not here' if path is None else 'whole' if whole else 'broken'}")
         if path is not None and not whole:
             broken.append(str(path))
     if broken:
