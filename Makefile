@@ -49,7 +49,7 @@ bench: $(READY)
 
 # Train the network in the package: about an hour on two cores; needs ../shared.
 train: $(READY)
-	$(BIN)/python training/train.py --shared ../shared --out training/run
+	$(BIN)/python training/train.py --corpus ../shared/corpus --out training/run --minutes 150
 
 clean:
 	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache

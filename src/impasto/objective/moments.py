@@ -19,6 +19,8 @@ __all__ = [
     "Solved",
     "gram_distance",
     "moments_distance",
+    "pulled_back",
+    "seen_through",
     "sqrt_and_inverse",
     "wasserstein_distance",
     "with_sqrt",
@@ -51,6 +53,19 @@ class Moments(NamedTuple):
 # moments.
 Solved = tuple[torch.Tensor, torch.Tensor | None, torch.Tensor]
 Distance = Callable[[Moments, Moments], Solved]
+
+
+def seen_through(x: Moments, metric: torch.Tensor) -> Moments:
+    """The moments of R f from those of features f: R m and R S R^T; R (C', C)."""
+    mean = None if x.mean is None else x.mean @ metric.mT
+    return Moments(mean, metric @ x.second @ metric.mT)
+
+
+def pulled_back(solved: Solved, metric: torch.Tensor) -> Solved:
+    """A distance of the moments of R f with its gradients to those of f: R^T g and R^T G R."""
+    value, by_mean, by_second = solved
+    back = None if by_mean is None else by_mean @ metric
+    return value, back, metric.mT @ by_second @ metric
 
 
 def gram_distance(x: Moments, target: Moments) -> Solved:

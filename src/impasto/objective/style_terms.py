@@ -26,6 +26,7 @@ from impasto.objective.moments import (
     Moments,
     gram_distance,
     moments_distance,
+    seen_through,
     wasserstein_distance,
     with_sqrt,
 )
@@ -127,7 +128,9 @@ class MomentTerm:
         for layer in extractor.config.style_layers:
             moments = [by_layer[layer] for by_layer in measured if layer in by_layer]
             weights = [style.weight for style in normalized(styles, layer)]
-            targets[layer] = self.prepare(_mixture(moments, weights))
+            mixture, metric = _mixture(moments, weights), extractor.metric(layer)
+            seen = mixture if metric is None else seen_through(mixture, metric)
+            targets[layer] = self.prepare(seen)
         return targets
 
     def term(
@@ -151,6 +154,7 @@ class MomentTerm:
             self._divisors(config, channels, place),
             scale,
             place.weights,
+            extractor.metric(place.layer),
         )
 
     def _measure(self, extractor: FeatureExtractor, style: StyleSource) -> dict[str, Moments]:

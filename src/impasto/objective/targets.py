@@ -15,7 +15,7 @@ from impasto.objective.pixel_terms import Edges, Grain, Variation, laplacian
 from impasto.objective.regions import Region
 from impasto.objective.style_targets import StyleTargets, neighbor_count, variation_factors
 from impasto.objective.style_terms import STYLE_TERMS, Place
-from impasto.objective.terms import Content, Term, layer_weights
+from impasto.objective.terms import Content, Term, in_metric, layer_weights
 from impasto.objective.tiles import Sums, Tile
 
 __all__ = ["objective_terms"]
@@ -84,7 +84,8 @@ def _content_terms(
         weights = None
         if protect is not None:
             weights = 1 + (config.protection - 1) * layer_weights(protect, layer)
-        yield Content(f"content {layer}", layer, target, scale, weights)
+        metric = extractor.metric(layer)
+        yield Content(f"content {layer}", layer, target, scale, weights, metric)
 
 
 def _content_targets(
@@ -102,15 +103,21 @@ def _content_targets(
         for layer, x in features.items():
             if tile.whole:
                 targets[layer] = x
-                energies[-1].append(energy(x))
+                energies[-1].append(_energy(extractor, layer, x))
                 continue
             if layer not in targets:
                 targets[layer] = _empty_map(x, tile, layer)
             window = tile.window(layer_stride(layer))
             inner = x[:, :, window.inner_rows, window.inner_columns]
             targets[layer][:, :, window.rows, window.columns] = inner
-            energies[-1].append(energy(inner))
+            energies[-1].append(_energy(extractor, layer, inner))
     return targets, dict(zip(targets, extractor.shard.all_reduce(energies), strict=True))
+
+
+def _energy(extractor: FeatureExtractor, layer: str, features: torch.Tensor) -> torch.Tensor:
+    """Sum of squares of features, in the layer's metric if it has one."""
+    metric = extractor.metric(layer)
+    return energy(features if metric is None else in_metric(features.float(), metric))
 
 
 def _empty_map(x: torch.Tensor, tile: Tile, layer: str) -> torch.Tensor:

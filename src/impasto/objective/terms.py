@@ -16,13 +16,14 @@ import torch.nn.functional as F
 
 from impasto.backbone.architecture import layer_stride
 from impasto.objective.losses import second_moment_sum, squared_distance
-from impasto.objective.moments import Distance, Moments, Solved
+from impasto.objective.moments import Distance, Moments, Solved, pulled_back, seen_through
 from impasto.objective.tiles import Tile
 
 __all__ = [
     "Content",
     "Style",
     "Term",
+    "in_metric",
     "inside",
     "layer_sums",
     "layer_weights",
@@ -63,7 +64,7 @@ class Content:
     """scale * sum of w |F(x) - F(c)|^2, with F(c) the content's features.
 
     target (1, C, H, W): F(c), of the whole image. weights (1, 1, H, W): w, or None for 1
-    everywhere.
+    everywhere. metric (C, C): R in |R (F(x) - F(c))|^2, or None for plain features.
     """
 
     def __init__(
@@ -73,17 +74,23 @@ class Content:
         target: torch.Tensor,
         scale: float,
         weights: torch.Tensor | None = None,
+        metric: torch.Tensor | None = None,
     ):
         self.name, self.layer = name, layer
-        self.target, self.scale, self.weights = target, scale, weights
+        self.target, self.scale, self.weights, self.metric = target, scale, weights, metric
 
     def measure(self, x: torch.Tensor, tile: Tile) -> torch.Tensor:
         """The tile's part of the sum."""
         here, target = self._both(x, tile)
-        if self.weights is None:
+        if self.weights is None and self.metric is None:
             return squared_distance(here, target)
-        weights = inside(self.weights, tile, self.layer)
-        return ((here.float() - target.float()).square() * weights).sum()
+        difference = here.float() - target.float()
+        if self.metric is not None:
+            difference = in_metric(difference, self.metric)
+        squares = difference.square()
+        return (
+            squares if self.weights is None else squares * inside(self.weights, tile, self.layer)
+        ).sum()
 
     def value(self, total: torch.Tensor) -> torch.Tensor:
         """The weighted term from the sum over all tiles."""
@@ -97,6 +104,8 @@ class Content:
         here, target = self._both(x, tile)
         g = torch.zeros_like(x) if g is None else g
         difference = here - target
+        if self.metric is not None:
+            difference = in_metric(difference, self.metric.mT @ self.metric)
         if self.weights is not None:
             difference *= inside(self.weights, tile, self.layer).to(difference)
         g[:, :, window.inner_rows, window.inner_columns].add_(difference, alpha=2 * self.scale)
@@ -111,6 +120,11 @@ class Content:
         )
 
 
+def in_metric(features: torch.Tensor, metric: torch.Tensor) -> torch.Tensor:
+    """Multiply the features (B, C, H, W) at every position by a matrix (C', C)."""
+    return F.conv2d(features, metric.to(features)[:, :, None, None])
+
+
 class Style:
     """scale * a distance (moments.py) of the features' moments from the style's.
 
@@ -120,7 +134,8 @@ class Style:
 
     distance: of moments. needs_mean: whether it depends on the mean. target: the style's moments.
     divisors: of the sums of the features, and of their products. weights (1, 1, H, W): the region's
-    mask at the layer, or None for the whole image.
+    mask at the layer, or None for the whole image. metric (C, C): what features are multiplied by
+    before they are compared (the target's already are), or None.
     """
 
     def __init__(
@@ -133,9 +148,10 @@ class Style:
         divisors: tuple[float, float],
         scale: float,
         weights: torch.Tensor | None = None,
+        metric: torch.Tensor | None = None,
     ):
         self.name, self.layer = name, layer
-        self.target, self.scale, self.weights = target, scale, weights
+        self.target, self.scale, self.weights, self.metric = target, scale, weights, metric
         self._distance, self._needs_mean, self._divisors = distance, needs_mean, divisors
         self._last: tuple[torch.Tensor, Solved] | None = None
 
@@ -151,7 +167,11 @@ class Style:
         """The distance and its gradients; computed once for all tiles of an evaluation."""
         if self._last is None or self._last[0] is not total:
             moments = moments_of(total, self._needs_mean, self._divisors)
-            self._last = total, self._distance(moments, self.target)
+            if self.metric is None:
+                self._last = total, self._distance(moments, self.target)
+            else:
+                solved = self._distance(seen_through(moments, self.metric), self.target)
+                self._last = total, pulled_back(solved, self.metric)
         return self._last[1]
 
     def add_gradient(

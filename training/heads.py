@@ -1,0 +1,92 @@
+"""How much of the teacher the student explains, and the metric that follows from it."""
+
+import torch
+
+from networks import Features
+
+KEPT = 0.95  # of the heads' moments, from one batch to the next
+# share of the mean that is taken away: a Gram matrix needs the mean, but most of it is easy
+CENTERED = 0.9
+
+
+class Heads:
+    """The best linear map from the student's features to the teacher's, solved for instead of
+    learned.
+
+    For fixed features the best head W is a least-squares problem; its moments are averaged over
+    recent batches. The gradient of the loss at the best W is that at a constant W (variable
+    projection, Golub & Pereyra 1973), so the convolutions see at every step what a head trained to
+    the end would tell them.
+    """
+
+    def __init__(self) -> None:
+        self._moments: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
+
+    def loss(self, name: str, feature: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """Return the part of the target's variance that the feature does not explain, 0 to 1.
+
+        feature (B, c, h, w), target (B, C, h, w). Only second moments are needed: W f is never
+        made.
+        """
+        f, t = (
+            x.permute(0, 2, 3, 1).flatten(0, 2).float() for x in (feature, target)
+        )  # (positions, channels)
+        mean_f, mean_t = f.mean(0), t.mean(0)
+        ff = f.mT @ f / len(f) - CENTERED * mean_f.outer(mean_f)
+        tf = t.mT @ f / len(f) - CENTERED * mean_t.outer(mean_f)
+        variance = t.square().sum() / len(t) - CENTERED * mean_t.square().sum()
+        tf = tf / variance.sqrt()
+        with torch.no_grad():
+            before_ff, before_tf = self._moments.get(name, (ff, tf))
+            kept_ff, kept_tf = torch.lerp(ff, before_ff, KEPT), torch.lerp(tf, before_tf, KEPT)
+            self._moments[name] = kept_ff, kept_tf
+            w = _solve(kept_ff, kept_tf, ridge=1e-3)
+        return 1 - 2 * (w * tf).sum() + ((w @ ff) * w).sum()
+
+
+def _solve(ff: torch.Tensor, tf: torch.Tensor, ridge: float) -> torch.Tensor:
+    eye = torch.eye(len(ff), device=ff.device, dtype=ff.dtype)
+    return torch.cholesky_solve(
+        tf.mT, torch.linalg.cholesky(ff + ridge * ff.diagonal().mean() * eye)
+    ).mT
+
+
+class HeadFit:
+    """Least squares, uncentered, from student to teacher at every layer, over any number of
+    batches."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, list[torch.Tensor]] = {}
+
+    @torch.no_grad()
+    def add(self, features: Features, targets: Features) -> None:
+        """Take the moments of one batch of features and targets."""
+        for name in features:
+            f, t = (x[name].permute(0, 2, 3, 1).flatten(0, 2).float() for x in (features, targets))
+            moments = [f.mT @ f, t.mT @ f, t.square().sum(), torch.tensor(float(len(f)))]
+            moments = [m.double().cpu() for m in moments]
+            before = self._sums.get(name)
+            self._sums[name] = (
+                moments if before is None else [a + b for a, b in zip(before, moments, strict=True)]
+            )
+
+    def heads(self) -> dict[str, torch.Tensor]:
+        """Return W by layer (teacher's channels, student's channels)."""
+        return {
+            name: _solve(ff / n, tf / n, ridge=1e-4) for name, (ff, tf, _, n) in self._sums.items()
+        }
+
+    def unexplained(self, heads: dict[str, torch.Tensor]) -> dict[str, float]:
+        """Return by layer the part of the teacher's energy that `heads` leave unexplained on what
+        was added."""
+        out = {}
+        for name, (ff, tf, tt, _) in self._sums.items():
+            w = heads[name]
+            out[name] = float(1 - (2 * (w * tf).sum() - ((w @ ff) * w).sum()) / tt)
+        return out
+
+
+def metric(head: torch.Tensor) -> torch.Tensor:
+    """Return R = (W^T W)^(1/2): |R f| is the length of W f, what the teacher would see of f."""
+    values, vectors = torch.linalg.eigh(head.mT @ head)
+    return (vectors * values.clamp_min(0).sqrt()) @ vectors.mT
