@@ -187,6 +187,16 @@ class Config(BaseModel):
         "replicate", "Network", "border of the first convolution", network=True
     )
 
+    finish: Annotated[int, Field(ge=0, le=MOST_STEPS)] | Literal["auto"] = setting(
+        "auto",
+        "Network",
+        "the last steps, made at full size with --finish-backbone (auto: an eighth of the steps "
+        "where --backbone is compact, else 0)",
+    )
+    finish_backbone: str = setting(
+        "vgg19", "Network", "the network of the last steps, as --backbone", min_length=1
+    )
+
     content_layers: Layers = setting(
         {"relu4_2": 1.0},
         "Objective",
@@ -343,6 +353,12 @@ class Config(BaseModel):
                     f"--start names {shortened(name)}, which is no Unicode: rename that picture",
                     name,
                 )
+        if self.finish != "auto" and self.finish >= self.steps:
+            raise ConfigError(
+                f"--finish {self.finish} leaves none of {self.steps} steps for --backbone: give "
+                f"fewer than {self.steps}",
+                self.finish,
+            )
         for name in ("blend", "start"):
             value = getattr(self, name)
             weights = value.values() if isinstance(value, dict) else value
@@ -350,6 +366,15 @@ class Config(BaseModel):
                 raise ConfigError(
                     f"{option_name(name)} is {value}: its weights must add to more than 0", value
                 )
+
+    @property
+    def finish_steps(self) -> int:
+        """How many of the steps are made with `finish_backbone`, the last ones."""
+        if self.finish_backbone == self.backbone:
+            return 0
+        if self.finish == "auto":
+            return self.steps // 8 if self.backbone == "compact" else 0
+        return self.finish
 
     def changed(self, **settings: Any) -> Config:
         """This config with `settings` in place of its own, checked again. Raises ConfigError.

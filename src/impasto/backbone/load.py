@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+
 import torch
 
 from impasto.backbone.download import Progress
@@ -12,7 +16,7 @@ from impasto.config import Config, Machine
 from impasto.errors import ConfigError
 from impasto.fields import marked
 
-__all__ = ["load_backbone", "network_key"]
+__all__ = ["load_backbone", "load_weights", "network_key"]
 
 
 def load_backbone(
@@ -44,16 +48,28 @@ def load_backbone(
     device = _device(machine.device)
     precision = machine.precision
     dtype = fast_dtype(device) if precision == "auto" else getattr(torch, precision)
-    weights = weights or load(config.backbone, progress)
+    weights = weights or load_weights(config, partial(load, progress=progress))
     return Backbone(
         weights, pooling=config.pooling, padding=config.padding, device=device, dtype=dtype
     )
 
 
+def load_weights(config: Config, load_one: Callable[[str], Weights] = load) -> Weights:
+    """Load the weights of a config's network, with those of its finisher if it has one.
+
+    load_one: gives the weights of a name. Raises WeightsError.
+    """
+    weights = load_one(config.backbone)
+    if config.finish_steps:
+        weights = replace(weights, finisher=load_one(config.finish_backbone))
+    return weights
+
+
 def network_key(config: Config, machine: Machine) -> tuple[str, ...]:
-    """Give the settings that decide which network is loaded, and where."""
+    """Give the settings that decide which networks are loaded, and where."""
+    finisher = config.finish_backbone if config.finish_steps else ""
     of_config = [getattr(config, name) for name in marked(Config, "network")]
-    return (*of_config, *(getattr(machine, name) for name in marked(Machine, "network")))
+    return (*of_config, finisher, *(getattr(machine, name) for name in marked(Machine, "network")))
 
 
 def _device(name: str) -> torch.device:

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch.autograd.function import once_differentiable
 
-from impasto.backbone.architecture import convolution_of, layer_name
+from impasto.backbone.architecture import convolution_of, layer_name, layer_stride
 from impasto.backbone.convolution import Convolution
 from impasto.backbone.weight_files import Weights
 from impasto.errors import ConfigError, WeightsError
@@ -64,6 +64,8 @@ class Backbone:
     weights: from `impasto.backbone.load`. pooling: "average" is scaled so that the features keep
     their energy.
     padding: of the first convolution; the later ones are padded with zeros, as they were trained.
+
+    finisher: the network that makes a painting's last steps, or None.
     """
 
     def __init__(
@@ -78,6 +80,11 @@ class Backbone:
         self.weights, self.pooling, self.padding = weights, pooling, padding
         self.device, self.dtype = torch.device(device), dtype
         self.architecture = weights.architecture
+        self.finisher: Backbone | None = None
+        if weights.finisher is not None:
+            self.finisher = Backbone(
+                weights.finisher, pooling=pooling, padding=padding, device=device, dtype=dtype
+            )
         self._convolutions = {
             name: Convolution(kernel, bias, self.device, dtype)
             for name, (kernel, bias) in weights.kernels.items()
@@ -129,6 +136,12 @@ class Backbone:
                     have,
                 )
         return max(self.architecture.convolutions.index(name) for name in names)
+
+    def cost(self, layers: Iterable[str]) -> float:
+        """Multiplications a pixel of a forward pass to the deepest of `layers`."""
+        names = self.architecture.convolutions[: self.deepest(layers) + 1]
+        kernels = self.weights.kernels
+        return sum(kernels[name][0].numel() / layer_stride(name) ** 2 for name in names)
 
     def _forward(
         self, pixels: torch.Tensor, wanted: Sequence[str], traces: list[_Trace] | None

@@ -31,7 +31,8 @@ class Weights:
     kernels: conv name -> (kernel (O, I, 3, 3), bias (O,)), float32. The input is (pixels - mean) *
     scale for pixels in [0, 1], with the channels in `order` (mean and scale too). metrics: conv
     name -> R (C, C): |R f| is the length that features f after ReLU have for the network that
-    taught this one; empty for a network that nobody taught.
+    taught this one; empty for a network that nobody taught. finisher: the weights of the network
+    that makes a painting's last steps, or None.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Weights:
     mean: tuple[float, float, float]
     scale: tuple[float, float, float]
     metrics: dict[str, torch.Tensor] = field(default_factory=dict)
+    finisher: Weights | None = None
 
     @property
     def architecture(self) -> Architecture:
@@ -56,6 +58,8 @@ class Weights:
             digest.update(name.encode())
             for tensor in (*pair, *([self.metrics[name]] if name in self.metrics else [])):
                 digest.update(tensor.contiguous().numpy().data)
+        if self.finisher is not None:
+            digest.update(self.finisher.sha256.encode())
         return digest.hexdigest()
 
 

@@ -68,7 +68,7 @@ KNOWN = {
             "compact",
             "in impasto: a small network that VGG-19 has taught",
             "sha256",
-            "84d3c6f31dbbc357ce05037367ba22d889ad1170446ca140208df5bbeacd69c3",
+            "a6955ca156e687303361cc9d4be51969ce4d628746dfd07ddffe9b185155855c",
             package="impasto",
             file="backbone/compact.safetensors",
         ),

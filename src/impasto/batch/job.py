@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from impasto.backbone.load import load_weights
 from impasto.backbone.weight_files import Weights
 from impasto.backbone.weights import load
 from impasto.config import STARTS, Config, Machine
@@ -57,7 +58,7 @@ def normalized_settings(
         config, machine: the settings.
         digest: gives the checksum that takes the place of a picture's path.
     """
-    settings = config.model_dump(mode="json", exclude={"backbone"})
+    settings = config.model_dump(mode="json", exclude={"backbone", "finish_backbone"})
     settings["precision"] = machine.precision
     for name in marked(Config, "path"):
         settings[name] = digest(settings[name]) if settings[name] else ""
@@ -74,11 +75,11 @@ def normalized_settings(
 class FileHashes:
     """Checksums of files, and networks with theirs: each is read once."""
 
-    def __init__(self, load_weights: Callable[[str], Weights] = load):
-        """load_weights: gives the network of a name, downloaded if need be."""
-        self._load = load_weights
+    def __init__(self, load_one: Callable[[str], Weights] = load):
+        """load_one: gives the network of a name, downloaded if need be."""
+        self._load = load_one
         self._files: dict[str, str] = {}
-        self._networks: dict[str, Weights] = {}
+        self._networks: dict[tuple[str, str], Weights] = {}
 
     def file(self, path: str) -> str:
         """The sha256 of a file's bytes. Raises PictureError."""
@@ -86,11 +87,17 @@ class FileHashes:
             self._files[path] = hashlib.sha256(bytes_of(Path(path))).hexdigest()
         return self._files[path]
 
-    def network(self, name: str) -> Weights:
-        """The weights of a network. Raises WeightsError."""
-        if name not in self._networks:
-            self._networks[name] = self._load(name)
-        return self._networks[name]
+    def network(self, config: Config) -> Weights:
+        """The weights of a config's network, with its finisher's. Raises WeightsError."""
+        names = config.backbone, config.finish_backbone if config.finish_steps else ""
+        if names not in self._networks:
+            self._networks[names] = load_weights(config, self._named)
+        return self._networks[names]
+
+    def _named(self, name: str) -> Weights:
+        if (name, "") not in self._networks:
+            self._networks[name, ""] = self._load(name)
+        return self._networks[name, ""]
 
     def fingerprint(self, job: Job) -> str:
         """The sha256 of all that decides a job's picture, wherever its files lie.
@@ -103,6 +110,6 @@ class FileHashes:
             "config": normalized_settings(job.config, job.machine, self.file),
             "content": self.file(job.content),
             "styles": [self.file(path) for path in job.styles],
-            "weights": self.network(job.config.backbone).sha256,
+            "weights": self.network(job.config).sha256,
         }
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

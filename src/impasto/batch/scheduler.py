@@ -10,6 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from impasto.backbone.load import network_key
 from impasto.batch.executor import Assignment, Done, Executor, File, Task, WorkerUpdate
 from impasto.batch.job import FileHashes, Job
 from impasto.batch.store import BatchStore
@@ -117,7 +118,7 @@ class Scheduler:
                     self._record_failure(key, str(error))
             if tasks:
                 self._in_progress[worker] = list(tasks)
-                weights = self._hashes.network(tasks[0].config.backbone)
+                weights = self._hashes.network(tasks[0].config)
                 folders = {task.key: self._store.work_folder(task.key) for task in tasks}
                 return Assignment(tasks, files, weights, folders)
         return None
@@ -133,8 +134,9 @@ class Scheduler:
             tried = self._tried.get(key, [])
             return worker not in tried or set(self.workers) <= set(tried)
 
-        def kind(key: str) -> tuple[Any, str]:
-            return self._tasks[key].config.size, self._tasks[key].config.backbone
+        def kind(key: str) -> tuple[Any, ...]:
+            task = self._tasks[key]
+            return task.config.size, *network_key(task.config, task.machine)
 
         first = next(filter(suits, self._waiting), None)
         if first is None or first in self._tried:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from impasto.backbone.load import load_backbone
-from impasto.backbone.weights import load as load_weights
+from impasto.backbone.load import load_backbone, load_weights
+from impasto.backbone.weights import load as load_named
 from impasto.cli.outputs import report, sheet
 from impasto.cli.progress_bar import downloading, make_console, painting
 from impasto.cli.run_folder import FRAMES, RunSpec, mark_finished
@@ -146,8 +146,18 @@ def _title(run: Run, where: str) -> str:
     dtype = str(run.backbone.dtype).removeprefix("torch.")
     config = run.config
     return (
-        f"{run.backbone.weights.name} on {where}, {dtype}, {config.steps} steps of "
+        f"{_networks(run)} on {where}, {dtype}, {config.steps} steps of "
         f"{config.optimizer}; {run.plan}"
+    )
+
+
+def _networks(run: Run) -> str:
+    """The names of the networks that paint."""
+    finisher = run.backbone.finisher
+    if finisher is None:
+        return run.backbone.weights.name
+    return (
+        f"{run.backbone.weights.name}, the last {run.config.finish_steps} {finisher.weights.name},"
     )
 
 
@@ -214,7 +224,7 @@ def _elsewhere(console: Console, spec: RunSpec) -> Iterator[TileWorkers | None]:
     from impasto.cluster.ray_cluster import connected
 
     with downloading(console, spec.config.backbone) as progress:
-        weights = load_weights(spec.config.backbone, progress)
+        weights = load_weights(spec.config, partial(load_named, progress=progress))
     with connected(spec.address), tile_workers(spec.config, spec.machine, weights) as workers:
         yield workers
 

@@ -83,6 +83,7 @@ class RemoteTileWorker:
         regions: Sequence[Region],
         side: int | None,
         protect: torch.Tensor | None,
+        finish: bool,
     ) -> list[Tile]:
         """Take on every `of`-th tile of a level's picture, from tile `index`; gives these tiles."""
         device = self._backbone.device
@@ -107,8 +108,10 @@ class RemoteTileWorker:
             for region in regions
         ]
         share = Shard(index, of, all_reduce)
+        backbone = self._backbone.finisher if finish else self._backbone
+        assert backbone is not None
         self._objective = Objective(
-            config, self._backbone, content.to(device), regions, side, here(protect), share
+            config, backbone, content.to(device), regions, side, here(protect), share
         )
         return self._objective.tiles
 
@@ -235,7 +238,10 @@ class DistributedObjective:
         protect: torch.Tensor | None = None,
     ):
         self._workers = workers
-        self._given = [ray.put(value) for value in (config, content, regions, side, protect)]
+        finish = backbone is workers.backbone.finisher
+        self._given = [
+            ray.put(value) for value in (config, content, regions, side, protect, finish)
+        ]
         height, width = content.shape[2:]
         self._count = 1 if side is None else _tile_count(height, width, side)
         self._reducer: Any = None

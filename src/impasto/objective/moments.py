@@ -8,7 +8,8 @@ written out. The mean may be None where a distance does not need it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import torch
@@ -154,9 +155,31 @@ def _covariance(x: Moments) -> torch.Tensor:
 def sqrt_and_inverse(matrix: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Square root of a symmetric positive matrix (..., C, C), and the inverse of the root.
 
-    By matrix products alone, which suit a GPU: Newton and Schulz's coupled iteration (Higham 2008,
-    "Functions of matrices", eq. 6.35).
+    On a CPU from the eigenvectors, which for 384 channels takes an eighth of the time of the
+    iteration. On other devices by matrix products alone, which suit them: Newton and Schulz's
+    coupled iteration (Higham 2008, "Functions of matrices", eq. 6.35).
     """
+    if matrix.device.type == "cpu":
+        with _one_thread():
+            values, vectors = torch.linalg.eigh(matrix)
+        roots = values.clamp_min(TINY).sqrt()[..., None, :]
+        return (vectors * roots) @ vectors.mT, (vectors / roots) @ vectors.mT
+    return _newton_schulz(matrix)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Have this thread compute alone: LAPACK's many small steps wait for each other longer than
+    they compute (for 384 channels 12 ms alone, 106 ms with two threads beside other work)."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _newton_schulz(matrix: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     identity = _identity_like(matrix)
     size = matrix.square().sum((-2, -1), keepdim=True).sqrt().clamp_min(TINY)
     y, z = matrix / size, identity.expand_as(matrix)

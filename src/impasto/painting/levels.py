@@ -71,7 +71,10 @@ def check(content: Picture, config: Config) -> list[Level]:
         if config.levels == "auto"
         else config.levels
     )
-    return pyramid(height, width, levels, config.level_ratio, config.steps, config.step_ratio)
+    finish = config.finish_steps
+    steps = config.steps - finish
+    found = pyramid(height, width, levels, config.level_ratio, steps, config.step_ratio)
+    return [*found, Level(height, width, 1.0, finish, finish=True)] if finish else found
 
 
 def _levels(side: int, ratio: float) -> int:

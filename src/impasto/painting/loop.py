@@ -77,7 +77,7 @@ class Loop:
                 resume.improved,
             )
         self._began = time.perf_counter() - (resume.seconds if resume else 0.0)
-        self._all_work = sum(level.steps * level.height * level.width for level in problem.levels)
+        self._all_work = sum(level.steps * self._work_of(level) for level in problem.levels)
         self._levels: Iterator[tuple[int, Level]] = iter(enumerate(problem.levels, 1))
         self._level: Level | None = None
         self._done = 0  # steps of the level
@@ -108,7 +108,7 @@ class Loop:
         last = self._done == level.steps
         self._point, trouble = self._solver.step(seen, loss.total, gradient, loss.term_values, last)
         self._number += 1
-        self._work += level.height * level.width
+        self._work += self._work_of(level)
         self._mended += bool(trouble)
         seconds = time.perf_counter() - self._began
         state = State(
@@ -140,6 +140,18 @@ class Loop:
             partial(_with_solver, state, self._solver),
         )
 
+    def _network(self, level: Level) -> Backbone:
+        """The network that makes the steps of a level."""
+        if not level.finish:
+            return self._backbone
+        assert self._backbone.finisher is not None
+        return self._backbone.finisher
+
+    def _work_of(self, level: Level) -> float:
+        """What a step of a level costs, against others."""
+        layers = [*self._config.content_layers, *self._config.style_layers]
+        return level.height * level.width * self._network(level).cost(layers)
+
     def _enter(self, index: int, level: Level) -> None:
         """Begin a level: its targets, its solver, its first point."""
         problem, config, device = self._problem, self._config, self._backbone.device
@@ -148,7 +160,7 @@ class Loop:
         regions = regions_at(problem, level, config, device)
         protect = at_level(problem.protect, level, device)
         self.evaluator = self._evaluator_of(
-            config, self._backbone, small, regions, self._plan.tile_size, protect
+            config, self._network(level), small, regions, self._plan.tile_size, protect
         )
         self._solver = _solver(config, level, device)
         before, self._level, self._index, self._done = self._level, level, index, 0
@@ -160,6 +172,8 @@ class Loop:
         elif before is None:
             start = problem.named if self._start is None else self._start
             self._point = starting_point(config, start, small, regions[0].styles[0].pixels)
+        elif (before.height, before.width) == (level.height, level.width):
+            pass  # another network goes on from the same point
         elif config.content_layers:
             self._point = enlarged(
                 self._point, resize(content, before.height, before.width).to(device), small

@@ -236,7 +236,12 @@ def plan_for(
     sizes = [style_size(last, style, config, last) for style in problem.style_sources]
     masks = sum(region.mask is not None for region in problem.regions)
     masks += problem.protect is not None
-    return plan(config, machine, backbone, last[:2], sizes, masks, free)
+    networks = [backbone, *([backbone.finisher] if last.finish and backbone.finisher else [])]
+    plans = [plan(config, machine, each, last[:2], sizes, masks, free) for each in networks]
+    smallest = min(plans, key=lambda found: found.tile_size or max(last.height, last.width))
+    return smallest._replace(
+        needed=max(found.needed for found in plans), block=max(found.block for found in plans)
+    )
 
 
 def tune_allocator(plan: Plan, device: torch.device) -> None:

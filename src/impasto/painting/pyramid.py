@@ -11,13 +11,16 @@ SMALLEST = 64
 
 
 class Level(NamedTuple):
-    """One size of the pyramid, in pixels, its scale against the last, and its share of the
-    steps."""
+    """One size of the pyramid, in pixels, its scale against the last, and its steps.
+
+    finish: whether the steps are made with the network's finisher.
+    """
 
     height: int
     width: int
     scale: float
     steps: int
+    finish: bool = False
 
 
 def pyramid(

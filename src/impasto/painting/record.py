@@ -51,6 +51,7 @@ def record_of(
             {"role": role, "name": each.name, "sha256": each.sha256} for role, each in roles
         ],
         "network": backbone.weights.name,
+        "finisher": backbone.finisher.weights.name if backbone.finisher else "",
         "precision": str(backbone.dtype).removeprefix("torch."),
         "device": backbone.device.type,
     }

@@ -117,7 +117,7 @@ class Run:
         Args:
             content, style, config, machine, start, named: as `paint` takes them.
             backbone: the network, or a function that loads it, called once the pictures have
-                been read and checked.
+                been read and checked. A network without a finisher makes all steps.
             plan: decides on the tiles that fit into memory.
             resume: finds the state and the plan of a run that was cut off; None: begin at the
             start.
@@ -127,6 +127,8 @@ class Run:
             ImpastoError: for whatever the user can put right.
         """
         config, machine = config or Config(), machine or Machine()
+        if isinstance(backbone, Backbone) and backbone.finisher is None:
+            config = config.changed(finish=0)  # the given network makes all steps
         picture, styles = read(content), read_all(style)
         begun = None if start is None else read(start)
         # before a network is downloaded for nothing

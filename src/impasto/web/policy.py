@@ -55,6 +55,11 @@ class Policy(NamedTuple):
             raise ConfigError(
                 f"no network {given} on this server: choose from {choice}", config.backbone
             )
+        if config.finish_steps and config.finish_backbone not in self.networks:
+            choice, given = ", ".join(self.networks), shortened(config.finish_backbone)
+            raise ConfigError(
+                f"no network {given} on this server: choose from {choice}", config.finish_backbone
+            )
         if config.steps > self.limits.steps:
             raise ConfigError(
                 f"{config.steps:,} steps are more than this server's {self.limits.steps:,}",

@@ -98,7 +98,9 @@ def _finish(job: Job, run: Started, stopped: str) -> None:
 def _backbone(config: Config, machine: Machine) -> Backbone:
     """The config's network, from the cache if it is there."""
     settings = {name: getattr(config, name) for name in marked(Config, "network")}
-    return _loaded(Config(**settings), machine)
+    finish = min(1, config.finish_steps)  # how many there are makes no other network
+    of_network = Config(**settings, finish=finish, finish_backbone=config.finish_backbone)
+    return _loaded(of_network, machine)
 
 
 @lru_cache(maxsize=3)  # each takes up to 80 MB

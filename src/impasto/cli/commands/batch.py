@@ -107,8 +107,8 @@ def carry_out(spec: BatchSpec, folder: str, quiet: bool) -> int:
 
     jobs = list_jobs(spec.contents, spec.styles, spec.pairs, settings_for)
     hashes = FileHashes(weights)
-    for name in {job.config.backbone for job in jobs}:  # before anything is written
-        hashes.network(name)
+    for job in jobs:  # before anything is written
+        hashes.network(job.config)
 
     with BatchProgress(console) as progress, open_store(folder, progress.note) as store:
         save_spec(spec, Path(folder), progress.note)

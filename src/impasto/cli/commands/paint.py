@@ -42,6 +42,11 @@ __all__ = ["paint"]
     "--trace", metavar="FILE", help="one line of JSON a step, for `impasto curves`: .jsonl"
 )
 @click.option(
+    "--draft",
+    is_flag=True,
+    help="leave out the last steps by the true network, as --finish 0: faster, less like the style",
+)
+@click.option(
     "--save-every",
     default=0,
     type=click.IntRange(0),
@@ -76,6 +81,7 @@ def paint(
     timelapse: str | None,
     figure: str | None,
     trace: str | None,
+    draft: bool,
     save_every: int,
     save_at: str,
     checkpoint: str | None,
@@ -96,7 +102,7 @@ def paint(
     from impasto.painting.problem import extras
 
     config, machine, pictures, blank_content = sources_of(
-        pictures, preset_name, source, given(values)
+        pictures, preset_name, source, {**given(values), **({"finish": 0} if draft else {})}
     )
     if blank_content:
         raise ConfigError(
