@@ -126,7 +126,7 @@ PRESETS: dict[str, Preset] = {
             f"from 0 to 1: {RATUL} README, Methodology; its script has absolute differences",
             "learning_rate": f"not in its README; 0.02 of the pixel range: {TENSORFLOW}; "
             "its script has 0.02 on pixels from 0 to 255",
-            "steps": f"30,000: {RATUL} README, Results & Observations; a snapshot every 1,000",
+            "steps": f"30,000: {RATUL} README, Results & Observations",
             "size": "not in its README; 512 at most, as in gatys-lbfgs",
         },
     ),
