@@ -33,7 +33,6 @@ from impasto.parsing import (
 __all__ = [
     "GROUPS",
     "MOST_LEVELS",
-    "MOST_STEPS",
     "STARTS",
     "Config",
     "Machine",
@@ -362,9 +361,9 @@ class Config(BaseModel):
 
 
 class Machine(BaseModel):
-    """Where a painting is computed and within which limits: nothing that changes what it shows.
+    """Where a painting is computed, and within which limits.
 
-    Bad values raise ConfigError. Another precision or tile changes the last bits of the pixels.
+    Precision and tiles change a painting by rounding only. Bad values raise ConfigError.
 
     Example:
         paint("photo.jpg", "painting.jpg", machine=Machine(device="cuda", memory="8GB"))
