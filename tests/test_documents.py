@@ -1,13 +1,16 @@
 """The documents are true: their examples run, their commands, links and files exist."""
 
+import inspect
 import re
 import shlex
+from operator import attrgetter
 from pathlib import Path
 
 import click
 import pytest
 from PIL import Image
 
+import impasto
 from impasto.cli.main import cli
 from impasto.cli.options import ConfigOption, given
 from impasto.config import Config, changed_by
@@ -67,6 +70,22 @@ def test_an_example_runs(name, line, code, small, photo, style, tmp_path, monkey
     for file in ("painting.jpg", "other.jpg", "one.jpg", "two.jpg"):
         Image.open(style).save(file)
     exec(compile("\n" * line + code, name, "exec"), {"__name__": "example"})
+
+
+def test_the_signatures_in_the_api_are_the_code_s():
+    """Each begins as the function's own: later arguments may be left out."""
+    text = BLOCK.sub("", (ROOT / "docs" / "api.md").read_text(encoding="utf-8"))
+    checked = set()
+    for name, arguments in re.findall(r"`([\w.]+)\(([^)`]+)\)`", text):
+        first = name.partition(".")[0]
+        home = next((home for home in (impasto, impasto.callbacks) if first in home.__all__), None)
+        if home:
+            signature = inspect.signature(attrgetter(name)(home))
+            shown = [each.partition("=")[0] for each in arguments.split(", ")]
+            names = [each for each in shown if each not in ("*", "...")]
+            assert names == list(signature.parameters)[: len(names)], name
+            checked.add(name)
+    assert {"paint", "paint_steps", "texture", "Run.prepare", "snapshots"} <= checked
 
 
 def commands(name: str) -> list[list[str]]:
