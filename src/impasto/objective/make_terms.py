@@ -1,4 +1,4 @@
-"""The terms of an objective, from the config, the content and what the styles ask for."""
+"""Make the terms of an objective from the config, the content and the styles' targets."""
 
 from __future__ import annotations
 
