@@ -34,14 +34,15 @@ def studio(crowded: bool) -> None:
     after a warm-up there."""
     import torch
 
+    from impasto.config import Machine
     from impasto.images.samples import sample_photograph, sample_style
-    from impasto.web.job import Limits, PaintRequest, Upload
+    from impasto.web.job import PaintRequest, Upload
+    from impasto.web.limits import Limits
     from impasto.web.queue import Studio
 
     if crowded:
         torch.rand(4000, 4000) @ torch.rand(4000, 4000)
-    machine = {"device": "auto", "precision": "auto", "memory": "auto", "tile": "auto"}
-    place = Studio(Limits(), machine)
+    place = Studio(Limits(), Machine())
     place.open()
     photograph = Upload("photograph", sample_photograph().read_bytes)
     style = Upload("style", sample_style("strokes").read_bytes)

@@ -33,7 +33,6 @@ from impasto.parsing import (
 __all__ = [
     "GROUPS",
     "MOST_LEVELS",
-    "MOST_STEPS",
     "STARTS",
     "Config",
     "Machine",
@@ -42,6 +41,7 @@ __all__ = [
 
 GROUPS = ("Picture", "Network", "Objective", "Solver", "Machine")
 STARTS = ("content", "style", "noise")
+LOOKS = {"subtle": 0.35, "painted": 1.0, "bold": 2.5}  # chosen by eye: docs/decisions.md
 
 
 MOST_LEVELS = 12
@@ -212,7 +212,13 @@ class Config(BaseModel):
     content_weight: Weight = setting(
         1.0, "Objective", "weight of the content terms", not_for=("texture",)
     )
-    style_weight: Weight = setting(3.5, "Objective", "weight of the style terms")
+    style_weight: Weight = setting(2.0, "Objective", "weight of the style terms")
+    look: Literal["subtle", "painted", "bold"] = setting(
+        "painted",
+        "Objective",
+        "how much is painted: --strength times 0.35, 1 or 2.5",
+        control="first",
+    )
     strength: float = setting(
         1.0,
         "Objective",
@@ -247,7 +253,7 @@ class Config(BaseModel):
         "units of the features that the weights were chosen for (unless normalized)",
     )
     style_term: Literal["gram", "wasserstein", "moments", "sliced", "neighbors"] = setting(
-        "gram",
+        "wasserstein",
         "Objective",
         "what of the features is the style: Gram matrix, Wasserstein distance of mean and "
         "covariance, mean and "
@@ -368,6 +374,11 @@ class Config(BaseModel):
                 )
 
     @property
+    def style_factor(self) -> float:
+        """What the weights of the style and grain terms are multiplied by."""
+        return LOOKS[self.look] * self.strength
+
+    @property
     def finish_steps(self) -> int:
         """How many of the steps are made with `finish_backbone`, the last ones."""
         if self.finish_backbone == self.backbone:
@@ -387,9 +398,9 @@ class Config(BaseModel):
 
 
 class Machine(BaseModel):
-    """Where a painting is computed and within which limits: nothing that changes what it shows.
+    """Where a painting is computed, and within which limits.
 
-    Bad values raise ConfigError. Another precision or tile changes the last bits of the pixels.
+    Precision and tiles change a painting by rounding only. Bad values raise ConfigError.
 
     Example:
         paint("photo.jpg", "painting.jpg", machine=Machine(device="cuda", memory="8GB"))

@@ -55,7 +55,7 @@ class WeightsError(ImpastoError):
 
 
 class CheckpointError(ImpastoError):
-    """A checkpoint that cannot be read, or gone on with."""
+    """A checkpoint that is unreadable or does not match the run."""
 
 
 class ClusterError(ImpastoError):

@@ -1,16 +1,20 @@
-"""One run at a time in a folder."""
+"""One run at a time in a folder, and temporary folders that processes hold."""
 
 from __future__ import annotations
 
 import errno
 import os
+import shutil
+import stat
+import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from impasto.records import check_regular
 
-__all__ = ["LOCK", "exclusive_lock"]
+__all__ = ["LOCK", "exclusive_lock", "remove_dead_folders"]
 
 LOCK = "lock"
 TAKEN = (errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLK)
@@ -54,3 +58,23 @@ def _lock(handle: int) -> None:
         msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
     else:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def remove_dead_folders(prefix: str, young: float = 0.0) -> None:
+    """Remove this user's temporary folders that no process holds an `exclusive_lock` in.
+
+    Those on a file system without locks stay.
+
+    Args:
+        prefix: what their names begin with.
+        young: seconds for which a new folder is left alone, as it may not be locked yet.
+    """
+    user = os.getuid() if hasattr(os, "getuid") else 0  # Windows: all files are of 0
+    for folder in Path(tempfile.gettempdir()).glob(f"{prefix}*"):
+        with suppress(OSError):  # its process is alive, or another one is removing it
+            info = folder.lstat()
+            old = time.time() - info.st_mtime >= young
+            if old and stat.S_ISDIR(info.st_mode) and info.st_uid == user:
+                with exclusive_lock(folder) as held:
+                    if held:
+                        shutil.rmtree(folder, ignore_errors=True)

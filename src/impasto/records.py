@@ -30,7 +30,6 @@ __all__ = [
     "AnyText",
     "ConfigRecord",
     "FileName",
-    "Settings",
     "Text",
     "check_regular",
     "checked",

@@ -8,7 +8,7 @@ from PIL import Image
 
 from impasto import Config, Machine
 from impasto.batch.executor import Assignment, Failure, WorkerUpdate
-from impasto.batch.job import FileHashes
+from impasto.batch.job import Inputs
 from impasto.batch.scheduler import Scheduler
 from impasto.batch.store import open_store
 from impasto.batch.table import list_jobs
@@ -32,7 +32,7 @@ def scheduler(tmp_path, photo, style, tiny_weights):
         lambda *_: (Config(backbone=str(tiny_weights), size=32, steps=2), Machine()),
     )
     with open_store(str(tmp_path / "out"), print) as store:
-        made = Scheduler(store, Silent(), FileHashes())
+        made = Scheduler(store, Silent(), Inputs())
         made.plan(jobs)
         made.workers = ["a", "b"]
         yield made

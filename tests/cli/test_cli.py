@@ -1,4 +1,5 @@
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -221,6 +222,13 @@ def test_demo_paints_the_sample_and_its_sheet(impasto, monkeypatch, tmp_path, ti
         "impasto-demo-sheet.png",
         "impasto-demo.png",
     ]
+
+
+def test_help_says_each_default_at_most_once(impasto):
+    _, out, _ = impasto("paint", "--help")
+    for entry in re.split(r"\n  (?=-)", out):
+        assert entry.count("default:") <= 1, entry
+        assert not re.search(r"default:\s*\]", entry), entry
 
 
 def test_help_lists_every_field_of_the_config_in_its_group(impasto):

@@ -317,7 +317,7 @@ def test_a_job_that_is_no_record_is_one_line(begun, line_of, text) -> None:
 
 def test_a_job_s_config_out_of_range_is_one_line(begun, line_of) -> None:
     changed(job := begun(), config={"size": 5}, outputs={"picture": "kept/out.png"})
-    assert f"{job} cannot be gone on with: --size is 5: it takes" in line_of("resume", "kept")
+    assert f"cannot resume from {job}: --size is 5: it takes" in line_of("resume", "kept")
 
 
 @pytest.mark.parametrize("name", ["job.json", NAME, "lock"])

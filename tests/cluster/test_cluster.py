@@ -36,7 +36,7 @@ from impasto.cluster.ray_cluster import connected, start_worker
 from impasto.config import changed_by
 from impasto.errors import ConfigError
 from impasto.images.read import read, resize
-from impasto.locking import exclusive_lock
+from impasto.locking import exclusive_lock, remove_dead_folders
 from impasto.objective.objective import Objective
 from impasto.objective.tiles import Shard, sum_tiles
 from impasto.painting.problem import regions_at
@@ -367,7 +367,7 @@ def test_what_killed_workers_have_left_is_removed(monkeypatch, tmp_path):
             os.utime(tmp_path / f"{ray_executor.FOLDER}{name}", (0, 0))
     with exclusive_lock(tmp_path / f"{ray_executor.FOLDER}alive"):
         os.utime(tmp_path / f"{ray_executor.FOLDER}alive", (0, 0))
-        ray_executor._remove_dead_folders()
+        remove_dead_folders(ray_executor.FOLDER, ray_executor.YOUNG)
     assert {each.name for each in tmp_path.iterdir()} == {
         f"{ray_executor.FOLDER}alive",
         f"{ray_executor.FOLDER}young",

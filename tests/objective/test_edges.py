@@ -8,9 +8,9 @@ from impasto import Config
 from impasto.backbone.vgg import Backbone
 from impasto.backbone.weight_files import Weights
 from impasto.backbone.weights import load
+from impasto.objective.make_terms import FLAT
 from impasto.objective.objective import Objective
 from impasto.objective.pixel_terms import EDGE_REACH, Edges, laplacian
-from impasto.objective.targets import FLAT
 from impasto.objective.tiles import cut
 from impasto.painting.run import paint_steps
 from layouts import random_kernels

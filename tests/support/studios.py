@@ -12,7 +12,7 @@ import uvicorn
 
 from impasto.config import Machine
 from impasto.web import server
-from impasto.web.job import Limits
+from impasto.web.limits import Limits
 from impasto.web.queue import Studio
 
 MACHINE = Machine(device="cpu", precision="float32")

@@ -21,7 +21,8 @@ from impasto.images.read import read_bytes, read_settings
 from impasto.painting.run import Run
 from impasto.web import queue as studios
 from impasto.web import worker as working
-from impasto.web.job import MORE_IN, BusyError, Job, Limits, PaintRequest, Upload, clean
+from impasto.web.job import BusyError, Job, PaintRequest, Upload, clean
+from impasto.web.limits import MORE_IN, Limits
 from impasto.web.policy import BASE
 from impasto.web.queue import Studio
 

@@ -26,7 +26,7 @@ from impasto.config import Machine
 from impasto.errors import ConfigError
 from impasto.web import guesses, server
 from impasto.web import queue as studio
-from impasto.web.job import Limits
+from impasto.web.limits import Limits
 from impasto.web.queue import Studio
 from studios import running
 

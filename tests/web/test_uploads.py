@@ -18,6 +18,7 @@ from impasto.errors import PictureError
 from impasto.web import job as jobs
 from impasto.web import middleware
 from impasto.web.job import BusyError, PaintRequest, Upload
+from impasto.web.limits import MORE_IN
 from impasto.web.uploads import ReadingMemory, check_uploads, read_upload
 from studios import running
 
@@ -239,7 +240,7 @@ def test_one_orders_reading_does_not_delay_anothers(place, photo, style, monkeyp
 def test_two_of_the_largest_pictures_take_little_memory(place, photo) -> None:
     """520 KB of upload took 5.2 GB."""
     out = io.BytesIO()
-    side = int((jobs.MORE_IN * 300_000) ** 0.5)
+    side = int((MORE_IN * 300_000) ** 0.5)
     Image.new("RGB", (side, side), "red").save(out, "PNG")
     order = PaintRequest(Upload("a.png", out.getvalue), [Upload("b.png", out.getvalue)], AS_IT_IS)
     job = place.studio.submit(order, "ann")
@@ -247,7 +248,7 @@ def test_two_of_the_largest_pictures_take_little_memory(place, photo) -> None:
         time.sleep(0.01)
     job.folder = place.studio.folder / "again"
     job.keep_inputs(order)
-    content, styles, _ = job.inputs(place.studio.limits.read)
+    content, styles, _ = job.inputs(place.studio.limits.read_pixels)
     assert content.pixels.shape[2] <= 4 * 48
     assert styles[0].pixels.shape[2] <= 4 * 48
 

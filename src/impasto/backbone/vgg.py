@@ -61,8 +61,8 @@ class _Trace(NamedTuple):
 class Backbone:
     """A frozen VGG network on one device, in one precision.
 
-    weights: from `impasto.backbone.load`. pooling: "average" is scaled so that the features keep
-    their energy.
+    weights: from `impasto.backbone.weights.load`.
+    pooling: "average" is scaled so that the features keep their energy.
     padding: of the first convolution; the later ones are padded with zeros, as they were trained.
 
     finisher: the network that makes a painting's last steps, or None.

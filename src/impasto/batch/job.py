@@ -18,7 +18,7 @@ from impasto.images.read import bytes_of
 from impasto.painting.problem import ALPHA, extras
 from impasto.parsing import mask_parts
 
-__all__ = ["FileHashes", "Job", "normalized_settings"]
+__all__ = ["Inputs", "Job", "normalized_settings"]
 
 
 LONGEST_NAME = 150  # bytes of a name: file systems take 255, with what is put around it
@@ -72,20 +72,20 @@ def normalized_settings(
     return settings
 
 
-class FileHashes:
-    """Checksums of files, and networks with theirs: each is read once."""
+class Inputs:
+    """The checksums of a batch's pictures, and its networks: each file is read once."""
 
     def __init__(self, load_one: Callable[[str], Weights] = load):
         """load_one: gives the network of a name, downloaded if need be."""
         self._load = load_one
-        self._files: dict[str, str] = {}
+        self._checksums: dict[str, str] = {}
         self._networks: dict[tuple[str, str], Weights] = {}
 
-    def file(self, path: str) -> str:
+    def checksum(self, path: str) -> str:
         """The sha256 of a file's bytes. Raises PictureError."""
-        if path not in self._files:
-            self._files[path] = hashlib.sha256(bytes_of(Path(path))).hexdigest()
-        return self._files[path]
+        if path not in self._checksums:
+            self._checksums[path] = hashlib.sha256(bytes_of(Path(path))).hexdigest()
+        return self._checksums[path]
 
     def network(self, config: Config) -> Weights:
         """The weights of a config's network, with its finisher's. Raises WeightsError."""
@@ -107,9 +107,9 @@ class FileHashes:
             WeightsError: the network's weights cannot be had.
         """
         parts = {
-            "config": normalized_settings(job.config, job.machine, self.file),
-            "content": self.file(job.content),
-            "styles": [self.file(path) for path in job.styles],
+            "config": normalized_settings(job.config, job.machine, self.checksum),
+            "content": self.checksum(job.content),
+            "styles": [self.checksum(path) for path in job.styles],
             "weights": self.network(job.config).sha256,
         }
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

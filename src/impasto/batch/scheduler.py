@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from impasto.backbone.load import network_key
 from impasto.batch.executor import Assignment, Done, Executor, File, Task, WorkerUpdate
-from impasto.batch.job import FileHashes, Job
+from impasto.batch.job import Inputs, Job
 from impasto.batch.store import BatchStore
 from impasto.config import Config
 from impasto.errors import OutputError, PictureError, no_room
@@ -37,8 +37,8 @@ MOST_AT_ONCE = 8
 class Scheduler:
     """The tasks of a batch: which are waiting, which are in progress, and what came of them."""
 
-    def __init__(self, store: BatchStore, progress: BatchProgress, hashes: FileHashes):
-        self._store, self._progress, self._hashes = store, progress, hashes
+    def __init__(self, store: BatchStore, progress: BatchProgress, inputs: Inputs):
+        self._store, self._progress, self._inputs = store, progress, inputs
         self._results: dict[Job, Path | str | None] = {}
         self._jobs: dict[str, Job] = {}
         self._tasks: dict[str, Task] = {}
@@ -56,7 +56,7 @@ class Scheduler:
         """
         for job in jobs:
             try:
-                key = self._hashes.fingerprint(job)
+                key = self._inputs.fingerprint(job)
             except PictureError as error:  # without checksums the manifest cannot name the job
                 self._results[job] = str(error)
                 self._progress.failed(f"{job}: {error}")
@@ -74,7 +74,7 @@ class Scheduler:
                     self._progress.note(f"{job} is there as {out}, not as {job.out}")
             else:
                 self._results[job] = None
-                self._tasks[key] = _task(key, job, self._hashes)
+                self._tasks[key] = _task(key, job, self._inputs)
                 self._waiting.append(key)
         self._store.assign_names({key: self._jobs[key].name for key in self._waiting})
         self._progress.begin(len(self._waiting))
@@ -118,7 +118,7 @@ class Scheduler:
                     self._record_failure(key, str(error))
             if tasks:
                 self._in_progress[worker] = list(tasks)
-                weights = self._hashes.network(tasks[0].config)
+                weights = self._inputs.network(tasks[0].config)
                 folders = {task.key: self._store.work_folder(task.key) for task in tasks}
                 return Assignment(tasks, files, weights, folders)
         return None
@@ -253,8 +253,8 @@ def at_once(config: Config) -> int:
     return max(1, min(MOST_AT_ONCE, PIXELS_AT_ONCE // config.size**2))
 
 
-def _task(key: str, job: Job, hashes: FileHashes) -> Task:
-    files = [(role, File(path, hashes.file(path))) for role, path in job.paths]
+def _task(key: str, job: Job, inputs: Inputs) -> Task:
+    files = [(role, File(path, inputs.checksum(path))) for role, path in job.paths]
     named = {file for role, file in files if role not in ("content", "style")}
     styles = tuple(file for role, file in files if role == "style")
     suffix = next(each for each in FORMATS if job.name.lower().endswith(each))

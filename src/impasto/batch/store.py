@@ -9,7 +9,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -192,16 +192,13 @@ def open_store(folder: str, note: Callable[[str], object]) -> Iterator[BatchStor
         OutputError: it cannot be written, another batch has locked it, or its manifest is broken.
     """
     path = Path(folder)
-    try:
-        (path / WORK).mkdir(parents=True, exist_ok=True)
-        lock = exclusive_lock(path / WORK)
-        lock.__enter__()
-    except BlockingIOError:
-        busy = f"another batch is painting into {folder}: wait for it, or give another -o"
-        raise OutputError(busy, folder) from None
-    except OSError as error:
-        raise OutputError(f"cannot paint into {folder}: {reason(error)}", folder) from error
-    try:
+    with ExitStack() as lock:
+        try:
+            (path / WORK).mkdir(parents=True, exist_ok=True)
+            lock.enter_context(exclusive_lock(path / WORK))
+        except BlockingIOError:
+            busy = f"another batch is painting into {folder}: wait for it, or give another -o"
+            raise OutputError(busy, folder) from None
+        except OSError as error:
+            raise OutputError(f"cannot paint into {folder}: {reason(error)}", folder) from error
         yield BatchStore(path, note)
-    finally:
-        lock.__exit__(None, None, None)

@@ -6,7 +6,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import click
-from pydantic import BaseModel
 
 from impasto.config import GROUPS, Config, Machine
 from impasto.errors import ConfigError
@@ -33,7 +32,7 @@ class ConfigOption(click.Option):
         self.group = str(extra["group"])
         flag = info.annotation is bool
         name = option_name(field)
-        help = f"{info.description} [{self._takes(model, field)}default: {_shown(info.default)}]"
+        help = f"{info.description}{_hint(allowed(model, field), info.default)}"
         aliases: list[str] = extra["aliases"]  # type: ignore[assignment]
         super().__init__(
             [f"{name}/--no-{name[2:]}" if flag else name, *aliases],
@@ -45,23 +44,26 @@ class ConfigOption(click.Option):
             type=None if flag else str,
         )
 
-    @staticmethod
-    def _takes(model: type[BaseModel], field: str) -> str:
-        choices = allowed(model, field)
-        return f"{choices}; " if " or " in choices or "number" in choices else ""
-
     def get_help_record(self, ctx: click.Context) -> tuple[str, str]:
         """The option without click's TEXT: what it takes stands in the help."""
         name = " / ".join([*self.opts, *self.secondary_opts])
         return name, self.help or ""
 
 
+def _hint(choices: str, default: Any) -> str:
+    """What an option takes, if that needs saying, and its default: " [a or b; default: a]"."""
+    parts = []
+    if not isinstance(default, bool) and (" or " in choices or "number" in choices):
+        parts.append(choices)
+    if default not in (None, (), ""):  # without one: the help says what then happens
+        parts.append(f"default: {_shown(default)}")
+    return f" [{'; '.join(parts)}]" if parts else ""
+
+
 def _shown(default: Any) -> str:
     if isinstance(default, bool):
         return "yes" if default else "no"
-    if isinstance(default, float):
-        return f"{default:g}"
-    return "its own" if default is None or default == () else typed(default)
+    return f"{default:g}" if isinstance(default, float) else typed(default)
 
 
 class GroupedCommand(click.Command):

@@ -180,9 +180,9 @@ class TileWorkers:
         count = len(self.actors)
         return f"{count} device{'s' if count > 1 else ''} ({self.device})"
 
-    def objective(self, *arguments: Any) -> DistributedObjective:
-        """Make the objective of a level from the arguments of `Objective`."""
-        return DistributedObjective(self, *arguments)
+    def objective(self, config: Config, _: Backbone, *arguments: Any) -> DistributedObjective:
+        """Make the objective of a level as `Objective` does; workers have their own networks."""
+        return DistributedObjective(self, config, *arguments)
 
     def plan_for(
         self, problem: Problem, config: Config, machine: Machine, backbone: Backbone
@@ -231,7 +231,6 @@ class DistributedObjective:
         self,
         workers: TileWorkers,
         config: Config,
-        backbone: Backbone,
         content: torch.Tensor,
         regions: Sequence[Region],
         side: int | None = None,

@@ -19,7 +19,7 @@ from impasto.batch.executor import Assignment, Task, WorkerUpdate
 from impasto.batch.worker import Worker
 from impasto.cluster.ray_cluster import VERSIONS, Device, list_devices, start_worker, use_device
 from impasto.errors import ClusterError, OutputError
-from impasto.locking import exclusive_lock
+from impasto.locking import exclusive_lock, remove_dead_folders
 from impasto.painting.checkpoint_file import NAME, newest
 
 __all__ = ["RayExecutor"]
@@ -44,7 +44,7 @@ class RemoteWorker:
     def __init__(self, device: Device):
         use_device(device)
         self._worker = Worker()
-        _remove_dead_folders()
+        remove_dead_folders(FOLDER, YOUNG)
         self._folder = Path(tempfile.mkdtemp(prefix=FOLDER))
         self._held = ExitStack()
         self._held.enter_context(exclusive_lock(self._folder))  # as long as this process lives
@@ -92,16 +92,6 @@ class RemoteWorker:
     def leave(self) -> None:
         """Remove this worker's files."""
         shutil.rmtree(self._folder, ignore_errors=True)
-
-
-def _remove_dead_folders() -> None:
-    """Remove the temporary folders of workers that were killed on this machine."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{FOLDER}*"):
-        with suppress(OSError):  # a worker has locked it, or another one has removed it
-            if time.time() - folder.stat().st_mtime > YOUNG:
-                with exclusive_lock(folder) as held:
-                    if held:
-                        shutil.rmtree(folder, ignore_errors=True)
 
 
 @dataclass

@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from itertools import accumulate, pairwise
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -21,9 +21,10 @@ from impasto.figures.frames import Frames, Kept
 from impasto.images.read import resize
 from impasto.images.write import atomic_write, check_output, to_image
 
-__all__ = ["FILMS", "Film", "check_film", "film_size", "films"]
+__all__ = ["FILMS", "Film", "FilmSuffix", "check_film", "film_size", "films"]
 
-FILMS = (".gif", ".webp", ".apng", ".mp4", ".webm")
+FilmSuffix = Literal[".gif", ".webp", ".apng", ".mp4", ".webm"]
+FILMS: tuple[str, ...] = get_args(FilmSuffix)
 # pixels on the long side
 LARGEST = {".gif": 512, ".webp": 640, ".apng": 512, ".mp4": 1280, ".webm": 1280}
 CODECS: dict[str, tuple[str, dict[str, str]]] = {

@@ -10,9 +10,9 @@ import torch
 from impasto.backbone.vgg import Backbone, Features, Tape
 from impasto.config import Config
 from impasto.objective.extractor import FeatureExtractor
+from impasto.objective.make_terms import objective_terms
 from impasto.objective.regions import Region, regions_of
 from impasto.objective.style_targets import StyleTargets, style_targets
-from impasto.objective.targets import objective_terms
 from impasto.objective.tiles import UNSHARDED, Shard, Tile
 
 __all__ = ["Loss", "Objective", "evaluate_batched"]

@@ -116,7 +116,7 @@ class MomentTerm:
     tileable: ClassVar[bool] = True
 
     def working_bytes(self, layers: Sequence[float]) -> int:
-        """0: moments are small."""
+        """Return 0: moments take little memory."""
         return 0
 
     def targets(

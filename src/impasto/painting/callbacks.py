@@ -217,8 +217,10 @@ def _number(value: float | None) -> float:
 
 
 def film_of(path: Path, content: Picture, config: Config, frames: Path | None = None) -> Film:
-    """The film of a painting of `content`: its `look` reads pictures. frames: as Film's. Raises
-    OutputError."""
+    """Begin the film of a painting of `content`: `add_frame` at every step, `write` at the end.
+
+    frames: a lasting folder for its frames, as `Film` takes it. Raises OutputError.
+    """
     return Film(path, *painted_size(content, config), content.alpha, frames)
 
 

@@ -15,17 +15,18 @@ from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
 
 from impasto.errors import ImpastoError
+from impasto.figures.timelapse import FilmSuffix
 from impasto.web.addresses import network_of
 from impasto.web.folders import RoomError
 from impasto.web.job import BusyError, Job, PaintRequest, State, Upload
 from impasto.web.multipart import BoundedRoute
 from impasto.web.queue import Studio
 
-__all__ = ["ONE", "AnyJob", "FinishedJob", "Status", "errors", "routes", "status_of"]
+__all__ = ["ONE", "AnyJob", "FinishedJob", "errors", "routes"]
 
 EVERY = 0.3  # seconds between two looks at a painting that is followed
 RETRY_AFTER = "60"  # seconds
-Film = Literal["", ".gif", ".webp", ".apng", ".mp4", ".webm"]
+FilmOrNone = Literal["", FilmSuffix]
 
 
 class Status(BaseModel):
@@ -129,7 +130,7 @@ async def submit(
         list[UploadFile] | None,
         File(description="pictures that the settings name (masks, palette), by file name"),
     ] = None,
-    timelapse: Annotated[Film, Form(description="make a film too")] = "",
+    timelapse: Annotated[FilmOrNone, Form(description="make a film too")] = "",
     base: Annotated[str, Form(description="id of an earlier painting to start from")] = "",
 ) -> Status:
     """Ask for a painting."""

@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 from gradio.components import Component
 
-from impasto.config import GROUPS, Config
+from impasto.config import GROUPS, STARTS, Config
 from impasto.errors import ConfigError
 from impasto.fields import allowed, marked
 from impasto.parsing import typed
@@ -112,7 +112,7 @@ def values_of(config: Config, names: Sequence[str], networks: Sequence[str]) -> 
 
     Raises ConfigError if the config starts from a picture, which is not in the file.
     """
-    if "start" in names and not set(config.start) <= {"content", "style", "noise"}:
+    if "start" in names and not set(config.start) <= set(STARTS):
         raise ConfigError(
             "it began from another picture; drop that one too, and choose the settings by hand"
         )

@@ -47,7 +47,7 @@ def brush(studio: Studio, content: gr.Image, first: Path | None) -> gr.ImageEdit
         if upload is None:
             return None
         try:
-            small = studio.reading.thumbnail(upload, studio.limits.read)
+            small = studio.reading.thumbnail(upload, studio.limits.read_pixels)
         except (PictureError, BusyError):
             return None  # the visitor is told when it is to be painted
         return {"background": small, "layers": [], "composite": None}

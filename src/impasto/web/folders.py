@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import stat
 import tempfile
 import time
 from collections.abc import Collection, Iterator
@@ -12,7 +11,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from impasto.errors import OutputError, reason
-from impasto.locking import LOCK, exclusive_lock
+from impasto.locking import LOCK, exclusive_lock, remove_dead_folders
 
 __all__ = ["UPLOAD_FOLDER", "RoomError", "own_folder", "remove_old", "temporary_files_in"]
 
@@ -33,7 +32,7 @@ def own_folder() -> Iterator[Path]:
     removed first. Raises RoomError.
     """
     try:
-        _remove_dead()
+        remove_dead_folders(PREFIX)
         folder, lock = _make()
     except OSError as error:
         where = f"{reason(error)} ({error.filename})"
@@ -61,21 +60,6 @@ def _make() -> tuple[Path, ExitStack]:
                 shutil.rmtree(folder, ignore_errors=True)
                 raise
     raise FileExistsError(None, "other studios keep removing it", tempfile.gettempdir())
-
-
-def _remove_dead() -> None:
-    """Remove the folders of this user's studios that no process holds a lock in.
-
-    Those on a file system without locks stay.
-    """
-    user = os.getuid() if hasattr(os, "getuid") else 0  # Windows: all files are of 0
-    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
-        with suppress(OSError):  # its studio is open, or another one is removing it
-            info = folder.lstat()
-            if stat.S_ISDIR(info.st_mode) and info.st_uid == user:
-                with exclusive_lock(folder) as held:
-                    if held:
-                        shutil.rmtree(folder, ignore_errors=True)
 
 
 def remove_old(folder: Path, spared: Collection[Path], keep: float) -> int:

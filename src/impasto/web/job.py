@@ -31,7 +31,6 @@ __all__ = [
     "OVER",
     "BusyError",
     "Job",
-    "Limits",
     "PaintRequest",
     "Progress",
     "Requested",
@@ -45,28 +44,10 @@ State = Literal["waiting", "painting", "paused", "done", "stopped", "failed", "c
 Requested = Literal["", "pause", "stop", "cancel"]
 OVER = ("done", "stopped", "failed", "cancelled")  # the final states
 FRAME_EVERY = 0.3  # seconds between two live pictures: each costs a copy from the device
-MORE_IN = 16  # an uploaded picture may have this many times the pixels of a painting
 
 
 class BusyError(ImpastoError):
     """The queue is full: try again later."""
-
-
-class Limits(NamedTuple):
-    """The limits of a studio."""
-
-    workers: int = 1  # paintings at a time
-    waiting: int = 20  # paintings in the queue
-    upload: int = 50_000_000  # bytes of a request
-    pixels: int = 4_194_304  # of a painting
-    steps: int = 2000
-    keep: float = 3600.0  # seconds that files are kept
-    seconds: float = 3600.0  # of a painting
-
-    @property
-    def read(self) -> int:
-        """Pixels that an uploaded picture may have."""
-        return MORE_IN * self.pixels
 
 
 class Upload(NamedTuple):
@@ -142,7 +123,7 @@ class Job:
     frame: bytes = b""  # the newest live picture, a JPEG
     curve: list[tuple[int, float | None]] = field(default_factory=list)  # level, objective by step
     begun: bool = False  # whether a worker has had it
-    run: Started | None = None
+    started: Started | None = None
     ended: float = 0.0  # seconds since the epoch
     paused_at: float = 0.0  # by time.monotonic(), as is the next one
     suspended_at: float | None = None  # when it left its worker unfinished
@@ -203,7 +184,9 @@ class Job:
         if state == "painting" and self.suspended_at is not None:
             self.suspended_seconds += now - self.suspended_at
             self.suspended_at = None
-        elif self.state == "painting" and state != "painting" and self.run and self.run.last:
+        elif (
+            self.state == "painting" and state != "painting" and self.started and self.started.last
+        ):
             self.suspended_at = now
         if state == "paused" and self.state != "paused":
             self.paused_at = now
@@ -215,9 +198,9 @@ class Job:
 
     def _drop(self) -> None:
         """Free the run's memory, and delete the uploaded pictures and the film's frames."""
-        if self.run and self.run.film:
-            self.run.film.close()
-        self.run = None
+        if self.started and self.started.film:
+            self.started.film.close()
+        self.started = None
         for path in self.folder.glob("input-*"):
             path.unlink(missing_ok=True)
 

@@ -15,7 +15,8 @@ from impasto.figures.timelapse import films
 from impasto.painting.levels import painted_size, style_size
 from impasto.painting.memory import SHARE, free_memory
 from impasto.painting.problem import extras, prepare_problem
-from impasto.web.job import BusyError, Job, Limits, PaintRequest, Upload
+from impasto.web.job import BusyError, Job, PaintRequest, Upload
+from impasto.web.limits import Limits
 
 __all__ = ["BASE", "Policy", "continue_from"]
 
@@ -108,7 +109,7 @@ class Policy(NamedTuple):
 
     def check(self, job: Job) -> None:
         """Read the job's pictures once, for all that is wrong with them. Raises ImpastoError."""
-        content, styles, named = job.inputs(self.limits.read)
+        content, styles, named = job.inputs(self.limits.read_pixels)
         height, width = painted_size(content, job.config)
         if height * width > self.limits.pixels:
             raise ConfigError(
@@ -117,7 +118,7 @@ class Policy(NamedTuple):
                 (width, height),
             )
         problem = prepare_problem(content, styles, job.config, named)
-        most, last = self.limits.read, problem.levels[-1]
+        most, last = self.limits.read_pixels, problem.levels[-1]
         sizes = [style_size(last, style, job.config, last) for style in problem.style_sources]
         pixels = sum(height * width for height, width in sizes)
         if pixels > most:

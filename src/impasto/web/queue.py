@@ -21,7 +21,8 @@ from impasto.config import Config, Machine
 from impasto.errors import ImpastoError, OutputError
 from impasto.painting.allocator import give_back, keep_big_blocks
 from impasto.web.folders import UPLOAD_FOLDER, RoomError, own_folder, remove_old
-from impasto.web.job import OVER, BusyError, Job, Limits, PaintRequest, Requested, State
+from impasto.web.job import OVER, BusyError, Job, PaintRequest, Requested, State
+from impasto.web.limits import Limits
 from impasto.web.metrics import Metrics
 from impasto.web.policy import Policy, continue_from
 from impasto.web.uploads import ReadingMemory
@@ -126,7 +127,7 @@ class Studio:
         job = Job.from_request(request, owner, visitor, config, folder)
         try:
             job.keep_inputs(request)
-            sizes = job.sizes(self.limits.read)
+            sizes = job.sizes(self.limits.read_pixels)
             with self.reading.reserved(sizes, job.enough(sizes)):
                 self.policy.check(job)
             job.last_seen = time.time() if watched else None

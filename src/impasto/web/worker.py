@@ -17,7 +17,8 @@ from impasto.painting.callbacks import film_of, trace
 from impasto.painting.memory import tune_allocator
 from impasto.painting.outcome import why_stopped
 from impasto.painting.run import Run, paint
-from impasto.web.job import Job, Limits, Requested, Started, State
+from impasto.web.job import Job, Requested, Started, State
+from impasto.web.limits import Limits
 from impasto.web.previews import SHOWN_SIDE, jpeg
 
 __all__ = ["failure", "warm_up", "work"]
@@ -31,36 +32,36 @@ def work(job: Job, limits: Limits, machine: Machine) -> State:
     A painting whose time is over ends with what there is. A paused job keeps its run, and the next
     call continues it.
     """
-    run = job.run = job.run or _begin(job, limits.read, machine)
+    started = job.started = job.started or _begin(job, limits.read_pixels, machine)
     requested: Requested = ""
     stopped = ""
     write_trace = trace(job.file("trace.jsonl"), log.warning)
     try:
         while not (requested := job.requested):
-            step = next(run.steps, None)
+            step = next(started.steps, None)
             if step is None:
                 break
-            run.last = dataclasses.replace(step, seconds=step.seconds - job.suspended_seconds)
-            job.on_step(run.last)
-            write_trace(run.last)
-            if run.film:
-                run.film.add_frame(run.last.shown, run.last.number)
-            if run.last.seconds > limits.seconds and run.last.number < run.last.steps:
+            started.last = dataclasses.replace(step, seconds=step.seconds - job.suspended_seconds)
+            job.on_step(started.last)
+            write_trace(started.last)
+            if started.film:
+                started.film.add_frame(started.last.shown, started.last.number)
+            if started.last.seconds > limits.seconds and started.last.number < started.last.steps:
                 minutes = f"{limits.seconds / 60:g}"
                 stopped = job.note = f"this server paints for at most {minutes} minutes"
                 break
     except (MemoryError, RuntimeError, ImpastoError) as error:
-        if run.last is None or not (stopped := why_stopped(error)):
+        if started.last is None or not (stopped := why_stopped(error)):
             raise
         job.note = stopped
-    unfinished = run.last is None or (run.last.number < run.last.steps and not stopped)
+    unfinished = started.last is None or (started.last.number < started.last.steps and not stopped)
     if requested == "pause" and unfinished:
         return "paused"
-    if requested == "cancel" or run.last is None:
+    if requested == "cancel" or started.last is None:
         return "cancelled"
     if unfinished:
         stopped = "stopped by hand"
-    _finish(job, run, stopped)
+    _finish(job, started, stopped)
     if job.requested == "cancel":
         return "cancelled"
     return "stopped" if stopped else "done"
@@ -75,11 +76,11 @@ def _begin(job: Job, most: int, machine: Machine) -> Started:
     return Started(run, run.steps(), film)
 
 
-def _finish(job: Job, run: Started, stopped: str) -> None:
+def _finish(job: Job, started: Started, stopped: str) -> None:
     """Save the painting, what the page shows of it, and the film."""
-    assert run.last is not None
+    assert started.last is not None
     assert job.progress is not None
-    painting = run.run.painting(run.last, stopped, [job.note] if job.note else [])
+    painting = started.run.painting(started.last, stopped, [job.note] if job.note else [])
     painting.save(job.file("painting.png"))
     job.note = job.note or painting.doubt
     job.file("after.jpg").write_bytes(jpeg(painting.pixels, SHOWN_SIDE))
@@ -87,9 +88,9 @@ def _finish(job: Job, run: Started, stopped: str) -> None:
     job.progress = job.progress._replace(
         objective=painting.value, terms=dict(painting.terms), seconds_left=0.0
     )
-    if run.film:
+    if started.film:
         try:
-            run.film.write(painting.pixels)
+            started.film.write(painting.pixels)
         except OutputError as error:
             log.error("a film could not be written: %s", error)
             job.note, job.timelapse = "the film could not be written", ""

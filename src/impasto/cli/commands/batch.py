@@ -86,7 +86,7 @@ def carry_out(spec: BatchSpec, folder: str, quiet: bool) -> int:
     from impasto.backbone.weight_files import Weights
     from impasto.backbone.weights import load
     from impasto.batch.contact_sheets import write_contact_sheets
-    from impasto.batch.job import FileHashes
+    from impasto.batch.job import Inputs
     from impasto.batch.progress import BatchProgress
     from impasto.batch.scheduler import Scheduler
     from impasto.batch.store import open_store
@@ -106,13 +106,13 @@ def carry_out(spec: BatchSpec, folder: str, quiet: bool) -> int:
             return load(name, progress)
 
     jobs = list_jobs(spec.contents, spec.styles, spec.pairs, settings_for)
-    hashes = FileHashes(weights)
+    inputs = Inputs(weights)
     for job in jobs:  # before anything is written
-        hashes.network(job.config)
+        inputs.network(job.config)
 
     with BatchProgress(console) as progress, open_store(folder, progress.note) as store:
         save_spec(spec, Path(folder), progress.note)
-        scheduler = Scheduler(store, progress, hashes)
+        scheduler = Scheduler(store, progress, inputs)
         scheduler.plan(jobs)
         sheets: list[Path] = []
         stopped = False

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from impasto.config import Config, Machine
+from impasto.images.samples import STYLES, sample_photograph, sample_style
 
 __all__ = ["demo"]
 
@@ -15,8 +16,8 @@ __all__ = ["demo"]
 @click.option(
     "--style",
     "style_name",
-    default="strokes",
-    help="strokes, woodcut, glass or points [default: strokes]",
+    default=STYLES[0],
+    help=f"{', '.join(STYLES[:-1])} or {STYLES[-1]} [default: {STYLES[0]}]",
 )
 @click.option(
     "--out", "folder", default=".", help="the folder that the pictures go to [default: this one]"
@@ -27,7 +28,6 @@ def demo(style_name: str, folder: str) -> int:
     from impasto.cli.progress_bar import make_console
     from impasto.cli.terminal import run, save, save_more
     from impasto.images.read import read
-    from impasto.images.samples import sample_photograph, sample_style
 
     inputs = [read(sample_photograph()), read(sample_style(style_name))]
     picture, figure = (

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from impasto.figures.contact_sheet import Cell
 
-__all__ = ["MAPS", "PUBLISHED", "features"]
+__all__ = ["features"]
 
 MAPS = 6  # channels shown of a layer
 PUBLISHED = (

@@ -12,7 +12,7 @@ from impasto.errors import ConfigError
 if TYPE_CHECKING:
     from impasto.figures.contact_sheet import Cell
 
-__all__ = ["MOST_SNAPSHOTS", "grid"]
+__all__ = ["grid"]
 
 MOST_SNAPSHOTS = 60  # pictures of one grid; more would be stamps
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from impasto.figures.contact_sheet import Cell
     from impasto.images.read import Picture
 
-__all__ = ["CONTENT_LAYERS", "SMALL", "STYLE_LAYERS", "reconstruct"]
+__all__ = ["SMALL", "STYLE_LAYERS", "reconstruct"]
 
 # of a reconstruction, unless typed: what a cell of the figure shows
 SMALL = {"size": 256, "steps": 200}

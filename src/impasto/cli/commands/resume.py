@@ -67,9 +67,7 @@ def _go_on(job: RunRecord, path: Path, trust: bool, quiet: bool, as_json: bool) 
     try:
         config, machine = Config(**settings), Machine(**limits)
     except ConfigError as error:
-        raise CheckpointError(
-            f"{path / JOB} cannot be gone on with: {error}", error.value
-        ) from None
+        raise CheckpointError(f"cannot resume from {path / JOB}: {error}", error.value) from None
     paths = job.paths
     try:
         os.chdir(job.folder)

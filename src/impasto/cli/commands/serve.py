@@ -15,6 +15,7 @@ import click
 from impasto.cli.options import GroupedCommand, config_options, given
 from impasto.config import Config, Machine, changed_by
 from impasto.errors import ConfigError
+from impasto.web.limits import MORE_IN, Limits
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["serve"]
 
+LIMITS = Limits()  # the defaults
 EXTRA = ("gradio", "fastapi", "uvicorn", "prometheus_client")
 
 
@@ -48,53 +50,53 @@ EXTRA = ("gradio", "fastapi", "uvicorn", "prometheus_client")
 @click.option("--no-auth", is_flag=True, help="let in everybody who reaches --host")
 @click.option(
     "--workers",
-    default=1,
+    default=LIMITS.workers,
     type=click.IntRange(1, 64),
-    help="paintings at a time [default: 1]",
+    help=f"paintings at a time [default: {LIMITS.workers}]",
     metavar="N",
 )
 @click.option(
     "--queue",
-    default=20,
+    default=LIMITS.waiting,
     type=click.IntRange(1, 10_000),
-    help="paintings that may wait [default: 20]",
+    help=f"paintings that may wait [default: {LIMITS.waiting}]",
     metavar="N",
 )
 @click.option(
     "--max-upload",
-    default=50.0,
+    default=LIMITS.upload / 1e6,
     type=click.FloatRange(0.1, 10_000),
-    help="MB of one upload [default: 50]",
+    help=f"MB of one upload [default: {LIMITS.upload / 1e6:g}]",
     metavar="MB",
 )
 @click.option(
     "--max-pixels",
-    default=4_194_304,
+    default=LIMITS.pixels,
     type=click.IntRange(256, 2**40),
     metavar="N",
-    help="pixels of a painting; what is uploaded may have 16 times as many [default: 4194304, "
-    "2048 x 2048]",
+    help=f"pixels of a painting; what is uploaded may have {MORE_IN} times as many "
+    f"[default: {LIMITS.pixels}, {math.isqrt(LIMITS.pixels)} x {math.isqrt(LIMITS.pixels)}]",
 )
 @click.option(
     "--max-steps",
-    default=2000,
+    default=LIMITS.steps,
     type=click.IntRange(1),
-    help="steps of a painting [default: 2000]",
+    help=f"steps of a painting [default: {LIMITS.steps}]",
     metavar="N",
 )
 @click.option(
     "--max-minutes",
-    default=60.0,
+    default=LIMITS.seconds / 60,
     type=click.FloatRange(0.1),
     metavar="MINUTES",
-    help="time of a painting; then it ends with what there is [default: 60]",
+    help=f"time of a painting; then it ends with what there is [default: {LIMITS.seconds / 60:g}]",
 )
 @click.option(
     "--keep",
-    default=60.0,
+    default=LIMITS.keep / 60,
     type=click.FloatRange(0.1),
     metavar="MINUTES",
-    help="how long pictures and paintings are kept [default: 60]",
+    help=f"how long pictures and paintings are kept [default: {LIMITS.keep / 60:g}]",
 )
 @click.option("--demo", is_flag=True, help="fill in the sample pictures")
 @click.option("--open", "show_it", is_flag=True, help="show the page in the system's browser")
@@ -124,7 +126,6 @@ def serve(
     _exit_on_signals()
     with _extra():
         from impasto.web.folders import temporary_files_in
-        from impasto.web.job import Limits
         from impasto.web.queue import Studio
     from impasto.backbone.weights import cached, known
 

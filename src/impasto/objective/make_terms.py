@@ -1,4 +1,4 @@
-"""The terms of an objective, from the config, the content and what the styles ask for."""
+"""Make the terms of an objective from the config, the content and the styles' targets."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ def _style_terms(
             if place.empty:
                 continue
             name = f"style {layer} {region.name}".strip()
-            scale = config.strength * config.style_weight * weight / len(regions)
+            scale = config.style_factor * config.style_weight * weight / len(regions)
             term = STYLE_TERMS[config.style_term]
             yield term.term(extractor, name, place, by_layer[layer], scale)
 
@@ -155,7 +155,7 @@ def _grain_terms(
     if not config.grain_weight:
         return
     for region, target in zip(regions, targets.grain, strict=True):
-        scale = config.strength * config.grain_weight / len(regions)
+        scale = config.style_factor * config.grain_weight / len(regions)
         if config.normalize == "energy":
             scale /= max(float(energy(target)), FLAT)
         else:

@@ -1,0 +1,26 @@
+"""How many paintings a studio takes, and how large they and their pictures may be."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+__all__ = ["MORE_IN", "Limits"]
+
+MORE_IN = 16  # an uploaded picture may have this many times the pixels of a painting
+
+
+class Limits(NamedTuple):
+    """The limits of a studio."""
+
+    workers: int = 1  # paintings at a time
+    waiting: int = 20  # paintings in the queue
+    upload: int = 50_000_000  # bytes of a request
+    pixels: int = 4_194_304  # of a painting
+    steps: int = 2000
+    keep: float = 3600.0  # seconds that files are kept
+    seconds: float = 3600.0  # of a painting
+
+    @property
+    def read_pixels(self) -> int:
+        """Pixels that an uploaded picture may have."""
+        return MORE_IN * self.pixels
