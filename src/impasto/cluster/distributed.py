@@ -180,9 +180,11 @@ class TileWorkers:
         count = len(self.actors)
         return f"{count} device{'s' if count > 1 else ''} ({self.device})"
 
-    def objective(self, config: Config, _: Backbone, *arguments: Any) -> DistributedObjective:
+    def objective(
+        self, config: Config, backbone: Backbone, *arguments: Any
+    ) -> DistributedObjective:
         """Make the objective of a level as `Objective` does; workers have their own networks."""
-        return DistributedObjective(self, config, *arguments)
+        return DistributedObjective(self, config, backbone is self.backbone.finisher, *arguments)
 
     def plan_for(
         self, problem: Problem, config: Config, machine: Machine, backbone: Backbone
@@ -231,13 +233,13 @@ class DistributedObjective:
         self,
         workers: TileWorkers,
         config: Config,
+        finish: bool,
         content: torch.Tensor,
         regions: Sequence[Region],
         side: int | None = None,
         protect: torch.Tensor | None = None,
     ):
         self._workers = workers
-        finish = backbone is workers.backbone.finisher
         self._given = [
             ray.put(value) for value in (config, content, regions, side, protect, finish)
         ]
