@@ -19,7 +19,7 @@ from rich.progress import (
 from rich.table import Column
 
 from impasto.figures.contact_sheet import kinds
-from impasto.painting.callbacks import in_words, seconds_left
+from impasto.painting.callbacks import format_time_left, seconds_left
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -75,7 +75,10 @@ def painting(console: Console, title: str) -> Iterator[Callable[[Step], None]]:
             return
         shown = step.seconds
         bar.update(
-            task, completed=step.fraction, text=_text(step), left=in_words(seconds_left(step))
+            task,
+            completed=step.fraction,
+            text=_text(step),
+            left=format_time_left(seconds_left(step)),
         )
 
     try:

@@ -34,13 +34,13 @@ __all__ = [
     "StepCallback",
     "check_trace",
     "film_of",
-    "in_words",
-    "reached_at",
+    "format_terms",
+    "format_time_left",
+    "objective_and_terms",
     "read_trace",
     "seconds_left",
     "snapshot_path",
     "snapshots",
-    "terms_in_words",
     "trace",
 ]
 
@@ -83,7 +83,7 @@ def snapshots(run: Run, target: Path, wanted: Snapshots, log: Log) -> StepCallba
             return
         alpha = None if content.alpha is None else resize(content.alpha, *step.picture.shape[2:])
         path = snapshot_path(target, step.number)
-        reached = {"steps_done": step.number, **reached_at(step)}
+        reached = {"steps_done": step.number, **objective_and_terms(step)}
         try:
             write(to_image(step.shown, alpha), path, {**settings, **reached})
         except OutputError as error:
@@ -92,7 +92,7 @@ def snapshots(run: Run, target: Path, wanted: Snapshots, log: Log) -> StepCallba
     return save
 
 
-def reached_at(step: Step) -> dict[str, Any]:
+def objective_and_terms(step: Step) -> dict[str, Any]:
     """The objective and its weighted terms at a step, as JSON takes them: None where a value is not
     finite."""
     values = {
@@ -109,7 +109,7 @@ def seconds_left(step: Step) -> float | None:
     return step.seconds * (1 - step.fraction) / step.fraction if step.number >= 3 else None
 
 
-def in_words(seconds: float | None) -> str:
+def format_time_left(seconds: float | None) -> str:
     """ "1:05 left", or "" where nobody knows."""
     if seconds is None:
         return ""
@@ -136,7 +136,7 @@ def trace(path: Path, log: Log) -> StepCallback:
             "level": step.level,
             "seconds": round(step.seconds, 4),
             "evaluations": step.evaluations,
-            **reached_at(step),
+            **objective_and_terms(step),
         }
         try:
             if not begun and step.number > 1:
@@ -227,7 +227,7 @@ def check_trace(path: str) -> Path:
     return check_output(path, TRACES, "trace")
 
 
-def terms_in_words(terms: dict[str, float | None]) -> str:
+def format_terms(terms: dict[str, float | None]) -> str:
     """ "content 0.61, style 0.43": the sum of each kind of term; the spaces inside a pair do not
     break."""
     sums = kinds({name: value for name, value in terms.items() if isinstance(value, (int, float))})

@@ -18,7 +18,7 @@ from pydantic import ConfigDict, TypeAdapter
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from impasto.errors import CheckpointError, OutputError, no_room, reason
+from impasto.errors import CheckpointError, OutputError, is_disk_full, reason
 from impasto.images.write import atomic_write
 from impasto.painting.memory import Plan
 from impasto.painting.step import State
@@ -154,7 +154,7 @@ def is_whole(path: Path) -> bool:
 
 def is_no_room(error: OutputError) -> bool:
     """Whether the disk is full: safetensors says it in its text only."""
-    return no_room(error) or any(f"(os error {each})" in str(error) for each in NO_ROOM)
+    return is_disk_full(error) or any(f"(os error {each})" in str(error) for each in NO_ROOM)
 
 
 def _checksum(record: str, tensors: Mapping[str, torch.Tensor]) -> str:

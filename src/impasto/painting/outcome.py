@@ -1,5 +1,4 @@
-"""How a run came out: why it stopped early, and why a painting that is whole may still not be what
-was meant."""
+"""Judge a run's result: why it stopped early, or why a complete painting is doubtful."""
 
 from __future__ import annotations
 
@@ -9,15 +8,13 @@ from impasto.errors import ClusterError, SolverError, out_of_memory
 
 __all__ = ["doubt_about", "why_stopped"]
 
-# steps, up to which a run is a trial: the first ones may go up, and who asks for so few knows it
-TRIAL = 4
-NOTHING = 1e-6  # an objective below it is as good as 0: nothing was left to improve
-NOW_AND_THEN, SHARE = 2, 0.05  # times, or of all steps, that a sound run may have to be mended
+TRIAL = 4  # runs of up to so many steps are not judged: the first steps may increase the objective
+ZERO = 1e-6  # an objective below it cannot be improved
+FEW, SHARE = 2, 0.05  # a normal run has up to so many failed steps, or up to this share of them
 
 
 def why_stopped(error: BaseException) -> str:
-    """Why a run ended with `error` although it had painted, or "" if that is nobody's fault but
-    ours."""
+    """Return why `error` ended a run early, for the user; "" if it is a bug."""
     if isinstance(error, KeyboardInterrupt):
         return "stopped by hand"
     if out_of_memory(error):
@@ -26,22 +23,23 @@ def why_stopped(error: BaseException) -> str:
 
 
 def doubt_about(improved: bool, mended: int, steps: int, terms: Mapping[str, float]) -> str:
-    """Why a run that made all its steps hardly made the painting that was meant, or "".
+    """Return why the result of a complete run is doubtful, or "" if it is not.
 
     Args:
-        improved: whether any step led to a lower objective than the one that its level began with.
-        mended: how many of the `steps` went wrong and were undone.
+        improved: whether any step decreased the objective below its level's first value.
+        mended: the number of steps that went wrong and were undone.
+        steps: the number of all steps.
         terms: the weighted terms of the objective at the end, by name.
     """
     total = sum(terms.values())
-    if not improved and steps > TRIAL and total > NOTHING:
-        name = max(terms, key=lambda each: terms[each])
+    if not improved and steps > TRIAL and total > ZERO:
+        name = max(terms, key=lambda term: terms[term])
         return (
             "no step improved on the starting picture, and that is what was saved; the "
             "heaviest term is "
             f"{name}, {terms[name]:.3g} of {total:.3g}: give smaller weights, or more --steps"
         )
-    if mended > max(NOW_AND_THEN, SHARE * steps):
+    if mended > max(FEW, SHARE * steps):
         return (
             f"{mended} of {steps} steps went wrong and were undone: give smaller weights, "
             "or --precision float32"

@@ -74,10 +74,10 @@ def _chosen(
 def _snapshot_cell(recorded: dict[str, Any], path: str) -> Cell:
     from impasto.images.read import read
     from impasto.images.write import to_image
-    from impasto.painting.callbacks import terms_in_words
+    from impasto.painting.callbacks import format_terms
 
     picture = read(path)
-    words = terms_in_words(recorded.get("terms") or {})
+    words = format_terms(recorded.get("terms") or {})
     return to_image(
         picture.pixels, picture.alpha
     ), f"step\u00a0{recorded['steps_done']:,}\n{words}".rstrip()
