@@ -107,8 +107,11 @@ def out_of_memory(error: BaseException) -> bool:
 
 def is_disk_full(error: BaseException | None) -> bool:
     """Return whether `error`, or one that caused it, is a full disk or an exhausted quota."""
+    full = (errno.ENOSPC, errno.EDQUOT)
     while error is not None:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if isinstance(error, OSError) and error.errno in full:
+            return True
+        if any(f"(os error {code})" in str(error) for code in full):  # from Rust: safetensors
             return True
         error = error.__cause__ or error.__context__
     return False

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from impasto.config import Config, Machine
     from impasto.figures.contact_sheet import Cell
     from impasto.images.read import Picture
-    from impasto.painting.run import Painting
+    from impasto.painting.outcome import Painting
 
 __all__ = ["PARTLY", "Trial", "paint_cells", "report_figure"]
 

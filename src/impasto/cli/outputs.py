@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from impasto.config import Config
     from impasto.figures.timelapse import Film
     from impasto.images.read import Picture
-    from impasto.painting.run import Painting, Run
+    from impasto.painting.outcome import Painting
+    from impasto.painting.run import Run
     from impasto.painting.step import Step
 
 __all__ = [

@@ -23,7 +23,8 @@ from impasto.objective.objective import Objective
 from impasto.painting.checkpoint import Checkpoint, Checkpoints, load
 from impasto.painting.checkpoint_file import BEFORE, NAME
 from impasto.painting.memory import plan_for, tune_allocator
-from impasto.painting.run import Painting, Run
+from impasto.painting.outcome import Painting
+from impasto.painting.run import Run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -96,7 +97,7 @@ def run(
         resume=resume,
         backbone=workers.backbone if workers else backbone or partial(load_with_bar, console),
         plan=workers.plan_for if workers else plan_for,
-        evaluator_of=workers.objective if workers else Objective,
+        make_evaluator=workers.objective if workers else Objective,
     )
     tune_allocator(prepared.plan, prepared.backbone.device)
     for note in prepared.problem.notes:

@@ -49,10 +49,10 @@ def paint_batched(runs: Sequence[Run]) -> Iterator[list[Step]]:
     if len(runs) == 1:
         yield from ([step] for step in runs[0].steps())
         return
-    objective_of = SharedStyles()
-    loops = [replace(run, evaluator_of=objective_of).loop() for run in runs]
+    make_objective = SharedStyles()
+    loops = [replace(run, make_evaluator=make_objective).loop() for run in runs]
     while None not in (points := [loop.ask() for loop in loops]):
-        objective_of.clear()  # all loops enter a level in the same round
+        make_objective.clear()  # all loops enter a level in the same round
         objectives = [cast(Objective, loop.evaluator) for loop in loops]
         evaluated = evaluate_batched(objectives, torch.cat(cast(list[torch.Tensor], points)))
         yield [
