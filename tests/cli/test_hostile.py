@@ -242,7 +242,7 @@ def test_a_job_of_somebody_else_writes_into_its_own_folder_only(
     changed(job, outputs={"picture": "kept/out.png", name: str(mine)})
     line = line_of("resume", "kept")
     assert f"names {mine}, which is outside its folder" in line
-    assert f"`impasto resume {tmp_path / 'kept'} --trust` does what it says" in line
+    assert f"`impasto resume {tmp_path / 'kept'} --trust` allows it" in line
     assert mine.read_text() == "mine"
     assert impasto("resume", "kept", "--trust")[0] == 0
     assert mine.read_bytes() != b"mine"
@@ -317,7 +317,7 @@ def test_a_job_that_is_no_record_is_one_line(begun, line_of, text) -> None:
 
 def test_a_job_s_config_out_of_range_is_one_line(begun, line_of) -> None:
     changed(job := begun(), config={"size": 5}, outputs={"picture": "kept/out.png"})
-    assert f"{job} cannot be gone on with: --size is 5: it takes" in line_of("resume", "kept")
+    assert f"{job} cannot be resumed: --size is 5: it takes" in line_of("resume", "kept")
 
 
 @pytest.mark.parametrize("name", ["job.json", NAME, "lock"])

@@ -318,7 +318,7 @@ def test_a_signal_keeps_all_and_a_later_call_goes_on_there_or_here(
     for again in (False, True):
         code, _, err = impasto("resume", "there") if again else batch(3, "there")
         assert code == 130
-        assert err.endswith("goes on with it\n")
+        assert err.endswith("continues it\n")
     done = (
         len(manifest(tmp_path / "there")) if (tmp_path / "there" / "manifest.jsonl").exists() else 0
     )

@@ -511,7 +511,7 @@ def test_ctrl_c_keeps_what_there_is_and_resume_ends_it(
         code, out, err = painted(*options, "--checkpoint", "kept")
     assert code == 0
     assert "stopped by hand: 4 of 9 steps" in out
-    assert "`impasto resume kept` goes on with it" in err
+    assert "`impasto resume kept` continues it" in err
     monkeypatch.chdir("/")  # wherever one is by then
     code, _, err = impasto("resume", tmp_path / "kept")
     assert code == 0
@@ -549,7 +549,7 @@ def test_a_folder_with_an_unfinished_painting_is_not_begun_anew(
         painted("--steps", 5, "--checkpoint", "kept")
     code, _, err = painted("--checkpoint", "kept")
     assert code == 2
-    assert "`impasto resume kept` goes on with it" in err
+    assert "`impasto resume kept` continues it" in err
 
 
 def test_a_folder_in_which_nothing_was_begun_is_free(impasto, painted, style, tiny) -> None:

@@ -61,9 +61,7 @@ def load_spec(folder: Path, trust: bool) -> BatchSpec:
         began_in = checked(FOLDER_SCHEMA, record.pop("folder", None))
         spec = checked(SPEC_SCHEMA, record)
     except (OSError, ValueError) as error:
-        raise CheckpointError(
-            f"{path} cannot be gone on with: {reason(error)}", str(path)
-        ) from None
+        raise CheckpointError(f"{path} cannot be resumed: {reason(error)}", str(path)) from None
     if spec.address and not (ours or trust):
         raise CheckpointError(
             f"{path} was not written by a run of yours, or was changed since, and names the "

@@ -1,4 +1,4 @@
-"""What the terminal shows while a painting is made: readers of Steps."""
+"""Progress bars on the terminal, for paintings and downloads."""
 
 from __future__ import annotations
 
@@ -28,23 +28,29 @@ if TYPE_CHECKING:
 
 __all__ = ["downloading", "make_console", "painting"]
 
-REFRESH = 0.1  # seconds between two looks at the objective: each one waits for the device
+REFRESH = 0.1  # seconds between two updates; each reads the objective, and so waits for the device
 
 
 def make_console(quiet: bool = False) -> Console:
-    """Where everything goes that is not a result; a quiet one swallows it."""
-    # rich reads a table for it when it first draws; there may be no handles left by then
+    """Make the console for progress and messages, on stderr; quiet: it prints nothing."""
+    # have rich load its table of widths now: later there may be no file handles left
     cell_len("…")
     return Console(stderr=True, highlight=False, quiet=quiet)
 
 
 @contextmanager
 def painting(console: Console, title: str) -> Iterator[Callable[[Step], None]]:
-    """A bar with level, step, terms, evaluations a second and time left; yields the reader that
-    drives it.
+    """Show a bar with level, step, terms, steps per second and time left.
 
-    The title and the bar appear with the first step: what is wrong before it is one line, with
-    nothing around it. On a narrow terminal the text is cut at its end.
+    The title and the bar appear with the first step, so that an earlier error is a single line. On
+    a narrow terminal the text is truncated.
+
+    Args:
+        console: where to show it.
+        title: the line above the bar.
+
+    Yields:
+        The callback that updates the bar.
     """
     bar = Progress(
         SpinnerColumn(),
@@ -58,19 +64,19 @@ def painting(console: Console, title: str) -> Iterator[Callable[[Step], None]]:
     )
     task = bar.add_task("", total=1.0, text="", left="")
     shown = -REFRESH
-    said = False
+    noted = False
 
     def show(step: Step) -> None:
-        nonlocal shown, said
+        nonlocal shown, noted
         if step.number == 1:
             console.print(title, markup=False, soft_wrap=True)
             bar.start()
-        if step.note and not said:
+        if step.note and not noted:
             bar.console.print(
                 f"{step.note} at step {step.number}: went back to the best picture with a "
                 "smaller step"
             )
-            said = True
+            noted = True
         if step.seconds - shown < REFRESH and step.fraction < 1:
             return
         shown = step.seconds
@@ -89,7 +95,7 @@ def painting(console: Console, title: str) -> Iterator[Callable[[Step], None]]:
 
 
 def _text(step: Step) -> str:
-    """ "level 2/3  step 80/200  9.8 steps/s  content 0.61  style 1.92"."""
+    """Format a step: "level 2/3  step 80/200  9.8 steps/s  content 0.61  style 1.92"."""
     sums = kinds({name: float(value) for name, value in step.terms.items()})
     terms = "  ".join(f"{kind} {value:.3g}" for kind, value in sums.items())
     rate = step.evaluations / step.seconds if step.seconds else 0.0
@@ -101,7 +107,11 @@ def _text(step: Step) -> str:
 
 @contextmanager
 def downloading(console: Console, name: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar for weights on their way; it appears with the first bytes."""
+    """Show a bar for the download of weights; it appears with the first bytes.
+
+    Yields:
+        The callback that updates it, with the bytes done and the total.
+    """
     bar = Progress(
         TextColumn(name), BarColumn(), DownloadColumn(), TransferSpeedColumn(), console=console
     )

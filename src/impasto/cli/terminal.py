@@ -1,4 +1,4 @@
-"""One painting on a terminal: the network with its download, the plan, the bar, the callbacks."""
+"""Paint one picture from the command line: progress bar, checkpoints, output files."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from impasto.cli.signals import GracefulShutdown
 from impasto.errors import CheckpointError, OutputError
 from impasto.images.read import read
 from impasto.objective.objective import Objective
-from impasto.painting.checkpoint import Checkpoint, Checkpoints, load
+from impasto.painting.checkpoint import Checkpoints, load
 from impasto.painting.checkpoint_file import BEFORE, NAME
 from impasto.painting.memory import plan_for, tune_allocator
 from impasto.painting.outcome import Painting
@@ -38,15 +38,16 @@ if TYPE_CHECKING:
     from impasto.figures.timelapse import Film
     from impasto.images.read import Picture
     from impasto.painting.callbacks import Log, StepCallback
+    from impasto.painting.checkpoint import Checkpoint
     from impasto.painting.memory import Plan
     from impasto.painting.problem import Problem
     from impasto.painting.step import State, Step
 
-__all__ = ["carry_out", "load_with_bar", "run", "save", "save_more"]
+__all__ = ["load_with_bar", "paint_spec", "run", "save_all"]
 
 
 def load_with_bar(console: Console, config: Config, machine: Machine) -> Backbone:
-    """The config's network; a download shows its bar."""
+    """Load the config's network, with a progress bar if it is downloaded."""
     with downloading(console, config.backbone) as progress:
         return load_backbone(config, machine, progress)
 
@@ -58,40 +59,64 @@ def run(
     machine: Machine,
     backbone: Backbone | None = None,
     callbacks: Callable[[Run], list[StepCallback]] | None = None,
-    about: str = "",
+    title: str = "",
     keep: Path | None = None,
     workers: TileWorkers | None = None,
     log: Log | None = None,
     saved: Callable[[int], object] | None = None,
 ) -> Painting:
-    """Paint pictures[0] in the style of the others with a progress bar.
+    """Paint pictures[0] in the style of the others, with a progress bar.
 
-    Ctrl-C, or SIGTERM, ends it after its step.
+    The first Ctrl-C or SIGTERM ends the run after its current step.
 
     Args:
-        console: where the bar and the notes go.
+        console: for the bar and messages.
         pictures: the content and its styles.
         config, machine: the settings.
         backbone: a loaded network; None: the config's is loaded.
-        callbacks: makes what else is called with every step, once the run is prepared.
-        about: what the line above the bar begins with.
-        keep: a folder for checkpoints; where there is one the run goes on from it.
+        callbacks: makes more callbacks for the prepared run.
+        title: a prefix of the line above the bar.
+        keep: a folder for checkpoints; a run with a checkpoint there is resumed.
         workers: evaluate the tiles on a cluster.
-        log: told of checkpoints that cannot be read or written; None: the console is.
+        log: receives messages about checkpoints; None: the console does.
         saved: called with the step of each checkpoint that was written.
     """
-    content, *styles = pictures
     log = log or partial(console.print, markup=False)
-    resumed: list[Checkpoint] = []
+    prepared = _prepare(console, pictures, config, machine, backbone, keep, workers, log)
+    title += _title(prepared, str(workers or prepared.backbone.device))
+    with painting(console, title) as bar, GracefulShutdown() as shutdown:
+        all_callbacks = [bar, *(callbacks(prepared) if callbacks else [])]
+        if keep:
+            all_callbacks.append(_saving(Checkpoints(keep, prepared), shutdown, log, saved))
+        painted = prepared.paint(partial(_call, all_callbacks, shutdown))
+    if workers:
+        return replace(painted, settings={**painted.settings, "device": workers.device})
+    return painted
+
+
+def _prepare(
+    console: Console,
+    pictures: Sequence[Picture],
+    config: Config,
+    machine: Machine,
+    backbone: Backbone | None,
+    keep: Path | None,
+    workers: TileWorkers | None,
+    log: Log,
+) -> Run:
+    """Prepare a run, print the notes on its pictures, and log the step that it is resumed from."""
+    resumed: list[str] = []
 
     def resume(problem: Problem, config: Config, backbone: Backbone) -> tuple[State, Plan] | None:
-        found = _checkpoint(keep, problem, config, backbone) if keep else None
-        resumed.extend([found] if found else [])
-        return found and (found.state, found.plan)
+        checkpoint = _load(keep, problem, config, backbone) if keep else None
+        if checkpoint is None:
+            return None
+        resumed.append(checkpoint.note or f"resuming after step {checkpoint.state.number}")
+        return checkpoint.state, checkpoint.plan
 
     prepared = Run.prepare(
-        content,
-        styles,
+        pictures[0],
+        pictures[1:],
         config,
         machine,
         resume=resume,
@@ -102,48 +127,38 @@ def run(
     tune_allocator(prepared.plan, prepared.backbone.device)
     for note in prepared.problem.notes:
         console.print(note, markup=False, soft_wrap=True)
-    for found in resumed:
-        log(found.note or f"resuming after step {found.state.number}")
-    title = f"{about}{_title(prepared, str(workers) if workers else str(prepared.backbone.device))}"
-    with painting(console, title) as bar, GracefulShutdown() as stopping:
-        all_callbacks = [bar, *(callbacks(prepared) if callbacks else [])]
-        if keep:
-            all_callbacks.append(_saving(Checkpoints(keep, prepared), stopping, log, saved))
-        painted = prepared.paint(partial(_call, all_callbacks, stopping))
-    return _painted_by(workers, painted) if workers else painted
+    for message in resumed:
+        log(message)
+    return prepared
 
 
-def _painted_by(workers: TileWorkers, painting: Painting) -> Painting:
-    return replace(painting, settings={**painting.settings, "device": workers.device})
-
-
-def _call(callbacks: Sequence[StepCallback], stopping: GracefulShutdown, step: Step) -> None:
-    """Call everything with a step, then end the run if that was asked for."""
+def _call(callbacks: Sequence[StepCallback], shutdown: GracefulShutdown, step: Step) -> None:
+    """Call all callbacks with a step, and then end the run if that was requested."""
     for callback in callbacks:
         callback(step)
     if step.number < step.steps:
-        stopping.raise_if_requested()
+        shutdown.raise_if_requested()
 
 
 def _saving(
     checkpoints: Checkpoints,
-    stopping: GracefulShutdown,
+    shutdown: GracefulShutdown,
     log: Log,
     saved: Callable[[int], object] | None,
 ) -> StepCallback:
-    """A callback that writes checkpoints, one at once where the run is to end."""
+    """Make a callback that writes checkpoints, and one in any case before the run is stopped."""
 
     def save(step: Step) -> None:
         if step.number == step.steps:
             return  # the run has ended
-        if checkpoints.try_save(step, log, now=stopping.asked) and saved:
+        if checkpoints.try_save(step, log, now=shutdown.asked) and saved:
             saved(step.number)
 
     return save
 
 
 def _title(run: Run, where: str) -> str:
-    """What is painted with, where and how, in one line."""
+    """Describe the network, device, steps and memory of a run in one line."""
     dtype = str(run.backbone.dtype).removeprefix("torch.")
     config = run.config
     return (
@@ -152,9 +167,8 @@ def _title(run: Run, where: str) -> str:
     )
 
 
-def _checkpoint(
-    folder: Path, problem: Problem, config: Config, backbone: Backbone
-) -> Checkpoint | None:
+def _load(folder: Path, problem: Problem, config: Config, backbone: Backbone) -> Checkpoint | None:
+    """Load a run's checkpoint; errors say how to begin anew."""
     try:
         return load(folder, problem, config, backbone)
     except CheckpointError as error:
@@ -164,10 +178,17 @@ def _checkpoint(
         ) from error
 
 
-def carry_out(spec: RunSpec, folder: Path | None, quiet: bool, as_json: bool) -> int:
-    """Paint, with all that was asked for beside; the exit code.
+def paint_spec(spec: RunSpec, folder: Path | None, quiet: bool, as_json: bool) -> int:
+    """Paint a picture, and write all its output files.
 
-    `folder` keeps checkpoints, and may hold one to go on from.
+    Args:
+        spec: the run.
+        folder: for checkpoints; a run with a checkpoint there is resumed. None: no checkpoints.
+        quiet: print errors only.
+        as_json: print the result as JSON.
+
+    Returns:
+        The exit code.
     """
     # before the network is loaded: bad pictures fail at once
     inputs = [read(picture) for picture in spec.pictures]
@@ -182,7 +203,7 @@ def carry_out(spec: RunSpec, folder: Path | None, quiet: bool, as_json: bool) ->
     frames = folder / FRAMES if folder else None
     with (
         outputs.film(inputs[0], spec.config, frames) or nullcontext() as film,
-        _elsewhere(console, spec) as workers,
+        _tile_workers(console, spec) as workers,
     ):
         painted = run(
             console,
@@ -195,19 +216,18 @@ def carry_out(spec: RunSpec, folder: Path | None, quiet: bool, as_json: bool) ->
             log=log,
             saved=film.saved if film else None,
         )
-        save(painted, outputs.picture)
-        save_more(painted, inputs, outputs, film)
+        save_all(painted, inputs, outputs, film)
     code = report(painted, outputs, quiet, as_json)
     if folder and painted.finished:
         mark_finished(folder, spec)
     if folder and not painted.finished:
-        log(f"`impasto resume {folder}` goes on with it")
+        log(f"`impasto resume {folder}` continues it")
     return code
 
 
 @contextmanager
-def _elsewhere(console: Console, spec: RunSpec) -> Iterator[TileWorkers | None]:
-    """Those who evaluate the tiles of a painting on a cluster, if that is wanted."""
+def _tile_workers(console: Console, spec: RunSpec) -> Iterator[TileWorkers | None]:
+    """Start workers on a cluster for the tiles of a painting, if the spec asks for it."""
     if spec.engine != "ray":
         yield None
         return
@@ -220,36 +240,30 @@ def _elsewhere(console: Console, spec: RunSpec) -> Iterator[TileWorkers | None]:
         yield workers
 
 
-def save(painting: Painting, target: Path) -> None:
-    """Save the painting; where that fails although it could be done before, it is not lost but
-    saved elsewhere."""
-    try:
-        painting.save(target)
-    except OutputError as error:
-        try:
-            elsewhere = painting.save(
-                Path(tempfile.mkdtemp(prefix="impasto-")) / f"{target.stem}.png"
-            )
-        except (OutputError, OSError) as other:
-            raise OutputError(
-                f"{error}; nor could the painting be saved elsewhere: {other}", str(target)
-            ) from error
-        raise OutputError(f"{error}; the painting was saved as {elsewhere}", str(target)) from error
-
-
-def save_more(
-    painting: Painting, inputs: list[Picture], outputs: Outputs, film: Film | None
+def save_all(
+    painting: Painting, inputs: list[Picture], outputs: Outputs, film: Film | None = None
 ) -> None:
-    """What was asked for beside the painting, which is safe by now."""
+    """Save a painting, and then its film and figure.
 
+    Args:
+        painting: the painting.
+        inputs: its content and styles, for the figure.
+        outputs: the files.
+        film: the film of the run, if one is to be written.
+
+    Raises:
+        OutputError: a file could not be written; the message says where the painting is.
+    """
+    _save(painting, outputs.picture)
+    writers: list[Callable[[], object]] = []
+    if film:
+        writers.append(partial(film.write, painting.pixels))
+    if outputs.figure:
+        writers.append(partial(sheet, painting, inputs, outputs.figure))
     failed = []
-    for write in (
-        film and partial(film.write, painting.pixels),
-        outputs.figure and partial(sheet, painting, inputs, outputs.figure),
-    ):
+    for write in writers:
         try:
-            if write:
-                write()
+            write()
         except OutputError as error:
             failed.append(error)
     if failed:
@@ -257,3 +271,18 @@ def save_more(
         raise OutputError(
             f"{reasons}; the painting is in {outputs.picture}", failed[0].value
         ) from failed[0]
+
+
+def _save(painting: Painting, target: Path) -> None:
+    """Save the painting; if that fails, save it in a temporary folder and raise OutputError."""
+    try:
+        painting.save(target)
+    except OutputError as error:
+        try:
+            folder = tempfile.mkdtemp(prefix="impasto-")
+            elsewhere = painting.save(Path(folder) / f"{target.stem}.png")
+        except (OutputError, OSError) as other:
+            raise OutputError(
+                f"{error}; nor could the painting be saved elsewhere: {other}", str(target)
+            ) from error
+        raise OutputError(f"{error}; the painting was saved as {elsewhere}", str(target)) from error

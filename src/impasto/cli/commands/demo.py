@@ -1,4 +1,4 @@
-"""`impasto demo`: the sample photograph in a sample style."""
+"""`impasto demo`: paint the sample photograph in a sample style."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ __all__ = ["demo"]
     help="strokes, woodcut, glass or points [default: strokes]",
 )
 @click.option(
-    "--out", "folder", default=".", help="the folder that the pictures go to [default: this one]"
+    "--out", "folder", default=".", help="the folder for the pictures [default: this one]"
 )
 def demo(style_name: str, folder: str) -> int:
     """Paint the sample photograph in a sample style."""
     from impasto.cli.outputs import check_outputs, report
     from impasto.cli.progress_bar import make_console
-    from impasto.cli.terminal import run, save, save_more
+    from impasto.cli.terminal import run, save_all
     from impasto.images.read import read
     from impasto.images.samples import sample_photograph, sample_style
 
@@ -35,6 +35,5 @@ def demo(style_name: str, folder: str) -> int:
     )
     outputs = check_outputs(picture, figure=figure)
     painting = run(make_console(), inputs, Config(), Machine())
-    save(painting, outputs.picture)
-    save_more(painting, inputs, outputs, None)
+    save_all(painting, inputs, outputs)
     return report(painting, outputs, quiet=False, as_json=False)
