@@ -140,7 +140,7 @@ def explain(model: type[BaseModel], error: ValidationError) -> ConfigError:
     if first["type"] == "too_long":
         most = first["ctx"]["max_length"]
         return ConfigError(
-            f"{where} lists {len(value):,} things: it takes at most {most:,}", value, most
+            f"{where} lists {len(value):,} values: it takes at most {most:,}", value, most
         )
     return ConfigError(
         f"{where} is {shortened(value)}: it takes {allowed(model, name)}",

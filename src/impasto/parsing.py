@@ -8,12 +8,12 @@ from typing import Any
 __all__ = [
     "FrozenDict",
     "check_mask",
+    "format_value",
     "mask_parts",
     "parse_bytes",
     "parse_numbers",
     "parse_texts",
     "parse_weights",
-    "typed",
 ]
 
 
@@ -91,7 +91,7 @@ def parse_bytes(value: Any) -> Any:
         return value
 
 
-def typed(value: Any) -> str:
+def format_value(value: Any) -> str:
     """Format a setting's value as on the command line."""
     if isinstance(value, dict):
         return ",".join(

@@ -32,11 +32,11 @@ __all__ = [
     "Settings",
     "Text",
     "check_regular",
-    "checked",
-    "lines_of",
     "open_regular",
-    "parsed",
+    "parse_json",
+    "read_lines",
     "read_regular",
+    "validate",
 ]
 
 LONGEST_TEXT = 16384  # characters; the setting of a mask contains three paths
@@ -91,7 +91,7 @@ def read_regular(path: str | os.PathLike[str], most: int) -> bytes:
     return data
 
 
-def lines_of(path: str | os.PathLike[str]) -> Iterator[bytes]:
+def read_lines(path: str | os.PathLike[str]) -> Iterator[bytes]:
     """Yield the lines of a regular file, without a last line that has no newline: it was cut off.
 
     A line longer than LONGEST_LINE bytes is yielded in pieces.
@@ -106,7 +106,7 @@ def lines_of(path: str | os.PathLike[str]) -> Iterator[bytes]:
                 yield line
 
 
-def parsed(text: bytes | str) -> Any:
+def parse_json(text: bytes | str) -> Any:
     """Parse JSON. Raises ValueError for any invalid text.
 
     pydantic's own parser would refuse file names that are not valid Unicode.
@@ -117,7 +117,7 @@ def parsed(text: bytes | str) -> Any:
         raise ValueError("it is nested too deeply") from None
 
 
-def checked(schema: TypeAdapter[T], value: Any) -> T:
+def validate(schema: TypeAdapter[T], value: Any) -> T:
     """Validate a value against a schema. Raises ValueError: one line with the place and fault."""
     try:
         return schema.validate_python(value)

@@ -18,7 +18,7 @@ from platformdirs import user_data_path
 
 from impasto.records import read_regular
 
-__all__ = ["is_signed", "key_file", "signed"]
+__all__ = ["is_signed", "key_file", "sign"]
 
 LENGTH = 32  # bytes of the key
 
@@ -30,7 +30,7 @@ def key_file() -> Path:
     return Path(os.path.expanduser(home) if home else user_data_path("impasto")) / "key"
 
 
-def signed(record: dict[str, Any]) -> dict[str, Any]:
+def sign(record: dict[str, Any]) -> dict[str, Any]:
     """Return a JSON record with this user's signature added; "" if there can be no key."""
     try:
         with suppress(FileExistsError):

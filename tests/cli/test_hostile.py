@@ -493,10 +493,10 @@ def home(monkeypatch, tmp_path):
 
 
 def test_the_key_is_made_once_and_is_nobody_else_s_to_read(home) -> None:
-    record = signing.signed({"a": 1, "b": ["x"]})
+    record = signing.sign({"a": 1, "b": ["x"]})
     assert stat.S_IMODE((home / "key").stat().st_mode) == 0o600
     assert (len((home / "key").read_bytes()), os.listdir(home)) == (32, ["key"])
-    assert signing.signed({"b": ["x"], "a": 1}) == record
+    assert signing.sign({"b": ["x"], "a": 1}) == record
     assert signing.is_signed(json.loads(json.dumps(record)))
 
 
@@ -504,16 +504,16 @@ def test_the_key_is_made_once_and_is_nobody_else_s_to_read(home) -> None:
     "change", [{"a": 2}, {"c": 1}, {"signature": ""}, {"signature": None}, {"signature": "\xe9"}]
 )
 def test_what_was_changed_is_not_signed(home, change) -> None:
-    assert not signing.is_signed({**signing.signed({"a": 1}), **change})
+    assert not signing.is_signed({**signing.sign({"a": 1}), **change})
 
 
 def test_another_key_does_not_sign(home) -> None:
-    record = signing.signed({"a": 1})
+    record = signing.sign({"a": 1})
     (home / "key").write_bytes(bytes(32))
     assert not signing.is_signed(record)
     (home / "key").write_bytes(bytes(31))
     assert (
-        signing.signed({"a": 1})["signature"],
+        signing.sign({"a": 1})["signature"],
         signing.is_signed({"a": 1, "signature": ""}),
     ) == ("", False)
 
@@ -521,7 +521,7 @@ def test_another_key_does_not_sign(home) -> None:
 def test_several_at_once_make_one_key(home) -> None:
     found = []
     threads = [
-        threading.Thread(target=lambda: found.append(signing.signed({})["signature"]))
+        threading.Thread(target=lambda: found.append(signing.sign({})["signature"]))
         for _ in range(8)
     ]
     for thread in threads:

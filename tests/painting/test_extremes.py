@@ -90,9 +90,9 @@ def test_levels_are_counted_before_they_are_built() -> None:
         ),
         ({"step_ratio": 16, "level_ratio": 1.001, "steps": 2000}, "--level-ratio is 1.001"),
         ({"memory": 10**5000}, "--memory is"),
-        ({"blend": [1] * 1000}, "--blend lists 1,000 things: it takes at most 64"),
-        ({"mask": ["a=b"] * 1000}, "--mask lists 1,000 things"),
-        ({"start": {str(k): 1 for k in range(1000)}}, "--start lists 1,000 things"),
+        ({"blend": [1] * 1000}, "--blend lists 1,000 values: it takes at most 64"),
+        ({"mask": ["a=b"] * 1000}, "--mask lists 1,000 values"),
+        ({"start": {str(k): 1 for k in range(1000)}}, "--start lists 1,000 values"),
     ],
 )
 def test_what_makes_no_sense_is_refused_in_one_line(settings, line) -> None:

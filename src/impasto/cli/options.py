@@ -11,7 +11,7 @@ from impasto.backbone.architecture import layer_name
 from impasto.config import GROUPS, Config, Machine
 from impasto.errors import ConfigError
 from impasto.fields import allowed, marked, option_name
-from impasto.parsing import typed
+from impasto.parsing import format_value
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -70,7 +70,7 @@ def _shown(default: Any) -> str:
         return "yes" if default else "no"
     if isinstance(default, float):
         return f"{default:g}"
-    return "its own" if default is None or default == () else typed(default)
+    return "its own" if default is None or default == () else format_value(default)
 
 
 class GroupedCommand(click.Command):

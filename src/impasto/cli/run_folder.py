@@ -14,8 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field, StrictInt, TypeAdapter
 
 from impasto.errors import CheckpointError, ConfigError, OutputError, reason
 from impasto.locking import exclusive_lock
-from impasto.records import ConfigRecord, Text, checked, parsed, read_regular
-from impasto.signing import is_signed, key_file, signed
+from impasto.records import ConfigRecord, Text, parse_json, read_regular, validate
+from impasto.signing import is_signed, key_file, sign
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -155,7 +155,7 @@ def _write_record(folder: Path, spec: RunSpec, finished: bool) -> None:
         "finished": finished,
     }
     with atomic_write(folder / RECORD) as part:
-        part.write_text(json.dumps(signed(record), indent=1), encoding="utf-8")
+        part.write_text(json.dumps(sign(record), indent=1), encoding="utf-8")
 
 
 class OutputRecord(BaseModel):
@@ -208,10 +208,10 @@ def read_record(folder: Path) -> RunRecord:
     """Read the record of the run in a folder. Raises CheckpointError."""
     path = folder / RECORD
     try:
-        record = parsed(read_regular(path, MOST_BYTES))
+        record = parse_json(read_regular(path, MOST_BYTES))
         if not isinstance(record, dict):
             raise ValueError("it is not the record of a run")
-        return checked(SCHEMA, {**record, "unsigned": not is_signed(record)})
+        return validate(SCHEMA, {**record, "unsigned": not is_signed(record)})
     except FileNotFoundError:
         raise CheckpointError(
             f"{folder} holds no painting to resume: no {RECORD} there", str(folder)

@@ -18,7 +18,7 @@ from impasto.images.read import resize
 from impasto.images.write import check_output, to_image, write
 from impasto.painting.levels import painted_size
 from impasto.painting.run import Run
-from impasto.records import Text, checked, lines_of, parsed
+from impasto.records import Text, parse_json, read_lines, validate
 
 if TYPE_CHECKING:
     from impasto.config import Config
@@ -194,7 +194,7 @@ def trace(path: Path, log: Log) -> StepCallback:
 def _lines_before(path: Path, number: int) -> bytes:
     """Read the lines of a trace before a step."""
     try:
-        return b"".join(islice(lines_of(path), number - 1))
+        return b"".join(islice(read_lines(path), number - 1))
     except FileNotFoundError:
         return b""
 
@@ -241,8 +241,8 @@ def _rows(path: str) -> Iterator[tuple[int, Row]]:
     """Yield the lines of a trace, numbered from 1. Raises PictureError."""
     number = 0
     try:
-        for number, line in enumerate(lines_of(path), 1):
-            yield number, checked(ROW, parsed(line))
+        for number, line in enumerate(read_lines(path), 1):
+            yield number, validate(ROW, parse_json(line))
     except FileNotFoundError:
         raise PictureError(f"no trace at {path}", path) from None
     except OSError as error:

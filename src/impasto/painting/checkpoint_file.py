@@ -20,7 +20,7 @@ from impasto.errors import CheckpointError, OutputError, reason
 from impasto.images.write import atomic_write
 from impasto.painting.memory import Plan
 from impasto.painting.step import State
-from impasto.records import checked, open_regular, parsed
+from impasto.records import open_regular, parse_json, validate
 
 __all__ = [
     "BEFORE",
@@ -98,10 +98,10 @@ def read_state(path: Path, most: int | None = None) -> tuple[State, Plan, dict[s
         text, checksum = metadata[KEY], metadata[CHECKSUM]
         if _checksum(text, tensors) != checksum:
             raise CheckpointError(f"{path} is damaged: its checksum does not match", str(path))
-        record = parsed(text)
-        plan = checked(PLAN, record.pop("plan"))
+        record = parse_json(text)
+        plan = validate(PLAN, record.pop("plan"))
         state = {name: record.pop(name) for name in State._fields if name != "tensors"}
-        return checked(STATE, {**state, "tensors": tensors}), plan, record
+        return validate(STATE, {**state, "tensors": tensors}), plan, record
     except FileNotFoundError:
         raise
     except OSError as error:

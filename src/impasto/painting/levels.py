@@ -61,8 +61,8 @@ def check(content: Picture, config: Config) -> list[Level]:
     height, width = painted_size(content, config)
     if min(height, width) < SMALLEST:
         raise PictureError(
-            f"{content.name} would be painted at {width} x {height} pixels, the least is "
-            f"{SMALLEST} x {SMALLEST}: give a larger --size",
+            f"{content.name} would be painted at {width} x {height} pixels, and at least "
+            f"{SMALLEST} x {SMALLEST} are needed: give a larger --size",
             (width, height),
         )
     ratio = config.level_ratio

@@ -91,7 +91,7 @@ def _parse_vary(texts: Sequence[str]) -> dict[str, list[str]]:
                 f"--vary {text} has no values: give it as --vary strength=0.5,1,2", text
             )
         if field in varied:
-            raise ConfigError(f"--vary {field} is there twice: give all its values at once", text)
+            raise ConfigError(f"--vary {field} is given twice: give all its values at once", text)
         varied[field] = [
             value.strip() for value in values.split(";" if ";" in values else ",") if value.strip()
         ]

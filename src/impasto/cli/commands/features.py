@@ -92,8 +92,8 @@ def _draw_features(
     height, width = pixels.shape[2:]
     if min(height, width) < SMALLEST:
         raise PictureError(
-            f"{path} would be looked at with {width} x {height} pixels, the least is "
-            f"{SMALLEST} x {SMALLEST}: give a larger --size",
+            f"{path} would have {width} x {height} pixels, and at least {SMALLEST} x {SMALLEST} "
+            "are needed: give a larger --size",
             (width, height),
         )
     backbone = load_with_bar(make_console(), config, machine)

@@ -50,7 +50,7 @@ def texture(
     config, machine, pictures, earlier_size = sources_of(styles, preset_name, source, given(values))
     if source and not earlier_size:
         raise ConfigError(
-            f"{source} is no texture: `impasto paint --from {source}` paints it again", source
+            f"{source} is not a texture: `impasto paint --from {source}` paints it again", source
         )
     if not pictures:
         raise ConfigError("give a STYLE picture: impasto texture painting.jpg")
