@@ -173,8 +173,7 @@ def _max_bytes(problem: Problem, config: Config) -> int:
 
 
 def _check_shapes(state: State, problem: Problem, path: Path) -> None:
-    """Check that a state has the level and the shape of a run of `problem`. Raises
-    CheckpointError."""
+    """Check that a state's level and tensors fit a problem. Raises CheckpointError."""
     if 1 <= state.level <= len(problem.levels):
         level = problem.levels[state.level - 1]
         x = state.tensors.get("x")

@@ -156,8 +156,10 @@ def _too_large(
 
 
 def free_memory(device: torch.device) -> int:
-    """Return the bytes of free memory of a device; of a CPU, within its container's limit (cgroup
-    2)."""
+    """Return the bytes of free memory of a device.
+
+    On a CPU, the limit of its container (cgroup 2) applies, too.
+    """
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         return int(free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device))

@@ -84,6 +84,8 @@ class Step:
 
     @property
     def shown(self) -> torch.Tensor:
-        """The picture for display: in [0, 1], with the content's colors if only lightness is
-        painted."""
+        """The picture for display, in [0, 1].
+
+        If only lightness is painted, it has the content's colors.
+        """
         return self.finish(self.picture.clamp(0, 1))

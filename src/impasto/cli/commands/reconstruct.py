@@ -45,8 +45,9 @@ STYLE_LAYERS = ",".join(FIRST_CONVOLUTIONS)
 def reconstruct(
     content: str | None, style: str | None, out: str, layers: str | None, quiet: bool, **values: Any
 ) -> int:
-    """Paint the two classic experiments: from noise, what each layer keeps of a content, and of a
-    style (Gatys et al. 2016, figure 1).
+    """Paint what each layer keeps of a content and of a style, from noise.
+
+    These are the experiments of Gatys et al. 2016, figure 1.
 
     impasto reconstruct --content photo.jpg --style painting.jpg -o reconstruct.png
     """

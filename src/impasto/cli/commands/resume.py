@@ -32,8 +32,10 @@ __all__ = ["resume"]
 @quiet_option
 @json_option
 def resume(folder: str, trust: bool, quiet: bool, as_json: bool) -> int:
-    """Continue what `paint --checkpoint FOLDER` or `batch -o FOLDER` began; the pictures are the
-    same as without the interruption."""
+    """Continue what `paint --checkpoint FOLDER` or `batch -o FOLDER` began.
+
+    The pictures are the same as without the interruption.
+    """
     from impasto.batch.spec import is_batch, load_spec
     from impasto.cli.commands.batch import paint_batch
 

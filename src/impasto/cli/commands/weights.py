@@ -36,8 +36,10 @@ def fetch_weights(name: str) -> None:
 @weights.command("verify")
 @click.argument("name", required=False)
 def verify_weights(name: str | None) -> None:
-    """Check the downloaded files, or the one of NAME, against their checksums; exit code 2 if one
-    is broken."""
+    """Check the downloaded files against their checksums, or only that of NAME.
+
+    The exit code is 2 if one is broken.
+    """
     from impasto.backbone.weights import cached, known, verify
     from impasto.errors import WeightsError
 
