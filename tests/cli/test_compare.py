@@ -101,7 +101,9 @@ def test_presets_are_compared_with_what_is_typed_on_top(compare, sheets, tiny_we
 
     configs, run = [], running.run
     monkeypatch.setattr(
-        running, "run", lambda *given, **more: configs.append(given[2]) or run(*given, **more)
+        running,
+        "run",
+        lambda *given, **more: configs.append(given[1].config) or run(*given, **more),
     )
     assert compare("--vary", "preset=default,keras-tv", "--vary", "optimizer=adam,lbfgs")[0] == 0
     assert titles(sheets[0]) == [

@@ -88,14 +88,15 @@ def _paint(
 ) -> Painting:
     """Paint a trial. networks: holds the network that was used last."""
     from impasto.backbone.load import network_key
-    from impasto.cli.terminal import load_with_bar, run
+    from impasto.cli.terminal import load_with_bar, prepare, run
 
     _, config, machine, pictures = trial
     key = network_key(config, machine)
     if key not in networks:
         networks.clear()
         networks[key] = load_with_bar(console, config, machine)
-    return run(console, pictures, config, machine, networks[key], title=title)
+    prepared = prepare(console, pictures, config, machine, networks[key])
+    return run(console, prepared, title=title)
 
 
 def _result(painting: Painting, timed: bool) -> str:

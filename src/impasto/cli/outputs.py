@@ -45,7 +45,7 @@ __all__ = [
     "check_outputs",
     "check_snapshots",
     "report",
-    "sheet",
+    "write_contact_sheet",
 ]
 
 NO_SNAPSHOTS = Snapshots()
@@ -200,7 +200,7 @@ def _filming(film: Film, log: Log) -> StepCallback:
     return add
 
 
-def sheet(painting: Painting, pictures: Sequence[Picture], out: Path) -> Path:
+def write_contact_sheet(painting: Painting, pictures: Sequence[Picture], out: Path) -> Path:
     """Write the contact sheet of a painting: content, styles, other pictures, result.
 
     Args:

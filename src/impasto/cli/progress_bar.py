@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from impasto.painting.step import Step
 
-__all__ = ["downloading", "make_console", "painting"]
+__all__ = ["download_bar", "make_console", "painting_bar"]
 
 REFRESH = 0.1  # seconds between two updates; each reads the objective, and so waits for the device
 
@@ -39,7 +39,7 @@ def make_console(quiet: bool = False) -> Console:
 
 
 @contextmanager
-def painting(console: Console, title: str) -> Iterator[Callable[[Step], None]]:
+def painting_bar(console: Console, title: str) -> Iterator[Callable[[Step], None]]:
     """Show a bar with level, step, terms, steps per second and time left.
 
     The title and the bar appear with the first step, so that an earlier error is a single line. On
@@ -106,7 +106,7 @@ def _text(step: Step) -> str:
 
 
 @contextmanager
-def downloading(console: Console, name: str) -> Iterator[Callable[[int, int], None]]:
+def download_bar(console: Console, name: str) -> Iterator[Callable[[int, int], None]]:
     """Show a bar for the download of weights; it appears with the first bytes.
 
     Yields:

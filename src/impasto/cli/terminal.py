@@ -13,8 +13,8 @@ import click
 
 from impasto.backbone.load import load_backbone
 from impasto.backbone.weights import load as load_weights
-from impasto.cli.outputs import report, sheet
-from impasto.cli.progress_bar import downloading, make_console, painting
+from impasto.cli.outputs import report, write_contact_sheet
+from impasto.cli.progress_bar import download_bar, make_console, painting_bar
 from impasto.cli.run_folder import FRAMES, RunSpec, mark_finished
 from impasto.cli.signals import GracefulShutdown
 from impasto.errors import CheckpointError, OutputError
@@ -41,82 +41,41 @@ if TYPE_CHECKING:
     from impasto.painting.checkpoint import Checkpoint
     from impasto.painting.memory import Plan
     from impasto.painting.problem import Problem
+    from impasto.painting.run import Resume
     from impasto.painting.step import State, Step
 
-__all__ = ["load_with_bar", "paint_spec", "run", "save_all"]
+__all__ = ["load_with_bar", "paint_spec", "prepare", "run", "save_all"]
 
 
 def load_with_bar(console: Console, config: Config, machine: Machine) -> Backbone:
     """Load the config's network, with a progress bar if it is downloaded."""
-    with downloading(console, config.backbone) as progress:
+    with download_bar(console, config.backbone) as progress:
         return load_backbone(config, machine, progress)
 
 
-def run(
+def prepare(
     console: Console,
     pictures: Sequence[Picture],
     config: Config,
     machine: Machine,
     backbone: Backbone | None = None,
-    callbacks: Callable[[Run], list[StepCallback]] | None = None,
-    title: str = "",
-    keep: Path | None = None,
     workers: TileWorkers | None = None,
-    log: Log | None = None,
-    saved: Callable[[int], object] | None = None,
-) -> Painting:
-    """Paint pictures[0] in the style of the others, with a progress bar.
-
-    The first Ctrl-C or SIGTERM ends the run after its current step.
+    resume: Resume | None = None,
+) -> Run:
+    """Prepare a run, and print the notes on its pictures.
 
     Args:
-        console: for the bar and messages.
+        console: for the notes, and the progress of a download.
         pictures: the content and its styles.
         config, machine: the settings.
         backbone: a loaded network; None: the config's is loaded.
-        callbacks: makes more callbacks for the prepared run.
-        title: a prefix of the line above the bar.
-        keep: a folder for checkpoints; a run with a checkpoint there is resumed.
         workers: evaluate the tiles on a cluster.
-        log: receives messages about checkpoints; None: the console does.
-        saved: called with the step of each checkpoint that was written.
+        resume: returns the state and the plan of an interrupted run.
     """
-    log = log or partial(console.print, markup=False)
-    prepared = _prepare(console, pictures, config, machine, backbone, keep, workers, log)
-    title += _title(prepared, str(workers or prepared.backbone.device))
-    with painting(console, title) as bar, GracefulShutdown() as shutdown:
-        all_callbacks = [bar, *(callbacks(prepared) if callbacks else [])]
-        if keep:
-            all_callbacks.append(_saving(Checkpoints(keep, prepared), shutdown, log, saved))
-        painted = prepared.paint(partial(_call, all_callbacks, shutdown))
-    if workers:
-        return replace(painted, settings={**painted.settings, "device": workers.device})
-    return painted
-
-
-def _prepare(
-    console: Console,
-    pictures: Sequence[Picture],
-    config: Config,
-    machine: Machine,
-    backbone: Backbone | None,
-    keep: Path | None,
-    workers: TileWorkers | None,
-    log: Log,
-) -> Run:
-    """Prepare a run, print the notes on its pictures, and log the step that it is resumed from."""
-    resumed: list[str] = []
-
-    def resume(problem: Problem, config: Config, backbone: Backbone) -> tuple[State, Plan] | None:
-        checkpoint = _load(keep, problem, config, backbone) if keep else None
-        if checkpoint is None:
-            return None
-        resumed.append(checkpoint.note or f"resuming after step {checkpoint.state.number}")
-        return checkpoint.state, checkpoint.plan
-
+    content, *styles = pictures
     prepared = Run.prepare(
-        pictures[0],
-        pictures[1:],
+        content,
+        styles,
         config,
         machine,
         resume=resume,
@@ -127,9 +86,33 @@ def _prepare(
     tune_allocator(prepared.plan, prepared.backbone.device)
     for note in prepared.problem.notes:
         console.print(note, markup=False, soft_wrap=True)
-    for message in resumed:
-        log(message)
     return prepared
+
+
+def run(
+    console: Console,
+    prepared: Run,
+    callbacks: Sequence[StepCallback] = (),
+    shutdown: GracefulShutdown | None = None,
+    title: str = "",
+    where: str = "",
+) -> Painting:
+    """Make the steps of a run, with a progress bar.
+
+    The first Ctrl-C or SIGTERM ends the run after its current step.
+
+    Args:
+        console: for the bar.
+        prepared: the run.
+        callbacks: called with every step.
+        shutdown: the handler of these signals; None: a new one.
+        title: a prefix of the line above the bar.
+        where: the device in that line; "": the network's.
+    """
+    title += _title(prepared, where or str(prepared.backbone.device))
+    shutdown = shutdown or GracefulShutdown()
+    with painting_bar(console, title) as bar, shutdown:
+        return prepared.paint(partial(_call, [bar, *callbacks], shutdown))
 
 
 def _call(callbacks: Sequence[StepCallback], shutdown: GracefulShutdown, step: Step) -> None:
@@ -140,23 +123,6 @@ def _call(callbacks: Sequence[StepCallback], shutdown: GracefulShutdown, step: S
         shutdown.raise_if_requested()
 
 
-def _saving(
-    checkpoints: Checkpoints,
-    shutdown: GracefulShutdown,
-    log: Log,
-    saved: Callable[[int], object] | None,
-) -> StepCallback:
-    """Make a callback that writes checkpoints, and one in any case before the run is stopped."""
-
-    def save(step: Step) -> None:
-        if step.number == step.steps:
-            return  # the run has ended
-        if checkpoints.try_save(step, log, now=shutdown.asked) and saved:
-            saved(step.number)
-
-    return save
-
-
 def _title(run: Run, where: str) -> str:
     """Describe the network, device, steps and memory of a run in one line."""
     dtype = str(run.backbone.dtype).removeprefix("torch.")
@@ -165,17 +131,6 @@ def _title(run: Run, where: str) -> str:
         f"{run.backbone.weights.name} on {where}, {dtype}, {config.steps} steps of "
         f"{config.optimizer}; {run.plan}"
     )
-
-
-def _load(folder: Path, problem: Problem, config: Config, backbone: Backbone) -> Checkpoint | None:
-    """Load a run's checkpoint; errors say how to begin anew."""
-    try:
-        return load(folder, problem, config, backbone)
-    except CheckpointError as error:
-        both = f"{folder / NAME} and {BEFORE} beside it"
-        raise CheckpointError(
-            f"{error}; without {both} the painting is begun anew", error.value
-        ) from error
 
 
 def paint_spec(spec: RunSpec, folder: Path | None, quiet: bool, as_json: bool) -> int:
@@ -193,36 +148,84 @@ def paint_spec(spec: RunSpec, folder: Path | None, quiet: bool, as_json: bool) -
     # before the network is loaded: bad pictures fail at once
     inputs = [read(picture) for picture in spec.pictures]
     console, outputs = make_console(quiet or as_json), spec.outputs
-
-    def log(message: str) -> None:
-        if console.quiet:
-            click.echo(f"impasto: {message}", err=True)
-        else:
-            console.print(message, markup=False, soft_wrap=True)
-
     frames = folder / FRAMES if folder else None
     with (
         outputs.film(inputs[0], spec.config, frames) or nullcontext() as film,
         _tile_workers(console, spec) as workers,
     ):
-        painted = run(
-            console,
-            inputs,
-            spec.config,
-            spec.machine,
-            callbacks=lambda run: outputs.callbacks(run, film, log),
-            keep=folder,
-            workers=workers,
-            log=log,
-            saved=film.saved if film else None,
-        )
+        painted = _paint(console, spec, inputs, folder, film, workers)
         save_all(painted, inputs, outputs, film)
     code = report(painted, outputs, quiet, as_json)
     if folder and painted.finished:
         mark_finished(folder, spec)
     if folder and not painted.finished:
-        log(f"`impasto resume {folder}` continues it")
+        _log(console, f"`impasto resume {folder}` continues it")
     return code
+
+
+def _paint(
+    console: Console,
+    spec: RunSpec,
+    inputs: list[Picture],
+    folder: Path | None,
+    film: Film | None,
+    workers: TileWorkers | None,
+) -> Painting:
+    """Paint a picture with all callbacks, from its checkpoint if there is one."""
+    log = partial(_log, console)
+    resumed: list[Checkpoint] = []
+
+    def resume(problem: Problem, config: Config, backbone: Backbone) -> tuple[State, Plan] | None:
+        checkpoint = _load(folder, problem, config, backbone) if folder else None
+        if checkpoint is None:
+            return None
+        resumed.append(checkpoint)
+        return checkpoint.state, checkpoint.plan
+
+    prepared = prepare(console, inputs, spec.config, spec.machine, workers=workers, resume=resume)
+    for checkpoint in resumed:
+        log(checkpoint.note or f"resuming after step {checkpoint.state.number}")
+    shutdown = GracefulShutdown()
+    callbacks = spec.outputs.callbacks(prepared, film, log)
+    if folder:
+        callbacks.append(_saving(Checkpoints(folder, prepared), shutdown, log, film))
+    if workers is None:
+        return run(console, prepared, callbacks, shutdown)
+    painted = run(console, prepared, callbacks, shutdown, where=str(workers))
+    return replace(painted, settings={**painted.settings, "device": workers.device})
+
+
+def _log(console: Console, message: str) -> None:
+    """Print a message even if the console is quiet."""
+    if console.quiet:
+        click.echo(f"impasto: {message}", err=True)
+    else:
+        console.print(message, markup=False, soft_wrap=True)
+
+
+def _load(folder: Path, problem: Problem, config: Config, backbone: Backbone) -> Checkpoint | None:
+    """Load a run's checkpoint; errors say how to begin anew."""
+    try:
+        return load(folder, problem, config, backbone)
+    except CheckpointError as error:
+        both = f"{folder / NAME} and {BEFORE} beside it"
+        raise CheckpointError(
+            f"{error}; without {both} the painting is begun anew", error.value
+        ) from error
+
+
+def _saving(
+    checkpoints: Checkpoints, shutdown: GracefulShutdown, log: Log, film: Film | None
+) -> StepCallback:
+    """Make a callback that writes checkpoints, and one in any case before the run is stopped."""
+
+    def save(step: Step) -> None:
+        if step.number == step.steps:
+            return  # the run has ended
+        if checkpoints.try_save(step, log, now=shutdown.asked) and film:
+            film.saved(step.number)
+
+    return save
 
 
 @contextmanager
@@ -234,7 +237,7 @@ def _tile_workers(console: Console, spec: RunSpec) -> Iterator[TileWorkers | Non
     from impasto.cluster.distributed import tile_workers
     from impasto.cluster.ray_cluster import connected
 
-    with downloading(console, spec.config.backbone) as progress:
+    with download_bar(console, spec.config.backbone) as progress:
         weights = load_weights(spec.config.backbone, progress)
     with connected(spec.address), tile_workers(spec.config, spec.machine, weights) as workers:
         yield workers
@@ -259,7 +262,7 @@ def save_all(
     if film:
         writers.append(partial(film.write, painting.pixels))
     if outputs.figure:
-        writers.append(partial(sheet, painting, inputs, outputs.figure))
+        writers.append(partial(write_contact_sheet, painting, inputs, outputs.figure))
     failed = []
     for write in writers:
         try:

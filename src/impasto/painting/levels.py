@@ -16,8 +16,8 @@ from impasto.painting.pyramid import Level, pyramid
 
 __all__ = [
     "BLANK",
-    "check",
     "enlarged",
+    "levels_for",
     "painted_size",
     "read_all",
     "scaled_size",
@@ -52,7 +52,7 @@ def scaled_size(height: int, width: int, config: Config) -> tuple[int, int]:
     return max(1, round(height * scale)), max(1, round(width * scale))
 
 
-def check(content: Picture, config: Config) -> list[Level]:
+def levels_for(content: Picture, config: Config) -> list[Level]:
     """Return the levels of the run, small to large.
 
     Raises:

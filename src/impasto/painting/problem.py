@@ -16,7 +16,7 @@ from impasto.images.color import gray, match_lightness, match_moments, with_chro
 from impasto.images.masks import NOTHING, read_mask, shape_note
 from impasto.images.read import Picture, Source, read, resize
 from impasto.objective.regions import Layers, Region, StyleSource
-from impasto.painting.levels import check, painted_size, style_size
+from impasto.painting.levels import levels_for, painted_size, style_size
 from impasto.painting.pyramid import Level
 from impasto.parsing import mask_parts
 
@@ -106,7 +106,7 @@ def prepare_problem(
         PictureError: a picture or mask is unusable, or the painting would be too small.
         ConfigError: a style has no region or layer, or `blend` or `start` does not fit.
     """
-    levels = check(content, config)
+    levels = levels_for(content, config)
     notes: list[str] = []
     pictures: dict[str, Picture] = {}
 

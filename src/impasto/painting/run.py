@@ -21,8 +21,9 @@ from impasto.painting.problem import Problem, prepare_problem
 from impasto.painting.record import record_of
 from impasto.painting.step import State, Step
 
-__all__ = ["Run", "paint", "paint_steps"]
+__all__ = ["Resume", "Run", "paint", "paint_steps"]
 
+# returns the state and the plan of an interrupted run
 Resume = Callable[[Problem, Config, Backbone], "tuple[State, Plan] | None"]
 
 

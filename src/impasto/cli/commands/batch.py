@@ -149,10 +149,10 @@ def _hashes(jobs: Sequence[Job], console: Console) -> FileHashes:
     from impasto.backbone.weight_files import Weights
     from impasto.backbone.weights import load
     from impasto.batch.job import FileHashes
-    from impasto.cli.progress_bar import downloading
+    from impasto.cli.progress_bar import download_bar
 
     def weights(name: str) -> Weights:
-        with downloading(console, name) as progress:
+        with download_bar(console, name) as progress:
             return load(name, progress)
 
     hashes = FileHashes(weights)

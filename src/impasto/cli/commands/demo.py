@@ -25,7 +25,7 @@ def demo(style_name: str, folder: str) -> int:
     """Paint the sample photograph in a sample style."""
     from impasto.cli.outputs import check_outputs, report
     from impasto.cli.progress_bar import make_console
-    from impasto.cli.terminal import run, save_all
+    from impasto.cli.terminal import prepare, run, save_all
     from impasto.images.read import read
     from impasto.images.samples import sample_photograph, sample_style
 
@@ -34,6 +34,7 @@ def demo(style_name: str, folder: str) -> int:
         str(Path(folder) / name) for name in ("impasto-demo.png", "impasto-demo-sheet.png")
     )
     outputs = check_outputs(picture, figure=figure)
-    painting = run(make_console(), inputs, Config(), Machine())
+    console = make_console()
+    painting = run(console, prepare(console, inputs, Config(), Machine()))
     save_all(painting, inputs, outputs)
     return report(painting, outputs, quiet=False, as_json=False)

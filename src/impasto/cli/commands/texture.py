@@ -43,7 +43,7 @@ def texture(
     """
     from impasto.cli.outputs import check_outputs, report
     from impasto.cli.progress_bar import make_console
-    from impasto.cli.terminal import run, save_all
+    from impasto.cli.terminal import prepare, run, save_all
     from impasto.images.read import read
     from impasto.painting.experiments import blank_content, texture_config
 
@@ -58,7 +58,8 @@ def texture(
     used = [*pictures, *([source] if source else [])]
     outputs = check_outputs(out or f"{Path(pictures[0]).stem}-texture.png", used=used)
     inputs = [blank_content(width, height), *(read(picture) for picture in pictures)]
-    painting = run(make_console(quiet), inputs, texture_config(config), machine)
+    console = make_console(quiet)
+    painting = run(console, prepare(console, inputs, texture_config(config), machine))
     save_all(painting, inputs, outputs)
     return report(painting, outputs, quiet, as_json=False)
 

@@ -27,9 +27,9 @@ def list_weights() -> None:
 def fetch_weights(name: str) -> None:
     """Download the network NAME, or continue an interrupted download."""
     from impasto.backbone.weights import fetch
-    from impasto.cli.progress_bar import downloading, make_console
+    from impasto.cli.progress_bar import download_bar, make_console
 
-    with downloading(make_console(), name) as progress:
+    with download_bar(make_console(), name) as progress:
         click.echo(fetch(name, progress))
 
 
