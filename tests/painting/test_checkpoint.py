@@ -467,10 +467,8 @@ def test_a_broken_checkpoint_is_told_with_what_to_do(stopped, impasto, tmp_path)
     path, before = tmp_path / "kept" / NAME, tmp_path / "kept" / BEFORE
     for each in (path, before):
         each.write_bytes(each.read_bytes()[:1000])
-    assert (
-        f"without {path} and {BEFORE} beside it the painting is begun anew"
-        in impasto("resume", "kept")[2]
-    )
+    line = impasto("resume", "kept")[2]
+    assert f"to begin anew, remove {path} and {BEFORE} beside it" in line
     for each in (path, before):
         each.unlink()
     assert impasto("resume", "kept")[0] == 0

@@ -52,16 +52,7 @@ def painting_bar(console: Console, title: str) -> Iterator[Callable[[Step], None
     Yields:
         The callback that updates the bar.
     """
-    bar = Progress(
-        SpinnerColumn(),
-        BarColumn(8),
-        TaskProgressColumn(),
-        TextColumn("{task.fields[left]}"),
-        TextColumn("{task.fields[text]}", table_column=Column(ratio=1, no_wrap=True)),
-        console=console,
-        disable=console.quiet,
-        expand=True,
-    )
+    bar = _progress(console)
     task = bar.add_task("", total=1.0, text="", left="")
     shown = -REFRESH
     noted = False
@@ -92,6 +83,19 @@ def painting_bar(console: Console, title: str) -> Iterator[Callable[[Step], None
     finally:
         if bar.live.is_started:
             bar.stop()
+
+
+def _progress(console: Console) -> Progress:
+    return Progress(
+        SpinnerColumn(),
+        BarColumn(8),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[left]}"),
+        TextColumn("{task.fields[text]}", table_column=Column(ratio=1, no_wrap=True)),
+        console=console,
+        disable=console.quiet,
+        expand=True,
+    )
 
 
 def _text(step: Step) -> str:

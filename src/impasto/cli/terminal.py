@@ -158,7 +158,7 @@ def paint_spec(spec: RunSpec, folder: Path | None, quiet: bool, as_json: bool) -
     code = report(painted, outputs, quiet, as_json)
     if folder and painted.finished:
         mark_finished(folder, spec)
-    if folder and not painted.finished:
+    elif folder:
         _log(console, f"`impasto resume {folder}` continues it")
     return code
 
@@ -209,9 +209,7 @@ def _load(folder: Path, problem: Problem, config: Config, backbone: Backbone) ->
         return load(folder, problem, config, backbone)
     except CheckpointError as error:
         both = f"{folder / NAME} and {BEFORE} beside it"
-        raise CheckpointError(
-            f"{error}; without {both} the painting is begun anew", error.value
-        ) from error
+        raise CheckpointError(f"{error}; to begin anew, remove {both}", error.value) from error
 
 
 def _saving(

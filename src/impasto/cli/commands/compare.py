@@ -80,8 +80,10 @@ config_options(compare)
 
 
 def _parse_vary(texts: Sequence[str]) -> dict[str, list[str]]:
-    """Parse `--vary`: "strength=1,2" as {"strength": ["1", "2"]}, "layers=a,b;c" as {"layers":
-    ["a,b", "c"]}."""
+    """Parse `--vary`: "strength=1,2", or "layers=a,b;c" for the values "a,b" and "c".
+
+    Returns the values by field. Raises ConfigError.
+    """
     varied: dict[str, list[str]] = {}
     for text in texts:
         field, equals, values = text.partition("=")
