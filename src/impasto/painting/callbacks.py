@@ -45,8 +45,8 @@ __all__ = [
 
 ORDER = ("content", "style", "grain", "tv")  # of the terms in a caption
 
-StepCallback = Callable[["Step"], object]
-Log = Callable[[str], object]
+StepCallback = Callable[["Step"], object]  # called with every step of a run
+Log = Callable[[str], object]  # receives messages for the user, one line each
 
 
 class Snapshots(NamedTuple):
