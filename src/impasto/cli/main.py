@@ -35,11 +35,7 @@ __all__ = ["cli", "main"]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line and exit with a code (docs/exit_codes.md).
-
-    Args:
-        arguments: after the program's name; None: those of the process.
-    """
+    """Run the command line and exit with a code. arguments: None: those of the process."""
     for stream, errors in ((sys.stdout, "surrogateescape"), (sys.stderr, "backslashreplace")):
         if isinstance(stream, io.TextIOWrapper):
             # file names that are not valid Unicode: as they are, or with escapes

@@ -136,13 +136,7 @@ def _is_snapshot(picture: Path, real: Path, at_steps: Snapshots, steps: int) -> 
 def check_snapshots(every: int, at: str, steps: int) -> Snapshots:
     """Parse and check `--save-every` and `--save-at`.
 
-    Args:
-        every: at every so many steps; 0: at none.
-        at: more steps, as "3000,9000".
-        steps: the number of all steps.
-
-    Raises:
-        ConfigError: `at` is no list of steps, or one is beyond the last.
+    Raises ConfigError if `at` ("3000,9000") is not a list of steps, or one is beyond the last.
     """
     numbers = parse_numbers(at)
     for number in numbers:
@@ -167,14 +161,9 @@ def _real(path: str | Path) -> str:
 
 
 def check_figure(path: str, used: Iterable[str]) -> Path:
-    """Check that a figure can be written, and is not one of the files it is drawn from.
+    """Check that a figure can be written, and is not among its inputs, the paths `used`.
 
-    Args:
-        path: of the figure.
-        used: the paths of the inputs.
-
-    Raises:
-        OutputError: it cannot be written, or is an input.
+    Raises OutputError.
     """
     target = check_output(path, what="figure")
     if _real(target) in map(_real, used):
@@ -203,13 +192,7 @@ def _filming(film: Film, log: Log) -> StepCallback:
 def write_contact_sheet(painting: Painting, pictures: Sequence[Picture], out: Path) -> Path:
     """Write the contact sheet of a painting: content, styles, other pictures, result.
 
-    Args:
-        painting: the painting.
-        pictures: its content and styles.
-        out: the file.
-
-    Raises:
-        OutputError: the file cannot be written.
+    pictures: the content and the styles. Raises OutputError.
     """
     content, *styles = pictures
     cells: list[Cell] = [

@@ -43,14 +43,7 @@ def painting_bar(console: Console, title: str) -> Iterator[Callable[[Step], None
     """Show a bar with level, step, terms, steps per second and time left.
 
     The title and the bar appear with the first step, so that an earlier error is a single line. On
-    a narrow terminal the text is truncated.
-
-    Args:
-        console: where to show it.
-        title: the line above the bar.
-
-    Yields:
-        The callback that updates the bar.
+    a narrow terminal the text is truncated. Yields the callback that updates the bar.
     """
     bar = _progress(console)
     task = bar.add_task("", total=1.0, text="", left="")
@@ -113,8 +106,7 @@ def _text(step: Step) -> str:
 def download_bar(console: Console, name: str) -> Iterator[Callable[[int, int], None]]:
     """Show a bar for the download of weights; it appears with the first bytes.
 
-    Yields:
-        The callback that updates it, with the bytes done and the total.
+    Yields the callback that updates it, with the bytes done and the total.
     """
     bar = Progress(
         TextColumn(name), BarColumn(), DownloadColumn(), TransferSpeedColumn(), console=console

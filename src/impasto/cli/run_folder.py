@@ -60,12 +60,7 @@ class RunSpec(NamedTuple):
 def open_run_folder(folder: str | None, spec: RunSpec) -> Iterator[Path | None]:
     """Begin a new run in a checkpoint folder: lock it, and write the run's record for `resume`.
 
-    Args:
-        folder: the folder, which is made if it does not exist; None: the run has no checkpoints.
-        spec: the run.
-
-    Yields:
-        The folder's path, or None.
+    Yields the folder's path, or None for a run without checkpoints.
 
     Raises:
         ConfigError: the folder is a batch's, or has an unfinished run.

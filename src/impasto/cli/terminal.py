@@ -136,14 +136,8 @@ def _title(run: Run, where: str) -> str:
 def paint_spec(spec: RunSpec, folder: Path | None, quiet: bool, as_json: bool) -> int:
     """Paint a picture, and write all its output files.
 
-    Args:
-        spec: the run.
-        folder: for checkpoints; a run with a checkpoint there is resumed. None: no checkpoints.
-        quiet: print errors only.
-        as_json: print the result as JSON.
-
-    Returns:
-        The exit code.
+    folder: for checkpoints; a run with a checkpoint there is resumed. None: no checkpoints.
+    Returns the exit code.
     """
     # before the network is loaded: bad pictures fail at once
     inputs = [read(picture) for picture in spec.pictures]
@@ -246,14 +240,8 @@ def save_all(
 ) -> None:
     """Save a painting, and then its film and figure.
 
-    Args:
-        painting: the painting.
-        inputs: its content and styles, for the figure.
-        outputs: the files.
-        film: the film of the run, if one is to be written.
-
-    Raises:
-        OutputError: a file could not be written; the message says where the painting is.
+    inputs: the content and the styles, for the figure. Raises OutputError if a file cannot be
+    written; the message says where the painting is.
     """
     _save(painting, outputs.picture)
     writers: list[Callable[[], object]] = []

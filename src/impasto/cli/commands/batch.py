@@ -90,15 +90,7 @@ config_options(batch)
 
 
 def paint_batch(spec: BatchSpec, folder: str, quiet: bool) -> int:
-    """Paint the pictures of a batch that are not done yet.
-
-    Args:
-        spec: the batch.
-        folder: for the paintings.
-        quiet: print errors only.
-
-    Returns:
-        The exit code.
+    """Paint the pictures of a batch that are not in its folder yet; return the exit code.
 
     Raises:
         ImpastoError: the batch cannot be begun, or its folder cannot be written to.
