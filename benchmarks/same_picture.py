@@ -25,7 +25,7 @@ from impasto import Config, paint
 from impasto.backbone.load import load_backbone
 from impasto.backbone.vgg import Backbone
 from impasto.images.read import Picture, read, resize
-from impasto.painting.levels import check
+from impasto.painting.levels import levels_for
 from impasto.painting.run import paint_steps
 from impasto.painting.step import Step
 from impasto.presets import preset
@@ -60,7 +60,7 @@ def recipe_pictures(
     content: Picture, style: Picture, size: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Both pictures at the published size."""
-    level = check(content, RECIPE.changed(size=size))[-1]
+    level = levels_for(content, RECIPE.changed(size=size))[-1]
     small, pattern = (resize(each.pixels, level.height, level.width) for each in (content, style))
     return small, pattern
 

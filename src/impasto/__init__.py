@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from impasto.errors import WeightsError as WeightsError
     from impasto.painting import callbacks as callbacks
     from impasto.painting.experiments import texture as texture
-    from impasto.painting.run import Painting as Painting
+    from impasto.painting.outcome import Painting as Painting
     from impasto.painting.run import Run as Run
     from impasto.painting.run import paint as paint
     from impasto.painting.run import paint_steps as paint_steps
@@ -39,7 +39,7 @@ HOMES = {
     "ImpastoError": "impasto.errors",
     "Machine": "impasto.config",
     "OutputError": "impasto.errors",
-    "Painting": "impasto.painting.run",
+    "Painting": "impasto.painting.outcome",
     "PictureError": "impasto.errors",
     "Run": "impasto.painting.run",
     "SolverError": "impasto.errors",

@@ -204,7 +204,7 @@ class Config(BaseModel):
         not_for=("texture", "reconstruct"),
     )
     style_layers: Layers = setting(
-        {"relu1_1": 1.0, "relu2_1": 1.0, "relu3_1": 1.0, "relu4_1": 1.0, "relu5_1": 1.0},
+        {"relu1_1": 1.0, "relu2_1": 1.0, "relu3_1": 1.0, "relu4_1": 0.5, "relu5_1": 0.1},
         "Objective",
         "layers that hold the style, as conv1_1=1,conv2_1=0.8",
         not_for=("reconstruct",),
@@ -212,7 +212,7 @@ class Config(BaseModel):
     content_weight: Weight = setting(
         1.0, "Objective", "weight of the content terms", not_for=("texture",)
     )
-    style_weight: Weight = setting(2.0, "Objective", "weight of the style terms")
+    style_weight: Weight = setting(3.0, "Objective", "weight of the style terms")
     look: Literal["subtle", "painted", "bold"] = setting(
         "painted",
         "Objective",

@@ -1,5 +1,4 @@
-"""The tree of errors. Each carries the bad value and what would have been allowed, and reads as one
-clear line."""
+"""The exceptions of impasto. Each is one line of text, with the bad value and the allowed ones."""
 
 from __future__ import annotations
 
@@ -18,21 +17,34 @@ __all__ = [
     "SolverError",
     "WeightsError",
     "did_you_mean",
-    "no_room",
+    "is_disk_full",
     "out_of_memory",
     "reason",
     "shortened",
 ]
 
-
-# What the allocators of torch say: of a CPU, of MPS, of CUDA's libraries.
+# in the messages of torch's allocators: of a CPU, of MPS, of CUDA's libraries
 NO_MEMORY = re.compile(r"can't allocate memory|not enough memory|out of memory|ALLOC_FAILED")
 
 
 class ImpastoError(Exception):
-    """Anything that a user can put right. `str()` is one line."""
+    """An error that the user can fix; `str(error)` is one line.
+
+    Example:
+        try:
+            impasto.paint("photo.jpg", "painting.jpg").save("out.png")
+        except impasto.ImpastoError as error:
+            print(error, error.value, error.allowed)
+    """
 
     def __init__(self, message: str, value: object = None, allowed: object = None):
+        """Create an error.
+
+        Args:
+            message: one line for the user.
+            value: the bad value.
+            allowed: the values that would have been accepted.
+        """
         super().__init__(message)
         self.value = value
         self.allowed = allowed
@@ -47,11 +59,11 @@ class PictureError(ImpastoError):
 
 
 class OutputError(ImpastoError):
-    """A place or a format that a picture cannot be written to."""
+    """A file or a format that cannot be written."""
 
 
 class WeightsError(ImpastoError):
-    """Weights that cannot be had, are broken, or lack a layer."""
+    """Weights that are missing, broken, or lack a layer."""
 
 
 class CheckpointError(ImpastoError):
@@ -59,15 +71,15 @@ class CheckpointError(ImpastoError):
 
 
 class ClusterError(ImpastoError):
-    """A cluster that cannot be joined, or where nobody can paint."""
+    """A cluster that cannot be joined, or has no device to paint on."""
 
 
 class SolverError(ImpastoError):
-    """An objective that has no finite value anywhere near the start."""
+    """An objective that is not finite at the start."""
 
 
 def did_you_mean(value: str, allowed: Iterable[str]) -> str:
-    """The end of an error's line: the nearest allowed name, or all of them where none is near."""
+    """Return a hint for an error message: the closest allowed name, or all if none is close."""
     names = list(allowed)
     near = difflib.get_close_matches(value[:100], names, n=1, cutoff=0.6)
     return f"did you mean {near[0]}?" if near else f"choose from {', '.join(names)}"
@@ -77,30 +89,34 @@ def shortened(value: object, most: int = 100) -> str:
     """`repr(value)`, truncated for an error message."""
     try:
         text = repr(value)
-    # a number of thousands of digits, a list in a list in a list ...
-    except (ValueError, RecursionError):
+    except (ValueError, RecursionError):  # an int of thousands of digits, a deeply nested list
         return f"of type {type(value).__name__}, and too long to be shown"
     return text if len(text) <= most else f"{text[:most]}..."
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """True if memory ran out. torch raises a RuntimeError then; other errors of it mention memory
-    too."""
-    # torch's: it stays out of here
+    """Return whether memory ran out.
+
+    torch raises a RuntimeError then, and other RuntimeErrors mention memory, too.
+    """
+    # torch.OutOfMemoryError by name: this module does not import torch
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
     return isinstance(error, RuntimeError) and NO_MEMORY.search(str(error)) is not None
 
 
-def no_room(error: BaseException | None) -> bool:
-    """Whether `error`, or what it came of, says that a disk is full."""
+def is_disk_full(error: BaseException | None) -> bool:
+    """Return whether `error`, or one that caused it, is a full disk or an exhausted quota."""
+    full = (errno.ENOSPC, errno.EDQUOT)
     while error is not None:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if isinstance(error, OSError) and error.errno in full:
+            return True
+        if any(f"(os error {code})" in str(error) for code in full):  # from Rust: safetensors
             return True
         error = error.__cause__ or error.__context__
     return False
 
 
 def reason(error: Exception) -> str:
-    """What the system says is wrong, or what the error says."""
+    """Return the operating system's description of an error, or else the error's text."""
     return getattr(error, "strerror", None) or str(error)

@@ -1,6 +1,6 @@
-"""Declare a setting in one place: type, default, range, help, and what the program must know of it.
+"""Declare a setting in one place: type, default, range, help, and marks such as "is a path".
 
-The command line's options, the page's controls and the settings inside a file are made from this.
+The options of the command line, the controls of the page and their error messages derive from it.
 """
 
 from __future__ import annotations
@@ -34,19 +34,19 @@ def setting(
     """Declare a field of Config or Machine.
 
     Args:
-        default: its value where none is given.
-        group: the heading that its option stands under.
-        help: what it does, in one line.
-        takes: the values in words, where the type does not say them.
-        usual: the values that the page offers first.
-        path: it names a picture's file.
-        network: another value takes another network.
-        repeated: its option may be given more than once.
+        default: the value if none is given.
+        group: the heading of its option in the help.
+        help: a description in one line.
+        takes: the allowed values in words; "": derived from the type.
+        usual: the choices on the page, or the range of its slider.
+        path: whether its value is the path of a picture.
+        network: whether another value needs another network.
+        repeated: whether its option may be repeated.
         aliases: other spellings of its option.
-        not_for: the commands that have no such option.
-        control: how the page asks for it: "first" (in sight), "slider" (in sight, too), "picture"
-            (an upload), "drawn" (with the brush and the styles' sliders); "": among the others.
-        limits: as of pydantic.Field.
+        not_for: the commands without this option.
+        control: its control on the page: "first" and "slider" (always visible), "picture" (an
+            upload), "drawn" (drawn on the content); "": under "more settings".
+        limits: passed on to pydantic.Field.
     """
     extra: dict[str, Any] = {
         "group": group,
@@ -63,30 +63,30 @@ def setting(
 
 
 def marked(model: type[BaseModel], mark: str, value: Any = True) -> tuple[str, ...]:
-    """List the fields whose mark (an argument of `setting`) is `value`, or a list that holds it."""
-    found = []
+    """List the fields whose mark (an argument of `setting`) is or contains `value`."""
+    names = []
     for name, info in model.model_fields.items():
         extra = info.json_schema_extra
         assert isinstance(extra, dict)
-        have = extra[mark]
-        if value in have if isinstance(have, list) else have == value:
-            found.append(name)
-    return tuple(found)
+        marks = extra[mark]
+        if value in marks if isinstance(marks, list) else marks == value:
+            names.append(name)
+    return tuple(names)
 
 
 def option_name(field: str) -> str:
-    """Give a field's name as it is typed: "style_layers" is "--style-layers"."""
+    """Return the option of a field: "--style-layers" for "style_layers"."""
     return "--" + field.replace("_", "-")
 
 
-@lru_cache(maxsize=4)  # it takes some milliseconds, and every refused value asks for it
+@lru_cache(maxsize=4)  # it takes some milliseconds, and every error message needs it
 def _schemas(model: type[BaseModel]) -> dict[str, Any]:
-    found: dict[str, Any] = model.model_json_schema()["properties"]
-    return found
+    properties: dict[str, Any] = model.model_json_schema()["properties"]
+    return properties
 
 
 def allowed(model: type[BaseModel], field: str) -> str:
-    """Say what a field takes, from its schema: "16 to 65536, or original"."""
+    """Describe the allowed values of a field: "16 to 65536, or original"."""
     schema = _schemas(model)[field]
     if schema["takes"]:
         return str(schema["takes"])
@@ -122,7 +122,7 @@ def _allowed(schema: dict[str, Any]) -> str:
 
 
 def explain(model: type[BaseModel], error: ValidationError) -> ConfigError:
-    """Put pydantic's first complaint into one line: the option, its value, what it takes."""
+    """Convert pydantic's first error to one line: the option, its value, the allowed values."""
     first = error.errors(include_url=False)[0]
     if not first["loc"]:
         given = shortened(first["input"])
@@ -140,7 +140,7 @@ def explain(model: type[BaseModel], error: ValidationError) -> ConfigError:
     if first["type"] == "too_long":
         most = first["ctx"]["max_length"]
         return ConfigError(
-            f"{where} lists {len(value):,} things: it takes at most {most:,}", value, most
+            f"{where} lists {len(value):,} values: it takes at most {most:,}", value, most
         )
     return ConfigError(
         f"{where} is {shortened(value)}: it takes {allowed(model, name)}",

@@ -1,4 +1,4 @@
-"""One run at a time in a folder, and temporary folders that processes hold."""
+"""File locks: one run at a time in a folder, and temporary folders that processes hold."""
 
 from __future__ import annotations
 
@@ -18,21 +18,25 @@ __all__ = ["LOCK", "exclusive_lock", "remove_dead_folders"]
 
 LOCK = "lock"
 TAKEN = (errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLK)
-# in somebody else's folder the lock may be a FIFO, or a link
-SAFELY = ("O_NONBLOCK", "O_CLOEXEC", "O_NOFOLLOW")
-UNKNOWN = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP)
+# in another user's folder the lock may be a FIFO, or a link
+OPEN_FLAGS = ("O_NONBLOCK", "O_CLOEXEC", "O_NOFOLLOW")
+UNSUPPORTED = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP)
 
 
 @contextmanager
 def exclusive_lock(folder: Path) -> Iterator[bool]:
-    """Hold a folder against all other runs until the `with` ends, or the process dies.
+    """Lock a folder until the `with` block ends or the process dies.
 
-    Gives whether it is really held: on a file system that knows no locks nobody is kept out. Raises
-    BlockingIOError if another one holds it, OSError if nothing can be written there.
+    Yields:
+        Whether the folder is locked: False on a file system without locks.
+
+    Raises:
+        BlockingIOError: another run holds the lock.
+        OSError: the folder cannot be written to.
     """
     handle = os.open(
         folder / LOCK,
-        os.O_WRONLY | os.O_CREAT | sum(getattr(os, name, 0) for name in SAFELY),
+        os.O_WRONLY | os.O_CREAT | sum(getattr(os, name, 0) for name in OPEN_FLAGS),
         0o666,
     )
     with open(handle, "w") as file:
@@ -43,7 +47,7 @@ def exclusive_lock(folder: Path) -> Iterator[bool]:
         except OSError as error:
             if error.errno in TAKEN:
                 raise BlockingIOError(error.errno, error.strerror) from error
-            if error.errno not in UNKNOWN:
+            if error.errno not in UNSUPPORTED:
                 raise
             held = False
         yield held

@@ -1,5 +1,4 @@
-"""Files that are read back: regular files only, of a bounded size, each checked against one
-schema."""
+"""Read files safely: regular files of bounded size, their contents validated against a schema."""
 
 from __future__ import annotations
 
@@ -32,23 +31,24 @@ __all__ = [
     "FileName",
     "Text",
     "check_regular",
-    "checked",
-    "lines_of",
     "open_regular",
-    "parsed",
+    "parse_json",
+    "read_lines",
     "read_regular",
+    "validate",
 ]
 
-LONGEST_TEXT = 16384  # characters: a mask's setting names three paths
-LONGEST_NAME = 255  # bytes, of most file systems
-LONGEST_LINE = 1 << 20  # bytes of a manifest's or a trace's line
+LONGEST_TEXT = 16384  # characters; the setting of a mask contains three paths
+LONGEST_NAME = 255  # bytes, on most file systems
+LONGEST_LINE = 1 << 20  # bytes of a line of a manifest or trace
 KINDS = (
     (stat.S_ISFIFO, "a FIFO"),
     (stat.S_ISSOCK, "a socket"),
     (stat.S_ISCHR, "a device"),
     (stat.S_ISBLK, "a device"),
 )
-SAFELY = ("O_NONBLOCK", "O_CLOEXEC", "O_NOCTTY", "O_BINARY")  # not every system has all of them
+# flags of os.open; not every system has all of them
+OPEN_FLAGS = ("O_NONBLOCK", "O_CLOEXEC", "O_NOCTTY", "O_BINARY")
 T = TypeVar("T")
 
 
@@ -57,8 +57,7 @@ T = TypeVar("T")
 
 
 def check_regular(mode: int) -> None:
-    """Whether a file of this mode (of os.stat) is a regular one. Raises OSError, which says what it
-    is."""
+    """Check that a mode of os.stat is a regular file's. Raises OSError, which names the kind."""
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
     if not stat.S_ISREG(mode):
@@ -67,16 +66,16 @@ def check_regular(mode: int) -> None:
 
 
 def open_regular(path: str | os.PathLike[str]) -> IO[bytes]:
-    """A regular file, open for reading; FIFOs, devices, sockets and folders are refused without
-    waiting for them.
+    """Open a regular file for reading; refuse FIFOs, devices, sockets and folders at once.
 
-    Raises OSError, and ValueError for a name that no file can have.
+    Raises:
+        OSError: the file cannot be opened, or is not a regular one.
+        ValueError: no file can have this name.
     """
-    # before it is opened, which alone can have an effect on a device
-    check_regular(os.stat(path).st_mode)
-    handle = os.open(path, os.O_RDONLY | sum(getattr(os, name, 0) for name in SAFELY))
+    check_regular(os.stat(path).st_mode)  # first: opening a device can have an effect on it
+    handle = os.open(path, os.O_RDONLY | sum(getattr(os, name, 0) for name in OPEN_FLAGS))
     try:
-        check_regular(os.fstat(handle).st_mode)  # it may have been replaced meanwhile
+        check_regular(os.fstat(handle).st_mode)  # again: it may have been replaced since
     except OSError:
         os.close(handle)
         raise
@@ -84,18 +83,21 @@ def open_regular(path: str | os.PathLike[str]) -> IO[bytes]:
 
 
 def read_regular(path: str | os.PathLike[str], most: int) -> bytes:
-    """The bytes of a regular file, if these are no more than `most`. Raises OSError, ValueError."""
+    """Read a regular file of at most `most` bytes. Raises OSError, ValueError."""
     with open_regular(path) as file:
         if os.fstat(file.fileno()).st_size > most or len(data := file.read()) > most:
             raise OSError(errno.EFBIG, f"it has more than {most:,} bytes")
     return data
 
 
-def lines_of(path: str | os.PathLike[str]) -> Iterator[bytes]:
-    """The whole lines of a regular file; a last one without its end was cut off, and is left out.
+def read_lines(path: str | os.PathLike[str]) -> Iterator[bytes]:
+    """Yield the lines of a regular file, without a last line that has no newline: it was cut off.
 
-    Of a line that is longer than LONGEST_LINE bytes only a piece is given, which has no end. Raises
-    OSError, and ValueError for a name that no file can have.
+    A line longer than LONGEST_LINE bytes is yielded in pieces.
+
+    Raises:
+        OSError: the file cannot be read, or is not a regular one.
+        ValueError: no file can have this name.
     """
     with open_regular(path) as file:
         while line := file.readline(LONGEST_LINE):
@@ -103,10 +105,10 @@ def lines_of(path: str | os.PathLike[str]) -> Iterator[bytes]:
                 yield line
 
 
-def parsed(text: bytes | str) -> Any:
-    """The value of a JSON text. Raises ValueError, whatever the text may be.
+def parse_json(text: bytes | str) -> Any:
+    """Parse JSON. Raises ValueError for any invalid text.
 
-    Not pydantic's own parser: that refuses the names of files that are not in Unicode.
+    pydantic's own parser would refuse file names that are not valid Unicode.
     """
     try:
         return json.loads(text)
@@ -114,9 +116,8 @@ def parsed(text: bytes | str) -> Any:
         raise ValueError("it is nested too deeply") from None
 
 
-def checked(schema: TypeAdapter[T], value: Any) -> T:
-    """A value as a schema has it. Raises ValueError, which says in one line what is wrong, and
-    where."""
+def validate(schema: TypeAdapter[T], value: Any) -> T:
+    """Validate a value against a schema. Raises ValueError: one line with the place and fault."""
     try:
         return schema.validate_python(value)
     except ValidationError as error:
@@ -142,7 +143,7 @@ def _text(value: Any) -> str:
         raise ValueError(f"it is longer than {LONGEST_TEXT:,} characters")
     if "\0" in text:
         raise ValueError("it holds a null character")
-    os.fsencode(text)  # no file can be called by half a character, but by bytes that are no Unicode
+    os.fsencode(text)  # refuses half a surrogate pair, and accepts bytes that are not Unicode
     return text
 
 
@@ -154,8 +155,8 @@ def _file_name(value: Any) -> str:
 
 
 AnyText = Annotated[str, PlainValidator(_any_text)]
-Text = Annotated[str, PlainValidator(_text)]  # that a file can be called by
-FileName = Annotated[str, PlainValidator(_file_name)]  # without a folder
+Text = Annotated[str, PlainValidator(_text)]  # valid as a path
+FileName = Annotated[str, PlainValidator(_file_name)]  # a name without a folder
 Value = Text | StrictBool | StrictInt | StrictFloat | None
 ConfigRecord = dict[
     Text,
@@ -164,7 +165,7 @@ ConfigRecord = dict[
 
 
 class Input(BaseModel):
-    """A picture that a painting was made from."""
+    """An input picture of a painting."""
 
     role: Text
     name: Text
@@ -172,8 +173,7 @@ class Input(BaseModel):
 
 
 class Settings(BaseModel):
-    """What a painting's file carries, and `impasto show` prints; what else is there does no
-    harm."""
+    """The settings in a painting's file, as `impasto show` prints them; extra keys are allowed."""
 
     model_config = ConfigDict(extra="allow")
 

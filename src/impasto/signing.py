@@ -1,5 +1,7 @@
-"""Signatures of the files that this user's own runs have written: what they name, the user has
-typed."""
+"""Sign the files that a run writes, so that a later run can tell them from files of others.
+
+The paths and addresses in a signed file are the user's own; those in any other file may not be.
+"""
 
 from __future__ import annotations
 
@@ -16,21 +18,20 @@ from platformdirs import user_data_path
 
 from impasto.records import read_regular
 
-__all__ = ["is_signed", "key_file", "signed"]
+__all__ = ["is_signed", "key_file", "sign"]
 
 LENGTH = 32  # bytes of the key
 
 
 def key_file() -> Path:
-    """Where this user's secret key lies: in $IMPASTO_HOME, or the user's data folder (XDG)."""
+    """Return the path of this user's key: in $IMPASTO_HOME, or the user's data folder (XDG)."""
     home = os.environ.get("IMPASTO_HOME")
-    # which never raises
+    # unlike Path.expanduser it never raises
     return Path(os.path.expanduser(home) if home else user_data_path("impasto")) / "key"
 
 
-def signed(record: dict[str, Any]) -> dict[str, Any]:
-    """A record as JSON has it, with this user's signature in it; "" where no key can be read or
-    made."""
+def sign(record: dict[str, Any]) -> dict[str, Any]:
+    """Return a JSON record with this user's signature added; "" if there can be no key."""
     try:
         with suppress(FileExistsError):
             _make_key(key_file())
@@ -40,8 +41,7 @@ def signed(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def is_signed(record: dict[str, Any]) -> bool:
-    """Whether a record that was read back carries the signature of this user, and is as it was
-    signed."""
+    """Return whether a record has this user's signature, and is unchanged since it was signed."""
     rest = {name: value for name, value in record.items() if name != "signature"}
     try:
         return hmac.compare_digest(_signature(rest), str(record.get("signature", "")))
@@ -57,7 +57,7 @@ def _signature(record: dict[str, Any]) -> str:
 
 
 def _make_key(path: Path) -> None:
-    """Make a key that appears whole. Raises FileExistsError if there is one, OSError."""
+    """Write a new key atomically. Raises FileExistsError if there is one, or OSError."""
     if path.exists():
         raise FileExistsError(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -68,7 +68,7 @@ def _make_key(path: Path) -> None:
             file.flush()
             os.fsync(file.fileno())
         try:
-            os.link(part, path)  # a rename would replace the key that another process has just made
+            os.link(part, path)  # a rename would replace a key just written by another process
         except FileExistsError:
             raise
         except OSError:  # a file system without links

@@ -572,7 +572,7 @@ def test_ctrl_c_stops_after_the_step_and_it_ends_as_if_never_stopped(
     with monkeypatch.context() as patch:
         patch.setattr(Objective, "_measure", pressed)
         code, _, err = batch(ALL, "--steps", 5)
-    assert (code, "`impasto resume out` goes on with it" in err) == (130, True)
+    assert (code, "`impasto resume out` continues it" in err) == (130, True)
     checkpoints = len(list(Path("out").rglob("checkpoint.safetensors")))
     assert (len(made), checkpoints) == {1: (1, 0), 6: (8, 4), 20: (22, 2), 23: (24, 2)}[at], (
         "four have five steps, then two"

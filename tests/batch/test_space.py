@@ -271,7 +271,7 @@ def test_a_batch_ends_with_one_line_and_the_next_call_goes_on(
     last = 7 if what == "crowded" else 4  # a file less is enough for the next one then
     code, _, err = batch()
     assert ("no checkpoint at step 5: cannot write" in err) == (last == 4)
-    told = err.count("impasto: cannot write disk/work/"), err.count("goes on with it")
+    told = err.count("impasto: cannot write disk/work/"), err.count("continues it")
     assert (code, *told) == (2, 1, 1)
     disk.mend()
     if what != "gone":
@@ -330,7 +330,7 @@ def test_what_is_lacking_between_two_paintings_ends_a_batch(
     monkeypatch.setattr(scheduler, "MOST_AT_ONCE", 1)
     after(1, getattr(disk, what), BatchStore, "done")
     code, out, err = batch()
-    assert (code, "1 painted" in out, err.count("goes on with it")) == (2, True, 1)
+    assert (code, "1 painted" in out, err.count("continues it")) == (2, True, 1)
     disk.mend()
     code, out, _ = batch()
     assert (code, "(1 painted, 1 before)" in out) == (0, True)

@@ -287,7 +287,7 @@ def test_a_snapshot_that_cannot_be_written_does_not_lose_the_painting(
 def test_a_painting_that_cannot_be_saved_is_saved_elsewhere(
     impasto, tiny, photo, style, tmp_path, monkeypatch
 ) -> None:
-    from impasto.painting import run as painting
+    from impasto.painting import outcome as painting
 
     real = painting.write
 

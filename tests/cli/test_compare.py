@@ -101,7 +101,9 @@ def test_presets_are_compared_with_what_is_typed_on_top(compare, sheets, tiny_we
 
     configs, run = [], running.run
     monkeypatch.setattr(
-        running, "run", lambda *given, **more: configs.append(given[2]) or run(*given, **more)
+        running,
+        "run",
+        lambda *given, **more: configs.append(given[1].config) or run(*given, **more),
     )
     assert compare("--vary", "preset=default,keras-tv", "--vary", "optimizer=adam,lbfgs")[0] == 0
     assert titles(sheets[0]) == [
@@ -166,9 +168,9 @@ def test_no_memory_for_one_painting_leaves_the_others(compare, sheets, monkeypat
         (["strength="], "--vary strength is empty: give values, each once"),
         (
             ["strength=1", "strength=2"],
-            "--vary strength is there twice: give all its values at once",
+            "--vary strength is given twice: give all its values at once",
         ),
-        (["style-layers=relu1_1", "style_layers=relu2_1"], "--vary style_layers is there twice"),
+        (["style-layers=relu1_1", "style_layers=relu2_1"], "--vary style_layers is given twice"),
         (["strength=1,2,1"], "--vary strength is 1, 2, 1: give values, each once"),
         (["strength=1,much"], "--strength is 'much': it takes a number from 0 to 1,000"),
         (["preset=default,keras"], "no preset 'keras': did you mean keras-tv?"),

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from crafted import BROKEN
-from impasto.cli.progress_bar import downloading, make_console
+from impasto.cli.progress_bar import download_bar, make_console
 
 
 @pytest.fixture(autouse=True)
@@ -197,14 +197,14 @@ def test_out_of_memory_names_the_way_out(refused, photo, style, tiny, monkeypatc
 
 @pytest.mark.parametrize("quiet", [False, True])
 def test_a_download_is_shown_unless_quiet(capsys, quiet):
-    with downloading(make_console(quiet), "vgg19") as progress:
+    with download_bar(make_console(quiet), "vgg19") as progress:
         progress(1, 2)
         progress(2, 2)
     assert ("vgg19" in capsys.readouterr().err) is not quiet
 
 
 def test_no_download_shows_nothing(capsys):
-    with downloading(make_console(), "vgg19"):
+    with download_bar(make_console(), "vgg19"):
         pass
     assert capsys.readouterr() == ("", "")
 

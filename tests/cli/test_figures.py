@@ -370,7 +370,7 @@ def test_the_words_over_the_features_are_there_to_their_end(impasto, monkeypatch
         (["photo.png", "--preset", "defalt"], "no preset 'defalt': did you mean default?"),
         (["photo.png", "-o", "seen.svg"], "seen.svg has no figure's suffix"),
         (["photo.png", "-o", "photo.png"], "photo.png is one of the files to draw from"),
-        (["thin.png"], "the least is 16 x 16"),
+        (["thin.png"], "at least 16 x 16 are needed"),
         (["--network", "-o", "net.jpg"], "net.jpg has no plot's suffix: choose from .png, .svg"),
     ],
 )

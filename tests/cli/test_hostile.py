@@ -242,7 +242,7 @@ def test_a_job_of_somebody_else_writes_into_its_own_folder_only(
     changed(job, outputs={"picture": "kept/out.png", name: str(mine)})
     line = line_of("resume", "kept")
     assert f"names {mine}, which is outside its folder" in line
-    assert f"`impasto resume {tmp_path / 'kept'} --trust` does what it says" in line
+    assert f"`impasto resume {tmp_path / 'kept'} --trust` allows it" in line
     assert mine.read_text() == "mine"
     assert impasto("resume", "kept", "--trust")[0] == 0
     assert mine.read_bytes() != b"mine"
@@ -317,7 +317,7 @@ def test_a_job_that_is_no_record_is_one_line(begun, line_of, text) -> None:
 
 def test_a_job_s_config_out_of_range_is_one_line(begun, line_of) -> None:
     changed(job := begun(), config={"size": 5}, outputs={"picture": "kept/out.png"})
-    assert f"cannot resume from {job}: --size is 5: it takes" in line_of("resume", "kept")
+    assert f"{job} cannot be resumed: --size is 5: it takes" in line_of("resume", "kept")
 
 
 @pytest.mark.parametrize("name", ["job.json", NAME, "lock"])
@@ -493,10 +493,10 @@ def home(monkeypatch, tmp_path):
 
 
 def test_the_key_is_made_once_and_is_nobody_else_s_to_read(home) -> None:
-    record = signing.signed({"a": 1, "b": ["x"]})
+    record = signing.sign({"a": 1, "b": ["x"]})
     assert stat.S_IMODE((home / "key").stat().st_mode) == 0o600
     assert (len((home / "key").read_bytes()), os.listdir(home)) == (32, ["key"])
-    assert signing.signed({"b": ["x"], "a": 1}) == record
+    assert signing.sign({"b": ["x"], "a": 1}) == record
     assert signing.is_signed(json.loads(json.dumps(record)))
 
 
@@ -504,16 +504,16 @@ def test_the_key_is_made_once_and_is_nobody_else_s_to_read(home) -> None:
     "change", [{"a": 2}, {"c": 1}, {"signature": ""}, {"signature": None}, {"signature": "\xe9"}]
 )
 def test_what_was_changed_is_not_signed(home, change) -> None:
-    assert not signing.is_signed({**signing.signed({"a": 1}), **change})
+    assert not signing.is_signed({**signing.sign({"a": 1}), **change})
 
 
 def test_another_key_does_not_sign(home) -> None:
-    record = signing.signed({"a": 1})
+    record = signing.sign({"a": 1})
     (home / "key").write_bytes(bytes(32))
     assert not signing.is_signed(record)
     (home / "key").write_bytes(bytes(31))
     assert (
-        signing.signed({"a": 1})["signature"],
+        signing.sign({"a": 1})["signature"],
         signing.is_signed({"a": 1, "signature": ""}),
     ) == ("", False)
 
@@ -521,7 +521,7 @@ def test_another_key_does_not_sign(home) -> None:
 def test_several_at_once_make_one_key(home) -> None:
     found = []
     threads = [
-        threading.Thread(target=lambda: found.append(signing.signed({})["signature"]))
+        threading.Thread(target=lambda: found.append(signing.sign({})["signature"]))
         for _ in range(8)
     ]
     for thread in threads:

@@ -140,7 +140,7 @@ def test_a_timelapse_that_cannot_be_written_does_not_lose_the_figure(
 
 
 def test_a_figure_that_cannot_be_written_does_not_lose_the_painting(painted, tmp_path, monkeypatch):
-    monkeypatch.setattr("impasto.cli.terminal.sheet", full)
+    monkeypatch.setattr("impasto.cli.terminal.write_contact_sheet", full)
     code, _, err = painted("--timelapse", "film.gif", "--figure", "sheet.png")
     assert code == 2
     assert err.splitlines()[-1].endswith("; the painting is in out.png")

@@ -318,7 +318,7 @@ def test_a_signal_keeps_all_and_a_later_call_goes_on_there_or_here(
     for again in (False, True):
         code, _, err = impasto("resume", "there") if again else batch(3, "there")
         assert code == 130
-        assert err.endswith("goes on with it\n")
+        assert err.endswith("continues it\n")
     done = (
         len(manifest(tmp_path / "there")) if (tmp_path / "there" / "manifest.jsonl").exists() else 0
     )
@@ -505,8 +505,8 @@ def poster(tiny_weights, photo, style, tmp_path):
     return make
 
 
-def painted_by(run: Run, evaluator_of=Objective, on_step=None) -> torch.Tensor:
-    return replace(run, evaluator_of=evaluator_of).paint(on_step).pixels
+def painted_by(run: Run, make_evaluator=Objective, on_step=None) -> torch.Tensor:
+    return replace(run, make_evaluator=make_evaluator).paint(on_step).pixels
 
 
 def apart(a: torch.Tensor, b: torch.Tensor) -> float:
@@ -609,12 +609,12 @@ def workers(cluster, tiny_weights):
 def test_tiles_there_make_the_picture_that_is_made_here(poster, workers, kind):
     assert str(workers) == "2 devices (cpu)"
     assert poster(kind).plan.tile_size == 88
-    there = painted_by(poster(kind, **CALM), evaluator_of=workers.objective)
+    there = painted_by(poster(kind, **CALM), make_evaluator=workers.objective)
     assert apart(there, painted_by(poster(kind, **CALM, tile=160))) < 1e-3, "as in one piece"
 
 
 def test_tiles_there_make_the_picture_of_the_same_tiles_here_to_the_last_bit(poster, workers):
-    assert torch.equal(painted_by(poster(), evaluator_of=workers.objective), painted_by(poster()))
+    assert torch.equal(painted_by(poster(), make_evaluator=workers.objective), painted_by(poster()))
 
 
 def test_too_little_memory_there_is_said_as_of_here(poster, workers, monkeypatch):
@@ -629,7 +629,7 @@ def test_what_needs_the_whole_picture_is_refused(poster, workers):
     with pytest.raises(
         ConfigError, match=r"\A--style-term sliced needs the whole picture at once.*\Z"
     ):
-        painted_by(replace(run, plan=poster().plan), evaluator_of=workers.objective)
+        painted_by(replace(run, plan=poster().plan), make_evaluator=workers.objective)
 
 
 def test_a_worker_may_die_in_the_midst(poster, workers):
@@ -642,7 +642,7 @@ def test_a_worker_may_die_in_the_midst(poster, workers):
                 signal.SIGKILL,
             )
 
-    there = painted_by(poster(**CALM), evaluator_of=workers.objective, on_step=kill)
+    there = painted_by(poster(**CALM), make_evaluator=workers.objective, on_step=kill)
     assert apart(there, painted_by(poster(**CALM))) < 1e-3
     assert len(workers.actors) == 2
     assert not set(before) & set(workers.actors)
@@ -656,7 +656,8 @@ def test_a_worker_may_die_between_two_levels(poster, workers):
 
     run = poster(levels=2, steps=4)
     assert (
-        apart(painted_by(run, evaluator_of=workers.objective, on_step=kill), painted_by(run)) < 1e-3
+        apart(painted_by(run, make_evaluator=workers.objective, on_step=kill), painted_by(run))
+        < 1e-3
     )
 
 

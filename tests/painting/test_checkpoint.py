@@ -467,10 +467,8 @@ def test_a_broken_checkpoint_is_told_with_what_to_do(stopped, impasto, tmp_path)
     path, before = tmp_path / "kept" / NAME, tmp_path / "kept" / BEFORE
     for each in (path, before):
         each.write_bytes(each.read_bytes()[:1000])
-    assert (
-        f"without {path} and {BEFORE} beside it the painting is begun anew"
-        in impasto("resume", "kept")[2]
-    )
+    line = impasto("resume", "kept")[2]
+    assert f"to begin anew, remove {path} and {BEFORE} beside it" in line
     for each in (path, before):
         each.unlink()
     assert impasto("resume", "kept")[0] == 0
@@ -511,7 +509,7 @@ def test_ctrl_c_keeps_what_there_is_and_resume_ends_it(
         code, out, err = painted(*options, "--checkpoint", "kept")
     assert code == 0
     assert "stopped by hand: 4 of 9 steps" in out
-    assert "`impasto resume kept` goes on with it" in err
+    assert "`impasto resume kept` continues it" in err
     monkeypatch.chdir("/")  # wherever one is by then
     code, _, err = impasto("resume", tmp_path / "kept")
     assert code == 0
@@ -549,7 +547,7 @@ def test_a_folder_with_an_unfinished_painting_is_not_begun_anew(
         painted("--steps", 5, "--checkpoint", "kept")
     code, _, err = painted("--checkpoint", "kept")
     assert code == 2
-    assert "`impasto resume kept` goes on with it" in err
+    assert "`impasto resume kept` continues it" in err
 
 
 def test_a_folder_in_which_nothing_was_begun_is_free(impasto, painted, style, tiny) -> None:

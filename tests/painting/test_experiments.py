@@ -399,6 +399,6 @@ def test_a_texture_and_a_painting_are_not_made_from_one_another(
         in refused("paint", "--from", "texture.png", "-o", "again.png")
     )
     assert (
-        "painting.png is no texture: `impasto paint --from painting.png` paints it again"
+        "painting.png is not a texture: `impasto paint --from painting.png` paints it again"
         in refused("texture", "--from", "painting.png", "-o", "again.png")
     )

@@ -15,7 +15,7 @@ from impasto.config import MOST_LEVELS, Config, Machine, changed_by
 from impasto.errors import ImpastoError
 from impasto.images.read import Picture, read
 from impasto.images.write import to_image, write
-from impasto.painting.levels import check, style_size
+from impasto.painting.levels import levels_for, style_size
 from studios import running
 
 # gradio 6.31 calls pandas in a way that pandas 4 will not have
@@ -69,7 +69,7 @@ def test_levels_are_counted_before_they_are_built() -> None:
         for a, b in itertools.product(ones, others):
             try:
                 config, _ = changed_by({one: a, other: b}, Config())
-                levels = check(content, config)
+                levels = levels_for(content, config)
             except ImpastoError:
                 continue
             assert 1 <= len(levels) <= MOST_LEVELS
@@ -90,9 +90,9 @@ def test_levels_are_counted_before_they_are_built() -> None:
         ),
         ({"step_ratio": 16, "level_ratio": 1.001, "steps": 2000}, "--level-ratio is 1.001"),
         ({"memory": 10**5000}, "--memory is"),
-        ({"blend": [1] * 1000}, "--blend lists 1,000 things: it takes at most 64"),
-        ({"mask": ["a=b"] * 1000}, "--mask lists 1,000 things"),
-        ({"start": {str(k): 1 for k in range(1000)}}, "--start lists 1,000 things"),
+        ({"blend": [1] * 1000}, "--blend lists 1,000 values: it takes at most 64"),
+        ({"mask": ["a=b"] * 1000}, "--mask lists 1,000 values"),
+        ({"start": {str(k): 1 for k in range(1000)}}, "--start lists 1,000 values"),
     ],
 )
 def test_what_makes_no_sense_is_refused_in_one_line(settings, line) -> None:

@@ -10,7 +10,7 @@ from impasto.backbone.load import network_key
 from impasto.images.read import read, read_settings
 from impasto.objective.objective import Objective
 from impasto.painting.batched import batch_key, paint_batched
-from impasto.painting.levels import check
+from impasto.painting.levels import levels_for
 from impasto.painting.run import Run
 from layouts import random_kernels, write_safetensors
 from machines import EXACT
@@ -46,7 +46,7 @@ def test_steps_are_left_for_the_other_network() -> None:
 
 
 def test_the_last_level_is_the_finisher_s(config, photo) -> None:
-    levels = check(read(photo), config)
+    levels = levels_for(read(photo), config)
     assert [(level.steps, level.finish) for level in levels][-1] == (4, True)
     assert not any(level.finish for level in levels[:-1])
     assert sum(level.steps for level in levels) == 12

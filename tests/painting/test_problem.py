@@ -12,7 +12,7 @@ from impasto.backbone.weights import load
 from impasto.errors import ConfigError, PictureError
 from impasto.images.color import match_moments, to_oklab
 from impasto.images.read import read
-from impasto.painting.levels import check, painted_size, style_size
+from impasto.painting.levels import levels_for, painted_size, style_size
 from impasto.painting.problem import prepare_problem, regions_at
 from impasto.painting.record import record_of
 from machines import EXACT
@@ -300,7 +300,7 @@ def test_regions_are_as_large_as_their_level(problem, files) -> None:
 def test_the_brush_grows_with_style_scale_at_every_level(files, scale: float, shape: str) -> None:
     config = Config(size=512, levels=3, style_scale=scale, style_shape=shape)
     content, style = read(files["photo"]), read(files["cold"])
-    levels = check(content, config)
+    levels = levels_for(content, config)
     assert [max(level[:2]) for level in levels] == [128, 256, 512]
     for level in levels:
         height, width = style_size(level, style, config, levels[-1])
@@ -326,7 +326,7 @@ def test_the_brush_grows_with_style_scale_at_every_level(files, scale: float, sh
     ],
 )
 def test_levels_begin_at_about_128_pixels(photo, size: int, ratio: float, count: int) -> None:
-    levels = check(read(photo), Config(size=size, level_ratio=ratio, steps=120))
+    levels = levels_for(read(photo), Config(size=size, level_ratio=ratio, steps=120))
     assert len(levels) == count
     assert max(levels[-1][:2]) == size
     assert sum(level.steps for level in levels) == 120
@@ -336,7 +336,7 @@ def test_levels_begin_at_about_128_pixels(photo, size: int, ratio: float, count:
 
 
 def test_levels_that_are_given_are_taken(photo) -> None:
-    assert len(check(read(photo), Config(size=2048, levels=2))) == 2
+    assert len(levels_for(read(photo), Config(size=2048, levels=2))) == 2
 
 
 def test_settings_record_every_picture(files, tiny_weights) -> None:

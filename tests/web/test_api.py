@@ -422,7 +422,7 @@ BROKEN = [
     ({"content": ("photo.png", b"")}, "photo.png is empty"),
     ({"content": ("notes.txt", b"hello " * 50)}, "notes.txt is not a picture"),
     ({"content": ("tiny.png", png(8, 8))}, "at least 16 x 16"),
-    ({"content": ("thin.png", png(400, 16))}, "the least is 16 x 16"),
+    ({"content": ("thin.png", png(400, 16))}, "at least 16 x 16 are needed"),
     ({"content": ("huge.png", png(2200, 2200))}, "more than 4,800,000"),
     ({"styles": [("style.png", b"junk")]}, "style.png"),
     ({"settings": "junk"}, "give a JSON object"),

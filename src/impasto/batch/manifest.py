@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, Discriminator, TypeAdapter
 
 from impasto.errors import OutputError, reason, shortened
 from impasto.images.write import FORMATS
-from impasto.records import AnyText, FileName, Text, checked, lines_of, parsed
+from impasto.records import AnyText, FileName, Text, parse_json, read_lines, validate
 
 __all__ = ["DoneLine", "FailedLine", "manifest_lines"]
 
@@ -51,8 +51,8 @@ def manifest_lines(path: Path) -> Iterator[tuple[DoneLine | FailedLine, int]]:
     """
     number = 0
     try:
-        for number, line in enumerate(lines_of(path), 1):  # noqa: B007 (the error tells it)
-            yield checked(LINE, parsed(line)), len(line)
+        for number, line in enumerate(read_lines(path), 1):  # noqa: B007 (the error tells it)
+            yield validate(LINE, parse_json(line)), len(line)
     except FileNotFoundError:
         return
     except OSError as error:

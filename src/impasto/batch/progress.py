@@ -9,7 +9,7 @@ import click
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Column
 
-from impasto.painting.callbacks import in_words
+from impasto.painting.callbacks import format_time_left
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -111,7 +111,7 @@ class BatchProgress:
         seconds = time.monotonic() - self._began
         parts = [f"{self.painted} of {self._count} painted", *self._others()]
         if 0 < done < self._count:
-            parts.append(in_words(seconds * (self._count - done) / done))
+            parts.append(format_time_left(seconds * (self._count - done) / done))
         self._bar.update(self._total, completed=done / max(1, self._count), text=", ".join(parts))
 
     def _others(self) -> list[str]:

@@ -15,7 +15,7 @@ from impasto.batch.executor import Assignment, Done, Executor, File, Task, Worke
 from impasto.batch.job import Inputs, Job
 from impasto.batch.store import BatchStore
 from impasto.config import Config
-from impasto.errors import OutputError, PictureError, no_room
+from impasto.errors import OutputError, PictureError, is_disk_full
 from impasto.images.read import bytes_of
 from impasto.images.write import FORMATS
 from impasto.painting.checkpoint_file import put
@@ -197,7 +197,7 @@ class Scheduler:
             record = {**self._record(key), **done.record, "worker": worker}
             self._store.done(key, done.picture, record)
         except OutputError as error:
-            if no_room(error):
+            if is_disk_full(error):
                 raise  # there will be none for the next one
             self._record_failure(key, str(error))
             return

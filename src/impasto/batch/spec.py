@@ -11,8 +11,8 @@ from typing import Annotated, Literal, NamedTuple
 from pydantic import Field, TypeAdapter
 
 from impasto.errors import CheckpointError, reason
-from impasto.records import ConfigRecord, Text, checked, open_regular, parsed, read_regular
-from impasto.signing import is_signed, key_file, signed
+from impasto.records import ConfigRecord, Text, open_regular, parse_json, read_regular, validate
+from impasto.signing import is_signed, key_file, sign
 
 __all__ = ["BatchSpec", "is_batch", "load_spec", "save_spec"]
 
@@ -53,15 +53,15 @@ def load_spec(folder: Path, trust: bool) -> BatchSpec:
     """
     path = folder / SPEC
     try:
-        record = parsed(read_regular(path, MOST_BYTES))
+        record = parse_json(read_regular(path, MOST_BYTES))
         if not isinstance(record, dict):
             raise ValueError("it is not a batch's record")
         ours = is_signed(record)
         record.pop("signature", None)
-        began_in = checked(FOLDER_SCHEMA, record.pop("folder", None))
-        spec = checked(SPEC_SCHEMA, record)
+        began_in = validate(FOLDER_SCHEMA, record.pop("folder", None))
+        spec = validate(SPEC_SCHEMA, record)
     except (OSError, ValueError) as error:
-        raise CheckpointError(f"cannot resume from {path}: {reason(error)}", str(path)) from None
+        raise CheckpointError(f"{path} cannot be resumed: {reason(error)}", str(path)) from None
     if spec.address and not (ours or trust):
         raise CheckpointError(
             f"{path} was not written by a run of yours, or was changed since, and names the "
@@ -90,7 +90,7 @@ def save_spec(spec: BatchSpec, folder: Path, note: Callable[[str], object]) -> N
     """Write a spec into the batch's folder, for `load_spec`. Raises OutputError."""
     from impasto.images.write import atomic_write  # it loads torch
 
-    record = signed({**spec._asdict(), "folder": os.getcwd()})
+    record = sign({**spec._asdict(), "folder": os.getcwd()})
     if spec.address and not record["signature"]:
         note(
             f"{key_file()} cannot be written: `impasto resume {folder}` will need --trust, as "

@@ -1,4 +1,4 @@
-"""Several paintings as the cells of one figure."""
+"""Paint several pictures as the cells of one figure."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
+from impasto.cli.exit_codes import PARTLY
 from impasto.errors import ImpastoError, out_of_memory
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Hashable, Sequence
     from pathlib import Path
 
     from rich.console import Console
@@ -18,71 +19,84 @@ if TYPE_CHECKING:
     from impasto.config import Config, Machine
     from impasto.figures.contact_sheet import Cell
     from impasto.images.read import Picture
-    from impasto.painting.run import Painting
+    from impasto.painting.outcome import Painting
 
-__all__ = ["PARTLY", "Trial", "paint_cells", "report_figure"]
+__all__ = ["Trial", "paint_cells", "report_figure"]
 
-PARTLY = 3  # exit code when some pictures could not be painted
+STOPPED_BEFORE = "stopped before this one"
 
 
 class Trial(NamedTuple):
-    """One picture of a figure: what it is called there, and what it is painted with and from."""
+    """A picture of a figure: its caption, its settings, and the content and styles."""
 
-    words: str
+    caption: str
     config: Config
     machine: Machine
     pictures: list[Picture]
 
 
 def paint_cells(console: Console, trials: Sequence[Trial], timed: bool = False) -> list[Cell]:
-    """A cell for every trial: its painting with evaluations, objective (and time), or why there is
-    none.
+    """Paint a cell for every trial.
 
-    Ctrl-C ends the painting that is being made, and leaves out those after it.
+    Ctrl-C ends the current painting, and the trials after it are not painted.
+
+    Args:
+        console: for the progress bar.
+        trials: the paintings to make.
+        timed: whether captions give the seconds.
+
+    Returns:
+        For every trial its painting and a caption, or the reason why it was not painted.
+
+    Raises:
+        KeyboardInterrupt: stopped before there was a picture.
     """
-    from impasto.backbone.load import network_key
-    from impasto.cli.terminal import load_with_bar, run
-
-    networks: dict[tuple[object, ...], Backbone] = {}  # the last one used
+    networks: dict[Hashable, Backbone] = {}
     cells: list[Cell] = []
     stopped = False
-    for number, (words, config, machine, pictures) in enumerate(trials, 1):
+    for number, trial in enumerate(trials, 1):
+        caption = trial.caption
+        if stopped:
+            cells.append((STOPPED_BEFORE, caption))
+            continue
         try:
-            if stopped:
-                raise KeyboardInterrupt
-            key = network_key(config, machine)
-            if key not in networks:
-                networks.clear()
-                networks[key] = load_with_bar(console, config, machine)
-            painting = run(
-                console,
-                pictures,
-                config,
-                machine,
-                networks[key],
-                about=f"{number}/{len(trials)}  {words}: ",
-            )
+            painting = _paint(console, trial, networks, f"{number}/{len(trials)}  {caption}: ")
         except KeyboardInterrupt:
             if not cells:
                 raise
             stopped = True
-            cells.append(("stopped before this one", words))
+            cells.append((STOPPED_BEFORE, caption))
         except (ImpastoError, MemoryError, RuntimeError) as error:
-            if not isinstance(error, ImpastoError) and not out_of_memory(error):
+            if isinstance(error, ImpastoError):
+                reason = str(error)
+            elif out_of_memory(error):
+                reason = "not enough memory: give a smaller --size"
+            else:
                 raise
-            reason = (
-                str(error)
-                if isinstance(error, ImpastoError)
-                else "not enough memory: give a smaller --size"
-            )
-            console.print(f"{words}: {reason}", markup=False)
-            cells.append((reason, words))
+            console.print(f"{caption}: {reason}", markup=False)
+            cells.append((reason, caption))
         else:
             stopped = not painting.finished
             if painting.doubt:
-                console.print(f"{words}: {painting.doubt}", markup=False)
-            cells.append((painting.image, f"{words}\n{_result(painting, timed)}"))
+                console.print(f"{caption}: {painting.doubt}", markup=False)
+            cells.append((painting.image, f"{caption}\n{_result(painting, timed)}"))
     return cells
+
+
+def _paint(
+    console: Console, trial: Trial, networks: dict[Hashable, Backbone], title: str
+) -> Painting:
+    """Paint a trial. networks: holds the network that was used last."""
+    from impasto.backbone.load import network_key
+    from impasto.cli.terminal import load_with_bar, prepare, run
+
+    _, config, machine, pictures = trial
+    key = network_key(config, machine)
+    if key not in networks:
+        networks.clear()
+        networks[key] = load_with_bar(console, config, machine)
+    prepared = prepare(console, pictures, config, machine, networks[key])
+    return run(console, prepared, title=title)
 
 
 def _result(painting: Painting, timed: bool) -> str:
@@ -93,7 +107,7 @@ def _result(painting: Painting, timed: bool) -> str:
 
 
 def report_figure(target: Path, cells: Sequence[Cell]) -> int:
-    """Say where the figure is, and whether it is whole: the exit code."""
+    """Print the figure's path, and whether it is complete; return the exit code."""
     click.echo(str(target))
     missing = sum(isinstance(image, str) for image, _ in cells)
     if missing:

@@ -1,5 +1,4 @@
-"""The command line. It says what went wrong in one line and exits with 2; the library never prints
-and never exits."""
+"""The entry point of `impasto`: it prints an error as one line, and exits with a code."""
 
 from __future__ import annotations
 
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from impasto.cli import exit_codes
 from impasto.cli.commands.batch import batch
 from impasto.cli.commands.compare import compare
 from impasto.cli.commands.curves import curves
@@ -35,12 +35,12 @@ __all__ = ["cli", "main"]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line and exit with a code: docs/exit_codes.md."""
+    """Run the command line and exit with a code. arguments: None: those of the process."""
     for stream, errors in ((sys.stdout, "surrogateescape"), (sys.stderr, "backslashreplace")):
         if isinstance(stream, io.TextIOWrapper):
-            # names of files that are no Unicode: as they are, or in words
+            # file names that are not valid Unicode: as they are, or with escapes
             stream.reconfigure(errors=errors)
-    # what it finds in a broken file is told in our one line
+    # Pillow's remarks on broken files: our error message is enough
     logging.getLogger("PIL").addHandler(logging.NullHandler())
     try:
         code = cli.main(
@@ -48,16 +48,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
         )
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
-        sys.exit(2)
+        sys.exit(exit_codes.ERROR)
     except click.ClickException as error:
         _fail(error.format_message())
     except ImpastoError as error:
         _fail(str(error))
     except (KeyboardInterrupt, click.Abort):
         click.echo("impasto: stopped", err=True)
-        sys.exit(130)
+        sys.exit(exit_codes.STOPPED)
     except BrokenPipeError:
-        sys.exit(1)
+        sys.exit(exit_codes.BROKEN_PIPE)
     except (MemoryError, RuntimeError) as error:
         if not out_of_memory(error):
             raise
@@ -68,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _fail(message: str) -> None:
     line = " ".join(message.split())
     click.echo(f"impasto: {line}", err=True)
-    sys.exit(2)
+    sys.exit(exit_codes.ERROR)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -95,6 +95,6 @@ for command in (
 ):
     cli.add_command(command)
 
-progress = copy(grid)  # what it was called at first
+progress = copy(grid)  # the former name of `grid`
 progress.hidden = True
 cli.add_command(progress, "progress")

@@ -1,5 +1,4 @@
-"""The command line's options, made from Config's fields: names, help, ranges and defaults live
-there."""
+"""Make the command line's options from the fields of Config and Machine."""
 
 from __future__ import annotations
 
@@ -7,22 +6,32 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from impasto.backbone.architecture import layer_name
 from impasto.config import GROUPS, Config, Machine
 from impasto.errors import ConfigError
 from impasto.fields import allowed, marked, option_name
-from impasto.parsing import typed
+from impasto.parsing import format_value
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["GroupedCommand", "check_engine", "config_options", "engine_options", "given"]
+__all__ = [
+    "GroupedCommand",
+    "check_engine",
+    "config_options",
+    "engine_options",
+    "given",
+    "json_option",
+    "parse_layers",
+    "quiet_option",
+]
 
 
 MODELS = (Config, Machine)
 
 
 class ConfigOption(click.Option):
-    """An option that stands for a field of Config or Machine; its text is checked there."""
+    """The option of a field of Config or Machine, which parses and checks its text."""
 
     def __init__(self, field: str):
         model = next(model for model in MODELS if field in model.model_fields)
@@ -45,7 +54,7 @@ class ConfigOption(click.Option):
         )
 
     def get_help_record(self, ctx: click.Context) -> tuple[str, str]:
-        """The option without click's TEXT: what it takes stands in the help."""
+        """Return the names and the help, without click's TEXT: the help has the allowed values."""
         name = " / ".join([*self.opts, *self.secondary_opts])
         return name, self.help or ""
 
@@ -63,22 +72,21 @@ def _hint(choices: str, default: Any) -> str:
 def _shown(default: Any) -> str:
     if isinstance(default, bool):
         return "yes" if default else "no"
-    return f"{default:g}" if isinstance(default, float) else typed(default)
+    return f"{default:g}" if isinstance(default, float) else format_value(default)
 
 
 class GroupedCommand(click.Command):
-    """A command whose help shows Config's options by group."""
+    """A command whose help lists the settings by group."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The command's own options first, then a section a group."""
+        """Write the command's own options, and then a section for each group."""
         own: list[tuple[str, str]] = []
         groups: dict[str, list[tuple[str, str]]] = {group: [] for group in GROUPS}
         for parameter in self.get_params(ctx):
             record = parameter.get_help_record(ctx)
             if record:
-                (groups[parameter.group] if isinstance(parameter, ConfigOption) else own).append(
-                    record
-                )
+                section = groups[parameter.group] if isinstance(parameter, ConfigOption) else own
+                section.append(record)
         for title, records in [("Options", own), *groups.items()]:
             if records:
                 with formatter.section(title):
@@ -86,17 +94,22 @@ class GroupedCommand(click.Command):
 
 
 def config_options(command: click.Command, *fields: str) -> click.Command:
-    """Add settings to `command` as options: these, or all but those that are not for it."""
+    """Add settings to a command as options.
+
+    Args:
+        command: the command.
+        fields: the settings; none: all but those marked as not for this command.
+    """
     if not fields:
-        out = {name for model in MODELS for name in marked(model, "not_for", command.name)}
+        excluded = {name for model in MODELS for name in marked(model, "not_for", command.name)}
         names = [name for model in MODELS for name in model.model_fields]
-        fields = tuple(name for name in names if name not in out)
+        fields = tuple(name for name in names if name not in excluded)
     command.params.extend(ConfigOption(field) for field in fields)
     return command
 
 
 def given(values: dict[str, Any]) -> dict[str, Any]:
-    """Pick from `values` the settings of Config and Machine that were typed."""
+    """Select the settings that were given on the command line."""
     return {
         name: value
         for name, value in values.items()
@@ -105,7 +118,7 @@ def given(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def engine_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add where to paint: in this process, or on a cluster."""
+    """Add the options `--engine` and `--address` to a command."""
     engine = click.option(
         "--engine",
         type=click.Choice(["local", "ray"]),
@@ -121,9 +134,28 @@ def engine_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return engine(address(command))
 
 
+def quiet_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the option `--quiet` to a command."""
+    return click.option("--quiet", is_flag=True, help="print errors only")(command)
+
+
+def json_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the option `--json` to a command."""
+    help = "print the result as one line of JSON"
+    return click.option("--json", "as_json", is_flag=True, help=help)(command)
+
+
 def check_engine(engine: str, address: str | None) -> None:
-    """Whether these go together. Raises ConfigError."""
+    """Check that an address is given with `--engine ray` only. Raises ConfigError."""
     if address and engine != "ray":
         raise ConfigError(
             f"--address {address} is of a Ray cluster: give --engine ray with it", address
         )
+
+
+def parse_layers(text: str) -> list[str]:
+    """Parse `--layers`, as "relu1_1,relu4_2", without duplicates. Raises ConfigError."""
+    names = list(dict.fromkeys(layer_name(part) for part in text.split(",") if part.strip()))
+    if not names:
+        raise ConfigError("--layers is empty: name at least one, as conv4_2")
+    return names

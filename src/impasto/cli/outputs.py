@@ -1,4 +1,4 @@
-"""What a run leaves behind: the painting's file, and beside it what was asked for."""
+"""The output files of a run: check their paths, write them, report them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
+from impasto.cli.exit_codes import DOUBTFUL
 from impasto.errors import ConfigError, OutputError, shortened
 from impasto.figures.contact_sheet import Cell, contact_sheet
 from impasto.figures.timelapse import check_film
@@ -34,52 +35,49 @@ if TYPE_CHECKING:
     from impasto.config import Config
     from impasto.figures.timelapse import Film
     from impasto.images.read import Picture
-    from impasto.painting.run import Painting, Run
+    from impasto.painting.outcome import Painting
+    from impasto.painting.run import Run
     from impasto.painting.step import Step
 
 __all__ = [
-    "DOUBTFUL",
     "Outputs",
+    "check_figure",
     "check_outputs",
     "check_snapshots",
-    "not_among",
     "report",
-    "sheet",
+    "write_contact_sheet",
 ]
 
-
-NONE = Snapshots()
-DOUBTFUL = 4  # exit code: the painting is whole, and hardly what was meant
+NO_SNAPSHOTS = Snapshots()
 
 
 class Outputs(NamedTuple):
-    """The files of one run, checked; None: not asked for. snapshots: the steps that are kept."""
+    """The checked output files of a run; None: not written. snapshots: the steps of snapshots."""
 
     picture: Path
     timelapse: Path | None = None
     figure: Path | None = None
     trace: Path | None = None
-    snapshots: Snapshots = NONE
+    snapshots: Snapshots = NO_SNAPSHOTS
 
     def named(self) -> dict[str, Path]:
-        """Those that were asked for, by name."""
+        """Return the files that are written, by name."""
         return {name: path for name, path in self._asdict().items() if isinstance(path, Path)}
 
     def film(self, content: Picture, config: Config, frames: Path | None = None) -> Film | None:
-        """The film to be made, if one was asked for; to be closed by whoever asks. frames: as of
-        Film."""
+        """Begin the time-lapse, if there is to be one. frames: a lasting folder for its frames."""
         return None if self.timelapse is None else film_of(self.timelapse, content, config, frames)
 
     def callbacks(self, run: Run, film: Film | None, log: Log) -> list[StepCallback]:
-        """Make the callbacks that write these files while the run goes on."""
-        found: list[StepCallback] = []
-        if self.snapshots != NONE:
-            found.append(snapshots(run, self.picture, self.snapshots, log))
+        """Make the callbacks that write the trace, snapshots and film of a run."""
+        callbacks: list[StepCallback] = []
+        if self.snapshots != NO_SNAPSHOTS:
+            callbacks.append(snapshots(run, self.picture, self.snapshots, log))
         if self.trace:
-            found.append(trace(self.trace, log))
+            callbacks.append(trace(self.trace, log))
         if film:
-            found.append(_filming(film, log))
-        return found
+            callbacks.append(_filming(film, log))
+        return callbacks
 
 
 def check_outputs(
@@ -88,54 +86,58 @@ def check_outputs(
     figure: str | None = None,
     trace: str | None = None,
     used: Iterable[str] = (),
-    kept: Snapshots = NONE,
+    at_steps: Snapshots = NO_SNAPSHOTS,
     steps: int = 0,
 ) -> Outputs:
-    """Check that the files of a run can be written, are different ones, and none is an input.
+    """Check that the output files of a run can be written, differ, and are not among its inputs.
 
     Args:
         picture, timelapse, figure, trace: their paths.
-        used: the paths that the run reads.
-        kept: the steps whose snapshots are written, of `steps`.
+        used: the paths of the inputs.
+        at_steps: the steps at which snapshots are written.
+        steps: the number of all steps.
 
     Raises:
-        OutputError: one cannot be written, or is another one too.
+        OutputError: a file cannot be written, or two are the same.
     """
     outputs = Outputs(
         check_output(picture),
         check_film(timelapse) if timelapse else None,
         check_output(figure, what="figure") if figure else None,
         check_trace(trace) if trace else None,
-        kept,
+        at_steps,
     )
-    taken = {_real(each): "one of the pictures to paint from" for each in used}
+    taken = {_real(path): "one of the pictures to paint from" for path in used}
     for name, path in outputs.named().items():
         real = os.path.realpath(path)
         if real in taken:
             raise OutputError(f"{path} is {taken[real]}: give another name", str(path))
         taken[real] = f"the {name} too"
     for real, what in taken.items():
-        if is_snapshot(outputs.picture, Path(real), kept, steps):
+        if _is_snapshot(outputs.picture, Path(real), at_steps, steps):
             raise OutputError(
                 f"the snapshot {real} is {what}: give the painting another name", real
             )
     return outputs
 
 
-def is_snapshot(picture: Path, real: Path, kept: Snapshots, steps: int) -> bool:
-    """Whether one of the snapshots will be written to the path `real`.
+def _is_snapshot(picture: Path, real: Path, at_steps: Snapshots, steps: int) -> bool:
+    """Return whether one of the snapshots will be written to the path `real`.
 
-    There may be ten million snapshots: the few paths that are taken are looked at instead.
+    It parses that path, as there may be ten million snapshots.
     """
-    found = re.search(r"-(\d{5,8})$", real.stem)
-    step = int(found[1]) if found else 0
-    if step not in kept or not 0 < step <= steps:
+    match = re.search(r"-(\d{5,8})$", real.stem)
+    step = int(match[1]) if match else 0
+    if step not in at_steps or not 0 < step <= steps:
         return False
     return os.path.realpath(snapshot_path(picture, step)) == str(real)
 
 
 def check_snapshots(every: int, at: str, steps: int) -> Snapshots:
-    """Read `--save-every` and `--save-at` ("3000,9000"). Raises ConfigError."""
+    """Parse and check `--save-every` and `--save-at`.
+
+    Raises ConfigError if `at` ("3000,9000") is not a list of steps, or one is beyond the last.
+    """
     numbers = parse_numbers(at)
     for number in numbers:
         if not (number.strip().isdecimal() and int(number)):
@@ -151,16 +153,19 @@ def check_snapshots(every: int, at: str, steps: int) -> Snapshots:
 
 
 def _real(path: str | Path) -> str:
-    """The path behind all links; a name that no file can have is what it is, and refused when it is
-    opened."""
+    """Resolve the links of a path; an invalid one is returned as it is, and fails when opened."""
     try:
         return os.path.realpath(path)
     except ValueError:
         return str(path)
 
 
-def not_among(target: Path, used: Iterable[str]) -> Path:
-    """`target`, unless it is one of the files `used` to make it. Raises OutputError."""
+def check_figure(path: str, used: Iterable[str]) -> Path:
+    """Check that a figure can be written, and is not among its inputs, the paths `used`.
+
+    Raises OutputError.
+    """
+    target = check_output(path, what="figure")
     if _real(target) in map(_real, used):
         raise OutputError(
             f"{target} is one of the files to draw from: give another name", str(target)
@@ -169,7 +174,7 @@ def not_among(target: Path, used: Iterable[str]) -> Path:
 
 
 def _filming(film: Film, log: Log) -> StepCallback:
-    """Add every step to the film; where there is no more room for frames it ends there."""
+    """Make a callback that adds every step to a film, until the disk is full."""
     broken = False
 
     def add(step: Step) -> None:
@@ -184,9 +189,11 @@ def _filming(film: Film, log: Log) -> StepCallback:
     return add
 
 
-def sheet(painting: Painting, pictures: Sequence[Picture], out: Path) -> Path:
-    """Write the contact sheet: content, styles, what else the settings name, result. Raises
-    OutputError."""
+def write_contact_sheet(painting: Painting, pictures: Sequence[Picture], out: Path) -> Path:
+    """Write the contact sheet of a painting: content, styles, other pictures, result.
+
+    pictures: the content and the styles. Raises OutputError.
+    """
     content, *styles = pictures
     cells: list[Cell] = [
         (to_image(content.pixels, content.alpha), f"content\n{Path(content.name).name}")
@@ -202,8 +209,10 @@ def sheet(painting: Painting, pictures: Sequence[Picture], out: Path) -> Path:
 
 
 def report(painting: Painting, outputs: Outputs, quiet: bool, as_json: bool) -> int:
-    """Log what was made, in words or as one line of JSON, and whether to doubt it; the exit
-    code."""
+    """Print the output files of a run, as text or JSON, and any doubt about the painting.
+
+    Returns the exit code.
+    """
     if as_json:
         height, width = painting.pixels.shape[2:]
         line = {

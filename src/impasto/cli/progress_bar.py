@@ -1,4 +1,4 @@
-"""What the terminal shows while a painting is made: readers of Steps."""
+"""Progress bars on the terminal, for paintings and downloads."""
 
 from __future__ import annotations
 
@@ -19,63 +19,56 @@ from rich.progress import (
 from rich.table import Column
 
 from impasto.figures.contact_sheet import kinds
-from impasto.painting.callbacks import in_words, seconds_left
+from impasto.painting.callbacks import format_time_left, seconds_left
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from impasto.painting.step import Step
 
-__all__ = ["downloading", "make_console", "painting"]
+__all__ = ["download_bar", "make_console", "painting_bar"]
 
-REFRESH = 0.1  # seconds between two looks at the objective: each one waits for the device
+REFRESH = 0.1  # seconds between two updates; each reads the objective, and so waits for the device
 
 
 def make_console(quiet: bool = False) -> Console:
-    """Where everything goes that is not a result; a quiet one swallows it."""
-    # rich reads a table for it when it first draws; there may be no handles left by then
+    """Make the console for progress and messages, on stderr; quiet: it prints nothing."""
+    # have rich load its table of widths now: later there may be no file handles left
     cell_len("…")
     return Console(stderr=True, highlight=False, quiet=quiet)
 
 
 @contextmanager
-def painting(console: Console, title: str) -> Iterator[Callable[[Step], None]]:
-    """A bar with level, step, terms, evaluations a second and time left; yields the reader that
-    drives it.
+def painting_bar(console: Console, title: str) -> Iterator[Callable[[Step], None]]:
+    """Show a bar with level, step, terms, steps per second and time left.
 
-    The title and the bar appear with the first step: what is wrong before it is one line, with
-    nothing around it. On a narrow terminal the text is cut at its end.
+    The title and the bar appear with the first step, so that an earlier error is a single line. On
+    a narrow terminal the text is truncated. Yields the callback that updates the bar.
     """
-    bar = Progress(
-        SpinnerColumn(),
-        BarColumn(8),
-        TaskProgressColumn(),
-        TextColumn("{task.fields[left]}"),
-        TextColumn("{task.fields[text]}", table_column=Column(ratio=1, no_wrap=True)),
-        console=console,
-        disable=console.quiet,
-        expand=True,
-    )
+    bar = _progress(console)
     task = bar.add_task("", total=1.0, text="", left="")
     shown = -REFRESH
-    said = False
+    noted = False
 
     def show(step: Step) -> None:
-        nonlocal shown, said
+        nonlocal shown, noted
         if step.number == 1:
             console.print(title, markup=False, soft_wrap=True)
             bar.start()
-        if step.note and not said:
+        if step.note and not noted:
             bar.console.print(
                 f"{step.note} at step {step.number}: went back to the best picture with a "
                 "smaller step"
             )
-            said = True
+            noted = True
         if step.seconds - shown < REFRESH and step.fraction < 1:
             return
         shown = step.seconds
         bar.update(
-            task, completed=step.fraction, text=_text(step), left=in_words(seconds_left(step))
+            task,
+            completed=step.fraction,
+            text=_text(step),
+            left=format_time_left(seconds_left(step)),
         )
 
     try:
@@ -85,8 +78,21 @@ def painting(console: Console, title: str) -> Iterator[Callable[[Step], None]]:
             bar.stop()
 
 
+def _progress(console: Console) -> Progress:
+    return Progress(
+        SpinnerColumn(),
+        BarColumn(8),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[left]}"),
+        TextColumn("{task.fields[text]}", table_column=Column(ratio=1, no_wrap=True)),
+        console=console,
+        disable=console.quiet,
+        expand=True,
+    )
+
+
 def _text(step: Step) -> str:
-    """ "level 2/3  step 80/200  9.8 steps/s  content 0.61  style 1.92"."""
+    """Format a step: "level 2/3  step 80/200  9.8 steps/s  content 0.61  style 1.92"."""
     sums = kinds({name: float(value) for name, value in step.terms.items()})
     terms = "  ".join(f"{kind} {value:.3g}" for kind, value in sums.items())
     rate = step.evaluations / step.seconds if step.seconds else 0.0
@@ -97,8 +103,11 @@ def _text(step: Step) -> str:
 
 
 @contextmanager
-def downloading(console: Console, name: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar for weights on their way; it appears with the first bytes."""
+def download_bar(console: Console, name: str) -> Iterator[Callable[[int, int], None]]:
+    """Show a bar for the download of weights; it appears with the first bytes.
+
+    Yields the callback that updates it, with the bytes done and the total.
+    """
     bar = Progress(
         TextColumn(name), BarColumn(), DownloadColumn(), TransferSpeedColumn(), console=console
     )

@@ -1,5 +1,4 @@
-"""The folder of `paint --checkpoint`: what the run was asked for, so that `resume` can go on with
-it."""
+"""The folder of `paint --checkpoint`: a record of the run, from which `resume` continues it."""
 
 from __future__ import annotations
 
@@ -15,8 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field, StrictInt, TypeAdapter
 
 from impasto.errors import CheckpointError, ConfigError, OutputError, reason
 from impasto.locking import exclusive_lock
-from impasto.records import ConfigRecord, Text, checked, parsed, read_regular
-from impasto.signing import is_signed, key_file, signed
+from impasto.records import ConfigRecord, Text, parse_json, read_regular, validate
+from impasto.signing import is_signed, key_file, sign
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,40 +25,46 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FRAMES",
-    "JOB",
+    "RECORD",
     "RunRecord",
     "RunSpec",
-    "check_typed",
-    "hold_folder",
+    "check_trusted",
+    "lock_folder",
     "mark_finished",
     "open_run_folder",
-    "read_job",
+    "read_record",
 ]
 
-JOB = "job.json"
-MOST_BYTES = 1 << 20  # of a job's file
-FRAMES = ".impasto-film"  # the folder of a time-lapse's frames so far
+RECORD = "job.json"
+MOST_BYTES = 1 << 20  # of that file
+FRAMES = ".impasto-film"  # the folder for the frames of a time-lapse
 
 
 class RunSpec(NamedTuple):
-    """What a run of `paint` is to do: the pictures and the settings, the files that it leaves, and
-    where to paint."""
+    """The arguments of `paint`: pictures, settings, output files, and where to paint.
+
+    folder: the current folder, to which paths are relative. engine: "local" or "ray". address: of
+    the Ray cluster; None: a new one.
+    """
 
     pictures: tuple[str, ...]
     config: Config
     machine: Machine
     outputs: Outputs
-    folder: str  # that the paths begin at
+    folder: str
     engine: str = "local"
     address: str | None = None
 
 
 @contextmanager
 def open_run_folder(folder: str | None, spec: RunSpec) -> Iterator[Path | None]:
-    """Have a new run alone in `folder`, where it is written down so that `resume` can do it; None:
-    nowhere.
+    """Begin a new run in a checkpoint folder: lock it, and write the run's record for `resume`.
 
-    Raises ConfigError, OutputError.
+    Yields the folder's path, or None for a run without checkpoints.
+
+    Raises:
+        ConfigError: the folder is a batch's, or has an unfinished run.
+        OutputError: another run uses it, or it cannot be written to.
     """
     if not folder:
         yield None
@@ -74,17 +79,19 @@ def open_run_folder(folder: str | None, spec: RunSpec) -> Iterator[Path | None]:
         Path(folder).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"cannot make the folder {folder}: {error.strerror}", folder) from error
-    with hold_folder(folder):
+    with lock_folder(folder):
         yield _begin(folder, spec)
 
 
 @contextmanager
-def hold_folder(folder: str) -> Iterator[None]:
-    """Keep other runs out of a checkpoint folder. Raises OutputError if one has it, or nothing can
-    be written there."""
-    with ExitStack() as held:
+def lock_folder(folder: str) -> Iterator[None]:
+    """Lock a checkpoint folder against other runs.
+
+    Raises OutputError if another run uses it, or if it cannot be written to.
+    """
+    with ExitStack() as stack:
         try:
-            held.enter_context(exclusive_lock(Path(folder)))
+            stack.enter_context(exclusive_lock(Path(folder)))
         except BlockingIOError:
             raise OutputError(
                 f"another run is painting with checkpoints in {folder}: wait for it", folder
@@ -95,44 +102,43 @@ def hold_folder(folder: str) -> Iterator[None]:
 
 
 def _begin(folder: str, spec: RunSpec) -> Path:
+    """Write the record of a new run, in place of the files of a finished one."""
     from impasto.painting.checkpoint_file import BEFORE, NAME, clear
 
     path = Path(folder)
     begun = (path / NAME).exists() or (path / BEFORE).exists()
-    if begun and (path / JOB).exists() and not read_job(path).finished:
+    if begun and (path / RECORD).exists() and not read_record(path).finished:
         raise ConfigError(
-            f"{folder} holds a painting that is not finished: `impasto resume {folder}` goes "
-            "on with it; "
-            "give another folder to begin a new one",
+            f"{folder} holds a painting that is not finished: `impasto resume {folder}` "
+            "continues it; give another folder to begin a new one",
             folder,
         )
     clear(path)
     shutil.rmtree(path / FRAMES, ignore_errors=True)
-    _write_job(path, spec, finished=False)
-    job = read_job(path)
-    if job.untyped and (beyond := beyond_its_folder(job, path)):
+    _write_record(path, spec, finished=False)
+    record = read_record(path)
+    if record.unsigned and (outside := _outside_folder(record, path)):
         click.echo(
-            f"impasto: {key_file()} cannot be written: as {JOB} names {beyond}, `impasto "
-            f"resume {folder}` will need "
-            "--trust",
+            f"impasto: {key_file()} cannot be written: as {RECORD} names {outside}, `impasto "
+            f"resume {folder}` will need --trust",
             err=True,
         )
     return path
 
 
 def mark_finished(folder: Path, spec: RunSpec) -> None:
-    """Write down that it is done; the checkpoint and the film's frames are of no more use."""
+    """Record that a run is finished, and remove its checkpoints and film frames."""
     from impasto.painting.checkpoint_file import clear
 
-    _write_job(folder, spec, finished=True)
+    _write_record(folder, spec, finished=True)
     clear(folder)
     shutil.rmtree(folder / FRAMES, ignore_errors=True)
 
 
-def _write_job(folder: Path, spec: RunSpec, finished: bool) -> None:
+def _write_record(folder: Path, spec: RunSpec, finished: bool) -> None:
     from impasto.images.write import atomic_write
 
-    job = {
+    record = {
         "pictures": spec.pictures,
         "config": spec.config.model_dump(mode="json"),
         "machine": spec.machine.model_dump(mode="json"),
@@ -143,12 +149,12 @@ def _write_job(folder: Path, spec: RunSpec, finished: bool) -> None:
         "folder": spec.folder,
         "finished": finished,
     }
-    with atomic_write(folder / JOB) as part:
-        part.write_text(json.dumps(signed(job), indent=1), encoding="utf-8")
+    with atomic_write(folder / RECORD) as part:
+        part.write_text(json.dumps(sign(record), indent=1), encoding="utf-8")
 
 
 class OutputRecord(BaseModel):
-    """The files that a job leaves, by name."""
+    """The output files of a run, by name."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -159,7 +165,7 @@ class OutputRecord(BaseModel):
 
 
 class SnapshotsRecord(BaseModel):
-    """The steps whose pictures are kept beside the painting."""
+    """The steps at which snapshots are written."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -168,7 +174,7 @@ class SnapshotsRecord(BaseModel):
 
 
 class RunRecord(BaseModel):
-    """A run's file. untyped: nobody knows that this user has typed what is in it."""
+    """The record of a run. unsigned: it may have been written by another user, or changed."""
 
     pictures: Annotated[list[Text], Field(min_length=1, max_length=1000)]
     config: ConfigRecord
@@ -179,44 +185,42 @@ class RunRecord(BaseModel):
     address: Text | None
     folder: Text
     finished: bool
-    untyped: bool
+    unsigned: bool
 
     @property
     def paths(self) -> dict[str, str]:
-        """The outputs as they are found from the current folder."""
+        """The output files by name, relative to the current folder."""
         named = {name: path for name, path in self.outputs.model_dump().items() if path is not None}
         if os.path.realpath(self.folder) == os.path.realpath("."):
             return named
         return {name: os.path.join(self.folder, path) for name, path in named.items()}
 
 
-RECORDS = TypeAdapter(RunRecord)
+SCHEMA = TypeAdapter(RunRecord)
 
 
-def read_job(folder: Path) -> RunRecord:
-    """The job of a folder. Raises CheckpointError."""
+def read_record(folder: Path) -> RunRecord:
+    """Read the record of the run in a folder. Raises CheckpointError."""
+    path = folder / RECORD
     try:
-        found = parsed(read_regular(folder / JOB, MOST_BYTES))
-        if not isinstance(found, dict):
-            raise ValueError("it is not a job's record")
-        return checked(RECORDS, {**found, "untyped": not is_signed(found)})
+        record = parse_json(read_regular(path, MOST_BYTES))
+        if not isinstance(record, dict):
+            raise ValueError("it is not the record of a run")
+        return validate(SCHEMA, {**record, "unsigned": not is_signed(record)})
     except FileNotFoundError:
         raise CheckpointError(
-            f"{folder} holds no painting to go on with: no {JOB} there", str(folder)
+            f"{folder} holds no painting to resume: no {RECORD} there", str(folder)
         ) from None
     except (OSError, ValueError) as error:
-        raise CheckpointError(
-            f"{folder / JOB} cannot be read: {reason(error)}", str(folder)
-        ) from None
+        raise CheckpointError(f"{path} cannot be read: {reason(error)}", str(folder)) from None
 
 
-def beyond_its_folder(job: RunRecord, folder: Path) -> str:
-    """What a job names that only its user may: an output outside its folder, or a cluster's
-    address; "" if nothing."""
-    if job.address:
-        return f"the cluster {job.address}"
+def _outside_folder(record: RunRecord, folder: Path) -> str:
+    """Return the first cluster or file in a record that is not inside the run's folder, or ""."""
+    if record.address:
+        return f"the cluster {record.address}"
     inside = Path(os.path.realpath(folder))
-    for path in job.paths.values():
+    for path in record.paths.values():
         real = Path(os.path.realpath(path))
         if inside not in real.parents:
             return f"{path}, which is outside its folder"
@@ -225,12 +229,14 @@ def beyond_its_folder(job: RunRecord, folder: Path) -> str:
     return ""
 
 
-def check_typed(job: RunRecord, folder: Path, trust: bool) -> None:
-    """Whether what a job names is its user's to name. Raises CheckpointError."""
-    if job.untyped and not trust and (beyond := beyond_its_folder(job, folder)):
+def check_trusted(record: RunRecord, folder: Path) -> None:
+    """Check that a record was written by this user, or names nothing outside its folder.
+
+    Raises CheckpointError.
+    """
+    if record.unsigned and (outside := _outside_folder(record, folder)):
         raise CheckpointError(
-            f"{folder / JOB} was not written by a run of yours, or was changed since, and "
-            f"names {beyond}: "
-            f"`impasto resume {folder} --trust` does what it says",
-            beyond,
+            f"{folder / RECORD} was not written by a run of yours, or was changed since, and "
+            f"names {outside}: `impasto resume {folder} --trust` allows it",
+            outside,
         )

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: end after the step, or at once."""
+"""End a run on Ctrl-C or SIGTERM: after the current step, or immediately."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ __all__ = ["GracefulShutdown"]
 
 
 class GracefulShutdown:
-    """Ctrl-C or SIGTERM once: the run ends after its step. Again, or before there is a step: at
-    once."""
+    """Turn Ctrl-C and SIGTERM into the end of a run.
+
+    First signal: stop after the current step. Second, or before the first step: stop immediately.
+    """
 
     def __init__(self) -> None:
         self.asked = False
@@ -19,7 +21,7 @@ class GracefulShutdown:
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> GracefulShutdown:
-        if threading.current_thread() is threading.main_thread():  # others get no signals
+        if threading.current_thread() is threading.main_thread():  # other threads get no signals
             for number in (signal.SIGINT, signal.SIGTERM):
                 self._before[number] = signal.signal(number, self._stop)
         return self
@@ -34,7 +36,7 @@ class GracefulShutdown:
         self.asked = True
 
     def raise_if_requested(self) -> None:
-        """To be called after every step. Raises KeyboardInterrupt if it was asked for."""
+        """Raise KeyboardInterrupt if a stop was requested; to be called after every step."""
         self._painting = True
         if self.asked:
             raise KeyboardInterrupt

@@ -1,5 +1,4 @@
-"""Where a run's settings and pictures come from: a preset, an earlier painting's file, what was
-typed."""
+"""Combine the settings and pictures of a command line with a preset or an earlier painting."""
 
 from __future__ import annotations
 
@@ -16,7 +15,7 @@ __all__ = ["Sources", "sources_of"]
 
 
 class Sources(NamedTuple):
-    """The settings and the pictures to paint from, and a texture's size (as 640x480) or ""."""
+    """The settings, and the paths of content and styles. blank_content: a texture's size, or ""."""
 
     config: Config
     machine: Machine
@@ -27,11 +26,16 @@ class Sources(NamedTuple):
 def sources_of(
     pictures: tuple[str, ...], preset_name: str | None, source: str | None, typed: dict[str, Any]
 ) -> Sources:
-    """Find the settings and pictures of a command line: a preset's settings, or an earlier
-    painting's (`source`), with `typed` on top.
+    """Determine the settings and pictures of a command line.
 
-    Raises ConfigError, also if the earlier painting's own pictures are wanted and have changed
-    since.
+    Args:
+        pictures: content and styles from the command line; if there are none, those of `source`.
+        preset_name: of the preset; None: "default".
+        source: the file of an earlier painting, whose settings replace the preset's.
+        typed: the settings from the command line, which take precedence.
+
+    Raises:
+        ConfigError: a setting is invalid, or the pictures of `source` have changed since.
     """
     if source is None:
         return Sources(*changed_by(typed, preset(preset_name or "default").config), pictures, "")
@@ -44,27 +48,30 @@ def sources_of(
     from impasto.painting.record import recorded_settings
 
     recorded = read_settings(source)
-    blank_content = next((each["name"] for each in recorded["inputs"] if each["role"] == BLANK), "")
+    inputs = recorded["inputs"]
+    blank_content = next((entry["name"] for entry in inputs if entry["role"] == BLANK), "")
     if not pictures:
-        files = [each for each in recorded["inputs"] if each["role"] != BLANK]
-        pictures = tuple(each["name"] for each in files if each["role"] in ("content", "style"))
+        files = [entry for entry in inputs if entry["role"] != BLANK]
+        pictures = tuple(file["name"] for file in files if file["role"] in ("content", "style"))
         _check_unchanged(files)
     try:
         config, machine = recorded_settings(recorded)
     except ConfigError as error:
         raise ConfigError(
-            f"{source} has settings that cannot be taken over: {error}", error.value
+            f"{source} has settings that cannot be used: {error}", error.value
         ) from None
     return Sources(*changed_by(typed, config, machine), pictures, blank_content)
 
 
-def _check_unchanged(inputs: list[dict[str, str]]) -> None:
+def _check_unchanged(files: list[dict[str, str]]) -> None:
+    """Check that the files still have their recorded contents. Raises ConfigError."""
     from impasto.images.read import read
 
-    for each in inputs:
-        if read(each["name"]).sha256 != each["sha256"]:
+    for file in files:
+        name = file["name"]
+        if read(name).sha256 != file["sha256"]:
             raise ConfigError(
-                f"{each['name']} is not the picture that was painted then: name the pictures "
-                "to paint it all the same",
-                each["name"],
+                f"{name} is not the picture that was painted then: name the pictures to paint it "
+                "all the same",
+                name,
             )

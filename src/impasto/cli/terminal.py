@@ -1,4 +1,4 @@
-"""One painting on a terminal: the network with its download, the plan, the bar, the callbacks."""
+"""Paint one picture from the command line: progress bar, checkpoints, output files."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ import click
 
 from impasto.backbone.load import load_backbone, load_weights
 from impasto.backbone.weights import load as load_named
-from impasto.cli.outputs import report, sheet
-from impasto.cli.progress_bar import downloading, make_console, painting
+from impasto.cli.outputs import report, write_contact_sheet
+from impasto.cli.progress_bar import download_bar, make_console, painting_bar
 from impasto.cli.run_folder import FRAMES, RunSpec, mark_finished
 from impasto.cli.signals import GracefulShutdown
 from impasto.errors import CheckpointError, OutputError
 from impasto.images.read import read
 from impasto.objective.objective import Objective
-from impasto.painting.checkpoint import Checkpoint, Checkpoints, load
+from impasto.painting.checkpoint import Checkpoints, load
 from impasto.painting.checkpoint_file import BEFORE, NAME
 from impasto.painting.memory import plan_for, tune_allocator
-from impasto.painting.run import Painting, Run
+from impasto.painting.outcome import Painting
+from impasto.painting.run import Run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -37,57 +38,41 @@ if TYPE_CHECKING:
     from impasto.figures.timelapse import Film
     from impasto.images.read import Picture
     from impasto.painting.callbacks import Log, StepCallback
+    from impasto.painting.checkpoint import Checkpoint
     from impasto.painting.memory import Plan
     from impasto.painting.problem import Problem
+    from impasto.painting.run import Resume
     from impasto.painting.step import State, Step
 
-__all__ = ["carry_out", "load_with_bar", "run", "save", "save_more"]
+__all__ = ["load_with_bar", "paint_spec", "prepare", "run", "save_all"]
 
 
 def load_with_bar(console: Console, config: Config, machine: Machine) -> Backbone:
-    """The config's network; a download shows its bar."""
-    with downloading(console, config.backbone) as progress:
+    """Load the config's network, with a progress bar if it is downloaded."""
+    with download_bar(console, config.backbone) as progress:
         return load_backbone(config, machine, progress)
 
 
-def run(
+def prepare(
     console: Console,
     pictures: Sequence[Picture],
     config: Config,
     machine: Machine,
     backbone: Backbone | None = None,
-    callbacks: Callable[[Run], list[StepCallback]] | None = None,
-    about: str = "",
-    keep: Path | None = None,
     workers: TileWorkers | None = None,
-    log: Log | None = None,
-    saved: Callable[[int], object] | None = None,
-) -> Painting:
-    """Paint pictures[0] in the style of the others with a progress bar.
-
-    Ctrl-C, or SIGTERM, ends it after its step.
+    resume: Resume | None = None,
+) -> Run:
+    """Prepare a run, and print the notes on its pictures.
 
     Args:
-        console: where the bar and the notes go.
+        console: for the notes, and the progress of a download.
         pictures: the content and its styles.
         config, machine: the settings.
         backbone: a loaded network; None: the config's is loaded.
-        callbacks: makes what else is called with every step, once the run is prepared.
-        about: what the line above the bar begins with.
-        keep: a folder for checkpoints; where there is one the run goes on from it.
         workers: evaluate the tiles on a cluster.
-        log: told of checkpoints that cannot be read or written; None: the console is.
-        saved: called with the step of each checkpoint that was written.
+        resume: returns the state and the plan of an interrupted run.
     """
     content, *styles = pictures
-    log = log or partial(console.print, markup=False)
-    resumed: list[Checkpoint] = []
-
-    def resume(problem: Problem, config: Config, backbone: Backbone) -> tuple[State, Plan] | None:
-        found = _checkpoint(keep, problem, config, backbone) if keep else None
-        resumed.extend([found] if found else [])
-        return found and (found.state, found.plan)
-
     prepared = Run.prepare(
         content,
         styles,
@@ -96,53 +81,50 @@ def run(
         resume=resume,
         backbone=workers.backbone if workers else backbone or partial(load_with_bar, console),
         plan=workers.plan_for if workers else plan_for,
-        evaluator_of=workers.objective if workers else Objective,
+        make_evaluator=workers.objective if workers else Objective,
     )
     tune_allocator(prepared.plan, prepared.backbone.device)
     for note in prepared.problem.notes:
         console.print(note, markup=False, soft_wrap=True)
-    for found in resumed:
-        log(found.note or f"resuming after step {found.state.number}")
-    title = f"{about}{_title(prepared, str(workers) if workers else str(prepared.backbone.device))}"
-    with painting(console, title) as bar, GracefulShutdown() as stopping:
-        all_callbacks = [bar, *(callbacks(prepared) if callbacks else [])]
-        if keep:
-            all_callbacks.append(_saving(Checkpoints(keep, prepared), stopping, log, saved))
-        painted = prepared.paint(partial(_call, all_callbacks, stopping))
-    return _painted_by(workers, painted) if workers else painted
+    return prepared
 
 
-def _painted_by(workers: TileWorkers, painting: Painting) -> Painting:
-    return replace(painting, settings={**painting.settings, "device": workers.device})
+def run(
+    console: Console,
+    prepared: Run,
+    callbacks: Sequence[StepCallback] = (),
+    shutdown: GracefulShutdown | None = None,
+    title: str = "",
+    where: str = "",
+) -> Painting:
+    """Make the steps of a run, with a progress bar.
+
+    The first Ctrl-C or SIGTERM ends the run after its current step.
+
+    Args:
+        console: for the bar.
+        prepared: the run.
+        callbacks: called with every step.
+        shutdown: the handler of these signals; None: a new one.
+        title: a prefix of the line above the bar.
+        where: the device in that line; "": the network's.
+    """
+    title += _title(prepared, where or str(prepared.backbone.device))
+    shutdown = shutdown or GracefulShutdown()
+    with painting_bar(console, title) as bar, shutdown:
+        return prepared.paint(partial(_call, [bar, *callbacks], shutdown))
 
 
-def _call(callbacks: Sequence[StepCallback], stopping: GracefulShutdown, step: Step) -> None:
-    """Call everything with a step, then end the run if that was asked for."""
+def _call(callbacks: Sequence[StepCallback], shutdown: GracefulShutdown, step: Step) -> None:
+    """Call all callbacks with a step, and then end the run if that was requested."""
     for callback in callbacks:
         callback(step)
     if step.number < step.steps:
-        stopping.raise_if_requested()
-
-
-def _saving(
-    checkpoints: Checkpoints,
-    stopping: GracefulShutdown,
-    log: Log,
-    saved: Callable[[int], object] | None,
-) -> StepCallback:
-    """A callback that writes checkpoints, one at once where the run is to end."""
-
-    def save(step: Step) -> None:
-        if step.number == step.steps:
-            return  # the run has ended
-        if checkpoints.try_save(step, log, now=stopping.asked) and saved:
-            saved(step.number)
-
-    return save
+        shutdown.raise_if_requested()
 
 
 def _title(run: Run, where: str) -> str:
-    """What is painted with, where and how, in one line."""
+    """Describe the network, device, steps and memory of a run in one line."""
     dtype = str(run.backbone.dtype).removeprefix("torch.")
     config = run.config
     return (
@@ -153,112 +135,132 @@ def _title(run: Run, where: str) -> str:
 
 def _networks(run: Run) -> str:
     """The names of the networks that paint."""
-    finisher = run.backbone.finisher
+    name, finisher = run.backbone.weights.name, run.backbone.finisher
     if finisher is None:
-        return run.backbone.weights.name
-    return (
-        f"{run.backbone.weights.name}, the last {run.config.finish_steps} {finisher.weights.name},"
-    )
+        return name
+    return f"{name}, the last {run.config.finish_steps} {finisher.weights.name},"
 
 
-def _checkpoint(
-    folder: Path, problem: Problem, config: Config, backbone: Backbone
-) -> Checkpoint | None:
-    try:
-        return load(folder, problem, config, backbone)
-    except CheckpointError as error:
-        both = f"{folder / NAME} and {BEFORE} beside it"
-        raise CheckpointError(
-            f"{error}; without {both} the painting is begun anew", error.value
-        ) from error
+def paint_spec(spec: RunSpec, folder: Path | None, quiet: bool, as_json: bool) -> int:
+    """Paint a picture, and write all its output files.
 
-
-def carry_out(spec: RunSpec, folder: Path | None, quiet: bool, as_json: bool) -> int:
-    """Paint, with all that was asked for beside; the exit code.
-
-    `folder` keeps checkpoints, and may hold one to go on from.
+    folder: for checkpoints; a run with a checkpoint there is resumed. None: no checkpoints.
+    Returns the exit code.
     """
     # before the network is loaded: bad pictures fail at once
     inputs = [read(picture) for picture in spec.pictures]
     console, outputs = make_console(quiet or as_json), spec.outputs
-
-    def log(message: str) -> None:
-        if console.quiet:
-            click.echo(f"impasto: {message}", err=True)
-        else:
-            console.print(message, markup=False, soft_wrap=True)
-
     frames = folder / FRAMES if folder else None
     with (
         outputs.film(inputs[0], spec.config, frames) or nullcontext() as film,
-        _elsewhere(console, spec) as workers,
+        _tile_workers(console, spec) as workers,
     ):
-        painted = run(
-            console,
-            inputs,
-            spec.config,
-            spec.machine,
-            callbacks=lambda run: outputs.callbacks(run, film, log),
-            keep=folder,
-            workers=workers,
-            log=log,
-            saved=film.saved if film else None,
-        )
-        save(painted, outputs.picture)
-        save_more(painted, inputs, outputs, film)
+        painted = _paint(console, spec, inputs, folder, film, workers)
+        save_all(painted, inputs, outputs, film)
     code = report(painted, outputs, quiet, as_json)
     if folder and painted.finished:
         mark_finished(folder, spec)
-    if folder and not painted.finished:
-        log(f"`impasto resume {folder}` goes on with it")
+    elif folder:
+        _log(console, f"`impasto resume {folder}` continues it")
     return code
 
 
+def _paint(
+    console: Console,
+    spec: RunSpec,
+    inputs: list[Picture],
+    folder: Path | None,
+    film: Film | None,
+    workers: TileWorkers | None,
+) -> Painting:
+    """Paint a picture with all callbacks, from its checkpoint if there is one."""
+    log = partial(_log, console)
+    resumed: list[Checkpoint] = []
+
+    def resume(problem: Problem, config: Config, backbone: Backbone) -> tuple[State, Plan] | None:
+        checkpoint = _load(folder, problem, config, backbone) if folder else None
+        if checkpoint is None:
+            return None
+        resumed.append(checkpoint)
+        return checkpoint.state, checkpoint.plan
+
+    prepared = prepare(console, inputs, spec.config, spec.machine, workers=workers, resume=resume)
+    for checkpoint in resumed:
+        log(checkpoint.note or f"resuming after step {checkpoint.state.number}")
+    shutdown = GracefulShutdown()
+    callbacks = spec.outputs.callbacks(prepared, film, log)
+    if folder:
+        callbacks.append(_saving(Checkpoints(folder, prepared), shutdown, log, film))
+    if workers is None:
+        return run(console, prepared, callbacks, shutdown)
+    painted = run(console, prepared, callbacks, shutdown, where=str(workers))
+    return replace(painted, settings={**painted.settings, "device": workers.device})
+
+
+def _log(console: Console, message: str) -> None:
+    """Print a message even if the console is quiet."""
+    if console.quiet:
+        click.echo(f"impasto: {message}", err=True)
+    else:
+        console.print(message, markup=False, soft_wrap=True)
+
+
+def _load(folder: Path, problem: Problem, config: Config, backbone: Backbone) -> Checkpoint | None:
+    """Load a run's checkpoint; errors say how to begin anew."""
+    try:
+        return load(folder, problem, config, backbone)
+    except CheckpointError as error:
+        both = f"{folder / NAME} and {BEFORE} beside it"
+        raise CheckpointError(f"{error}; to begin anew, remove {both}", error.value) from error
+
+
+def _saving(
+    checkpoints: Checkpoints, shutdown: GracefulShutdown, log: Log, film: Film | None
+) -> StepCallback:
+    """Make a callback that writes checkpoints, and one in any case before the run is stopped."""
+
+    def save(step: Step) -> None:
+        if step.number == step.steps:
+            return  # the run has ended
+        if checkpoints.try_save(step, log, now=shutdown.asked) and film:
+            film.saved(step.number)
+
+    return save
+
+
 @contextmanager
-def _elsewhere(console: Console, spec: RunSpec) -> Iterator[TileWorkers | None]:
-    """Those who evaluate the tiles of a painting on a cluster, if that is wanted."""
+def _tile_workers(console: Console, spec: RunSpec) -> Iterator[TileWorkers | None]:
+    """Start workers on a cluster for the tiles of a painting, if the spec asks for it."""
     if spec.engine != "ray":
         yield None
         return
     from impasto.cluster.distributed import tile_workers
     from impasto.cluster.ray_cluster import connected
 
-    with downloading(console, spec.config.backbone) as progress:
+    with download_bar(console, spec.config.backbone) as progress:
         weights = load_weights(spec.config, partial(load_named, progress=progress))
     with connected(spec.address), tile_workers(spec.config, spec.machine, weights) as workers:
         yield workers
 
 
-def save(painting: Painting, target: Path) -> None:
-    """Save the painting; where that fails although it could be done before, it is not lost but
-    saved elsewhere."""
-    try:
-        painting.save(target)
-    except OutputError as error:
-        try:
-            elsewhere = painting.save(
-                Path(tempfile.mkdtemp(prefix="impasto-")) / f"{target.stem}.png"
-            )
-        except (OutputError, OSError) as other:
-            raise OutputError(
-                f"{error}; nor could the painting be saved elsewhere: {other}", str(target)
-            ) from error
-        raise OutputError(f"{error}; the painting was saved as {elsewhere}", str(target)) from error
-
-
-def save_more(
-    painting: Painting, inputs: list[Picture], outputs: Outputs, film: Film | None
+def save_all(
+    painting: Painting, inputs: list[Picture], outputs: Outputs, film: Film | None = None
 ) -> None:
-    """What was asked for beside the painting, which is safe by now."""
+    """Save a painting, and then its film and figure.
 
+    inputs: the content and the styles, for the figure. Raises OutputError if a file cannot be
+    written; the message says where the painting is.
+    """
+    _save(painting, outputs.picture)
+    writers: list[Callable[[], object]] = []
+    if film:
+        writers.append(partial(film.write, painting.pixels))
+    if outputs.figure:
+        writers.append(partial(write_contact_sheet, painting, inputs, outputs.figure))
     failed = []
-    for write in (
-        film and partial(film.write, painting.pixels),
-        outputs.figure and partial(sheet, painting, inputs, outputs.figure),
-    ):
+    for write in writers:
         try:
-            if write:
-                write()
+            write()
         except OutputError as error:
             failed.append(error)
     if failed:
@@ -266,3 +268,18 @@ def save_more(
         raise OutputError(
             f"{reasons}; the painting is in {outputs.picture}", failed[0].value
         ) from failed[0]
+
+
+def _save(painting: Painting, target: Path) -> None:
+    """Save the painting; if that fails, save it in a temporary folder and raise OutputError."""
+    try:
+        painting.save(target)
+    except OutputError as error:
+        try:
+            folder = tempfile.mkdtemp(prefix="impasto-")
+            elsewhere = painting.save(Path(folder) / f"{target.stem}.png")
+        except (OutputError, OSError) as other:
+            raise OutputError(
+                f"{error}; nor could the painting be saved elsewhere: {other}", str(target)
+            ) from error
+        raise OutputError(f"{error}; the painting was saved as {elsewhere}", str(target)) from error

@@ -19,7 +19,7 @@ from pydantic import BaseModel, TypeAdapter
 
 from impasto.errors import OutputError, reason
 from impasto.images.write import atomic_write
-from impasto.records import checked, lines_of, parsed, read_regular
+from impasto.records import parse_json, read_lines, read_regular, validate
 
 __all__ = ["Frames", "Kept"]
 
@@ -146,8 +146,8 @@ class Frames:
         """The lines of the journal before the first broken one."""
         lines = []
         with suppress(OSError, ValueError):
-            for line in lines_of(self._folder / JOURNAL):
-                lines.append(checked(LINE, parsed(line)))
+            for line in read_lines(self._folder / JOURNAL):
+                lines.append(validate(LINE, parse_json(line)))
         return lines
 
     def _proxy(self, number: int, size: Sequence[int]) -> torch.Tensor | None:

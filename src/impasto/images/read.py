@@ -23,7 +23,7 @@ from impasto.images.decode import (
     register_heif,
 )
 from impasto.images.write import KEY
-from impasto.records import SETTINGS, checked, parsed, read_regular
+from impasto.records import SETTINGS, parse_json, read_regular, validate
 
 __all__ = [
     "SMALLEST",
@@ -234,8 +234,8 @@ def settings_in(data: bytes, name: str) -> dict[str, Any]:
     try:
         if not isinstance(text, (str, bytes)):
             raise ValueError("no text")
-        settings: dict[str, Any] = parsed(text)
-        checked(SETTINGS, settings)
+        settings: dict[str, Any] = parse_json(text)
+        validate(SETTINGS, settings)
     except ValueError:
         raise PictureError(
             f"{name} carries no settings: it was not painted by impasto, or was saved anew since",

@@ -1,1 +1,1 @@
-"""A run: what is painted, its levels, its loop, its record, its memory, its checkpoints."""
+"""Run the optimization: problem, levels, loop, memory plan, checkpoints, callbacks."""

@@ -1,6 +1,6 @@
-"""Have the C library's allocator keep large blocks: for programs, not for the library.
+"""Tune the C library's allocator to reuse large blocks.
 
-A program's entry point calls `keep_big_blocks`, as it changes the whole process.
+For entry points: it changes the whole process, which the library never does.
 """
 
 from __future__ import annotations
@@ -15,14 +15,17 @@ MOST = 1 << 30  # bytes; mallopt takes an int
 
 
 def keep_big_blocks(up_to: int = MOST) -> bool:
-    """Tell glibc's malloc to keep freed blocks of up to so many bytes for the next evaluation;
-    whether it took it.
+    """Make glibc's malloc keep freed blocks for the next evaluation.
 
-    By default it hands blocks of more than some megabytes back to the system at once, and every
-    evaluation would begin with hundreds of megabytes of page faults. Larger ones are handed back as
-    before: kept, they would lie in each other's way. A glibc before 2.35 takes no more than 32 MB.
-    Threads that start after the first call share one arena: one of their own would keep no block
-    above 64 MB.
+    By default it returns blocks of more than some megabytes to the system at once, and every
+    evaluation begins with hundreds of megabytes of page faults. Threads that start after the first
+    call share one arena: an arena of their own would keep no block above 64 MB.
+
+    Args:
+        up_to: the largest block to keep, in bytes; larger ones would fragment the heap.
+
+    Returns:
+        Whether malloc accepted it. A glibc before 2.35 accepts at most 32 MB.
     """
     libc = _glibc()
     return libc is not None and bool(
@@ -33,7 +36,7 @@ def keep_big_blocks(up_to: int = MOST) -> bool:
 
 
 def give_back() -> None:
-    """Hand freed blocks back to the system: for a program that waits after a painting."""
+    """Return freed blocks to the system, when a program is idle after a painting."""
     libc = _glibc()
     if libc is not None:
         libc.malloc_trim(0)

@@ -1,4 +1,4 @@
-"""Several paintings of one size at once: one pass through the network for all of them."""
+"""Paint several pictures of one size at once, with one pass through the network for all of them."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ __all__ = ["batch_key", "paint_batched"]
 
 
 def batch_key(run: Run) -> Hashable:
-    """What runs must have in common to be painted together.
+    """Return a key that is equal for runs that can be painted in one batch.
 
-    None for a run in tiles, or one that is resumed: it is painted alone.
+    None: the run is painted alone, because it is tiled or resumed.
     """
     config = run.config
     if run.plan.tile_size is not None or run.resume is not None:
@@ -38,18 +38,21 @@ def batch_key(run: Run) -> Hashable:
 
 
 def paint_batched(runs: Sequence[Run]) -> Iterator[list[Step]]:
-    """Paint several runs of one `batch_key`, or one run, step by step.
+    """Paint a single run, or several with equal `batch_key`, step by step.
 
-    A small image does not fill a processor, and several do. Each run gives the same picture as
-    alone. Memory is taken for all of them.
+    A small image does not keep all cores busy; a batch does. Each picture is the same as when
+    painted alone. The batch needs the memory of all its runs.
+
+    Yields:
+        After every step, the Step of each run.
     """
     if len(runs) == 1:
         yield from ([step] for step in runs[0].steps())
         return
-    objective_of = SharedStyles()
-    loops = [replace(run, evaluator_of=objective_of).loop() for run in runs]
+    make_objective = SharedStyles()
+    loops = [replace(run, make_evaluator=make_objective).loop() for run in runs]
     while None not in (points := [loop.ask() for loop in loops]):
-        objective_of.forget()  # all loops enter a level in the same round
+        make_objective.clear()  # all loops enter a level in the same round
         objectives = [cast(Objective, loop.evaluator) for loop in loops]
         evaluated = evaluate_batched(objectives, torch.cat(cast(list[torch.Tensor], points)))
         yield [
@@ -59,10 +62,10 @@ def paint_batched(runs: Sequence[Run]) -> Iterator[list[Step]]:
 
 
 class SharedStyles:
-    """Make the objectives of one level of several runs; equal styles are measured once."""
+    """Make the objectives of one level of several runs; targets of equal styles are shared."""
 
     def __init__(self) -> None:
-        self._known: list[tuple[Config, Backbone, list[Region], StyleTargets]] = []
+        self._computed: list[tuple[Config, Backbone, list[Region], StyleTargets]] = []
 
     def __call__(
         self,
@@ -73,21 +76,21 @@ class SharedStyles:
         tile_size: int | None = None,
         protect: torch.Tensor | None = None,
     ) -> Objective:
-        """As `Objective`."""
+        """Make an objective, from the arguments of `Objective`."""
         targets = self._targets(config, backbone, regions, tile_size)
         return Objective(config, backbone, content, regions, tile_size, protect, targets=targets)
 
-    def forget(self) -> None:
-        """Free the styles of the level before."""
-        self._known = []
+    def clear(self) -> None:
+        """Free the targets of the previous level."""
+        self._computed = []
 
     def _targets(
         self, config: Config, backbone: Backbone, regions: list[Region], tile_size: int | None
     ) -> StyleTargets:
-        for known_config, known_backbone, known_regions, targets in self._known:
-            same_network = known_backbone is backbone and known_config == config
-            if same_network and same_styles(known_regions, regions):
+        for other_config, other_backbone, other_regions, targets in self._computed:
+            same_network = other_backbone is backbone and other_config == config
+            if same_network and same_styles(other_regions, regions):
                 return targets
         targets = style_targets(FeatureExtractor(config, backbone, tile_size), regions)
-        self._known.append((config, backbone, regions, targets))
+        self._computed.append((config, backbone, regions, targets))
         return targets

@@ -1,5 +1,4 @@
-"""Readers of the stream of Steps: snapshots, the trace, the time-lapse. Each keeps what it needs,
-and no more."""
+"""Callbacks for the steps of a run: snapshots, the trace, the time-lapse, and texts about them."""
 
 from __future__ import annotations
 
@@ -19,7 +18,7 @@ from impasto.images.read import resize
 from impasto.images.write import check_output, to_image, write
 from impasto.painting.levels import painted_size
 from impasto.painting.run import Run
-from impasto.records import Text, checked, lines_of, parsed
+from impasto.records import Text, parse_json, read_lines, validate
 
 if TYPE_CHECKING:
     from impasto.config import Config
@@ -34,31 +33,36 @@ __all__ = [
     "StepCallback",
     "check_trace",
     "film_of",
-    "in_words",
-    "reached_at",
+    "format_terms",
+    "format_time_left",
+    "objective_and_terms",
     "read_trace",
     "seconds_left",
     "snapshot_path",
     "snapshots",
-    "terms_in_words",
     "trace",
 ]
 
-# of the terms in a caption; a file has them in the alphabet's
-ORDER = ("content", "style", "grain", "tv")
+ORDER = ("content", "style", "grain", "tv")  # of the terms in a caption
 
-StepCallback = Callable[["Step"], object]
-Log = Callable[[str], object]
+StepCallback = Callable[["Step"], object]  # called with every step of a run
+Log = Callable[[str], object]  # receives messages for the user, one line each
 
 
 class Snapshots(NamedTuple):
-    """The steps whose pictures are kept: every so many (0: none), and at some."""
+    """The steps at which snapshots are written.
+
+    every: at every so many steps; 0: at none. at: also at these.
+
+    Example:
+        100 in Snapshots(every=50)
+    """
 
     every: int = 0
     at: tuple[int, ...] = ()
 
     def __contains__(self, step: object) -> bool:
-        """Whether the picture of a step is kept."""
+        """Return whether a snapshot is written at a step."""
         every = self.every > 0 and isinstance(step, int) and step % self.every == 0
         return every or step in self.at
 
@@ -67,14 +71,29 @@ TRACES = (".jsonl", ".json")
 
 
 def snapshot_path(target: Path, step: int) -> Path:
-    """Where the snapshot of a step lies: OUT-01000.png beside OUT.png."""
+    """Return the path of a snapshot: OUT-01000.png beside OUT.png.
+
+    Example:
+        snapshot_path(Path("out.png"), 1000)  # out-01000.png
+    """
     return target.with_name(f"{target.stem}-{step:05d}{target.suffix}")
 
 
 def snapshots(run: Run, target: Path, wanted: Snapshots, log: Log) -> StepCallback:
-    """Write OUT-01000.png beside OUT.png at the steps `wanted`, with the terms inside.
+    """Make a callback that writes snapshots, as OUT-01000.png beside OUT.png.
 
-    One that cannot be written is told to `log`, and does not end the run.
+    A snapshot has the settings, the step and its terms inside, as a painting's file.
+
+    Args:
+        run: the run whose steps the callback receives.
+        target: the painting's path.
+        wanted: the steps to write.
+        log: receives a message if a snapshot cannot be written; the run continues.
+
+    Example:
+        save = snapshots(run, Path("out.png"), Snapshots(every=100), print)
+        for step in run.steps():
+            save(step)
     """
     content, settings = run.problem.original, run.record
 
@@ -83,18 +102,21 @@ def snapshots(run: Run, target: Path, wanted: Snapshots, log: Log) -> StepCallba
             return
         alpha = None if content.alpha is None else resize(content.alpha, *step.picture.shape[2:])
         path = snapshot_path(target, step.number)
-        reached = {"steps_done": step.number, **reached_at(step)}
+        values = {"steps_done": step.number, **objective_and_terms(step)}
         try:
-            write(to_image(step.shown, alpha), path, {**settings, **reached})
+            write(to_image(step.shown, alpha), path, {**settings, **values})
         except OutputError as error:
             log(f"no snapshot at step {step.number}: {error}")
 
     return save
 
 
-def reached_at(step: Step) -> dict[str, Any]:
-    """The objective and its weighted terms at a step, as JSON takes them: None where a value is not
-    finite."""
+def objective_and_terms(step: Step) -> dict[str, Any]:
+    """Return the objective and its weighted terms at a step, for JSON: non-finite values are None.
+
+    Example:
+        objective_and_terms(step)  # {"objective": 0.5, "terms": {"content": 0.1, ...}}
+    """
     values = {
         "objective": float(step.value),
         **{name: float(value) for name, value in step.terms.items()},
@@ -104,13 +126,22 @@ def reached_at(step: Step) -> dict[str, Any]:
 
 
 def seconds_left(step: Step) -> float | None:
-    """From the work done: a step at a large level counts for as many as its pixels. None: too early
-    to say."""
+    """Estimate the remaining seconds of a run, with the work of a step proportional to its pixels.
+
+    None before the third step: it is too early for an estimate.
+
+    Example:
+        format_time_left(seconds_left(step))
+    """
     return step.seconds * (1 - step.fraction) / step.fraction if step.number >= 3 else None
 
 
-def in_words(seconds: float | None) -> str:
-    """ "1:05 left", or "" where nobody knows."""
+def format_time_left(seconds: float | None) -> str:
+    """Format seconds as "1:05 left"; None as "".
+
+    Example:
+        format_time_left(65)  # "1:05 left"
+    """
     if seconds is None:
         return ""
     hours, rest = divmod(round(seconds), 3600)
@@ -119,11 +150,17 @@ def in_words(seconds: float | None) -> str:
 
 
 def trace(path: Path, log: Log) -> StepCallback:
-    """Writes one line of JSON a step, as it goes: step, level, seconds, evaluations, objective,
-    terms.
+    """Make a callback that writes a line of JSON for every step.
 
-    The file begins anew with the first step; a run that is resumed goes on in it, after what it was
-    resumed from. Where it cannot be written, `log` is told once, and the run goes on.
+    A line has step, level, seconds, evaluations, objective and terms. The first step begins a new
+    file. In a resumed run the file keeps its lines up to the step that the run is resumed from.
+
+    Args:
+        path: the file.
+        log: receives one message if the file cannot be written; the run continues.
+
+    Example:
+        paint("photo.jpg", "painting.jpg", on_step=trace(Path("run.jsonl"), print))
     """
     broken, begun = False, False
 
@@ -136,11 +173,11 @@ def trace(path: Path, log: Log) -> StepCallback:
             "level": step.level,
             "seconds": round(step.seconds, 4),
             "evaluations": step.evaluations,
-            **reached_at(step),
+            **objective_and_terms(step),
         }
         try:
             if not begun and step.number > 1:
-                path.write_bytes(_until(path, step.number))
+                path.write_bytes(_lines_before(path, step.number))
             begun = True
             with path.open("w" if step.number == 1 else "a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
@@ -154,17 +191,23 @@ def trace(path: Path, log: Log) -> StepCallback:
     return add
 
 
-def _until(path: Path, number: int) -> bytes:
-    """The whole lines of a trace before a step."""
+def _lines_before(path: Path, number: int) -> bytes:
+    """Read the lines of a trace before a step."""
     try:
-        return b"".join(islice(lines_of(path), number - 1))
+        return b"".join(islice(read_lines(path), number - 1))
     except FileNotFoundError:
         return b""
 
 
 def read_trace(path: str) -> Curve:
-    """A trace as `trace` wrote it; a last line that was cut off is left out. Raises
-    PictureError."""
+    """Read a file written by `trace` as a curve; a truncated last line is left out.
+
+    Raises:
+        PictureError: the file cannot be read, or is not a trace.
+
+    Example:
+        curve = read_trace("run.jsonl")
+    """
     from impasto.figures.plots import Curve
 
     steps, levels, objective = [], [], []
@@ -195,11 +238,11 @@ ROW = TypeAdapter(Row)
 
 
 def _rows(path: str) -> Iterator[tuple[int, Row]]:
-    """The lines of a trace, numbered from 1. Raises PictureError."""
+    """Yield the lines of a trace, numbered from 1. Raises PictureError."""
     number = 0
     try:
-        for number, line in enumerate(lines_of(path), 1):
-            yield number, checked(ROW, parsed(line))
+        for number, line in enumerate(read_lines(path), 1):
+            yield number, validate(ROW, parse_json(line))
     except FileNotFoundError:
         raise PictureError(f"no trace at {path}", path) from None
     except OSError as error:
@@ -217,21 +260,45 @@ def _number(value: float | None) -> float:
 
 
 def film_of(path: Path, content: Picture, config: Config, frames: Path | None = None) -> Film:
-    """Begin the film of a painting of `content`: `add_frame` at every step, `write` at the end.
+    """Begin the time-lapse of a painting of `content`.
 
-    frames: a lasting folder for its frames, as `Film` takes it. Raises OutputError.
+    Args:
+        path: of the film; its suffix is its format.
+        content, config: of the painting; they determine its size.
+        frames: a lasting folder for the frames, in which an earlier film continues; None: a
+            temporary one.
+
+    Returns:
+        A Film: call `add_frame(step.shown)` at every step, and `write(painting.pixels)` at the end.
+
+    Raises:
+        OutputError: the film cannot be written.
+
+    Example:
+        with film_of(Path("film.webp"), run.problem.original, run.config) as film:
+            painting = run.paint(lambda step: film.add_frame(step.shown))
+            film.write(painting.pixels)
     """
     return Film(path, *painted_size(content, config), content.alpha, frames)
 
 
 def check_trace(path: str) -> Path:
-    """`path`, if a trace can be written there. Raises OutputError."""
+    """Check that a trace can be written at `path`. Raises OutputError.
+
+    Example:
+        path = check_trace("run.jsonl")
+    """
     return check_output(path, TRACES, "trace")
 
 
-def terms_in_words(terms: dict[str, float | None]) -> str:
-    """ "content 0.61, style 0.43": the sum of each kind of term; the spaces inside a pair do not
-    break."""
+def format_terms(terms: dict[str, float | None]) -> str:
+    """Format terms for a caption, summed by kind: "content 0.61, style 0.43".
+
+    The spaces inside a pair are non-breaking.
+
+    Example:
+        format_terms(painting.terms)
+    """
     sums = kinds({name: value for name, value in terms.items() if isinstance(value, (int, float))})
     ordered = sorted(
         sums, key=lambda kind: (ORDER.index(kind) if kind in ORDER else len(ORDER), kind)

@@ -1,5 +1,4 @@
-"""Checkpoints: the whole state of a run on disk, so that it goes on after anything and ends with
-the same picture."""
+"""Checkpoints: save the state of a run, and resume it so that it ends with the same picture."""
 
 from __future__ import annotations
 
@@ -13,11 +12,10 @@ import torch
 
 from impasto.backbone.vgg import Backbone
 from impasto.config import Config, Machine
-from impasto.errors import CheckpointError, OutputError
+from impasto.errors import CheckpointError, OutputError, is_disk_full
 from impasto.painting.checkpoint_file import (
     BEFORE,
     NAME,
-    is_no_room,
     is_whole,
     read_state,
     remove_pieces,
@@ -32,16 +30,15 @@ from impasto.version import __version__
 
 __all__ = ["COST", "Checkpoint", "Checkpoints", "load"]
 
-COST = 0.015  # share of the run's time that checkpoints may take
-SOONEST = 2.0  # seconds before the first one, and between two, at the least
-SPEED = 300e6  # bytes a second that a disk is thought to take, until one has been written
-# pictures in a state besides two for each pair of L-BFGS: more than any solver has
+COST = 0.015  # the largest share of the run's time for checkpoints
+SOONEST = 2.0  # seconds, at least, before the first one and between two
+SPEED = 300e6  # bytes per second of the disk, assumed until the first one is written
+# pictures in a state, at most, besides two for each pair of L-BFGS
 VECTORS = 16
 
 
 class Checkpoint(NamedTuple):
-    """A run's state, and how it was planned to fit into memory. note: what the user should know of
-    it, or ""."""
+    """The state of a run, and its memory plan. note: a message for the user, or ""."""
 
     state: State
     plan: Plan
@@ -49,47 +46,49 @@ class Checkpoint(NamedTuple):
 
 
 class Checkpoints:
-    """Writes the state of a run into a folder, every so often: a reader of Steps.
+    """Write the state of a run into a folder, from time to time.
 
-    There are two files, the newest and the one before, each replaced as a whole: whenever the run
-    dies, the last whole one is there, and if that is damaged afterwards the one before. One is
-    written as soon as all of them, with it, take no more than COST of the run's time.
+    There are two files, the newest and the previous one, each replaced atomically: whenever the
+    process is killed, the last complete one is there, and the previous one in case that is damaged
+    later. The interval is such that all of them together take at most COST of the run's time.
     """
 
     def __init__(self, folder: Path, run: Run, runs: int = 1):
-        """runs: how many runs there are at once, each with its checkpoints."""
-        self._path, self._before, self._plan, self._runs = (
-            folder / NAME,
-            folder / BEFORE,
-            run.plan,
-            runs,
-        )
-        self._sound: bool | None = None  # whether the newest one is; None: nobody has looked yet
+        """Begin the checkpoints of a run.
+
+        Args:
+            folder: for the files.
+            run: the run.
+            runs: the number of runs that are painted at once, each with checkpoints.
+        """
+        self._path, self._before = folder / NAME, folder / BEFORE
+        self._plan, self._runs = run.plan, runs
+        self._newest_is_whole: bool | None = None  # None: not checked yet
         remove_pieces(folder)
-        self._made_of = _made_of(run.problem, run.config, run.backbone)
+        self._fingerprint = _fingerprint(run.problem, run.config, run.backbone)
         self._began = self._last = time.monotonic()
-        self._spent, self._took = 0.0, 0.0  # seconds: on all of them, on the last
-        self._told = False
+        self._spent, self._took = 0.0, 0.0  # seconds: for all of them, for the last one
+        self._logged = False  # the current failure
 
     def try_save(self, step: Step, log: Callable[[str], object], now: bool = False) -> bool:
-        """Write a checkpoint if it is time for one, or `now`; True if one was written.
+        """Write a checkpoint if one is due, or `now`; return whether it was written.
 
-        One that cannot be written is logged, once, and the run goes on.
+        A failure is logged, once, and does not end the run.
         """
         try:
             written = self.save(step) if now else self.maybe_save(step)
         except OutputError as error:
-            if not self._told:
+            if not self._logged:
                 log(f"no checkpoint at step {step.number}: {error}; it is tried again")
-            self._told = True
+            self._logged = True
             return False
-        self._told = self._told and not written
+        self._logged = self._logged and not written
         return written
 
     def maybe_save(self, step: Step) -> bool:
-        """Write a checkpoint if it is time for one; True if it was written.
+        """Write a checkpoint if one is due; return whether it was written.
 
-        Raises OutputError; the one before is there then.
+        Raises OutputError; the previous one is kept then.
         """
         now = time.monotonic()
         if now - self._last < SOONEST or step.number == step.steps or step.state is None:
@@ -98,19 +97,18 @@ class Checkpoints:
         return self._runs * (self._spent + takes) <= COST * (now - self._began) and self.save(step)
 
     def save(self, step: Step) -> bool:
-        """Write a checkpoint of the step: True. Raises OutputError; the one before is there
-        then."""
+        """Write a checkpoint; return True. Raises OutputError; the previous one is kept then."""
         assert step.state is not None
         began = time.monotonic()
         state = step.state()
-        if self._sound is None:
-            self._sound = is_whole(self._path)
+        if self._newest_is_whole is None:
+            self._newest_is_whole = is_whole(self._path)
         try:
             self._write(state)
         except OutputError as error:
-            if not (is_no_room(error) and self._sound and self._before.exists()):
+            if not (is_disk_full(error) and self._newest_is_whole and self._before.exists()):
                 raise
-            # where there is room for two only, they are the newest and the one being written
+            # there is space for two only: keep the newest, and write the next
             self._before.unlink()
             self._write(state)
         finally:
@@ -120,48 +118,47 @@ class Checkpoints:
         return True
 
     def _write(self, state: State) -> None:
-        older = self._before if self._sound else None
-        write_state(self._path, older, state, self._plan, self._made_of)
-        self._sound = True
+        older = self._before if self._newest_is_whole else None
+        write_state(self._path, older, state, self._plan, self._fingerprint)
+        self._newest_is_whole = True
 
 
 def load(
     folder: Path, problem: Problem, config: Config, backbone: Backbone, anywhere: bool = False
 ) -> Checkpoint | None:
-    """The newest checkpoint in a folder that is whole, or None if there is none yet.
+    """Load the newest undamaged checkpoint of a run.
 
-    anywhere: it may be gone on with on
-    another device, or with other threads, though the last bits will be others.
+    Args:
+        folder: of the checkpoints.
+        problem, config, backbone: of the run that is to be resumed.
+        anywhere: accept a checkpoint from another device, precision or number of threads; the
+            picture may then differ in its last bits.
 
-    Raises CheckpointError if all there are are damaged, or if it is of another version, other
-    pictures, other settings or another network: the run would end with another picture; OutputError
-    if it cannot be opened just now.
+    Returns:
+        The checkpoint, or None if the folder has none.
+
+    Raises:
+        CheckpointError: all are damaged; or one is of another version, other pictures, settings or
+            another network, and the run would end with another picture.
+        OutputError: it cannot be opened at the moment.
     """
     damage: CheckpointError | None = None
     for path in (folder / NAME, folder / BEFORE):
         try:
-            state, plan, made_of = read_state(path, _most(problem, config))
+            state, plan, fingerprint = read_state(path, _max_bytes(problem, config))
         except FileNotFoundError:
             continue
         except CheckpointError as error:
             damage = damage or error
             continue
-        _check_same(
-            path,
-            made_of,
-            problem,
-            config,
-            backbone,
-            anywhere,
-        )
-        _check_fits(state, problem, path)
+        _check_same(path, fingerprint, problem, config, backbone, anywhere)
+        _check_shapes(state, problem, path)
         note = (
             f"the newest checkpoint is damaged; resuming after step {state.number}"
             if damage
             else ""
         )
-        # Copies lie where torch puts tensors; as they lie in the file some sums would be added in
-        # another order.
+        # Copied to torch's own alignment: at the file's, some sums would be added in another order.
         copies = {name: value.clone() for name, value in state.tensors.items()}
         return Checkpoint(state._replace(tensors=copies), plan, note)
     if damage:
@@ -169,14 +166,14 @@ def load(
     return None
 
 
-def _most(problem: Problem, config: Config) -> int:
-    """More bytes than a checkpoint of this painting can have: nothing larger is read."""
+def _max_bytes(problem: Problem, config: Config) -> int:
+    """Return an upper bound on the bytes of a checkpoint of this painting; no more are read."""
     (height, width, *_), pairs = problem.levels[-1], config.history
     return (2 * pairs + VECTORS) * 3 * height * width * 4 + 64 * pairs**2 + (1 << 24)
 
 
-def _check_fits(state: State, problem: Problem, path: Path) -> None:
-    """Whether a state can be one of this problem's run. Raises CheckpointError."""
+def _check_shapes(state: State, problem: Problem, path: Path) -> None:
+    """Check that a state's level and tensors fit a problem. Raises CheckpointError."""
     if 1 <= state.level <= len(problem.levels):
         level = problem.levels[state.level - 1]
         x = state.tensors.get("x")
@@ -194,51 +191,45 @@ def _check_fits(state: State, problem: Problem, path: Path) -> None:
 
 def _check_same(
     path: Path,
-    made_of: dict[str, Any],
+    fingerprint: dict[str, Any],
     problem: Problem,
     config: Config,
     backbone: Backbone,
     anywhere: bool,
 ) -> None:
-    """Whether a checkpoint is of the same run as this one. Raises CheckpointError, which names the
-    difference."""
-    for name, now in _made_of(problem, config, backbone).items():
-        then = made_of.get(name)
-        if then != now and not (anywhere and name in ("threads", "device", "precision")):
-            names = [
-                each["name"] for each in record_of(problem, config, Machine(), backbone)["inputs"]
-            ]
-            difference = _difference(names, name, then, now)
-            raise CheckpointError(f"cannot resume from {path}: {difference}", name)
+    """Check that a checkpoint is of this run. Raises CheckpointError with the difference."""
+    for key, now in _fingerprint(problem, config, backbone).items():
+        then = fingerprint.get(key)
+        if then != now and not (anywhere and key in ("threads", "device", "precision")):
+            inputs = record_of(problem, config, Machine(), backbone)["inputs"]
+            difference = _difference(key, then, now, [picture["name"] for picture in inputs])
+            raise CheckpointError(f"cannot resume from {path}: {difference}", key)
 
 
-def _made_of(problem: Problem, config: Config, backbone: Backbone) -> dict[str, Any]:
-    """What decides a run's picture; as JSON gives it back."""
-    # the plan, with its tiles, is the checkpoint's own: no setting of the machine's matters but
-    # those of the network
-    settings = record_of(problem, config, Machine(), backbone)
-    of = {
+def _fingerprint(problem: Problem, config: Config, backbone: Backbone) -> dict[str, Any]:
+    """Return all that determines a run's picture, as JSON restores it."""
+    # the machine's settings do not matter: the plan, with its tiles, is the checkpoint's own
+    record = record_of(problem, config, Machine(), backbone)
+    fingerprint = {
         "version": f"impasto {__version__} with torch {torch.__version__}",
-        **{name: settings[name] for name in ("precision", "device", "config")},
-        # whatever they are called
-        "inputs": [[each["role"], each["sha256"]] for each in settings["inputs"]],
+        **{name: record[name] for name in ("precision", "device", "config")},
+        # by content: the files may be renamed
+        "inputs": [[picture["role"], picture["sha256"]] for picture in record["inputs"]],
         "network": backbone.weights.sha256,
         "threads": torch.get_num_threads() if backbone.device.type == "cpu" else 0,
     }
-    return json.loads(json.dumps(of))  # type: ignore[no-any-return]
+    return json.loads(json.dumps(fingerprint))  # type: ignore[no-any-return]
 
 
-def _difference(names: list[str], name: str, then: Any, now: Any) -> str:
-    """What is not as it was. names: of the inputs."""
-    if name == "inputs" and isinstance(then, list):
-        changed = [
-            called for called, each, before in zip(names, now, then, strict=False) if each != before
-        ]
+def _difference(key: str, then: Any, now: Any, names: list[str]) -> str:
+    """Describe a difference between two fingerprints. names: of the inputs."""
+    if key == "inputs" and isinstance(then, list):
+        changed = [name for name, new, old in zip(names, now, then, strict=False) if new != old]
         return f"{', '.join(changed) or 'a picture'} is not the picture that it was begun with"
-    if name == "config" and isinstance(then, dict):
-        changed = [key for key in now if then.get(key) != now[key]]
-        others = ", ".join(f"{key} {then.get(key)}, not {now[key]}" for key in changed)
+    if key == "config" and isinstance(then, dict):
+        fields = [field for field in now if then.get(field) != now[field]]
+        others = ", ".join(f"{field} {then.get(field)}, not {now[field]}" for field in fields)
         return f"it was begun with other settings: {others}"
-    if name == "network":
+    if key == "network":
         return "it was begun with another network"
-    return f"it was begun with {name} {then}, and this is {now}"
+    return f"it was begun with {key} {then}, and this is {now}"

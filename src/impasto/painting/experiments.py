@@ -1,5 +1,4 @@
-"""The classic experiments: texture synthesis, reconstruction layer by layer, feature maps,
-variations of a setting."""
+"""Texture synthesis, reconstructions from layers, feature maps, and variations of settings."""
 
 from __future__ import annotations
 
@@ -17,7 +16,8 @@ from impasto.errors import ConfigError, did_you_mean
 from impasto.images.read import SMALLEST, Picture, Source
 from impasto.objective.losses import gram
 from impasto.painting.levels import BLANK
-from impasto.painting.run import Painting, paint
+from impasto.painting.outcome import Painting
+from impasto.painting.run import paint
 from impasto.painting.step import Step
 from impasto.presets import preset
 
@@ -32,11 +32,11 @@ __all__ = [
     "variations",
 ]
 
-LARGEST = 65536  # as Config's `size`
+LARGEST = 65536  # pixels of a side; the upper limit of Config.size
 
 
 def blank_content(width: int, height: int) -> Picture:
-    """A content picture that is nothing but a size. Raises ConfigError for a side out of range."""
+    """Make a content picture that is only a size. Raises ConfigError if it is out of range."""
     if not (min(width, height) >= SMALLEST and max(width, height) <= LARGEST):
         raise ConfigError(
             f"a picture of {width} x {height} pixels cannot be painted: each side takes "
@@ -47,7 +47,7 @@ def blank_content(width: int, height: int) -> Picture:
 
 
 def texture_config(config: Config) -> Config:
-    """`config` without content: from noise, style alone, at the size of its canvas."""
+    """Change `config` to style terms only, starting from noise, at the size of `blank_content`."""
     return config.changed(content_layers={}, start={"noise": 1.0}, size="original")
 
 
@@ -60,11 +60,27 @@ def texture(
     backbone: Backbone | None = None,
     on_step: Callable[[Step], object] | None = None,
 ) -> Painting:
-    """A texture like `style`, of `size` (width, height) pixels (Gatys et al. 2015, "Texture
-    synthesis").
+    """Synthesize a texture like `style`, of any size.
 
-    The objective is the config's without its content terms, from noise. Raises ImpastoError, as
-    `paint` does.
+    The objective has the config's style terms and no content terms, and the run starts from noise
+    (Gatys et al. 2015, "Texture Synthesis Using Convolutional Neural Networks").
+
+    Args:
+        style: a style picture or several, which are blended.
+        size: (width, height) of the texture, in pixels.
+        config: the settings; None: the defaults.
+        machine: device, precision, memory and tiles; None: chosen automatically.
+        backbone: a loaded network; None: the config's is loaded.
+        on_step: called with every Step.
+
+    Returns:
+        The painting of the texture.
+
+    Raises:
+        ImpastoError: an argument or a picture is unusable; before the first step.
+
+    Example:
+        texture("painting.jpg", (1024, 768), Config(steps=200)).save("texture.png")
     """
     config = texture_config(config or Config())
     content = blank_content(*size)
@@ -72,13 +88,15 @@ def texture(
 
 
 def content_reconstructions(config: Config, layers: Sequence[str]) -> list[tuple[str, Config]]:
-    """What each layer keeps of a content: from noise, that layer's content term alone (Gatys et al.
-    2016, figure 1).
+    """Make configs that reconstruct a content from one layer each (Gatys et al. 2016, figure 1).
 
-    Captions and configs, to be painted with the picture as content (and, unused, as style). One
-    size: a step up the pyramid would bring the content's own detail.
+    Each has the content term of its layer only, and starts from noise. They have a single level, as
+    a step between levels would add the content's own detail.
+
+    Returns:
+        A caption and a config for each layer, to be painted with the picture as content and style.
     """
-    names = [layer_name(each) for each in layers]
+    names = [layer_name(layer) for layer in layers]
     return [
         (
             name,
@@ -95,9 +113,12 @@ def content_reconstructions(config: Config, layers: Sequence[str]) -> list[tuple
 
 
 def style_reconstructions(config: Config, layers: Sequence[str]) -> list[tuple[str, Config]]:
-    """What the layers up to each keep of a style: textures of conv1_1, then 1_1 and 2_1, and so on
-    (figure 1 there)."""
-    names = [layer_name(each) for each in layers]
+    """Make configs that reconstruct a style from more and more layers (Gatys et al. 2016, fig. 1).
+
+    Returns:
+        A caption and a config for the first layer, for the first two, and so on.
+    """
+    names = [layer_name(layer) for layer in layers]
     return [
         (
             name if k == 0 else f"{names[0]} to {name}",
@@ -108,10 +129,10 @@ def style_reconstructions(config: Config, layers: Sequence[str]) -> list[tuple[s
 
 
 class LayerMaps(NamedTuple):
-    """One layer's features of a picture.
+    """The features of a picture at one layer.
 
-    channels: the strongest, by mean square, strongest first. maps: their features, (k, h, w). gram:
-    the Gram matrix over H*W with all channels in that order, (C, C).
+    channels: the k strongest by mean square, in descending order. maps: their features, (k, h, w).
+    gram: the Gram matrix divided by H*W, of all channels in that order, (C, C).
     """
 
     layer: str
@@ -123,29 +144,42 @@ class LayerMaps(NamedTuple):
 def feature_maps(
     picture: torch.Tensor, layers: Sequence[str], backbone: Backbone, most: int = 6
 ) -> list[LayerMaps]:
-    """The strongest channels of `picture` (1, 3, H, W) at each of `layers`, and their Gram
-    matrices."""
-    found = []
+    """Compute the strongest channels and the Gram matrix of a picture at each layer.
+
+    Args:
+        picture: (1, 3, H, W) in [0, 1].
+        layers: by name.
+        backbone: the network.
+        most: channels of a layer.
+    """
+    results = []
     with torch.no_grad():
         for layer, features in backbone(picture.to(backbone.device), layers).items():
             strength = features.float().square().mean((0, 2, 3))
             order = strength.argsort(descending=True, stable=True)
             matrix = gram(features)[0][order][:, order]
             maps = features[0, order[:most]].float().cpu().numpy()
-            found.append(
+            results.append(
                 LayerMaps(layer, order[:most].tolist(), maps, matrix.float().cpu().numpy())
             )
-    return found
+    return results
 
 
 def variations(
     vary: Mapping[str, Sequence[str]], name: str = "default", **settings: Any
 ) -> list[tuple[dict[str, str], Config, Machine]]:
-    """A config and a machine for every combination of the values of one or two fields, the first
-    field's slowest; all checked.
+    """Make the settings for every combination of the values of one or two fields.
 
-    vary: values by field, or by "preset". name: the preset that is varied, with `settings` on top.
-    Raises ConfigError.
+    Args:
+        vary: lists of values by field, or by "preset".
+        name: the preset that is varied.
+        settings: changes to the preset.
+
+    Returns:
+        The chosen values by field, the config and the machine; the first field varies slowest.
+
+    Raises:
+        ConfigError: a field or a value is invalid.
     """
     fields = {field.replace("-", "_"): values for field, values in vary.items()}
     if not 1 <= len(fields) <= 2:
@@ -160,10 +194,10 @@ def variations(
             raise ConfigError(
                 f"--vary {field} is {', '.join(values) or 'empty'}: give values, each once", values
             )
-    found = []
+    results = []
     for values in product(*fields.values()):
         chosen = dict(zip(fields, values, strict=True))
         rest = {field: value for field, value in chosen.items() if field != "preset"}
         base = preset(chosen.get("preset", name)).config
-        found.append((chosen, *changed_by({**settings, **rest}, base)))
-    return found
+        results.append((chosen, *changed_by({**settings, **rest}, base)))
+    return results

@@ -1,5 +1,4 @@
-"""What a painting is made from: pictures, their sizes at each level, the starting point; and the
-record of it."""
+"""Compute the sizes of levels and styles, and the starting image of each level."""
 
 from __future__ import annotations
 
@@ -17,8 +16,8 @@ from impasto.painting.pyramid import Level, pyramid
 
 __all__ = [
     "BLANK",
-    "check",
     "enlarged",
+    "levels_for",
     "painted_size",
     "read_all",
     "scaled_size",
@@ -26,25 +25,25 @@ __all__ = [
     "style_size",
 ]
 
-FIRST = 128  # pixels on the long side of the first level
-BLANK = "canvas"  # in place of a checksum: a content that is nothing but a size (experiments.py)
+FIRST = 128  # pixels of the long side of the first level, about
+BLANK = "canvas"  # in place of the checksum of a content that is only a size (experiments.py)
 
 
 def read_all(sources: Source | Sequence[Source]) -> list[Picture]:
-    """One picture or several; a Picture is itself a tuple, but one picture."""
+    """Read one picture or a sequence of them. A Picture is itself a tuple, but a single picture."""
     if isinstance(sources, Picture) or not isinstance(sources, (list, tuple)):
         return [read(cast(Source, sources))]
     return [read(source) for source in sources]
 
 
 def painted_size(content: Picture, config: Config) -> tuple[int, int]:
-    """(height, width) of the painting: the content's shape at the config's size."""
+    """Return (height, width) of the painting of `content`."""
     height, width = content.pixels.shape[2:]
     return scaled_size(height, width, config)
 
 
 def scaled_size(height: int, width: int, config: Config) -> tuple[int, int]:
-    """(height, width) of the painting of a content of height x width."""
+    """Return (height, width) of the painting of a content of height x width pixels."""
     if config.size == "original":
         return height, width
     scale = config.size / (height if config.size_of == "height" else max(height, width))
@@ -53,50 +52,51 @@ def scaled_size(height: int, width: int, config: Config) -> tuple[int, int]:
     return max(1, round(height * scale)), max(1, round(width * scale))
 
 
-def check(content: Picture, config: Config) -> list[Level]:
-    """The sizes and steps of the run, small to large.
+def levels_for(content: Picture, config: Config) -> list[Level]:
+    """Return the levels of the run, small to large.
 
-    Raises PictureError if the painting would be too thin.
+    Raises:
+        PictureError: the painting would have a side of fewer than 16 pixels.
     """
     height, width = painted_size(content, config)
     if min(height, width) < SMALLEST:
         raise PictureError(
-            f"{content.name} would be painted at {width} x {height} pixels, the least is "
-            f"{SMALLEST} x {SMALLEST}: "
-            "give a larger --size",
+            f"{content.name} would be painted at {width} x {height} pixels, and at least "
+            f"{SMALLEST} x {SMALLEST} are needed: give a larger --size",
             (width, height),
         )
-    levels = (
-        _levels(max(height, width), config.level_ratio)
-        if config.levels == "auto"
-        else config.levels
-    )
+    ratio = config.level_ratio
+    if config.levels == "auto":
+        # from about FIRST pixels: coarse structure is found fastest at a small size
+        levels = min(MOST_LEVELS, 1 + max(0, round(math.log(max(height, width) / FIRST, ratio))))
+    else:
+        levels = config.levels
     finish = config.finish_steps
     steps = config.steps - finish
-    found = pyramid(height, width, levels, config.level_ratio, steps, config.step_ratio)
-    return [*found, Level(height, width, 1.0, finish, finish=True)] if finish else found
-
-
-def _levels(side: int, ratio: float) -> int:
-    """How many levels there are from about FIRST pixels to `side`: what is coarse is found where it
-    is small."""
-    return min(MOST_LEVELS, 1 + max(0, round(math.log(side / FIRST, ratio))))
+    sizes = pyramid(height, width, levels, ratio, steps, config.step_ratio)
+    return [*sizes, Level(height, width, 1.0, finish, finish=True)] if finish else sizes
 
 
 def style_size(
     level: Level, style: Picture | StyleSource, config: Config, last: Level
 ) -> tuple[int, int]:
-    """(height, width) of a style at this level: its long side is the painting's, times
-    `style_scale`.
+    """Return (height, width) of a style at a level.
 
-    With the content's shape it is as large as the painting, times the same.
+    Its long side is `style_scale` times the painting's at that level; with `style_shape` "content"
+    each of its sides is.
+
+    Args:
+        level: the level.
+        style: the style picture, of any size.
+        config: the settings.
+        last: the last level of the run.
     """
     if config.style_shape == "content":
         height, width = level.height, level.width
         scale = config.style_scale
-        return max(SMALLEST, round(height * scale)), max(SMALLEST, round(width * scale))
-    height, width = style.pixels.shape[2:]
-    scale = config.style_scale * level.scale * max(last.height, last.width) / max(height, width)
+    else:
+        height, width = style.pixels.shape[2:]
+        scale = config.style_scale * level.scale * max(last.height, last.width) / max(height, width)
     return max(SMALLEST, round(height * scale)), max(SMALLEST, round(width * scale))
 
 
@@ -106,8 +106,13 @@ def starting_point(
     content: torch.Tensor,
     style: torch.Tensor,
 ) -> torch.Tensor:
-    """The picture `start`, or the blend that the config's names, of the pictures `start`; at the
-    size of `content`."""
+    """Return the starting point of the first level, (1, 3, h, w), at the size of `content`.
+
+    Args:
+        config: its `start` names what is blended, with weights.
+        start: a picture, which replaces the config's `start`; or the pictures that it names.
+        content, style: at the first level, (1, 3, h, w) and (1, 3, any size).
+    """
     height, width = content.shape[2:]
     if not isinstance(start, Mapping):
         return resize(read(start).pixels, height, width).to(content)
@@ -128,12 +133,18 @@ def starting_point(
 
 
 def enlarged(painting: torch.Tensor, content: torch.Tensor, larger: torch.Tensor) -> torch.Tensor:
-    """Where the next level starts: `painting`, enlarged, and what `larger` shows of the content
-    that `content` did not.
+    """Return the starting point of the next level: `painting`, enlarged, plus the content's detail.
 
-    That is one step up the content's Laplacian pyramid (Burt & Adelson 1983): without it every
-    level would begin blurred and would have to find the content's edges again. All (1, 3, h, w) in
-    [0, 1].
+    The detail is one level of the content's Laplacian pyramid (Burt & Adelson 1983). Without it
+    every level would begin blurred and would have to find the content's edges again.
+
+    Args:
+        painting: the result of the last level, (1, 3, h, w).
+        content: the content at that level, (1, 3, h, w) in [0, 1].
+        larger: the content at the next level, (1, 3, H, W) in [0, 1].
+
+    Returns:
+        (1, 3, H, W) in [0, 1].
     """
     size = larger.shape[2:]
     return (resize(painting, *size) + larger - resize(content, *size)).clamp(0, 1)

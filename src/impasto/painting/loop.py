@@ -1,4 +1,4 @@
-"""The one loop: a picture is the unknown of a minimization."""
+"""The optimization loop: minimize the objective over the pixels, level by level."""
 
 from __future__ import annotations
 
@@ -24,23 +24,21 @@ from impasto.solver.safeguarded import SafeguardedSolver
 
 __all__ = ["Evaluator", "Loop", "MakeEvaluator"]
 
-# steps between two checks for trouble on a device of its own: each one waits for it
-CHECK_EVERY = 10
+CHECK_EVERY = 10  # steps between two checks for failed steps on a GPU; each waits for the GPU
 
 
 class Evaluator(Protocol):
-    """The objective of one level, wherever it is evaluated."""
+    """Evaluates the objective of one level: in this process, or on other machines."""
 
     def evaluate(self, pixels: torch.Tensor) -> tuple[Loss, torch.Tensor]:
-        """The objective at `pixels` (1, 3, H, W), and its gradient there."""
+        """Compute the objective at `pixels` (1, 3, H, W), and its gradient of the same shape."""
 
 
-MakeEvaluator = Callable[..., Evaluator]  # of a level, from what `Objective` takes
+MakeEvaluator = Callable[..., Evaluator]  # for a level; called with the arguments of `Objective`
 
 
 class Loop:
-    """A run of the solver up the levels, by ask and tell: whoever has a Loop decides where it is
-    evaluated.
+    """Run the solver through the levels by ask and tell; the caller evaluates the objective.
 
     Example:
         while (point := loop.ask()) is not None:
@@ -55,37 +53,37 @@ class Loop:
         plan: Plan,
         start: Picture | None = None,
         resume: State | None = None,
-        evaluator_of: MakeEvaluator = Objective,
+        make_evaluator: MakeEvaluator = Objective,
     ):
-        """Begin, or go on after the step of `resume`.
+        """Begin a run, or resume one.
 
         Args:
-            problem, config, backbone, plan: as `Run` has them.
-            start: the picture to start from, in place of the config's.
+            problem: the content, the regions and their styles.
+            config: the settings.
+            backbone: the network.
+            plan: the tile size.
+            start: a picture that replaces the config's `start`.
             resume: the state of a run of the same problem, config, network and plan.
-            evaluator_of: makes the evaluator of a level.
+            make_evaluator: makes the evaluator of a level.
         """
         self._problem, self._config, self._backbone, self._plan = problem, config, backbone, plan
-        self._start, self._resume, self._evaluator_of = start, resume, evaluator_of
-        _take_first_root()
+        self._start, self._resume, self._make_evaluator = start, resume, make_evaluator
+        _initialize_sqrt()
         self._number, self._work, self._mended, self._improved = 0, 0.0, 0, False
+        self._began = time.perf_counter()
         if resume:
-            self._number, self._work, self._mended, self._improved = (
-                resume[0],
-                resume.work,
-                resume.mended,
-                resume.improved,
-            )
-        self._began = time.perf_counter() - (resume.seconds if resume else 0.0)
+            self._number, self._work = resume.number, resume.work
+            self._mended, self._improved = resume.mended, resume.improved
+            self._began -= resume.seconds
         self._all_work = sum(level.steps * self._work_of(level) for level in problem.levels)
         self._levels: Iterator[tuple[int, Level]] = iter(enumerate(problem.levels, 1))
         self._level: Level | None = None
-        self._done = 0  # steps of the level
+        self._done = 0  # steps made in the level
         self._point = torch.empty(0)
         self._finish: Callable[[torch.Tensor], torch.Tensor] = lambda pixels: pixels
 
     def ask(self) -> torch.Tensor | None:
-        """The point to evaluate next, (1, 3, h, w), with `evaluator`; None when the run is over."""
+        """Return the next point to evaluate, (1, 3, h, w), or None at the end of the run."""
         while self._level is None or self._done == self._level.steps:
             if self._level is not None:
                 self._improved = self._solver.has_improved(self._improved)
@@ -97,10 +95,14 @@ class Loop:
         return self._point
 
     def tell(self, loss: Loss, gradient: torch.Tensor) -> Step:
-        """Take in what `evaluator` says of the point, move on, and show the step.
+        """Make a solver step from the evaluation of the last point asked for.
+
+        Args:
+            loss: the objective at the point.
+            gradient: the objective's gradient there, (1, 3, h, w).
 
         Raises:
-            SolverError: no value has been finite so far.
+            SolverError: the objective has not been finite at any point so far.
         """
         level = self._level
         assert level is not None
@@ -110,34 +112,38 @@ class Loop:
         self._number += 1
         self._work += self._work_of(level)
         self._mended += bool(trouble)
+        return self._step(seen, loss, trouble)
+
+    def _step(self, picture: torch.Tensor, loss: Loss, note: str) -> Step:
+        """Make the Step of the point that was evaluated last."""
         seconds = time.perf_counter() - self._began
         state = State(
-            self._number,
-            self._index,
-            self._done,
-            self._work,
-            seconds,
-            self._mended,
-            self._improved,
-            {"x": self._point},
+            number=self._number,
+            level=self._index,
+            done=self._done,
+            work=self._work,
+            seconds=seconds,
+            mended=self._mended,
+            improved=self._improved,
+            tensors={"x": self._point},
         )
         return Step(
-            self._number,
-            self._config.steps,
-            self._index,
-            len(self._problem.levels),
-            seen,
-            loss.total,
-            loss.terms,
-            self._solver.best,
-            self._number,
-            seconds,
-            self._work / self._all_work,
-            trouble,
-            self._mended,
-            partial(self._solver.has_improved, self._improved),
-            self._finish,
-            partial(_with_solver, state, self._solver),
+            number=self._number,
+            steps=self._config.steps,
+            level=self._index,
+            levels=len(self._problem.levels),
+            picture=picture,
+            value=loss.total,
+            terms=loss.terms,
+            best=self._solver.best,
+            evaluations=self._number,
+            seconds=seconds,
+            fraction=self._work / self._all_work,
+            note=note,
+            mended=self._mended,
+            improved=partial(self._solver.has_improved, self._improved),
+            finish=self._finish,
+            state=partial(_with_solver, state, self._solver),
         )
 
     def _network(self, level: Level) -> Backbone:
@@ -153,22 +159,20 @@ class Loop:
         return level.height * level.width * self._network(level).cost(layers)
 
     def _enter(self, index: int, level: Level) -> None:
-        """Begin a level: its targets, its solver, its first point."""
+        """Begin a level: make its evaluator, its solver and its first point."""
         problem, config, device = self._problem, self._config, self._backbone.device
         content = problem.content.pixels
         small = resize(content, level.height, level.width).to(device)
         regions = regions_at(problem, level, config, device)
         protect = at_level(problem.protect, level, device)
-        self.evaluator = self._evaluator_of(
+        self.evaluator = self._make_evaluator(
             config, self._network(level), small, regions, self._plan.tile_size, protect
         )
         self._solver = _solver(config, level, device)
         before, self._level, self._index, self._done = self._level, level, index, 0
         if self._resume and index == self._resume.level:
-            self._done, self._point = (
-                self._resume.done,
-                self._solver.restore(self._resume.tensors, device),
-            )
+            self._done = self._resume.done
+            self._point = self._solver.restore(self._resume.tensors, device)
         elif before is None:
             start = problem.named if self._start is None else self._start
             self._point = starting_point(config, start, small, regions[0].styles[0].pixels)
@@ -184,11 +188,11 @@ class Loop:
         self._finish = partial(problem.finished, content=original)
 
 
-def _take_first_root() -> None:
-    """Take one root before any large one.
+def _initialize_sqrt() -> None:
+    """Compute one square root, so that all later ones are equally precise.
 
-    The first that MKL takes in a process is rough on some threads if several take it at once: one
-    painting in ten came out otherwise.
+    If several threads make MKL's first call in a process at once, some of them get less precise
+    results: one painting in ten came out different.
     """
     torch.ones(1).sqrt()
 

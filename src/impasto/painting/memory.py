@@ -1,4 +1,4 @@
-"""Plan a painting's memory: what is free, what it takes, the tiles that fit."""
+"""Plan a painting's memory: estimate what it needs, and choose the largest tiles that fit."""
 
 from __future__ import annotations
 
@@ -31,22 +31,23 @@ __all__ = [
 ]
 
 PIXEL = 12  # bytes of one float32 RGB pixel
-# pictures alive at once, besides the solver's history: points, gradients, the best, the spectrum's
+# pictures alive at once, besides the solver's history: points, gradients, the best, spectra
 VECTORS = 9
 MASK = 12  # bytes of a mask's pixel, at full size and at the layers
-# the largest features alive at once on the way back, besides the tape; measured, with oneDNN's
-STEPS_AT_ONCE = 4
-FEW = 3  # pairs of L-BFGS that are still worth having
-SHARE = 0.8  # of what is free is planned with: other programs live too
+# feature maps of the largest layer alive at once in the backward pass, besides the tape, with
+# oneDNN's buffers; measured
+MAPS_AT_ONCE = 4
+FEW = 3  # pairs of L-BFGS, the smallest useful history
+SHARE = 0.8  # of the free memory is used; the rest is for other programs
 CGROUP = Path("/sys/fs/cgroup")
 
 
 class Plan(NamedTuple):
-    """How a painting fits into memory: tiles of at most tile_size x tile_size (None: in one piece),
-    and what it is to take.
+    """How a painting fits into memory.
 
-    needed and budget: bytes, over what the interpreter, the network's weights and the pictures as
-    read take. block: the largest piece that a tile's evaluation asks for, in bytes.
+    tile_size: the largest side of a tile, in pixels; None: the picture is evaluated as a whole.
+    needed, budget: bytes, beyond those of the interpreter, the network's weights and the pictures
+    as read. block: bytes of the largest block that the evaluation of a tile allocates.
     """
 
     tile_size: int | None
@@ -60,11 +61,11 @@ class Plan(NamedTuple):
             if self.tile_size is None
             else f"in tiles of at most {self.tile_size} pixels"
         )
-        return f"{how}, about {_in_words(self.needed)} of {_in_words(self.budget)}"
+        return f"{how}, about {_format_bytes(self.needed)} of {_format_bytes(self.budget)}"
 
 
 def check_tile(problem: Problem, config: Config, machine: Machine) -> None:
-    """Check that the tiles are no smaller than their halos: most work would be halo.
+    """Check that a tile is at least as large as its halo; smaller ones would be mostly halo.
 
     Raises ConfigError.
     """
@@ -87,14 +88,23 @@ def plan(
     masks: int = 0,
     free: int | None = None,
 ) -> Plan:
-    """Choose the largest tiles with which a painting of (height, width) fits into the memory.
+    """Choose the largest tiles with which a painting fits into memory.
 
-    styles: (height, width) of the style pictures at that size; masks: how many there are of the
-    painting; free: the bytes that there are, if not those of the network's device. Raises
-    ConfigError where it cannot fit. A tile is never smaller than its halo.
+    Args:
+        config, machine, backbone: of the painting.
+        size: (height, width) of the painting.
+        styles: (height, width) of the style pictures at that size.
+        masks: the number of masks of the painting.
+        free: bytes of free memory; None: those of the network's device.
+
+    Returns:
+        The plan. Its tiles are never smaller than their halos.
+
+    Raises:
+        ConfigError: the painting does not fit.
     """
     layers = [*config.content_layers, *config.style_layers]
-    backbone.deepest(layers)  # raises what is wrong with them
+    backbone.deepest(layers)  # raises WeightsError if the network lacks one of them
     halo, whole = reach(layers), max(size)
     if machine.memory == "auto":
         budget = int(SHARE * (free_memory(backbone.device) if free is None else free))
@@ -112,13 +122,13 @@ def plan(
             math.prod(min(full, side + 2 * (halo + STRIDE)) for full in picture)
             for picture in pictures
         )
-        needed = fixed + crop * (kept + STEPS_AT_ONCE * block)
+        needed = fixed + crop * (kept + MAPS_AT_ONCE * block)
         if needed <= budget:
             return Plan(side if side < whole else None, needed, budget, crop * block)
-    raise ConfigError(_too_little(config, machine, backbone, size, budget, needed), budget, needed)
+    raise ConfigError(_too_large(config, machine, backbone, size, budget, needed), budget, needed)
 
 
-def _too_little(
+def _too_large(
     config: Config,
     machine: Machine,
     backbone: Backbone,
@@ -126,32 +136,34 @@ def _too_little(
     budget: int,
     needed: int,
 ) -> str:
-    """What to say of a painting that needs at least `needed`."""
+    """Return the error message for a painting that needs at least `needed` bytes."""
     auto = machine.memory == "auto"
-    takes = needed / SHARE if auto else needed  # of what must be free
-    helps = [f"{_in_words(takes, up=True)} of memory"]
+    takes = needed / SHARE if auto else needed
+    remedies = [f"{_format_bytes(takes, up=True)} of memory"]
     vectors = SOLVERS[config.optimizer].vectors
     if vectors(config.history) > vectors(FEW):
         less = math.prod(size) * PIXEL * (vectors(config.history) - vectors(FEW))
-        helps.append(f"{_in_words(takes - less, up=True)} with --history {FEW}")
+        remedies.append(f"{_format_bytes(takes - less, up=True)} with --history {FEW}")
     given = (
-        f"{_in_words(budget / SHARE)} of free memory is"
+        f"{_format_bytes(budget / SHARE)} of free memory is"
         if auto
-        else f"--memory {_in_words(budget)} is"
+        else f"--memory {_format_bytes(budget)} is"
     )
     return (
         f"{given} too little to paint {size[1]} x {size[0]} pixels with {backbone.weights.name}: "
-        f"it takes {', '.join(helps)}, or a smaller --size"
+        f"it takes {', '.join(remedies)}, or a smaller --size"
     )
 
 
 def free_memory(device: torch.device) -> int:
-    """Bytes that can be had on `device` now; on a CPU within the limit of its container (cgroup 2),
-    if any."""
+    """Return the bytes of free memory of a device.
+
+    On a CPU, the limit of its container (cgroup 2) applies, too.
+    """
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         return int(free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device))
-    give_back()  # what an earlier painting's allocator kept is free, too
+    give_back()  # blocks that the allocator has kept since an earlier painting
     available = int(psutil.virtual_memory().available)
     try:
         limit, used = (
@@ -159,12 +171,11 @@ def free_memory(device: torch.device) -> int:
         )
     except (OSError, ValueError):  # no container, or one without a limit ("max")
         return available
-    return min(available, max(0, limit - used + _old_files()))
+    return min(available, max(0, limit - used + _file_cache()))
 
 
-def _old_files() -> int:
-    """Bytes of read files that the system counts as the container's, and gives up when somebody
-    wants the memory."""
+def _file_cache() -> int:
+    """Return the bytes of cached files that the system counts as used, and frees on demand."""
     try:
         lines = (CGROUP / "memory.stat").read_text().splitlines()
         return int(next(line.split()[1] for line in lines if line.startswith("inactive_file ")))
@@ -173,16 +184,17 @@ def _old_files() -> int:
 
 
 def _picture_bytes(config: Config, backbone: Backbone) -> int:
-    """Bytes a pixel of the painting that are there once, however it is cut: vectors and the
-    content's features."""
+    """Return the bytes per pixel of the painting that do not depend on tiles.
+
+    These are the solver's pictures and the content's features.
+    """
     vectors = VECTORS + SOLVERS[config.optimizer].vectors(config.history)
     features = sum(_layer_bytes(backbone, layer) for layer in config.content_layers)
     return PIXEL * vectors + math.ceil(features)
 
 
 def _network_bytes(config: Config, backbone: Backbone) -> tuple[int, int]:
-    """Bytes a pixel of a tile's crop: what an evaluation's tape keeps, and the largest features on
-    the way."""
+    """Return the bytes per pixel of a tile's crop: of the tape, and of the largest layer."""
     wanted = {*config.content_layers, *config.style_layers}
     architecture = backbone.architecture
     names = architecture.convolutions[: backbone.deepest(wanted) + 1]
@@ -199,7 +211,7 @@ def _network_bytes(config: Config, backbone: Backbone) -> tuple[int, int]:
 
 
 def _style_term_bytes(config: Config, backbone: Backbone) -> int:
-    """Bytes a pixel of a tile's crop that the style term takes besides the network's features."""
+    """Return the bytes per pixel of a tile's crop of the style term, without the features."""
     in_float32 = [
         _layer_bytes(backbone, layer) * 4 / backbone.dtype.itemsize for layer in config.style_layers
     ]
@@ -207,18 +219,15 @@ def _style_term_bytes(config: Config, backbone: Backbone) -> int:
 
 
 def _layer_bytes(backbone: Backbone, layer: str) -> float:
-    """Bytes that a layer's features take a pixel of the picture."""
+    """Return the bytes of a layer's features per pixel of the picture."""
     kernel, _ = backbone.weights.kernels[convolution_of(layer)]
     return len(kernel) * backbone.dtype.itemsize / layer_stride(layer) ** 2
 
 
-def _in_words(count: float, *, up: bool = False) -> str:
-    """Bytes as "4.2GB" or "230MB", rounded up if `up`."""
-    unit, name = next(
-        each
-        for each in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1, "B"))
-        if count >= each[0] or each[0] == 1
-    )
+def _format_bytes(count: float, *, up: bool = False) -> str:
+    """Format bytes as "4.2GB" or "230MB"; up: rounded up."""
+    units = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1, "B"))
+    unit, name = next(((unit, name) for unit, name in units if count >= unit), units[-1])
     digits = 1 if name == "GB" else 0
     scaled = count / unit * 10**digits
     return f"{(math.ceil if up else round)(scaled) / 10**digits:.{digits}f}{name}"
@@ -229,8 +238,12 @@ def plan_for(
 ) -> Plan:
     """Choose the tile size for a problem.
 
-    free: bytes that there are, if not those of the network's device. Raises ConfigError if it
-    cannot fit.
+    Args:
+        problem, config, machine, backbone: the parts of the run.
+        free: bytes of free memory; None: those of the network's device.
+
+    Raises:
+        ConfigError: the painting does not fit.
     """
     last = problem.levels[-1]
     sizes = [style_size(last, style, config, last) for style in problem.style_sources]
@@ -245,9 +258,9 @@ def plan_for(
 
 
 def tune_allocator(plan: Plan, device: torch.device) -> None:
-    """Have the process's allocator keep the blocks that a painting frees at every step.
+    """Make the process's allocator keep the blocks that a painting frees at every step.
 
-    For programs that paint, not for the library: it changes the whole process.
+    For entry points: it changes the whole process, which the library never does.
     """
     if device.type == "cpu":
         keep_big_blocks(MOST if plan.tile_size is None else plan.block)

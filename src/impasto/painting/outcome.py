@@ -1,23 +1,88 @@
-"""How a run came out: why it stopped early, and why a painting that is whole may still not be what
-was meant."""
+"""The result of a run: the painting, why it ended early, and whether it is doubtful."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
+from os import PathLike
+from pathlib import Path
+from typing import Any
 
+import torch
+from PIL import Image
+
+from impasto.config import Config
 from impasto.errors import ClusterError, SolverError, out_of_memory
+from impasto.images.write import to_image, write
 
-__all__ = ["doubt_about", "why_stopped"]
+__all__ = ["Painting", "doubt_about", "why_stopped"]
 
-# steps, up to which a run is a trial: the first ones may go up, and who asks for so few knows it
-TRIAL = 4
-NOTHING = 1e-6  # an objective below it is as good as 0: nothing was left to improve
-NOW_AND_THEN, SHARE = 2, 0.05  # times, or of all steps, that a sound run may have to be mended
+TRIAL = 4  # runs of up to so many steps are not judged: the first steps may increase the objective
+ZERO = 1e-6  # an objective below it cannot be improved
+FEW, SHARE = 2, 0.05  # a normal run has up to so many failed steps, or up to this share of them
+
+
+@dataclass(frozen=True)
+class Painting:
+    """The result of a run: the picture, its objective, and statistics of the run.
+
+    Attributes:
+        pixels: (1, 3, H, W) float32 in [0, 1].
+        alpha: the content's transparency, (1, 1, H, W) in [0, 1], or None.
+        config: the settings.
+        value, terms: the objective and its weighted terms at the picture, the best of its level.
+        steps, evaluations, seconds: of the whole run.
+        stopped: why the run ended early, or "".
+        settings: the record that `save` writes into the file.
+        notes: remarks on the pictures, and steps that went wrong and were undone.
+        doubt: why the result of a complete run is doubtful, or "".
+
+    Example:
+        painting = impasto.paint("photo.jpg", "painting.jpg")
+        print(painting.steps, painting.value, painting.terms)
+        painting.save("out.png")
+    """
+
+    pixels: torch.Tensor
+    alpha: torch.Tensor | None
+    config: Config
+    value: float
+    terms: dict[str, float]
+    steps: int
+    evaluations: int
+    seconds: float
+    stopped: str
+    settings: dict[str, Any] = field(repr=False)
+    notes: list[str]
+    doubt: str = ""
+
+    @property
+    def finished(self) -> bool:
+        """Whether all steps were made."""
+        return not self.stopped
+
+    @property
+    def image(self) -> Image.Image:
+        """The painting as an 8-bit PIL image, RGB or RGBA."""
+        return to_image(self.pixels, self.alpha)
+
+    def save(self, path: str | PathLike[str]) -> Path:
+        """Write the painting to a file, with its settings inside.
+
+        Args:
+            path: the file; its suffix is the format (PNG, JPEG, WebP, TIFF, AVIF ...).
+
+        Returns:
+            The path.
+
+        Raises:
+            OutputError: the file cannot be written.
+        """
+        return write(self.image, path, self.settings)
 
 
 def why_stopped(error: BaseException) -> str:
-    """Why a run ended with `error` although it had painted, or "" if that is nobody's fault but
-    ours."""
+    """Return why `error` ended a run early, for the user; "" if it is a bug."""
     if isinstance(error, KeyboardInterrupt):
         return "stopped by hand"
     if out_of_memory(error):
@@ -26,22 +91,23 @@ def why_stopped(error: BaseException) -> str:
 
 
 def doubt_about(improved: bool, mended: int, steps: int, terms: Mapping[str, float]) -> str:
-    """Why a run that made all its steps hardly made the painting that was meant, or "".
+    """Return why the result of a complete run is doubtful, or "" if it is not.
 
     Args:
-        improved: whether any step led to a lower objective than the one that its level began with.
-        mended: how many of the `steps` went wrong and were undone.
+        improved: whether any step decreased the objective below its level's first value.
+        mended: the number of steps that went wrong and were undone.
+        steps: the number of all steps.
         terms: the weighted terms of the objective at the end, by name.
     """
     total = sum(terms.values())
-    if not improved and steps > TRIAL and total > NOTHING:
-        name = max(terms, key=lambda each: terms[each])
+    if not improved and steps > TRIAL and total > ZERO:
+        name = max(terms, key=lambda term: terms[term])
         return (
             "no step improved on the starting picture, and that is what was saved; the "
             "heaviest term is "
             f"{name}, {terms[name]:.3g} of {total:.3g}: give smaller weights, or more --steps"
         )
-    if mended > max(NOW_AND_THEN, SHARE * steps):
+    if mended > max(FEW, SHARE * steps):
         return (
             f"{mended} of {steps} steps went wrong and were undone: give smaller weights, "
             "or --precision float32"

@@ -1,4 +1,4 @@
-"""The data of one painting: the content and its regions with their styles, read and checked."""
+"""Read and check the data of one painting: the content, and its regions with their styles."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from impasto.images.color import gray, match_lightness, match_moments, with_chro
 from impasto.images.masks import NOTHING, read_mask, shape_note
 from impasto.images.read import Picture, Source, read, resize
 from impasto.objective.regions import Layers, Region, StyleSource
-from impasto.painting.levels import check, painted_size, style_size
+from impasto.painting.levels import levels_for, painted_size, style_size
 from impasto.painting.pyramid import Level
 from impasto.parsing import mask_parts
 
@@ -30,22 +30,24 @@ __all__ = [
     "regions_at",
 ]
 
-REST = "rest"  # the name of what no mask covers
-ALPHA = "alpha"  # the content's own transparency, as a mask
-Find = Callable[[str], Picture]  # a picture that the config names
+REST = "rest"  # the name of the region outside all masks
+ALPHA = "alpha"  # the name of the content's own transparency as a mask
+Find = Callable[[str], Picture]  # returns the picture that the config calls so
 
 
 class Problem(NamedTuple):
     """The data of one painting.
 
-    content: with the colors that the run sees, as the styles of the regions have them.
-    original, styles: as read.
-    named: the pictures that the config names, by name.
-    regions: of the content, with masks of any size.
-    protect: where the content weighs more, (1, 1, h, w) of any size; None: nowhere.
-    luminance: whether lightness alone is painted.
-    levels: sizes and steps of the run, small to large.
-    notes: what the user should know of the pictures.
+    Attributes:
+        content: the content after its color transfer, if any.
+        original: the content as read.
+        styles: the style pictures as read.
+        named: the other pictures that the config names, by name.
+        regions: of the content, with masks of any size; their styles are after color transfer.
+        protect: where the content has more weight, (1, 1, h, w) of any size; None: nowhere.
+        luminance: whether only lightness is painted.
+        levels: sizes and steps of the run, small to large.
+        notes: remarks on the pictures, for the user.
     """
 
     content: Picture
@@ -64,15 +66,15 @@ class Problem(NamedTuple):
         return [style for region in self.regions for style in region.styles]
 
     def finished(self, pixels: torch.Tensor, content: torch.Tensor) -> torch.Tensor:
-        """A painting (1, 3, h, w) as it is shown.
+        """Return a painting (1, 3, h, w) with its final colors.
 
-        Where lightness alone is painted it takes the chroma of `content`.
+        If only lightness is painted, these have the chroma of `content` (1, 3, h, w).
         """
         return with_chroma_of(pixels, content.to(pixels)) if self.luminance else pixels
 
 
 def extras(config: Config) -> Iterator[tuple[str, str]]:
-    """The role and path of every picture that the config names, but for `alpha`."""
+    """Yield the role and path of every picture that the config names."""
     for name in config.start:
         if name not in STARTS:
             yield "start", name
@@ -92,28 +94,28 @@ def prepare_problem(
     config: Config,
     named: Mapping[str, Source] | None = None,
 ) -> Problem:
-    """Read and check all that is painted, before a network is loaded.
+    """Read and check the data of a painting; no network is needed for it.
 
     Args:
         content: the content.
         styles: the style pictures.
-        config: how it is painted.
-        named: pictures in memory, by the name that the config has for them; other names are paths.
+        config: the settings.
+        named: pictures in memory, by the names that the config has for them; other names are paths.
 
     Raises:
-        PictureError: a picture or mask is unusable, or the painting would be too thin.
-        ConfigError: a style would paint nothing, or `blend` or `start` does not fit.
+        PictureError: a picture or mask is unusable, or the painting would be too small.
+        ConfigError: a style has no region or layer, or `blend` or `start` does not fit.
     """
-    levels = check(content, config)
+    levels = levels_for(content, config)
     notes: list[str] = []
-    found: dict[str, Picture] = {}
+    pictures: dict[str, Picture] = {}
 
     def find(name: str) -> Picture:
-        if name not in found:
-            found[name] = (
+        if name not in pictures:
+            pictures[name] = (
                 read(named[name])._replace(name=name) if named and name in named else read(name)
             )
-        return found[name]
+        return pictures[name]
 
     check_settings(config, len(styles), named or ())
     for name in config.start:
@@ -133,7 +135,7 @@ def prepare_problem(
         painted,
         content,
         list(styles),
-        found,
+        pictures,
         _recolored(regions, _color_transfer(content, config, find)),
         protect,
         config.color == "luminance",
@@ -143,10 +145,19 @@ def prepare_problem(
 
 
 def check_settings(config: Config, styles: int, named: Collection[str] = ()) -> None:
-    """Check `start` and `blend` for a number of style pictures. Raises ConfigError."""
+    """Check the config's `start` and `blend`.
+
+    Args:
+        config: the settings.
+        styles: the number of style pictures.
+        named: the names of pictures in memory.
+
+    Raises:
+        ConfigError: `start` names no picture, or `blend` has another number of weights.
+    """
     for name in config.start:
         known = name in STARTS or name in named or Path(name).suffix
-        if not known and not os.path.exists(name):  # which never raises
+        if not known and not os.path.exists(name):  # unlike Path.exists it never raises
             raise ConfigError(
                 f"no start {name!r}, nor a picture of that name: {did_you_mean(name, STARTS)}", name
             )
@@ -158,7 +169,7 @@ def check_settings(config: Config, styles: int, named: Collection[str] = ()) -> 
 
 
 def _blended(styles: Sequence[Picture], config: Config) -> list[StyleSource]:
-    """The styles by weight."""
+    """Give the styles their weights, which sum to 1."""
     weights = config.blend or (1.0,) * len(styles)
     return [
         StyleSource(style.pixels, weight / sum(weights), name=style.name)
@@ -167,7 +178,7 @@ def _blended(styles: Sequence[Picture], config: Config) -> list[StyleSource]:
 
 
 def _by_layer(given: list[StyleSource], config: Config, find: Find) -> list[StyleSource]:
-    """The styles, by layer where `fine` or `coarse` names one."""
+    """Add the styles of `fine` and `coarse`, and give each style its layers."""
     if not (config.fine or config.coarse):
         return given
     if given and config.fine and config.coarse:
@@ -190,7 +201,7 @@ def _by_layer(given: list[StyleSource], config: Config, find: Find) -> list[Styl
 def _regions(
     content: Picture, given: list[StyleSource], config: Config, find: Find, notes: list[str]
 ) -> list[Region]:
-    """The masked regions; before them what is left of the content, in the first style."""
+    """Make the regions: the rest of the content, in the given styles, and the masked ones."""
     regions = [_masked(text, content, config, find, notes) for text in config.mask]
     if not regions:
         if not given:
@@ -198,10 +209,10 @@ def _regions(
         return [Region("", None, given)]
     masks = [region.mask for region in regions if region.mask is not None]
     total = torch.stack(masks).sum(0)
-    regions = [
+    regions = [  # where masks overlap, each has its part of the sum
         region._replace(mask=mask / total.clamp_min(1))
         for region, mask in zip(regions, masks, strict=True)
-    ]  # where masks overlap they share
+    ]
     regions = _with_unique_names(regions)
     rest = 1 - total.clamp_max(1)
     if float(rest.mean()) >= NOTHING:
@@ -213,7 +224,7 @@ def _regions(
 
 
 def _with_unique_names(regions: list[Region]) -> list[Region]:
-    """The regions with different names: the names of their terms contain them."""
+    """Make the regions' names unique, because the names of their terms contain them."""
     taken, renamed = {REST}, []
     for region in regions:
         candidates = (region.name, *(f"{region.name}-{k}" for k in range(2, len(regions) + 2)))
@@ -224,7 +235,7 @@ def _with_unique_names(regions: list[Region]) -> list[Region]:
 
 
 def _masked(text: str, content: Picture, config: Config, find: Find, notes: list[str]) -> Region:
-    """The region of one `mask`, its mask at the painting's size."""
+    """Make the region of one `mask` setting, with its mask at the painting's size."""
     name, style, of_style = mask_parts(text)
     if name == ALPHA and content.alpha is None:
         raise PictureError(f"{content.name} has no transparency to use as a mask", content.name)
@@ -247,7 +258,7 @@ def _masked(text: str, content: Picture, config: Config, find: Find, notes: list
 def _color_transfer(
     content: Picture, config: Config, find: Find
 ) -> Callable[[torch.Tensor], torch.Tensor]:
-    """What is done to the colors of a style before the run."""
+    """Return the function that transfers colors to a style before the run."""
     if config.color == "luminance":
         return lambda pixels: match_lightness(pixels, content.pixels)
     if config.color == "content" or config.palette:
@@ -259,7 +270,7 @@ def _color_transfer(
 def _recolored(
     regions: Sequence[Region], recolor: Callable[[torch.Tensor], torch.Tensor]
 ) -> list[Region]:
-    """The regions, with other colors of their styles."""
+    """Apply a color transfer to the styles of all regions."""
     return [
         region._replace(
             styles=[style._replace(pixels=recolor(style.pixels)) for style in region.styles]
@@ -271,16 +282,23 @@ def _recolored(
 def at_level(
     mask: torch.Tensor | None, level: Level, device: torch.device | str
 ) -> torch.Tensor | None:
-    """A mask at a level's size."""
+    """Resize a mask to the size of a level."""
     return None if mask is None else resize(mask, level.height, level.width).to(device)
 
 
 def regions_at(
     problem: Problem, level: Level, config: Config, device: torch.device | str = "cpu"
 ) -> list[Region]:
-    """The regions of a problem at the size of a level, on a device, for its objective."""
+    """Resize the regions of a problem to a level, for its objective.
+
+    Args:
+        problem: the problem.
+        level: one of its levels.
+        config: the settings, which determine the styles' sizes.
+        device: where the objective is evaluated.
+    """
     masks = [at_level(region.mask, level, device) for region in problem.regions]
-    # 1, but for what scaling each of them alone rounds off
+    # 1 up to rounding, as each mask was resized separately
     total = sum(mask for mask in masks if mask is not None)
     return [
         region._replace(
@@ -295,6 +313,6 @@ def regions_at(
 
 
 def _style_at(style: StyleSource, size: tuple[int, int], device: torch.device | str) -> StyleSource:
-    """A style at (height, width), on a device."""
+    """Resize a style to (height, width), on a device."""
     mask = None if style.mask is None else resize(style.mask, *size).to(device)
     return style._replace(pixels=resize(style.pixels, *size).to(device), mask=mask)

@@ -1,4 +1,4 @@
-"""Sizes from small to large, and how many steps each gets."""
+"""Compute the sizes of a run's levels, small to large, and the number of steps of each."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ from typing import NamedTuple
 
 __all__ = ["Level", "pyramid"]
 
-# pixels on the short side; below that the network's deepest layers see almost nothing
+# pixels of a level's short side; below it the network's deepest features are almost empty
 SMALLEST = 64
 
 
 class Level(NamedTuple):
-    """One size of the pyramid, in pixels, its scale against the last, and its steps.
+    """One level of the pyramid.
 
-    finish: whether the steps are made with the network's finisher.
+    height, width: in pixels. scale: relative to the last level. steps: the number of solver steps.
+    finish: whether the network's finisher makes them.
     """
 
     height: int
@@ -26,11 +27,14 @@ class Level(NamedTuple):
 def pyramid(
     height: int, width: int, levels: int, ratio: float, steps: int, step_ratio: float
 ) -> list[Level]:
-    """At most `levels` levels that end at height x width; each is `ratio` times larger than the one
-    before.
+    """Compute the levels of a run, small to large; the last is height x width.
 
-    `steps` in all are split so that a level has about `step_ratio` times the steps of the one
-    before, and at least one. Levels whose short side would be under 64 pixels are left out.
+    Args:
+        height, width: of the painting, in pixels.
+        levels: the largest number of levels. Those with a short side under 64 pixels are left out.
+        ratio: the size of a level relative to the previous one.
+        steps: of all levels together; each level has at least one.
+        step_ratio: the steps of a level relative to the previous one, about.
     """
     scales = [
         ratio**-k for k in range(levels) if k == 0 or min(height, width) * ratio**-k >= SMALLEST

@@ -1,4 +1,4 @@
-"""The record in a painting's file: settings, inputs, network."""
+"""Make and read the record in a painting's file: settings, inputs, network."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["record_of", "recorded_settings"]
 
 
 def recorded_settings(recorded: dict[str, Any]) -> tuple[Config, Machine]:
-    """Return the settings in a painting's file. Raises ConfigError."""
+    """Restore the settings from a painting's record. Raises ConfigError."""
     return Config(**recorded["config"]), Machine(**recorded["machine"])
 
 
@@ -26,15 +26,19 @@ def record_of(
     backbone: Backbone,
     start: Picture | None = None,
 ) -> dict[str, Any]:
-    """Make the record that a painting's file carries, but for what only the run's end tells.
+    """Make the record of a run for its painting's file, without the results.
 
-    `impasto show` prints it, `--from` paints again with it. The same run gives the same record: no
-    time of day, no duration.
+    `impasto show` prints it, and `--from` paints with it again. It contains no time of day and no
+    duration, so that equal runs have equal records.
+
+    Args:
+        problem, config, machine, backbone: the parts of the run.
+        start: the picture that replaces the config's `start`.
     """
     content = problem.original
     roles = [
         (BLANK if content.sha256 == BLANK else "content", content),
-        *(("style", each) for each in problem.styles),
+        *(("style", style) for style in problem.styles),
     ]
     named = [
         (role, problem.named[name])
@@ -48,7 +52,8 @@ def record_of(
         "config": config.model_dump(mode="json"),
         "machine": machine.model_dump(mode="json"),
         "inputs": [
-            {"role": role, "name": each.name, "sha256": each.sha256} for role, each in roles
+            {"role": role, "name": picture.name, "sha256": picture.sha256}
+            for role, picture in roles
         ],
         "network": backbone.weights.name,
         "finisher": backbone.finisher.weights.name if backbone.finisher else "",

@@ -1,85 +1,45 @@
-"""A run that is ready to start, and painting in one call."""
+"""Prepare a run, make its steps, and return the painting; `paint` does all of it in one call."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from os import PathLike
-from pathlib import Path
 from typing import Any
-
-import torch
-from PIL import Image
 
 from impasto.backbone.load import load_backbone
 from impasto.backbone.vgg import Backbone
 from impasto.config import Config, Machine
 from impasto.errors import ClusterError, SolverError
 from impasto.images.read import Picture, Source, read, resize
-from impasto.images.write import to_image, write
 from impasto.objective.objective import Objective
 from impasto.painting.levels import read_all
 from impasto.painting.loop import Loop, MakeEvaluator
 from impasto.painting.memory import Plan, check_tile, plan_for
-from impasto.painting.outcome import doubt_about, why_stopped
+from impasto.painting.outcome import Painting, doubt_about, why_stopped
 from impasto.painting.problem import Problem, prepare_problem
 from impasto.painting.record import record_of
 from impasto.painting.step import State, Step
 
-__all__ = ["Painting", "Run", "paint", "paint_steps"]
+__all__ = ["Resume", "Run", "paint", "paint_steps"]
 
+# returns the state and the plan of an interrupted run
 Resume = Callable[[Problem, Config, Backbone], "tuple[State, Plan] | None"]
 
 
 @dataclass(frozen=True)
-class Painting:
-    """A painting: pixels (1, 3, H, W) float32 in [0, 1], alpha (1, 1, H, W) or None, and how it
-    came about.
-
-    value and terms: the objective and its weighted terms at this picture, the best of its level.
-    steps, evaluations and seconds: of the whole run. stopped: why the run ended early, or "".
-    notes: what went wrong and was mended.
-    doubt: why this is hardly the painting that was meant, although every step was made, or "".
-    settings: what the file will carry.
-    """
-
-    pixels: torch.Tensor
-    alpha: torch.Tensor | None
-    config: Config
-    value: float
-    terms: dict[str, float]
-    steps: int
-    evaluations: int
-    seconds: float
-    stopped: str
-    settings: dict[str, Any] = field(repr=False)
-    notes: list[str]
-    doubt: str = ""
-
-    @property
-    def finished(self) -> bool:
-        """Whether every step was made."""
-        return not self.stopped
-
-    @property
-    def image(self) -> Image.Image:
-        """The painting as an 8-bit PIL image, RGB or RGBA."""
-        return to_image(self.pixels, self.alpha)
-
-    def save(self, path: str | PathLike[str]) -> Path:
-        """Write the painting with its settings inside; the format is the suffix's. Raises
-        OutputError."""
-        return write(self.image, path, self.settings)
-
-
-@dataclass(frozen=True)
 class Run:
-    """A painting that is ready to start: all that is decided before its first step.
+    """A run that is ready to start: all decisions that precede the first step.
 
-    problem: what is painted. config: how. machine: where, with the plan's tile. backbone: the
-    network. plan: how it fits into memory. start: the picture to start from, in place of the
-    config's. resume: the state that it goes on from. evaluator_of: makes the objective of a level.
+    Attributes:
+        problem: the pictures, read and checked, and the levels.
+        config: the settings.
+        machine: device, precision, memory, and the plan's tile size.
+        backbone: the network.
+        plan: the tile size, and the memory that it needs.
+        start: a picture that replaces the config's `start`.
+        resume: the state from which the run is resumed; None: it begins at the start.
+        make_evaluator: makes the evaluator of a level.
 
     Example:
         run = Run.prepare("photo.jpg", "painting.jpg", Config(steps=60))
@@ -95,7 +55,7 @@ class Run:
     plan: Plan
     start: Picture | None = None
     resume: State | None = None
-    evaluator_of: MakeEvaluator = Objective
+    make_evaluator: MakeEvaluator = Objective
 
     @classmethod
     def prepare(
@@ -110,44 +70,53 @@ class Run:
         backbone: Backbone | Callable[[Config, Machine], Backbone] = load_backbone,
         plan: Callable[[Problem, Config, Machine, Backbone], Plan] = plan_for,
         resume: Resume | None = None,
-        evaluator_of: MakeEvaluator = Objective,
+        make_evaluator: MakeEvaluator = Objective,
     ) -> Run:
-        """Decide all that is decided before the first step: what is wrong is said here.
+        """Prepare a run: read and check the pictures, load the network, plan the memory.
 
         Args:
-            content, style, config, machine, start, named: as `paint` takes them.
-            backbone: the network, or a function that loads it, called once the pictures have
-                been read and checked. A network without a finisher makes all steps.
-            plan: decides on the tiles that fit into memory.
-            resume: finds the state and the plan of a run that was cut off; None: begin at the
-            start.
-            evaluator_of: makes the objective of a level.
+            content: the content picture: a path, PIL image, NumPy array or tensor.
+            style: one style picture or several, which are blended.
+            config: the settings; None: the defaults.
+            machine: device, precision, memory and tiles; None: chosen automatically.
+            start: a picture that replaces the config's `start`.
+            named: pictures in memory, by the names that the config has for them.
+            backbone: the network, or a function that loads it after the pictures have been
+                checked. A network without a finisher makes all steps.
+            plan: chooses the tile size.
+            resume: returns the state and the plan of an interrupted run, or None if there is none.
+            make_evaluator: makes the evaluator of a level.
 
         Raises:
-            ImpastoError: for whatever the user can put right.
+            ImpastoError: a setting or a picture is unusable, the network cannot be loaded, or the
+                painting does not fit into memory.
+
+        Example:
+            run = Run.prepare("photo.jpg", "painting.jpg", Config(size=1024))
+            print(run.plan)
         """
         config, machine = config or Config(), machine or Machine()
         if isinstance(backbone, Backbone) and backbone.finisher is None:
             config = config.changed(finish=0)  # the given network makes all steps
         picture, styles = read(content), read_all(style)
-        begun = None if start is None else read(start)
-        # before a network is downloaded for nothing
+        first = None if start is None else read(start)
+        # bad pictures fail before a network is downloaded
         problem = prepare_problem(picture, styles, config, named)
         check_tile(problem, config, machine)
         network = backbone if isinstance(backbone, Backbone) else backbone(config, machine)
-        found = resume(problem, config, network) if resume else None
-        state, planned = found or (None, plan(problem, config, machine, network))
-        # so that `--from` cuts it alike
+        resumed = resume(problem, config, network) if resume else None
+        state, planned = resumed or (None, plan(problem, config, machine, network))
+        # recorded, so that `--from` uses the same tiles
         machine = machine.changed(tile=planned.tile_size or machine.tile)
-        return cls(problem, config, machine, network, planned, begun, state, evaluator_of)
+        return cls(problem, config, machine, network, planned, first, state, make_evaluator)
 
     @cached_property
     def record(self) -> dict[str, Any]:
-        """What the painting's file will carry, but for what only its end tells."""
+        """The record for the painting's file, without the results."""
         return record_of(self.problem, self.config, self.machine, self.backbone, self.start)
 
     def loop(self) -> Loop:
-        """The run by ask and tell, for who evaluates it together with others or elsewhere."""
+        """Return the run's ask-and-tell loop, to evaluate it in a batch or on other machines."""
         return Loop(
             self.problem,
             self.config,
@@ -155,18 +124,23 @@ class Run:
             self.plan,
             self.start,
             self.resume,
-            self.evaluator_of,
+            self.make_evaluator,
         )
 
     def steps(self) -> Iterator[Step]:
-        """The run as a stream of Steps; to stop is to stop reading."""
+        """Yield a Step after every solver step; to stop the run, stop iterating."""
         loop = self.loop()
         while (point := loop.ask()) is not None:
             yield loop.tell(*loop.evaluator.evaluate(point))
 
     def painting(self, last: Step, stopped: str = "", notes: Sequence[str] = ()) -> Painting:
-        """The painting, at full size, of a run that ended with the step `last`; stopped: why it
-        ended early."""
+        """Return the painting of a run, at full size.
+
+        Args:
+            last: the run's last step.
+            stopped: why the run ended early, or "".
+            notes: added to the painting's notes.
+        """
         content, (height, width) = self.problem.original, self.problem.levels[-1][:2]
         value = float(last.best.value)
         terms = dict(zip(last.terms, last.best.term_values.tolist(), strict=True))
@@ -187,8 +161,14 @@ class Run:
         )
 
     def paint(self, on_step: Callable[[Step], object] | None = None) -> Painting:
-        """Make all steps; Ctrl-C and what `paint` names end the run early, with what has been
-        painted."""
+        """Make all steps and return the painting.
+
+        The run ends early on Ctrl-C, if memory runs out, or if the objective is not finite at the
+        first point of a level. The painting then has the best picture so far.
+
+        Args:
+            on_step: called with every Step.
+        """
         last: Step | None = None
         notes, stopped = [], ""
         try:
@@ -217,24 +197,28 @@ def paint(
 ) -> Painting:
     """Paint `content` in the style of `style` and return the best picture found.
 
-    Ctrl-C, too little memory for the next level, or an objective that is not finite there, end the
-    run early: what has been painted is returned, at full size, and `stopped` says why.
+    The run ends early on Ctrl-C, if memory runs out, or if the objective is not finite at the first
+    point of a level. The painting then has the best picture so far, at full size, and its
+    `stopped` the reason.
 
     Args:
-        content: a path, PIL image, NumPy array or tensor (see `images.read.read`).
+        content: a path, PIL image, NumPy array (H, W, 3) or tensor (3, H, W). Integers are 0 to
+            255, floats 0 to 1.
         style: one such picture or several, which are blended.
-        config: all settings; None: the defaults.
-        machine: device, precision, memory and tiles; None: chosen here.
-        start: a picture to start from, in place of the config's.
+        config: the settings; None: the defaults.
+        machine: device, precision, memory and tiles; None: chosen automatically.
+        start: a picture that replaces the config's `start`.
         backbone: a loaded network; None: the config's is loaded.
         named: pictures in memory, by the names that the config has for them (masks, palette ...).
         on_step: called with every Step.
 
     Returns:
-        The painting: its pixels, how it came about, and the settings that its file will carry.
+        The painting: its pixels, its objective, statistics of the run, and the settings.
 
     Raises:
-        ImpastoError: for whatever the user can put right, before the first step.
+        ImpastoError: a setting or a picture is unusable, the network cannot be loaded, or the
+            painting does not fit into memory; before the first step.
+        SolverError: the objective is not finite at the start.
 
     Example:
         paint("photo.jpg", "painting.jpg", Config(size=512)).save("out.png")
@@ -260,16 +244,25 @@ def paint_steps(
     backbone: Backbone | None = None,
     named: Mapping[str, Source] | None = None,
 ) -> Iterator[Step]:
-    """The painting as a stream of Steps; to stop is to stop reading.
+    """Yield a Step after every solver step; to stop the run, stop iterating.
 
     Args:
-        content, style, config, machine, start, backbone, named: as `paint` takes them.
+        content: a path, PIL image, NumPy array (H, W, 3) or tensor (3, H, W). Integers are 0 to
+            255, floats 0 to 1.
+        style: one such picture or several, which are blended.
+        config: the settings; None: the defaults.
+        machine: device, precision, memory and tiles; None: chosen automatically.
+        start: a picture that replaces the config's `start`.
+        backbone: a loaded network; None: the config's is loaded.
+        named: pictures in memory, by the names that the config has for them (masks, palette ...).
 
-    Returns:
-        An iterator over the Steps of the run; `step.best.point` is the best picture so far.
+    Yields:
+        The Steps of the run; `step.best.point` is the best picture so far.
 
     Raises:
-        ImpastoError: for whatever the user can put right, when the first Step is asked for.
+        ImpastoError: a setting or a picture is unusable, the network cannot be loaded, or the
+            painting does not fit into memory; when the first Step is requested.
+        SolverError: the objective is not finite at the start.
 
     Example:
         for step in paint_steps("photo.jpg", "painting.jpg"):

@@ -1,4 +1,4 @@
-"""What a run shows of itself after every step, and all that it needs to go on."""
+"""A solver step as the callbacks receive it, and the state from which a run is resumed."""
 
 from __future__ import annotations
 
@@ -14,12 +14,18 @@ __all__ = ["State", "Step"]
 
 
 class State(NamedTuple):
-    """A run after a step: all that it needs to go on and end with the same picture.
+    """The state of a run after a step. A run that is resumed from it ends with the same picture.
 
-    number, level, done: steps made in all, the level (from 1) and the steps made there. work,
-    seconds: done, spent.
-    mended, improved: as a Step has them, of the levels before for `improved`. tensors: the next
-    point, the solver's and the guard's; on the device, and only until the next step.
+    Attributes:
+        number: of steps made in all levels.
+        level: the current one, from 1.
+        done: steps made in the current level.
+        work: pixels evaluated, summed over all steps.
+        seconds: spent so far.
+        mended: steps that went wrong and were undone.
+        improved: whether any step of the previous levels decreased their objective.
+        tensors: the next point ("x") and the solver's state, on the device. They are valid until
+            the next step.
     """
 
     number: int
@@ -34,16 +40,27 @@ class State(NamedTuple):
 
 @dataclass(frozen=True)
 class Step:
-    """One solver step: what was evaluated, and how far the run is.
+    """One solver step: the evaluated point, its objective, and the progress of the run.
 
-    number and level count from 1. picture: the evaluated point, (1, 3, h, w) float32 in [0, 1], or
-    wherever the solver went without `clamp`; it must not be changed. value and terms: the objective
-    and its weighted terms there, 0-d tensors that stay on the device until somebody asks. best: the
-    lowest value so far at this level, its picture and its terms. evaluations and seconds: since the
-    start. fraction: share of the run's work that is done, by pixels.
-    note: what went wrong and was mended; mended: how often so far. improved: says whether any point
-    was better than its level's first, and waits for the device. state: gives the run's State, until
-    the next step.
+    Attributes:
+        number, steps: of this step, from 1; of all steps.
+        level, levels: the current level, from 1; the number of levels.
+        picture: the evaluated point, (1, 3, h, w) float32, in [0, 1] unless `clamp` is off. Do not
+            modify it.
+        value, terms: the objective and its weighted terms at `picture`: 0-d tensors on the device,
+            where `float(step.value)` waits for the device.
+        best: the point with the lowest objective at this level so far: point, value, term values.
+        evaluations, seconds: since the start.
+        fraction: of the run's work that is done, weighted by pixels, in [0, 1].
+        note: what went wrong at this step and was undone, or "".
+        mended: the number of such steps so far.
+        improved: returns whether any step decreased its level's objective; waits for the device.
+        finish: applies the content's colors where only lightness is painted.
+        state: returns the run's State; valid until the next step.
+
+    Example:
+        for step in impasto.paint_steps("photo.jpg", "painting.jpg"):
+            print(f"{step.number}/{step.steps}: {float(step.value):.3g}")
     """
 
     number: int
@@ -67,6 +84,8 @@ class Step:
 
     @property
     def shown(self) -> torch.Tensor:
-        """The picture to be seen: in [0, 1], with the content's colors where only lightness is
-        painted."""
+        """The picture for display, in [0, 1].
+
+        If only lightness is painted, it has the content's colors.
+        """
         return self.finish(self.picture.clamp(0, 1))

@@ -12,7 +12,7 @@ from gradio.components import Component
 from impasto.config import GROUPS, STARTS, Config
 from impasto.errors import ConfigError
 from impasto.fields import allowed, marked
-from impasto.parsing import typed
+from impasto.parsing import format_value
 from impasto.web.html import as_labels, label
 
 __all__ = [
@@ -103,7 +103,7 @@ def value_of(name: str, value: Any) -> Any:
     """A setting as its control shows it: a number, a choice or a tick, or else text to type."""
     schema = SCHEMAS[name]
     plain = isinstance(value, (bool, int, float)) or value is None
-    return value if plain and "const" not in str(schema.get("anyOf", "")) else typed(value)
+    return value if plain and "const" not in str(schema.get("anyOf", "")) else format_value(value)
 
 
 def values_of(config: Config, names: Sequence[str], networks: Sequence[str]) -> list[Any]:

@@ -11,7 +11,7 @@ from fastapi.responses import FileResponse
 from PIL import Image
 from starlette.concurrency import run_in_threadpool
 
-from impasto.errors import OutputError, no_room
+from impasto.errors import OutputError, is_disk_full
 from impasto.images.read import read_settings
 from impasto.images.write import write
 from impasto.painting.callbacks import read_trace
@@ -49,7 +49,7 @@ async def picture(job: FinishedJob, format: Literal["png", "jpeg", "webp"] = "pn
     try:
         path = await run_in_threadpool(_in_format, job, format)
     except OutputError as error:
-        if no_room(error):
+        if is_disk_full(error):
             raise
         log.warning("%s", error)
         raise HTTPException(

@@ -7,7 +7,7 @@ import math
 import re
 from html import escape
 
-from impasto.painting.callbacks import in_words, terms_in_words
+from impasto.painting.callbacks import format_terms, format_time_left
 from impasto.web.job import Job
 
 __all__ = ["EMPTY", "as_labels", "error", "label", "line", "preview", "result", "status"]
@@ -67,7 +67,7 @@ def preview(job: Job) -> str:
     now = job.progress
     bar = picture = left = ""
     if not job.over:
-        left = in_words(now.seconds_left) or "…"
+        left = format_time_left(now.seconds_left) or "…"
         label = "aria-label='share of the work done'"
         bar = f"<progress max='1' value='{now.fraction:.4f}' {label}></progress>"
     if not job.finished:  # then it is shown beside the photograph
@@ -76,7 +76,7 @@ def preview(job: Job) -> str:
             f"src='data:image/jpeg;base64,{base64.b64encode(job.frame).decode()}'>"
         )
     numbers = f"level {now.level}/{now.levels} · step {now.step}/{now.steps} · {now.seconds:.1f} s"
-    terms = escape(terms_in_words(now.terms))
+    terms = escape(format_terms(now.terms))
     return (
         f"{bar}<p class='numbers'><strong>{left}</strong> {numbers}</p><figure>{picture}"
         f"<figcaption>{_curve(job)}<p class='numbers'>{terms}</p></figcaption></figure>"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from impasto.errors import ImpastoError, PictureError
 from impasto.images.read import Picture, header_size, read_bytes
 from impasto.images.write import write
-from impasto.painting.callbacks import reached_at, seconds_left
+from impasto.painting.callbacks import objective_and_terms, seconds_left
 from impasto.painting.levels import painted_size, scaled_size
 from impasto.web.previews import FRAME_SIDE, jpeg, reduced
 
@@ -237,7 +237,7 @@ class Job:
 
     def on_step(self, step: Step) -> None:
         """Record the progress, and a live picture a few times a second."""
-        values = reached_at(step)
+        values = objective_and_terms(step)
         self.curve.append((step.level, values["objective"]))
         self.progress = Progress(
             step.number,

@@ -18,7 +18,7 @@ from fastapi.responses import JSONResponse, Response
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from impasto.errors import no_room
+from impasto.errors import is_disk_full
 from impasto.web.guesses import Guesses
 from impasto.web.queue import Studio
 
@@ -106,7 +106,7 @@ class StudioMiddleware:
             failed = not started  # if it is, uvicorn closes the connection
             line = f"{scope['path'][:LOGGED]}: {type(error).__name__}: {str(error)[:LOGGED]}"
             log.warning("a request was not understood: %s", " ".join(line.split()))
-            if no_room(error):
+            if is_disk_full(error):
                 refusal = 507, "the server has no room for the pictures; try again later"
         if failed:
             await _refusal(*refusal)(scope, receive, send)

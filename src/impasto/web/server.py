@@ -22,7 +22,7 @@ from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
-from impasto.errors import ConfigError, OutputError, no_room, reason
+from impasto.errors import ConfigError, OutputError, is_disk_full, reason
 from impasto.version import __version__
 from impasto.web.api import routes
 from impasto.web.connections import Connection, end_slow, most_connections
@@ -53,7 +53,7 @@ async def _invalid(_: Request, error: Exception) -> JSONResponse:
 async def _http_error(request: Request, error: Exception) -> Response:
     """FastAPI's answer, unless a form could not be read because the disk is full."""
     assert isinstance(error, HTTPException)
-    if no_room(error):
+    if is_disk_full(error):
         return await _not_written(request, error)
     return await http_exception_handler(request, error)
 
@@ -61,7 +61,7 @@ async def _http_error(request: Request, error: Exception) -> Response:
 async def _not_written(_: Request, error: Exception) -> JSONResponse:
     """A file that could not be written here."""
     log.error("something could not be written: %s", error.__cause__ or error)
-    if no_room(error):
+    if is_disk_full(error):
         detail = "the server has no room for the pictures; try again later"
         return JSONResponse({"detail": detail}, 507)
     return JSONResponse({"detail": "the server could not write this; try again later"}, 500)

@@ -1,4 +1,4 @@
-"""`impasto batch`: many pictures into one folder."""
+"""`impasto batch`: paint many pictures into one folder."""
 
 from __future__ import annotations
 
@@ -9,19 +9,28 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from impasto.batch.spec import BatchSpec, save_spec
-from impasto.cli.options import GroupedCommand, check_engine, config_options, engine_options, given
+from impasto.cli.exit_codes import DOUBTFUL, PARTLY, STOPPED
+from impasto.cli.options import (
+    GroupedCommand,
+    check_engine,
+    config_options,
+    engine_options,
+    given,
+    quiet_option,
+)
 from impasto.config import Config, Machine, changed_by
 from impasto.errors import OutputError
 from impasto.presets import preset
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
+    from rich.console import Console
+
+    from impasto.batch.job import Inputs, Job
     from impasto.batch.scheduler import Scheduler
 
-__all__ = ["PARTLY", "STOPPED", "batch", "carry_out"]
-
-PARTLY, STOPPED = 3, 130  # exit codes: some pictures could not be painted; it was stopped
+__all__ = ["batch", "paint_batch"]
 
 
 @click.command(cls=GroupedCommand)
@@ -35,15 +44,14 @@ PARTLY, STOPPED = 3, 130  # exit codes: some pictures could not be painted; it w
     "be given again",
 )
 @click.option(
-    "-o", "--out", "folder", required=True, metavar="OUT", help="the folder that is painted into"
+    "-o", "--out", "folder", required=True, metavar="OUT", help="the folder for the paintings"
 )
 @click.option(
     "--pairs",
     default="all",
     metavar="all|zip|FILE.csv",
     help="every content in every style; the first in the first and so on; or a table with the "
-    "columns content, style, "
-    "out, preset and any setting [default: all]",
+    "columns content, style, out, preset and any setting [default: all]",
 )
 @click.option(
     "--preset",
@@ -53,7 +61,7 @@ PARTLY, STOPPED = 3, 130  # exit codes: some pictures could not be painted; it w
     help="a preset by name [default: default]",
 )
 @engine_options
-@click.option("--quiet", is_flag=True, help="say nothing but errors")
+@quiet_option
 def batch(
     contents: tuple[str, ...],
     styles: tuple[str, ...],
@@ -69,30 +77,30 @@ def batch(
 
     impasto batch photos/ --style paintings/ -o painted/
 
-    The same call again paints what is missing, and tries again what failed: what is done is known
-    by its pictures and settings, not by its name. In a table paths begin at the current folder, and
-    ; separates several styles or masks of one painting.
+    The same command again paints what is missing or failed; a painting counts as done if it has
+    the same pictures and settings, whatever its name. In a table, paths are relative to the current
+    folder, and ; separates several styles or masks of one painting.
     """
     settings = given(values)
     spec = BatchSpec(list(contents), list(styles), pairs, preset_name, settings, engine, address)
-    return carry_out(spec, folder, quiet)
+    return paint_batch(spec, folder, quiet)
 
 
 config_options(batch)
 
 
-def carry_out(spec: BatchSpec, folder: str, quiet: bool) -> int:
-    """Paint what a batch asks for and is not there yet; the exit code."""
-    from impasto.backbone.weight_files import Weights
-    from impasto.backbone.weights import load
+def paint_batch(spec: BatchSpec, folder: str, quiet: bool) -> int:
+    """Paint the pictures of a batch that are not in its folder yet; return the exit code.
+
+    Raises:
+        ImpastoError: the batch cannot be begun, or its folder cannot be written to.
+    """
     from impasto.batch.contact_sheets import write_contact_sheets
-    from impasto.batch.job import Inputs
     from impasto.batch.progress import BatchProgress
     from impasto.batch.scheduler import Scheduler
     from impasto.batch.store import open_store
     from impasto.batch.table import list_jobs
-    from impasto.cli.outputs import DOUBTFUL
-    from impasto.cli.progress_bar import downloading, make_console
+    from impasto.cli.progress_bar import make_console
 
     check_engine(spec.engine, spec.address)
     _check_folder(folder, spec)
@@ -101,15 +109,8 @@ def carry_out(spec: BatchSpec, folder: str, quiet: bool) -> int:
     def settings_for(name: str, settings: dict[str, Any]) -> tuple[Config, Machine]:
         return changed_by({**spec.settings, **settings}, preset(name or spec.preset).config)
 
-    def weights(name: str) -> Weights:
-        with downloading(console, name) as progress:
-            return load(name, progress)
-
     jobs = list_jobs(spec.contents, spec.styles, spec.pairs, settings_for)
-    inputs = Inputs(weights)
-    for job in jobs:  # before anything is written
-        inputs.network(job.config)
-
+    inputs = _inputs(jobs, console)
     with BatchProgress(console) as progress, open_store(folder, progress.note) as store:
         save_spec(spec, Path(folder), progress.note)
         scheduler = Scheduler(store, progress, inputs)
@@ -122,34 +123,51 @@ def carry_out(spec: BatchSpec, folder: str, quiet: bool) -> int:
         except KeyboardInterrupt:
             stopped = True
         except OutputError as error:
-            again = f"{error}; `impasto resume {folder}` goes on with it"
-            raise OutputError(again, error.value) from error
+            message = f"{error}; `impasto resume {folder}` continues it"
+            raise OutputError(message, error.value) from error
         finally:
             progress.close()
             progress.summary(folder)
         for sheet in sheets if not quiet else ():
             click.echo(f"{sheet}  (contact sheet)")
         if stopped:
-            click.echo(f"impasto: stopped; `impasto resume {folder}` goes on with it", err=True)
+            click.echo(f"impasto: stopped; `impasto resume {folder}` continues it", err=True)
             return STOPPED
         return PARTLY if progress.failures else DOUBTFUL if progress.doubts else 0
 
 
+def _inputs(jobs: Sequence[Job], console: Console) -> Inputs:
+    """Make the cache of files and networks; networks are downloaded first."""
+    from impasto.backbone.weight_files import Weights
+    from impasto.backbone.weights import load
+    from impasto.batch.job import Inputs
+    from impasto.cli.progress_bar import download_bar
+
+    def weights(name: str) -> Weights:
+        with download_bar(console, name) as progress:
+            return load(name, progress)
+
+    inputs = Inputs(weights)
+    for job in jobs:
+        inputs.network(job.config)
+    return inputs
+
+
 def _check_folder(folder: str, spec: BatchSpec) -> None:
     """Check that a batch may be painted into `folder`. Raises OutputError."""
-    from impasto.cli.run_folder import JOB
+    from impasto.cli.run_folder import RECORD
 
     for path in (*spec.contents, *spec.styles):
         if os.path.isdir(path) and os.path.realpath(path) == os.path.realpath(folder):
             raise OutputError(
                 f"{folder} is a folder of pictures to paint from: give another -o", folder
             )
-    if os.path.exists(Path(folder) / JOB):
+    if os.path.exists(Path(folder) / RECORD):
         raise OutputError(f"{folder} holds the checkpoints of a painting: give another -o", folder)
 
 
 def _paint(scheduler: Scheduler, spec: BatchSpec, note: Callable[[str], object]) -> None:
-    """Paint what is waiting, here or on a cluster. Raises KeyboardInterrupt if it is stopped."""
+    """Run the scheduler, in this process or on a cluster. Raises KeyboardInterrupt if stopped."""
     from impasto.batch.local import LocalExecutor
     from impasto.cli.signals import GracefulShutdown
 
@@ -162,6 +180,6 @@ def _paint(scheduler: Scheduler, spec: BatchSpec, note: Callable[[str], object])
     from impasto.cluster.ray_cluster import connected
     from impasto.cluster.ray_executor import RayExecutor
 
-    # in this order: Ray takes SIGTERM for itself
+    # in this order: Ray installs its own handler of SIGTERM
     with connected(spec.address), GracefulShutdown() as stop:
         scheduler.run(RayExecutor(note), stop)

@@ -1,4 +1,4 @@
-"""`impasto compare`: one picture with every value of a setting."""
+"""`impasto compare`: paint one picture with every value of a setting."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from impasto.cli.figure_cells import Trial, paint_cells, report_figure
-from impasto.cli.options import GroupedCommand, config_options, given
+from impasto.cli.options import GroupedCommand, config_options, given, quiet_option
 from impasto.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -24,17 +24,17 @@ __all__ = ["compare"]
     multiple=True,
     required=True,
     metavar="FIELD=A,B,C",
-    help="a setting (or preset) and its values; once or twice. Values with commas in them: "
-    "separated by ;",
+    help="a setting (or preset) and its values; once or twice. If the values contain commas, "
+    "separate them by ;",
 )
 @click.option(
     "--preset",
     "preset_name",
     default="default",
     metavar="NAME",
-    help="what is varied [default: default]",
+    help="the preset that is varied [default: default]",
 )
-@click.option("--quiet", is_flag=True, help="say nothing but errors")
+@quiet_option
 def compare(
     pictures: tuple[str, ...],
     out: str,
@@ -48,11 +48,11 @@ def compare(
     impasto compare photo.jpg painting.jpg --vary optimizer=lbfgs,adam --vary strength=0.5,1,2 -o
     compare.png
     """
-    from impasto.cli.outputs import not_among
+    from impasto.cli.outputs import check_figure
     from impasto.cli.progress_bar import make_console
     from impasto.figures.contact_sheet import contact_sheet, in_rows
     from impasto.images.read import read
-    from impasto.images.write import check_output, write
+    from impasto.images.write import write
     from impasto.painting.experiments import variations
     from impasto.painting.problem import extras
 
@@ -63,16 +63,14 @@ def compare(
             pictures,
         )
     varied = _parse_vary(vary)
-    configs = [
-        (_in_words(chosen), config, machine)
-        for chosen, config, machine in variations(varied, preset_name, **given(values))
-    ]
-    named = {path for _, config, _ in configs for _, path in extras(config)}
-    target = not_among(check_output(out, what="figure"), [*pictures, *named])
+    varieties = variations(varied, preset_name, **given(values))
+    named = {path for _, config, _ in varieties for _, path in extras(config)}
+    target = check_figure(out, [*pictures, *named])
     inputs = [read(picture) for picture in pictures]
-    cells = paint_cells(
-        make_console(quiet), [Trial(*chosen, inputs) for chosen in configs], timed=True
-    )
+    trials = [
+        Trial(_caption(chosen), config, machine, inputs) for chosen, config, machine in varieties
+    ]
+    cells = paint_cells(make_console(quiet), trials, timed=True)
     columns = len(list(varied.values())[1]) if len(varied) == 2 else 0
     write(contact_sheet(in_rows(cells, columns)), target)
     return report_figure(target, cells)
@@ -82,7 +80,10 @@ config_options(compare)
 
 
 def _parse_vary(texts: Sequence[str]) -> dict[str, list[str]]:
-    """ "strength=1,2" as {"strength": ["1", "2"]}; "layers=a,b;c" as {"layers": ["a,b", "c"]}."""
+    """Parse `--vary`: "strength=1,2", or "layers=a,b;c" for the values "a,b" and "c".
+
+    Returns the values by field. Raises ConfigError.
+    """
     varied: dict[str, list[str]] = {}
     for text in texts:
         field, equals, values = text.partition("=")
@@ -92,12 +93,12 @@ def _parse_vary(texts: Sequence[str]) -> dict[str, list[str]]:
                 f"--vary {text} has no values: give it as --vary strength=0.5,1,2", text
             )
         if field in varied:
-            raise ConfigError(f"--vary {field} is there twice: give all its values at once", text)
+            raise ConfigError(f"--vary {field} is given twice: give all its values at once", text)
         varied[field] = [
             value.strip() for value in values.split(";" if ";" in values else ",") if value.strip()
         ]
     return varied
 
 
-def _in_words(chosen: dict[str, str]) -> str:
+def _caption(chosen: dict[str, str]) -> str:
     return ", ".join(f"{field.replace('_', ' ')} {value}" for field, value in chosen.items())

@@ -1,4 +1,4 @@
-"""`impasto curves`: the loss curves of runs."""
+"""`impasto curves`: draw the loss curves of runs."""
 
 from __future__ import annotations
 
@@ -18,8 +18,7 @@ __all__ = ["curves"]
     help="the figure's file: .png or .svg [default: curves.png]",
 )
 def curves(runs: tuple[str, ...], out: str) -> None:
-    """Draw the loss curves of one run, or of several to compare, from the traces that --trace
-    wrote.
+    """Draw the loss curves of one or more runs, from the files that --trace wrote.
 
     impasto curves run.jsonl -o curves.png
     """
@@ -29,9 +28,9 @@ def curves(runs: tuple[str, ...], out: str) -> None:
 
     target = check_output(out, plots.PLOTS, "plot")
     traces = [read_trace(path) for path in runs]
-    if len({each.name for each in traces}) < len(traces):  # files of one name in several folders
+    if len({curve.name for curve in traces}) < len(traces):  # equal names in several folders
         names = [str(Path(path).with_suffix("")) for path in runs]
         names = list(runs) if len(set(names)) < len(names) else names
-        traces = [each._replace(name=name) for each, name in zip(traces, names, strict=True)]
+        traces = [curve._replace(name=name) for curve, name in zip(traces, names, strict=True)]
     plots.write_plot(plots.curves(traces), target)
     click.echo(str(target))

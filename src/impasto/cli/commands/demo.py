@@ -1,4 +1,4 @@
-"""`impasto demo`: the sample photograph in a sample style."""
+"""`impasto demo`: paint the sample photograph in a sample style."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ __all__ = ["demo"]
     help=f"{', '.join(STYLES[:-1])} or {STYLES[-1]} [default: {STYLES[0]}]",
 )
 @click.option(
-    "--out", "folder", default=".", help="the folder that the pictures go to [default: this one]"
+    "--out", "folder", default=".", help="the folder for the pictures [default: this one]"
 )
 def demo(style_name: str, folder: str) -> int:
     """Paint the sample photograph in a sample style."""
     from impasto.cli.outputs import check_outputs, report
     from impasto.cli.progress_bar import make_console
-    from impasto.cli.terminal import run, save, save_more
+    from impasto.cli.terminal import prepare, run, save_all
     from impasto.images.read import read
 
     inputs = [read(sample_photograph()), read(sample_style(style_name))]
@@ -34,7 +34,7 @@ def demo(style_name: str, folder: str) -> int:
         str(Path(folder) / name) for name in ("impasto-demo.png", "impasto-demo-sheet.png")
     )
     outputs = check_outputs(picture, figure=figure)
-    painting = run(make_console(), inputs, Config(), Machine())
-    save(painting, outputs.picture)
-    save_more(painting, inputs, outputs, None)
+    console = make_console()
+    painting = run(console, prepare(console, inputs, Config(), Machine()))
+    save_all(painting, inputs, outputs)
     return report(painting, outputs, quiet=False, as_json=False)

@@ -1,4 +1,4 @@
-"""`impasto features`: what the network sees, and the network itself."""
+"""`impasto features`: draw the features of a picture, or the network itself."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from impasto.backbone.architecture import LAYERS, VGG19, layer_name
-from impasto.cli.options import GroupedCommand, config_options, given
+from impasto.backbone.architecture import LAYERS, VGG19
+from impasto.cli.options import GroupedCommand, config_options, given, parse_layers
 from impasto.config import Config, Machine, changed_by
 from impasto.errors import ConfigError, PictureError
 from impasto.fields import marked
@@ -18,15 +18,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from impasto.figures.contact_sheet import Cell
+    from impasto.painting.experiments import LayerMaps
 
 __all__ = ["features"]
 
-MAPS = 6  # channels shown of a layer
-PUBLISHED = (
-    "vgg19",
-    "vgg19-keras",
-    "vgg19-torchvision",
-)  # networks whose shape is known without their weights
+MAPS = 6  # channels shown per layer
+PUBLISHED = ("vgg19", "vgg19-keras", "vgg19-torchvision")  # networks drawn without their weights
 
 
 @click.command(cls=GroupedCommand)
@@ -38,7 +35,7 @@ PUBLISHED = (
     "preset_name",
     default="default",
     metavar="NAME",
-    help="whose layers [default: default]",
+    help="the preset whose layers are shown [default: default]",
 )
 @click.option(
     "--network", is_flag=True, help="draw the network itself, with the preset's layers marked"
@@ -65,52 +62,38 @@ def features(
     elif picture is None:
         raise ConfigError("give a PICTURE to look at: impasto features photo.jpg; or --network")
     else:
-        names = (
-            [each for each in layers.split(",") if each.strip()]
-            if layers is not None
-            else _layers_of(config)
-        )
-        if not names:
-            raise ConfigError("--layers is empty: name at least one, as conv4_2")
-        _draw_features(
-            picture, config, machine, [layer_name(each) for each in names], out or "features.png"
-        )
+        names = _layers_of(config) if layers is None else parse_layers(layers)
+        _draw_features(picture, config, machine, names, out or "features.png")
 
 
 config_options(features, "size", "size_of", *marked(Config, "network"), *marked(Machine, "network"))
 
 
 def _layers_of(config: Config) -> list[str]:
-    """The layers that a preset uses, shallow to deep."""
+    """Return the layers of a config, shallow to deep."""
     return sorted({*config.content_layers, *config.style_layers}, key=LAYERS.index)
 
 
 def _draw_features(
     path: str, config: Config, machine: Machine, layers: Sequence[str], out: str
 ) -> None:
-    from PIL import Image
-
-    from impasto.cli.outputs import not_among
+    from impasto.cli.outputs import check_figure
     from impasto.cli.progress_bar import make_console
     from impasto.cli.terminal import load_with_bar
     from impasto.figures.contact_sheet import contact_sheet
-    from impasto.figures.plots import heat
     from impasto.images.read import SMALLEST, read, resize
-    from impasto.images.write import check_output, to_image, write
+    from impasto.images.write import to_image, write
     from impasto.painting.experiments import feature_maps
     from impasto.painting.levels import painted_size
 
-    # the figure's own scaling would blur the positions of a small map
-    nearest = Image.Resampling.NEAREST
-    target = not_among(check_output(out, what="figure"), [path])
+    target = check_figure(out, [path])
     picture = read(path)
     pixels = resize(picture.pixels, *painted_size(picture, config))
     height, width = pixels.shape[2:]
     if min(height, width) < SMALLEST:
         raise PictureError(
-            f"{path} would be looked at with {width} x {height} pixels, the least is "
-            f"{SMALLEST} x {SMALLEST}: "
-            "give a larger --size",
+            f"{path} would have {width} x {height} pixels, and at least {SMALLEST} x {SMALLEST} "
+            "are needed: give a larger --size",
             (width, height),
         )
     backbone = load_with_bar(make_console(), config, machine)
@@ -119,31 +102,36 @@ def _draw_features(
             (to_image(pixels), f"{Path(path).name}\n{width} × {height} pixels"),
             (
                 f"What {Path(backbone.weights.name).name} sees: each row is a layer. Its "
-                "strongest channels are the "
-                "content; its Gram matrix, which channels are strong together, is the style.",
+                "strongest channels are the content; its Gram matrix, which channels are strong "
+                "together, is the style.",
                 "",
             ),
         ]
     ]
-    for layer in feature_maps(pixels, layers, backbone, MAPS):
-        row: list[Cell] = [
-            (
-                heat(each, "gray").resize((width, height), nearest),
-                f"{layer.layer}\nchannel {channel}",
-            )
-            for channel, each in zip(layer.channels, layer.maps, strict=True)
-        ]
-        count = len(layer.gram)
-        # the root: a Gram matrix holds squares, and its few largest numbers would hide the others
-        row.append(
-            (
-                heat(abs(layer.gram) ** 0.5).resize((480, 480), nearest),
-                f"Gram matrix\n{count} × {count}",
-            )
-        )
-        rows.append(row)
+    rows += [
+        _layer_row(layer, (width, height)) for layer in feature_maps(pixels, layers, backbone, MAPS)
+    ]
     write(contact_sheet(rows, height=240), target)
     click.echo(str(target))
+
+
+def _layer_row(layer: LayerMaps, size: tuple[int, int]) -> list[Cell]:
+    """Draw the strongest channels of a layer at (width, height), and its Gram matrix."""
+    from PIL import Image
+
+    from impasto.figures.plots import heat
+
+    # nearest: the figure's own scaling would blur the positions of a small map
+    nearest = Image.Resampling.NEAREST
+    row: list[Cell] = [
+        (heat(features, "gray").resize(size, nearest), f"{layer.layer}\nchannel {channel}")
+        for channel, features in zip(layer.channels, layer.maps, strict=True)
+    ]
+    count = len(layer.gram)
+    # the root, as a Gram matrix has squares: its few largest values would hide the others
+    matrix = heat(abs(layer.gram) ** 0.5).resize((480, 480), nearest)
+    row.append((matrix, f"Gram matrix\n{count} × {count}"))
+    return row
 
 
 def _draw_network(config: Config, machine: Machine, name: str, out: str) -> None:
@@ -153,12 +141,12 @@ def _draw_network(config: Config, machine: Machine, name: str, out: str) -> None
     from impasto.images.write import check_output
 
     target = check_output(out, plots.PLOTS, "plot")
-    # its shape is known; 80 or 548 MB need not be fetched for a drawing
+    # their shape is known: 80 or 548 MB need not be downloaded for a drawing
     if config.backbone in PUBLISHED:
         channels = VGG19.channels
     else:
         kernels = load_with_bar(make_console(), config, machine).weights.kernels
-        channels = {each: len(kernel) for each, (kernel, _) in kernels.items()}
+        channels = {layer: len(kernel) for layer, (kernel, _) in kernels.items()}
     title = f"{Path(config.backbone).name}, as the preset {name} uses it"
     plots.write_plot(
         plots.network(title, channels, config.content_layers, config.style_layers), target

@@ -1,4 +1,4 @@
-"""`impasto grid`: a run's snapshots as one figure."""
+"""`impasto grid`: draw a run's snapshots as one figure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 __all__ = ["grid"]
 
-MOST_SNAPSHOTS = 60  # pictures of one grid; more would be stamps
+MOST_SNAPSHOTS = 60  # in one grid; more would be too small to see
+
+Snapshot = tuple[dict[str, Any], str]  # its settings and path
 
 
 @click.command()
@@ -33,51 +35,49 @@ def grid(snapshots: tuple[str, ...], out: str, steps: str | None, columns: int |
 
     impasto grid result-*.png -o grid.png
     """
-    from impasto.cli.outputs import not_among
+    from impasto.cli.outputs import check_figure
     from impasto.figures.contact_sheet import contact_sheet, in_rows
     from impasto.images.read import read_settings
-    from impasto.images.write import check_output, write
+    from impasto.images.write import write
 
-    target = not_among(check_output(out, what="figure"), snapshots)
-    # the last snapshot and the painting itself are one picture: shown once
-    once = {
-        json.dumps(recorded, sort_keys=True): (recorded, path)
-        for path in snapshots
-        for recorded in [read_settings(path)]
-    }
-    found = sorted(once.values(), key=lambda each: each[0]["steps_done"])
+    target = check_figure(out, snapshots)
+    # by settings: the last snapshot and the painting itself are the same picture
+    distinct = {}
+    for path in snapshots:
+        settings = read_settings(path)
+        distinct[json.dumps(settings, sort_keys=True)] = (settings, path)
+    chosen = sorted(distinct.values(), key=lambda snapshot: snapshot[0]["steps_done"])
     if steps is not None:
-        found = _chosen(found, steps)
-    if len(found) > MOST_SNAPSHOTS:
+        chosen = _choose(chosen, steps)
+    if len(chosen) > MOST_SNAPSHOTS:
         raise ConfigError(
-            f"{len(found)} snapshots are too many for one grid: choose up to {MOST_SNAPSHOTS} "
+            f"{len(chosen)} snapshots are too many for one grid: choose up to {MOST_SNAPSHOTS} "
             "with --steps"
         )
-    cells = [_snapshot_cell(recorded, path) for recorded, path in found]
+    cells = [_snapshot_cell(settings, path) for settings, path in chosen]
     write(contact_sheet(in_rows(cells, columns or 0)), target)
     click.echo(str(target))
 
 
-def _chosen(
-    found: list[tuple[dict[str, Any], str]], steps: str
-) -> list[tuple[dict[str, Any], str]]:
-    by_step = {str(recorded["steps_done"]): (recorded, path) for recorded, path in found}
-    asked = [each.strip() for each in steps.split(",")]
-    for each in asked:
-        if each not in by_step:
+def _choose(snapshots: list[Snapshot], steps: str) -> list[Snapshot]:
+    """Select the snapshots of `--steps`, in its order. Raises ConfigError."""
+    by_step = {str(settings["steps_done"]): (settings, path) for settings, path in snapshots}
+    chosen = []
+    for step in map(str.strip, steps.split(",")):
+        if step not in by_step:
             raise ConfigError(
-                f"no snapshot of step {each}: there are {', '.join(by_step)}", each, list(by_step)
+                f"no snapshot of step {step}: there are {', '.join(by_step)}", step, list(by_step)
             )
-    return [by_step[each] for each in asked]
+        chosen.append(by_step[step])
+    return chosen
 
 
-def _snapshot_cell(recorded: dict[str, Any], path: str) -> Cell:
+def _snapshot_cell(settings: dict[str, Any], path: str) -> Cell:
     from impasto.images.read import read
     from impasto.images.write import to_image
-    from impasto.painting.callbacks import terms_in_words
+    from impasto.painting.callbacks import format_terms
 
     picture = read(path)
-    words = terms_in_words(recorded.get("terms") or {})
-    return to_image(
-        picture.pixels, picture.alpha
-    ), f"step\u00a0{recorded['steps_done']:,}\n{words}".rstrip()
+    terms = format_terms(settings.get("terms") or {})
+    caption = f"step\u00a0{settings['steps_done']:,}\n{terms}".rstrip()
+    return to_image(picture.pixels, picture.alpha), caption

@@ -1,4 +1,4 @@
-"""`impasto paint`: one picture in the style of another."""
+"""`impasto paint`: paint one picture in the style of others."""
 
 from __future__ import annotations
 
@@ -8,7 +8,15 @@ from typing import Any
 
 import click
 
-from impasto.cli.options import GroupedCommand, check_engine, config_options, engine_options, given
+from impasto.cli.options import (
+    GroupedCommand,
+    check_engine,
+    config_options,
+    engine_options,
+    given,
+    json_option,
+    quiet_option,
+)
 from impasto.cli.sources import sources_of
 from impasto.errors import ConfigError
 
@@ -62,7 +70,7 @@ __all__ = ["paint"]
 @click.option(
     "--checkpoint",
     metavar="FOLDER",
-    help="keep the run's state there, for `impasto resume FOLDER` after whatever happens",
+    help="save the run's state there, for `impasto resume FOLDER` after an interruption",
 )
 @engine_options
 @click.option(
@@ -71,8 +79,8 @@ __all__ = ["paint"]
     is_flag=True,
     help="show the painting in the system's viewer when it is done",
 )
-@click.option("--quiet", is_flag=True, help="say nothing but errors")
-@click.option("--json", "as_json", is_flag=True, help="print the result as one line of JSON")
+@quiet_option
+@json_option
 def paint(
     pictures: tuple[str, ...],
     out: str | None,
@@ -98,7 +106,7 @@ def paint(
     """
     from impasto.cli.outputs import check_outputs, check_snapshots
     from impasto.cli.run_folder import RunSpec, open_run_folder
-    from impasto.cli.terminal import carry_out
+    from impasto.cli.terminal import paint_spec
     from impasto.painting.problem import extras
 
     config, machine, pictures, blank_content = sources_of(
@@ -108,7 +116,7 @@ def paint(
         raise ConfigError(
             f"{source} is a texture: `impasto texture --from {source}` makes it again", source
         )
-    # they can be all the styles
+    # these alone can be the styles
     named = [path for role, path in extras(config) if role in ("coarse", "mask-style")]
     if not pictures or len([*pictures, *named]) < 2:
         raise ConfigError(
@@ -117,12 +125,12 @@ def paint(
     used = [*pictures, *(path for _, path in extras(config)), *([source] if source else [])]
     first = [*pictures, *named][1]
     picture = out or f"{Path(pictures[0]).stem}-{Path(first).stem}.png"
-    kept = check_snapshots(save_every, save_at, config.steps)
-    outputs = check_outputs(picture, timelapse, figure, trace, used, kept, config.steps)
+    at_steps = check_snapshots(save_every, save_at, config.steps)
+    outputs = check_outputs(picture, timelapse, figure, trace, used, at_steps, config.steps)
     spec = RunSpec(tuple(pictures), config, machine, outputs, os.getcwd(), engine, address)
     check_engine(engine, address)
     with open_run_folder(checkpoint, spec) as folder:
-        code = carry_out(spec, folder, quiet, as_json)
+        code = paint_spec(spec, folder, quiet, as_json)
     if show_it:
         click.launch(str(outputs.picture))
     return code

@@ -1,4 +1,4 @@
-"""`impasto presets`: the presets, their numbers and sources."""
+"""`impasto presets`: show the presets, their numbers and sources."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ __all__ = ["presets"]
 def presets(name: str | None) -> None:
     """List the presets, or show every number of one and its source."""
     if name is None:
-        for each, known in PRESETS.items():
-            click.echo(f"{each:14} {known.about}")
+        for title, listed in PRESETS.items():
+            click.echo(f"{title:14} {listed.about}")
         click.echo("\nimpasto presets NAME shows a preset's numbers and their sources")
         return
     chosen = preset(name)

@@ -1,4 +1,4 @@
-"""`impasto reconstruct`: what each layer keeps of a content and of a style."""
+"""`impasto reconstruct`: paint what each layer keeps of a content and of a style."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from impasto.cli.figure_cells import Trial, paint_cells, report_figure
-from impasto.cli.options import GroupedCommand, config_options, given
+from impasto.cli.options import GroupedCommand, config_options, given, parse_layers, quiet_option
 from impasto.config import Config, changed_by
 from impasto.errors import ConfigError
 from impasto.presets import FIRST_CONVOLUTIONS
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SMALL", "STYLE_LAYERS", "reconstruct"]
 
-# of a reconstruction, unless typed: what a cell of the figure shows
+# the defaults of a reconstruction: the figure shows it small
 SMALL = {"size": 256, "steps": 200}
 CONTENT_LAYERS = "conv1_2,conv2_2,conv3_2,conv4_2,conv5_2"  # Gatys et al. 2016, figure 1
 STYLE_LAYERS = ",".join(FIRST_CONVOLUTIONS)
@@ -41,20 +41,21 @@ STYLE_LAYERS = ",".join(FIRST_CONVOLUTIONS)
 @click.option(
     "--layers", help=f"layers to show [default: {CONTENT_LAYERS}; of the style {STYLE_LAYERS}]"
 )
-@click.option("--quiet", is_flag=True, help="say nothing but errors")
+@quiet_option
 def reconstruct(
     content: str | None, style: str | None, out: str, layers: str | None, quiet: bool, **values: Any
 ) -> int:
-    """Paint the two classic experiments: from noise, what each layer keeps of a content, and of a
-    style.
+    """Paint what each layer keeps of a content and of a style, from noise.
+
+    These are the experiments of Gatys et al. 2016, figure 1.
 
     impasto reconstruct --content photo.jpg --style painting.jpg -o reconstruct.png
     """
-    from impasto.cli.outputs import not_among
+    from impasto.cli.outputs import check_figure
     from impasto.cli.progress_bar import make_console
     from impasto.figures.contact_sheet import contact_sheet
     from impasto.images.read import read
-    from impasto.images.write import check_output, write
+    from impasto.images.write import write
     from impasto.painting.experiments import (
         blank_content,
         content_reconstructions,
@@ -65,25 +66,26 @@ def reconstruct(
 
     if content is None and style is None:
         raise ConfigError("give --content PICTURE, --style PICTURE, or both")
-    target = not_among(
-        check_output(out, what="figure"), [path for path in (content, style) if path]
-    )
+    target = check_figure(out, [path for path in (content, style) if path])
     config, machine = changed_by({**SMALL, **given(values)}, Config())
-    asked = None if layers is None else list(dict.fromkeys(filter(str.strip, layers.split(","))))
-    if asked == []:
-        raise ConfigError("--layers is empty: name at least one, as conv4_2")
     rows: list[tuple[Cell, list[Trial]]] = []
     if content is not None:
         picture = read(content)
-        configs = content_reconstructions(config, asked or CONTENT_LAYERS.split(","))
-        trials = [Trial(words, each, machine, [picture, picture]) for words, each in configs]
+        names = parse_layers(CONTENT_LAYERS if layers is None else layers)
+        trials = [
+            Trial(caption, alone, machine, [picture, picture])
+            for caption, alone in content_reconstructions(config, names)
+        ]
         rows.append((_shown(picture, "content"), trials))
     if style is not None:
         picture = read(style)
         height, width = painted_size(picture, config)
         inputs = [blank_content(width, height), picture]
-        configs = style_reconstructions(config, asked or STYLE_LAYERS.split(","))
-        trials = [Trial(words, each, machine, inputs) for words, each in configs]
+        names = parse_layers(STYLE_LAYERS if layers is None else layers)
+        trials = [
+            Trial(caption, alone, machine, inputs)
+            for caption, alone in style_reconstructions(config, names)
+        ]
         rows.append((_shown(picture, "style"), trials))
     all_trials = [trial for _, trials in rows for trial in trials]
     for trial in all_trials:

@@ -1,14 +1,21 @@
-"""`impasto resume`: go on with a painting or a batch that was cut off."""
+"""`impasto resume`: continue an interrupted painting or batch."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
 
 import click
 
-from impasto.cli.run_folder import JOB, RunRecord, RunSpec, check_typed, hold_folder, read_job
+from impasto.cli.options import json_option, quiet_option
+from impasto.cli.run_folder import (
+    RECORD,
+    RunRecord,
+    RunSpec,
+    check_trusted,
+    lock_folder,
+    read_record,
+)
 from impasto.errors import CheckpointError, ConfigError
 
 __all__ = ["resume"]
@@ -19,64 +26,71 @@ __all__ = ["resume"]
 @click.option(
     "--trust",
     is_flag=True,
-    help="do what the folder says although no run of yours wrote it: it may name any file and "
-    "any cluster",
+    help="resume although no run of yours wrote the folder, which may name any file and any "
+    "cluster",
 )
-@click.option("--quiet", is_flag=True, help="say nothing but errors")
-@click.option("--json", "as_json", is_flag=True, help="print the result as one line of JSON")
+@quiet_option
+@json_option
 def resume(folder: str, trust: bool, quiet: bool, as_json: bool) -> int:
-    """Go on with what `paint --checkpoint FOLDER` or `batch -o FOLDER` began; it ends with the same
-    pictures."""
+    """Continue what `paint --checkpoint FOLDER` or `batch -o FOLDER` began.
+
+    The pictures are the same as without the interruption.
+    """
     from impasto.batch.spec import is_batch, load_spec
-    from impasto.cli.commands.batch import carry_out as carry_out_batch
+    from impasto.cli.commands.batch import paint_batch
 
     path = Path(folder).absolute()
     if is_batch(path):
         if as_json:
             raise ConfigError(
-                f"--json is of one painting, and {folder} is a batch's: see its manifest.jsonl",
+                f"--json is for one painting, and {folder} is a batch's: see its manifest.jsonl",
                 folder,
             )
-        return carry_out_batch(load_spec(path, trust), str(path), quiet)
-    if not read_job(path).finished:
-        with hold_folder(str(path)):
-            job = read_job(path)
-            if not job.finished:  # by the run that had the folder until now
-                return _go_on(job, path, trust, quiet, as_json)
-    picture = read_job(path).paths["picture"]
+        return paint_batch(load_spec(path, trust), str(path), quiet)
+    record = read_record(path)
+    if not record.finished:
+        with lock_folder(str(path)):
+            record = read_record(path)  # again: another run may have finished it
+            if not record.finished:
+                if not trust:
+                    check_trusted(record, path)
+                return _resume(record, path, quiet, as_json)
+    picture = record.paths["picture"]
     if not os.path.exists(picture):
         raise CheckpointError(
             f"{folder} is finished, and its painting {picture} is gone: the same `impasto "
-            "paint` command makes it anew",
+            "paint` command paints it again",
             picture,
         )
     click.echo(f"{folder} is finished: the painting is {picture}", err=as_json)
     return 0
 
 
-def _go_on(job: RunRecord, path: Path, trust: bool, quiet: bool, as_json: bool) -> int:
-    """Paint what is left of a job; the exit code. Raises CheckpointError."""
+def _resume(record: RunRecord, path: Path, quiet: bool, as_json: bool) -> int:
+    """Paint the rest of a run; return the exit code. Raises CheckpointError."""
     from impasto.cli.outputs import check_outputs
-    from impasto.cli.terminal import carry_out
-    from impasto.config import Config, Machine
+    from impasto.cli.terminal import paint_spec
     from impasto.painting.callbacks import Snapshots
+    from impasto.painting.record import recorded_settings
 
-    check_typed(job, path, trust)
-    settings: dict[str, Any] = dict(job.config)
-    limits: dict[str, Any] = dict(job.machine)
     try:
-        config, machine = Config(**settings), Machine(**limits)
+        config, machine = recorded_settings(record.model_dump())
     except ConfigError as error:
-        raise CheckpointError(f"cannot resume from {path / JOB}: {error}", error.value) from None
-    paths = job.paths
+        raise CheckpointError(f"{path / RECORD} cannot be resumed: {error}", error.value) from None
+    paths = record.paths  # before the current folder changes
     try:
-        os.chdir(job.folder)
+        os.chdir(record.folder)
     except OSError as error:
-        gone = f"the folder that it was begun in is gone: {job.folder} ({error.strerror})"
-        raise CheckpointError(gone, job.folder) from None
-    kept = Snapshots(job.snapshots.every, tuple(job.snapshots.at))
-    outputs = check_outputs(**paths, kept=kept, steps=config.steps)
+        gone = f"the folder that it was begun in is gone: {record.folder} ({error.strerror})"
+        raise CheckpointError(gone, record.folder) from None
+    at_steps = Snapshots(record.snapshots.every, tuple(record.snapshots.at))
     spec = RunSpec(
-        tuple(job.pictures), config, machine, outputs, job.folder, job.engine, job.address
+        tuple(record.pictures),
+        config,
+        machine,
+        check_outputs(**paths, at_steps=at_steps, steps=config.steps),
+        record.folder,
+        record.engine,
+        record.address,
     )
-    return carry_out(spec, path, quiet, as_json)
+    return paint_spec(spec, path, quiet, as_json)

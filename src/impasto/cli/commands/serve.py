@@ -1,4 +1,4 @@
-"""`impasto serve`: the studio."""
+"""`impasto serve`: run the studio, a web page and an HTTP API."""
 
 from __future__ import annotations
 
@@ -45,9 +45,11 @@ EXTRA = ("gradio", "fastapi", "uvicorn", "prometheus_client")
     "--auth",
     envvar="IMPASTO_AUTH",
     metavar="USER:PASSWORD",
-    help="who may come in; also $IMPASTO_AUTH, which `ps` does not show",
+    help="require this password; also $IMPASTO_AUTH, which `ps` does not show",
 )
-@click.option("--no-auth", is_flag=True, help="let in everybody who reaches --host")
+@click.option(
+    "--no-auth", is_flag=True, help="require no password, although others can reach --host"
+)
 @click.option(
     "--workers",
     default=LIMITS.workers,
@@ -89,7 +91,8 @@ EXTRA = ("gradio", "fastapi", "uvicorn", "prometheus_client")
     default=LIMITS.seconds / 60,
     type=click.FloatRange(0.1),
     metavar="MINUTES",
-    help=f"time of a painting; then it ends with what there is [default: {LIMITS.seconds / 60:g}]",
+    help="time of a painting; then it ends with the best picture so far "
+    f"[default: {LIMITS.seconds / 60:g}]",
 )
 @click.option(
     "--keep",
@@ -116,11 +119,11 @@ def serve(
     show_it: bool,
     **values: Any,
 ) -> None:
-    """Open the studio: a page where people paint, and the same for programs over HTTP.
+    """Open the studio: a web page to paint on, with an HTTP API.
 
     impasto serve
     """
-    # before seconds of loading: bad values fail at once
+    # before seconds of imports: bad values fail at once
     config, machine = changed_by(given(values), Config())
     _check(auth, {"--max-upload": max_upload, "--max-minutes": max_minutes, "--keep": keep})
     _exit_on_signals()
@@ -153,8 +156,10 @@ def _check(auth: str | None, numbers: dict[str, float]) -> None:
 
 
 def _exit_on_signals() -> None:
-    """Have SIGTERM and SIGHUP end the process so that all files are removed, before uvicorn has
-    handlers of its own."""
+    """Make SIGTERM and SIGHUP exit normally, so that all files are removed.
+
+    This holds until uvicorn installs its own handlers.
+    """
     if threading.current_thread() is threading.main_thread():
         for number in {signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)}:
             signal.signal(number, lambda *_: sys.exit(0))
@@ -162,7 +167,7 @@ def _exit_on_signals() -> None:
 
 @contextmanager
 def _extra() -> Iterator[None]:
-    """Raise ConfigError if an import inside finds a library of the extra missing."""
+    """Convert the ImportError of a missing library of the extra to a ConfigError."""
     try:
         yield
     except ImportError as error:
@@ -174,7 +179,7 @@ def _extra() -> Iterator[None]:
 def _open(
     studio: Studio, host: str, port: int, auth: str, no_auth: bool, demo: bool, show_it: bool
 ) -> None:
-    """Open the studio at an address, until a signal ends it."""
+    """Serve the studio at an address until a signal ends it."""
     with _extra():
         from impasto.web import server
 
@@ -190,13 +195,13 @@ def _open(
         hosts = (*server.LOCAL, host) if local and not auth and not no_auth else ()
         app = server.application(studio, auth, hosts, demo)
         address = f"http://{f'[{host}]' if ':' in host else host}:{sock.getsockname()[1]}"
-        server.serve(app, sock, lambda: _tell(address, show_it), studio.close)
+        server.serve(app, sock, lambda: _announce(address, show_it), studio.close)
 
 
 config_options(serve, "backbone", *Machine.model_fields)
 
 
-def _tell(address: str, show_it: bool) -> None:
+def _announce(address: str, show_it: bool) -> None:
     click.echo(f"the studio is open at {address}  (Ctrl-C closes it)")
     if show_it:
         click.launch(address)

@@ -1,4 +1,4 @@
-"""`impasto show`: the settings inside a painting."""
+"""`impasto show`: print the settings inside a painting."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from impasto.fields import option_name
 
 __all__ = ["CONTROLS", "show"]
 
-CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]")  # which a terminal would obey
+CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]")  # control characters, for terminals
 
 
 @click.command()
@@ -20,7 +20,7 @@ CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]")  # which a terminal would obey
 def show(file: str, as_json: bool) -> None:
     """Print the settings that the painting FILE was made with."""
     from impasto.images.read import read_settings
-    from impasto.painting.callbacks import terms_in_words
+    from impasto.painting.callbacks import format_terms
 
     settings = read_settings(file)
     if as_json:
@@ -30,9 +30,9 @@ def show(file: str, as_json: bool) -> None:
     if terms := settings.get("terms"):  # older files have none
         objective = settings.get("objective")
         value = "not finite" if objective is None else f"{objective:.4g}"
-        lines.append(f"objective {value}: {terms_in_words(terms)}")
-    for each in settings["inputs"]:
-        lines.append(f"{each['role']:8} {each['name']}  sha256 {each['sha256'][:16]}")
+        lines.append(f"objective {value}: {format_terms(terms)}")
+    for picture in settings["inputs"]:
+        lines.append(f"{picture['role']:8} {picture['name']}  sha256 {picture['sha256'][:16]}")
     for part in ("config", "machine"):
         lines += [f"{option_name(name):22} {value}" for name, value in settings[part].items()]
     for line in lines:

@@ -1,4 +1,4 @@
-"""`impasto texture`: a texture like a style, of any size."""
+"""`impasto texture`: synthesize a texture like a style, of any size."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from impasto.cli.options import GroupedCommand, config_options, given
+from impasto.cli.options import GroupedCommand, config_options, given, quiet_option
 from impasto.cli.sources import sources_of
 from impasto.errors import ConfigError
 
@@ -27,7 +27,7 @@ __all__ = ["texture"]
 @click.option(
     "--from", "source", metavar="FILE", help="make a texture again with the settings of its file"
 )
-@click.option("--quiet", is_flag=True, help="say nothing but errors")
+@quiet_option
 def texture(
     styles: tuple[str, ...],
     size: str | None,
@@ -43,23 +43,24 @@ def texture(
     """
     from impasto.cli.outputs import check_outputs, report
     from impasto.cli.progress_bar import make_console
-    from impasto.cli.terminal import run, save
+    from impasto.cli.terminal import prepare, run, save_all
     from impasto.images.read import read
     from impasto.painting.experiments import blank_content, texture_config
 
-    config, machine, pictures, before = sources_of(styles, preset_name, source, given(values))
-    if source and not before:
+    config, machine, pictures, earlier_size = sources_of(styles, preset_name, source, given(values))
+    if source and not earlier_size:
         raise ConfigError(
-            f"{source} is no texture: `impasto paint --from {source}` paints it again", source
+            f"{source} is not a texture: `impasto paint --from {source}` paints it again", source
         )
     if not pictures:
         raise ConfigError("give a STYLE picture: impasto texture painting.jpg")
-    width, height = _parse_size(size if size is not None else before or "512x512")
+    width, height = _parse_size(size if size is not None else earlier_size or "512x512")
     used = [*pictures, *([source] if source else [])]
     outputs = check_outputs(out or f"{Path(pictures[0]).stem}-texture.png", used=used)
     inputs = [blank_content(width, height), *(read(picture) for picture in pictures)]
-    painting = run(make_console(quiet), inputs, texture_config(config), machine)
-    save(painting, outputs.picture)
+    console = make_console(quiet)
+    painting = run(console, prepare(console, inputs, texture_config(config), machine))
+    save_all(painting, inputs, outputs)
     return report(painting, outputs, quiet, as_json=False)
 
 
@@ -67,9 +68,9 @@ config_options(texture)
 
 
 def _parse_size(text: str) -> tuple[int, int]:
-    found = re.fullmatch(r"\s*(\d{1,6})\s*[x×,]\s*(\d{1,6})\s*", text)
-    if found is None:
+    match = re.fullmatch(r"\s*(\d{1,6})\s*[x×,]\s*(\d{1,6})\s*", text)
+    if match is None:
         raise ConfigError(
             f"--size is {text!r}: a texture takes its width and height, as 1024x768", text
         )
-    return int(found[1]), int(found[2])
+    return int(match[1]), int(match[2])

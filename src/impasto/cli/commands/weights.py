@@ -1,4 +1,4 @@
-"""`impasto weights`: the networks' files: list, fetch, verify."""
+"""`impasto weights`: list, download and verify the files of networks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["weights"]
 
 @click.group()
 def weights() -> None:
-    """The networks' files: list, fetch, verify."""
+    """List, download and verify the files of networks."""
 
 
 @weights.command("list")
@@ -24,29 +24,35 @@ def list_weights() -> None:
 @weights.command("fetch")
 @click.argument("name")
 def fetch_weights(name: str) -> None:
-    """Download the network NAME, or go on with a download that broke."""
+    """Download the network NAME, or continue an interrupted download."""
     from impasto.backbone.weights import fetch
-    from impasto.cli.progress_bar import downloading, make_console
+    from impasto.cli.progress_bar import download_bar, make_console
 
-    with downloading(make_console(), name) as progress:
+    with download_bar(make_console(), name) as progress:
         click.echo(fetch(name, progress))
 
 
 @weights.command("verify")
 @click.argument("name", required=False)
 def verify_weights(name: str | None) -> None:
-    """Check the files that are here (or the one of NAME) against their checksums; exit code 2 if
-    one is broken."""
+    """Check the downloaded files against their checksums, or only that of NAME.
+
+    The exit code is 2 if one is broken.
+    """
     from impasto.backbone.weights import cached, known, verify
     from impasto.errors import WeightsError
 
     broken = []
-    for each in [name] if name else known():
-        path = cached(each)
-        whole = path is not None and verify(each)
-        click.echo(f"{each:18} {'not here' if path is None else 'whole' if whole else 'broken'}")
-        if path is not None and not whole:
+    for network in [name] if name else known():
+        path = cached(network)
+        if path is None:
+            state = "not here"
+        elif verify(network):
+            state = "whole"
+        else:
+            state = "broken"
             broken.append(str(path))
+        click.echo(f"{network:18} {state}")
     if broken:
         raise WeightsError(
             f"broken: {', '.join(broken)}; fetch it again, or install impasto again for compact",
