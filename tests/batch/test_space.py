@@ -312,7 +312,7 @@ def test_no_line_of_the_manifest_is_torn(batch, disk, after, cut) -> None:
         return closing(File(file)) if mode == "ab" else file
 
     # enough for the first painting; its line would need one page more
-    after(16, lambda: disk.full(pages=1))
+    after(16, lambda: disk.full(pages=2))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Path, "open", opening)
         code, _, err = batch()

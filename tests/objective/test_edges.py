@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from impasto import Config
+from configs import gram_config
 from impasto.backbone.vgg import Backbone
 from impasto.backbone.weight_files import Weights
 from impasto.backbone.weights import load
@@ -108,7 +108,7 @@ def test_edges_are_the_same_wherever_the_tiles_end(
     layers: str, size: tuple[int, int], side: int
 ) -> None:
     content, x, style = (random(k, 1, 3, *size) for k in (1, 2, 3))
-    config = Config(
+    config = gram_config(
         content_layers="", style_layers=layers, style_weight=1e-6, grain_weight=0, edge_weight=2
     )
     backbone = Backbone(WEIGHTS, dtype=torch.float64)
@@ -121,7 +121,7 @@ def test_edges_are_the_same_wherever_the_tiles_end(
 
 def test_a_crop_holds_what_the_edges_look_at() -> None:
     content, style = random(1, 1, 3, 97, 83), random(2, 1, 3, 40, 40)
-    config = Config(content_layers="", style_layers="conv1_1", edge_weight=1)
+    config = gram_config(content_layers="", style_layers="conv1_1", edge_weight=1)
     for tile in Objective(config, Backbone(WEIGHTS), content.float(), [style.float()], 20).tiles:
         for (start, end, full), crop in zip(
             ((tile.top, tile.bottom, 97), (tile.left, tile.right, 83)), tile.crop, strict=True
@@ -133,10 +133,10 @@ def test_a_crop_holds_what_the_edges_look_at() -> None:
 def test_the_edges_of_the_content_are_its_own() -> None:
     content = random(1, 1, 3, 33, 40).float()
     value = Objective(
-        Config(edge_weight=5), Backbone(WEIGHTS), content, [random(2, 1, 3, 32, 32).float()]
+        gram_config(edge_weight=5), Backbone(WEIGHTS), content, [random(2, 1, 3, 32, 32).float()]
     )(content)
     assert value.terms["edges"] == 0
-    black = Objective(Config(edge_weight=5), Backbone(WEIGHTS), content, [content])(
+    black = Objective(gram_config(edge_weight=5), Backbone(WEIGHTS), content, [content])(
         torch.zeros_like(content)
     )
     # as far away as nothing at all
@@ -145,7 +145,7 @@ def test_the_edges_of_the_content_are_its_own() -> None:
 
 def test_without_normalization_edges_are_a_mean() -> None:
     content, x = (random(k, 1, 3, 33, 40).float() for k in (1, 2))
-    config = Config(normalize="none", edge_weight=1)
+    config = gram_config(normalize="none", edge_weight=1)
     have = Objective(config, Backbone(WEIGHTS), content, [content])(x).terms["edges"]
     torch.testing.assert_close(have, (laplacian(x) - laplacian(content)).square().mean())
 
@@ -153,7 +153,7 @@ def test_without_normalization_edges_are_a_mean() -> None:
 def test_a_content_without_edges_gives_finite_terms() -> None:
     gray = torch.full((1, 3, 32, 32), 0.5)
     objective = Objective(
-        Config(edge_weight=1), Backbone(WEIGHTS), gray, [random(1, 1, 3, 32, 32).float()]
+        gram_config(edge_weight=1), Backbone(WEIGHTS), gray, [random(1, 1, 3, 32, 32).float()]
     )
     x = random(2, 1, 3, 32, 32).float()
     value, gradient = objective.evaluate(x)
@@ -166,7 +166,7 @@ def test_the_larger_its_weight_the_nearer_are_the_edges(tiny_weights, photo, sty
     backbone = Backbone(load(str(tiny_weights)))
     apart = []
     for weight in (0.0, 10.0, 100.0):
-        config = Config(size=48, levels=1, steps=20, edge_weight=weight)
+        config = gram_config(size=48, levels=1, steps=20, edge_weight=weight)
         steps = list(paint_steps(style, photo, config, backbone=backbone))
         content = steps[0].picture
         apart.append(float(plainly(steps[-1].best.point, content)))

@@ -4,6 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from configs import gram_config
 from impasto import Config, paint
 from impasto.backbone.architecture import layer_stride
 from impasto.backbone.vgg import Backbone
@@ -304,7 +305,7 @@ def paintings(tiny_weights, photo, style):
     backbone = Backbone(load(str(tiny_weights)))
     found = {}
     for term in TERMS:
-        config = Config(
+        config = gram_config(
             size=48,
             levels=1,
             steps=20,

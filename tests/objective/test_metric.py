@@ -56,7 +56,7 @@ def test_moments_seen_through_a_metric_are_those_of_features_that_it_multiplied(
 
 
 def test_the_objective_is_that_of_features_multiplied_by_the_metric(taught) -> None:
-    config = Config(**LAYERS, grain_weight=0, style_weight=2)
+    config = Config(**LAYERS, style_term="gram", grain_weight=0, style_weight=2)
     content, style, x = random(1, 1, 3, 40, 48), random(2, 1, 3, 36, 36), random(3, 1, 3, 40, 48)
     loss, gradient = Objective(config, taught, content, [style]).evaluate(x)
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from configs import gram_config
 from impasto import Config, paint
 from impasto.backbone.vgg import AVERAGE_GAIN, Backbone
 from impasto.backbone.weight_files import Weights
@@ -167,7 +168,7 @@ def network(pixels: torch.Tensor, pooling: str, padding: str) -> dict[str, torch
 def test_value_and_gradient_are_those_of_the_formulas(
     form: str, pooling: str, padding: str
 ) -> None:
-    config = Config(**LAYERS, **FORMS[form])
+    config = gram_config(**LAYERS, **FORMS[form])
     backbone = Backbone(WEIGHTS, pooling=pooling, padding=padding, dtype=torch.float64)
     x = X.clone().requires_grad_()
     terms = plainly(config, backbone, CONTENT, STYLES, x)
@@ -183,7 +184,7 @@ def test_value_and_gradient_are_those_of_the_formulas(
 
 @pytest.mark.parametrize("form", FORMS)
 def test_in_float32_the_gradient_is_that_of_float64(form: str) -> None:
-    config = Config(**LAYERS, **FORMS[form])
+    config = gram_config(**LAYERS, **FORMS[form])
     (exact, expected), (value, gradient) = (
         Objective(
             config,
@@ -207,7 +208,7 @@ def test_the_smallest_pictures_have_a_gradient_too(
 ) -> None:
     # the deepest maps are one position high or wide
     config, wide = (
-        Config(**LAYERS, tv_weight=1),
+        gram_config(**LAYERS, tv_weight=1),
         torch.float64 if dtype == torch.float64 else torch.float32,
     )
     x, content, style = (picture(k, *size) for k in (1, 2, 3))
@@ -347,7 +348,7 @@ def test_an_evaluation_keeps_no_features(monkeypatch) -> None:
         return features, tape
 
     monkeypatch.setattr(Backbone, "record", watched)
-    objective = Objective(Config(), Backbone(WEIGHTS), CONTENT.float(), [STYLES[0].float()])
+    objective = Objective(gram_config(), Backbone(WEIGHTS), CONTENT.float(), [STYLES[0].float()])
     kept = objective.evaluate(X.float())
     assert maps
     assert kept[1].shape == X.shape
@@ -411,7 +412,7 @@ def test_the_products_of_no_positions_are_zero() -> None:
 
 
 def test_a_painting_in_bfloat16_is_as_good_as_one_in_float32() -> None:
-    config = Config(size=128, levels=1, steps=60, backbone="compact")
+    config = gram_config(size=128, levels=1, steps=60, backbone="compact")
     weights = load("compact")
     exact, rough = (
         Backbone(weights, pooling=config.pooling, padding=config.padding, dtype=dtype)

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
+from configs import gram_config
 from impasto import Config, paint
 from impasto.backbone.architecture import layer_stride
 from impasto.backbone.vgg import Backbone
@@ -223,7 +224,7 @@ def assert_as_plainly(
 def test_regions_are_as_the_formulas_say_in_one_piece_and_in_tiles(
     term: str, masks: str, side: int | None
 ) -> None:
-    config = Config(
+    config = gram_config(
         **LAYERS, style_term=term, strength=1.3, grain_weight=2, edge_weight=3, tv_weight=0.1
     )
     assert_as_plainly(
@@ -234,7 +235,7 @@ def test_regions_are_as_the_formulas_say_in_one_piece_and_in_tiles(
 @pytest.mark.parametrize("padding", ["zeros", "replicate"])
 @pytest.mark.parametrize("term", MOMENTS)
 def test_regions_with_average_pooling_and_either_padding(term: str, padding: str) -> None:
-    config = Config(**LAYERS, style_term=term)
+    config = gram_config(**LAYERS, style_term=term)
     assert_as_plainly(config, regions(MASKS["overlapping"]), 31, None, float64(padding, "average"))
 
 
@@ -250,7 +251,7 @@ SWITCHES = {
 @pytest.mark.parametrize("side", [None, 29])
 @pytest.mark.parametrize("pair", list(combinations(SWITCHES, 2)), ids="-".join)
 def test_any_two_of_the_controls_go_together(pair: tuple[str, str], side: int | None) -> None:
-    config = Config(**LAYERS, **SWITCHES[pair[0]], **SWITCHES[pair[1]])
+    config = gram_config(**LAYERS, **SWITCHES[pair[0]], **SWITCHES[pair[1]])
     parts = regions(MASKS["overlapping"]) if "mask" in pair else regions([None])
     assert_as_plainly(config, parts, side, PROTECT if "protect" in pair else None)
 
@@ -258,7 +259,7 @@ def test_any_two_of_the_controls_go_together(pair: tuple[str, str], side: int | 
 @pytest.mark.parametrize("side", range(16, 67, 5))
 @pytest.mark.parametrize("term", MOMENTS)
 def test_wherever_the_tiles_end_regions_are_the_same(term: str, side: int) -> None:
-    config = Config(**LAYERS, style_term=term, edge_weight=1)
+    config = gram_config(**LAYERS, style_term=term, edge_weight=1)
     one, many = (
         Objective(config, float64(), CONTENT, regions(MASKS["overlapping"]), s, PROTECT)
         for s in (None, side)
@@ -273,7 +274,7 @@ def test_wherever_the_tiles_end_regions_are_the_same(term: str, side: int) -> No
 
 @pytest.mark.parametrize("term", [*MOMENTS, "neighbors", "sliced"])
 def test_a_mask_of_ones_is_no_mask(term: str) -> None:
-    config = Config(**LAYERS, style_term=term)
+    config = gram_config(**LAYERS, style_term=term)
     ones = torch.ones(1, 1, HEIGHT, WIDTH, dtype=torch.float64)
     plain, masked = (
         Objective(
@@ -294,7 +295,7 @@ def test_a_mask_of_ones_is_no_mask(term: str) -> None:
 def test_two_halves_of_every_pixel_in_one_style_are_the_whole(term: str) -> None:
     half = torch.full((1, 1, HEIGHT, WIDTH), 0.5, dtype=torch.float64)
     one, two = (
-        Objective(Config(**LAYERS, style_term=term), float64(), CONTENT, parts).evaluate(X)
+        Objective(gram_config(**LAYERS, style_term=term), float64(), CONTENT, parts).evaluate(X)
         for parts in (regions([None]), [Region(name, half, SOURCES[0]) for name in "ab"])
     )
     torch.testing.assert_close(two[0].total, one[0].total, rtol=1e-5, atol=0)
@@ -306,7 +307,7 @@ def test_two_regions_in_one_style_ask_for_more_than_the_whole_does() -> None:
     content, x = picture(1, 48, 64), picture(2, 48, 64)
     halves = sharing(box(0, 48, 0, 32, 48, 64))
     one, two = (
-        Objective(Config(**LAYERS), float64(), content, parts)(x).terms
+        Objective(gram_config(**LAYERS), float64(), content, parts)(x).terms
         for parts in (
             regions([None]),
             [Region(str(k), half, SOURCES[0]) for k, half in enumerate(halves)],
@@ -322,9 +323,9 @@ def test_a_small_region_is_as_strong_as_a_large_one(term: str) -> None:
     x = picture(2, 16, 16).repeat(1, 1, 7, 7)
     small, large = box(48, 64, 48, 64, 112, 112), box(16, 96, 16, 96, 112, 112)
     parts = [Region(name, mask, SOURCES[0]) for name, mask in (("small", small), ("large", large))]
-    terms = Objective(Config(**LAYERS, style_term=term), float64(), picture(1, 112, 112), parts)(
-        x
-    ).terms
+    terms = Objective(
+        gram_config(**LAYERS, style_term=term), float64(), picture(1, 112, 112), parts
+    )(x).terms
     for layer in ("style relu1_1", "style conv2_1", "style relu3_1", "grain"):
         # of a sliced distance, as fewer positions have fewer quantiles
         near = 0.1 if term == "sliced" and layer != "grain" else 1e-5
@@ -334,7 +335,7 @@ def test_a_small_region_is_as_strong_as_a_large_one(term: str) -> None:
 
 
 def test_a_region_pulls_only_where_it_is() -> None:
-    config = Config(content_layers="", style_layers="relu2_1", grain_weight=1)
+    config = gram_config(content_layers="", style_layers="relu2_1", grain_weight=1)
     parts = [Region("", box(0, HEIGHT, 0, 24), SOURCES[0])]
     gradient = Objective(config, float64(), CONTENT, parts).evaluate(X)[1]
     assert (gradient[..., :24].abs().amax((0, 1)) > 0).all()
@@ -344,7 +345,7 @@ def test_a_region_pulls_only_where_it_is() -> None:
 @pytest.mark.parametrize("term", ["wasserstein", "moments"])
 def test_a_blend_has_the_moments_of_the_mixture(term: str) -> None:
     first, second = picture(3, 32, 32), 1 - picture(4, 32, 32) ** 2
-    config = Config(
+    config = gram_config(
         content_layers="", style_layers="relu1_1,conv3_1", grain_weight=0, style_term=term
     )
     parts = [Region("", None, [StyleSource(first, 3), StyleSource(second, 1)])]
@@ -366,7 +367,7 @@ def test_a_blend_has_the_moments_of_the_mixture(term: str) -> None:
 
 @pytest.mark.parametrize("term", [*MOMENTS, "neighbors", "sliced"])
 def test_strokes_of_one_picture_and_forms_of_another(term: str) -> None:
-    config = Config(
+    config = gram_config(
         style_layers="relu1_1,relu2_2,relu3_1,conv4_1", content_layers="relu3_1", style_term=term
     )
     strokes, forms = (each[0].pixels for each in SOURCES[:2])
@@ -396,7 +397,7 @@ SMALL_MASKS = {
 @pytest.mark.parametrize("which", SMALL_MASKS)
 @pytest.mark.parametrize("term", [*MOMENTS, "neighbors", "sliced"])
 def test_masks_too_small_for_the_deepest_layer_are_no_trouble(term: str, which: str) -> None:
-    config = Config(style_layers="relu1_1,relu5_1", content_layers="", style_term=term)
+    config = gram_config(style_layers="relu1_1,relu5_1", content_layers="", style_term=term)
     mask, of_style = SMALL_MASKS[which]
     style = picture(3, 48, 45)
     parts = [Region("", mask, [StyleSource(style, 1.0, of_style)])]
@@ -412,7 +413,7 @@ def test_masks_too_small_for_the_deepest_layer_are_no_trouble(term: str, which: 
 
 @pytest.mark.parametrize("term", [*MOMENTS, "neighbors", "sliced"])
 def test_a_region_without_positions_in_a_layer_has_no_term_there(term: str) -> None:
-    config = Config(
+    config = gram_config(
         style_layers="relu1_1,relu5_1", content_layers="", grain_weight=0, style_term=term
     )
     # relu5_1 has no position in the last 3 columns
@@ -440,7 +441,7 @@ def masks(tmp_path: Path) -> list[str]:
 
 @pytest.mark.parametrize("size", [160, 177, 201])
 def test_the_regions_of_a_problem_share_out_every_position(photo, style, masks, size: int) -> None:
-    config = Config(size=size, levels=2, mask=tuple(f"{mask}={style}" for mask in masks))
+    config = gram_config(size=size, levels=2, mask=tuple(f"{mask}={style}" for mask in masks))
     problem = prepare_problem(read(photo), [read(style)], config)
     assert len(problem.levels) == 2
     for level in problem.levels:
@@ -457,7 +458,7 @@ def test_the_regions_of_a_problem_share_out_every_position(photo, style, masks, 
 def test_a_painting_in_tiles_is_the_painting_in_one_piece(
     tiny_weights, photo, style, masks, color: str, masked: bool, levels: int
 ) -> None:
-    config = Config(
+    config = gram_config(
         **LAYERS,
         backbone=str(tiny_weights),
         size=96,

@@ -3,6 +3,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from configs import gram_config
 from impasto.backbone.vgg import Backbone
 from impasto.backbone.weights import load
 from impasto.config import Config
@@ -28,19 +29,19 @@ def value_of(config: Config, backbone: Backbone, x: torch.Tensor, styles=(STYLE,
 
 
 def test_at_the_content_only_the_style_is_left(backbone: Backbone) -> None:
-    value = value_of(Config(), backbone, CONTENT)
+    value = value_of(gram_config(), backbone, CONTENT)
     assert value.terms["content relu4_2"].item() == 0
     assert value.total.item() == pytest.approx(sum(term.item() for term in value.terms.values()))
     assert value.terms["style relu3_1"].item() > 0
 
 
 def test_at_the_style_its_terms_are_zero(backbone: Backbone) -> None:
-    value = Objective(Config(), backbone, CONTENT, [CONTENT])(CONTENT)
+    value = Objective(gram_config(), backbone, CONTENT, [CONTENT])(CONTENT)
     assert value.total.item() == 0
 
 
 def test_the_energy_normalized_form_by_hand(backbone: Backbone) -> None:
-    config = Config(
+    config = gram_config(
         style_weight=3,
         strength=2,
         style_layers="relu2_1=0.5",
@@ -63,7 +64,7 @@ def test_the_energy_normalized_form_by_hand(backbone: Backbone) -> None:
 
 
 def test_the_plain_form_by_hand(backbone: Backbone) -> None:
-    config = Config(
+    config = gram_config(
         normalize="none",
         style_weight=3,
         style_layers="relu2_1",
@@ -91,26 +92,26 @@ def test_the_energy_normalized_form_does_not_depend_on_the_scale_of_features_or_
     backbone: Backbone, divisor: str
 ) -> None:
     # the divisor falls out only where style and painting have the same number of positions
-    config = Config(gram_divisor=divisor, style_shape="content")
+    config = gram_config(gram_divisor=divisor, style_shape="content")
     same = Objective(config, backbone, CONTENT, [picture(2)])(picture(9)).total
     torch.testing.assert_close(
-        same, Objective(Config(), backbone, CONTENT, [picture(2)])(picture(9)).total
+        same, Objective(gram_config(), backbone, CONTENT, [picture(2)])(picture(9)).total
     )
 
 
 def test_blended_styles_are_between(backbone: Backbone) -> None:
     regions = [Region("", None, [StyleSource(STYLE, 1), StyleSource(OTHER, 3)])]
-    objective = Objective(Config(), backbone, CONTENT, regions)
+    objective = Objective(gram_config(), backbone, CONTENT, regions)
     first, second = (gram(backbone(each, ["relu1_1"])["relu1_1"]) for each in (STYLE, OTHER))
     target = next(term.target.second for term in objective.terms if term.name == "style relu1_1")
     torch.testing.assert_close(target, 0.25 * first + 0.75 * second)
     only = [Region("", None, [StyleSource(STYLE, 1), StyleSource(OTHER, 0)])]
-    assert Objective(Config(), backbone, CONTENT, only)(CONTENT).total == pytest.approx(
-        Objective(Config(), backbone, CONTENT, [STYLE])(CONTENT).total.item()
+    assert Objective(gram_config(), backbone, CONTENT, only)(CONTENT).total == pytest.approx(
+        Objective(gram_config(), backbone, CONTENT, [STYLE])(CONTENT).total.item()
     )
 
 
-@pytest.mark.parametrize("config", [Config(content_layers={}), Config(style_layers={})])
+@pytest.mark.parametrize("config", [gram_config(content_layers={}), gram_config(style_layers={})])
 def test_content_alone_and_style_alone(backbone: Backbone, config: Config) -> None:
     value = value_of(config, backbone, picture(9))
     kinds = {name.split()[0] for name in value.terms}
@@ -119,7 +120,7 @@ def test_content_alone_and_style_alone(backbone: Backbone, config: Config) -> No
 
 def test_a_black_content_and_a_flat_style_give_finite_terms(backbone: Backbone) -> None:
     black, gray = torch.zeros(1, 3, 32, 32), torch.full((1, 3, 32, 32), 0.5)
-    value = Objective(Config(tv_weight=1), backbone, black, [gray])(picture(9, 32, 32))
+    value = Objective(gram_config(tv_weight=1), backbone, black, [gray])(picture(9, 32, 32))
     assert torch.isfinite(value.total)
     assert value.terms["grain"] < 1e9  # a flat style has no grain: its energy must not be the unit
 
@@ -127,7 +128,7 @@ def test_a_black_content_and_a_flat_style_give_finite_terms(backbone: Backbone) 
 def test_the_gradient_is_that_of_the_sum(tiny_weights) -> None:
     exact = Backbone(load(str(tiny_weights)), dtype=torch.float64)
     content, style = CONTENT[..., :16, :16].double(), STYLE[..., :18, :16].double()
-    config = Config(style_layers="relu1_1,relu2_1", content_layers="relu3_1", tv_weight=1)
+    config = gram_config(style_layers="relu1_1,relu2_1", content_layers="relu3_1", tv_weight=1)
     objective = Objective(config, exact, content, [style])
     x = picture(4, 16, 16).double()
     value, gradient = objective.evaluate(x)
@@ -149,7 +150,7 @@ def test_units_of_the_recipe_carry_over_to_another_network(tiny_weights) -> None
     }
     small = replace(small, kernels=kernels)
     large = replace(small, scale=(255.0,) * 3)
-    config = Config(normalize="none", feature_units="0-255")
+    config = gram_config(normalize="none", feature_units="0-255")
     one, two = (
         Objective(config, Backbone(each), CONTENT, [STYLE])(picture(9)) for each in (small, large)
     )

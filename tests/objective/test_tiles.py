@@ -6,6 +6,7 @@ from itertools import product
 import pytest
 import torch
 
+from configs import gram_config
 from impasto import Config, paint
 from impasto.backbone.architecture import STRIDE, layer_stride, reach
 from impasto.backbone.vgg import Backbone
@@ -258,7 +259,7 @@ def test_the_objective_over_tiles_is_that_of_the_whole(
     side: int,
 ) -> None:
     backbone = Backbone(weights, pooling=pooling, padding=padding)
-    assert_the_same(Config(blend="0.7,0.3", **layers, **form), backbone, size, side)
+    assert_the_same(gram_config(blend="0.7,0.3", **layers, **form), backbone, size, side)
 
 
 @pytest.mark.parametrize("form", [DEFAULT, PLAIN], ids=["default", "plain"])
@@ -266,7 +267,9 @@ def test_the_objective_over_tiles_is_that_of_the_whole(
 def test_deep_layers_and_odd_sizes_over_tiles(
     weights: Weights, form: dict, size: tuple[int, int], side: int
 ) -> None:
-    assert_the_same(Config(blend="1,2", **form), Backbone(weights, padding="replicate"), size, side)
+    assert_the_same(
+        gram_config(blend="1,2", **form), Backbone(weights, padding="replicate"), size, side
+    )
 
 
 @pytest.mark.parametrize(
@@ -286,18 +289,18 @@ def test_deep_layers_and_odd_sizes_over_tiles(
     ],
 )
 def test_other_objectives_over_tiles(weights: Weights, changes: dict) -> None:
-    assert_the_same(Config(**{**SHALLOW, **changes}), Backbone(weights), (97, 64), 30)
+    assert_the_same(gram_config(**{**SHALLOW, **changes}), Backbone(weights), (97, 64), 30)
 
 
 def test_tiles_smaller_than_a_position_of_the_deepest_layer(weights: Weights) -> None:
     # most of them hold no position of it at all
-    assert_the_same(Config(style_layers="relu1_1,conv5_1"), Backbone(weights), (49, 33), 7)
+    assert_the_same(gram_config(style_layers="relu1_1,conv5_1"), Backbone(weights), (49, 33), 7)
 
 
 @pytest.mark.parametrize("padding", ["zeros", "replicate"])
 def test_there_are_no_seams(weights: Weights, padding: str) -> None:
     # In float64 the rounding is so small that nothing else could hide in it.
-    config = Config(blend="0.7,0.3", **MIDDLE, **DEFAULT)
+    config = gram_config(blend="0.7,0.3", **MIDDLE, **DEFAULT)
     content, x, *styles = (picture(k, 131, 145 + k).double()[..., :145] for k in (1, 2, 3, 4))
     backbone = Backbone(weights, padding=padding, dtype=torch.float64)
     one, many = (
@@ -312,7 +315,7 @@ def test_there_are_no_seams(weights: Weights, padding: str) -> None:
 def test_in_float32_the_worst_pixel_is_no_worse_at_a_border_than_elsewhere(
     weights: Weights,
 ) -> None:
-    config = Config(blend="0.7,0.3", **MIDDLE, **DEFAULT)
+    config = gram_config(blend="0.7,0.3", **MIDDLE, **DEFAULT)
     content, x, *styles = (picture(k, 301, 417) for k in (1, 2, 3, 4))
     one, many = (
         Objective(config, Backbone(weights), content, styles, tile_size=side)
@@ -335,7 +338,7 @@ def test_in_float32_the_worst_pixel_is_no_worse_at_a_border_than_elsewhere(
 def test_the_value_alone_over_tiles_is_the_evaluations(weights: Weights) -> None:
     x = picture(2, 97, 64)
     objective = Objective(
-        Config(**SHALLOW, **DEFAULT),
+        gram_config(**SHALLOW, **DEFAULT),
         Backbone(weights),
         picture(1, 97, 64),
         [picture(3, 60, 70)],
@@ -350,7 +353,7 @@ def test_the_value_alone_over_tiles_is_the_evaluations(weights: Weights) -> None
 def test_a_side_as_large_as_the_picture_changes_nothing_at_all(weights: Weights) -> None:
     x, content, style = (picture(k, 97, 64) for k in (1, 2, 3))
     (one, gradient), (two, same) = (
-        Objective(Config(), Backbone(weights), content, [style], tile_size=side).evaluate(x)
+        Objective(gram_config(), Backbone(weights), content, [style], tile_size=side).evaluate(x)
         for side in (None, 97)
     )
     assert torch.equal(one.term_values, two.term_values)
@@ -360,7 +363,11 @@ def test_a_side_as_large_as_the_picture_changes_nothing_at_all(weights: Weights)
 def test_the_picture_is_left_alone(weights: Weights) -> None:
     x = picture(2, 97, 64)
     Objective(
-        Config(**DEFAULT), Backbone(weights), picture(1, 97, 64), [picture(3, 60, 70)], tile_size=40
+        gram_config(**DEFAULT),
+        Backbone(weights),
+        picture(1, 97, 64),
+        [picture(3, 60, 70)],
+        tile_size=40,
     ).evaluate(x)
     assert torch.equal(x, picture(2, 97, 64))
 
@@ -373,7 +380,7 @@ def test_the_shipped_network_over_tiles() -> None:
     ]
     x = 0.8 * content + 0.2 * picture(1, 187, 151)
     config, backbone = (
-        Config(blend="2,1", **DEFAULT),
+        gram_config(blend="2,1", **DEFAULT),
         Backbone(load("compact"), padding="replicate"),
     )
     (one, gradient), (many, tiled) = (
@@ -391,9 +398,9 @@ def test_in_bfloat16_tiles_add_little_to_its_rounding() -> None:
     exact, rough = (
         Backbone(load("compact"), dtype=dtype) for dtype in (torch.float32, torch.bfloat16)
     )
-    _, gradient = Objective(Config(), exact, content, [style]).evaluate(x)
-    one, whole = Objective(Config(), rough, content, [style]).evaluate(x)
-    many, tiled = Objective(Config(), rough, content, [style], tile_size=90).evaluate(x)
+    _, gradient = Objective(gram_config(), exact, content, [style]).evaluate(x)
+    one, whole = Objective(gram_config(), rough, content, [style]).evaluate(x)
+    many, tiled = Objective(gram_config(), rough, content, [style], tile_size=90).evaluate(x)
     torch.testing.assert_close(many.total, one.total, rtol=1e-4, atol=0)
     assert (tiled - whole).norm() < 0.2 * (whole - gradient).norm() < 0.05 * gradient.norm()
 
@@ -412,7 +419,7 @@ def test_a_painting_over_tiles_is_the_painting_in_one_piece(
         tiles.append(len(self.tiles))
 
     monkeypatch.setattr(Objective, "__init__", counting)
-    config = Config(backbone=str(tiny_weights), size=192, steps=10, levels=2)
+    config = gram_config(backbone=str(tiny_weights), size=192, steps=10, levels=2)
     whole, tiled = (
         paint(photo, style, config, machine=EXACT.changed(tile=tile)) for tile in ("auto", 85)
     )

@@ -42,7 +42,7 @@ def painted():
 
     def run(name: str) -> Run:
         if name not in made:
-            config = Config(size=SIZE, **RUNS[name])
+            config = Config(**{"size": SIZE, "finish": 0, **RUNS[name]})
             pictures: list[list[torch.Tensor]] = []
             for step in paint_steps(
                 sample_photograph(),

@@ -6,7 +6,8 @@ import pytest
 import torch
 from PIL import Image
 
-from impasto import Config, Machine, paint, paint_steps
+from configs import gram_config
+from impasto import Machine, paint, paint_steps
 from impasto.backbone.vgg import Backbone
 from impasto.backbone.weights import load
 from impasto.errors import ConfigError, PictureError
@@ -52,7 +53,7 @@ def problem(files):
                 return value.format(**files)
             return tuple(map(filled, value)) if isinstance(value, tuple) else value
 
-        config = Config(
+        config = gram_config(
             size=48, levels=1, **{name: filled(value) for name, value in settings.items()}
         )
         return prepare_problem(
@@ -198,7 +199,7 @@ def test_a_palette_and_other_colors_are_two_answers(color: str) -> None:
     with pytest.raises(
         ConfigError, match=f"--palette and --color {color} are two answers to one question"
     ):
-        Config(palette="third.png", color=color)
+        gram_config(palette="third.png", color=color)
 
 
 @pytest.mark.parametrize(
@@ -282,7 +283,7 @@ def test_masks_of_other_shapes_are_noted(problem, tmp_path) -> None:
 
 
 def test_regions_are_as_large_as_their_level(problem, files) -> None:
-    config = Config(
+    config = gram_config(
         size=160, levels=2, mask=f"{files['left']}={files['warm']}={files['top']}", style_scale=0.5
     )
     found = prepare_problem(read(files["photo"]), [read(files["style"])], config)
@@ -298,7 +299,7 @@ def test_regions_are_as_large_as_their_level(problem, files) -> None:
 @pytest.mark.parametrize("scale", [0.1, 0.5, 1.0, 1.7, 3.0])
 @pytest.mark.parametrize("shape", ["own", "content"])
 def test_the_brush_grows_with_style_scale_at_every_level(files, scale: float, shape: str) -> None:
-    config = Config(size=512, levels=3, style_scale=scale, style_shape=shape)
+    config = gram_config(size=512, levels=3, style_scale=scale, style_shape=shape)
     content, style = read(files["photo"]), read(files["cold"])
     levels = levels_for(content, config)
     assert [max(level[:2]) for level in levels] == [128, 256, 512]
@@ -326,7 +327,7 @@ def test_the_brush_grows_with_style_scale_at_every_level(files, scale: float, sh
     ],
 )
 def test_levels_begin_at_about_128_pixels(photo, size: int, ratio: float, count: int) -> None:
-    levels = levels_for(read(photo), Config(size=size, level_ratio=ratio, steps=120))
+    levels = levels_for(read(photo), gram_config(size=size, level_ratio=ratio, steps=120))
     assert len(levels) == count
     assert max(levels[-1][:2]) == size
     assert sum(level.steps for level in levels) == 120
@@ -336,11 +337,11 @@ def test_levels_begin_at_about_128_pixels(photo, size: int, ratio: float, count:
 
 
 def test_levels_that_are_given_are_taken(photo) -> None:
-    assert len(levels_for(read(photo), Config(size=2048, levels=2))) == 2
+    assert len(levels_for(read(photo), gram_config(size=2048, levels=2))) == 2
 
 
 def test_settings_record_every_picture(files, tiny_weights) -> None:
-    config = Config(
+    config = gram_config(
         backbone=str(tiny_weights),
         start=files["cold"],
         palette=files["warm"],
@@ -375,12 +376,12 @@ def test_pictures_in_memory_stand_for_names(files, tiny_weights, tmp_path) -> No
         "size": 32,
         "steps": 3,
     }
-    from_files = Config(
+    from_files = gram_config(
         **common,
         **{field: files[name] for field, name in names.items()},
         mask=f"{files['left']}={files['warm']}={files['top']}",
     )
-    from_memory = Config(**common, **names, mask="left=warm=top")
+    from_memory = gram_config(**common, **names, mask="left=warm=top")
     named = {name: read(files[name]) for name in ("cold", "warm", "disc", "left", "top")}
     a = paint(files["photo"], files["style"], from_files, EXACT)
     b = paint(files["photo"], files["style"], from_memory, EXACT, named=named)
@@ -408,7 +409,7 @@ def test_the_library_paints_with_every_control(files, tiny_weights, control: str
         "color": "luminance",
         "mask": f"{files['disc']}={files['warm']}",
     }
-    config = Config(backbone=str(tiny_weights), size=32, steps=4)
+    config = gram_config(backbone=str(tiny_weights), size=32, steps=4)
     plain = paint(files["photo"], files["style"], config, machine=EXACT)
     changed = config.changed(**{control: settings[control]})
     painting = paint(files["photo"], files["style"], changed, machine=EXACT)
@@ -419,6 +420,6 @@ def test_the_library_paints_with_every_control(files, tiny_weights, control: str
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_a_step_in_luminance_is_shown_on_a_gpu(photo, style, tiny_weights) -> None:
-    config = Config(backbone=str(tiny_weights), size=32, steps=1, color="luminance")
+    config = gram_config(backbone=str(tiny_weights), size=32, steps=1, color="luminance")
     for step in paint_steps(photo, style, config, machine=Machine(device="cuda")):
         assert step.shown.shape == step.picture.shape

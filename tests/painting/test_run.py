@@ -7,6 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
+from configs import gram_config
 from impasto import Config, paint, paint_steps
 from impasto.backbone.vgg import Backbone
 from impasto.backbone.weights import load
@@ -25,7 +26,7 @@ def backbone(tiny_weights) -> Backbone:
 
 @pytest.fixture
 def config(tiny_weights) -> Config:
-    return Config(backbone=str(tiny_weights), size=96, steps=12, levels=2)
+    return gram_config(backbone=str(tiny_weights), size=96, steps=12, levels=2)
 
 
 def noisy(height: int = 40, width: int = 48) -> np.ndarray:

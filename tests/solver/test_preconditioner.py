@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from impasto import Config
+from configs import gram_config
 from impasto.backbone.vgg import Backbone
 from impasto.backbone.weights import load
 from impasto.images.read import read, resize
@@ -57,7 +57,7 @@ def test_the_planes_are_filtered_apart() -> None:
 
 def test_it_saves_evaluations() -> None:
     # what it is for: the objective after 20 of them
-    config = Config(size=128, levels=1)
+    config = gram_config(size=128, levels=1)
     content, style = read(sample_photograph()), read(sample_style("strokes"))
     problem = prepare_problem(content, [style], config)
     level = problem.levels[-1]

@@ -250,7 +250,7 @@ def test_a_film_is_made_where_one_is_asked_for(painted, client, suffix) -> None:
     answer = client.get(f"/api/paintings/{painted(timelapse=suffix)['id']}/timelapse")
     assert answer.status_code == 200
     assert answer.headers["content-disposition"] == f'attachment; filename="photo-style{suffix}"'
-    assert len(answer.content) > 500
+    assert len(answer.content) > 400  # three frames of 32 pixels
 
 
 def test_the_loss_curves_are_a_picture(painted, client) -> None:

@@ -100,7 +100,9 @@ def doubt_about(improved: bool, mended: int, steps: int, terms: Mapping[str, flo
         terms: the weighted terms of the objective at the end, by name.
     """
     total = sum(terms.values())
-    if not improved and steps > TRIAL and total > ZERO:
+    if total <= ZERO:
+        return ""  # a picture in its own style: steps can only lead away
+    if not improved and steps > TRIAL:
         name = max(terms, key=lambda term: terms[term])
         return (
             "no step improved on the starting picture, and that is what was saved; the "
