@@ -80,19 +80,18 @@ def main() -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     now = datetime.datetime.now(datetime.timezone.utc)
     print(f"{now:%Y-%m-%d}, {platform.processor() or platform.machine()}, {config.backbone}")
-    print(f"{'':28} {'style':>7} {'content':>8} {'noise':>6} {'seconds':>8}")
+    columns = "w2", "style", "content", "noise"
+    print(f"{'':28} " + " ".join(f"{column:>8}" for column in (*columns, "seconds")))
     cells, rows = [], []
     for pair, (painting, row) in zip(
         pairs, paint_pairs(pairs, config, args.shared, args.out), strict=True
     ):
-        scores = (
-            f"{row['style']:7.4f} {row['content']:8.3f} {row['noise']:6.2f} {painting.seconds:8.1f}"
-        )
-        print(f"{pair.replace('+', ' + '):28} {scores}", flush=True)
+        scores = " ".join(f"{row[column]:8.4f}" for column in columns)
+        print(f"{pair.replace('+', ' + '):28} {scores} {painting.seconds:8.1f}", flush=True)
         rows.append(row)
         cells.append((painting.image, pair.replace("+", ", ").replace("_", " ")))
-    mean = {key: statistics.mean(row[key] for row in rows) for key in ("style", "content", "noise")}
-    print(f"{'mean':28} {mean['style']:7.4f} {mean['content']:8.3f} {mean['noise']:6.2f}")
+    means = (statistics.mean(row[column] for row in rows) for column in columns)
+    print(f"{'mean':28} " + " ".join(f"{mean:8.4f}" for mean in means))
     if not args.others:
         write(contact_sheet([cells[:3], cells[3:]], height=400), args.out / "five_pairs.jpg")
 

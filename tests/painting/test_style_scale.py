@@ -70,14 +70,14 @@ def test_a_preview_at_512_has_the_brush_of_a_painting_at_2048():
     spec = importlib.util.spec_from_file_location("referee", REFEREE)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    referee = module.Referee()
+    network = module.Network()
     previews = painted(512)
     size = previews[1.0].shape[2:]
     finals = {scale: resize(pixels, *size) for scale, pixels in painted(2048).items()}
 
     def features(x):
         with torch.no_grad():
-            found = referee.features(x)
+            found = network(x)
         return {layer: found[layer] for layer in found if layer.endswith("_1")}
 
     assert nearest_are_of_one_brush(previews, finals, style_distance(features))

@@ -27,8 +27,11 @@ AVERAGE_GAIN = 1.44
 
 
 def fast_dtype(device: torch.device) -> torch.dtype:
-    """bfloat16 where `device` has matrix units for it (AMX, AVX512-BF16, CUDA from Ampere on), else
-    float32."""
+    """bfloat16 where `device` has matrix units for it (AMX, CUDA from Ampere on), else float32.
+
+    AVX512-BF16 alone multiplies bfloat16 at half the speed of float32 (170 against 335 GFLOP/s on
+    two cores of a Xeon without AMX).
+    """
     if device.type == "cuda":
         return (
             torch.bfloat16
@@ -36,10 +39,7 @@ def fast_dtype(device: torch.device) -> torch.dtype:
             else torch.float32
         )
     if device.type == "cpu":
-        found = torch.cpu.get_capabilities()
-        return (
-            torch.bfloat16 if found.get("amx_bf16") or found.get("avx512_bf16") else torch.float32
-        )
+        return torch.bfloat16 if torch.cpu.get_capabilities().get("amx_bf16") else torch.float32
     return torch.float32
 
 

@@ -68,7 +68,7 @@ KNOWN = {
             "compact",
             "in impasto: a small network that VGG-19 has taught",
             "sha256",
-            "a6955ca156e687303361cc9d4be51969ce4d628746dfd07ddffe9b185155855c",
+            "696fcec6294ba53791416f8fac584eba5228f26e49162c9b3f80a778c5cd9ee2",
             package="impasto",
             file="backbone/compact.safetensors",
         ),
