@@ -27,7 +27,10 @@ def test_every_source_belongs_to_a_field(name: str) -> None:
     assert set(PRESETS[name].sources) <= set(Config.model_fields)
 
 
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize(
+    "name",
+    [RECIPES[0], *(pytest.param(name, marks=pytest.mark.slow) for name in RECIPES[1:])],
+)
 def test_every_recipe_paints_a_real_pair_with_compact(name: str) -> None:
     values: list[float] = []
     config = PRESETS[name].config.changed(**SMALL, backbone="compact").changed(size=96, steps=40)

@@ -411,6 +411,7 @@ def test_the_products_of_no_positions_are_zero() -> None:
         ), dtype
 
 
+@pytest.mark.slow
 def test_a_painting_in_bfloat16_is_as_good_as_one_in_float32() -> None:
     config = gram_config(size=128, levels=1, steps=60, backbone="compact")
     weights = load("compact")

@@ -25,7 +25,7 @@ RUNS = {
     "noise": {"start": "noise"},
     "adam-noise": {"start": "noise", "optimizer": "adam"},
 }
-QUICK = ("lbfgs", "adam", "wasserstein")
+QUICK = ("lbfgs",)
 
 
 class Run(NamedTuple):
