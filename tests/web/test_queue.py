@@ -322,6 +322,14 @@ def test_owners_take_turns_and_places_are_right_at_every_moment(studio, queue, g
         assert studio.place(now) == 0
 
 
+def test_the_order_may_be_asked_for_while_a_worker_takes_a_job(studio, monkeypatch):
+    """A page asks for its place without the lock."""
+    turns = iter([[], ["ann"], ["bob"]])
+    changing = property(lambda _: next(turns), lambda *_: None)
+    monkeypatch.setattr(type(studio), "_turns", changing, raising=False)
+    assert studio.waiting() == []
+
+
 def test_who_asks_again_later_is_not_behind_those_who_asked_for_many(studio, queue, gate):
     first, *_, last = [queue("ann") for _ in range(5)]
     assert gate.through() is first

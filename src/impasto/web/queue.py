@@ -152,11 +152,12 @@ class Studio:
         Owners take turns, each with its oldest job (round robin). A painting that was begun and
         resumed comes before all others: it holds memory.
         """
-        queues: dict[str, list[Job]] = {owner: [] for owner in self._turns}
+        turns = self._turns  # read once: a worker that takes a job replaces it meanwhile
+        queues: dict[str, list[Job]] = {owner: [] for owner in turns}
         for job in list(self.jobs.values()):
             if job.state == "waiting":
                 queues.setdefault(job.owner, []).append(job)
-        for owner in self._turns[:1]:  # had the last turn: newcomers since then come before it
+        for owner in turns[:1]:  # had the last turn: newcomers since then come before it
             queues[owner] = queues.pop(owner)
         rounds = zip_longest(*queues.values())
         jobs = [job for turn in rounds for job in turn if job is not None]
