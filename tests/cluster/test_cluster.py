@@ -632,6 +632,7 @@ def test_what_needs_the_whole_picture_is_refused(poster, workers):
         painted_by(replace(run, plan=poster().plan), make_evaluator=workers.objective)
 
 
+@pytest.mark.slow
 def test_a_worker_may_die_in_the_midst(poster, workers):
     before = list(workers.actors)
 

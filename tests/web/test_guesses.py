@@ -66,6 +66,7 @@ def test_where_the_right_password_has_come_from_before_more_are_looked_at(still)
     )
 
 
+@pytest.mark.slow
 def test_a_trusted_address_has_so_many_looks_a_second(monkeypatch) -> None:
     now = [0.0]
     monkeypatch.setattr(guesses, "EACH", 0.5)
