@@ -387,6 +387,11 @@ class Config(BaseModel):
             return self.steps // 8 if self.backbone == "compact" else 0
         return self.finish
 
+    @property
+    def finisher(self) -> str:
+        """The network that makes the last steps, or "" if there is none."""
+        return self.finish_backbone if self.finish_steps else ""
+
     def changed(self, **settings: Any) -> Config:
         """This config with `settings` in place of its own, checked again. Raises ConfigError.
 

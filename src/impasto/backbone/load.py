@@ -60,16 +60,19 @@ def load_weights(config: Config, load_one: Callable[[str], Weights] = load) -> W
     load_one: gives the weights of a name. Raises WeightsError.
     """
     weights = load_one(config.backbone)
-    if config.finish_steps:
-        weights = replace(weights, finisher=load_one(config.finish_backbone))
+    if config.finisher:
+        weights = replace(weights, finisher=load_one(config.finisher))
     return weights
 
 
 def network_key(config: Config, machine: Machine) -> tuple[str, ...]:
     """Give the settings that decide which networks are loaded, and where."""
-    finisher = config.finish_backbone if config.finish_steps else ""
     of_config = [getattr(config, name) for name in marked(Config, "network")]
-    return (*of_config, finisher, *(getattr(machine, name) for name in marked(Machine, "network")))
+    return (
+        *of_config,
+        config.finisher,
+        *(getattr(machine, name) for name in marked(Machine, "network")),
+    )
 
 
 def _device(name: str) -> torch.device:

@@ -77,7 +77,7 @@ INPUTS = {
 
 
 def load_file(path: Path) -> Weights:
-    """Weights from a file of one of the three layouts, known by its suffix."""
+    """Weights from a file of one of the four layouts, known by its suffix."""
     try:
         kernels, taken, metrics = READERS[path.suffix.lower()](path)
     except Exception as error:  # three libraries have many ways to say that a file is broken

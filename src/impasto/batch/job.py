@@ -89,7 +89,7 @@ class Inputs:
 
     def network(self, config: Config) -> Weights:
         """The weights of a config's network, with its finisher's. Raises WeightsError."""
-        names = config.backbone, config.finish_backbone if config.finish_steps else ""
+        names = config.backbone, config.finisher
         if names not in self._networks:
             self._networks[names] = load_weights(config, self._named)
         return self._networks[names]

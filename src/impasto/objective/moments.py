@@ -155,9 +155,9 @@ def _covariance(x: Moments) -> torch.Tensor:
 def sqrt_and_inverse(matrix: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Square root of a symmetric positive matrix (..., C, C), and the inverse of the root.
 
-    On a CPU from the eigenvectors, which for 384 channels takes an eighth of the time of the
-    iteration. On other devices by matrix products alone, which suit them: Newton and Schulz's
-    coupled iteration (Higham 2008, "Functions of matrices", eq. 6.35).
+    On a CPU from the eigenvectors, in a small part of the iteration's time. On other devices by
+    matrix products alone, which suit them: Newton and Schulz's coupled iteration (Higham 2008,
+    "Functions of matrices", eq. 6.35).
     """
     if matrix.device.type == "cpu":
         with _one_thread():
@@ -170,7 +170,7 @@ def sqrt_and_inverse(matrix: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 @contextmanager
 def _one_thread() -> Iterator[None]:
     """Have this thread compute alone: LAPACK's many small steps wait for each other longer than
-    they compute (for 384 channels 12 ms alone, 106 ms with two threads beside other work)."""
+    they compute, most of all beside other work."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

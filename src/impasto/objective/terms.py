@@ -78,6 +78,7 @@ class Content:
     ):
         self.name, self.layer = name, layer
         self.target, self.scale, self.weights, self.metric = target, scale, weights, metric
+        self._squared = None if metric is None else metric.mT @ metric  # R^T R, for the gradient
 
     def measure(self, x: torch.Tensor, tile: Tile) -> torch.Tensor:
         """The tile's part of the sum."""
@@ -104,8 +105,8 @@ class Content:
         here, target = self._both(x, tile)
         g = torch.zeros_like(x) if g is None else g
         difference = here - target
-        if self.metric is not None:
-            difference = in_metric(difference, self.metric.mT @ self.metric)
+        if self._squared is not None:
+            difference = in_metric(difference, self._squared)
         if self.weights is not None:
             difference *= inside(self.weights, tile, self.layer).to(difference)
         g[:, :, window.inner_rows, window.inner_columns].add_(difference, alpha=2 * self.scale)

@@ -56,10 +56,10 @@ class Policy(NamedTuple):
             raise ConfigError(
                 f"no network {given} on this server: choose from {choice}", config.backbone
             )
-        if config.finish_steps and config.finish_backbone not in self.networks:
-            choice, given = ", ".join(self.networks), shortened(config.finish_backbone)
+        if config.finisher and config.finisher not in self.networks:
+            choice, given = ", ".join(self.networks), shortened(config.finisher)
             raise ConfigError(
-                f"no network {given} on this server: choose from {choice}", config.finish_backbone
+                f"no network {given} on this server: choose from {choice}", config.finisher
             )
         if config.steps > self.limits.steps:
             raise ConfigError(
