@@ -23,6 +23,7 @@ GROUND = (
     "fields",
     "config",
     "presets",
+    "cgroups",
     "threads",
     "locking",
     "signing",

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+import torch
 
 from impasto.backbone.load import load_backbone, load_weights
 from impasto.backbone.weights import load as load_named
@@ -22,9 +23,11 @@ from impasto.images.read import read
 from impasto.objective.objective import Objective
 from impasto.painting.checkpoint import Checkpoints, load
 from impasto.painting.checkpoint_file import BEFORE, NAME
-from impasto.painting.memory import plan_for, tune_allocator
+from impasto.painting.levels import painted_size
+from impasto.painting.memory import plan_for
 from impasto.painting.outcome import Painting
 from impasto.painting.run import Run
+from impasto.painting.tuning import tune_allocator, use_threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -73,6 +76,7 @@ def prepare(
         resume: returns the state and the plan of an interrupted run.
     """
     content, *styles = pictures
+    use_threads(machine, painted_size(content, config))
     prepared = Run.prepare(
         content,
         styles,
@@ -206,9 +210,9 @@ def _log(console: Console, message: str) -> None:
 
 
 def _load(folder: Path, problem: Problem, config: Config, backbone: Backbone) -> Checkpoint | None:
-    """Load a run's checkpoint; errors say how to begin anew."""
+    """Load a run's checkpoint, and compute with as many threads; errors say how to begin anew."""
     try:
-        return load(folder, problem, config, backbone)
+        return load(folder, problem, config, backbone, set_threads=torch.set_num_threads)
     except CheckpointError as error:
         both = f"{folder / NAME} and {BEFORE} beside it"
         raise CheckpointError(f"{error}; to begin anew, remove {both}", error.value) from error

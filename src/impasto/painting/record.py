@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
+
 from impasto.backbone.vgg import Backbone
 from impasto.config import Config, Machine
 from impasto.images.read import Picture
@@ -59,4 +61,6 @@ def record_of(
         "finisher": backbone.finisher.weights.name if backbone.finisher else "",
         "precision": str(backbone.dtype).removeprefix("torch."),
         "device": backbone.device.type,
+        # of a CPU: another number rounds otherwise
+        "threads": torch.get_num_threads() if backbone.device.type == "cpu" else 0,
     }
