@@ -72,7 +72,7 @@ def _folders(controller: str, root: Path) -> Iterator[Path]:
     groups = _groups(controller, root)
     for line in _lines(root / "proc/self/mountinfo"):
         mount, _, system = line.partition(" - ")
-        kind, _, options = (system.split(" ") + ["", "", ""])[:3]
+        kind, _, options = [*system.split(" "), "", "", ""][:3]
         if kind not in groups or (kind == "cgroup" and controller not in options.split(",")):
             continue
         inside, place = (_unescaped(field) for field in mount.split(" ")[3:5])
@@ -91,7 +91,7 @@ def _groups(controller: str, root: Path) -> dict[str, str]:
     """Return the path of this process's group by the kind of file system: cgroup, cgroup2."""
     groups = {}
     for line in _lines(root / "proc/self/cgroup"):
-        _, controllers, path = (line.split(":", 2) + ["", ""])[:3]
+        _, controllers, path = [*line.split(":", 2), "", ""][:3]
         if not controllers:
             groups["cgroup2"] = path
         elif controller in controllers.split(","):

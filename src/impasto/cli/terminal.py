@@ -18,8 +18,8 @@ from impasto.cli.outputs import report, write_contact_sheet
 from impasto.cli.progress_bar import download_bar, make_console, painting_bar
 from impasto.cli.run_folder import FRAMES, RunSpec, mark_finished
 from impasto.cli.signals import GracefulShutdown
+from impasto.cli.streams import read_picture, write_stdout
 from impasto.errors import CheckpointError, OutputError
-from impasto.images.read import read
 from impasto.objective.objective import Objective
 from impasto.painting.checkpoint import Checkpoints, load
 from impasto.painting.checkpoint_file import BEFORE, NAME
@@ -152,7 +152,7 @@ def paint_spec(spec: RunSpec, folder: Path | None, quiet: bool, as_json: bool) -
     Returns the exit code.
     """
     # before the network is loaded: bad pictures fail at once
-    inputs = [read(picture) for picture in spec.pictures]
+    inputs = [read_picture(picture) for picture in spec.pictures]
     console, outputs = make_console(quiet or as_json), spec.outputs
     frames = folder / FRAMES if folder else None
     with (
@@ -255,7 +255,11 @@ def save_all(
     inputs: the content and the styles, for the figure. Raises OutputError if a file cannot be
     written; the message says where the painting is.
     """
-    _save(painting, outputs.picture)
+    if outputs.streamed:
+        with tempfile.TemporaryDirectory(prefix="impasto-") as folder:
+            write_stdout(painting.save(Path(folder) / "painting.png"))
+    else:
+        _save(painting, outputs.picture)
     writers: list[Callable[[], object]] = []
     if film:
         writers.append(partial(film.write, painting.pixels))
