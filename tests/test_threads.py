@@ -1,4 +1,4 @@
-"""How many threads: the least of cores, affinity and quota; one for a tiny picture."""
+"""How many threads: the least of cores, affinity and quota."""
 
 import json
 import os
@@ -9,8 +9,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from impasto import cgroups, threads
-from impasto.threads import SPIN, prepare_threads, processors, thread_count
+from impasto import cgroups
+from impasto.threads import SPIN, prepare_threads, processors
 
 
 def with_quota(root: Path, quota: int) -> Path:
@@ -82,13 +82,6 @@ def test_what_the_environment_says_is_kept(bare, monkeypatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     monkeypatch.setenv("OMP_WAIT_POLICY", "active")
     assert environment() == {"OMP_NUM_THREADS": "3"}
-
-
-def test_a_tiny_picture_is_painted_by_one_thread() -> None:
-    assert thread_count("auto", (64, 64), 8) == 1
-    assert thread_count("auto", (512, 512), 8) == 8
-    assert thread_count(3, (64, 64), 8) == 3
-    assert thread_count("auto", (96, threads.SMALL // 96), 8) == 1
 
 
 REAL = """

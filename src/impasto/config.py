@@ -428,7 +428,7 @@ class Machine(BaseModel):
     threads: Annotated[int, Field(ge=1, le=1024)] | Literal["auto"] = setting(
         "auto",
         "Machine",
-        "processors to compute on (auto: all that this process may use; one for a tiny picture)",
+        "processors to compute on (auto: all that this process may use)",
     )
     device: Literal["auto", "cpu", "cuda", "mps"] = setting(
         "auto", "Machine", "where to compute", network=True

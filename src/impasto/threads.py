@@ -8,13 +8,10 @@ from __future__ import annotations
 import math
 import os
 from pathlib import Path
-from typing import Literal
 
 from impasto import cgroups
 
-__all__ = ["SPIN", "prepare_threads", "processors", "thread_count"]
-
-SMALL = 96 * 96  # pixels; up to so many, a second thread gains little: benchmarks/spinning.py
+__all__ = ["SPIN", "prepare_threads", "processors"]
 
 # libgomp's default of 300,000 rounds is best on an idle machine. On a busy one a spinning thread
 # takes the processor from the thread that it waits for. benchmarks/spinning.py measures both.
@@ -53,16 +50,3 @@ def processors(root: Path = cgroups.ROOT) -> int:
 def _affinity() -> float:
     """Return how many processors this process may run on; infinity where systems do not say."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else math.inf
-
-
-def thread_count(threads: int | Literal["auto"], size: tuple[int, int], most: int) -> int:
-    """Return with how many threads a picture is painted.
-
-    Args:
-        threads: the setting.
-        size: (height, width) of the painting.
-        most: the number for `auto`, unless the picture is small.
-    """
-    if threads != "auto":
-        return threads
-    return most if math.prod(size) > SMALL else 1

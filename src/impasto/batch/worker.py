@@ -17,7 +17,6 @@ from impasto.images.read import Picture, read_bytes
 from impasto.images.write import encode
 from impasto.painting.batched import batch_key, paint_batched
 from impasto.painting.checkpoint import Checkpoints, load
-from impasto.painting.levels import painted_size
 from impasto.painting.memory import Plan, plan_for
 from impasto.painting.problem import Problem
 from impasto.painting.run import Run
@@ -44,7 +43,7 @@ class Worker:
     """
 
     def __init__(self, threads: int = MOST_THREADS) -> None:
-        """threads: to compute with, unless a task asks for others or is small."""
+        """threads: to compute with, unless a task asks for others."""
         self._threads = threads
         self._networks: dict[Hashable, Backbone] = {}
         self._update = WorkerUpdate()
@@ -111,10 +110,9 @@ class Worker:
         ) -> tuple[State, Plan] | None:
             return self._load_checkpoint(task, problem, config, backbone)
 
-        content = picture(task.content)
-        use_threads(task.machine, painted_size(content, task.config), self._threads)
+        use_threads(task.machine, self._threads)
         run = Run.prepare(
-            content,
+            picture(task.content),
             [picture(style) for style in task.styles],
             task.config,
             task.machine,
@@ -156,8 +154,7 @@ class Worker:
 
     def _paint_group(self, group: Sequence[_Prepared]) -> Iterator[float]:
         """Paint a group in one pass; gives the work done on it after every step."""
-        first = group[0].run  # all have its size and its number of threads
-        use_threads(first.machine, first.problem.levels[-1][:2], self._threads)
+        use_threads(group[0].run.machine, self._threads)  # all have its number
         checkpoints = [Checkpoints(folder, run, len(group)) for _, run, folder in group]
         tasks = [prepared.task for prepared in group]
         notes: list[list[str]] = [[] for _ in group]

@@ -114,7 +114,8 @@ def check_outputs(
         check_trace(trace) if trace else None,
         at_steps,
     )
-    taken = {_real(path): "one of the pictures to paint from" for path in used}
+    files = [path for path in used if path != STREAM]
+    taken = {_real(path): "one of the pictures to paint from" for path in files}
     for name, path in outputs.named().items():
         real = os.path.realpath(path)
         if real in taken:

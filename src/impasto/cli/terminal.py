@@ -23,7 +23,6 @@ from impasto.errors import CheckpointError, OutputError
 from impasto.objective.objective import Objective
 from impasto.painting.checkpoint import Checkpoints, load
 from impasto.painting.checkpoint_file import BEFORE, NAME
-from impasto.painting.levels import painted_size
 from impasto.painting.memory import plan_for
 from impasto.painting.outcome import Painting
 from impasto.painting.run import Run
@@ -76,7 +75,7 @@ def prepare(
         resume: returns the state and the plan of an interrupted run.
     """
     content, *styles = pictures
-    use_threads(machine, painted_size(content, config))
+    use_threads(machine)
     prepared = Run.prepare(
         content,
         styles,

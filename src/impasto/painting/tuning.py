@@ -10,14 +10,13 @@ import torch
 from impasto.config import Machine
 from impasto.painting.allocator import MOST, keep_big_blocks
 from impasto.painting.memory import Plan
-from impasto.threads import thread_count
 
 __all__ = ["MOST_THREADS", "tune_allocator", "use_threads"]
 
 MOST_THREADS = torch.get_num_threads()  # of torch's own choice, which the environment limits
 
 
-def use_threads(machine: Machine, size: tuple[int, int], most: int = MOST_THREADS) -> None:
+def use_threads(machine: Machine, most: int = MOST_THREADS) -> None:
     """Have this thread compute a painting with the number of threads that `machine` asks for.
 
     Another number adds up sums in another order, and so changes the last bits of the painting: it
@@ -25,10 +24,9 @@ def use_threads(machine: Machine, size: tuple[int, int], most: int = MOST_THREAD
 
     Args:
         machine: its `threads`.
-        size: (height, width) of the painting.
-        most: the number for `auto`, unless the painting is small.
+        most: the number for `auto`: even a painting of 32 pixels gains by a second thread.
     """
-    torch.set_num_threads(thread_count(machine.threads, size, most))
+    torch.set_num_threads(most if machine.threads == "auto" else machine.threads)
 
 
 def tune_allocator(plan: Plan, device: torch.device) -> None:

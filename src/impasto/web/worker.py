@@ -14,7 +14,6 @@ from impasto.config import Config, Machine
 from impasto.errors import ImpastoError, OutputError, out_of_memory
 from impasto.fields import marked
 from impasto.painting.callbacks import film_of, trace
-from impasto.painting.levels import painted_size
 from impasto.painting.outcome import why_stopped
 from impasto.painting.run import Run, paint
 from impasto.painting.tuning import MOST_THREADS, tune_allocator, use_threads
@@ -31,10 +30,10 @@ def work(job: Job, limits: Limits, machine: Machine, threads: int = MOST_THREADS
     """Paint until the end, or until something else is requested; the job's next state.
 
     A painting whose time is over ends with what there is. A paused job keeps its run, and the next
-    call continues it. threads: to compute with, unless `machine` asks for others or it is small.
+    call continues it. threads: to compute with, unless `machine` asks for others.
     """
-    started = job.started = job.started or _begin(job, limits.read_pixels, machine, threads)
-    use_threads(machine, started.run.problem.levels[-1][:2], threads)
+    use_threads(machine, threads)
+    started = job.started = job.started or _begin(job, limits.read_pixels, machine)
     requested: Requested = ""
     stopped = ""
     write_trace = trace(job.file("trace.jsonl"), log.warning)
@@ -69,9 +68,8 @@ def work(job: Job, limits: Limits, machine: Machine, threads: int = MOST_THREADS
     return "stopped" if stopped else "done"
 
 
-def _begin(job: Job, most: int, machine: Machine, threads: int) -> Started:
+def _begin(job: Job, most: int, machine: Machine) -> Started:
     content, styles, named = job.inputs(most)
-    use_threads(machine, painted_size(content, job.config), threads)
     run = Run.prepare(content, styles, job.config, machine, named=named, backbone=_backbone)
     tune_allocator(run.plan, run.backbone.device)
     path = job.file(f"timelapse{job.timelapse}")
