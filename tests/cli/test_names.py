@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from rich.console import Console
 
+from impasto.cli import progress_bar
 from impasto.config import Config
 from impasto.errors import ConfigError
 from impasto.images.read import read_settings
@@ -247,6 +249,19 @@ def test_text_in_any_encoding(photo, style, tiny, tmp_path, encoding) -> None:
     assert done.returncode == 0, done.stderr
     assert b"Traceback" not in done.stderr
     assert b"(painted in" in done.stdout
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+def test_a_progress_bar_in_any_encoding(encoding) -> None:
+    written = io.BytesIO()
+    file = io.TextIOWrapper(written, encoding=encoding)  # which raises for what it lacks
+    console = Console(file=file, force_terminal=True, width=200)
+    bar = progress_bar._progress(console)
+    with bar:
+        bar.add_task("", total=1.0, text="level 1/2", left="2 s left")
+        bar.refresh()
+    file.flush()
+    assert b"level 1/2" in written.getvalue()
 
 
 def test_escapes_in_print_and_bytes_for_programs(tmp_path) -> None:
