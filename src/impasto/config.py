@@ -405,7 +405,7 @@ class Config(BaseModel):
 class Machine(BaseModel):
     """Where a painting is computed, and within which limits.
 
-    Precision and tiles change a painting by rounding only. Bad values raise ConfigError.
+    Precision, tiles and threads change a painting by rounding only. Bad values raise ConfigError.
 
     Example:
         paint("photo.jpg", "painting.jpg", machine=Machine(device="cuda", memory="8GB"))
@@ -424,6 +424,11 @@ class Machine(BaseModel):
     )
     tile: Annotated[int, Field(ge=16, le=65536)] | Literal["auto"] = setting(
         "auto", "Machine", "largest side of a tile in pixels (auto: what fits into the memory)"
+    )
+    threads: Annotated[int, Field(ge=1, le=1024)] | Literal["auto"] = setting(
+        "auto",
+        "Machine",
+        "processors to compute on (auto: all that this process may use)",
     )
     device: Literal["auto", "cpu", "cuda", "mps"] = setting(
         "auto", "Machine", "where to compute", network=True

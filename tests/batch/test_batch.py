@@ -106,7 +106,7 @@ def test_a_table_has_jobs_with_settings_of_their_own(batch, impasto, tiny) -> No
     ]
     options = [
         "art/s.png --strength 2",
-        "art/s.png art/t.png --strength 3 --color content --style-scale 0.2",
+        "--style art/s.png --style art/t.png --strength 3 --color content --style-scale 0.2",
         "art/s.png --preset layered --strength 3 --mask half.png=art/t.png",
     ]
     head = "\ufeffContent,style,out,preset,strength,--color,mask,style-scale"

@@ -205,8 +205,9 @@ def test_the_figure_shows_content_style_and_result(painted, photo, style, tmp_pa
 
 
 def test_the_figure_shows_every_style(impasto, photo, style, tiny, tmp_path):
+    several = [f"--style={path}" for path in (style, photo, style)]
     options = ["-o", "out.png", *tiny, "--figure", "sheet.jpg"]
-    assert impasto("paint", photo, style, photo, style, *options)[0] == 0
+    assert impasto("paint", photo, *several, *options)[0] == 0
     widths = [round(48 / 40 * HIGH)] * 4 + [round(32 / 27 * HIGH)]
     assert pixels_of(tmp_path / "sheet.jpg").shape[1] == sum(widths) + MARGIN * 6
 

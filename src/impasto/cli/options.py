@@ -22,8 +22,10 @@ __all__ = [
     "engine_options",
     "given",
     "json_option",
+    "overwrite_option",
     "parse_layers",
     "quiet_option",
+    "style_option",
 ]
 
 
@@ -143,6 +145,18 @@ def json_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the option `--json` to a command."""
     help = "print the result as one line of JSON"
     return click.option("--json", "as_json", is_flag=True, help=help)(command)
+
+
+def overwrite_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the option `--overwrite` to a command."""
+    help = "without -o: write over a file of the default name [default: add a number to the name]"
+    return click.option("--overwrite", is_flag=True, help=help)(command)
+
+
+def style_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the option `--style` to a command."""
+    help = "a STYLE picture; may be given again: several styles are blended"
+    return click.option("--style", "styles", multiple=True, metavar="STYLE", help=help)(command)
 
 
 def check_engine(engine: str, address: str | None) -> None:

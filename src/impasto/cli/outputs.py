@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import click
 
 from impasto.cli.exit_codes import DOUBTFUL
+from impasto.cli.streams import STREAM, check_stdout
 from impasto.errors import ConfigError, OutputError, shortened
 from impasto.figures.contact_sheet import Cell, contact_sheet
 from impasto.figures.timelapse import check_film
@@ -28,6 +29,7 @@ from impasto.painting.callbacks import (
 )
 from impasto.painting.problem import extras
 from impasto.parsing import parse_numbers
+from impasto.records import LONGEST_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -59,6 +61,11 @@ class Outputs(NamedTuple):
     figure: Path | None = None
     trace: Path | None = None
     snapshots: Snapshots = NO_SNAPSHOTS
+
+    @property
+    def streamed(self) -> bool:
+        """Whether the picture is written to standard output."""
+        return str(self.picture) == STREAM
 
     def named(self) -> dict[str, Path]:
         """Return the files that are written, by name."""
@@ -101,13 +108,14 @@ def check_outputs(
         OutputError: a file cannot be written, or two are the same.
     """
     outputs = Outputs(
-        check_output(picture),
+        _check_picture(picture, at_steps, steps),
         check_film(timelapse) if timelapse else None,
         check_output(figure, what="figure") if figure else None,
         check_trace(trace) if trace else None,
         at_steps,
     )
-    taken = {_real(path): "one of the pictures to paint from" for path in used}
+    files = [path for path in used if path != STREAM]
+    taken = {_real(path): "one of the pictures to paint from" for path in files}
     for name, path in outputs.named().items():
         real = os.path.realpath(path)
         if real in taken:
@@ -119,6 +127,18 @@ def check_outputs(
                 f"the snapshot {real} is {what}: give the painting another name", real
             )
     return outputs
+
+
+def _check_picture(path: str, at_steps: Snapshots, steps: int) -> Path:
+    """Check that the painting and its snapshots can be written. Raises OutputError."""
+    if path == STREAM:
+        check_stdout()
+        return Path(path)
+    picture = check_output(path)
+    name = snapshot_path(picture, steps).name
+    if at_steps != NO_SNAPSHOTS and len(os.fsencode(name)) > LONGEST_NAME:
+        raise OutputError(f"the name of the snapshot {name} is too long: shorten -o", path)
+    return picture
 
 
 def _is_snapshot(picture: Path, real: Path, at_steps: Snapshots, steps: int) -> bool:
@@ -237,9 +257,10 @@ def report(painting: Painting, outputs: Outputs, quiet: bool, as_json: bool) -> 
             if painting.finished
             else f", {painting.stopped}: {painting.steps} of {painting.config.steps} steps"
         )
-        click.echo(f"{outputs.picture}  (painted in {painting.seconds:.1f} s{early})")
+        picture = "standard output" if outputs.streamed else outputs.picture
+        click.echo(f"{picture}  (painted in {painting.seconds:.1f} s{early})", err=outputs.streamed)
         for name, path in list(outputs.named().items())[1:]:
-            click.echo(f"{path}  ({name})")
+            click.echo(f"{path}  ({name})", err=outputs.streamed)
     if painting.doubt:
         click.echo(f"impasto: {painting.doubt}", err=True)
     return DOUBTFUL if painting.doubt else 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from os import PathLike
@@ -26,6 +27,7 @@ from impasto.images.write import KEY
 from impasto.records import SETTINGS, parse_json, read_regular, validate
 
 __all__ = [
+    "MOST_BYTES",
     "SMALLEST",
     "Picture",
     "Source",
@@ -181,6 +183,11 @@ def bytes_of(path: Path) -> bytes:
     try:
         return read_regular(path, MOST_BYTES)
     except FileNotFoundError:
+        if address := re.fullmatch(r"([a-z]\w+):/+(.+)", str(path), re.IGNORECASE):
+            name = f"{address[1]}://{address[2]}"  # paths have a single slash
+            raise PictureError(
+                f"{name} is an address: download it first: curl -LO {name}", name
+            ) from None
         raise PictureError(f"no picture at {path}", str(path)) from None
     except IsADirectoryError:
         raise PictureError(f"{path} is a folder: give a picture in it", str(path)) from None

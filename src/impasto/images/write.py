@@ -49,6 +49,7 @@ FORMATS: dict[str, tuple[str, dict[str, Any]]] = {
     ".heic": ("HEIF", {"quality": 95}),
     ".heif": ("HEIF", {"quality": 95}),
 }
+LONG = 80  # bytes of a name; some file systems take 143, and a partial file's has 50 more
 WITH_ALPHA = {"PNG", "WEBP", "TIFF", "AVIF", "HEIF"}
 KEY = (
     "impasto"  # of the settings in a PNG's text; other formats have them in EXIF's ImageDescription
@@ -115,7 +116,16 @@ def check_format(out: Path, suffixes: Collection[str] = FORMATS, what: str = "pi
 
 
 def _part(out: Path) -> Path:
-    return out.with_name(f".{out.name}.{os.getpid()}-{_machine()}{threading.get_native_id()}.part")
+    return out.with_name(
+        f".{_short(out.name)}.{os.getpid()}-{_machine()}{threading.get_native_id()}.part"
+    )
+
+
+def _short(name: str) -> str:
+    """A file's name, or a checksum in place of a long one, so that a partial file's can be
+    longer."""
+    encoded = os.fsencode(name)
+    return name if len(encoded) <= LONG else f"{zlib.crc32(encoded):08x}"
 
 
 @lru_cache(maxsize=1)
@@ -126,8 +136,9 @@ def _machine() -> str:
 
 def _remove_pieces(out: Path) -> None:
     """Remove partial files of `out` that killed runs left on this machine."""
-    pieces = re.compile(rf"\.{re.escape(out.name)}\.(\d+)-{_machine()}\d+\.part")
-    for path in out.parent.glob(f".{glob.escape(out.name)}.*.part"):
+    name = _short(out.name)
+    pieces = re.compile(rf"\.{re.escape(name)}\.(\d+)-{_machine()}\d+\.part")
+    for path in out.parent.glob(f".{glob.escape(name)}.*.part"):
         found = pieces.fullmatch(path.name)
         if found and int(found[1]) != os.getpid() and not psutil.pid_exists(int(found[1])):
             with suppress(OSError):  # it only takes space

@@ -18,10 +18,9 @@ from impasto.images.read import Picture, Source, read, resize
 from impasto.objective.regions import Layers, Region, StyleSource
 from impasto.painting.levels import levels_for, painted_size, style_size
 from impasto.painting.pyramid import Level
-from impasto.parsing import mask_parts
+from impasto.parsing import ALPHA, mask_parts
 
 __all__ = [
-    "ALPHA",
     "Problem",
     "at_level",
     "check_settings",
@@ -31,7 +30,6 @@ __all__ = [
 ]
 
 REST = "rest"  # the name of the region outside all masks
-ALPHA = "alpha"  # the name of the content's own transparency as a mask
 Find = Callable[[str], Picture]  # returns the picture that the config calls so
 
 

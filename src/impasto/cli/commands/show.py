@@ -33,6 +33,11 @@ def show(file: str, as_json: bool) -> None:
         lines.append(f"objective {value}: {format_terms(terms)}")
     for picture in settings["inputs"]:
         lines.append(f"{picture['role']:8} {picture['name']}  sha256 {picture['sha256'][:16]}")
+    if "threads" in settings:  # older files have none
+        threads = settings["threads"] or "-"
+        lines.append(
+            f"computed on {settings['device']} in {settings['precision']}, threads: {threads}"
+        )
     for part in ("config", "machine"):
         lines += [f"{option_name(name):22} {value}" for name, value in settings[part].items()]
     for line in lines:
