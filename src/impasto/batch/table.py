@@ -82,11 +82,11 @@ def _pictures(given: Sequence[str], what: str) -> list[str]:
     paths: list[str] = []
     for path in given:
         # os.path.isdir never raises, unlike Path.is_dir; a missing picture fails when it is opened
-        paths += _pictures_in(Path(path)) if os.path.isdir(path) else [path]
+        paths += pictures_in(Path(path)) if os.path.isdir(path) else [path]
     return paths
 
 
-def _pictures_in(folder: Path) -> list[str]:
+def pictures_in(folder: Path) -> list[str]:
     """The pictures in a folder; other files and contact sheets are skipped."""
     suffixes = readable()
     try:

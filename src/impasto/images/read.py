@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -58,17 +58,18 @@ class Picture(NamedTuple):
     sha256: str
 
 
-Source = str | PathLike[str] | Image.Image | np.ndarray | torch.Tensor | Picture
+Source = str | PathLike[str] | bytes | IO[bytes] | Image.Image | np.ndarray | torch.Tensor | Picture
 
 
 def read(source: Source) -> Picture:
-    """Read a picture from a path, a PIL image, an array or a tensor.
+    """Read a picture from a path, a file's bytes, an open file, a PIL image, an array or a tensor.
 
     Files are turned upright (EXIF) and converted from their color profile to sRGB; transparent
     pixels get the mean color of the opaque ones.
 
     Args:
-        source: a path, a PIL image, an array (H, W) or (H, W, 3 or 4), a tensor ((1,) 3, H, W), or
+        source: a path, the bytes of a file, a binary file that is read from where it is (as
+        io.BytesIO), a PIL image, an array (H, W) or (H, W, 3 or 4), a tensor ((1,) 3, H, W), or
         a Picture, which is returned unchanged. Whole numbers are 0 to 255, or 0 to 65535 in uint16;
         floats are in [0, 1].
 
@@ -82,6 +83,10 @@ def read(source: Source) -> Picture:
         return source
     if isinstance(source, (str, PathLike)):
         return read_bytes(bytes_of(Path(source)), str(source))
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        return read_bytes(bytes(source), "bytes")
+    if hasattr(source, "read"):
+        return _read_file(cast(IO[bytes], source))
     if isinstance(source, Image.Image):
         with _decoding("image"):
             pixels, alpha = from_image(source)
@@ -90,6 +95,20 @@ def read(source: Source) -> Picture:
         pixels, alpha = from_array(source)
         name, digest = "array", hashlib.sha256(pixels.tobytes()).hexdigest()
     return _picture(pixels, alpha, name, digest)
+
+
+def _read_file(file: IO[bytes]) -> Picture:
+    """Read a picture from an open file. Raises PictureError."""
+    name = str(getattr(file, "name", "file"))
+    try:
+        data = file.read(MOST_BYTES + 1)
+    except (OSError, ValueError) as error:  # ValueError: it is closed
+        raise PictureError(f"{name} cannot be read: {reason(error)}", name) from error
+    if not isinstance(data, bytes):
+        raise PictureError(f"{name} gives text: open it with mode 'rb'", name)
+    if len(data) > MOST_BYTES:
+        raise PictureError(f"{name} has more than {MOST_BYTES:,} bytes", name)
+    return read_bytes(data, name)
 
 
 def read_bytes(

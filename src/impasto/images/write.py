@@ -21,16 +21,18 @@ import psutil
 import torch
 from PIL import ExifTags, Image, PngImagePlugin, features
 
-from impasto.errors import OutputError, reason
+from impasto.errors import OutputError, did_you_mean, reason
 from impasto.images.decode import register_heif
 
 __all__ = [
+    "FIGURES",
     "FORMATS",
     "KEY",
     "atomic_write",
     "check_format",
     "check_output",
     "encode",
+    "suffix_of",
     "to_image",
     "write",
 ]
@@ -49,6 +51,11 @@ FORMATS: dict[str, tuple[str, dict[str, Any]]] = {
     ".heic": ("HEIF", {"quality": 95}),
     ".heif": ("HEIF", {"quality": 95}),
 }
+PDF: tuple[str, dict[str, Any]] = (
+    "PDF",
+    {"quality": 95, "resolution": 150, "creationDate": None, "modDate": None},
+)
+FIGURES = (*FORMATS, ".pdf")
 LONG = 80  # bytes of a name; some file systems take 143, and a partial file's has 50 more
 WITH_ALPHA = {"PNG", "WEBP", "TIFF", "AVIF", "HEIF"}
 KEY = (
@@ -146,16 +153,36 @@ def _remove_pieces(out: Path) -> None:
 
 
 def write(
-    image: Image.Image, path: str | PathLike[str], settings: dict[str, Any] | None = None
+    image: Image.Image,
+    path: str | PathLike[str],
+    settings: dict[str, Any] | None = None,
+    suffixes: Collection[str] = FORMATS,
 ) -> Path:
     """Write `image` atomically, with `settings` inside if the format can hold them.
 
-    If the format has no alpha, the background is white. Raises OutputError.
+    If the format has no alpha, the background is white.
+
+    Args:
+        image, path: the picture and its file.
+        settings: None: none.
+        suffixes: those that are allowed; FIGURES has .pdf too.
+
+    Raises:
+        OutputError: the file cannot be written.
     """
-    out = check_output(path)
+    out = check_output(path, suffixes)
     with atomic_write(out) as part, part.open("wb") as file:
         _save(image, file, out.suffix, settings)
     return out
+
+
+def suffix_of(format: str) -> str:
+    """Return the suffix of a format's name: ".jpg" for "JPEG". Raises OutputError."""
+    suffix = f".{format.lower().removeprefix('.')}"
+    if suffix not in FORMATS:
+        names = [each[1:] for each in FORMATS]
+        raise OutputError(f"no format {format!r}: {did_you_mean(format, names)}", format, names)
+    return suffix
 
 
 def encode(image: Image.Image, suffix: str, settings: dict[str, Any] | None = None) -> bytes:
@@ -176,7 +203,7 @@ def encode(image: Image.Image, suffix: str, settings: dict[str, Any] | None = No
 def _save(
     image: Image.Image, file: IO[bytes], suffix: str, settings: dict[str, Any] | None
 ) -> None:
-    kind, options = FORMATS[suffix.lower()]
+    kind, options = FORMATS.get(suffix.lower(), PDF)
     if image.mode == "RGBA" and kind not in WITH_ALPHA:
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image).convert("RGB")
@@ -225,7 +252,7 @@ def _sync(path: Path) -> None:
 
 def _carrying(kind: str, settings: dict[str, Any] | None) -> dict[str, Any]:
     """The save options that put `settings` into a file of this kind; BMP cannot hold any."""
-    if not settings or kind == "BMP":
+    if not settings or kind in ("BMP", "PDF"):
         return {}
     text = json.dumps(settings, sort_keys=True)
     if kind == "PNG":
