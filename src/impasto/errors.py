@@ -30,7 +30,9 @@ __all__ = [
 NO_MEMORY = re.compile(r"can't allocate memory|not enough memory|out of memory|ALLOC_FAILED")
 
 # an option, and " is " if its value follows
-OPTION = re.compile(r"(?<![^\s(])--([a-z][a-z-]*[a-z])(?: is (?=[-'\"\d\[({]|None|True|False))?")
+OPTION = re.compile(
+    r"(?<![^\s(])--([a-z][a-z-]*[a-z])(?: is (?=[-'\"\d\[({]|None|True|False|nan|inf))?"
+)
 _option_names = False
 
 
@@ -85,13 +87,14 @@ class SolverError(ImpastoError):
     """An objective that is not finite at the start."""
 
 
-def use_option_names(yes: bool = True) -> None:
+def use_option_names(yes: bool = True) -> bool:
     """Have messages call settings by their options (--style-weight), as the command line does.
 
-    Without it they have the names of Python's arguments (style_weight).
+    Without it they have the names of Python's arguments (style_weight). Returns what it was before.
     """
-    global _option_names  # noqa: PLW0603
-    _option_names = yes
+    global _option_names
+    before, _option_names = _option_names, yes
+    return before
 
 
 def worded(message: str) -> str:

@@ -16,6 +16,13 @@ from impasto.images.read import read, settings_in
 from machines import EXACT
 
 
+@pytest.fixture(autouse=True)
+def _words_of_python():
+    before = use_option_names(False)
+    yield
+    use_option_names(before)
+
+
 @pytest.fixture
 def quick(tiny_weights):
     return Config(backbone=str(tiny_weights), size=32, steps=2, levels=1, finish=0)

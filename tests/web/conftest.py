@@ -5,16 +5,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from impasto.errors import use_option_names
 from studios import Place
-
-
-@pytest.fixture(scope="package", autouse=True)
-def _as_on_the_command_line() -> Iterator[None]:
-    """Messages name options, as under `impasto serve`; page and API then find their own words."""
-    use_option_names()
-    yield
-    use_option_names(False)
 
 
 @pytest.fixture(scope="module")

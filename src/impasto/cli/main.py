@@ -39,11 +39,11 @@ __all__ = ["cli", "main"]
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with a code. arguments: None: those of the process."""
     accept_any_text()
-    use_option_names()
+    before = use_option_names()
     try:
         _run(arguments)
     finally:
-        use_option_names(False)
+        use_option_names(before)
 
 
 def _run(arguments: Sequence[str] | None) -> None:
