@@ -94,12 +94,12 @@ def _progress(console: Console) -> Progress:
 
 
 def _text(step: Step) -> str:
-    """Format a step: "80/200  content 0.61  style 1.92  grain 0.03  level 2/3  9.8/s"."""
+    """Format a step: "step 80/200  content 0.61  style 1.92  level 2/3  9.8 steps/s"."""
     sums = kinds({name: float(value) for name, value in step.terms.items()})
     terms = "  ".join(f"{kind} {value:.3g}" for kind, value in sums.items())
     rate = step.evaluations / step.seconds if step.seconds else 0.0
     level = f"level {step.level}/{step.levels}"
-    return f"{step.number}/{step.steps}  {terms}  {level}  {rate:.1f}/s"
+    return f"step {step.number}/{step.steps}  {terms}  {level}  {rate:.1f} steps/s"
 
 
 @contextmanager
