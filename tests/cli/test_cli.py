@@ -1,18 +1,23 @@
+import io
 import json
 import re
 import shlex
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import click
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from rich.console import Console
 
 from impasto import __version__
 from impasto.cli.main import cli
 from impasto.cli.options import ConfigOption, given
+from impasto.cli.progress_bar import painting_bar
 from impasto.config import GROUPS, Config, changed_by
 from impasto.errors import OutputError
 from impasto.fields import option_name
@@ -354,3 +359,18 @@ def test_a_painting_that_cannot_be_saved_is_saved_elsewhere(
     elsewhere = Path(err.strip().rpartition(" ")[2])
     assert elsewhere.is_relative_to(tmp_path)
     assert max(read(elsewhere).pixels.shape) == 32
+
+
+@pytest.mark.parametrize("steps", [200, 30_000])
+def test_eighty_columns_have_room_for_content_and_style(steps, capsys):
+    names = ("content relu4_2", "style relu1_1", "grain")
+    step = SimpleNamespace(
+        number=steps - 1, steps=steps, level=1, levels=1, seconds=100.0, evaluations=steps - 1,
+        fraction=0.5, note="", terms={name: torch.tensor(12345.6) for name in names},
+    )  # fmt: skip
+    console = Console(file=io.StringIO(), width=80, force_terminal=True, highlight=False)
+    with painting_bar(console, "title") as show:
+        show(SimpleNamespace(**{**vars(step), "number": 1, "seconds": 0.01}))
+        show(step)
+    shown = console.file.getvalue()
+    assert f"step {steps - 1}/{steps}  content 1.23e+04  style 1.23e+04" in shown
