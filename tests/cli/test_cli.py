@@ -292,7 +292,7 @@ def test_help_lists_every_field_of_the_config_in_its_group(impasto):
     titles = [
         line[:-1] for line in out.splitlines() if line.endswith(":") and not line.startswith(" ")
     ]
-    assert titles == ["Options", *GROUPS]
+    assert titles == ["Tried first", "Options", *GROUPS]
     words = out.split()
     for field, info in Config.model_fields.items():
         assert option_name(field) in words
