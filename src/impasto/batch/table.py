@@ -24,7 +24,7 @@ from impasto.errors import (
     reason,
     shortened,
 )
-from impasto.images.decode import readable
+from impasto.images.formats import readable
 from impasto.images.write import check_format
 from impasto.painting.problem import check_settings
 

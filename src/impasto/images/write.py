@@ -22,7 +22,7 @@ import torch
 from PIL import ExifTags, Image, PngImagePlugin, features
 
 from impasto.errors import OutputError, reason
-from impasto.images.decode import register_heif
+from impasto.images.formats import register_heif
 
 __all__ = [
     "FORMATS",

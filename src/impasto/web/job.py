@@ -11,7 +11,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from impasto.errors import ImpastoError, PictureError
-from impasto.images.read import Picture, header_size, read_bytes
+from impasto.images.files import header_size
+from impasto.images.read import Picture, read_bytes
 from impasto.images.write import write
 from impasto.painting.callbacks import objective_and_terms, seconds_left
 from impasto.painting.levels import painted_size, scaled_size
