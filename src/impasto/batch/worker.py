@@ -13,10 +13,12 @@ from impasto.backbone.vgg import Backbone
 from impasto.batch.executor import Assignment, Done, Failure, File, Task, WorkerUpdate
 from impasto.config import Config, Machine
 from impasto.errors import CheckpointError, ImpastoError, out_of_memory
+from impasto.images.files import header_size
 from impasto.images.read import Picture, read_bytes
 from impasto.images.write import encode
 from impasto.painting.batched import batch_key, paint_batched
 from impasto.painting.checkpoint import Checkpoints, load
+from impasto.painting.levels import enough_for
 from impasto.painting.memory import Plan, plan_for, tune_allocator
 from impasto.painting.problem import Problem
 from impasto.painting.run import Run
@@ -99,8 +101,12 @@ class Worker:
         return ready
 
     def _prepare(self, task: Task) -> _Prepared:
+        files = self._assignment.files
+        width, height = header_size(files[task.content.sha256], task.content.name)
+        enough = enough_for(height, width, task.config)
+
         def picture(file: File) -> Picture:
-            return read_bytes(self._assignment.files[file.sha256], file.name)
+            return read_bytes(files[file.sha256], file.name, enough=enough)
 
         def resume(
             problem: Problem, config: Config, backbone: Backbone

@@ -26,6 +26,7 @@ from impasto.painting.callbacks import (
     snapshots,
     trace,
 )
+from impasto.painting.levels import enough_for
 from impasto.painting.problem import extras
 from impasto.parsing import parse_numbers
 
@@ -202,7 +203,7 @@ def write_contact_sheet(painting: Painting, pictures: Sequence[Picture], out: Pa
         role = "style" if len(styles) == 1 else f"style {k}"
         cells.append((to_image(style.pixels, style.alpha), f"{role}\n{Path(style.name).name}"))
     for role, path in extras(painting.config):
-        extra = read(path)
+        extra = read(path, enough_for(*content.full_size, painting.config))
         cells.append((to_image(extra.pixels, extra.alpha), f"{role}\n{Path(path).name}"))
     cells.append((painting.image, f"result\n{painting.steps} steps"))
     return write(contact_sheet([cells]), out)

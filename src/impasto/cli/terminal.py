@@ -18,10 +18,10 @@ from impasto.cli.progress_bar import download_bar, make_console, painting_bar
 from impasto.cli.run_folder import FRAMES, RunSpec, mark_finished
 from impasto.cli.signals import GracefulShutdown
 from impasto.errors import CheckpointError, OutputError
-from impasto.images.read import read
 from impasto.objective.objective import Objective
 from impasto.painting.checkpoint import Checkpoints, load
 from impasto.painting.checkpoint_file import BEFORE, NAME
+from impasto.painting.levels import read_pictures
 from impasto.painting.memory import plan_for, tune_allocator
 from impasto.painting.outcome import Painting
 from impasto.painting.run import Run
@@ -148,7 +148,9 @@ def paint_spec(spec: RunSpec, folder: Path | None, quiet: bool, as_json: bool) -
     Returns the exit code.
     """
     # before the network is loaded: bad pictures fail at once
-    inputs = [read(picture) for picture in spec.pictures]
+    first, *others = spec.pictures
+    content, styles = read_pictures(first, others, spec.config)
+    inputs = [content, *styles]
     console, outputs = make_console(quiet or as_json), spec.outputs
     frames = folder / FRAMES if folder else None
     with (

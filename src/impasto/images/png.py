@@ -49,8 +49,7 @@ def is_png(data: bytes) -> bool:
 
 
 def read_chunks(data: bytes) -> Chunks:
-    """Read the chunks of a PNG file. Raises ValueError if its header is broken, or Pillow's error if it
-    has none."""
+    """Read the chunks of a PNG file. Raises ValueError if it is broken, or Pillow's error."""
     found: dict[bytes, bytes] = {}
     kept: list[tuple[int, int]] = []  # where the chunks that Pillow is given begin and end
     texts, at, whole, cut = 0, len(SIGNATURE), True, len(data)

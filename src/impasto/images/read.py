@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,6 +27,7 @@ __all__ = [
     "read",
     "read_bytes",
     "read_settings",
+    "reading_notes",
     "resize",
     "settings_in",
 ]
@@ -155,6 +157,13 @@ def bytes_of(path: Path) -> bytes:
     # ValueError: a null character or a lone surrogate in the name
     except (OSError, ValueError) as error:
         raise PictureError(f"{path} cannot be opened: {reason(error)}", str(path)) from error
+
+
+def reading_notes(pictures: Sequence[Picture]) -> list[str]:
+    """The remarks on how pictures were read, each once."""
+    return list(
+        dict.fromkeys(f"{picture.name}: {note}" for picture in pictures for note in picture.notes)
+    )
 
 
 def resize(pixels: torch.Tensor, height: int, width: int) -> torch.Tensor:
