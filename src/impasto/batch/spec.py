@@ -22,7 +22,10 @@ Paths = Annotated[list[Text], Field(max_length=1_000_000)]
 
 
 class BatchSpec(NamedTuple):
-    """The arguments of `impasto batch`. settings: what was given besides the preset."""
+    """The arguments of `impasto batch`. settings: what was given besides the preset.
+
+    depth, metadata: as of images.write.FileOptions.
+    """
 
     contents: Paths
     styles: Paths
@@ -31,6 +34,8 @@ class BatchSpec(NamedTuple):
     settings: ConfigRecord
     engine: Literal["local", "ray"]
     address: Text | None
+    depth: Literal[8, 16] = 8
+    metadata: Literal["basic", "all", "none"] = "basic"
 
 
 FOLDER_SCHEMA, SPEC_SCHEMA = TypeAdapter(Text), TypeAdapter(BatchSpec)

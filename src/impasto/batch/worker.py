@@ -15,7 +15,6 @@ from impasto.config import Config, Machine
 from impasto.errors import CheckpointError, ImpastoError, out_of_memory
 from impasto.images.files import header_size
 from impasto.images.read import Picture, read_bytes
-from impasto.images.write import encode
 from impasto.painting.batched import batch_key, paint_batched
 from impasto.painting.checkpoint import Checkpoints, load
 from impasto.painting.levels import enough_for
@@ -223,4 +222,4 @@ def _finish(prepared: _Prepared, step: Step, notes: list[str], together: int) ->
         "doubt": painting.doubt,
         **{name: painting.settings[name] for name in ("network", "precision", "device")},
     }
-    return Done(encode(painting.image, prepared.task.suffix, painting.settings), record)
+    return Done(painting.encode(prepared.task.suffix, *prepared.task.options), record)

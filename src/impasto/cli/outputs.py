@@ -15,7 +15,14 @@ from impasto.errors import ConfigError, OutputError, shortened
 from impasto.figures.contact_sheet import Cell, contact_sheet
 from impasto.figures.timelapse import check_film
 from impasto.images.read import read
-from impasto.images.write import check_output, to_image, write
+from impasto.images.write import (
+    DEFAULT_OPTIONS,
+    FileOptions,
+    check_depth,
+    check_output,
+    to_image,
+    write,
+)
 from impasto.painting.callbacks import (
     Log,
     Snapshots,
@@ -53,13 +60,17 @@ NO_SNAPSHOTS = Snapshots()
 
 
 class Outputs(NamedTuple):
-    """The checked output files of a run; None: not written. snapshots: the steps of snapshots."""
+    """The checked output files of a run; None: not written.
+
+    snapshots: the steps of snapshots. options: how the painting's file is written.
+    """
 
     picture: Path
     timelapse: Path | None = None
     figure: Path | None = None
     trace: Path | None = None
     snapshots: Snapshots = NO_SNAPSHOTS
+    options: FileOptions = FileOptions()
 
     def named(self) -> dict[str, Path]:
         """Return the files that are written, by name."""
@@ -89,6 +100,7 @@ def check_outputs(
     used: Iterable[str] = (),
     at_steps: Snapshots = NO_SNAPSHOTS,
     steps: int = 0,
+    options: FileOptions = DEFAULT_OPTIONS,
 ) -> Outputs:
     """Check that the output files of a run can be written, differ, and are not among its inputs.
 
@@ -97,6 +109,7 @@ def check_outputs(
         used: the paths of the inputs.
         at_steps: the steps at which snapshots are written.
         steps: the number of all steps.
+        options: how the painting's file is written.
 
     Raises:
         OutputError: a file cannot be written, or two are the same.
@@ -107,7 +120,9 @@ def check_outputs(
         check_output(figure, what="figure") if figure else None,
         check_trace(trace) if trace else None,
         at_steps,
+        options,
     )
+    check_depth(outputs.picture, options.depth)
     taken = {_real(path): "one of the pictures to paint from" for path in used}
     for name, path in outputs.named().items():
         real = os.path.realpath(path)

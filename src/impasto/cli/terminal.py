@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from impasto.config import Config, Machine
     from impasto.figures.timelapse import Film
     from impasto.images.read import Picture
+    from impasto.images.write import FileOptions
     from impasto.painting.callbacks import Log, StepCallback
     from impasto.painting.checkpoint import Checkpoint
     from impasto.painting.memory import Plan
@@ -253,7 +254,7 @@ def save_all(
     inputs: the content and the styles, for the figure. Raises OutputError if a file cannot be
     written; the message says where the painting is.
     """
-    _save(painting, outputs.picture)
+    _save(painting, outputs.picture, outputs.options)
     writers: list[Callable[[], object]] = []
     if film:
         writers.append(partial(film.write, painting.pixels))
@@ -272,14 +273,14 @@ def save_all(
         ) from failed[0]
 
 
-def _save(painting: Painting, target: Path) -> None:
+def _save(painting: Painting, target: Path, options: FileOptions) -> None:
     """Save the painting; if that fails, save it in a temporary folder and raise OutputError."""
     try:
-        painting.save(target)
+        painting.save(target, *options)
     except OutputError as error:
         try:
             folder = tempfile.mkdtemp(prefix="impasto-")
-            elsewhere = painting.save(Path(folder) / f"{target.stem}.png")
+            elsewhere = painting.save(Path(folder) / f"{target.stem}.png", *options)
         except (OutputError, OSError) as other:
             raise OutputError(
                 f"{error}; nor could the painting be saved elsewhere: {other}", str(target)

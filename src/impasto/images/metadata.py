@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, ImageCms
 
-__all__ = ["NOTHING", "Kept", "Metadata", "metadata_of", "put_into"]
+__all__ = ["NOTHING", "Kept", "Metadata", "metadata_of", "put_into", "srgb_profile"]
 
 Kept = Literal["basic", "all", "none"]
 Base, EXIF, GPS = ExifTags.Base, ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo
 DATES = (Base.DateTimeOriginal, Base.DateTimeDigitized)
 OFFSETS = (Base.OffsetTime, Base.OffsetTimeOriginal, Base.OffsetTimeDigitized)
 DATE = re.compile(r"\d{4}[:-]\d\d[:-]\d\d( \d\d:\d\d:\d\d)?")
-LONGEST_TEXT = 1000  # characters
+LONGEST_TEXT, LONGEST_OFFSET = 1000, 6  # characters; an offset is +02:00
 MOST_ALL = 32_000  # bytes of the whole EXIF: a JPEG has room for 65,533 with the settings
 # what does not hold for the painting: its shape, thumbnails, the camera's own notes; and the tags
 # that the settings are in
@@ -46,6 +47,23 @@ class Metadata:
     gps: dict[int, Any] = field(default_factory=dict)
     dpi: tuple[float, float] | None = None
     profile: bool = False
+
+    def selected(self, kept: Kept) -> Metadata:
+        """What is kept of it in a painting's file.
+
+        kept: "basic": date, author, copyright, resolution and color profile; "all": the whole EXIF,
+        also where it was taken; "none": nothing.
+        """
+        if kept == "none":
+            return NOTHING
+        if kept == "all" and _fits(self):
+            return self
+        texts = (Base.Artist, Base.Copyright)
+        main = {tag: _text(self.main.get(tag)) for tag in texts}
+        main[Base.DateTime] = _date(self.main.get(Base.DateTime))
+        inner = {tag: _date(self.exif.get(tag)) for tag in DATES}
+        inner |= {tag: _text(self.exif.get(tag))[:LONGEST_OFFSET] for tag in OFFSETS}
+        return Metadata(_given(main), _given(inner), {}, self.dpi, self.profile)
 
 
 NOTHING = Metadata()
@@ -84,41 +102,19 @@ def _dpi(dpi: object) -> tuple[float, float] | None:
     return None
 
 
-def put_into(exif: Image.Exif, metadata: Metadata, kept: Kept) -> None:
-    """Put tags of a photograph into the EXIF of its painting.
-
-    Args:
-        exif: the painting's.
-        metadata: the photograph's.
-        kept: "basic": date, author and copyright; "all": everything, also where it was taken;
-            "none": nothing.
-    """
-    if kept == "none":
-        return
-    if kept == "all" and _fits(metadata):
-        _fill(exif, metadata.main, metadata.exif, metadata.gps)
-        return
-    texts = (Base.Artist, Base.Copyright)
-    main = {tag: _text(metadata.main.get(tag)) for tag in texts}
-    main[Base.DateTime] = _date(metadata.main.get(Base.DateTime))
-    inner = {tag: _date(metadata.exif.get(tag)) for tag in DATES}
-    inner |= {tag: _text(metadata.exif.get(tag))[:16] for tag in OFFSETS}
-    _fill(
-        exif,
-        {tag: text for tag, text in main.items() if text},
-        {tag: text for tag, text in inner.items() if text},
-        {},
-    )
+def srgb_profile() -> bytes:
+    """sRGB's color profile, without the time when it was made."""
+    made = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    return made[:24] + bytes(12) + made[36:]
 
 
-def _fill(
-    exif: Image.Exif, main: dict[int, Any], inner: dict[int, Any], gps: dict[int, Any]
-) -> None:
-    for tag, value in main.items():
-        exif[tag] = value
-    for directory, tags in ((EXIF, inner), (GPS, gps)):
+def put_into(exif: Image.Exif, metadata: Metadata) -> None:
+    """Put tags into an EXIF."""
+    for tag, value in metadata.main.items():
+        exif[tag] = _bytes(value)
+    for directory, tags in ((EXIF, metadata.exif), (GPS, metadata.gps)):
         if tags:
-            exif.get_ifd(directory).update(tags)
+            exif.get_ifd(directory).update({tag: _bytes(value) for tag, value in tags.items()})
 
 
 def _fits(metadata: Metadata) -> bool:
@@ -126,15 +122,34 @@ def _fits(metadata: Metadata) -> bool:
     trial = Image.Exif()
     # values of wrong types, as a broken EXIF has them; Pillow raises errors of any kind
     with suppress(Exception):
-        _fill(trial, metadata.main, metadata.exif, metadata.gps)
+        put_into(trial, metadata)
         return len(trial.tobytes()) <= MOST_ALL
     return False
 
 
+def _given(tags: Mapping[Any, str]) -> dict[int, Any]:
+    return {tag: text for tag, text in tags.items() if text}
+
+
+def _bytes(value: object) -> object:
+    """A value for Pillow, which would write other letters than ASCII's as question marks."""
+    if isinstance(value, str) and not value.isascii():
+        return value.encode("latin-1", "replace")
+    return value
+
+
 def _text(value: object) -> str:
+    """A text without control characters, of bounded length, as Pillow reads it: in Latin-1,
+    though cameras and programs write UTF-8, too."""
     if not isinstance(value, str):
         return ""
-    return "".join(letter for letter in value.strip("\0 ") if letter.isprintable())[:LONGEST_TEXT]
+    raw = value.encode("latin-1", "replace")
+    try:
+        text, encoding = raw.decode(), "utf-8"
+    except UnicodeDecodeError:
+        text, encoding = value, "latin-1"
+    kept = "".join(letter for letter in text.strip("\0 ") if letter.isprintable())[:LONGEST_TEXT]
+    return kept.encode(encoding, "replace").decode("latin-1")
 
 
 def _date(value: object) -> str:

@@ -15,19 +15,25 @@ from contextlib import contextmanager, suppress
 from functools import lru_cache
 from os import PathLike
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Literal, NamedTuple
 
+import numpy as np
 import psutil
 import torch
 from PIL import ExifTags, Image, PngImagePlugin, features
 
 from impasto.errors import OutputError, reason
+from impasto.images.deep import DEEP, write_png, write_tiff
 from impasto.images.formats import register_heif
+from impasto.images.metadata import NOTHING, Kept, Metadata, put_into, srgb_profile
 
 __all__ = [
+    "DEFAULT_OPTIONS",
     "FORMATS",
     "KEY",
+    "FileOptions",
     "atomic_write",
+    "check_depth",
     "check_format",
     "check_output",
     "encode",
@@ -50,9 +56,21 @@ FORMATS: dict[str, tuple[str, dict[str, Any]]] = {
     ".heif": ("HEIF", {"quality": 95}),
 }
 WITH_ALPHA = {"PNG", "WEBP", "TIFF", "AVIF", "HEIF"}
+WITH_DPI = {"PNG", "JPEG", "TIFF", "BMP"}
+DEPTHS = (8, 16)  # bits of a sample
 KEY = (
     "impasto"  # of the settings in a PNG's text; other formats have them in EXIF's ImageDescription
 )
+
+
+class FileOptions(NamedTuple):
+    """How a painting's file is written: bits a sample, and what is kept of the content's file."""
+
+    depth: Literal[8, 16] = 8
+    metadata: Kept = "basic"
+
+
+DEFAULT_OPTIONS = FileOptions()
 
 
 def to_image(pixels: torch.Tensor, alpha: torch.Tensor | None = None) -> Image.Image:
@@ -134,26 +152,46 @@ def _remove_pieces(out: Path) -> None:
                 path.unlink()
 
 
-def write(
-    image: Image.Image, path: str | PathLike[str], settings: dict[str, Any] | None = None
-) -> Path:
-    """Write `image` atomically, with `settings` inside if the format can hold them.
+def check_depth(path: str | PathLike[str], depth: int) -> None:
+    """Check that a file of this suffix can have `depth` bits a sample. Raises OutputError."""
+    suffix = Path(path).suffix.lower()
+    if depth not in DEPTHS:
+        raise OutputError(f"a depth of {depth} bits is not written: choose 8 or 16", depth, DEPTHS)
+    if depth == 16 and suffix not in DEEP:
+        raise OutputError(
+            f"{path} cannot have 16 bits: choose {', '.join(DEEP)} for --depth 16", suffix, DEEP
+        )
 
-    If the format has no alpha, the background is white. Raises OutputError.
+
+def write(
+    image: Image.Image | np.ndarray,
+    path: str | PathLike[str],
+    settings: dict[str, Any] | None = None,
+    metadata: Metadata = NOTHING,
+) -> Path:
+    """Write `image` atomically, with `settings` and `metadata` inside if the format can hold them.
+
+    image: 8 bits, or uint16 (H, W, 3 or 4) for 16. If the format has no alpha, the background is
+    white. Raises OutputError.
     """
     out = check_output(path)
     with atomic_write(out) as part, part.open("wb") as file:
-        _save(image, file, out.suffix, settings)
+        _save(image, file, out.suffix, settings, metadata)
     return out
 
 
-def encode(image: Image.Image, suffix: str, settings: dict[str, Any] | None = None) -> bytes:
-    """Encode `image` as a file's bytes, with `settings` inside. Raises OutputError if the format
-    cannot hold it."""
+def encode(
+    image: Image.Image | np.ndarray,
+    suffix: str,
+    settings: dict[str, Any] | None = None,
+    metadata: Metadata = NOTHING,
+) -> bytes:
+    """Encode `image` as a file's bytes, as `write` does. Raises OutputError if the format cannot
+    hold it."""
     check_format(Path(f"picture{suffix}"))
     data = io.BytesIO()
     try:
-        _save(image, data, suffix, settings)
+        _save(image, data, suffix, settings, metadata)
     # encoders raise the latter two for pictures that are too large
     except (OSError, ValueError, RuntimeError) as error:
         raise OutputError(
@@ -163,13 +201,24 @@ def encode(image: Image.Image, suffix: str, settings: dict[str, Any] | None = No
 
 
 def _save(
-    image: Image.Image, file: IO[bytes], suffix: str, settings: dict[str, Any] | None
+    image: Image.Image | np.ndarray,
+    file: IO[bytes],
+    suffix: str,
+    settings: dict[str, Any] | None,
+    metadata: Metadata,
 ) -> None:
     kind, options = FORMATS[suffix.lower()]
+    if isinstance(image, np.ndarray):
+        check_depth(f"picture{suffix}", 16)
+        _save_deep(image, file, kind, settings, metadata)
+        return
     if image.mode == "RGBA" and kind not in WITH_ALPHA:
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image).convert("RGB")
-    image.save(file, format=kind, **options, **_carrying(kind, settings))
+    if kind == "TIFF" and (metadata.exif or metadata.gps):
+        _save_deep(np.asarray(image), file, kind, settings, metadata)
+        return
+    image.save(file, format=kind, **options, **_carrying(kind, settings, metadata))
 
 
 @contextmanager
@@ -212,18 +261,53 @@ def _sync(path: Path) -> None:
         os.close(handle)
 
 
-def _carrying(kind: str, settings: dict[str, Any] | None) -> dict[str, Any]:
-    """The save options that put `settings` into a file of this kind; BMP cannot hold any."""
-    if not settings or kind == "BMP":
-        return {}
-    text = json.dumps(settings, sort_keys=True)
-    if kind == "PNG":
+def _save_deep(
+    samples: np.ndarray,
+    file: IO[bytes],
+    kind: str,
+    settings: dict[str, Any] | None,
+    metadata: Metadata,
+) -> None:
+    profile = srgb_profile() if metadata.profile else None
+    if kind == "TIFF":
+        write_tiff(file, samples, _exif(settings, metadata), metadata.dpi, profile)
+        return
+    text = (KEY.encode(), _text(settings).encode()) if settings else None
+    exif = _exif(None, metadata)
+    packed = exif.tobytes().removeprefix(b"Exif\0\0") if len(exif) else b""
+    write_png(file, samples, text, packed, metadata.dpi, profile)
+
+
+def _carrying(kind: str, settings: dict[str, Any] | None, metadata: Metadata) -> dict[str, Any]:
+    """The save options that put `settings` and `metadata` into a file of this kind; BMP can hold
+    no settings."""
+    options: dict[str, Any] = {}
+    if metadata.dpi and kind in WITH_DPI:
+        options["dpi"] = metadata.dpi
+    if metadata.profile and kind not in ("BMP", "GIF"):
+        options["icc_profile"] = srgb_profile()
+    if kind == "GIF" and settings:
+        options["comment"] = _text(settings).encode()
+    if kind in ("BMP", "GIF"):
+        return options
+    if kind == "PNG" and settings:
         info = PngImagePlugin.PngInfo()
-        info.add_text(KEY, text)
-        return {"pnginfo": info}
-    if kind == "GIF":
-        return {"comment": text.encode()}
+        info.add_text(KEY, _text(settings))
+        options["pnginfo"] = info
+    exif = _exif(None if kind == "PNG" else settings, metadata)
+    if len(exif):
+        options["exif"] = exif
+    return options
+
+
+def _text(settings: dict[str, Any]) -> str:
+    return json.dumps(settings, sort_keys=True)
+
+
+def _exif(settings: dict[str, Any] | None, metadata: Metadata) -> Image.Exif:
     exif = Image.Exif()
-    exif[ExifTags.Base.ImageDescription] = text
-    exif[ExifTags.Base.Software] = f"impasto {settings.get('version', '')}".strip()
-    return {"exif": exif}
+    put_into(exif, metadata)
+    if settings:
+        exif[ExifTags.Base.ImageDescription] = _text(settings)
+        exif[ExifTags.Base.Software] = f"impasto {settings.get('version', '')}".strip()
+    return exif

@@ -158,6 +158,7 @@ class Run:
             settings={**self.record, "steps_done": last.number, "objective": value, "terms": terms},
             notes=[*self.problem.notes, *notes],
             doubt="" if stopped else doubt_about(last.improved(), last.mended, last.number, terms),
+            metadata=content.metadata,
         )
 
     def paint(self, on_step: Callable[[Step], object] | None = None) -> Painting:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,12 +13,16 @@ from impasto.cli.options import (
     check_engine,
     config_options,
     engine_options,
+    file_options,
     given,
     json_option,
     quiet_option,
 )
 from impasto.cli.sources import sources_of
 from impasto.errors import ConfigError
+
+if TYPE_CHECKING:
+    from impasto.images.metadata import Kept
 
 __all__ = ["paint"]
 
@@ -72,6 +76,7 @@ __all__ = ["paint"]
     metavar="FOLDER",
     help="save the run's state there, for `impasto resume FOLDER` after an interruption",
 )
+@file_options
 @engine_options
 @click.option(
     "--open",
@@ -93,6 +98,8 @@ def paint(
     save_every: int,
     save_at: str,
     checkpoint: str | None,
+    depth: str,
+    metadata: Kept,
     engine: str,
     address: str | None,
     show_it: bool,
@@ -107,6 +114,7 @@ def paint(
     from impasto.cli.outputs import check_outputs, check_snapshots
     from impasto.cli.run_folder import RunSpec, open_run_folder
     from impasto.cli.terminal import paint_spec
+    from impasto.images.write import FileOptions
     from impasto.painting.problem import extras
 
     config, machine, pictures, blank_content = sources_of(
@@ -126,7 +134,10 @@ def paint(
     first = [*pictures, *named][1]
     picture = out or f"{Path(pictures[0]).stem}-{Path(first).stem}.png"
     at_steps = check_snapshots(save_every, save_at, config.steps)
-    outputs = check_outputs(picture, timelapse, figure, trace, used, at_steps, config.steps)
+    options = FileOptions(16 if depth == "16" else 8, metadata)
+    outputs = check_outputs(
+        picture, timelapse, figure, trace, used, at_steps, config.steps, options
+    )
     spec = RunSpec(tuple(pictures), config, machine, outputs, os.getcwd(), engine, address)
     check_engine(engine, address)
     with open_run_folder(checkpoint, spec) as folder:
