@@ -11,6 +11,7 @@ from PIL import Image, ImageCms
 from impasto.images.color_tags import ColorTags, from_gamma, to_srgb
 from impasto.images.ranges import Range, unit, value_range
 from impasto.images.tiff import CMYK, LAB, WHITE_IS_ZERO, Samples, TiffPicture
+from impasto.images.tiff_samples import make_room
 
 __all__ = ["Decoded", "Stated", "from_image", "from_tiff", "shrink_factor"]
 
@@ -69,6 +70,7 @@ def from_image(image: Image.Image, stated: Stated, enough: int | None = None) ->
     # JPEG's decoder scales down itself, which is several times as fast; others ignore this
     if factor > 1:
         image.draft(None, (image.width // factor, image.height // factor))
+    make_room(image)
     image.load()  # here, so that only the EXIF itself can fail in `_orientation`
     notes = [_frames_note(image)]
     factor = shrink_factor((image.height, image.width), enough)

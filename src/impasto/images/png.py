@@ -61,10 +61,12 @@ def read_chunks(data: bytes) -> Chunks:
             if end > len(data):  # cut off: Pillow finds out whether pixels are missing
                 cut = begin
                 break
+            if data[end - 4 : end] != _checksum(data, begin, end):
+                raise ValueError("the checksum of its pixels is wrong")
             kept.append((begin, end))
             continue
         body = data[begin + 8 : end - 4]
-        right = data[end - 4 : end] == struct.pack(">I", zlib.crc32(data[begin + 4 : end - 4]))
+        right = data[end - 4 : end] == _checksum(data, begin, end)
         use = right and (kind in KEPT or kind in TEXTS)
         if use and kind in TEXTS:
             size = _text_length(kind, body)
@@ -94,6 +96,11 @@ def read_chunks(data: bytes) -> Chunks:
         _colors(found),
         _dpi(found),
     )
+
+
+def _checksum(data: bytes, begin: int, end: int) -> bytes:
+    """The checksum that a chunk should have."""
+    return struct.pack(">I", zlib.crc32(memoryview(data)[begin + 4 : end - 4]))
 
 
 def _joined(data: bytes, kept: list[tuple[int, int]], cut: int) -> bytes:

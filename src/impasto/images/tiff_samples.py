@@ -10,12 +10,12 @@ import struct
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import TiffImagePlugin
+from PIL import Image, TiffImagePlugin
 
 if TYPE_CHECKING:
     from tifffile import TiffPage
 
-__all__ = ["BYTES", "DIFFERENCES", "FLOAT_DIFFERENCES", "NONE", "assembled"]
+__all__ = ["BYTES", "DIFFERENCES", "FLOAT_DIFFERENCES", "NONE", "assembled", "make_room"]
 
 NONE, DIFFERENCES, FLOAT_DIFFERENCES = 1, 2, 3  # compression; predictors
 # compressions of bytes, which libtiff undoes: LZW, deflate, the same, PackBits, LZMA, Zstandard
@@ -135,4 +135,11 @@ def _unpacked(packed: bytes, compression: int, row: int, tall: int) -> bytes:
     directory += b"".join(struct.pack("<HHII", *entry) for entry in entries)
     head = b"II*\0" + struct.pack("<I", 8) + directory + struct.pack("<I", 0)
     with TiffImagePlugin.TiffImageFile(io.BytesIO(head + packed)) as image:
+        make_room(image)
         return image.tobytes()
+
+
+def make_room(image: Image.Image) -> None:
+    """Allocate the pixels of an opened TIFF: Pillow does so only up to its own bound."""
+    if isinstance(image, TiffImagePlugin.TiffImageFile) and image._im is None:
+        image.im = Image.core.new(image.mode, image._tile_size)

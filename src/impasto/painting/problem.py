@@ -113,11 +113,8 @@ def prepare_problem(
 
     def find(name: str) -> Picture:
         if name not in pictures:
-            pictures[name] = (
-                read(named[name])._replace(name=name)
-                if named and name in named
-                else read(name, enough)
-            )
+            source = named.get(name, name) if named else name
+            pictures[name] = read(source, enough)._replace(name=name)
         return pictures[name]
 
     check_settings(config, len(styles), named or ())
