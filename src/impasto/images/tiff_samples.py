@@ -142,4 +142,4 @@ def _unpacked(packed: bytes, compression: int, row: int, tall: int) -> bytes:
 def make_room(image: Image.Image) -> None:
     """Allocate the pixels of an opened TIFF: Pillow does so only up to its own bound."""
     if isinstance(image, TiffImagePlugin.TiffImageFile) and image._im is None:
-        image.im = Image.core.new(image.mode, image._tile_size)
+        image.im = Image.core.new(image.mode, image._tile_size)  # type: ignore[attr-defined]
