@@ -192,7 +192,8 @@ def record_in(data: bytes, name: str) -> object:
         exif = Image.Exif()
         exif.load(data)
         return exif.get(ExifTags.Base.ImageDescription)
-    with opened(read_chunks(data).data if is_png(data) else data) as image:
+    if is_png(data):
+        return read_chunks(data).texts.get(KEY.encode())
+    with opened(data) as image:
         comment = image.info.get("comment", b"")
-        exif = image.getexif()
-        return image.info.get(KEY) or exif.get(ExifTags.Base.ImageDescription) or comment
+        return image.getexif().get(ExifTags.Base.ImageDescription) or comment

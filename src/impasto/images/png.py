@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 from PIL import UnidentifiedImageError
@@ -32,7 +34,7 @@ GRAY = 0  # the color type
 class Chunks(NamedTuple):
     """What the chunks of a file say. data: the file for Pillow, without what it would refuse.
 
-    transparent: the gray that is transparent, in the file's own depth; None: none.
+    transparent: the gray that is transparent, in the file's own depth; None: none. texts: by key.
     """
 
     data: bytes
@@ -41,6 +43,7 @@ class Chunks(NamedTuple):
     profile: bytes | None = None
     colors: ColorTags | None = None
     dpi: tuple[float, float] | None = None
+    texts: Mapping[bytes, bytes] = MappingProxyType({})
 
 
 def is_png(data: bytes) -> bool:
@@ -52,7 +55,8 @@ def read_chunks(data: bytes) -> Chunks:
     """Read the chunks of a PNG file. Raises ValueError if it is broken, or Pillow's error."""
     found: dict[bytes, bytes] = {}
     kept: list[tuple[int, int]] = []  # where the chunks that Pillow is given begin and end
-    texts, at, whole, cut = 0, len(SIGNATURE), True, len(data)
+    texts: dict[bytes, bytes] = {}
+    length_of_texts, at, whole, cut = 0, len(SIGNATURE), True, len(data)
     while at + 8 <= len(data):
         length, kind = struct.unpack_from(">I4s", data, at)
         begin, end = at, at + 12 + length
@@ -69,9 +73,11 @@ def read_chunks(data: bytes) -> Chunks:
         right = data[end - 4 : end] == _checksum(data, begin, end)
         use = right and (kind in KEPT or kind in TEXTS)
         if use and kind in TEXTS:
-            size = _text_length(kind, body)
-            texts += size
-            use = size <= LONGEST_TEXT and texts <= MOST_TEXT
+            key, text = _text(kind, body)
+            length_of_texts += len(text)
+            use = len(text) <= LONGEST_TEXT and length_of_texts <= MOST_TEXT
+            if use:
+                texts.setdefault(key, text)
         if kind in (b"IHDR", b"PLTE") and not right:
             raise ValueError(f"the checksum of its {kind.decode()} is wrong")
         if use:
@@ -87,14 +93,15 @@ def read_chunks(data: bytes) -> Chunks:
     if len(header) != 13:
         raise UnidentifiedImageError("it has no header")
     depth, color = header[8], header[9]
-    key = found.get(b"tRNS", b"")
+    gray = found.get(b"tRNS", b"")
     return Chunks(
         data if whole else _joined(data, kept, cut),
         depth,
-        int.from_bytes(key[:2], "big") if color == GRAY and len(key) >= 2 else None,
+        int.from_bytes(gray[:2], "big") if color == GRAY and len(gray) >= 2 else None,
         _profile(found),
         _colors(found),
         _dpi(found),
+        texts,
     )
 
 
@@ -117,15 +124,15 @@ def _inflated(data: bytes, most: int) -> bytes:
         return b""
 
 
-def _text_length(kind: bytes, body: bytes) -> int:
-    """The bytes of a text, decompressed."""
-    _, _, rest = body.partition(b"\0")
+def _text(kind: bytes, body: bytes) -> tuple[bytes, bytes]:
+    """The key and the value of a text, cut off where it is longer than LONGEST_TEXT."""
+    key, _, rest = body.partition(b"\0")
+    if kind == b"tEXt":
+        return key, rest
     if kind == b"zTXt":
-        return len(_inflated(rest[1:], LONGEST_TEXT + 1))
-    if kind == b"iTXt" and rest[:1] == b"\1":
-        packed = rest[2:].split(b"\0", 2)
-        return len(_inflated(packed[-1], LONGEST_TEXT + 1))
-    return len(body)
+        return key, _inflated(rest[1:], LONGEST_TEXT + 1)
+    value = rest[2:].split(b"\0", 2)[-1]
+    return key, _inflated(value, LONGEST_TEXT + 1) if rest[:1] == b"\1" else value
 
 
 def _profile(found: dict[bytes, bytes]) -> bytes | None:

@@ -130,7 +130,7 @@ def paint_batch(spec: BatchSpec, folder: str, quiet: bool) -> int:
         check_depth(job.name, spec.depth)
     inputs = _inputs(jobs, console)
     with BatchProgress(console) as progress, open_store(folder, progress.note) as store:
-        for note in notes:
+        for note in [] if quiet else notes:
             progress.note(note)
         save_spec(spec, Path(folder), progress.note)
         scheduler = Scheduler(store, progress, inputs, FileOptions(spec.depth, spec.metadata))
