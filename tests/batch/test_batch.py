@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pillow_heif
 import pytest
 from PIL import Image
 from rich.console import Console
@@ -665,6 +666,7 @@ def test_what_is_passed_over_in_a_folder_is_said(batch, tiny, impasto) -> None:
 
 
 def test_heif_is_picked_up_by_all_its_names(batch) -> None:
+    pillow_heif.register_heif_opener()
     for name in ("x.HIF", "y.heics"):
         Image.open("photos/a.png").convert("RGB").save(f"photos/{name}", "HEIF")
     assert batch()[0] == 0
