@@ -296,6 +296,16 @@ def test_16_bit_gray_of_jpeg_2000():
     assert np.abs(found - gray).max() < 0.1
 
 
+def test_colors_of_jpeg_2000_with_more_than_8_bits_are_named():
+    """Pillow makes white of 16 bits black."""
+    data = bytearray(saved(noise(), "JPEG2000"))
+    assert np.abs(seen(bytes(data)) - COLOR).max() < 0.01
+    at = data.index(b"\xff\x4f\xff\x51") + 42
+    data[at] = data[at + 3] = data[at + 6] = 15
+    with pytest.raises(PictureError, match="it is a JPEG 2000 of colors with more than 8 bits"):
+        seen(bytes(data))
+
+
 def test_qoi_and_its_lies():
     data = saved(noise(), "QOI")
     assert np.abs(seen(data) - COLOR).max() < 0.01

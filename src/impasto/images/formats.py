@@ -20,6 +20,7 @@ __all__ = ["check_kind", "is_raw_name", "most_pixels", "opened", "readable", "re
 
 # The formats that are read: not all that Pillow knows, since some (PostScript) are programs that
 # would be run.
+JPEG2000 = b"\xff\x4f\xff\x51"  # the start of its codestream
 READ = (
     "PNG",
     "JPEG",
@@ -117,6 +118,10 @@ def check_kind(data: bytes, name: str) -> None:
         raise PictureError(f"{name} is a film, or of a kind that is not read: take a frame", name)
     if is_jxl(data):
         _register_jxl(name)
+    if _is_deep_jpeg2000(data):
+        raise PictureError(
+            f"{name} is a JPEG 2000 of colors with more than 8 bits: save it as TIFF or PNG", name
+        )
 
 
 def _is_raw(data: bytes, name: str) -> bool:
@@ -124,6 +129,21 @@ def _is_raw(data: bytes, name: str) -> bool:
     if data.startswith(RAW_STARTS) or data[4:12] == b"ftypcrx ":
         return True
     return is_tiff(data) and (data[8:10] == b"CR" or is_raw_name(name))
+
+
+def _is_deep_jpeg2000(data: bytes) -> bool:
+    """Whether these are the bytes of a JPEG 2000 of several samples, of more than 8 bits.
+
+    Pillow 12 rounds white up to 256 there, which it then writes as 0.
+    """
+    if not data.startswith((JPEG2000, b"\0\0\0\x0cjP  ")):
+        return False
+    at = data.find(JPEG2000)
+    if at < 0 or len(data) < at + 42:
+        return False
+    (count,) = struct.unpack_from(">H", data, at + 40)  # ISO/IEC 15444-1, table A.9
+    depths = data[at + 42 : at + 42 + 3 * count : 3]
+    return count > 1 and any((depth & 0x7F) + 1 > 8 for depth in depths)
 
 
 def register_heif(kind: type[PictureError] | type[OutputError]) -> None:

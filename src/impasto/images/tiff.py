@@ -42,6 +42,7 @@ COLORS = {WHITE_IS_ZERO: 1, BLACK_IS_ZERO: 1, RGB: 3, CMYK: 4, LAB: 3}
 # deflate; PackBits, a byte for a run of 128 (TIFF 6.0, section 9); JPEG, of three samples.
 RATIOS = {5: 2731, 8: 1032, 32946: 1032, 32773: 64, 6: 3 * 512, 7: 3 * 512}
 PREMULTIPLIED = 1
+PACKBITS = 32773
 ALPHAS = (PREMULTIPLIED, 2)  # kinds of extra samples
 MOST_SAMPLES = 16  # of a pixel
 
@@ -98,10 +99,15 @@ class TiffPicture(NamedTuple):
         return (
             page.photometric in COLORS
             and page.dtype is not None
-            and page.dtype != np.uint8
+            and (page.dtype != np.uint8 or self._misread)
             and page.bitspersample == 8 * page.dtype.itemsize
             and page.samplesperpixel >= COLORS[page.photometric]
         )
+
+    @property
+    def _misread(self) -> bool:
+        """Whether libtiff passes over the predictor, which others apply to all compressions."""
+        return self.page.predictor == DIFFERENCES and self.page.compression in (NONE, PACKBITS)
 
     def samples(self, factor: int = 1) -> Samples:
         """Decode the samples, scaled down by a whole factor.
@@ -220,6 +226,7 @@ def _kind_of(page: TiffPage) -> str:
     bits = page.bitspersample
     bits = bits if isinstance(bits, int) else max(bits)
     name = getattr(page.photometric, "name", str(page.photometric))
+    name = "gray" if page.photometric in (WHITE_IS_ZERO, BLACK_IS_ZERO) else name
     squeezed = getattr(page.compression, "name", str(page.compression))
     of = {1: "", 2: "signed ", 3: "float "}.get(page.sampleformat, "")
     return f"a TIFF of {bits}-bit {of}{name}, compression {squeezed}"
