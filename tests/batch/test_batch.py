@@ -667,8 +667,8 @@ def test_what_is_passed_over_in_a_folder_is_said(batch, tiny, impasto) -> None:
 
 def test_heif_is_picked_up_by_all_its_names(batch) -> None:
     pillow_heif.register_heif_opener()
-    for name in ("x.HIF", "y.heics"):
-        Image.open("photos/a.png").convert("RGB").save(f"photos/{name}", "HEIF")
+    for name, of in (("x.HIF", "a"), ("y.heics", "b")):
+        Image.open(f"photos/{of}.png").convert("RGB").save(f"photos/{name}", "HEIF")
     assert batch()[0] == 0
     assert {"x-s.png", "y-s.png"} <= pictures().keys()
 
