@@ -170,7 +170,8 @@ def grain_precision(target: torch.Tensor) -> torch.Tensor:
     """The inverse (A + floor)^-1 of a grain, (1, n, n)."""
     wide = target.to(torch.float32 if target.device.type == "mps" else torch.float64)
     floored = wide + GRAIN_FLOOR * torch.eye(target.shape[-1]).to(wide)
-    return torch.linalg.inv(floored).to(target)
+    precision: torch.Tensor = torch.linalg.inv(floored)
+    return precision.to(target)
 
 
 def energy(target: torch.Tensor) -> torch.Tensor:
