@@ -14,7 +14,9 @@ from PIL import Image
 
 from impasto.config import Config
 from impasto.errors import ClusterError, OutputError, SolverError, out_of_memory, reason, worded
-from impasto.images.write import encode, suffix_of, to_image, write
+from impasto.images.deep import to_words
+from impasto.images.metadata import NOTHING, Kept, Metadata
+from impasto.images.write import check_depth, encode, suffix_of, to_image, write
 
 __all__ = ["Painting", "doubt_about", "why_stopped"]
 
@@ -37,6 +39,7 @@ class Painting:
         settings: the record that `save` writes into the file.
         notes: remarks on the pictures, and steps that went wrong and were undone.
         doubt: why the result of a complete run is doubtful, or "".
+        metadata: what the content's file says beside its pixels.
 
     Example:
         painting = impasto.paint("photo.jpg", "painting.jpg")
@@ -57,6 +60,7 @@ class Painting:
     settings: dict[str, Any]
     notes: list[str]
     doubt: str = ""
+    metadata: Metadata = NOTHING
 
     @property
     def finished(self) -> bool:
@@ -85,17 +89,31 @@ class Painting:
         return encode(self.image, ".png")
 
     @overload
-    def save(self, path: str | PathLike[str]) -> Path: ...
+    def save(
+        self, path: str | PathLike[str], depth: int = 8, metadata: Kept = "basic", format: str = ""
+    ) -> Path: ...
 
     @overload
-    def save(self, path: IO[bytes], format: str = "png") -> None: ...
+    def save(
+        self, path: IO[bytes], depth: int = 8, metadata: Kept = "basic", format: str = "png"
+    ) -> None: ...
 
-    def save(self, path: str | PathLike[str] | IO[bytes], format: str = "") -> Path | None:
+    def save(
+        self,
+        path: str | PathLike[str] | IO[bytes],
+        depth: int = 8,
+        metadata: Kept = "basic",
+        format: str = "",
+    ) -> Path | None:
         """Write the painting to a file, with its settings inside.
 
         Args:
             path: of the file; its suffix is the format (PNG, JPEG, WebP, TIFF, AVIF ...). Or a file
                 that is open for writing, as io.BytesIO.
+            depth: bits a sample: 8, or 16 for PNG and TIFF.
+            metadata: what is kept of the content's file: "basic" (date, author, copyright,
+                resolution, color profile), "all" (its whole EXIF, also where it was taken) or
+                "none".
             format: of an open file: "png", "jpeg" ...; "": PNG.
 
         Returns:
@@ -114,13 +132,23 @@ class Painting:
                     f"format={format!r} is for open files: the suffix of {path} is its format",
                     format,
                 )
-            return write(self.image, path, self.settings)
-        data = encode(self.image, suffix_of(format or "png"), self.settings)
+            check_depth(path, depth)
+            kept = self.metadata.selected(metadata)
+            return write(self._picture(depth), path, self.settings, kept)
+        data = self.encode(suffix_of(format or "png"), depth, metadata)
         try:
             path.write(data)
         except (OSError, ValueError, TypeError) as error:  # it is closed, or takes text
             raise OutputError(f"cannot write the painting: {reason(error)}") from error
         return None
+
+    def encode(self, suffix: str, depth: int = 8, metadata: Kept = "basic") -> bytes:
+        """Return the bytes of the file that `save` would write. Raises OutputError."""
+        check_depth(f"painting{suffix}", depth)
+        return encode(self._picture(depth), suffix, self.settings, self.metadata.selected(metadata))
+
+    def _picture(self, depth: int) -> Image.Image | np.ndarray:
+        return self.image if depth == 8 else to_words(self.pixels, self.alpha)
 
 
 def why_stopped(error: BaseException) -> str:

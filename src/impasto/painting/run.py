@@ -16,7 +16,7 @@ from impasto.errors import ClusterError, SolverError
 from impasto.images.read import Picture, Source, read, resize
 from impasto.objective.objective import Objective
 from impasto.painting.arguments import combined, is_setting
-from impasto.painting.levels import read_all
+from impasto.painting.levels import read_pictures
 from impasto.painting.loop import Loop, MakeEvaluator
 from impasto.painting.memory import Plan, check_tile, plan_for
 from impasto.painting.outcome import Painting, doubt_about, why_stopped
@@ -107,7 +107,7 @@ class Run:
         config, machine, named = combined(config, machine, named, settings)
         if isinstance(backbone, Backbone) and backbone.finisher is None:
             config = config.changed(finish=0)  # the given network makes all steps
-        picture, styles = read(content), read_all(style)
+        picture, styles = read_pictures(content, style, config)
         first = None if start is None or is_setting(start) else read(cast(Source, start))
         # bad pictures fail before a network is downloaded
         problem = prepare_problem(picture, styles, config, named)
@@ -167,6 +167,7 @@ class Run:
             settings={**self.record, "steps_done": last.number, "objective": value, "terms": terms},
             notes=[*self.problem.notes, *notes],
             doubt="" if stopped else doubt_about(last.improved(), last.mended, last.number, terms),
+            metadata=content.metadata,
         )
 
     def paint(self, on_step: Callable[[Step], object] | None = None) -> Painting:

@@ -19,7 +19,7 @@ from impasto.cli.options import (
     style_option,
 )
 from impasto.cli.sources import check_styles, with_styles
-from impasto.cli.streams import read_picture
+from impasto.cli.streams import picture_source
 from impasto.config import Config, Machine
 from impasto.errors import ConfigError
 from impasto.fields import marked
@@ -71,6 +71,7 @@ def compare(
     from impasto.cli.outputs import check_figure
     from impasto.cli.progress_bar import make_console
     from impasto.figures.contact_sheet import contact_sheet, in_rows
+    from impasto.images.read import read
     from impasto.images.write import FIGURES, write
     from impasto.painting.experiments import variations
     from impasto.painting.problem import extras
@@ -84,12 +85,12 @@ def compare(
     used = {path for _, config, _ in varieties for _, path in extras(config)}
     used |= {*contents, *of_styles, *varied.get("style", ())}
     target = check_figure(out or default_name("compare.png", overwrite), used)
-    read = cache(read_picture)
+    read_once = cache(lambda path: read(picture_source(path)))
     trials = []
     for chosen, config, machine in varieties:
         content = chosen.get("content", contents[0])
         style = [chosen["style"]] if "style" in chosen else of_styles
-        inputs = [read(path) for path in (content, *style)]
+        inputs = [read_once(path) for path in (content, *style)]
         trials.append(Trial(_caption(chosen), config, machine, inputs))
     cells = paint_cells(make_console(quiet), trials, timed=True, comparable=_comparable(varied))
     columns = len(list(varied.values())[1]) if len(varied) == 2 else 0

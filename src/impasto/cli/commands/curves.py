@@ -52,7 +52,7 @@ def curves(runs: tuple[str, ...], out: str | None, overwrite: bool) -> None:
 
 def _write_csv(traces: Sequence[Curve], target: Path) -> None:
     """Write a row for every step of every run; a term that a run does not have is empty."""
-    from impasto.images.write import atomic_write
+    from impasto.images.atomic import atomic_write
 
     names = list(dict.fromkeys(name for curve in traces for name in curve.terms))
     with atomic_write(target) as part, part.open("w", newline="", encoding="utf-8") as file:

@@ -96,9 +96,12 @@ def _paths(folders: Sequence[str]) -> list[str]:
     """Return the pictures in the folders, and those that were named themselves."""
     from impasto.batch.table import pictures_in
 
+    def note(text: str) -> None:
+        click.echo(f"impasto: {text}", err=True)
+
     paths: dict[str, None] = {}
     for folder in folders:
-        found = pictures_in(Path(folder)) if os.path.isdir(folder) else [folder]
+        found = pictures_in(Path(folder), note) if os.path.isdir(folder) else [folder]
         paths |= dict.fromkeys(found)
     return list(paths)
 
