@@ -71,11 +71,11 @@ def sheet(
     from impasto.figures.contact_sheet import contact_sheet, in_rows
     from impasto.images.write import FIGURES, write
 
+    config, machine = changed_by({**QUICK, **given(values)}, Config())
+    first = _read(picture, config)
     paths = _paths(folders)
     target = check_figure(out or default_name("sheet.jpg", overwrite), [picture, *paths])
-    config, machine = changed_by({**QUICK, **given(values)}, Config())
     console = make_console(quiet)
-    first = _read(picture, config)
     others = _readable(paths, config)
     if not others:
         raise PictureError(f"there is no picture to read in {', '.join(folders)}", folders)
@@ -83,7 +83,7 @@ def sheet(
     caption = "style" if photos else "photograph"
     cells.insert(0, (_image(first, config), f"{caption}\n{Path(picture).name}"))
     height = max(image.height for image, _ in cells if not isinstance(image, str))
-    write(contact_sheet(in_rows(cells), height), target, suffixes=FIGURES)
+    write(contact_sheet(in_rows(cells), height=height), target, suffixes=FIGURES)
     click.echo(str(target))
     missing = sum(isinstance(image, str) for image, _ in cells)
     return PARTLY if missing or len(others) < len(paths) else 0
