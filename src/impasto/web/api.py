@@ -151,7 +151,10 @@ SETTINGS = {
 @routes.post(
     "/api/paintings",
     status_code=202,
-    responses={**errors(413, 422, 503, 507), 202: {"headers": {"Location": LOCATION}}},
+    responses={
+        **errors(413, 422, 503, 507),
+        202: {"description": "taken: follow it", "headers": {"Location": LOCATION}},
+    },
     tags=["paintings"],
     dependencies=[Depends(_only_known_fields)],
 )
