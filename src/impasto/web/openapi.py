@@ -24,7 +24,8 @@ code, pre { font-family: ui-monospace, monospace; background: #f3f1ec; border-ra
 code { padding: .1em .3em; } pre { padding: 1rem; overflow-x: auto; }
 h3 { margin-top: 2rem; }
 th, td { text-align: left; vertical-align: top; padding: .3rem .8rem .3rem 0; }
-td { border-top: 1px solid #ddd; } td code { overflow-wrap: anywhere; } table { border-collapse: collapse; }
+td { border-top: 1px solid #ddd; }
+td code { overflow-wrap: anywhere; } table { border-collapse: collapse; }
 """
 EXAMPLE = """curl -F content=@photo.jpg -F style=@painting.jpg -F look=bold \\
      -F 'settings={"size": 768}' {base}/api/paintings
