@@ -32,8 +32,9 @@ format: $(READY)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-# Draw the sample styles again.
+# Draw the sample landscape and styles again.
 styles: $(READY)
+	$(BIN)/python examples/draw_scene.py
 	$(BIN)/python examples/draw_styles.py
 
 # The pictures of the documents, into docs/gallery: minutes. With the pictures in ../shared, also the five pairs and their scores.

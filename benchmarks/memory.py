@@ -16,7 +16,7 @@ from impasto.backbone.vgg import Backbone
 from impasto.backbone.weights import load
 from impasto.config import Config
 from impasto.images.read import read
-from impasto.images.samples import sample_photograph, sample_style
+from impasto.images.samples import sample_portrait, sample_style
 from impasto.painting.run import Run
 from networks import vgg19
 
@@ -31,7 +31,7 @@ def measure(network: str, size: int, memory: str, device: str) -> dict:
     weights = load("compact") if network == "compact" else vgg19(TRUE_STAGES)
     backbone = Backbone(weights, padding="replicate", dtype=torch.bfloat16, device=device)
     # square
-    content = read(np.asarray(read(sample_photograph()).pixels[0].permute(1, 2, 0))[:400, :400])
+    content = read(np.asarray(read(sample_portrait()).pixels[0].permute(1, 2, 0))[:400, :400])
     style = read(sample_style("strokes"))
     config = Config(size=size, levels=1, steps=STEPS, memory=memory, history=HISTORY)
     run = Run.prepare(content, style, config, backbone=backbone)
