@@ -1,4 +1,4 @@
-"""The demo's pictures: a drawn landscape, drawn styles, and a portrait that comes with matplotlib."""
+"""The pictures of the demo: a drawn landscape, drawn styles, a portrait from matplotlib."""
 
 from __future__ import annotations
 
