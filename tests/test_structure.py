@@ -34,6 +34,7 @@ ROAD = (
     "objective",
     "solver",
     "painting",
+    "film",
     "batch",
     "cluster",
     "web",
@@ -43,6 +44,8 @@ ROOMS = (*GROUND, *ROAD, "__init__", "__main__")
 APART = {
     ("web", "batch"),
     ("web", "cluster"),
+    ("batch", "film"),
+    ("cluster", "film"),
     ("solver", "objective"),
     ("solver", "backbone"),
     ("solver", "images"),
@@ -50,7 +53,8 @@ APART = {
 # Libraries that only these modules may load.
 ONLY = {
     "matplotlib": {"figures/plots"},
-    "av": {"figures/timelapse"},
+    "av": {"figures/timelapse", "film/clip"},
+    "cv2": {"film/flow"},
     "gradio": {
         f"web/{each}"
         for each in (
