@@ -28,7 +28,7 @@ def write_clip(
     context: settings of the encoder, as colorspace.
     """
     with av.open(str(path), "w") as container:
-        stream = container.add_stream(codec, rate=25)
+        stream = container.add_stream(codec, rate=25, options={"crf": "8", "b": "0"})
         stream.height, stream.width = frames[0].shape[:2]
         stream.pix_fmt = "yuv420p"
         stream.codec_context.time_base = stream.time_base = time_base

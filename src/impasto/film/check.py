@@ -85,7 +85,7 @@ def steadiness(frames: Iterable[CheckedFrame], flow: FlowMethod) -> Steadiness:
 
 def _beyond(frame: CheckedFrame) -> float:
     """The mean lightness of a painted frame less that of the clip's."""
-    content = torch.from_numpy(frame.content).permute(2, 0, 1)[None].float() / 255
+    content = torch.tensor(frame.content).permute(2, 0, 1)[None].float() / 255
     return float(gray(frame.painted).mean() - gray(content).mean())
 
 

@@ -30,6 +30,7 @@ VIDEOS = (
     *(".mp4", ".mov", ".m4v", ".3gp", ".mkv", ".webm", ".gif", ".apng", ".avi", ".flv"),
     *(".ts", ".m2ts", ".mts", ".mpg", ".mpeg", ".ogv", ".wmv", ".asf"),
 )
+MOST_FAILURES = 100  # attempts to read on in a broken file
 BLOCK = 1 << 20  # bytes that are read at once
 FULL = 2  # a range of values from 0 to 255
 UNSPECIFIED = 2  # of H.273's primaries, transfer and matrix
@@ -251,15 +252,22 @@ def _frames(path: Path, note: Note) -> Iterator[ClipFrame]:
 
 
 def _decoded(container: Any, stream: Any) -> Iterator[Any]:
-    """Yield the frames of a stream, and None for a packet that cannot be decoded."""
+    """Yield the frames of a stream, and None for what cannot be read or decoded."""
     av = load_av()
+    failed = 0  # times in a row that nothing could be read
     packets = container.demux(stream)
-    while True:
+    while failed < MOST_FAILURES:
         try:
             packet = next(packets)
-            yield from packet.decode()
-        except StopIteration:
+        except (StopIteration, av.error.EOFError):
             return
+        except av.FFmpegError:
+            yield None
+            failed, packets = failed + 1, container.demux(stream)  # from where it is
+            continue
+        failed = 0
+        try:
+            yield from packet.decode()
         except av.error.EOFError:
             return
         except av.FFmpegError:

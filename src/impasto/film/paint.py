@@ -60,7 +60,7 @@ def film_size(frame: ClipFrame, config: Config) -> tuple[int, int]:
 
 def frame_picture(frame: ClipFrame, name: str, size: tuple[int, int]) -> Picture:
     """A frame of a clip as a content picture of (height, width)."""
-    pixels = torch.from_numpy(frame.pixels).permute(2, 0, 1)[None].float() / 255
+    pixels = torch.tensor(frame.pixels).permute(2, 0, 1)[None].float() / 255
     return Picture(resize(pixels, *size), None, f"{name} frame {frame.number}", "")
 
 
