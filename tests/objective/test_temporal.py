@@ -18,7 +18,7 @@ def test_its_value_by_hand():
     x = torch.zeros(1, 3, 16, 16)
     x[0, :, 0, 0] = torch.tensor([1.0, 2.0, 0.0])
     x[0, :, 5, 5] = 7.0  # not known
-    term, (tile,) = Temporal(Reference(pixels, known, 4.0)), cut(16, 16, 16, ())
+    term, (tile,) = Temporal(Reference(pixels, known, 4.0)), cut(16, 16, 16, ["relu1_1"])
     # 4 (1 + 4) / 2
     assert float(term.value(term.measure(x, tile))) == 10.0
 
@@ -27,7 +27,7 @@ def test_its_gradient_is_that_of_autograd():
     generator = torch.Generator().manual_seed(0)
     x, pixels = (torch.rand(1, 3, 20, 24, generator=generator) for _ in range(2))
     known = (torch.rand(1, 1, 20, 24, generator=generator) > 0.4).float()
-    term, (tile,) = Temporal(Reference(pixels, known, 3.0)), cut(20, 24, 24, ())
+    term, (tile,) = Temporal(Reference(pixels, known, 3.0)), cut(20, 24, 24, ["relu1_1"])
     x.requires_grad_()
     (3.0 * (known * (x - pixels) ** 2).sum() / known.sum()).backward()
     total = term.measure(x.detach(), tile)
@@ -37,7 +37,7 @@ def test_its_gradient_is_that_of_autograd():
 def test_nothing_known_asks_for_nothing():
     x = torch.rand(1, 3, 16, 16)
     term = Temporal(Reference(torch.zeros_like(x), torch.zeros(1, 1, 16, 16), 3.0))
-    (tile,) = cut(16, 16, 16, ())
+    (tile,) = cut(16, 16, 16, ["relu1_1"])
     assert float(term.value(term.measure(x, tile))) == 0
     assert not term.add_gradient(None, x, tile, term.measure(x, tile)).any()
 

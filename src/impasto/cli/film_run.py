@@ -151,14 +151,15 @@ def _fingerprint(spec: FilmSpec, film: _Film) -> dict[str, Any]:
     }
 
 
-def _painter(spec: FilmSpec, film: _Film, console: Console, tile: Plan | None) -> FramePainter:
+def _painter(spec: FilmSpec, film: _Film, console: Console, plan: Plan | None) -> FramePainter:
     return FramePainter(
         film.styles,
         spec.config,
         spec.machine,
         spec.later_steps,
         spec.temporal,
-        tile,
+        plan,
+        partial(console.print, markup=False, soft_wrap=True),
         partial(load_with_bar, console),
     )
 
@@ -200,6 +201,7 @@ def _paint(
             ):
                 if count > done:
                     bar.on_frame()
+                    shutdown.raise_if_requested()
         except KeyboardInterrupt:
             return True
     return False

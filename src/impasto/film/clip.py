@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -172,16 +172,16 @@ def _sha256(path: Path) -> str:
 def open_video(path: Path) -> Iterator[Any]:
     """Open a video file with PyAV, and nothing but that file. Raises PictureError."""
     av = load_av()
-    try:
-        with (
-            open_regular(path) as file,
-            av.open(file, options={"format_whitelist": DEMUXERS}) as container,
-        ):
-            yield container
-    except FileNotFoundError:
-        raise PictureError(f"no clip at {path}", str(path)) from None
-    except (av.FFmpegError, OSError, ValueError) as error:
-        raise PictureError(_unreadable(path, error), str(path)) from None
+    with ExitStack() as stack:
+        try:
+            file = stack.enter_context(open_regular(path))
+            options = {"format_whitelist": DEMUXERS}
+            container = stack.enter_context(av.open(file, options=options))
+        except FileNotFoundError:
+            raise PictureError(f"no clip at {path}", str(path)) from None
+        except (av.FFmpegError, OSError, ValueError) as error:
+            raise PictureError(_unreadable(path, error), str(path)) from None
+        yield container
 
 
 def _unreadable(path: Path, error: Exception) -> str:
@@ -198,7 +198,10 @@ def _video(path: Path) -> Clip:
         stream = _stream_of(container, path)
         context = stream.codec_context
         rate = stream.average_rate or stream.guessed_rate or Fraction(25)
-        count = sum(packet.pts is not None for packet in container.demux(stream))
+        count = 0
+        with suppress(load_av().FFmpegError):  # a broken end is told when it is decoded
+            for packet in container.demux(stream):
+                count += packet.pts is not None
         if not count:
             raise PictureError(f"{path} has no frames", str(path))
         return Clip(

@@ -52,6 +52,7 @@ class FramePainter:
         later_steps: int,
         temporal: float,
         plan: Plan | None = None,
+        note: Callable[[str], object] = lambda text: None,
         backbone: Backbone | Callable[[Config, Machine], Backbone] = load_backbone,
     ):
         """Prepare to paint.
@@ -63,13 +64,15 @@ class FramePainter:
             later_steps: of a frame that begins with an earlier painting.
             temporal: how much a frame is held to the one before it; 1 is usual.
             plan: the tiles; None: chosen with the first frame.
+            note: is told what the user should know of the pictures, once.
             backbone: the network, or a function that loads it.
         """
         self._styles, self._machine = styles, machine
         self._config = config.changed(size="original")
         self._later = later_config(self._config, later_steps)
         self.temporal = TEMPORAL * temporal  # the weight of the term
-        self.plan, self._backbone = plan, backbone
+        self.plan, self._note, self._backbone = plan, note, backbone
+        self._noted: set[str] = set()
         self._targets: dict[tuple[str, int, int], StyleTargets] = {}
         self._shot: tuple[Picture, Mapping[str, Picture]] | None = None
 
@@ -86,7 +89,13 @@ class FramePainter:
         self, frame: Picture, named: Mapping[str, Picture], on_step: Callable[[Step], object]
     ) -> Painting:
         """Paint the first frame of a shot, as a still is painted."""
-        return _painted(self._prepare(frame, named, self._config), on_step)
+        run = self._prepare(frame, named, self._config)
+        painting = _painted(run, on_step)
+        for text in (*run.problem.notes, painting.doubt):
+            if text and text not in self._noted:
+                self._noted.add(text)
+                self._note(text)
+        return painting
 
     def next(
         self,

@@ -168,7 +168,10 @@ def _check_same(folder: Path, fingerprint: dict[str, Any]) -> None:
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path} cannot be read: {reason(error)}", str(path)) from None
     for key, now in fingerprint.items():
-        if not isinstance(then, dict) or then.get(key) != now:
+        was = then.get(key) if isinstance(then, dict) else None
+        if was != now:
+            if isinstance(now, dict) and isinstance(was, dict):
+                key = next(name for name in now if was.get(name) != now[name])
             raise CheckpointError(
                 f"{folder} holds a film that was begun with another {key}: give another -o, or "
                 "remove that folder to begin anew",
