@@ -22,10 +22,11 @@ torch.set_num_threads(1)  # the networks here are tiny: threads would only wait 
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _key_of_the_tests(tmp_path_factory: pytest.TempPathFactory):
-    """The key that job files are signed with lies in a folder of the tests, also for processes that
-    they start."""
+def _folders_of_the_tests(tmp_path_factory: pytest.TempPathFactory):
+    """The key that job files are signed with, and what is remembered of this machine, lie in
+    folders of the tests, also for processes that they start."""
     with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("IMPASTO_HOME", str(tmp_path_factory.mktemp("home")))
         patch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("data")))
         yield
 

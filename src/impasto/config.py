@@ -431,7 +431,14 @@ class Machine(BaseModel):
     precision: Literal["auto", "float32", "bfloat16"] = setting(
         "auto",
         "Machine",
-        "of the network's features: bfloat16 where the hardware multiplies it fast, else float32",
+        "of the network's features (auto: the fastest here, measured once)",
+        network=True,
+    )
+    convolution: Literal["auto", "direct", "winograd"] = setting(
+        "auto",
+        "Machine",
+        "how float32 is convolved on a CPU: as the sum itself, or by Winograd's algorithm (auto: "
+        "the fastest here, measured once)",
         network=True,
     )
 

@@ -11,7 +11,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from impasto.backbone import winograd
 from impasto.backbone.convolution import Convolution
+from impasto.backbone.winograd import WinogradConvolution
 
 CPU = torch.device("cpu")
 # relative and absolute; bfloat16 is one rounding of 2^-9 of what the sum of rounded numbers gives
@@ -156,7 +158,9 @@ def test_bfloat16_works_on_a_processor_without_avx512() -> None:
     # told
     code = """
 import torch
+from impasto.backbone import winograd
 from impasto.backbone.convolution import Convolution
+from impasto.backbone.winograd import WinogradConvolution
 y = torch.ones(1, 6, 9, 11, dtype=torch.bfloat16).contiguous(memory_format=torch.channels_last)
 z = Convolution(torch.ones(8, 6, 3, 3), torch.zeros(8), y.device, y.dtype).forward(y, relu=True)
 print(float(z[0, 0, 4, 4]))
@@ -166,3 +170,60 @@ print(float(z[0, 0, 4, 4]))
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False
     )
     assert (ran.stdout.strip(), ran.returncode) == ("54.0", 0), ran.stderr.splitlines()[-1]
+
+
+WINOGRAD_SIZES = [(1, 1), (3, 9), (16, 16), (17, 33), (70, 41)]
+
+
+@pytest.mark.parametrize(("inward", "outward"), [(5, 7), (16, 32)])
+@pytest.mark.parametrize("size", WINOGRAD_SIZES)
+@pytest.mark.parametrize("relu", [False, True])
+def test_winograds_forward_is_torchs(
+    inward: int, outward: int, size: tuple[int, int], relu: bool
+) -> None:
+    kernel, bias = layer(inward, outward)
+    y = features(torch.float32, 2, inward, *size)
+    found = WinogradConvolution(kernel, bias).forward(y, relu=relu)
+    assert found.is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(
+        found.double(), exactly(kernel, bias, y, relu, 1), rtol=1e-4, atol=2e-5
+    )
+
+
+@pytest.mark.parametrize(("inward", "outward"), [(5, 7), (16, 32)])
+@pytest.mark.parametrize("size", WINOGRAD_SIZES)
+@pytest.mark.parametrize("threads", [1, 2])
+def test_winograds_backward_is_autograds_with_any_number_of_threads(
+    inward: int, outward: int, size: tuple[int, int], threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(winograd, "STRIP", 200_000)  # several strips, that share rows
+    kernel, bias = layer(inward, outward)
+    y = features(torch.float32, 2, inward, *size).double().requires_grad_()
+    z = exactly(kernel, bias, y.float(), False, 1)
+    gradient = features(torch.float32, *z.shape, seed=4)
+    z = F.conv2d(y, kernel.double(), bias.double(), padding=1)
+    (expected,) = torch.autograd.grad(z, y, gradient.double())
+    convolution = WinogradConvolution(kernel, bias)
+    once = convolution.backward(gradient)
+    torch.testing.assert_close(once.double(), expected, rtol=1e-4, atol=2e-5)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        again = convolution.backward(gradient)
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(once, again)
+
+
+def test_winograd_is_used_where_it_pays_and_changes_by_rounding() -> None:
+    kernel, bias = layer(128, 128)
+    y, small = features(torch.float32, 1, 128, 32, 32), features(torch.float32, 1, 128, 8, 8)
+    direct = Convolution(kernel, bias, CPU, torch.float32)
+    fast = Convolution(kernel, bias, CPU, torch.float32, winograd=True)
+    for ours, theirs in (
+        (fast.forward(y, relu=True), direct.forward(y, relu=True)),
+        (fast.backward(y), direct.backward(y)),
+    ):
+        assert not torch.equal(ours, theirs)
+        assert (ours - theirs).norm() < 1e-5 * theirs.norm()
+    assert torch.equal(fast.forward(small, relu=True), direct.forward(small, relu=True))

@@ -219,6 +219,9 @@ def taken(
     side: int | None,
 ) -> int:
     """Bytes at once in a few steps of a painting, from when its pictures are there."""
+    layers = [*config.content_layers, *config.style_layers]
+    features, tape = backbone.record(torch.rand(1, 3, 64, 64), layers)
+    tape.gradient(lambda layer, g: features[layer] if g is None else g)  # lays out its kernels
     with Taken() as count:
         content, pattern = torch.rand(1, 3, height, width), torch.rand(1, 3, *style)
         objective = Objective(config, backbone, content, [pattern], side)

@@ -9,14 +9,15 @@ from functools import partial
 import torch
 
 from impasto.backbone.download import Progress
-from impasto.backbone.vgg import Backbone, fast_dtype
+from impasto.backbone.fastest import fastest
+from impasto.backbone.vgg import Backbone
 from impasto.backbone.weight_files import Weights
 from impasto.backbone.weights import load
 from impasto.config import Config, Machine
 from impasto.errors import ConfigError
 from impasto.fields import marked
 
-__all__ = ["load_backbone", "load_weights", "network_key"]
+__all__ = ["find_device", "load_backbone", "load_weights", "network_key"]
 
 
 def load_backbone(
@@ -45,12 +46,16 @@ def load_backbone(
         features = backbone(pixels, ["relu4_2"])["relu4_2"]
     """
     machine = machine or Machine()
-    device = _device(machine.device)
-    precision = machine.precision
-    dtype = fast_dtype(device) if precision == "auto" else getattr(torch, precision)
+    device = find_device(machine.device)
+    method = fastest(device, machine)
     weights = weights or load_weights(config, partial(load, progress=progress))
     return Backbone(
-        weights, pooling=config.pooling, padding=config.padding, device=device, dtype=dtype
+        weights,
+        pooling=config.pooling,
+        padding=config.padding,
+        device=device,
+        dtype=method.dtype,
+        convolution=method.convolution,
     )
 
 
@@ -75,7 +80,8 @@ def network_key(config: Config, machine: Machine) -> tuple[str, ...]:
     )
 
 
-def _device(name: str) -> torch.device:
+def find_device(name: str) -> torch.device:
+    """The device of a name, or the fastest of this machine for "auto". Raises ConfigError."""
     have = {
         "cpu": True,
         "cuda": torch.cuda.is_available(),

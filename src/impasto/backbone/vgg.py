@@ -15,7 +15,7 @@ from impasto.backbone.convolution import Convolution
 from impasto.backbone.weight_files import Weights
 from impasto.errors import ConfigError, WeightsError
 
-__all__ = ["Backbone", "Features", "Tape", "fast_dtype"]
+__all__ = ["Backbone", "Features", "Method", "Tape"]
 
 Features = dict[str, torch.Tensor]
 AddGradient = Callable[[str, torch.Tensor | None], torch.Tensor | None]
@@ -26,21 +26,17 @@ AddGradient = Callable[[str, torch.Tensor | None], torch.Tensor | None]
 AVERAGE_GAIN = 1.44
 
 
-def fast_dtype(device: torch.device) -> torch.dtype:
-    """bfloat16 where `device` has matrix units for it (AMX, CUDA from Ampere on), else float32.
+class Method(NamedTuple):
+    """How a network computes: the name of its dtype, and how it convolves."""
 
-    AVX512-BF16 alone multiplies bfloat16 at half the speed of float32 (170 against 335 GFLOP/s on
-    two cores of a Xeon without AMX).
-    """
-    if device.type == "cuda":
-        return (
-            torch.bfloat16
-            if torch.cuda.is_bf16_supported(including_emulation=False)
-            else torch.float32
-        )
-    if device.type == "cpu":
-        return torch.bfloat16 if torch.cpu.get_capabilities().get("amx_bf16") else torch.float32
-    return torch.float32
+    precision: str
+    convolution: Literal["direct", "winograd"] = "direct"
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The dtype of the name."""
+        dtype: torch.dtype = getattr(torch, self.precision)
+        return dtype
 
 
 class _Trace(NamedTuple):
@@ -64,6 +60,7 @@ class Backbone:
     weights: from `impasto.backbone.weights.load`.
     pooling: "average" is scaled so that the features keep their energy.
     padding: of the first convolution; the later ones are padded with zeros, as they were trained.
+    convolution: "winograd" for Winograd's algorithm where it pays, on a CPU in float32.
 
     finisher: the network that makes a painting's last steps, or None.
     """
@@ -76,17 +73,24 @@ class Backbone:
         padding: Literal["zeros", "replicate"] = "zeros",
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
+        convolution: Literal["direct", "winograd"] = "direct",
     ):
         self.weights, self.pooling, self.padding = weights, pooling, padding
         self.device, self.dtype = torch.device(device), dtype
+        self.method = Method(str(dtype).removeprefix("torch."), convolution)
         self.architecture = weights.architecture
         self.finisher: Backbone | None = None
         if weights.finisher is not None:
             self.finisher = Backbone(
-                weights.finisher, pooling=pooling, padding=padding, device=device, dtype=dtype
+                weights.finisher,
+                pooling=pooling,
+                padding=padding,
+                device=device,
+                dtype=dtype,
+                convolution=convolution,
             )
         self._convolutions = {
-            name: Convolution(kernel, bias, self.device, dtype)
+            name: Convolution(kernel, bias, self.device, dtype, winograd=convolution == "winograd")
             for name, (kernel, bias) in weights.kernels.items()
         }
         self._mean, self._scale = (
@@ -142,6 +146,11 @@ class Backbone:
         names = self.architecture.convolutions[: self.deepest(layers) + 1]
         kernels = self.weights.kernels
         return sum(kernels[name][0].numel() / layer_stride(name) ** 2 for name in names)
+
+    @property
+    def winograd_bytes(self) -> int:
+        """Bytes that Winograd's algorithm takes at most, besides the features."""
+        return sum(convolution.winograd_bytes for convolution in self._convolutions.values())
 
     def _forward(
         self, pixels: torch.Tensor, wanted: Sequence[str], traces: list[_Trace] | None

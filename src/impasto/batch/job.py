@@ -59,7 +59,7 @@ def normalized_settings(
         digest: gives the checksum that takes the place of a picture's path.
     """
     settings = config.model_dump(mode="json", exclude={"backbone", "finish_backbone"})
-    settings["precision"] = machine.precision
+    settings["precision"], settings["convolution"] = machine.precision, machine.convolution
     for name in marked(Config, "path"):
         settings[name] = digest(settings[name]) if settings[name] else ""
     settings["start"] = [

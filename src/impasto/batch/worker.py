@@ -215,6 +215,9 @@ def _finish(prepared: _Prepared, step: Step, notes: list[str], together: int) ->
         "terms": painting.terms,
         "notes": painting.notes,
         "doubt": painting.doubt,
-        **{name: painting.settings[name] for name in ("network", "precision", "device")},
+        **{
+            name: painting.settings[name]
+            for name in ("network", "precision", "convolution", "device")
+        },
     }
     return Done(encode(painting.image, prepared.task.suffix, painting.settings), record)

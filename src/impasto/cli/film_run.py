@@ -23,7 +23,7 @@ from impasto.film.flow import flow_method, load_cv2
 from impasto.film.movie import MovieFrame, MovieSettings, check_movie, is_folder, write_movie
 from impasto.film.paint import Extras, Span, film_size, frame_picture, paint_film, selected
 from impasto.film.painter import FramePainter
-from impasto.film.store import FilmStore, open_film_store
+from impasto.film.store import METHOD, FilmStore, open_film_store, recorded_machine
 from impasto.images.read import Picture, read
 from impasto.images.write import atomic_write, to_image, write
 from impasto.painting.memory import Plan, tune_allocator
@@ -32,6 +32,7 @@ from impasto.version import __version__
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from impasto.backbone.vgg import Backbone
     from impasto.config import Config, Machine
     from impasto.film.flow import FlowMethod
 
@@ -83,11 +84,14 @@ def paint_film_spec(spec: FilmSpec, quiet: bool, preview: bool) -> int:
     console = make_console(quiet)
     note = partial(console.print, markup=False, soft_wrap=True)
     film = _open(spec, note)
-    if preview:
-        return _preview(spec, film, console)
     folder = film.out.with_name(film.out.name + WORK)
-    with open_film_store(folder, _fingerprint(spec, film)) as store:
-        stopped = _paint(spec, film, store, console, note)
+    # a film that goes on is painted with the precision and convolution that it was begun with
+    machine = spec.machine if preview else recorded_machine(folder, spec.machine)
+    backbone = load_with_bar(console, spec.config, machine)
+    if preview:
+        return _preview(spec, film, backbone, console)
+    with open_film_store(folder, _fingerprint(spec, film, backbone)) as store:
+        stopped = _paint(spec, film, store, backbone, console)
         if not store.lines:
             raise KeyboardInterrupt
         _write(spec, film, store, stopped)
@@ -131,7 +135,7 @@ def _count(clip: Clip, span: Span) -> int:
     return max(1, round(clip.length * (end - span.start) / length / span.every))
 
 
-def _fingerprint(spec: FilmSpec, film: _Film) -> dict[str, Any]:
+def _fingerprint(spec: FilmSpec, film: _Film, backbone: Backbone) -> dict[str, Any]:
     """All that determines the painted frames: a film is continued only if it is the same."""
     versions = (__version__, torch.__version__, load_av().__version__, load_cv2().__version__)
     return {
@@ -147,11 +151,15 @@ def _fingerprint(spec: FilmSpec, film: _Film) -> dict[str, Any]:
         "rate": str(spec.rate),
         "settings": spec.config.model_dump(mode="json"),
         "machine": spec.machine.model_dump(mode="json"),
+        METHOD: backbone.method._asdict(),
+        "network": backbone.weights.sha256,
         "number of threads": torch.get_num_threads(),
     }
 
 
-def _painter(spec: FilmSpec, film: _Film, console: Console, plan: Plan | None) -> FramePainter:
+def _painter(
+    spec: FilmSpec, film: _Film, backbone: Backbone, console: Console, plan: Plan | None
+) -> FramePainter:
     return FramePainter(
         film.styles,
         spec.config,
@@ -160,17 +168,18 @@ def _painter(spec: FilmSpec, film: _Film, console: Console, plan: Plan | None) -
         spec.temporal,
         plan,
         partial(console.print, markup=False, soft_wrap=True),
-        partial(load_with_bar, console),
+        backbone,
     )
 
 
 def _paint(
-    spec: FilmSpec, film: _Film, store: FilmStore, console: Console, note: Callable[[str], object]
+    spec: FilmSpec, film: _Film, store: FilmStore, backbone: Backbone, console: Console
 ) -> bool:
     """Paint the frames that the store lacks; return whether it was stopped by hand."""
     # a film that goes on is painted with the tiles that it was begun with
     plan = Plan(store.lines[0].tile, 0, 0) if store.lines else None
-    painter = _painter(spec, film, console, plan)
+    painter = _painter(spec, film, backbone, console, plan)
+    note = partial(console.print, markup=False, soft_wrap=True)
     if store.lines:
         note(f"resuming after frame {len(store.lines)}")
     height, width = film.size
@@ -235,10 +244,10 @@ def _checked(spec: FilmSpec, film: _Film, store: FilmStore) -> Iterator[CheckedF
             yield CheckedFrame(frame.number, pixels, store.pixels(frame.number), line.cut)
 
 
-def _preview(spec: FilmSpec, film: _Film, console: Console) -> int:
+def _preview(spec: FilmSpec, film: _Film, backbone: Backbone, console: Console) -> int:
     """Paint the first, the middle and the last frame, each as a still, onto one sheet."""
     wanted = {1, (film.frames + 1) // 2, film.frames}
-    painter = _painter(spec, film, console, None)
+    painter = _painter(spec, film, backbone, console, None)
     cells: list[list[Cell]] = [[], []]
     with GracefulShutdown() as shutdown, film_bar(console, "preview", len(wanted), 0) as bar:
 

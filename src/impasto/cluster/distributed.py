@@ -18,7 +18,7 @@ import torch
 
 from impasto.backbone.architecture import STRIDE, reach
 from impasto.backbone.load import load_backbone
-from impasto.backbone.vgg import Backbone
+from impasto.backbone.vgg import Backbone, Method
 from impasto.backbone.weight_files import Weights
 from impasto.cluster.ray_cluster import VERSIONS, Device, list_devices, start_worker, use_device
 from impasto.config import Config, Machine
@@ -66,12 +66,11 @@ class RemoteTileWorker:
         """The versions that evaluate here."""
         return VERSIONS
 
-    def load(self, config: Config, machine: Machine, weights: Weights) -> tuple[str, str, int]:
-        """Load the network; gives its precision, its device and the bytes that are free there."""
+    def load(self, config: Config, machine: Machine, weights: Weights) -> tuple[Method, str, int]:
+        """Load the network; gives how it computes, its device and the bytes that are free there."""
         self._backbone = load_backbone(config, machine, weights=weights)
         device = self._backbone.device
-        precision = str(self._backbone.dtype).removeprefix("torch.")
-        return precision, device.type, free_memory(device)
+        return self._backbone.method, device.type, free_memory(device)
 
     def begin(
         self,
@@ -132,7 +131,7 @@ class RemoteTileWorker:
 class TileWorkers:
     """The workers that evaluate the tiles of one painting, one on every device.
 
-    backbone: the network on this machine, of the precision that the workers have. device: the type
+    backbone: the network on this machine, that computes as the workers do. device: the type
     of theirs.
     """
 
@@ -158,7 +157,7 @@ class TileWorkers:
             try:
                 if (theirs := _get(versions, deadline)) != VERSIONS:
                     raise ClusterError(f"it has {theirs}, and this is {VERSIONS}")
-                precision, self.device, bytes_free = _get(loaded, deadline)
+                method, self.device, bytes_free = _get(loaded, deadline)
                 self.actors.append(actor)
                 free.append(bytes_free)
             except (ray.exceptions.RayError, ClusterError) as error:
@@ -168,12 +167,17 @@ class TileWorkers:
         if not self.actors:
             raise ClusterError(why, [device.name for device in devices])
         self._free = min(free)
-        # workers that are started later have the same precision
-        self._machine = self._machine.changed(precision=precision)
-        dtype = getattr(torch, precision)
+        # workers that are started later compute in the same way
+        self._machine = self._machine.changed(
+            precision=method.precision, convolution=method.convolution
+        )
         config = self._config
         self.backbone = Backbone(
-            self._weights, pooling=config.pooling, padding=config.padding, dtype=dtype
+            self._weights,
+            pooling=config.pooling,
+            padding=config.padding,
+            dtype=method.dtype,
+            convolution=method.convolution,
         )
 
     def __str__(self) -> str:

@@ -7,23 +7,25 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any
 
 import torch
 from pydantic import BaseModel, Field, StrictBool, StrictFloat, StrictInt, TypeAdapter
 
-from impasto.errors import CheckpointError, OutputError, PictureError, reason
+from impasto.config import Machine
+from impasto.errors import CheckpointError, ConfigError, OutputError, PictureError, reason
 from impasto.images.read import bytes_of, read_bytes
 from impasto.images.write import atomic_write, encode
 from impasto.locking import exclusive_lock
 from impasto.painting.outcome import Painting
 from impasto.records import Text, parse_json, read_lines, read_regular, validate
 
-__all__ = ["FilmStore", "FrameLine", "open_film_store"]
+__all__ = ["METHOD", "FilmStore", "FrameLine", "open_film_store", "recorded_machine"]
 
 RECORD, MANIFEST, FRAMES = "film.json", "manifest.jsonl", "frames"
+METHOD = "method"  # in the record: how the network computes
 MOST_BYTES = 1 << 24  # of the record
 
 
@@ -177,3 +179,16 @@ def _check_same(folder: Path, fingerprint: dict[str, Any]) -> None:
                 "remove that folder to begin anew",
                 key,
             )
+
+
+def recorded_machine(folder: Path, machine: Machine) -> Machine:
+    """The settings with the precision and convolution that the film of a folder was begun with.
+
+    Those that are not "auto" stay; so do all where there is no such folder.
+    """
+    with suppress(OSError, ValueError, LookupError, TypeError, ConfigError):
+        method = parse_json(read_regular(folder / RECORD, MOST_BYTES))[METHOD]
+        for name in ("precision", "convolution"):
+            if getattr(machine, name) == "auto":
+                machine = machine.changed(**{name: method[name]})
+    return machine

@@ -8,11 +8,12 @@ written out. The mean may be None where a distance does not need it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
+
+from impasto.backbone.parallel import alone
 
 __all__ = [
     "Distance",
@@ -110,12 +111,30 @@ def wasserstein_distance(x: Moments, target: Moments) -> Solved:
     assert target.mean is not None
     assert target.sqrt is not None
     covariance, root = _ridged(x, target), target.sqrt
-    middle, inverse = sqrt_and_inverse(root @ covariance @ root)
-    by_covariance = (_identity_like(root) - root @ inverse @ root).to(x.second)
-    traces = (covariance + _ridged(target, target) - 2 * middle).diagonal(dim1=-2, dim2=-1).sum()
+    trace, transport = _root_trace_and_transport(root, covariance)
+    by_covariance = _identity_like(x.second) - transport.to(x.second)
+    traces = (covariance + _ridged(target, target)).diagonal(dim1=-2, dim2=-1).sum() - 2 * trace
     mean_error = x.mean - target.mean
     by_mean = 2 * mean_error - 2 * (by_covariance @ x.mean[..., None])[..., 0]
     return mean_error.square().sum() + traces.to(mean_error), by_mean, by_covariance
+
+
+def _root_trace_and_transport(
+    root: torch.Tensor, covariance: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """tr T, (), and C_t^1/2 T^-1 C_t^1/2, (1, C, C), with T = (C_t^1/2 C C_t^1/2)^1/2.
+
+    On a CPU from the eigenvectors V and eigenvalues t^2 of T^2: the second is W W^T with
+    W = C_t^1/2 V t^-1/2, so that no root and no inverse is made.
+    """
+    square = root @ covariance @ root
+    if square.device.type != "cpu":
+        middle, inverse = _newton_schulz(square)
+        return middle.diagonal(dim1=-2, dim2=-1).sum(), root @ inverse @ root
+    values, vectors = _eigh(square)
+    roots = values.clamp_min(TINY).sqrt()
+    half = root @ vectors / roots.sqrt()[..., None, :]
+    return roots.sum(), half @ half.mT
 
 
 def with_sqrt(target: Moments) -> Moments:
@@ -160,23 +179,20 @@ def sqrt_and_inverse(matrix: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     "Functions of matrices", eq. 6.35).
     """
     if matrix.device.type == "cpu":
-        with _one_thread():
-            values, vectors = torch.linalg.eigh(matrix)
+        values, vectors = _eigh(matrix)
         roots = values.clamp_min(TINY).sqrt()[..., None, :]
         return (vectors * roots) @ vectors.mT, (vectors / roots) @ vectors.mT
     return _newton_schulz(matrix)
 
 
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Have this thread compute alone: LAPACK's many small steps wait for each other longer than
-    they compute, most of all beside other work."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
+def _eigh(matrix: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Eigenvalues, ascending, and eigenvectors.
+
+    On one thread: LAPACK's many small steps wait for each other longer than they compute, most of
+    all beside other work.
+    """
+    values, vectors = alone(lambda: torch.linalg.eigh(matrix))
+    return values, vectors
 
 
 def _newton_schulz(matrix: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import torch
 
+from impasto.backbone.parallel import share
 from impasto.backbone.vgg import Backbone, Features, Tape
 from impasto.config import Config
 from impasto.objective.extractor import FeatureExtractor
@@ -14,6 +15,7 @@ from impasto.objective.make_terms import objective_terms
 from impasto.objective.pixel_terms import Reference
 from impasto.objective.regions import Region, regions_of
 from impasto.objective.style_targets import StyleTargets, style_targets
+from impasto.objective.terms import Style
 from impasto.objective.tiles import UNSHARDED, Shard, Tile
 
 __all__ = ["Loss", "Objective", "evaluate_batched"]
@@ -118,6 +120,7 @@ class Objective:
         The sums over the tiles of other workers come through the shard's `all_reduce`.
         """
         totals = self._totals(crops)
+        _solve([self], [totals])
         gradients = (
             self._gradient(crop, tile, totals) for crop, tile in zip(crops, self.tiles, strict=True)
         )
@@ -192,6 +195,7 @@ def evaluate_batched(
         )
         for k, objective in enumerate(objectives)
     ]
+    _solve(objectives, totals)
     gradient = _backward(objectives, pixels, features, tape, tile, totals)
     return [
         (objective._loss(own_totals), gradient[k : k + 1])
@@ -224,3 +228,21 @@ def _backward(
     gradient = add("", tape.gradient(add))
     assert gradient is not None
     return gradient
+
+
+def _solve(objectives: Sequence[Objective], totals: Sequence[list[torch.Tensor]]) -> None:
+    """Compute the distances of all style terms, which the terms keep, each on one core: the
+    eigenvectors of two layers at a time."""
+    pairs = [
+        (term, total)
+        for objective, own_totals in zip(objectives, totals, strict=True)
+        for term, total in zip(objective.terms, own_totals, strict=True)
+        if isinstance(term, Style)
+    ]
+
+    def compute(pairs: Iterator[tuple[Style, torch.Tensor]]) -> None:
+        for term, total in pairs:
+            term.value(total)
+
+    if pairs and pairs[0][1].device.type == "cpu":
+        share(sorted(pairs, key=lambda pair: -pair[1].shape[1]), compute)

@@ -200,7 +200,9 @@ def _check_same(
     """Check that a checkpoint is of this run. Raises CheckpointError with the difference."""
     for key, now in _fingerprint(problem, config, backbone).items():
         then = fingerprint.get(key)
-        if then != now and not (anywhere and key in ("threads", "device", "precision")):
+        if then != now and not (
+            anywhere and key in ("threads", "device", "precision", "convolution")
+        ):
             inputs = record_of(problem, config, Machine(), backbone)["inputs"]
             difference = _difference(key, then, now, [picture["name"] for picture in inputs])
             raise CheckpointError(f"cannot resume from {path}: {difference}", key)
@@ -212,7 +214,7 @@ def _fingerprint(problem: Problem, config: Config, backbone: Backbone) -> dict[s
     record = record_of(problem, config, Machine(), backbone)
     fingerprint = {
         "version": f"impasto {__version__} with torch {torch.__version__}",
-        **{name: record[name] for name in ("precision", "device", "config")},
+        **{name: record[name] for name in ("precision", "convolution", "device", "config")},
         # by content: the files may be renamed
         "inputs": [[picture["role"], picture["sha256"]] for picture in record["inputs"]],
         "network": backbone.weights.sha256,

@@ -113,6 +113,7 @@ def plan(
     pictures = [size, *styles]
     each_pixel = _picture_bytes(config, backbone) + MASK * masks
     fixed = math.prod(size) * each_pixel + PIXEL * sum(map(math.prod, pictures[1:]))
+    fixed += backbone.winograd_bytes
     largest = whole if machine.tile == "auto" else min(machine.tile, whole)
     kept, block = _network_bytes(config, backbone)
     kept += _style_term_bytes(config, backbone)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from impasto.backbone.load import find_device
 from impasto.backbone.vgg import Backbone
 from impasto.config import Config, Machine
 from impasto.images.read import Picture
@@ -15,8 +16,16 @@ __all__ = ["record_of", "recorded_settings"]
 
 
 def recorded_settings(recorded: dict[str, Any]) -> tuple[Config, Machine]:
-    """Restore the settings from a painting's record. Raises ConfigError."""
-    return Config(**recorded["config"]), Machine(**recorded["machine"])
+    """Restore the settings from a painting's record.
+
+    A painting's record has the precision and the way to convolve that it was painted with, so that
+    the picture is the same. On another kind of device they are chosen anew. Raises ConfigError.
+    """
+    machine = Machine(**recorded["machine"])
+    device = recorded.get("device")  # the settings of a run that has not ended have none
+    if device and device != find_device(machine.device).type:
+        machine = machine.changed(precision="auto", convolution="auto")
+    return Config(**recorded["config"]), machine
 
 
 def record_of(
@@ -50,13 +59,14 @@ def record_of(
         "program": "impasto",
         "version": __version__,
         "config": config.model_dump(mode="json"),
-        "machine": machine.model_dump(mode="json"),
+        "machine": {**machine.model_dump(mode="json"), **backbone.method._asdict()},
         "inputs": [
             {"role": role, "name": picture.name, "sha256": picture.sha256}
             for role, picture in roles
         ],
         "network": backbone.weights.name,
         "finisher": backbone.finisher.weights.name if backbone.finisher else "",
-        "precision": str(backbone.dtype).removeprefix("torch."),
+        "precision": backbone.method.precision,
+        "convolution": backbone.method.convolution,
         "device": backbone.device.type,
     }

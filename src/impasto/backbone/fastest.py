@@ -1,0 +1,130 @@
+"""Find the fastest way to convolve on this machine: measured once, then remembered.
+
+bfloat16 is eight times as fast as float32 on a processor with matrix units for it (AMX), and half
+as fast on one that only has instructions for it. Winograd's algorithm saves three quarters of the
+products and adds transforms. Which is best depends on the processor and on torch.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+
+import torch
+from pydantic import TypeAdapter, ValidationError
+
+from impasto.backbone.convolution import Convolution, has_fused
+from impasto.backbone.vgg import Method
+from impasto.backbone.weights import cache_folder
+from impasto.config import Machine
+from impasto.errors import OutputError
+from impasto.images.write import atomic_write
+
+__all__ = ["Method", "fastest"]
+
+FILE = "convolution.json"
+MOST_BYTES = 1 << 20  # of the file
+# Channels and side of the convolutions that are timed: those of VGG-19's stages 2 and 4 at a size
+# of some hundred pixels.
+TIMED = ((128, 64), (512, 24))
+ROUNDS = 5
+Memory = TypeAdapter(dict[str, Method])
+
+
+METHODS = (Method("float32"), Method("float32", "winograd"), Method("bfloat16"))
+
+
+def fastest(device: torch.device, machine: Machine) -> Method:
+    """The fastest method on a device among those that the machine's settings allow."""
+    if device.type != "cpu":
+        return Method(_fast_precision(device) if machine.precision == "auto" else machine.precision)
+    allowed = [method for method in METHODS if _allowed(method, machine)]
+    if len(allowed) == 1:
+        return allowed[0]
+    key = f"{_processor()}, torch {torch.__version__}, {torch.get_num_threads()} threads"
+    key += f", of {len(allowed)}"
+    path = cache_folder() / FILE
+    known = _read(path)
+    if known.get(key) in allowed:
+        return known[key]
+    choice = min(allowed, key=_seconds_of(allowed).__getitem__)
+    known = _read(path)
+    if known.get(key) in allowed:  # another process has measured meanwhile
+        return known[key]
+    _write(path, {**known, key: choice})
+    return choice
+
+
+def _allowed(method: Method, machine: Machine) -> bool:
+    if machine.precision == "auto":
+        if method.precision == "bfloat16" and not has_fused(torch.bfloat16):
+            return False
+    elif method.precision != machine.precision:
+        return False
+    if machine.convolution == "auto" or method.precision != "float32":
+        return True
+    return method.convolution == machine.convolution
+
+
+def _fast_precision(device: torch.device) -> str:
+    """bfloat16 on a GPU that multiplies it fast (CUDA from Ampere on), else float32."""
+    fast = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    return "bfloat16" if fast else "float32"
+
+
+def _seconds_of(methods: list[Method]) -> dict[Method, float]:
+    """Seconds that each method takes for the convolutions TIMED: medians of interleaved rounds."""
+    runs: dict[Method, list[tuple[Convolution, torch.Tensor]]] = {method: [] for method in methods}
+    cpu = torch.device("cpu")
+    for channels, side in TIMED:
+        kernel, bias = torch.ones(channels, channels, 3, 3), torch.ones(channels)
+        for method, pairs in runs.items():
+            y = torch.ones(1, channels, side, side, dtype=method.dtype)
+            convolution = Convolution(
+                kernel, bias, cpu, method.dtype, winograd=method.convolution == "winograd"
+            )
+            pairs.append((convolution, y.contiguous(memory_format=torch.channels_last)))
+    seconds: dict[Method, list[float]] = {method: [] for method in methods}
+    with torch.no_grad():
+        for _ in range(ROUNDS + 1):
+            for method, pairs in runs.items():
+                begin = perf_counter()
+                for convolution, y in pairs:
+                    convolution.forward(y, relu=True)
+                seconds[method].append(perf_counter() - begin)
+    return {method: median(taken[1:]) for method, taken in seconds.items()}
+
+
+def _processor() -> str:
+    """The processor's name and abilities."""
+    name = platform.processor() or platform.machine()
+    try:
+        lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
+        name = next(line.partition(":")[2].strip() for line in lines if line.startswith("model na"))
+    except (OSError, StopIteration):  # another system or processor
+        pass
+    abilities = torch.cpu.get_capabilities()
+    return f"{name} ({', '.join(sorted(key for key, has in abilities.items() if has is True))})"
+
+
+def _read(path: Path) -> dict[str, Method]:
+    """What is remembered; nothing if the file is damaged."""
+    try:
+        with path.open("rb") as file:
+            known = Memory.validate_json(file.read(MOST_BYTES))
+    except (OSError, ValidationError):
+        return {}
+    return {key: value for key, value in known.items() if value in METHODS}
+
+
+def _write(path: Path, known: dict[str, Method]) -> None:
+    """Remember; where nothing can be written it is measured again next time."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_write(path) as part:
+            part.write_text(json.dumps(known, indent=1))
+    except (OSError, OutputError):
+        pass

@@ -1,0 +1,89 @@
+"""Share independent work between threads, each of which computes alone.
+
+A core that other programs use too delays every step that waits for all threads. Here the threads
+take pieces from one queue and wait once, at its end.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from typing import TypeVar
+
+import torch
+
+__all__ = ["alone", "share"]
+
+NAME = "impasto-share"
+Piece = TypeVar("Piece")
+Result = TypeVar("Result")
+
+
+def share(pieces: Iterable[Piece], work: Callable[[Iterator[Piece]], None]) -> None:
+    """Call `work` in as many threads as torch has here, each with some of the pieces.
+
+    Args:
+        pieces: of the work, independent of one another.
+        work: receives an iterator, from which it takes pieces until there are no more.
+    """
+    if _is_shared():
+        work(iter(pieces))
+        return
+    queue = deque(pieces)
+    inference = torch.is_inference_mode_enabled()
+
+    def compute() -> None:
+        # both modes are a thread's own
+        with torch.inference_mode(inference), torch.no_grad():
+            work(_taken(queue))
+
+    threads = torch.get_num_threads()
+    pool = _pool(threads, os.getpid())
+    running = [pool.submit(compute) for _ in range(min(threads, len(queue)))]
+    try:
+        for future in running:
+            future.result()
+    finally:
+        queue.clear()
+
+
+def alone(function: Callable[[], Result]) -> Result:
+    """Call a function in a thread that computes without the help of others."""
+    if _is_shared():
+        return function()
+    return _pool(torch.get_num_threads(), os.getpid()).submit(function).result()
+
+
+def _is_shared() -> bool:
+    """Whether this thread is one of those that share work: it must not wait for the others."""
+    return threading.current_thread().name.startswith(NAME)
+
+
+def _taken(queue: deque[Piece]) -> Iterator[Piece]:
+    while True:
+        try:
+            yield queue.popleft()
+        except IndexError:
+            return
+
+
+@cache
+def _pool(threads: int, process: int) -> ThreadPoolExecutor:
+    """The threads of a process: a fork does not take them along.
+
+    Each has its own number of threads, 1. To set it for each piece of work instead would end and
+    start the threads of OpenMP every time.
+    """
+    pool = ThreadPoolExecutor(threads, NAME, initializer=torch.set_num_threads, initargs=(1,))
+    for future in [pool.submit(_idle) for _ in range(threads)]:
+        future.result()
+    torch.set_num_threads(threads)  # what threads that start later take over
+    return pool
+
+
+def _idle() -> None:
+    """Do nothing."""
