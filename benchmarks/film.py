@@ -50,7 +50,7 @@ def clip_of(frame: Callable[[int], torch.Tensor], count: int) -> Clip:
         for t in range(count):
             yield ClipFrame(t + 1, t, 1, np.array(to_image(frame(t))))
 
-    return Clip(Path("made"), "", 1 / RATE, RATE, Fraction(1), None, count, frames)
+    return Clip(Path("made"), "", 1 / RATE, Fraction(0), RATE, Fraction(1), None, count, frames)
 
 
 def paint(

@@ -57,6 +57,20 @@ def test_other_formats_round_the_times(tmp_path, clip, opened, frames, suffix):
             assert np.abs(one.pixels.astype(int) - np.asarray(image)).mean() < 6
 
 
+def test_a_transport_stream_begins_at_0(tmp_path, frames):
+    pixels = [np.asarray(Image.open(frame.file)) for frame in frames]
+    path = write_clip(tmp_path / "in.ts", pixels, range(1400, 1640, 40), sound="aac")
+    assert times_of(path)[0] > 1
+    clip, settings = open_clip(str(path), RATE), MovieSettings()
+    moved = [f._replace(pts=g.pts) for f, g in zip(frames, clip.frames(print), strict=True)]
+    out = check_movie(str(tmp_path / "out.mp4"), clip, settings)
+    write_movie(out, clip, moved, settings)
+    (begin, _), *_ = sound_of(path)
+    shift = times_of(path)[0] - times_of(out)[0]
+    assert 0 <= times_of(out)[0] < 0.1
+    assert abs(begin - shift - sound_of(out)[0][0]) < 0.001  # picture and sound go together
+
+
 def test_opus_goes_into_webm(tmp_path, made, frames):
     pixels = [np.asarray(Image.open(frame.file)) for frame in frames]
     path = write_clip(

@@ -41,14 +41,14 @@ def write_clip(
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
         if audio:
-            _write_sound(container, audio)
+            _write_sound(container, audio, times[0] * time_base)
     return path
 
 
-def _write_sound(container, audio) -> None:
+def _write_sound(container, audio, begin: Fraction) -> None:
     wave = (8000 * np.sin(0.05 * np.arange(int(0.4 * RATE)))).astype(np.int16)
     frame = av.AudioFrame.from_ndarray(wave[None], format="s16", layout="mono")
-    frame.sample_rate, frame.pts, frame.time_base = RATE, 0, Fraction(1, RATE)
+    frame.sample_rate, frame.pts, frame.time_base = RATE, round(begin * RATE), Fraction(1, RATE)
     resampler = av.AudioResampler(audio.codec_context.format, audio.codec_context.layout, RATE)
     for part in resampler.resample(frame):
         container.mux(audio.encode(part))

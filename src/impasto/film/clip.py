@@ -70,6 +70,8 @@ class Clip(NamedTuple):
         path: of the file or folder.
         sha256: of the file, or of the names and contents of the frames.
         time_base: seconds of one unit of a frame's pts.
+        begin: seconds that the file's own times are later than those of the frames here: MPEG-TS
+            begins anywhere.
         rate: frames a second, about.
         aspect: width of a pixel divided by its height.
         colors: the file's; None: a folder's.
@@ -80,6 +82,7 @@ class Clip(NamedTuple):
     path: Path
     sha256: str
     time_base: Fraction
+    begin: Fraction
     rate: Fraction
     aspect: Fraction
     colors: Colors | None
@@ -143,7 +146,17 @@ def _folder(folder: Path, rate: Fraction) -> Clip:
                 raise PictureError(f"{path} has {size} pixels, the first frame {other}", str(path))
             yield ClipFrame(number, number - 1, 1, pixels)
 
-    return Clip(folder, digest.hexdigest(), 1 / rate, rate, Fraction(1), None, len(files), frames)
+    return Clip(
+        folder,
+        digest.hexdigest(),
+        1 / rate,
+        Fraction(0),
+        rate,
+        Fraction(1),
+        None,
+        len(files),
+        frames,
+    )
 
 
 def _by_number(path: Path) -> tuple[list[int], str]:
@@ -197,6 +210,7 @@ def _video(path: Path) -> Clip:
     with open_video(path) as container:
         stream = _stream_of(container, path)
         context = stream.codec_context
+        begin = max(Fraction(0), Fraction(container.start_time or 0, 1_000_000))
         rate = stream.average_rate or stream.guessed_rate or Fraction(25)
         count = 0
         with suppress(load_av().FFmpegError):  # a broken end is told when it is decoded
@@ -208,11 +222,12 @@ def _video(path: Path) -> Clip:
             path,
             digest,
             stream.time_base,
+            begin,
             rate,
             context.sample_aspect_ratio or Fraction(1),
             _colors(context),
             count,
-            lambda note: _frames(path, note),
+            lambda note: _frames(path, begin, note),
         )
 
 
@@ -236,18 +251,19 @@ def _colors(context: Any) -> Colors:
     return Colors(primaries, transfer, matrix, context.color_range == FULL)
 
 
-def _frames(path: Path, note: Note) -> Iterator[ClipFrame]:
+def _frames(path: Path, begin: Fraction, note: Note) -> Iterator[ClipFrame]:
     """Decode a file's frames; those that cannot be decoded are left out, with a note."""
     lost, number, last = 0, 0, -(1 << 62)
     with open_video(path) as container:
         stream = _stream_of(container, path)
-        colors = _colors(stream.codec_context)
+        colors, origin = _colors(stream.codec_context), round(begin / stream.time_base)
         for frame in _decoded(container, stream):
             if frame is None or frame.pts is None or frame.pts <= last:
                 lost += 1
                 continue
             number, last = number + 1, frame.pts
-            yield ClipFrame(number, frame.pts, frame.duration or 0, _pixels(frame, colors))
+            pts, duration = frame.pts - origin, frame.duration or 0
+            yield ClipFrame(number, pts, duration, _pixels(frame, colors))
     if lost:
         note(f"{lost} broken frames of {path} are left out")
     if not number:

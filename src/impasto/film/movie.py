@@ -159,7 +159,7 @@ def _encode(
                 stream = _add_stream(container, codec, clip, picture.shape[:2], settings.crf)
                 if settings.audio == "copy" and clip.colors and suffix not in SILENT:
                     source = stack.enter_context(open_video(clip.path))
-                    sound = _sound(container, source, settings)
+                    sound = _sound(container, source, clip.begin, settings)
                 waiting = next(sound, None)
             pts = frame.pts - origin
             time = pts * clip.time_base
@@ -224,10 +224,12 @@ def _video_frame(av: Any, picture: np.ndarray, codec: str, colors: Colors) -> An
     return frame.reformat(format="yuv420p", dst_colorspace=matrix, dst_color_range=1 + colors.full)
 
 
-def _sound(target: Any, source: Any, settings: MovieSettings) -> Iterator[tuple[Fraction, Any]]:
+def _sound(
+    target: Any, source: Any, begin: Fraction, settings: MovieSettings
+) -> Iterator[tuple[Fraction, Any]]:
     """Yield the packets of the clip's sound and subtitles, and when each is due.
 
-    They are copied as they are, without the time before the start.
+    They are copied as they are, without the time before the start. begin: of the clip's own times.
     """
     streams = {
         stream.index: target.add_stream_from_template(stream)
@@ -239,10 +241,10 @@ def _sound(target: Any, source: Any, settings: MovieSettings) -> Iterator[tuple[
     for packet in source.demux(chosen) if chosen else ():
         if packet.dts is None:
             continue
-        time = packet.dts * packet.time_base - start
+        time = packet.dts * packet.time_base - begin - start
         if (start and time < 0) or (settings.end is not None and time >= settings.end - start):
             continue
-        shift = round(start / packet.time_base)
+        shift = round((begin + start) / packet.time_base)
         if shift:
             packet.dts -= shift
             if packet.pts is not None:
