@@ -1,6 +1,6 @@
 """Films: warping error against frames painted one by one, drift, time, memory (docs/film.md).
 
-python benchmarks/film.py [--size 112] [--frames 8] [steady] [still] [memory]: prints a table each.
+python benchmarks/film.py [--size 128] [--frames 8] [steady] [still] [memory]: prints a table each.
 
 The films are made from the sample photograph by known motion, so that flow and what is hidden are
 exact (tests/support/films.py).
@@ -10,7 +10,7 @@ import argparse
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -88,13 +88,13 @@ def judged(config: Config, content: Picture, style: Picture, painted: torch.Tens
     return sums["content"], sums["style"]
 
 
-def steady(size: int, count: int) -> None:
+def steady(size: int, count: int, styles: Sequence[str]) -> None:
     """Print the warping error of films against frames painted one by one."""
     film = MOTIONS["disc"](photograph(3 * size // 4, size))
     clip = clip_of(film.frame, count)
     config = Config()
     rows = []
-    for name in STYLES:
+    for name in styles:
         style = read(sample_style(name))
         pixels, lines, painter = paint(clip, style, config, LATER, lambda line: None)
         contents = [frame_picture(frame, "made", film.size) for frame in clip.frames(print)]
@@ -190,12 +190,13 @@ def main() -> None:
     """Run the tables that are named."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("tables", nargs="*", default=["steady", "still", "memory"])
-    parser.add_argument("--size", type=int, default=112)
+    parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--frames", type=int, default=8)
+    parser.add_argument("--styles", default=",".join(STYLES))
     parser.add_argument("--still-frames", type=int, default=100)
     arguments = parser.parse_args()
     if "steady" in arguments.tables:
-        steady(arguments.size, arguments.frames)
+        steady(arguments.size, arguments.frames, arguments.styles.split(","))
     if "still" in arguments.tables:
         still(arguments.size, arguments.still_frames)
     if "memory" in arguments.tables:

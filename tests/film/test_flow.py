@@ -9,7 +9,7 @@ import torch
 from films import MOTIONS, photograph
 from impasto.errors import ConfigError, PictureError
 from impasto.film.flow import consistency, flow_method, read_flo
-from impasto.film.warp import anchored, nearest_first, warp
+from impasto.film.warp import KEY, anchored, combined, warp
 from impasto.images.write import to_image
 
 SIZE = (96, 128)
@@ -54,12 +54,15 @@ def test_a_frame_that_stands_still_keeps_every_bit(photo):
 
 
 def test_the_nearest_reference_comes_first():
-    ones = torch.ones(1, 3, 1, 3)
-    first = torch.tensor([[[[1.0, 0.0, 0.0]]]])
-    second = torch.tensor([[[[1.0, 1.0, 0.0]]]])
-    pixels, known = nearest_first([(0.2 * ones, first), (0.8 * ones, second)])
-    torch.testing.assert_close(pixels[0, 0, 0], torch.tensor([0.2, 0.8, 0.2]))
-    assert known.flatten().tolist() == [1, 1, 0]
+    ones = torch.ones(1, 3, 1, 4)
+    nearest, far, key = (
+        torch.tensor([[[[float(digit) for digit in digits]]]])
+        for digits in ("1100", "1010", "1000")
+    )
+    pixels, known = combined([(0.2 * ones, nearest), (0.5 * ones, far), (0.8 * ones, key)])
+    expected = [0.2 + 0.6 * KEY, 0.2, 0.5, 0.2]
+    torch.testing.assert_close(pixels[0, 0, 0], torch.tensor(expected))
+    assert known.flatten().tolist() == [1, 1, 1, 0]
 
 
 def test_colors_are_anchored_to_the_first_frame():

@@ -18,7 +18,7 @@ from impasto.film.cuts import marked_cuts
 from impasto.film.flow import FlowMethod, consistency
 from impasto.film.painter import FramePainter
 from impasto.film.store import FilmStore, FrameLine
-from impasto.film.warp import Warped, anchored, nearest_first, warp
+from impasto.film.warp import Warped, anchored, combined, warp
 from impasto.images.read import SMALLEST, Picture, read, resize
 from impasto.objective.pixel_terms import Reference
 from impasto.painting.levels import scaled_size
@@ -205,7 +205,7 @@ def _reference(
             f"{number:05d}-{other:05d}.flo and {other:05d}-{number:05d}.flo",
             number,
         )
-    return Reference(*nearest_first(anchored(found)), temporal)
+    return Reference(*combined(anchored(found)), temporal)
 
 
 def _bytes(pixels: torch.Tensor) -> np.ndarray:

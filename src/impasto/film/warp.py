@@ -10,10 +10,11 @@ import torch.nn.functional as F
 
 from impasto.film.flow import Flow
 
-__all__ = ["Warped", "anchored", "nearest_first", "warp"]
+__all__ = ["Warped", "anchored", "combined", "warp"]
 
 # a painting carried to another frame (1, 3, H, W), and where to trust it (1, 1, H, W), 0 or 1
 Warped = tuple[torch.Tensor, torch.Tensor]
+KEY = 0.2  # share of a shot's first frame in what a later one is held to: benchmarks/film.py
 COMMON = 0.1  # share of a frame: with less in common, colors are anchored less
 
 
@@ -51,14 +52,17 @@ def anchored(references: Sequence[Warped]) -> list[Warped]:
     return result
 
 
-def nearest_first(references: Sequence[Warped]) -> Warped:
-    """Put warped paintings together: every pixel is the first's that knows it.
+def combined(references: Sequence[Warped]) -> Warped:
+    """Put warped paintings together to one that a frame is held to.
 
-    Ruder et al. 2018, section 3.3 (long-term consistency): with masks of 0 and 1, the sum over the
-    references of their squared distances is that to this one picture.
+    Every pixel is the first's that knows it: with masks of 0 and 1, the sum over the references of
+    the squared distances is that to this one picture (Ruder et al. 2018, section 3.3, long-term
+    consistency). Where the last one knows it too, it has the share KEY: the shot's first frame was
+    carried here once, the last frame in as many steps as there are between, and every one of them
+    takes some of its sharpness.
 
     Args:
-        references: nearest frame first.
+        references: nearest frame first, the shot's first frame last.
 
     Returns:
         The picture, which is the first reference's where none is known, and where one is.
@@ -67,4 +71,5 @@ def nearest_first(references: Sequence[Warped]) -> Warped:
     for pixels, trusted in references[1:]:
         picture = torch.where((trusted > 0) & (known == 0), pixels, picture)
         known = torch.maximum(known, trusted)
-    return picture, known
+    key, trusted = references[-1]
+    return torch.lerp(picture, key, KEY * trusted), known
