@@ -2,14 +2,14 @@
 
 import sys
 
-from impasto.threads import spin_briefly
+from impasto.threads import prepare_threads
 
 __all__ = ["main"]
 
 
 def main() -> None:
     """Run the command line; Ctrl-C while it is still being imported ends it as it does later."""
-    spin_briefly()
+    prepare_threads()
     try:
         from impasto.cli.main import main as run
     except KeyboardInterrupt:

@@ -41,7 +41,7 @@ __all__ = [
 
 GROUPS = ("Picture", "Network", "Objective", "Solver", "Machine")
 STARTS = ("content", "style", "noise")
-LOOKS = {"subtle": 0.35, "painted": 1.0, "bold": 2.5}  # chosen by eye: docs/decisions.md
+LOOKS = {"subtle": 0.4, "painted": 1.0, "bold": 2.0}  # chosen by eye: docs/decisions.md
 
 
 MOST_LEVELS = 12
@@ -204,7 +204,7 @@ class Config(BaseModel):
         not_for=("texture", "reconstruct"),
     )
     style_layers: Layers = setting(
-        {"relu1_1": 1.0, "relu2_1": 1.0, "relu3_1": 1.0, "relu4_1": 0.5, "relu5_1": 0.1},
+        {"relu1_1": 1.0, "relu2_1": 1.0, "relu3_1": 1.0, "relu4_1": 1.0, "relu5_1": 1.0},
         "Objective",
         "layers that hold the style, as conv1_1=1,conv2_1=0.8",
         not_for=("reconstruct",),
@@ -212,11 +212,11 @@ class Config(BaseModel):
     content_weight: Weight = setting(
         1.0, "Objective", "weight of the content terms", not_for=("texture",)
     )
-    style_weight: Weight = setting(3.0, "Objective", "weight of the style terms")
+    style_weight: Weight = setting(2.5, "Objective", "weight of the style terms")
     look: Literal["subtle", "painted", "bold"] = setting(
         "painted",
         "Objective",
-        "how much is painted: --strength times 0.35, 1 or 2.5",
+        "how much is painted: --strength times 0.4, 1 or 2",
         control="first",
     )
     strength: float = setting(
@@ -260,7 +260,7 @@ class Config(BaseModel):
         "deviation, sliced Wasserstein distance, nearest neighbors",
     )
     grain_weight: Weight = setting(
-        0.5,
+        0.3,
         "Objective",
         "weight of the grain: pixels that differ from their neighbors as the style's do",
         not_for=("reconstruct",),
@@ -405,7 +405,7 @@ class Config(BaseModel):
 class Machine(BaseModel):
     """Where a painting is computed, and within which limits.
 
-    Precision and tiles change a painting by rounding only. Bad values raise ConfigError.
+    Precision, tiles and threads change a painting by rounding only. Bad values raise ConfigError.
 
     Example:
         paint("photo.jpg", "painting.jpg", machine=Machine(device="cuda", memory="8GB"))
@@ -424,6 +424,11 @@ class Machine(BaseModel):
     )
     tile: Annotated[int, Field(ge=16, le=65536)] | Literal["auto"] = setting(
         "auto", "Machine", "largest side of a tile in pixels (auto: what fits into the memory)"
+    )
+    threads: Annotated[int, Field(ge=1, le=1024)] | Literal["auto"] = setting(
+        "auto",
+        "Machine",
+        "processors to compute on (auto: all that this process may use)",
     )
     device: Literal["auto", "cpu", "cuda", "mps"] = setting(
         "auto", "Machine", "where to compute", network=True

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 import re
+from collections.abc import Iterator
 from typing import Any
 
 __all__ = [
+    "ALPHA",
     "FrozenDict",
     "check_mask",
     "format_value",
@@ -15,6 +19,10 @@ __all__ = [
     "parse_texts",
     "parse_weights",
 ]
+
+
+ALPHA = "alpha"  # in place of a mask's file: the content's own transparency
+MOST_PIECES = 20  # of a text, between its =: the ways to join them are tried
 
 
 class FrozenDict(dict[str, float]):
@@ -35,12 +43,13 @@ class FrozenDict(dict[str, float]):
 def parse_weights(value: Any) -> Any:
     """Parse "a=1,b=0.5" or a list of names into a dict of weights; a name alone weighs 1.
 
-    Other values are returned unchanged, for pydantic to check.
+    The path of an existing file is a name, whatever is in it. Other values are returned unchanged,
+    for pydantic to check.
     """
     if isinstance(value, str):
         pairs = [
-            part.rpartition("=") if "=" in part else (part, "=", "1")
-            for part in value.split(",")
+            part.rpartition("=") if "=" in part and not os.path.exists(part) else (part, "=", "1")
+            for part in ([value] if os.path.exists(value) else value.split(","))
             if part
         ]
         return {name.strip(): weight for name, _, weight in pairs}
@@ -61,17 +70,41 @@ def parse_texts(value: Any) -> Any:
 
 
 def check_mask(mask: str) -> str:
-    """Return `mask` if its syntax is right. Raises ValueError."""
+    """Return `mask` with every = inside a name doubled, which `mask_parts` understands.
+
+    Where several ways to split it are possible, it is the one whose files all exist; if there is
+    none, the text is returned as it is.
+
+    Raises:
+        ValueError: its syntax is wrong.
+    """
+    for names in _splits(mask):
+        if all(os.path.exists(name) or name == ALPHA for name in names):
+            return "=".join(name.replace("=", "==") for name in names)
     mask_parts(mask)
     return mask
+
+
+def _splits(text: str) -> Iterator[list[str]]:
+    """Yield the ways to split a text with more than one = into two or three names.
+
+    The first are those without any = in a name.
+    """
+    pieces = text.split("=")
+    if not 3 <= len(pieces) <= MOST_PIECES:
+        return
+    inside = range(1, len(pieces))
+    for cuts in (*itertools.combinations(inside, 2), *itertools.combinations(inside, 1)):
+        ends = (0, *cuts, len(pieces))
+        yield ["=".join(pieces[a:b]).strip() for a, b in itertools.pairwise(ends)]
 
 
 def mask_parts(text: str) -> tuple[str, str, str]:
     """Split "MASK=STYLE=STYLE_MASK" into its three names; the last is "" if left out.
 
-    Raises ValueError.
+    "==" is an = inside a name. Raises ValueError.
     """
-    parts = [part.strip() for part in text.split("=")]
+    parts = [part.replace("\0", "=").strip() for part in text.replace("==", "\0").split("=")]
     if len(parts) not in (2, 3) or not all(parts):
         raise ValueError("no mask")
     return parts[0], parts[1], parts[2] if len(parts) == 3 else ""
@@ -95,7 +128,8 @@ def format_value(value: Any) -> str:
     """Format a setting's value as on the command line."""
     if isinstance(value, dict):
         return ",".join(
-            name if weight == 1 else f"{name}={_digits(weight)}" for name, weight in value.items()
+            name if weight == 1 and "=" not in name else f"{name}={_digits(weight)}"
+            for name, weight in value.items()
         )
     if isinstance(value, (list, tuple)):
         return ",".join(map(str, value))

@@ -25,6 +25,7 @@ from pydantic import (
 from impasto.errors import shortened
 
 __all__ = [
+    "LONGEST_NAME",
     "SETTINGS",
     "AnyText",
     "ConfigRecord",

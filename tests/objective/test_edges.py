@@ -166,7 +166,7 @@ def test_the_larger_its_weight_the_nearer_are_the_edges(tiny_weights, photo, sty
     backbone = Backbone(load(str(tiny_weights)))
     apart = []
     for weight in (0.0, 10.0, 100.0):
-        config = gram_config(size=48, levels=1, steps=20, edge_weight=weight)
+        config = gram_config(size=48, levels=1, steps=20, edge_weight=weight, grain_weight=0)
         steps = list(paint_steps(style, photo, config, backbone=backbone))
         content = steps[0].picture
         apart.append(float(plainly(steps[-1].best.point, content)))

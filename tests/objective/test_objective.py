@@ -19,6 +19,7 @@ from impasto.objective.losses import (
     content_loss,
     differences,
     energy,
+    grain_loss,
     gram,
     second_moment_sum,
     style_loss,
@@ -129,7 +130,7 @@ def plainly(
         loss = pattern_loss(gram(here[layer], config.gram_divisor), target)
         terms[f"style {layer}"] = config.strength * config.style_weight * weight * loss
     if config.grain_weight:
-        loss = pattern_loss(
+        loss = grain_loss(
             gram(differences(x)), blended([gram(differences(each)) for each in styles])
         )
         terms["grain"] = config.strength * config.grain_weight * loss

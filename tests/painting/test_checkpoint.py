@@ -100,6 +100,17 @@ def test_a_run_goes_on_and_ends_as_if_never_cut_off(job, tmp_path, changes, at) 
     assert seen == list(range(at + 1, 15))
 
 
+def test_an_entry_point_goes_on_with_as_many_threads(job, tmp_path, monkeypatch) -> None:
+    run = job()
+    cut_off(run, tmp_path, 3)
+    count = [torch.get_num_threads() + 1]  # of another machine
+    monkeypatch.setattr("torch.get_num_threads", lambda: count[0])
+    with pytest.raises(CheckpointError, match="begun with threads 1, and this is 2"):
+        load(tmp_path, *of(run))
+    assert load(tmp_path, *of(run), set_threads=lambda threads: count.insert(0, threads))
+    assert count == [1, 2]
+
+
 def test_a_run_that_went_wrong_goes_on_as_it_would_have(job, tmp_path) -> None:
     run = job(optimizer="adam", learning_rate=50, clamp=False, tv_weight=1000, normalize="none")
     whole = run.paint()

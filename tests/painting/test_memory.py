@@ -1,8 +1,8 @@
 """The plan: the largest tiles that fit, one clear line where none do, and what counts as free."""
 
+import math
 import re
 import weakref
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -282,38 +282,12 @@ def test_asked_for_memory_is_not_held_against_what_is_free(backbone: Backbone, m
     assert plan(*of(memory="4GB"), backbone, (600, 800)).tile_size is None
 
 
-@pytest.fixture
-def container(tmp_path: Path, monkeypatch):
-    """A machine with 8 GB available, and files of a container's limits as given."""
-
-    def write(**files: str) -> int:
-        for name, text in files.items():
-            (tmp_path / name.replace("_", ".")).write_text(text)
-        return free_memory(CPU)
-
-    monkeypatch.setattr(memory, "CGROUP", tmp_path)
-    monkeypatch.setattr(
-        memory.psutil, "virtual_memory", lambda: SimpleNamespace(available=8 * 10**9)
-    )
-    return write
-
-
-@pytest.mark.parametrize(
-    ("files", "free"),
-    [
-        ({}, 8 * 10**9),
-        ({"memory_max": "max\n", "memory_current": "123\n"}, 8 * 10**9),
-        ({"memory_max": "3000000000\n"}, 8 * 10**9),  # the root group has no memory.current
-        ({"memory_max": "", "memory_current": ""}, 8 * 10**9),
-        ({"memory_max": "3000000000\n", "memory_current": "1000000000\n"}, 2 * 10**9),
-        ({"memory_max": "90000000000\n", "memory_current": "1000000000\n"}, 8 * 10**9),
-        ({"memory_max": "1000\n", "memory_current": "2000\n"}, 0),
-    ],
-)
-def test_free_memory_keeps_to_a_containers_limit(
-    container, files: dict[str, str], free: int
-) -> None:
-    assert container(**files) == free
+def test_free_memory_keeps_to_the_limit_of_a_container(monkeypatch) -> None:
+    available = SimpleNamespace(available=8 * 10**9)
+    monkeypatch.setattr(memory.psutil, "virtual_memory", lambda: available)
+    for limit, free in ((math.inf, 8 * 10**9), (9e9, 8 * 10**9), (2e9, 2 * 10**9), (0, 0)):
+        monkeypatch.setattr(memory.cgroups, "free_memory", lambda limit=limit: limit)
+        assert free_memory(CPU) == free
 
 
 def test_free_memory_of_this_machine() -> None:

@@ -21,7 +21,7 @@ from impasto.backbone.vgg import Method
 from impasto.backbone.weights import cache_folder
 from impasto.config import Machine
 from impasto.errors import OutputError
-from impasto.images.write import atomic_write
+from impasto.images.atomic import atomic_write
 
 __all__ = ["Method", "fastest"]
 

@@ -15,8 +15,8 @@ from impasto.backbone.weights import load
 from impasto.config import STARTS, Config, Machine
 from impasto.fields import marked
 from impasto.images.read import bytes_of
-from impasto.painting.problem import ALPHA, extras
-from impasto.parsing import mask_parts
+from impasto.painting.problem import extras
+from impasto.parsing import ALPHA, mask_parts
 
 __all__ = ["Inputs", "Job", "normalized_settings"]
 

@@ -13,14 +13,16 @@ from impasto.backbone.vgg import Backbone
 from impasto.batch.executor import Assignment, Done, Failure, File, Task, WorkerUpdate
 from impasto.config import Config, Machine
 from impasto.errors import CheckpointError, ImpastoError, out_of_memory
+from impasto.images.files import header_size
 from impasto.images.read import Picture, read_bytes
-from impasto.images.write import encode
 from impasto.painting.batched import batch_key, paint_batched
 from impasto.painting.checkpoint import Checkpoints, load
-from impasto.painting.memory import Plan, plan_for, tune_allocator
+from impasto.painting.levels import enough_for
+from impasto.painting.memory import Plan, plan_for
 from impasto.painting.problem import Problem
 from impasto.painting.run import Run
 from impasto.painting.step import State, Step
+from impasto.painting.tuning import MOST_THREADS, tune_allocator, use_threads
 
 __all__ = ["Worker"]
 
@@ -41,7 +43,9 @@ class Worker:
     Tasks with the same `batch_key` are painted in one pass; one with a checkpoint is resumed alone.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, threads: int = MOST_THREADS) -> None:
+        """threads: to compute with, unless a task asks for others."""
+        self._threads = threads
         self._networks: dict[Hashable, Backbone] = {}
         self._update = WorkerUpdate()
         self._steps: Iterator[float] = iter(())
@@ -99,14 +103,19 @@ class Worker:
         return ready
 
     def _prepare(self, task: Task) -> _Prepared:
+        files = self._assignment.files
+        width, height = header_size(files[task.content.sha256], task.content.name)
+        enough = enough_for(height, width, task.config)
+
         def picture(file: File) -> Picture:
-            return read_bytes(self._assignment.files[file.sha256], file.name)
+            return read_bytes(files[file.sha256], file.name, enough=enough)
 
         def resume(
             problem: Problem, config: Config, backbone: Backbone
         ) -> tuple[State, Plan] | None:
             return self._load_checkpoint(task, problem, config, backbone)
 
+        use_threads(task.machine, self._threads)
         run = Run.prepare(
             picture(task.content),
             [picture(style) for style in task.styles],
@@ -150,6 +159,7 @@ class Worker:
 
     def _paint_group(self, group: Sequence[_Prepared]) -> Iterator[float]:
         """Paint a group in one pass; gives the work done on it after every step."""
+        use_threads(group[0].run.machine, self._threads)  # all have its number
         checkpoints = [Checkpoints(folder, run, len(group)) for _, run, folder in group]
         tasks = [prepared.task for prepared in group]
         notes: list[list[str]] = [[] for _ in group]
@@ -220,4 +230,4 @@ def _finish(prepared: _Prepared, step: Step, notes: list[str], together: int) ->
             for name in ("network", "precision", "convolution", "device")
         },
     }
-    return Done(encode(painting.image, prepared.task.suffix, painting.settings), record)
+    return Done(painting.encode(prepared.task.suffix, *prepared.task.options), record)

@@ -24,9 +24,11 @@ from impasto.film.movie import MovieFrame, MovieSettings, check_movie, is_folder
 from impasto.film.paint import Extras, Span, film_size, frame_picture, paint_film, selected
 from impasto.film.painter import FramePainter
 from impasto.film.store import METHOD, FilmStore, open_film_store, recorded_machine
+from impasto.images.atomic import atomic_write
 from impasto.images.read import Picture, read
-from impasto.images.write import atomic_write, to_image, write
-from impasto.painting.memory import Plan, tune_allocator
+from impasto.images.write import to_image, write
+from impasto.painting.memory import Plan
+from impasto.painting.tuning import tune_allocator, use_threads
 from impasto.version import __version__
 
 if TYPE_CHECKING:
@@ -81,6 +83,7 @@ def paint_film_spec(spec: FilmSpec, quiet: bool, preview: bool) -> int:
     Returns the exit code.
     """
     load_av()
+    use_threads(spec.machine)
     console = make_console(quiet)
     note = partial(console.print, markup=False, soft_wrap=True)
     film = _open(spec, note)

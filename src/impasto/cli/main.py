@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import logging
 import sys
 from copy import copy
@@ -26,6 +25,7 @@ from impasto.cli.commands.serve import serve
 from impasto.cli.commands.show import show
 from impasto.cli.commands.texture import texture
 from impasto.cli.commands.weights import weights
+from impasto.cli.streams import accept_any_text
 from impasto.errors import ImpastoError, out_of_memory
 from impasto.version import __version__
 
@@ -37,10 +37,7 @@ __all__ = ["cli", "main"]
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with a code. arguments: None: those of the process."""
-    for stream, errors in ((sys.stdout, "surrogateescape"), (sys.stderr, "backslashreplace")):
-        if isinstance(stream, io.TextIOWrapper):
-            # file names that are not valid Unicode: as they are, or with escapes
-            stream.reconfigure(errors=errors)
+    accept_any_text()
     # Pillow's remarks on broken files: our error message is enough
     logging.getLogger("PIL").addHandler(logging.NullHandler())
     try:

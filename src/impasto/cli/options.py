@@ -20,10 +20,13 @@ __all__ = [
     "check_engine",
     "config_options",
     "engine_options",
+    "file_options",
     "given",
     "json_option",
+    "overwrite_option",
     "parse_layers",
     "quiet_option",
+    "style_option",
 ]
 
 
@@ -134,6 +137,24 @@ def engine_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return engine(address(command))
 
 
+def file_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options `--depth` and `--metadata` to a command."""
+    depth = click.option(
+        "--depth",
+        type=click.Choice(["8", "16"]),
+        default="8",
+        help="bits a sample of the painting's file; 16: .png and .tif [default: 8]",
+    )
+    metadata = click.option(
+        "--metadata",
+        type=click.Choice(["basic", "all", "none"]),
+        default="basic",
+        help="what is kept of the content's file: date, author, copyright, resolution and color "
+        "profile; its whole EXIF, also where it was taken; or nothing [default: basic]",
+    )
+    return depth(metadata(command))
+
+
 def quiet_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the option `--quiet` to a command."""
     return click.option("--quiet", is_flag=True, help="print errors only")(command)
@@ -143,6 +164,18 @@ def json_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the option `--json` to a command."""
     help = "print the result as one line of JSON"
     return click.option("--json", "as_json", is_flag=True, help=help)(command)
+
+
+def overwrite_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the option `--overwrite` to a command."""
+    help = "without -o: write over a file of the default name [default: add a number to the name]"
+    return click.option("--overwrite", is_flag=True, help=help)(command)
+
+
+def style_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the option `--style` to a command."""
+    help = "a STYLE picture; may be given again: several styles are blended"
+    return click.option("--style", "styles", multiple=True, metavar="STYLE", help=help)(command)
 
 
 def check_engine(engine: str, address: str | None) -> None:

@@ -11,11 +11,19 @@ from typing import TYPE_CHECKING, NamedTuple
 import click
 
 from impasto.cli.exit_codes import DOUBTFUL
+from impasto.cli.streams import STREAM, check_stdout
 from impasto.errors import ConfigError, OutputError, shortened
 from impasto.figures.contact_sheet import Cell, contact_sheet
 from impasto.figures.timelapse import check_film
 from impasto.images.read import read
-from impasto.images.write import check_output, to_image, write
+from impasto.images.write import (
+    DEFAULT_OPTIONS,
+    FileOptions,
+    check_depth,
+    check_output,
+    to_image,
+    write,
+)
 from impasto.painting.callbacks import (
     Log,
     Snapshots,
@@ -26,8 +34,10 @@ from impasto.painting.callbacks import (
     snapshots,
     trace,
 )
+from impasto.painting.levels import enough_for
 from impasto.painting.problem import extras
 from impasto.parsing import parse_numbers
+from impasto.records import LONGEST_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -52,13 +62,22 @@ NO_SNAPSHOTS = Snapshots()
 
 
 class Outputs(NamedTuple):
-    """The checked output files of a run; None: not written. snapshots: the steps of snapshots."""
+    """The checked output files of a run; None: not written.
+
+    snapshots: the steps of snapshots. options: how the painting's file is written.
+    """
 
     picture: Path
     timelapse: Path | None = None
     figure: Path | None = None
     trace: Path | None = None
     snapshots: Snapshots = NO_SNAPSHOTS
+    options: FileOptions = FileOptions()
+
+    @property
+    def streamed(self) -> bool:
+        """Whether the picture is written to standard output."""
+        return str(self.picture) == STREAM
 
     def named(self) -> dict[str, Path]:
         """Return the files that are written, by name."""
@@ -88,6 +107,7 @@ def check_outputs(
     used: Iterable[str] = (),
     at_steps: Snapshots = NO_SNAPSHOTS,
     steps: int = 0,
+    options: FileOptions = DEFAULT_OPTIONS,
 ) -> Outputs:
     """Check that the output files of a run can be written, differ, and are not among its inputs.
 
@@ -96,18 +116,23 @@ def check_outputs(
         used: the paths of the inputs.
         at_steps: the steps at which snapshots are written.
         steps: the number of all steps.
+        options: how the painting's file is written.
 
     Raises:
         OutputError: a file cannot be written, or two are the same.
     """
     outputs = Outputs(
-        check_output(picture),
+        _check_picture(picture, at_steps, steps),
         check_film(timelapse) if timelapse else None,
         check_output(figure, what="figure") if figure else None,
         check_trace(trace) if trace else None,
         at_steps,
+        options,
     )
-    taken = {_real(path): "one of the pictures to paint from" for path in used}
+    written = Path("painting.png") if outputs.streamed else outputs.picture
+    check_depth(written, options.depth)
+    files = [path for path in used if path != STREAM]
+    taken = {_real(path): "one of the pictures to paint from" for path in files}
     for name, path in outputs.named().items():
         real = os.path.realpath(path)
         if real in taken:
@@ -119,6 +144,18 @@ def check_outputs(
                 f"the snapshot {real} is {what}: give the painting another name", real
             )
     return outputs
+
+
+def _check_picture(path: str, at_steps: Snapshots, steps: int) -> Path:
+    """Check that the painting and its snapshots can be written. Raises OutputError."""
+    if path == STREAM:
+        check_stdout()
+        return Path(path)
+    picture = check_output(path)
+    name = snapshot_path(picture, steps).name
+    if at_steps != NO_SNAPSHOTS and len(os.fsencode(name)) > LONGEST_NAME:
+        raise OutputError(f"the name of the snapshot {name} is too long: shorten -o", path)
+    return picture
 
 
 def _is_snapshot(picture: Path, real: Path, at_steps: Snapshots, steps: int) -> bool:
@@ -202,7 +239,7 @@ def write_contact_sheet(painting: Painting, pictures: Sequence[Picture], out: Pa
         role = "style" if len(styles) == 1 else f"style {k}"
         cells.append((to_image(style.pixels, style.alpha), f"{role}\n{Path(style.name).name}"))
     for role, path in extras(painting.config):
-        extra = read(path)
+        extra = read(path, enough_for(*content.full_size, painting.config))
         cells.append((to_image(extra.pixels, extra.alpha), f"{role}\n{Path(path).name}"))
     cells.append((painting.image, f"result\n{painting.steps} steps"))
     return write(contact_sheet([cells]), out)
@@ -237,9 +274,10 @@ def report(painting: Painting, outputs: Outputs, quiet: bool, as_json: bool) -> 
             if painting.finished
             else f", {painting.stopped}: {painting.steps} of {painting.config.steps} steps"
         )
-        click.echo(f"{outputs.picture}  (painted in {painting.seconds:.1f} s{early})")
+        picture = "standard output" if outputs.streamed else outputs.picture
+        click.echo(f"{picture}  (painted in {painting.seconds:.1f} s{early})", err=outputs.streamed)
         for name, path in list(outputs.named().items())[1:]:
-            click.echo(f"{path}  ({name})")
+            click.echo(f"{path}  ({name})", err=outputs.streamed)
     if painting.doubt:
         click.echo(f"impasto: {painting.doubt}", err=True)
     return DOUBTFUL if painting.doubt else 0

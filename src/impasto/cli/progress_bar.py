@@ -80,8 +80,9 @@ def painting_bar(console: Console, title: str) -> Iterator[Callable[[Step], None
 
 
 def _progress(console: Console) -> Progress:
+    any_character = console.encoding.startswith("utf")
     return Progress(
-        SpinnerColumn(),
+        SpinnerColumn("dots" if any_character else "line"),
         BarColumn(8),
         TaskProgressColumn(),
         TextColumn("{task.fields[left]}"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from impasto.config import changed_by
@@ -9,9 +11,11 @@ from impasto.errors import ConfigError
 from impasto.presets import preset
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from impasto.config import Config, Machine
 
-__all__ = ["Sources", "sources_of"]
+__all__ = ["Sources", "check_styles", "sources_of", "with_styles"]
 
 
 class Sources(NamedTuple):
@@ -63,13 +67,47 @@ def sources_of(
     return Sources(*changed_by(typed, config, machine), pictures, blank_content)
 
 
+def with_styles(pictures: tuple[str, ...], styles: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the content and its styles, of arguments and of `--style`.
+
+    Raises ConfigError if styles are given both ways.
+    """
+    if styles and len(pictures) > 1:
+        raise ConfigError(
+            f"{len(pictures)} pictures, and --style {styles[0]}: with --style give one CONTENT; "
+            "say every style with a --style of its own",
+            pictures,
+        )
+    return (*pictures, *styles) if pictures else ()
+
+
+def check_styles(pictures: Sequence[str], styles: Sequence[str], blended: bool) -> None:
+    """Check that of several pictures it was said which are styles: *.png may be many photographs.
+
+    Args:
+        pictures: content and styles, as given.
+        styles: those given by `--style`.
+        blended: whether a setting tells the number of styles.
+
+    Raises:
+        ConfigError: more than two pictures, and none of that.
+    """
+    if len(pictures) > 2 and not styles and not blended:
+        raise ConfigError(
+            f"{len(pictures)} pictures: which are styles? Say --style for each, as in `impasto "
+            "paint photo.jpg --style one.jpg --style two.jpg`; to paint many photographs: "
+            "`impasto batch *.jpg --style painting.jpg -o painted`",
+            pictures,
+        )
+
+
 def _check_unchanged(files: list[dict[str, str]]) -> None:
     """Check that the files still have their recorded contents. Raises ConfigError."""
-    from impasto.images.read import read
+    from impasto.images.read import bytes_of
 
     for file in files:
         name = file["name"]
-        if read(name).sha256 != file["sha256"]:
+        if hashlib.sha256(bytes_of(Path(name))).hexdigest() != file["sha256"]:
             raise ConfigError(
                 f"{name} is not the picture that was painted then: name the pictures to paint it "
                 "all the same",

@@ -68,6 +68,8 @@ class RemoteTileWorker:
 
     def load(self, config: Config, machine: Machine, weights: Weights) -> tuple[Method, str, int]:
         """Load the network; gives how it computes, its device and the bytes that are free there."""
+        if machine.threads != "auto":
+            torch.set_num_threads(machine.threads)
         self._backbone = load_backbone(config, machine, weights=weights)
         device = self._backbone.device
         return self._backbone.method, device.type, free_memory(device)

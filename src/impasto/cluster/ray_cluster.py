@@ -18,7 +18,7 @@ from ray._private import ray_constants
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from impasto.errors import ClusterError, reason
-from impasto.threads import SPIN
+from impasto.threads import SPIN, processors
 from impasto.version import __version__
 
 __all__ = ["VERSIONS", "Device", "connected", "list_devices", "start_worker", "use_device"]
@@ -143,6 +143,6 @@ def start_worker(kind: type, device: Device) -> Any:
 
 
 def use_device(device: Device) -> None:
-    """Limit this worker to its device's resources."""
+    """Limit this worker to its device's resources, and to those that its own process may use."""
     if not device.gpus:
-        torch.set_num_threads(device.processors)
+        torch.set_num_threads(min(device.processors, processors()))

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import ray
+import torch
 
 from impasto.backbone.weight_files import Weights
 from impasto.batch.executor import Assignment, Task, WorkerUpdate
@@ -43,7 +44,7 @@ class RemoteWorker:
 
     def __init__(self, device: Device):
         use_device(device)
-        self._worker = Worker()
+        self._worker = Worker(torch.get_num_threads())
         remove_dead_folders(FOLDER, YOUNG)
         self._folder = Path(tempfile.mkdtemp(prefix=FOLDER))
         self._held = ExitStack()

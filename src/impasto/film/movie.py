@@ -15,7 +15,8 @@ from PIL import Image
 
 from impasto.errors import ConfigError, OutputError
 from impasto.film.clip import BT601, Clip, Colors, load_av, open_video
-from impasto.images.write import atomic_write, check_output
+from impasto.images.atomic import atomic_write
+from impasto.images.write import check_output
 
 __all__ = ["CODECS", "MOVIES", "MovieFrame", "MovieSettings", "check_movie", "write_movie"]
 

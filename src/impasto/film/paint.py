@@ -22,8 +22,9 @@ from impasto.film.warp import Warped, anchored, combined, warp
 from impasto.images.read import SMALLEST, Picture, read, resize
 from impasto.objective.pixel_terms import Reference
 from impasto.painting.levels import scaled_size
-from impasto.painting.problem import ALPHA, extras
+from impasto.painting.problem import extras
 from impasto.painting.step import Step
+from impasto.parsing import ALPHA
 
 __all__ = ["Extras", "Span", "film_size", "frame_picture", "paint_film", "selected"]
 

@@ -16,8 +16,9 @@ from pydantic import BaseModel, Field, StrictBool, StrictFloat, StrictInt, TypeA
 
 from impasto.config import Machine
 from impasto.errors import CheckpointError, ConfigError, OutputError, PictureError, reason
+from impasto.images.atomic import atomic_write
 from impasto.images.read import bytes_of, read_bytes
-from impasto.images.write import atomic_write, encode
+from impasto.images.write import encode
 from impasto.locking import exclusive_lock
 from impasto.painting.outcome import Painting
 from impasto.records import Text, parse_json, read_lines, read_regular, validate

@@ -166,10 +166,6 @@ def _grain_terms(
         return
     for region, target in zip(regions, targets.grain, strict=True):
         scale = config.style_factor * config.grain_weight / len(regions)
-        if config.normalize == "energy":
-            scale /= max(float(energy(target)), FLAT)
-        else:
-            scale *= reduction_factor(config.style_reduction, target.numel())
         height, width = content.shape[2:]
         count = neighbor_count(height, width, region.mask)
         yield Grain(f"grain {region.name}".strip(), target, count, scale, region.mask)

@@ -13,8 +13,9 @@ import torch.nn.functional as F
 from impasto.objective.losses import (
     difference_sums,
     differences,
+    grain_loss,
+    grain_precision,
     second_moment_sum,
-    squared_distance,
 )
 from impasto.objective.tiles import Tile
 
@@ -35,10 +36,11 @@ EDGE_REACH = 2 * EDGE_POOL  # pixels beyond a tile that the Laplacian of its las
 
 
 class Grain:
-    """scale * |G - A|^2 with G the Gram matrix of the pixels' differences.
+    """scale * the distance of the painting's grain from the styles' (`grain_loss`).
 
-    target (1, 6, 6): A, the styles'. divisor: of the sums over positions. weights (1, 1, H, W): the
-    region's mask, or None for the whole image.
+    A grain is the Gram matrix of the pixels' differences. target (1, 9, 9): the styles'. divisor:
+    of the sums over positions. weights (1, 1, H, W): the region's mask, or None for the whole
+    image.
     """
 
     layer = ""
@@ -53,6 +55,7 @@ class Grain:
     ):
         self.name, self.target, self.divisor = name, target, divisor
         self.scale, self.weights = scale, weights
+        self._precision = grain_precision(target)
 
     def measure(self, x: torch.Tensor, tile: Tile) -> torch.Tensor:
         """The tile's part of the sum."""
@@ -60,24 +63,25 @@ class Grain:
 
     def value(self, total: torch.Tensor) -> torch.Tensor:
         """The weighted term from the sum over all tiles."""
-        return self.scale * squared_distance(total / self.divisor, self.target)
+        return self.scale * grain_loss(total / self.divisor, self.target)
 
     def add_gradient(
         self, g: torch.Tensor | None, x: torch.Tensor, tile: Tile, total: torch.Tensor
     ) -> torch.Tensor:
         """Add the tile's part of the gradient to x."""
-        by_sums = 4 * self.scale / self.divisor * (total / self.divisor - self.target)
+        error = self._precision @ (total / self.divisor - self.target) @ self._precision
+        by_sums = 4 * self.scale / self.divisor / self.target.shape[-1] * error
         d = tile_differences(x, tile)
         more = (by_sums @ d.flatten(2)).view_as(d)
         if self.weights is not None:
             more *= grain_weights(self.weights, tile, d)
-        across, down = more.chunk(2, 1)
+        across, down, twice = more.chunk(3, 1)
         g = torch.zeros_like(x) if g is None else g
         inner = g[(..., *_extended(tile, 1, 1))]
-        inner[..., :-1, 1:] += across
-        inner[..., 1:, :-1] += down
-        inner[..., :-1, :-1] -= across
-        inner[..., :-1, :-1] -= down
+        inner[..., :-1, 1:] += across - twice
+        inner[..., 1:, :-1] += down - twice
+        inner[..., :-1, :-1] += twice - across - down
+        inner[..., 1:, 1:] += twice
         return g
 
 
@@ -245,7 +249,7 @@ def _kernel(like: torch.Tensor) -> torch.Tensor:
 def grain_sums(
     pixels: torch.Tensor, tile: Tile, weights: torch.Tensor | None = None
 ) -> torch.Tensor:
-    """Sums over a tile of the products of differences of neighboring pixels; (1, 6, 6).
+    """Sums over a tile of the products of differences of neighboring pixels; (1, 9, 9).
 
     pixels: of the tile's crop. weights (1, 1, H, W): of the image's pixels.
     """
@@ -259,7 +263,7 @@ def grain_weights(weights: torch.Tensor, tile: Tile, d: torch.Tensor) -> torch.T
 
 
 def tile_differences(pixels: torch.Tensor, tile: Tile) -> torch.Tensor:
-    """`differences` at the tile's pixels, from the pixels of its crop; (1, 6, h, w)."""
+    """`differences` at the tile's pixels, from the pixels of its crop; (1, 9, h, w)."""
     return differences(pixels[(..., *_extended(tile, 1, 1))])
 
 

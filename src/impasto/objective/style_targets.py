@@ -27,7 +27,7 @@ class StyleTargets(NamedTuple):
     """What the styles of each region ask for.
 
     by_layer: for each region the style term's targets, by layer. grain: for each region the Gram
-    matrix (1, 6, 6) of differences; empty without a grain term. variation: the styles' total
+    matrix (1, 9, 9) of differences; empty without a grain term. variation: the styles' total
     variation; 0 where there is no such term.
     """
 

@@ -31,6 +31,7 @@ def batch_key(run: Run) -> Hashable:
         return None
     return (
         network_key(config, run.machine),
+        run.machine.threads,
         tuple(config.content_layers),
         tuple(config.style_layers),
         tuple(run.problem.levels),

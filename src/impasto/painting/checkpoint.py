@@ -33,6 +33,7 @@ __all__ = ["COST", "Checkpoint", "Checkpoints", "load"]
 COST = 0.015  # the largest share of the run's time for checkpoints
 SOONEST = 2.0  # seconds, at least, before the first one and between two
 SPEED = 300e6  # bytes per second of the disk, assumed until the first one is written
+MOST_THREADS = 1024  # that a run is resumed with, as --threads
 # pictures in a state, at most, besides two for each pair of L-BFGS
 VECTORS = 16
 
@@ -124,7 +125,12 @@ class Checkpoints:
 
 
 def load(
-    folder: Path, problem: Problem, config: Config, backbone: Backbone, anywhere: bool = False
+    folder: Path,
+    problem: Problem,
+    config: Config,
+    backbone: Backbone,
+    anywhere: bool = False,
+    set_threads: Callable[[int], object] | None = None,
 ) -> Checkpoint | None:
     """Load the newest undamaged checkpoint of a run.
 
@@ -133,6 +139,8 @@ def load(
         problem, config, backbone: of the run that is to be resumed.
         anywhere: accept a checkpoint from another device, precision or number of threads; the
             picture may then differ in its last bits.
+        set_threads: called with the number of threads that it was made with, before that is
+            compared; None: it must be this process's.
 
     Returns:
         The checkpoint, or None if the folder has none.
@@ -151,6 +159,9 @@ def load(
         except CheckpointError as error:
             damage = damage or error
             continue
+        threads = fingerprint.get("threads")
+        if set_threads and isinstance(threads, int) and 1 <= threads <= MOST_THREADS:
+            set_threads(threads)
         _check_same(path, fingerprint, problem, config, backbone, anywhere)
         _check_shapes(state, problem, path)
         note = (
@@ -214,11 +225,13 @@ def _fingerprint(problem: Problem, config: Config, backbone: Backbone) -> dict[s
     record = record_of(problem, config, Machine(), backbone)
     fingerprint = {
         "version": f"impasto {__version__} with torch {torch.__version__}",
-        **{name: record[name] for name in ("precision", "convolution", "device", "config")},
+        **{
+            name: record[name]
+            for name in ("precision", "convolution", "device", "threads", "config")
+        },
         # by content: the files may be renamed
         "inputs": [[picture["role"], picture["sha256"]] for picture in record["inputs"]],
         "network": backbone.weights.sha256,
-        "threads": torch.get_num_threads() if backbone.device.type == "cpu" else 0,
     }
     return json.loads(json.dumps(fingerprint))  # type: ignore[no-any-return]
 

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from pathlib import Path
 from typing import NamedTuple
 
 import psutil
 import torch
 
+from impasto import cgroups
 from impasto.backbone.architecture import STRIDE, convolution_of, layer_stride, reach
 from impasto.backbone.vgg import Backbone
 from impasto.config import Config, Machine
 from impasto.errors import ConfigError
 from impasto.objective.style_terms import STYLE_TERMS
-from impasto.painting.allocator import MOST, give_back, keep_big_blocks
+from impasto.painting.allocator import give_back
 from impasto.painting.levels import style_size
 from impasto.painting.problem import Problem
 from impasto.solver import SOLVERS
@@ -27,7 +27,6 @@ __all__ = [
     "free_memory",
     "plan",
     "plan_for",
-    "tune_allocator",
 ]
 
 PIXEL = 12  # bytes of one float32 RGB pixel
@@ -39,7 +38,6 @@ MASK = 12  # bytes of a mask's pixel, at full size and at the layers
 MAPS_AT_ONCE = 4
 FEW = 3  # pairs of L-BFGS, the smallest useful history
 SHARE = 0.8  # of the free memory is used; the rest is for other programs
-CGROUP = Path("/sys/fs/cgroup")
 
 
 class Plan(NamedTuple):
@@ -159,29 +157,13 @@ def _too_large(
 def free_memory(device: torch.device) -> int:
     """Return the bytes of free memory of a device.
 
-    On a CPU, the limit of its container (cgroup 2) applies, too.
+    On a CPU, the limits of the control groups apply, too (containers, systemd, SLURM).
     """
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         return int(free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device))
     give_back()  # blocks that the allocator has kept since an earlier painting
-    available = int(psutil.virtual_memory().available)
-    try:
-        limit, used = (
-            int((CGROUP / name).read_text()) for name in ("memory.max", "memory.current")
-        )
-    except (OSError, ValueError):  # no container, or one without a limit ("max")
-        return available
-    return min(available, max(0, limit - used + _file_cache()))
-
-
-def _file_cache() -> int:
-    """Return the bytes of cached files that the system counts as used, and frees on demand."""
-    try:
-        lines = (CGROUP / "memory.stat").read_text().splitlines()
-        return int(next(line.split()[1] for line in lines if line.startswith("inactive_file ")))
-    except (OSError, ValueError, IndexError, StopIteration):
-        return 0
+    return int(min(psutil.virtual_memory().available, cgroups.free_memory()))
 
 
 def _picture_bytes(config: Config, backbone: Backbone) -> int:
@@ -256,12 +238,3 @@ def plan_for(
     return smallest._replace(
         needed=max(found.needed for found in plans), block=max(found.block for found in plans)
     )
-
-
-def tune_allocator(plan: Plan, device: torch.device) -> None:
-    """Make the process's allocator keep the blocks that a painting frees at every step.
-
-    For entry points: it changes the whole process, which the library never does.
-    """
-    if device.type == "cpu":
-        keep_big_blocks(MOST if plan.tile_size is None else plan.block)

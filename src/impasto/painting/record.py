@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
+
 from impasto.backbone.load import find_device
 from impasto.backbone.vgg import Backbone
 from impasto.config import Config, Machine
@@ -69,4 +71,6 @@ def record_of(
         "precision": backbone.method.precision,
         "convolution": backbone.method.convolution,
         "device": backbone.device.type,
+        # of a CPU: another number rounds otherwise
+        "threads": torch.get_num_threads() if backbone.device.type == "cpu" else 0,
     }

@@ -14,13 +14,17 @@ FAST = 32
 
 
 class SpectralPreconditioner:
-    """x -> F^-1 (|f|^-power F x): symmetric, positive, and of mean gain 1 over all frequencies f.
+    """x -> F^-1 (|f|^-power w F x): symmetric, positive, and of mean gain 1 over all frequencies f.
 
     Images have most of their energy in coarse structures (their amplitudes fall about as 1/|f|;
     Field 1987), and so does the difference between a photograph and its painting: as the first
     estimate of the inverse Hessian this reaches the same objective in fewer steps than a multiple
     of the identity does (docs/speed.md). f is in cycles per pixel; less than one cycle per image
     counts as one. x is padded with zeros for the transform, and cropped again.
+
+    w = (1 - (sin(pi f_down) sin(pi f_across))^16)^1/2 is 0 where both frequencies are highest, and
+    1 elsewhere: a weave of two pixels, to which a network is nearly blind, so that nothing would
+    take it away.
     """
 
     def __init__(self, height: int, width: int, power: float, device: torch.device | str = "cpu"):
@@ -28,7 +32,8 @@ class SpectralPreconditioner:
         down = torch.fft.fftfreq(self._size[0], device=device)[:, None]
         across = torch.fft.rfftfreq(self._size[1], device=device)
         frequency = (down.square() + across.square()).sqrt().clamp_min(1 / max(self._size))
-        gain = frequency.pow(-power)
+        weave = (math.pi * down).sin().square() * (math.pi * across).sin().square()
+        gain = frequency.pow(-power) * (1 - weave.pow(8)).clamp_min(1e-6).sqrt()
         self._gain = gain / gain.mean()  # (height, width // 2 + 1) of the padded size
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:

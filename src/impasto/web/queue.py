@@ -62,6 +62,7 @@ class Studio:
         self._closed = False
         self._pinned = set[Path]()
         self._threads: list[threading.Thread] = []
+        self._share = 1  # of the processors: the threads of a worker
 
     def open(self) -> None:
         """Start the workers; each loads the network and runs it once, so no visitor waits for that.
@@ -69,10 +70,10 @@ class Studio:
         Raises ImpastoError if that fails; `close` is due all the same.
         """
         keep_big_blocks()  # before there are threads: those that start after it share its arena
-        share = max(1, torch.get_num_threads() // self.limits.workers)
+        self._share = max(1, torch.get_num_threads() // self.limits.workers)
         ready = SimpleQueue[Exception | None]()
         for _ in range(self.limits.workers):
-            self._start(self._work, share, ready)
+            self._start(self._work, ready)
             if (failure := ready.get()) is not None:
                 raise failure
         # Only workers compute with several threads: OpenMP puts idle threads to sleep as soon as
@@ -247,8 +248,8 @@ class Studio:
                 self._enter(job, "cancelled")
         self._held.close()
 
-    def _work(self, threads: int, ready: SimpleQueue[Exception | None]) -> None:
-        torch.set_num_threads(threads)
+    def _work(self, ready: SimpleQueue[Exception | None]) -> None:
+        torch.set_num_threads(self._share)
         try:
             warm_up(Config(backbone=self.networks[0], size=64, steps=2), self.policy.machine)
             ready.put(None)
@@ -256,14 +257,14 @@ class Studio:
             ready.put(error)
             return
         while (job := self._next_job()) is not None:
-            self._work_on(job)
+            self._work_on(job, self._share)
             if not self.count("waiting"):
                 give_back()
 
-    def _work_on(self, job: Job) -> None:
+    def _work_on(self, job: Job, threads: int) -> None:
         state: State = "failed"
         try:
-            state = work(job, self.limits, self.policy.machine)
+            state = work(job, self.limits, self.policy.machine, threads)
         except Exception as error:
             job.error = failure(error)
         with self._change:
@@ -291,7 +292,8 @@ class Studio:
             self.cancel(job)
         elif job.state == "paused" and job.requested == "stop":
             self._request(job, "stop", paused="painting")
-            self._work_on(job)  # here: it need not wait for a worker
+            self._work_on(job, self._share)  # here: it need not wait for a worker
+            torch.set_num_threads(1)
         elif job.state == "paused" and time.monotonic() - job.paused_at > PAUSE:
             self.stop(job)
 

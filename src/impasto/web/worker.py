@@ -14,9 +14,9 @@ from impasto.config import Config, Machine
 from impasto.errors import ImpastoError, OutputError, out_of_memory
 from impasto.fields import marked
 from impasto.painting.callbacks import film_of, trace
-from impasto.painting.memory import tune_allocator
 from impasto.painting.outcome import why_stopped
 from impasto.painting.run import Run, paint
+from impasto.painting.tuning import MOST_THREADS, tune_allocator, use_threads
 from impasto.web.job import Job, Requested, Started, State
 from impasto.web.limits import Limits
 from impasto.web.previews import SHOWN_SIDE, jpeg
@@ -26,12 +26,13 @@ __all__ = ["failure", "warm_up", "work"]
 log = logging.getLogger("impasto.studio")
 
 
-def work(job: Job, limits: Limits, machine: Machine) -> State:
+def work(job: Job, limits: Limits, machine: Machine, threads: int = MOST_THREADS) -> State:
     """Paint until the end, or until something else is requested; the job's next state.
 
     A painting whose time is over ends with what there is. A paused job keeps its run, and the next
-    call continues it.
+    call continues it. threads: to compute with, unless `machine` asks for others.
     """
+    use_threads(machine, threads)
     started = job.started = job.started or _begin(job, limits.read_pixels, machine)
     requested: Requested = ""
     stopped = ""

@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from impasto.cli.figure_cells import Trial, paint_cells, report_figure
-from impasto.cli.options import GroupedCommand, config_options, given, quiet_option
+from impasto.cli.names import default_name
+from impasto.cli.options import (
+    GroupedCommand,
+    config_options,
+    given,
+    overwrite_option,
+    quiet_option,
+    style_option,
+)
+from impasto.cli.sources import check_styles, with_styles
+from impasto.cli.streams import picture_source
 from impasto.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -17,8 +27,9 @@ __all__ = ["compare"]
 
 
 @click.command(cls=GroupedCommand)
-@click.argument("pictures", nargs=-1, required=True, metavar="CONTENT STYLE [STYLE ...]")
-@click.option("-o", "--out", default="compare.png", help="the figure's file [default: compare.png]")
+@click.argument("pictures", nargs=-1, required=True, metavar="CONTENT STYLE")
+@style_option
+@click.option("-o", "--out", help="the figure's file [default: compare.png]")
 @click.option(
     "--vary",
     multiple=True,
@@ -34,10 +45,13 @@ __all__ = ["compare"]
     metavar="NAME",
     help="the preset that is varied [default: default]",
 )
+@overwrite_option
 @quiet_option
 def compare(
     pictures: tuple[str, ...],
-    out: str,
+    styles: tuple[str, ...],
+    out: str | None,
+    overwrite: bool,
     vary: tuple[str, ...],
     preset_name: str,
     quiet: bool,
@@ -56,6 +70,7 @@ def compare(
     from impasto.painting.experiments import variations
     from impasto.painting.problem import extras
 
+    pictures = with_styles(pictures, styles)
     if len(pictures) < 2:
         raise ConfigError(
             "give a CONTENT and a STYLE picture: impasto compare photo.jpg painting.jpg "
@@ -64,9 +79,10 @@ def compare(
         )
     varied = _parse_vary(vary)
     varieties = variations(varied, preset_name, **given(values))
+    check_styles(pictures, styles, all(config.blend for _, config, _ in varieties))
     named = {path for _, config, _ in varieties for _, path in extras(config)}
-    target = check_figure(out, [*pictures, *named])
-    inputs = [read(picture) for picture in pictures]
+    target = check_figure(out or default_name("compare.png", overwrite), [*pictures, *named])
+    inputs = [read(picture_source(picture)) for picture in pictures]
     trials = [
         Trial(_caption(chosen), config, machine, inputs) for chosen, config, machine in varieties
     ]

@@ -6,6 +6,9 @@ from pathlib import Path
 
 import click
 
+from impasto.cli.names import default_name
+from impasto.cli.options import overwrite_option
+
 __all__ = ["curves"]
 
 
@@ -14,10 +17,10 @@ __all__ = ["curves"]
 @click.option(
     "-o",
     "--out",
-    default="curves.png",
     help="the figure's file: .png or .svg [default: curves.png]",
 )
-def curves(runs: tuple[str, ...], out: str) -> None:
+@overwrite_option
+def curves(runs: tuple[str, ...], out: str | None, overwrite: bool) -> None:
     """Draw the loss curves of one or more runs, from the files that --trace wrote.
 
     impasto curves run.jsonl -o curves.png
@@ -26,7 +29,7 @@ def curves(runs: tuple[str, ...], out: str) -> None:
     from impasto.images.write import check_output
     from impasto.painting.callbacks import read_trace
 
-    target = check_output(out, plots.PLOTS, "plot")
+    target = check_output(out or default_name("curves.png", overwrite), plots.PLOTS, "plot")
     traces = [read_trace(path) for path in runs]
     if len({curve.name for curve in traces}) < len(traces):  # equal names in several folders
         names = [str(Path(path).with_suffix("")) for path in runs]

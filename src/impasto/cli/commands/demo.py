@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from impasto.cli.names import default_name
+from impasto.cli.options import overwrite_option
 from impasto.config import Config, Machine
 from impasto.images.samples import STYLES, sample_photograph, sample_style
 
@@ -22,7 +24,8 @@ __all__ = ["demo"]
 @click.option(
     "--out", "folder", default=".", help="the folder for the pictures [default: this one]"
 )
-def demo(style_name: str, folder: str) -> int:
+@overwrite_option
+def demo(style_name: str, folder: str, overwrite: bool) -> int:
     """Paint the sample photograph in a sample style."""
     from impasto.cli.outputs import check_outputs, report
     from impasto.cli.progress_bar import make_console
@@ -31,7 +34,8 @@ def demo(style_name: str, folder: str) -> int:
 
     inputs = [read(sample_photograph()), read(sample_style(style_name))]
     picture, figure = (
-        str(Path(folder) / name) for name in ("impasto-demo.png", "impasto-demo-sheet.png")
+        default_name(str(Path(folder) / name), overwrite)
+        for name in ("impasto-demo.png", "impasto-demo-sheet.png")
     )
     outputs = check_outputs(picture, figure=figure)
     console = make_console()

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from impasto.backbone.architecture import LAYERS, VGG19
-from impasto.cli.options import GroupedCommand, config_options, given, parse_layers
+from impasto.cli.names import default_name
+from impasto.cli.options import (
+    GroupedCommand,
+    config_options,
+    given,
+    overwrite_option,
+    parse_layers,
+)
 from impasto.config import Config, Machine, changed_by
 from impasto.errors import ConfigError, PictureError
 from impasto.fields import marked
@@ -40,12 +47,14 @@ PUBLISHED = ("vgg19", "vgg19-keras", "vgg19-torchvision")  # networks drawn with
 @click.option(
     "--network", is_flag=True, help="draw the network itself, with the preset's layers marked"
 )
+@overwrite_option
 def features(
     picture: str | None,
     out: str | None,
     layers: str | None,
     preset_name: str,
     network: bool,
+    overwrite: bool,
     **values: Any,
 ) -> None:
     """Draw what the network sees in PICTURE: each layer's strongest channels, and its Gram matrix.
@@ -58,12 +67,14 @@ def features(
             "--network draws a network and its preset's layers: leave out PICTURE and --layers"
         )
     if network:
-        _draw_network(config, machine, preset_name, out or "network.png")
+        _draw_network(config, machine, preset_name, out or default_name("network.png", overwrite))
     elif picture is None:
         raise ConfigError("give a PICTURE to look at: impasto features photo.jpg; or --network")
     else:
         names = _layers_of(config) if layers is None else parse_layers(layers)
-        _draw_features(picture, config, machine, names, out or "features.png")
+        _draw_features(
+            picture, config, machine, names, out or default_name("features.png", overwrite)
+        )
 
 
 config_options(features, "size", "size_of", *marked(Config, "network"), *marked(Machine, "network"))

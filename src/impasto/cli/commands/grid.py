@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from impasto.cli.names import default_name
+from impasto.cli.options import overwrite_option
 from impasto.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -21,7 +23,7 @@ Snapshot = tuple[dict[str, Any], str]  # its settings and path
 
 @click.command()
 @click.argument("snapshots", nargs=-1, required=True, metavar="SNAPSHOT [SNAPSHOT ...]")
-@click.option("-o", "--out", default="grid.png", help="the figure's file [default: grid.png]")
+@click.option("-o", "--out", help="the figure's file [default: grid.png]")
 @click.option(
     "--steps", metavar="3000,9000", help="only these steps, in this order [default: all, by step]"
 )
@@ -30,7 +32,14 @@ Snapshot = tuple[dict[str, Any], str]  # its settings and path
     type=click.IntRange(1, 20),
     help="pictures in a row [default: what makes about 3 : 2]",
 )
-def grid(snapshots: tuple[str, ...], out: str, steps: str | None, columns: int | None) -> None:
+@overwrite_option
+def grid(
+    snapshots: tuple[str, ...],
+    out: str | None,
+    overwrite: bool,
+    steps: str | None,
+    columns: int | None,
+) -> None:
     """Draw the iteration grid of a run's snapshots, with step and terms under each.
 
     impasto grid result-*.png -o grid.png
@@ -40,7 +49,7 @@ def grid(snapshots: tuple[str, ...], out: str, steps: str | None, columns: int |
     from impasto.images.read import read_settings
     from impasto.images.write import write
 
-    target = check_figure(out, snapshots)
+    target = check_figure(out or default_name("grid.png", overwrite), snapshots)
     # by settings: the last snapshot and the painting itself are the same picture
     distinct = {}
     for path in snapshots:

@@ -3,30 +3,45 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from impasto.cli.names import default_name, joined_name
 from impasto.cli.options import (
     GroupedCommand,
     check_engine,
     config_options,
     engine_options,
+    file_options,
     given,
     json_option,
+    overwrite_option,
     quiet_option,
+    style_option,
 )
-from impasto.cli.sources import sources_of
+from impasto.cli.sources import check_styles, sources_of, with_styles
+from impasto.cli.streams import STREAM
 from impasto.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from impasto.cli.run_folder import RunSpec
+    from impasto.config import Config
+    from impasto.images.metadata import Kept
 
 __all__ = ["paint"]
 
 
 @click.command(cls=GroupedCommand)
-@click.argument("pictures", nargs=-1, metavar="CONTENT STYLE [STYLE ...]")
+@click.argument("pictures", nargs=-1, metavar="CONTENT STYLE")
+@style_option
 @click.option(
-    "-o", "--out", help="the painting's file; its suffix is its format [default: CONTENT-STYLE.png]"
+    "-o",
+    "--out",
+    help="the painting's file; its suffix is its format; -: a PNG to standard output "
+    "[default: CONTENT-STYLE.png]",
 )
 @click.option(
     "--preset",
@@ -72,6 +87,7 @@ __all__ = ["paint"]
     metavar="FOLDER",
     help="save the run's state there, for `impasto resume FOLDER` after an interruption",
 )
+@file_options
 @engine_options
 @click.option(
     "--open",
@@ -79,10 +95,12 @@ __all__ = ["paint"]
     is_flag=True,
     help="show the painting in the system's viewer when it is done",
 )
+@overwrite_option
 @quiet_option
 @json_option
 def paint(
     pictures: tuple[str, ...],
+    styles: tuple[str, ...],
     out: str | None,
     preset_name: str | None,
     source: str | None,
@@ -93,42 +111,48 @@ def paint(
     save_every: int,
     save_at: str,
     checkpoint: str | None,
+    depth: str,
+    metadata: Kept,
     engine: str,
     address: str | None,
     show_it: bool,
+    overwrite: bool,
     quiet: bool,
     as_json: bool,
     **values: Any,
 ) -> int:
-    """Paint the picture CONTENT in the style of STYLE; several styles are blended.
+    """Paint the picture CONTENT in the style of STYLE.
 
     impasto paint photo.jpg painting.jpg -o result.png
+
+    CONTENT - is standard input.
     """
     from impasto.cli.outputs import check_outputs, check_snapshots
     from impasto.cli.run_folder import RunSpec, open_run_folder
     from impasto.cli.terminal import paint_spec
+    from impasto.images.write import FileOptions
     from impasto.painting.problem import extras
 
+    asked = with_styles(pictures, styles)
     config, machine, pictures, blank_content = sources_of(
-        pictures, preset_name, source, {**given(values), **({"finish": 0} if draft else {})}
+        asked, preset_name, source, {**given(values), **({"finish": 0} if draft else {})}
     )
     if blank_content:
         raise ConfigError(
             f"{source} is a texture: `impasto texture --from {source}` makes it again", source
         )
-    # these alone can be the styles
-    named = [path for role, path in extras(config) if role in ("coarse", "mask-style")]
-    if not pictures or len([*pictures, *named]) < 2:
-        raise ConfigError(
-            "give a CONTENT and a STYLE picture: impasto paint photo.jpg painting.jpg", pictures
-        )
+    first_style = _first_style(pictures, config)
     used = [*pictures, *(path for _, path in extras(config)), *([source] if source else [])]
-    first = [*pictures, *named][1]
-    picture = out or f"{Path(pictures[0]).stem}-{Path(first).stem}.png"
+    check_styles(asked, styles, bool(config.blend))
+    picture = out or default_name(joined_name(pictures[0], first_style), overwrite)
     at_steps = check_snapshots(save_every, save_at, config.steps)
-    outputs = check_outputs(picture, timelapse, figure, trace, used, at_steps, config.steps)
+    options = FileOptions(16 if depth == "16" else 8, metadata)
+    outputs = check_outputs(
+        picture, timelapse, figure, trace, used, at_steps, config.steps, options
+    )
     spec = RunSpec(tuple(pictures), config, machine, outputs, os.getcwd(), engine, address)
     check_engine(engine, address)
+    _check_streams(spec, checkpoint, show_it or as_json)
     with open_run_folder(checkpoint, spec) as folder:
         code = paint_spec(spec, folder, quiet, as_json)
     if show_it:
@@ -137,3 +161,35 @@ def paint(
 
 
 config_options(paint)
+
+
+def _first_style(pictures: Sequence[str], config: Config) -> str:
+    """The first of the pictures that are styles. Raises ConfigError if there is none."""
+    from impasto.painting.problem import extras
+
+    # these alone can be the styles
+    named = [path for role, path in extras(config) if role in ("coarse", "mask-style")]
+    found = [*pictures, *named]
+    if not pictures or len(found) < 2:
+        raise ConfigError(
+            "give a CONTENT and a STYLE picture: impasto paint photo.jpg painting.jpg", pictures
+        )
+    return found[1]
+
+
+def _check_streams(spec: RunSpec, checkpoint: str | None, asks_for_file: bool) -> None:
+    """Check that what standard input and output cannot do is not asked for. Raises ConfigError."""
+    from impasto.painting.callbacks import Snapshots
+
+    reads, writes = spec.pictures.count(STREAM), spec.outputs.streamed
+    if reads > 1:
+        raise ConfigError("standard input, -, can be one picture only: give the others by name")
+    if checkpoint and (reads or writes):
+        raise ConfigError(
+            "--checkpoint cannot go on with standard input or output: give files", checkpoint
+        )
+    if writes and (asks_for_file or spec.outputs.snapshots != Snapshots()):
+        raise ConfigError(
+            "-o - writes the painting to standard output: give a file for --json, --open, "
+            "--save-every and --save-at"
+        )

@@ -9,8 +9,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from impasto.cli.figure_cells import Trial, paint_cells, report_figure
-from impasto.cli.options import GroupedCommand, config_options, given, parse_layers, quiet_option
-from impasto.config import Config, changed_by
+from impasto.cli.names import default_name
+from impasto.cli.options import (
+    GroupedCommand,
+    config_options,
+    given,
+    overwrite_option,
+    parse_layers,
+    quiet_option,
+)
+from impasto.config import Config, Machine, changed_by
 from impasto.errors import ConfigError
 from impasto.presets import FIRST_CONVOLUTIONS
 
@@ -35,15 +43,20 @@ STYLE_LAYERS = ",".join(FIRST_CONVOLUTIONS)
     metavar="PICTURE",
     help="show what the layers up to each keep of this picture's style",
 )
-@click.option(
-    "-o", "--out", default="reconstruct.png", help="the figure's file [default: reconstruct.png]"
-)
+@click.option("-o", "--out", help="the figure's file [default: reconstruct.png]")
 @click.option(
     "--layers", help=f"layers to show [default: {CONTENT_LAYERS}; of the style {STYLE_LAYERS}]"
 )
+@overwrite_option
 @quiet_option
 def reconstruct(
-    content: str | None, style: str | None, out: str, layers: str | None, quiet: bool, **values: Any
+    content: str | None,
+    style: str | None,
+    out: str | None,
+    overwrite: bool,
+    layers: str | None,
+    quiet: bool,
+    **values: Any,
 ) -> int:
     """Paint what each layer keeps of a content and of a style, from noise.
 
@@ -54,20 +67,38 @@ def reconstruct(
     from impasto.cli.outputs import check_figure
     from impasto.cli.progress_bar import make_console
     from impasto.figures.contact_sheet import contact_sheet
-    from impasto.images.read import read
     from impasto.images.write import write
+    from impasto.painting.problem import prepare_problem
+
+    if content is None and style is None:
+        raise ConfigError("give --content PICTURE, --style PICTURE, or both")
+    target = check_figure(
+        out or default_name("reconstruct.png", overwrite),
+        [path for path in (content, style) if path],
+    )
+    config, machine = changed_by({**SMALL, **given(values)}, Config())
+    rows = _rows(content, style, layers, config, machine)
+    all_trials = [trial for _, trials in rows for trial in trials]
+    for trial in all_trials:
+        prepare_problem(trial.pictures[0], trial.pictures[1:], trial.config)
+    cells = paint_cells(make_console(quiet), all_trials)
+    rest = iter(cells)
+    write(contact_sheet([[first, *islice(rest, len(trials))] for first, trials in rows]), target)
+    return report_figure(target, cells)
+
+
+def _rows(
+    content: str | None, style: str | None, layers: str | None, config: Config, machine: Machine
+) -> list[tuple[Cell, list[Trial]]]:
+    """Return for each picture that is given its cell, and the trials beside it."""
+    from impasto.images.read import read
     from impasto.painting.experiments import (
         blank_content,
         content_reconstructions,
         style_reconstructions,
     )
     from impasto.painting.levels import painted_size
-    from impasto.painting.problem import prepare_problem
 
-    if content is None and style is None:
-        raise ConfigError("give --content PICTURE, --style PICTURE, or both")
-    target = check_figure(out, [path for path in (content, style) if path])
-    config, machine = changed_by({**SMALL, **given(values)}, Config())
     rows: list[tuple[Cell, list[Trial]]] = []
     if content is not None:
         picture = read(content)
@@ -87,13 +118,7 @@ def reconstruct(
             for caption, alone in style_reconstructions(config, names)
         ]
         rows.append((_shown(picture, "style"), trials))
-    all_trials = [trial for _, trials in rows for trial in trials]
-    for trial in all_trials:
-        prepare_problem(trial.pictures[0], trial.pictures[1:], trial.config)
-    cells = paint_cells(make_console(quiet), all_trials)
-    rest = iter(cells)
-    write(contact_sheet([[first, *islice(rest, len(trials))] for first, trials in rows]), target)
-    return report_figure(target, cells)
+    return rows
 
 
 def _shown(picture: Picture, role: str) -> Cell:

@@ -33,6 +33,9 @@ def show(file: str, as_json: bool) -> None:
         lines.append(f"objective {value}: {format_terms(terms)}")
     for picture in settings["inputs"]:
         lines.append(f"{picture['role']:8} {picture['name']}  sha256 {picture['sha256'][:16]}")
+    computed = ("device", "precision", "convolution", "threads")
+    if facts := [f"{name} {settings[name]}" for name in computed if settings.get(name)]:
+        lines.append(f"computed with {', '.join(facts)}")
     for part in ("config", "machine"):
         lines += [f"{option_name(name):22} {value}" for name, value in settings[part].items()]
     for line in lines:

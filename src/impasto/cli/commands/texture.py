@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Any
 
 import click
 
-from impasto.cli.options import GroupedCommand, config_options, given, quiet_option
+from impasto.cli.names import default_name, joined_name
+from impasto.cli.options import (
+    GroupedCommand,
+    config_options,
+    given,
+    overwrite_option,
+    quiet_option,
+)
 from impasto.cli.sources import sources_of
+from impasto.cli.streams import picture_source
 from impasto.errors import ConfigError
 
 __all__ = ["texture"]
@@ -27,6 +34,7 @@ __all__ = ["texture"]
 @click.option(
     "--from", "source", metavar="FILE", help="make a texture again with the settings of its file"
 )
+@overwrite_option
 @quiet_option
 def texture(
     styles: tuple[str, ...],
@@ -34,6 +42,7 @@ def texture(
     out: str | None,
     preset_name: str | None,
     source: str | None,
+    overwrite: bool,
     quiet: bool,
     **values: Any,
 ) -> int:
@@ -56,8 +65,13 @@ def texture(
         raise ConfigError("give a STYLE picture: impasto texture painting.jpg")
     width, height = _parse_size(size if size is not None else earlier_size or "512x512")
     used = [*pictures, *([source] if source else [])]
-    outputs = check_outputs(out or f"{Path(pictures[0]).stem}-texture.png", used=used)
-    inputs = [blank_content(width, height), *(read(picture) for picture in pictures)]
+    outputs = check_outputs(
+        out or default_name(joined_name(pictures[0], "texture"), overwrite), used=used
+    )
+    inputs = [
+        blank_content(width, height),
+        *(read(picture_source(picture)) for picture in pictures),
+    ]
     console = make_console(quiet)
     painting = run(console, prepare(console, inputs, texture_config(config), machine))
     save_all(painting, inputs, outputs)
