@@ -23,7 +23,7 @@ from impasto.config import Machine
 from impasto.errors import OutputError
 from impasto.images.atomic import atomic_write
 
-__all__ = ["Method", "fastest"]
+__all__ = ["METHODS", "fastest"]
 
 FILE = "convolution.json"
 MOST_BYTES = 1 << 20  # of the file
