@@ -24,7 +24,7 @@ from impasto.painting.step import Step
 
 __all__ = ["FramePainter", "later_config"]
 
-TEMPORAL = 30.0  # weight of the temporal term at `--temporal 1`: benchmarks/film.py
+TEMPORAL = 10.0  # weight of the temporal term at `--temporal 1`: benchmarks/film.py
 
 
 def later_config(config: Config, steps: int) -> Config:

@@ -14,7 +14,7 @@ __all__ = ["Warped", "anchored", "combined", "warp"]
 
 # a painting carried to another frame (1, 3, H, W), and where to trust it (1, 1, H, W), 0 or 1
 Warped = tuple[torch.Tensor, torch.Tensor]
-KEY = 0.2  # share of a shot's first frame in what a later one is held to: benchmarks/film.py
+KEY = 0.35  # share of a shot's first frame in what a later one is held to: benchmarks/film.py
 COMMON = 0.1  # share of a frame: with less in common, colors are anchored less
 
 
