@@ -147,7 +147,8 @@ def steady(size: int, count: int, styles: Sequence[str]) -> None:
 
     share = 3 * median_seconds(motion) / rows[-1]["seconds of a later frame"]
     print(f"flow and masks of three references: {100 * share:.1f} % of a later frame", flush=True)
-    record("film", rows, size=list(film.size), frames=count, share_of_flow=share)
+    if tuple(styles) == STYLES:
+        record("film", rows, size=list(film.size), frames=count, share_of_flow=share)
 
 
 def still(size: int, count: int) -> None:
