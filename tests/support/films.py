@@ -12,14 +12,14 @@ import torch
 import torch.nn.functional as F
 
 from impasto.images.read import read, resize
-from impasto.images.samples import sample_photograph
+from impasto.images.samples import sample_portrait
 
 __all__ = ["MOTIONS", "MadeFilm", "photograph"]
 
 
 def photograph(height: int, width: int, path: Path | None = None) -> torch.Tensor:
     """The sample photograph, or another one, at twice the size of the films; (1, 3, 2h, 2w)."""
-    pixels = read(path or sample_photograph()).pixels
+    pixels = read(path or sample_portrait()).pixels
     rows, columns = pixels.shape[2:]
     scale = max(2 * height / rows, 2 * width / columns)
     pixels = resize(pixels, round(rows * scale), round(columns * scale))
