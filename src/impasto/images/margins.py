@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from impasto.images.read import SMALLEST
+from impasto.images.read import SMALLEST, resize
 
 __all__ = ["Box", "is_flat", "opaque_box", "picture_box"]
 
@@ -132,12 +132,12 @@ def _margins(shares: np.ndarray) -> tuple[int, int]:
 def _edge(shares: np.ndarray, margin: int) -> int:
     """Where the picture begins after `margin` plain rows, or 0 if not in a straight line there.
 
-    A few rows between are neither: ringing of JPEG, a slanted scan.
+    A few rows between are neither: ringing of JPEG in blocks of 16 pixels, a slanted scan.
     """
     size = len(shares)
     if margin < max(2, size / 200):
         return 0
-    between = min(8, round(0.06 * size)) + round(0.01 * size)
+    between = min(16, round(0.06 * size)) + round(0.01 * size)
     for start in range(margin, margin + between + 1):
         # two rows, so that a line drawn around is not the picture's edge
         if float(shares[start : start + 2].min(initial=1)) >= FILLED:
@@ -152,10 +152,11 @@ def is_flat(pixels: torch.Tensor, mask: torch.Tensor | None = None) -> bool:
 
     Args:
         pixels: (1, 3, H, W) in [0, 1].
-        mask: what of it counts, (1, 1, H, W) in [0, 1]; None: all.
+        mask: what of it counts, (1, 1, h, w) in [0, 1] of any size; None: all.
     """
     colors = pixels[0].flatten(1)  # (3, n)
     if mask is not None:
+        mask = resize(mask, *pixels.shape[2:])
         colors = colors[:, mask.flatten() >= mask.max() / 2]
     middle = colors.median(1, keepdim=True).values
     return float(((colors - middle).abs().amax(0) <= NEAR).float().mean()) >= MOSTLY

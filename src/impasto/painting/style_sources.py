@@ -18,6 +18,9 @@ from impasto.painting.pyramid import Level
 
 __all__ = ["beginning", "recolored", "source_of", "style_notes", "visible"]
 
+# of the content's own colors that a flat beginning has: on pure white, where no pixel can become
+# lighter, the solver would not move
+TRACE = 0.04
 ENLARGED = 2.0  # times: from here on the style is said to be small
 
 
@@ -161,6 +164,7 @@ def beginning(content: Picture, regions: Sequence[Region]) -> torch.Tensor:
         colored = match_moments(
             content.pixels, style.pixels, weights=_seen_of(content), target_weights=style.mask
         )
+        colored = colored + TRACE * (content.pixels - colored)
         if region.mask is None:
             return colored
         pixels = pixels + resize(region.mask, *pixels.shape[2:]) * (colored - content.pixels)
