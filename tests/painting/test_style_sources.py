@@ -4,6 +4,7 @@ import torch
 from PIL import Image
 
 from configs import gram_config
+from impasto import paint
 from impasto.config import Config
 from impasto.errors import PictureError
 from impasto.images.color import match_lightness, match_moments, to_oklab
@@ -157,3 +158,15 @@ def test_the_longest_style_has_a_bound() -> None:
     rows, columns = style_size(level, read(strokes(16, 6400)), config, level)
     assert rows == 16
     assert columns == 8 * 128
+
+
+@pytest.mark.parametrize("term", ["wasserstein", "gram"])
+def test_a_white_style_gives_a_white_picture(term: str) -> None:
+    content, style = read(strokes(48, 64)), torch.ones(1, 3, 40, 40)
+    values = []
+    for weight in (0.3, 0.0):
+        config = Config(size=48, steps=8, finish=0, style_term=term, grain_weight=weight)
+        painting = paint(content, style, config)
+        assert float(painting.pixels.mean()) > 1 - 10 / 255
+        values.append(painting.value)
+    assert values[0] <= 1.5 * values[1]
