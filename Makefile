@@ -40,6 +40,7 @@ styles: $(READY)
 gallery: $(READY)
 	$(BIN)/python examples/figures.py
 	$(BIN)/python examples/controls.py
+	$(BIN)/python examples/film.py
 	$(BIN)/python examples/studio.py
 	[ ! -d ../shared/images ] || $(BIN)/python examples/gallery.py
 

@@ -15,6 +15,7 @@ from impasto.cli.commands.compare import compare
 from impasto.cli.commands.curves import curves
 from impasto.cli.commands.demo import demo
 from impasto.cli.commands.features import features
+from impasto.cli.commands.film import film
 from impasto.cli.commands.grid import grid
 from impasto.cli.commands.paint import paint
 from impasto.cli.commands.presets import presets
@@ -78,6 +79,7 @@ for command in (
     paint,
     resume,
     batch,
+    film,
     demo,
     texture,
     compare,

@@ -12,7 +12,14 @@ from impasto.errors import ConfigError
 from impasto.images.margins import is_flat
 from impasto.objective.extractor import FeatureExtractor
 from impasto.objective.losses import energy, reduction_factor
-from impasto.objective.pixel_terms import Edges, Grain, Variation, laplacian
+from impasto.objective.pixel_terms import (
+    Edges,
+    Grain,
+    Reference,
+    Temporal,
+    Variation,
+    laplacian,
+)
 from impasto.objective.regions import Region
 from impasto.objective.style_targets import StyleTargets, neighbor_count, variation_factors
 from impasto.objective.style_terms import STYLE_TERMS, Place
@@ -33,8 +40,9 @@ def objective_terms(
     regions: Sequence[Region],
     protect: torch.Tensor | None,
     targets: StyleTargets,
+    reference: Reference | None = None,
 ) -> list[Term]:
-    """All terms: content, then style and grain by region, edges, total variation.
+    """All terms: content, then style and grain by region, edges, total variation, time.
 
     Args:
         extractor: the network, with the config of the objective.
@@ -42,6 +50,7 @@ def objective_terms(
         regions: of the content, with their styles.
         protect: where the content weighs more, (1, 1, H, W) in [0, 1]; None: nowhere.
         targets: the `style_targets` of the regions.
+        reference: what a frame of a film is held to; None: it is not one, or the first of a shot.
 
     Raises:
         ConfigError: the style term needs the whole image at once, and it is in tiles.
@@ -53,6 +62,7 @@ def objective_terms(
         *_grain_terms(extractor, content, regions, targets),
         *_edge_terms(extractor, content),
         *_variation_terms(extractor, content, targets),
+        *([Temporal(reference)] if reference else []),
     ]
 
 

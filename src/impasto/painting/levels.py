@@ -16,6 +16,7 @@ from impasto.images.files import header_size
 from impasto.images.read import SMALLEST, Picture, Source, bytes_of, read, read_bytes, resize
 from impasto.objective.regions import StyleSource
 from impasto.painting.pyramid import Level, pyramid
+from impasto.solver.preconditioner import without_weave
 
 __all__ = [
     "BLANK",
@@ -160,9 +161,10 @@ def starting_point(
         elif name == "style":
             part = resize(style, height, width)
         elif name == "noise":
-            part = torch.rand(
-                content.shape, generator=torch.Generator().manual_seed(config.seed)
-            ).to(content)
+            generator = torch.Generator().manual_seed(config.seed)
+            part = torch.rand(content.shape, generator=generator).to(content)
+            if config.precondition:  # gradients have no weave either: it would stay
+                part = without_weave(part).clamp(0, 1)
         else:
             part = resize(start[name].pixels, height, width).to(content)
         point += weight / sum(config.start.values()) * part
