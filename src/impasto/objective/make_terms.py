@@ -9,6 +9,7 @@ import torch
 from impasto.backbone.architecture import layer_stride
 from impasto.backbone.vgg import Features
 from impasto.errors import ConfigError
+from impasto.images.margins import is_flat
 from impasto.objective.extractor import FeatureExtractor
 from impasto.objective.losses import energy, reduction_factor
 from impasto.objective.pixel_terms import (
@@ -144,6 +145,7 @@ def _style_terms(
     targets: StyleTargets,
 ) -> Iterator[Term]:
     config = extractor.config
+    least = _content_energies(extractor, content) if any(map(_flat, regions)) else {}
     for region, by_layer in zip(regions, targets.by_layer, strict=True):
         for layer, weight in config.style_layers.items():
             place = Place.at(layer, content, region.mask)
@@ -152,7 +154,38 @@ def _style_terms(
             name = f"style {layer} {region.name}".strip()
             scale = config.style_factor * config.style_weight * weight / len(regions)
             term = STYLE_TERMS[config.style_term]
-            yield term.term(extractor, name, place, by_layer[layer], scale)
+            floor = least[layer] if _flat(region) else 0.0
+            yield term.term(extractor, name, place, by_layer[layer], scale, floor)
+
+
+def _flat(region: Region) -> bool:
+    """Whether the styles of a region are all nearly one color."""
+    return all(is_flat(style.pixels.cpu(), _on_cpu(style.mask)) for style in region.styles)
+
+
+def _on_cpu(mask: torch.Tensor | None) -> torch.Tensor | None:
+    return None if mask is None else mask.cpu()
+
+
+def _content_energies(extractor: FeatureExtractor, content: torch.Tensor) -> dict[str, float]:
+    """The content's sum of squares of features by style layer, a mean over positions.
+
+    The deep features of a flat style are next to nothing. In units of them every content would be
+    infinitely far away, and no solver could move.
+    """
+    layers = list(extractor.config.style_layers)
+    sums: list[Sums] = []  # by tile, then by layer
+    for tile, _, features in extractor.crops(content, layers, extractor.shard):
+        sums.append([])
+        for layer in layers:
+            window = tile.window(layer_stride(layer))
+            inner = features[layer][:, :, window.inner_rows, window.inner_columns]
+            sums[-1].append(_energy(extractor, layer, inner))
+    totals = extractor.shard.all_reduce(sums)
+    positions = {layer: Place.at(layer, content, None).total_weight for layer in layers}
+    return {
+        layer: float(total) / positions[layer] for layer, total in zip(layers, totals, strict=True)
+    }
 
 
 def _grain_terms(

@@ -271,9 +271,19 @@ def tile_differences(pixels: torch.Tensor, tile: Tile) -> torch.Tensor:
     return differences(pixels[(..., *_extended(tile, 1, 1))])
 
 
-def tile_difference_sums(pixels: torch.Tensor, tile: Tile, form: str) -> torch.Tensor:
-    """`difference_sums` at the tile's pixels, from the pixels of its crop; (2,)."""
-    return difference_sums(*_differences(pixels, tile), form)
+def tile_difference_sums(
+    pixels: torch.Tensor, tile: Tile, form: str, weights: torch.Tensor | None = None
+) -> torch.Tensor:
+    """`difference_sums` at the tile's pixels, from the pixels of its crop; (2,).
+
+    weights (1, 1, H, W): of the image's pixels.
+    """
+    across, down = _differences(pixels, tile)
+    if weights is not None:
+        factors = weights.sqrt() if form == "squared" else weights
+        across = across * grain_weights(factors, tile, across)
+        down = down * grain_weights(factors, tile, down)
+    return difference_sums(across, down, form)
 
 
 def _differences(x: torch.Tensor, tile: Tile) -> tuple[torch.Tensor, torch.Tensor]:

@@ -33,6 +33,8 @@ __all__ = [
 ]
 
 FIRST = 128  # pixels of the long side of the first level, about
+PANORAMA = 4  # long side over short side, from which on a style is scaled by its short side
+LONGEST = 8  # times its usual length that such a style has at most: a tape takes no more memory
 BLANK = "canvas"  # in place of the checksum of a content that is only a size (experiments.py)
 
 
@@ -116,7 +118,8 @@ def style_size(
     """Return (height, width) of a style at a level.
 
     Its long side is `style_scale` times the painting's at that level; with `style_shape` "content"
-    each of its sides is.
+    each of its sides is. A style that is longer than PANORAMA times its short side is larger: else
+    few of its positions would be away from its border.
 
     Args:
         level: the level.
@@ -129,7 +132,9 @@ def style_size(
         scale = config.style_scale
     else:
         height, width = style.pixels.shape[2:]
-        scale = config.style_scale * level.scale * max(last.height, last.width) / max(height, width)
+        long, short = max(height, width), min(height, width)
+        measured = min(long, max(PANORAMA * short, long / LONGEST))
+        scale = config.style_scale * level.scale * max(last.height, last.width) / measured
     return max(SMALLEST, round(height * scale)), max(SMALLEST, round(width * scale))
 
 
