@@ -32,14 +32,16 @@ format: $(READY)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-# Draw the sample styles again.
+# Draw the sample landscape and styles again.
 styles: $(READY)
+	$(BIN)/python examples/draw_scene.py
 	$(BIN)/python examples/draw_styles.py
 
 # The pictures of the documents, into docs/gallery: minutes. With the pictures in ../shared, also the five pairs and their scores.
 gallery: $(READY)
 	$(BIN)/python examples/figures.py
 	$(BIN)/python examples/controls.py
+	$(BIN)/python examples/film.py
 	$(BIN)/python examples/studio.py
 	[ ! -d ../shared/images ] || $(BIN)/python examples/gallery.py
 

@@ -22,7 +22,7 @@ from PIL import Image
 from impasto import Config
 from impasto.backbone.load import load_backbone
 from impasto.images.read import read, resize
-from impasto.images.samples import sample_photograph, sample_style
+from impasto.images.samples import sample_portrait, sample_style
 from impasto.objective.objective import Objective
 from impasto.painting import checkpoint
 from impasto.painting.batched import paint_batched
@@ -46,7 +46,7 @@ def pictures(folder: Path) -> tuple[Path, Path]:
     contents, styles = folder / "contents", folder / "styles"
     contents.mkdir()
     styles.mkdir()
-    with Image.open(sample_photograph()) as image:
+    with Image.open(sample_portrait()) as image:
         image.save(contents / "photograph.png")
         image.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(contents / "mirrored.png")
     for name in STYLES:
@@ -66,7 +66,7 @@ def checkpoints() -> list[dict]:
     for size, steps in ((512, 800), (1024, 300)):
         config = Config(size=size, steps=steps)
         backbone = load_backbone(config)
-        content, style = read(sample_photograph()), read(sample_style("strokes"))
+        content, style = read(sample_portrait()), read(sample_style("strokes"))
         run = Run.prepare(content, style, config, backbone=backbone)
         shares, counts, megabytes = [], [], 0.0
         for _ in range(ROUNDS):
@@ -144,7 +144,7 @@ def together() -> list[dict]:
     """Measure eight paintings in one process, several at once against one at a time, and compare
     their pixels."""
     rows = []
-    photograph = read(sample_photograph())
+    photograph = read(sample_portrait())
     mirrored = photograph._replace(pixels=photograph.pixels.flip(3).contiguous())
     for size, at_once in ((128, 8), (256, 8), (512, 2)):
         config = Config(size=size)
@@ -234,7 +234,7 @@ def tiles() -> list[dict]:
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     config = Config(size=1536, levels=1, precision="bfloat16")
     backbone = load_backbone(config)
-    problem = prepare_problem(read(sample_photograph()), [read(sample_style("strokes"))], config)
+    problem = prepare_problem(read(sample_portrait()), [read(sample_style("strokes"))], config)
     level = problem.levels[0]
     content = resize(problem.content.pixels, level.height, level.width)
     regions = regions_at(problem, level, config)

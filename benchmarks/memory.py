@@ -15,7 +15,7 @@ from common import ROOT, machine, record
 from impasto.backbone.load import load_backbone
 from impasto.config import Config, Machine
 from impasto.images.read import read
-from impasto.images.samples import sample_photograph, sample_style
+from impasto.images.samples import sample_portrait, sample_style
 from impasto.painting.run import Run
 
 BUDGETS = {512: "210MB", 1024: "400MB", 2048: "1.1GB", 4096: "4GB"}
@@ -28,7 +28,7 @@ def measure(network: str, size: int, memory: str, device: str) -> dict:
     pictures."""
     backbone = load_backbone(Config(backbone=network), Machine(device=device))
     # square
-    content = read(np.asarray(read(sample_photograph()).pixels[0].permute(1, 2, 0))[:400, :400])
+    content = read(np.asarray(read(sample_portrait()).pixels[0].permute(1, 2, 0))[:400, :400])
     style = read(sample_style("strokes"))
     config = Config(size=size, levels=1, steps=STEPS, memory=memory, history=HISTORY)
     run = Run.prepare(content, style, config, backbone=backbone)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from common import record
 
-from impasto.images.samples import sample_photograph, sample_style
+from impasto.images.samples import sample_portrait, sample_style
 
 # None: libgomp's own, 300,000; 0: passive waiting
 COUNTS = (None, 30_000, 20_000, 10_000, 5_000, 0)
@@ -31,7 +31,7 @@ def seconds(count: int | None) -> float:
     environment["GOMP_SPINCOUNT"] = str(300_000 if count is None else count)
     with tempfile.TemporaryDirectory() as folder:
         pictures = [
-            str(sample_photograph()),
+            str(sample_portrait()),
             str(sample_style("strokes")),
             "-o",
             str(Path(folder) / "out.png"),

@@ -10,8 +10,8 @@ from common import record
 
 FIRST = """
 from impasto import Config, paint_steps
-from impasto.images.samples import sample_photograph, sample_style
-next(paint_steps(sample_photograph(), sample_style("strokes"), Config()))
+from impasto.images.samples import sample_portrait, sample_style
+next(paint_steps(sample_portrait(), sample_style("strokes"), Config()))
 """
 COMMANDS = {
     "impasto --help": [str(Path(sys.executable).with_name("impasto")), "--help"],

@@ -18,13 +18,13 @@ def alone() -> None:
     """Paint with the library, in the main thread."""
     from impasto import Config, paint
     from impasto.backbone.load import load_backbone
-    from impasto.images.samples import sample_photograph, sample_style
+    from impasto.images.samples import sample_portrait, sample_style
 
     config = Config()
     backbone = load_backbone(config)
     for _ in range(1 + RUNS):
         print(
-            paint(sample_photograph(), sample_style("strokes"), config, backbone=backbone).seconds,
+            paint(sample_portrait(), sample_style("strokes"), config, backbone=backbone).seconds,
             flush=True,
         )
 
@@ -35,7 +35,7 @@ def studio(crowded: bool) -> None:
     import torch
 
     from impasto.config import Machine
-    from impasto.images.samples import sample_photograph, sample_style
+    from impasto.images.samples import sample_portrait, sample_style
     from impasto.web.job import PaintRequest, Upload
     from impasto.web.limits import Limits
     from impasto.web.queue import Studio
@@ -44,7 +44,7 @@ def studio(crowded: bool) -> None:
         torch.rand(4000, 4000) @ torch.rand(4000, 4000)
     place = Studio(Limits(), Machine())
     place.open()
-    photograph = Upload("photograph", sample_photograph().read_bytes)
+    photograph = Upload("photograph", sample_portrait().read_bytes)
     style = Upload("style", sample_style("strokes").read_bytes)
     for _ in range(1 + RUNS):
         job = place.submit(PaintRequest(photograph, [style], {}), "benchmark")

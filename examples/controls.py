@@ -15,11 +15,11 @@ from PIL import Image, ImageDraw, ImageFilter
 from impasto import Config, paint
 from impasto.backbone.load import load_backbone
 from impasto.figures.contact_sheet import contact_sheet
-from impasto.images.samples import STYLES, sample_photograph, sample_style
+from impasto.images.samples import STYLES, sample_portrait, sample_style
 from impasto.images.write import write
 
 ROOT = Path(__file__).resolve().parent.parent
-PHOTO = sample_photograph()
+PHOTO = sample_portrait()
 SIZE = 384
 CORNER = 80  # pixels of a painting, to see its surface
 TERMS = ("gram", "wasserstein", "moments", "sliced", "neighbors")

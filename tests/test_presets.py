@@ -5,7 +5,7 @@ import torch
 
 from impasto import PRESETS, Config, paint
 from impasto.errors import ConfigError, WeightsError
-from impasto.images.samples import sample_photograph, sample_style
+from impasto.images.samples import sample_portrait, sample_style
 from impasto.presets import preset
 from layouts import random_kernels, write_keras, write_torchvision
 
@@ -37,7 +37,7 @@ def test_every_recipe_paints_a_real_pair_with_compact(name: str) -> None:
     # D's own needs thousands
     config = config.changed(learning_rate=0.02) if config.optimizer == "adam" else config
     paint(
-        sample_photograph(),
+        sample_portrait(),
         sample_style("strokes"),
         config,
         on_step=lambda step: values.append(float(step.value)),

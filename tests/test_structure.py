@@ -35,6 +35,7 @@ ROAD = (
     "objective",
     "solver",
     "painting",
+    "film",
     "batch",
     "cluster",
     "web",
@@ -44,6 +45,8 @@ ROOMS = (*GROUND, *ROAD, "__init__", "__main__")
 APART = {
     ("web", "batch"),
     ("web", "cluster"),
+    ("batch", "film"),
+    ("cluster", "film"),
     ("solver", "objective"),
     ("solver", "backbone"),
     ("solver", "images"),
@@ -51,7 +54,8 @@ APART = {
 # Libraries that only these modules may load.
 ONLY = {
     "matplotlib": {"figures/plots"},
-    "av": {"figures/timelapse"},
+    "av": {"figures/timelapse", "film/clip"},
+    "cv2": {"film/flow"},
     "gradio": {
         f"web/{each}"
         for each in (

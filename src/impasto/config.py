@@ -89,6 +89,11 @@ class Config(BaseModel):
         "Picture",
         "keep the style picture's proportions, or squeeze it to the content's shape",
     )
+    style_crop: Literal["auto", "none"] = setting(
+        "auto",
+        "Picture",
+        "trim the style picture's plain or transparent margins, or keep them",
+    )
     style_scale: float = setting(
         1.0,
         "Picture",

@@ -15,7 +15,7 @@ from impasto.backbone.weight_files import Weights
 from impasto.backbone.weights import load
 from impasto.errors import ConfigError, WeightsError
 from impasto.images.read import read, resize
-from impasto.images.samples import sample_photograph
+from impasto.images.samples import sample_portrait
 from layouts import CHANNELS, NAMES, random_kernels
 
 WEIGHTS = Weights(
@@ -274,7 +274,7 @@ def test_average_pooling_is_the_average_but_for_one_factor_a_pooling() -> None:
 
 
 def test_average_pooling_keeps_the_energy_of_a_photograph() -> None:
-    pixels = resize(read(sample_photograph()).pixels, 192, 160)
+    pixels = resize(read(sample_portrait()).pixels, 192, 160)
     layers = ["relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1"]
     by_maximum, by_average = (
         Backbone(load("compact"), pooling=pooling)(pixels, layers) for pooling in ("max", "average")
@@ -299,7 +299,7 @@ def test_float64_is_float64_all_the_way() -> None:
 
 
 def test_bfloat16_is_near_float32() -> None:
-    pixels = resize(read(sample_photograph()).pixels, 96, 80)
+    pixels = resize(read(sample_portrait()).pixels, 96, 80)
     exact = Backbone(load("compact"))(
         pixels, ["relu1_1", "relu2_1", "relu3_1", "conv4_2", "conv5_1"]
     )

@@ -180,7 +180,7 @@ def test_masks_of_one_name_are_two_regions(impasto, here, tiny, names) -> None:
 
 def test_what_is_protected_stays_nearer_the_content(painted, here) -> None:
     layers = ("--style-layers", "relu1_1", "--content-layers", "relu1_1")
-    options = (*layers, "--strength", 3, "--start", "noise", "--steps", 25)
+    options = (*layers, "--strength", 3, "--start", "noise", "--steps", 50)
     plain = painted("light", *options)
     kept = painted("light", *options, "--protect", "left.png", "--protection", 100)
     away = [

@@ -14,7 +14,7 @@ from impasto.figures.contact_sheet import (
     kinds,
 )
 from impasto.images.read import read
-from impasto.images.samples import STYLES, sample_photograph, sample_style
+from impasto.images.samples import STYLES, sample_photograph, sample_portrait, sample_style
 from impasto.images.write import write
 
 RED = Image.new("RGB", (80, 40), "red")
@@ -89,14 +89,15 @@ def test_pictures_of_any_mode_are_taken(mode):
     ).all()
 
 
-def test_the_sample_photograph_is_here():
-    assert read(sample_photograph()).pixels.shape[1] == 3
+@pytest.mark.parametrize("sample", [sample_photograph, sample_portrait])
+def test_the_sample_photographs_are_here(sample):
+    assert min(read(sample()).pixels.shape[2:]) >= 512
 
 
 def test_without_matplotlib_the_error_names_it(monkeypatch):
     monkeypatch.setattr("impasto.images.samples.find_spec", lambda name: None)
     with pytest.raises(PictureError, match="pip install matplotlib"):
-        sample_photograph()
+        sample_portrait()
 
 
 @pytest.mark.parametrize("name", STYLES)

@@ -14,7 +14,7 @@ from impasto.backbone.vgg import AVERAGE_GAIN, Backbone
 from impasto.backbone.weight_files import Weights
 from impasto.backbone.weights import load
 from impasto.images.read import read, resize
-from impasto.images.samples import sample_photograph, sample_style
+from impasto.images.samples import sample_portrait, sample_style
 from impasto.objective import losses
 from impasto.objective.losses import (
     content_loss,
@@ -421,7 +421,7 @@ def test_a_painting_in_bfloat16_is_as_good_as_one_in_float32() -> None:
         for dtype in (torch.float32, torch.bfloat16)
     )
     ones = [
-        paint(sample_photograph(), sample_style("strokes"), config, backbone=each)
+        paint(sample_portrait(), sample_style("strokes"), config, backbone=each)
         for each in (exact, rough)
     ]
     height, width = ones[0].pixels.shape[2:]
@@ -429,7 +429,7 @@ def test_a_painting_in_bfloat16_is_as_good_as_one_in_float32() -> None:
     scale = 128 / max(style.shape[2:])
     style = resize(style, *(round(side * scale) for side in style.shape[2:]))
     objective = Objective(
-        config, exact, resize(read(sample_photograph()).pixels, height, width), [style]
+        config, exact, resize(read(sample_portrait()).pixels, height, width), [style]
     )
     values = [float(objective(each.pixels).total) for each in ones]
     # it is the objective that was painted with

@@ -71,6 +71,14 @@ MASKS = {
 PROTECT = picture(10, channels=1)
 
 
+def masked_variation(pixels: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+    """Squared differences of neighbors, weighted by a mask of their first, over its mean."""
+    mask = torch.ones_like(pixels[:, :1]) if mask is None else mask
+    across, down = pixels.diff(dim=3).square(), pixels.diff(dim=2).square()
+    weighted = (mask[..., :, :-1] * across).mean() + (mask[..., :-1, :] * down).mean()
+    return weighted / mask.mean()
+
+
 def regions(masks: Sequence[torch.Tensor | None]) -> list[Region]:
     return [Region(str(k), mask, SOURCES[k]) for k, mask in enumerate(masks)]
 
@@ -177,7 +185,9 @@ def plainly(
         terms["edges"] = config.edge_weight * apart / laplacian(CONTENT).square().sum()
     if config.tv_weight:
         for part in parts:
-            found = [(total_variation(each.pixels), torch.zeros(())) for each in part.styles]
+            found = [
+                (masked_variation(each.pixels, each.mask), torch.zeros(())) for each in part.styles
+            ]
             roughness += mixed(found, part.styles)[0] / len(parts)
         terms["tv"] = config.tv_weight * total_variation(x) / roughness
     return terms

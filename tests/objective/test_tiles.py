@@ -13,7 +13,7 @@ from impasto.backbone.vgg import Backbone
 from impasto.backbone.weight_files import Weights
 from impasto.backbone.weights import load
 from impasto.images.read import read, resize
-from impasto.images.samples import sample_photograph, sample_style
+from impasto.images.samples import sample_portrait, sample_style
 from impasto.objective.objective import Objective
 from impasto.objective.tiles import Tile, cut
 from layouts import random_kernels
@@ -373,7 +373,7 @@ def test_the_picture_is_left_alone(weights: Weights) -> None:
 
 
 def test_the_shipped_network_over_tiles() -> None:
-    content = resize(read(sample_photograph()).pixels, 187, 151)
+    content = resize(read(sample_portrait()).pixels, 187, 151)
     styles = [
         resize(read(sample_style(name)).pixels, *size)
         for name, size in (("strokes", (187, 201)), ("woodcut", (80, 90)))
@@ -392,7 +392,7 @@ def test_the_shipped_network_over_tiles() -> None:
 
 
 def test_in_bfloat16_tiles_add_little_to_its_rounding() -> None:
-    content = resize(read(sample_photograph()).pixels, 187, 151)
+    content = resize(read(sample_portrait()).pixels, 187, 151)
     style = resize(read(sample_style("strokes")).pixels, 187, 201)
     x = 0.8 * content + 0.2 * picture(1, 187, 151)
     exact, rough = (

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from impasto import Config
 from impasto.backbone.load import load_backbone
 from impasto.images.read import read, resize
-from impasto.images.samples import sample_photograph, sample_style
+from impasto.images.samples import sample_portrait, sample_style
 from impasto.painting.run import paint_steps
 from machines import EXACT
 
@@ -45,7 +45,7 @@ def painted():
             config = Config(**{"size": SIZE, "finish": 0, **RUNS[name]})
             pictures: list[list[torch.Tensor]] = []
             for step in paint_steps(
-                sample_photograph(),
+                sample_portrait(),
                 sample_style("strokes"),
                 config,
                 backbone=load_backbone(config, EXACT),
@@ -69,7 +69,7 @@ def runs(*names: str):
 
 @pytest.fixture(scope="module")
 def content() -> torch.Tensor:
-    return at_size(sample_photograph())
+    return at_size(sample_portrait())
 
 
 @pytest.fixture(scope="module")
@@ -181,7 +181,7 @@ def test_a_painting_leaves_no_patch_untouched(painted, name: str) -> None:
 def test_a_painting_begins_without_noise(painted, name: str) -> None:
     for number, pictures in enumerate(painted(name).pictures):
         height, width = pictures[0].shape[2:]
-        photograph = resize(read(sample_photograph()).pixels, height, width)
+        photograph = resize(read(sample_portrait()).pixels, height, width)
         for picture in pictures[:3] if number == 0 else pictures[:1]:
             assert roughness(picture) <= 1.01 * roughness(photograph)
 
@@ -201,7 +201,7 @@ def test_no_step_on_the_way_is_rougher_than_content_and_style(
     run = painted(name)
     small = max(
         roughness(at_size(path, max(run.pictures[0][0].shape[2:])))
-        for path in (sample_photograph(), sample_style("strokes"))
+        for path in (sample_portrait(), sample_style("strokes"))
     )
     for pictures, most in zip(
         run.pictures, (small, max(roughness(content), roughness(style))), strict=True

@@ -11,7 +11,7 @@ from impasto.backbone.load import load_backbone
 from impasto.backbone.vgg import Backbone
 from impasto.backbone.weights import load
 from impasto.images.read import resize
-from impasto.images.samples import sample_photograph, sample_style
+from impasto.images.samples import sample_portrait, sample_style
 from impasto.objective.losses import gram
 
 SCALES = (0.5, 1.0, 2.0)
@@ -24,7 +24,7 @@ def painted(size, steps=120):
     backbone = load_backbone(config)
     return {
         scale: paint(
-            sample_photograph(),
+            sample_portrait(),
             sample_style("strokes"),
             config.changed(style_scale=scale),
             backbone=backbone,

@@ -7,7 +7,7 @@ from configs import gram_config
 from impasto.backbone.vgg import Backbone
 from impasto.backbone.weights import load
 from impasto.images.read import read, resize
-from impasto.images.samples import sample_photograph, sample_style
+from impasto.images.samples import sample_portrait, sample_style
 from impasto.objective.objective import Objective
 from impasto.painting.problem import prepare_problem, regions_at
 from impasto.solver.lbfgs import LBFGS
@@ -73,7 +73,7 @@ def test_the_planes_are_filtered_apart() -> None:
 def test_it_saves_evaluations() -> None:
     # what it is for: the objective after 20 of them
     config = gram_config(size=128, levels=1)
-    content, style = read(sample_photograph()), read(sample_style("strokes"))
+    content, style = read(sample_portrait()), read(sample_style("strokes"))
     problem = prepare_problem(content, [style], config)
     level = problem.levels[-1]
     start = resize(content.pixels, level.height, level.width)

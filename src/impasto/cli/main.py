@@ -15,6 +15,7 @@ from impasto.cli.commands.compare import compare
 from impasto.cli.commands.curves import curves
 from impasto.cli.commands.demo import demo
 from impasto.cli.commands.features import features
+from impasto.cli.commands.film import film
 from impasto.cli.commands.grid import grid
 from impasto.cli.commands.info import info
 from impasto.cli.commands.paint import paint
@@ -88,6 +89,7 @@ for command in (
     paint,
     resume,
     batch,
+    film,
     demo,
     sheet,
     texture,

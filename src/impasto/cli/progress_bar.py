@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     from impasto.painting.step import Step
 
-__all__ = ["download_bar", "make_console", "painting_bar"]
+__all__ = ["FilmBar", "download_bar", "film_bar", "make_console", "painting_bar"]
 
 REFRESH = 0.1  # seconds between two updates; each reads the objective, and so waits for the device
 
@@ -100,6 +101,49 @@ def _text(step: Step) -> str:
     rate = step.evaluations / step.seconds if step.seconds else 0.0
     level = f"level {step.level}/{step.levels}"
     return f"step {step.number}/{step.steps}  {terms}  {level}  {rate:.1f} steps/s"
+
+
+class FilmBar:
+    """A bar over all frames of a film, with the frame's steps and the time left.
+
+    The time left is what the frames painted so far took, times those that are left.
+    """
+
+    def __init__(self, bar: Progress, frames: int, done: int):
+        self._bar, self._frames, self._done, self._painted = bar, frames, done, 0
+        self._began = time.monotonic()
+        self._task = bar.add_task("", total=frames, completed=done, text="", left="")
+
+    def on_step(self, step: Step) -> None:
+        """Show a step of the frame that is being painted."""
+        text = f"frame {self._done + 1}/{self._frames}  step {step.number}/{step.steps}"
+        self._show(self._done + step.fraction, text)
+
+    def on_frame(self) -> None:
+        """Count a painted frame."""
+        self._done, self._painted = self._done + 1, self._painted + 1
+        self._show(self._done, f"frame {self._done}/{self._frames}")
+
+    def _show(self, done: float, text: str) -> None:
+        spent = time.monotonic() - self._began
+        each = spent / self._painted if self._painted else None
+        left = None if each is None else each * max(0.0, self._frames - done)
+        self._bar.update(self._task, completed=done, text=text, left=format_time_left(left))
+
+
+@contextmanager
+def film_bar(console: Console, title: str, frames: int, done: int) -> Iterator[FilmBar]:
+    """Show a bar over the frames of a film.
+
+    Args:
+        console: for the bar.
+        title: the line above it.
+        frames: about how many there are.
+        done: how many an earlier run has painted.
+    """
+    console.print(title, markup=False, soft_wrap=True)
+    with _progress(console) as bar:
+        yield FilmBar(bar, frames, done)
 
 
 @contextmanager

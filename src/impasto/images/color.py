@@ -11,7 +11,17 @@ from typing import Literal
 
 import torch
 
-__all__ = ["from_oklab", "gray", "match_lightness", "match_moments", "to_oklab", "with_chroma_of"]
+from impasto.images.read import resize
+
+__all__ = [
+    "from_oklab",
+    "gray",
+    "match_lightness",
+    "match_mean",
+    "match_moments",
+    "to_oklab",
+    "with_chroma_of",
+]
 
 # Ottosson 2020: linear sRGB to cone responses, and their cube roots to L, a, b.
 CONES = torch.tensor(
@@ -65,7 +75,11 @@ def from_oklab(lab: torch.Tensor) -> torch.Tensor:
 
 
 def match_moments(
-    pixels: torch.Tensor, target: torch.Tensor, form: Literal["root", "cholesky"] = "root"
+    pixels: torch.Tensor,
+    target: torch.Tensor,
+    form: Literal["root", "cholesky"] = "root",
+    weights: torch.Tensor | None = None,
+    target_weights: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Give `pixels` the mean and covariance of the colors of `target`.
 
@@ -76,18 +90,37 @@ def match_moments(
         pixels, target: (1, 3, H, W) and (1, 3, h, w) sRGB in [0, 1].
         form: "root": A is S_t^1/2 S_x^-1/2, their "image analogies" form; "cholesky": A is
         L_t L_x^-1.
+        weights, target_weights: how much each of their pixels counts, (1, 1, H, W) and
+        (1, 1, h, w) of any size, not 0 everywhere; None: all alike.
 
     Returns:
         (1, 3, H, W) sRGB in [0, 1].
     """
     x, t = (to_oklab(each).double().flatten(2)[0] for each in (pixels, target))  # (3, n)
-    (mean_x, cov_x), (mean_t, cov_t) = _moments(x), _moments(t)
+    mean_x, cov_x = _moments(x, _shares(pixels, weights))
+    mean_t, cov_t = _moments(t, _shares(target, target_weights))
     if form == "root":
         a = _power(cov_t, 0.5) @ _power(cov_x, -0.5)
     else:
         a = torch.linalg.cholesky(cov_t) @ torch.linalg.inv(torch.linalg.cholesky(cov_x))
     moved = a @ (x - mean_x) + mean_t
     return from_oklab(moved.view(1, 3, *pixels.shape[2:])).to(pixels)
+
+
+def match_mean(
+    pixels: torch.Tensor,
+    target: torch.Tensor,
+    weights: torch.Tensor | None = None,
+    target_weights: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """Give `pixels` the mean of the colors of `target`, in Oklab, and keep its contrasts; arguments
+    and result are those of `match_moments`."""
+    x, t = (to_oklab(each).double().flatten(2)[0] for each in (pixels, target))
+    mean_x, mean_t = (
+        _moments(x, _shares(pixels, weights))[0],
+        _moments(t, _shares(target, target_weights))[0],
+    )
+    return from_oklab((x - mean_x + mean_t).view(1, 3, *pixels.shape[2:])).to(pixels)
 
 
 def gray(pixels: torch.Tensor) -> torch.Tensor:
@@ -97,12 +130,19 @@ def gray(pixels: torch.Tensor) -> torch.Tensor:
     return from_oklab(torch.cat([light, torch.zeros_like(light).expand(-1, 2, -1, -1)], 1))
 
 
-def match_lightness(pixels: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+def match_lightness(
+    pixels: torch.Tensor,
+    target: torch.Tensor,
+    weights: torch.Tensor | None = None,
+    target_weights: torch.Tensor | None = None,
+) -> torch.Tensor:
     """`pixels` in gray, with the mean and deviation of the lightness of `target`; both (1, 3, h, w)
-    sRGB in [0, 1] (Gatys et al. 2017, section 5.2)."""
-    light, wanted = (to_oklab(each)[:, :1] for each in (pixels, target))
-    scale = wanted.std() / light.std().clamp_min(1e-6)
-    moved = ((light - light.mean()) * scale + wanted.mean()).clamp(0, 1)
+    sRGB in [0, 1] (Gatys et al. 2017, section 5.2). The weights are those of `match_moments`."""
+    light = to_oklab(pixels)[:, :1]
+    mean, deviation = _lightness(pixels, weights)
+    wanted_mean, wanted_deviation = _lightness(target, target_weights)
+    scale = wanted_deviation / deviation.clamp_min(1e-6)
+    moved = ((light - mean) * scale + wanted_mean).clamp(0, 1)
     return from_oklab(torch.cat([moved, torch.zeros_like(moved).expand(-1, 2, -1, -1)], 1))
 
 
@@ -128,12 +168,37 @@ def _unbounded(lab: torch.Tensor) -> torch.Tensor:
     )
 
 
-def _moments(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean (3, 1) and covariance (3, 3) of colors (3, n); 1e-7 on the diagonal keeps gray pictures
-    from being singular."""
-    mean = x.mean(1, keepdim=True)
+def _moments(x: torch.Tensor, shares: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean (3, 1) and covariance (3, 3) of colors (3, n), whose shares (n,) add to 1; 1e-7 on the
+    diagonal keeps gray pictures from being singular."""
+    ridge = 1e-7 * torch.eye(3).to(x)
+    if shares is None:
+        mean = x.mean(1, keepdim=True)
+        centered = x - mean
+        return mean, centered @ centered.T / x.shape[1] + ridge
+    mean = (x * shares).sum(1, keepdim=True)
     centered = x - mean
-    return mean, centered @ centered.T / x.shape[1] + 1e-7 * torch.eye(3).to(x)
+    return mean, (centered * shares) @ centered.T + ridge
+
+
+def _shares(pixels: torch.Tensor, weights: torch.Tensor | None) -> torch.Tensor | None:
+    """Weights (1, 1, h, w) of any size as shares (H * W,) of the pixels (1, 3, H, W)."""
+    if weights is None:
+        return None
+    flat = resize(weights, *pixels.shape[2:]).double().flatten()
+    return flat / flat.sum()
+
+
+def _lightness(
+    pixels: torch.Tensor, weights: torch.Tensor | None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and deviation of the Oklab lightness of pixels (1, 3, H, W); () both."""
+    light, shares = to_oklab(pixels)[:, :1], _shares(pixels, weights)
+    if shares is None:
+        return light.mean(), light.std()
+    values = light.flatten()
+    mean = (values * shares.to(values)).sum()
+    return mean, ((values - mean).square() * shares.to(values)).sum().sqrt()
 
 
 def _power(matrix: torch.Tensor, power: float) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""The demo's pictures: a public-domain photograph that comes with matplotlib, and drawn styles."""
+"""The pictures of the demo: a drawn landscape, drawn styles, a portrait from matplotlib."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from impasto.errors import ConfigError, PictureError, did_you_mean
 
-__all__ = ["STYLES", "matplotlib_data", "sample_photograph", "sample_style"]
+__all__ = ["STYLES", "matplotlib_data", "sample_photograph", "sample_portrait", "sample_style"]
 
 STYLES = ("strokes", "woodcut", "glass", "points")  # drawn by examples/draw_styles.py
 
@@ -18,7 +18,7 @@ def matplotlib_data() -> Path:
     found = find_spec("matplotlib")  # only its files are needed: importing it takes half a second
     if found is None or found.origin is None:
         raise PictureError(
-            "the sample photograph and the fonts of figures come with matplotlib, which is "
+            "the sample portrait and the fonts of figures come with matplotlib, which is "
             "not installed: "
             "pip install matplotlib"
         )
@@ -26,6 +26,11 @@ def matplotlib_data() -> Path:
 
 
 def sample_photograph() -> Path:
+    """A mountain lake at evening, drawn by examples/draw_scene.py to look like a photograph."""
+    return _sample("lake")
+
+
+def sample_portrait() -> Path:
     """Rear Admiral Grace Hopper, 1984, by the U.S. Navy (public domain), from matplotlib's sample
     data."""
     return matplotlib_data() / "sample_data" / "grace_hopper.jpg"
@@ -35,4 +40,8 @@ def sample_style(name: str) -> Path:
     """The file of a sample style, one of STYLES. Raises ConfigError for another name."""
     if name not in STYLES:
         raise ConfigError(f"no sample style {name!r}: {did_you_mean(name, STYLES)}", name, STYLES)
+    return _sample(name)
+
+
+def _sample(name: str) -> Path:
     return Path(str(files("impasto") / "samples" / f"{name}.jpg"))

@@ -9,9 +9,17 @@ import torch
 from impasto.backbone.architecture import layer_stride
 from impasto.backbone.vgg import Features
 from impasto.errors import ConfigError
+from impasto.images.margins import is_flat
 from impasto.objective.extractor import FeatureExtractor
 from impasto.objective.losses import energy, reduction_factor
-from impasto.objective.pixel_terms import Edges, Grain, Variation, laplacian
+from impasto.objective.pixel_terms import (
+    Edges,
+    Grain,
+    Reference,
+    Temporal,
+    Variation,
+    laplacian,
+)
 from impasto.objective.regions import Region
 from impasto.objective.style_targets import StyleTargets, neighbor_count, variation_factors
 from impasto.objective.style_terms import STYLE_TERMS, Place
@@ -32,8 +40,9 @@ def objective_terms(
     regions: Sequence[Region],
     protect: torch.Tensor | None,
     targets: StyleTargets,
+    reference: Reference | None = None,
 ) -> list[Term]:
-    """All terms: content, then style and grain by region, edges, total variation.
+    """All terms: content, then style and grain by region, edges, total variation, time.
 
     Args:
         extractor: the network, with the config of the objective.
@@ -41,6 +50,7 @@ def objective_terms(
         regions: of the content, with their styles.
         protect: where the content weighs more, (1, 1, H, W) in [0, 1]; None: nowhere.
         targets: the `style_targets` of the regions.
+        reference: what a frame of a film is held to; None: it is not one, or the first of a shot.
 
     Raises:
         ConfigError: the style term needs the whole image at once, and it is in tiles.
@@ -52,6 +62,7 @@ def objective_terms(
         *_grain_terms(extractor, content, regions, targets),
         *_edge_terms(extractor, content),
         *_variation_terms(extractor, content, targets),
+        *([Temporal(reference)] if reference else []),
     ]
 
 
@@ -134,6 +145,7 @@ def _style_terms(
     targets: StyleTargets,
 ) -> Iterator[Term]:
     config = extractor.config
+    least = _content_energies(extractor, content) if any(map(_flat, regions)) else {}
     for region, by_layer in zip(regions, targets.by_layer, strict=True):
         for layer, weight in config.style_layers.items():
             place = Place.at(layer, content, region.mask)
@@ -142,7 +154,38 @@ def _style_terms(
             name = f"style {layer} {region.name}".strip()
             scale = config.style_factor * config.style_weight * weight / len(regions)
             term = STYLE_TERMS[config.style_term]
-            yield term.term(extractor, name, place, by_layer[layer], scale)
+            floor = least[layer] if _flat(region) else 0.0
+            yield term.term(extractor, name, place, by_layer[layer], scale, floor)
+
+
+def _flat(region: Region) -> bool:
+    """Whether the styles of a region are all nearly one color."""
+    return all(is_flat(style.pixels.cpu(), _on_cpu(style.mask)) for style in region.styles)
+
+
+def _on_cpu(mask: torch.Tensor | None) -> torch.Tensor | None:
+    return None if mask is None else mask.cpu()
+
+
+def _content_energies(extractor: FeatureExtractor, content: torch.Tensor) -> dict[str, float]:
+    """The content's sum of squares of features by style layer, a mean over positions.
+
+    The deep features of a flat style are next to nothing. In units of them every content would be
+    infinitely far away, and no solver could move.
+    """
+    layers = list(extractor.config.style_layers)
+    sums: list[Sums] = []  # by tile, then by layer
+    for tile, _, features in extractor.crops(content, layers, extractor.shard):
+        sums.append([])
+        for layer in layers:
+            window = tile.window(layer_stride(layer))
+            inner = features[layer][:, :, window.inner_rows, window.inner_columns]
+            sums[-1].append(_energy(extractor, layer, inner))
+    totals = extractor.shard.all_reduce(sums)
+    positions = {layer: Place.at(layer, content, None).total_weight for layer in layers}
+    return {
+        layer: float(total) / positions[layer] for layer, total in zip(layers, totals, strict=True)
+    }
 
 
 def _grain_terms(

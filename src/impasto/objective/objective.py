@@ -12,6 +12,7 @@ from impasto.backbone.vgg import Backbone, Features, Tape
 from impasto.config import Config
 from impasto.objective.extractor import FeatureExtractor
 from impasto.objective.make_terms import objective_terms
+from impasto.objective.pixel_terms import Reference
 from impasto.objective.regions import Region, regions_of
 from impasto.objective.style_targets import StyleTargets, style_targets
 from impasto.objective.terms import Style
@@ -37,7 +38,7 @@ class Loss(NamedTuple):
 
 
 class Objective:
-    """Content, style, grain, edges and total variation of an image, against fixed targets.
+    """Content, style, grain, edges, total variation and time of an image, against fixed targets.
 
     With `normalize="energy"` a term is its squared distance over its target's sum of squares:
 
@@ -61,6 +62,7 @@ class Objective:
         protect: torch.Tensor | None = None,
         shard: Shard = UNSHARDED,
         targets: StyleTargets | None = None,
+        reference: Reference | None = None,
     ):
         """Measure the content and the styles.
 
@@ -76,6 +78,7 @@ class Objective:
             shard: the tiles that are this process's, where others have the rest (see
                 `evaluate_crops`).
             targets: the `style_targets` of the regions, where they are known.
+            reference: the earlier painting that a frame of a film is held to.
 
         Raises:
             ConfigError: the style term needs the whole image at once, and it is in tiles.
@@ -85,7 +88,7 @@ class Objective:
         targets = targets or style_targets(extractor, regions)
         self.backbone, self._shard, self.layers = backbone, shard, extractor.layers
         self.tiles = shard.select(extractor.tiles(content))
-        self.terms = objective_terms(extractor, content, regions, protect, targets)
+        self.terms = objective_terms(extractor, content, regions, protect, targets, reference)
         self.names = tuple(term.name for term in self.terms)
 
     @torch.no_grad()

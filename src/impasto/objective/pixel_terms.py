@@ -1,9 +1,11 @@
-"""The terms that need no network: grain, total variation, edges.
+"""The terms that need no network: grain, total variation, edges, and time in a film.
 
 As in terms.py, each is exact over tiles.
 """
 
 from __future__ import annotations
+
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -20,6 +22,8 @@ __all__ = [
     "EDGE_REACH",
     "Edges",
     "Grain",
+    "Reference",
+    "Temporal",
     "Variation",
     "grain_sums",
     "laplacian",
@@ -178,6 +182,61 @@ class Edges:
         return result
 
 
+class Reference(NamedTuple):
+    """What a frame of a film is held to: the earlier painting, carried here by the flow.
+
+    pixels: (1, 3, H, W). known (1, 1, H, W) in [0, 1]: where the flow can be trusted. weight: of
+    the temporal term.
+    """
+
+    pixels: torch.Tensor
+    known: torch.Tensor
+    weight: float
+
+    def to(self, like: torch.Tensor) -> Reference:
+        """This on another tensor's device."""
+        return self._replace(pixels=self.pixels.to(like), known=self.known.to(like))
+
+
+class Temporal:
+    """weight * sum c (x - W)^2 / sum c, with W the earlier painting and c where it is known.
+
+    Ruder, Dosovitskiy & Brox 2018, "Artistic style transfer for videos and spherical images",
+    eq. 7, but divided by the known pixels instead of all of them.
+    """
+
+    name, layer = "temporal", ""
+
+    def __init__(self, reference: Reference):
+        self.reference = reference
+        self.factor = reference.weight / max(1.0, float(reference.known.sum()))
+
+    def measure(self, x: torch.Tensor, tile: Tile) -> torch.Tensor:
+        """The tile's part of the sum."""
+        known, difference, _ = self._at(x, tile)
+        return (known * difference.square()).sum()
+
+    def value(self, total: torch.Tensor) -> torch.Tensor:
+        """The weighted term from the sum over all tiles."""
+        return self.factor * total
+
+    def add_gradient(
+        self, g: torch.Tensor | None, x: torch.Tensor, tile: Tile, total: torch.Tensor
+    ) -> torch.Tensor:
+        """Add the tile's part of the gradient to x."""
+        known, difference, inner = self._at(x, tile)
+        g = torch.zeros_like(x) if g is None else g
+        g[inner] += 2 * self.factor * known * difference
+        return g
+
+    def _at(self, x: torch.Tensor, tile: Tile) -> tuple[torch.Tensor, torch.Tensor, Any]:
+        """c and x - W at the tile's pixels, and where these are in the crop x."""
+        window = tile.window()
+        here = (..., window.rows, window.columns)
+        inner = (..., window.inner_rows, window.inner_columns)
+        return self.reference.known[here], x[inner] - self.reference.pixels[here], inner
+
+
 def laplacian(pixels: torch.Tensor) -> torch.Tensor:
     """Discrete Laplacian of pixels averaged over 4 x 4; (1, 3, H, W) -> (1, 3, H/4 - 2, W/4 - 2).
 
@@ -212,9 +271,19 @@ def tile_differences(pixels: torch.Tensor, tile: Tile) -> torch.Tensor:
     return differences(pixels[(..., *_extended(tile, 1, 1))])
 
 
-def tile_difference_sums(pixels: torch.Tensor, tile: Tile, form: str) -> torch.Tensor:
-    """`difference_sums` at the tile's pixels, from the pixels of its crop; (2,)."""
-    return difference_sums(*_differences(pixels, tile), form)
+def tile_difference_sums(
+    pixels: torch.Tensor, tile: Tile, form: str, weights: torch.Tensor | None = None
+) -> torch.Tensor:
+    """`difference_sums` at the tile's pixels, from the pixels of its crop; (2,).
+
+    weights (1, 1, H, W): of the image's pixels.
+    """
+    across, down = _differences(pixels, tile)
+    if weights is not None:
+        factors = weights.sqrt() if form == "squared" else weights
+        across = across * grain_weights(factors, tile, across)
+        down = down * grain_weights(factors, tile, down)
+    return difference_sums(across, down, form)
 
 
 def _differences(x: torch.Tensor, tile: Tile) -> tuple[torch.Tensor, torch.Tensor]:

@@ -90,10 +90,11 @@ def _variation(extractor: FeatureExtractor, regions: Sequence[Region]) -> float:
     for region in regions:
         for style in normalized(region.styles, ""):
             across, down = variation_factors(config, *style.pixels.shape[2:])
+            covered = 1.0 if style.mask is None else max(float(style.mask.mean()), 1e-6)
             for tile, crop, _ in extractor.crops(style.pixels):
-                sums = tile_difference_sums(crop, tile, config.tv_form)
+                sums = tile_difference_sums(crop, tile, config.tv_form, style.mask)
                 variation = across * float(sums[0]) + down * float(sums[1])
-                total += style.weight * variation / len(regions)
+                total += style.weight * variation / covered / len(regions)
     return max(1e-8, total)
 
 

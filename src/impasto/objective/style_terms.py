@@ -95,9 +95,18 @@ class StyleTerm(Protocol):
         """What the styles of a region ask for, by layer: the same for every content."""
 
     def term(
-        self, extractor: FeatureExtractor, name: str, place: Place, target: Any, scale: float
+        self,
+        extractor: FeatureExtractor,
+        name: str,
+        place: Place,
+        target: Any,
+        scale: float,
+        least: float = 0.0,
     ) -> Term:
-        """The term of a region at a layer, weighted by `scale`, from its target."""
+        """The term of a region at a layer, weighted by `scale`, from its target.
+
+        least: the mean square length of features that the target's energy counts as, at least.
+        """
 
 
 @dataclass(frozen=True)
@@ -134,12 +143,18 @@ class MomentTerm:
         return targets
 
     def term(
-        self, extractor: FeatureExtractor, name: str, place: Place, target: Moments, scale: float
+        self,
+        extractor: FeatureExtractor,
+        name: str,
+        place: Place,
+        target: Moments,
+        scale: float,
+        least: float = 0.0,
     ) -> Style:
         """The distance, in units of the target's energy or with the config's reduction."""
         config, channels = extractor.config, target.second.shape[1]
         if config.normalize == "energy":
-            scale /= self._energy(target)
+            scale /= self._energy(target, least)
         else:
             degree = 4 if self.compares_grams else 2
             scale *= extractor.unit_factor**degree
@@ -188,11 +203,13 @@ class MomentTerm:
         shape = (channels, place.rows, place.columns)
         return place.total_weight, gram_divisor(config.gram_divisor, shape) * covered
 
-    def _energy(self, target: Moments) -> float:
-        """The distance of the target from nothing at all."""
+    def _energy(self, target: Moments, least: float) -> float:
+        """The distance of the target from nothing at all, as if it had `least` at least."""
+        length = max(float(target.second.diagonal(dim1=-2, dim2=-1).sum()), 1e-30)
+        floor = max(1.0, least / length)
         if self.compares_grams:
-            return float(energy(target.second))
-        return max(float(target.second.diagonal(dim1=-2, dim2=-1).sum()), 1e-30)
+            return float(energy(target.second)) * floor**2
+        return length * floor
 
 
 @dataclass(frozen=True)
@@ -226,7 +243,13 @@ class MatchingTerm:
         return targets
 
     def term(
-        self, extractor: FeatureExtractor, name: str, place: Place, target: Any, scale: float
+        self,
+        extractor: FeatureExtractor,
+        name: str,
+        place: Place,
+        target: Any,
+        scale: float,
+        least: float = 0.0,
     ) -> Term:
         """The comparison, which has no units: the config's reduction does not apply."""
         return self.make(name, place, target, scale)

@@ -16,6 +16,7 @@ from impasto.images.files import header_size
 from impasto.images.read import SMALLEST, Picture, Source, bytes_of, read, read_bytes, resize
 from impasto.objective.regions import StyleSource
 from impasto.painting.pyramid import Level, pyramid
+from impasto.solver.preconditioner import without_weave
 
 __all__ = [
     "BLANK",
@@ -32,6 +33,8 @@ __all__ = [
 ]
 
 FIRST = 128  # pixels of the long side of the first level, about
+PANORAMA = 4  # long side over short side, from which on a style is scaled by its short side
+LONGEST = 8  # times its usual length that such a style has at most: a tape takes no more memory
 BLANK = "canvas"  # in place of the checksum of a content that is only a size (experiments.py)
 
 
@@ -115,7 +118,8 @@ def style_size(
     """Return (height, width) of a style at a level.
 
     Its long side is `style_scale` times the painting's at that level; with `style_shape` "content"
-    each of its sides is.
+    each of its sides is. A style that is longer than PANORAMA times its short side is larger: else
+    few of its positions would be away from its border.
 
     Args:
         level: the level.
@@ -128,7 +132,9 @@ def style_size(
         scale = config.style_scale
     else:
         height, width = style.pixels.shape[2:]
-        scale = config.style_scale * level.scale * max(last.height, last.width) / max(height, width)
+        long, short = max(height, width), min(height, width)
+        measured = min(long, max(PANORAMA * short, long / LONGEST))
+        scale = config.style_scale * level.scale * max(last.height, last.width) / measured
     return max(SMALLEST, round(height * scale)), max(SMALLEST, round(width * scale))
 
 
@@ -155,9 +161,10 @@ def starting_point(
         elif name == "style":
             part = resize(style, height, width)
         elif name == "noise":
-            part = torch.rand(
-                content.shape, generator=torch.Generator().manual_seed(config.seed)
-            ).to(content)
+            generator = torch.Generator().manual_seed(config.seed)
+            part = torch.rand(content.shape, generator=generator).to(content)
+            if config.precondition:  # gradients have no weave either: it would stay
+                part = without_weave(part).clamp(0, 1)
         else:
             part = resize(start[name].pixels, height, width).to(content)
         point += weight / sum(config.start.values()) * part

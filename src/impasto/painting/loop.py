@@ -175,13 +175,15 @@ class Loop:
             self._point = self._solver.restore(self._resume.tensors, device)
         elif before is None:
             start = problem.named if self._start is None else self._start
-            self._point = starting_point(config, start, small, regions[0].styles[0].pixels)
+            first = resize(problem.beginning, level.height, level.width).to(device)
+            self._point = starting_point(config, start, first, regions[0].styles[0].pixels)
         elif (before.height, before.width) == (level.height, level.width):
             pass  # another network goes on from the same point
         elif config.content_layers:
-            self._point = enlarged(
-                self._point, resize(content, before.height, before.width).to(device), small
+            detail = (
+                resize(problem.beginning, *side).to(device) for side in (before[:2], level[:2])
             )
+            self._point = enlarged(self._point, *detail)
         else:
             self._point = resize(self._point, level.height, level.width)
         original = resize(problem.original.pixels, level.height, level.width)

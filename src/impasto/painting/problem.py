@@ -12,12 +12,13 @@ import torch
 from impasto.config import STARTS, Config
 from impasto.errors import ConfigError, PictureError, did_you_mean
 from impasto.fields import marked
-from impasto.images.color import gray, match_lightness, match_moments, with_chroma_of
+from impasto.images.color import gray, with_chroma_of
 from impasto.images.masks import NOTHING, read_mask, shape_note
 from impasto.images.read import Picture, Source, read, reading_notes, resize
 from impasto.objective.regions import Layers, Region, StyleSource
 from impasto.painting.levels import enough_for, levels_for, painted_size, style_size
 from impasto.painting.pyramid import Level
+from impasto.painting.style_sources import beginning, recolored, source_of, style_notes
 from impasto.parsing import ALPHA, mask_parts
 
 __all__ = [
@@ -38,6 +39,7 @@ class Problem(NamedTuple):
 
     Attributes:
         content: the content after its color transfer, if any.
+        beginning: the content as the painting begins with it, (1, 3, H, W).
         original: the content as read.
         styles: the style pictures as read.
         named: the other pictures that the config names, by name.
@@ -49,6 +51,7 @@ class Problem(NamedTuple):
     """
 
     content: Picture
+    beginning: torch.Tensor
     original: Picture
     styles: list[Picture]
     named: dict[str, Picture]
@@ -119,22 +122,26 @@ def prepare_problem(
     for name in config.start:
         if name not in STARTS:
             find(name)
-    given = _by_layer(_blended(styles, config), config, find)
+    given = _by_layer(_blended(styles, config, notes), config, find, notes)
     regions = _regions(content, given, config, find, notes)
     protect = None
     if config.protect:
         mask = read_mask(find(config.protect))
         notes.append(shape_note(mask, content))
         protect = mask.alpha
+    palette = find(config.palette) if config.palette else None
+    regions = recolored(regions, content, palette, config)
+    notes += style_notes(regions, config, levels[-1])
     painted = (
         content._replace(pixels=gray(content.pixels)) if config.color == "luminance" else content
     )
     return Problem(
         painted,
+        beginning(painted, regions),
         content,
         list(styles),
         pictures,
-        _recolored(regions, _color_transfer(content, config, find)),
+        regions,
         protect,
         config.color == "luminance",
         levels,
@@ -166,16 +173,18 @@ def check_settings(config: Config, styles: int, named: Collection[str] = ()) -> 
         )
 
 
-def _blended(styles: Sequence[Picture], config: Config) -> list[StyleSource]:
+def _blended(styles: Sequence[Picture], config: Config, notes: list[str]) -> list[StyleSource]:
     """Give the styles their weights, which sum to 1."""
     weights = config.blend or (1.0,) * len(styles)
     return [
-        StyleSource(style.pixels, weight / sum(weights), name=style.name)
+        source_of(style, config, notes)._replace(weight=weight / sum(weights))
         for style, weight in zip(styles, weights, strict=True)
     ]
 
 
-def _by_layer(given: list[StyleSource], config: Config, find: Find) -> list[StyleSource]:
+def _by_layer(
+    given: list[StyleSource], config: Config, find: Find, notes: list[str]
+) -> list[StyleSource]:
     """Add the styles of `fine` and `coarse`, and give each style its layers."""
     if not (config.fine or config.coarse):
         return given
@@ -186,7 +195,7 @@ def _by_layer(given: list[StyleSource], config: Config, find: Find) -> list[Styl
     which: list[tuple[Layers, str]] = [("fine", config.fine), ("coarse", config.coarse)]
     for layers, path in which:
         if path:
-            styles.append(StyleSource(find(path).pixels, layers=layers, name=find(path).name))
+            styles.append(source_of(find(path), config, notes)._replace(layers=layers))
         else:
             styles += [style._replace(layers=layers) for style in given]
     if {style.layers for style in styles} < {"fine", "coarse"}:
@@ -249,32 +258,8 @@ def _masked(text: str, content: Picture, config: Config, find: Find, notes: list
     return Region(
         Path(name).stem,
         resize(mask.alpha, *painted_size(content, config)),
-        [StyleSource(picture.pixels, mask=area, name=picture.name)],
+        [source_of(picture, config, notes, area)],
     )
-
-
-def _color_transfer(
-    content: Picture, config: Config, find: Find
-) -> Callable[[torch.Tensor], torch.Tensor]:
-    """Return the function that transfers colors to a style before the run."""
-    if config.color == "luminance":
-        return lambda pixels: match_lightness(pixels, content.pixels)
-    if config.color == "content" or config.palette:
-        target = find(config.palette).pixels if config.palette else content.pixels
-        return lambda pixels: match_moments(pixels, target, config.color_match)
-    return lambda pixels: pixels
-
-
-def _recolored(
-    regions: Sequence[Region], recolor: Callable[[torch.Tensor], torch.Tensor]
-) -> list[Region]:
-    """Apply a color transfer to the styles of all regions."""
-    return [
-        region._replace(
-            styles=[style._replace(pixels=recolor(style.pixels)) for style in region.styles]
-        )
-        for region in regions
-    ]
 
 
 def at_level(

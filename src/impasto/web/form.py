@@ -16,7 +16,7 @@ from impasto.config import Config
 from impasto.errors import ConfigError, ImpastoError
 from impasto.figures.timelapse import films
 from impasto.images.read import settings_in
-from impasto.images.samples import STYLES, sample_photograph, sample_style
+from impasto.images.samples import STYLES, sample_photograph, sample_portrait, sample_style
 from impasto.painting.record import recorded_settings
 from impasto.presets import PRESETS, preset
 from impasto.web.controls import (
@@ -153,15 +153,15 @@ def form_of(studio: Studio, demo: bool) -> Form:
 def _pictures(studio: Studio, demo: bool) -> tuple[gr.Image, list[gr.Image], list[gr.Slider]]:
     """The inputs of the photograph and the styles, and the styles' shares."""
     uploads = studio.uploads  # gradio serves files from there only
-    photograph, *samples = [
+    photograph, portrait, *samples = [
         str(shutil.copy(path, uploads / path.name))
-        for path in (sample_photograph(), *map(sample_style, STYLES))
+        for path in (sample_photograph(), sample_portrait(), *map(sample_style, STYLES))
     ]
     with gr.Row(elem_id="pictures"):
         with gr.Column(min_width=150):
             value = photograph if demo else None
             content = picture_input("Photograph", uploads, value, elem_id="content", height=260)
-            _examples([photograph], content, "Example", "example-photograph")
+            _examples([photograph, portrait], content, "Examples", "example-photographs")
         with gr.Column(min_width=150):
             value = samples[0] if demo else None
             first = picture_input("Style", uploads, value, elem_id="style-1", height=260)

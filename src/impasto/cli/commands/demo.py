@@ -1,4 +1,4 @@
-"""`impasto demo`: paint the sample photograph in a sample style."""
+"""`impasto demo`: paint the sample landscape in a sample style."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ __all__ = ["demo"]
 )
 @overwrite_option
 def demo(style_name: str, folder: str, overwrite: bool) -> int:
-    """Paint the sample photograph in a sample style."""
+    """Paint the sample landscape, a mountain lake, in a sample style."""
     from impasto.cli.outputs import check_outputs, report
     from impasto.cli.progress_bar import make_console
     from impasto.cli.terminal import prepare, run, save_all

@@ -1,0 +1,208 @@
+"""Films: warping error against frames painted one by one, drift, time, memory (docs/film.md).
+
+python benchmarks/film.py [--size 128] [--frames 8] [steady] [still] [memory]: prints a table each.
+
+The films are made from the sample photograph by known motion, so that flow and what is hidden are
+exact (tests/support/films.py).
+"""
+
+import argparse
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import psutil
+import torch
+from common import ROOT, median_seconds, record
+
+sys.path.insert(0, str(ROOT / "tests" / "support"))
+from films import MOTIONS, MadeFilm, photograph
+from impasto.backbone.load import load_backbone
+from impasto.config import Config, Machine
+from impasto.film.check import warping_error
+from impasto.film.clip import Clip, ClipFrame
+from impasto.film.flow import consistency, flow_method
+from impasto.film.paint import Extras, Span, frame_picture, paint_film
+from impasto.film.painter import FramePainter
+from impasto.film.store import FrameLine, open_film_store
+from impasto.film.warp import warp
+from impasto.images.color import gray
+from impasto.images.read import Picture, read
+from impasto.images.samples import sample_style
+from impasto.images.write import to_image
+from impasto.objective.objective import Objective
+from impasto.painting.problem import prepare_problem, regions_at
+
+STYLES = ("strokes", "woodcut", "glass")
+APART = 6  # frames, for the long-term error
+LATER = 30  # steps
+RATE = Fraction(25)
+
+
+def clip_of(frame: Callable[[int], torch.Tensor], count: int) -> Clip:
+    """A clip in memory."""
+
+    def frames(_: object) -> Iterator[ClipFrame]:
+        for t in range(count):
+            yield ClipFrame(t + 1, t, 1, np.array(to_image(frame(t))))
+
+    return Clip(Path("made"), "", 1 / RATE, Fraction(0), RATE, Fraction(1), None, count, frames)
+
+
+def paint(
+    clip: Clip, style: Picture, config: Config, later: int, each: Callable[[FrameLine], object]
+) -> tuple[list[torch.Tensor], list[FrameLine], FramePainter]:
+    """Paint a film; the frames, their lines, and the painter."""
+    painter = FramePainter([style], config, Machine(), later, 1.0)
+    first = next(clip.frames(print))
+    size = first.pixels.shape[:2]
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        open_film_store(Path(folder), {}) as store,
+    ):
+        painted = paint_film(
+            clip, Span(), size, painter, Extras(config, RATE), flow_method("dis"), store, print,
+            lambda step: None,
+        )  # fmt: skip
+        for line in painted:
+            each(line)
+        pixels = [store.pixels(line.number) for line in store.lines if clip.length <= 200]
+        return pixels, store.lines, painter
+
+
+def judged(config: Config, content: Picture, style: Picture, painted: torch.Tensor) -> tuple:
+    """Content and style of a painting, in the features of VGG-19."""
+    config = config.changed(backbone="vgg19", finish=0, size="original")
+    backbone = load_backbone(config)
+    problem = prepare_problem(content, [style], config)
+    regions = regions_at(problem, problem.levels[-1], config)
+    terms = Objective(config, backbone, content.pixels, regions)(painted).terms
+    sums = dict.fromkeys(("content", "style"), 0.0)
+    for name, value in terms.items():
+        if name.split()[0] in sums:
+            sums[name.split()[0]] += float(value)
+    return sums["content"], sums["style"]
+
+
+def steady(size: int, count: int, styles: Sequence[str]) -> None:
+    """Print the warping error of films against frames painted one by one."""
+    film = MOTIONS["disc"](photograph(3 * size // 4, size))
+    clip = clip_of(film.frame, count)
+    config = Config()
+    rows = []
+    for name in styles:
+        style = read(sample_style(name))
+        pixels, lines, painter = paint(clip, style, config, LATER, lambda line: None)
+        contents = [frame_picture(frame, "made", film.size) for frame in clip.frames(print)]
+        stills, seconds = {0: pixels[0]}, []
+        for t in (1, APART):
+            began = time.monotonic()
+            still = painter.first(contents[t], {}, lambda step: None).pixels
+            seconds.append(time.monotonic() - began)
+            stills[t] = still.mul(255).round() / 255
+
+        def error(one: torch.Tensor, other: torch.Tensor, t: int, apart: int) -> float:
+            return warping_error(one, other, film.flow(t, t + apart), film.visible(t, t + apart))
+
+        short = np.mean([error(pixels[t], pixels[t + 1], t, 1) for t in range(count - 1)])
+        long = np.mean(
+            [error(pixels[t], pixels[t + APART], t, APART) for t in range(count - APART)]
+        )
+        content, style_ = judged(config, contents[APART], style, pixels[APART])
+        still_content, still_style = judged(config, contents[APART], style, stills[APART])
+        later = [line.seconds for line in lines[1:]]
+        row = {
+            "style": name,
+            "short": short,
+            "short of stills": error(stills[0], stills[1], 0, 1),
+            "long": long,
+            "long of stills": error(stills[0], stills[APART], 0, APART),
+            "content": content,
+            "content of a still": still_content,
+            "style term": style_,
+            "style term of a still": still_style,
+            "seconds of a later frame": float(np.median(later)),
+            "seconds of a still": float(np.median(seconds)),
+        }
+        rows.append(row)
+        print(
+            f"{name}: warping error {row['short']:.5f} of {row['short of stills']:.5f} "
+            f"({row['short'] / row['short of stills']:.2f}), long {row['long']:.5f} of "
+            f"{row['long of stills']:.5f} ({row['long'] / row['long of stills']:.2f}), content "
+            f"{content / still_content:.3f}, style {style_ / still_style:.3f} of a still's, time "
+            f"{row['seconds of a later frame'] / row['seconds of a still']:.2f}",
+            flush=True,
+        )
+    frames = [np.array(to_image(film.frame(t))) for t in (0, 1)]
+    flow = flow_method("dis")
+
+    def motion() -> None:
+        back, forth = flow(frames[1], frames[0], 2, 1), flow(frames[0], frames[1], 1, 2)
+        consistency(back, forth)
+        warp(pixels[0], back)
+
+    share = 3 * median_seconds(motion) / rows[-1]["seconds of a later frame"]
+    print(f"flow and masks of three references: {100 * share:.1f} % of a later frame", flush=True)
+    if tuple(styles) == STYLES:
+        record("film", rows, size=list(film.size), frames=count, share_of_flow=share)
+
+
+def still(size: int, count: int) -> None:
+    """Print how a film of a scene that stands still drifts; noise tells its frames apart."""
+    scene = MadeFilm(photograph(3 * size // 4, size)).frame(0)
+
+    def frame(t: int) -> torch.Tensor:
+        generator = torch.Generator().manual_seed(t)
+        return (scene + 0.01 * torch.randn(scene.shape, generator=generator)).clamp(0, 1)
+
+    pixels, _, _ = paint(
+        clip_of(frame, count), read(sample_style("strokes")), Config(), LATER, lambda line: None
+    )
+    light = [255 * float(gray(x).mean()) for x in pixels]
+    sharp = [float((x[..., 1:] - x[..., :-1]).square().mean()) for x in pixels]
+    for t in (0, 1, 3, 7, 15, 31, 63, count - 1):
+        if t < count:
+            print(f"frame {t + 1}: lightness {light[t]:.2f}, sharpness {sharp[t] / sharp[0]:.3f}")
+    most = max(abs(x - light[0]) for x in light)
+    print(f"{count} frames: lightness moved by at most {most:.2f}/255", flush=True)
+
+
+def memory(count: int = 500) -> None:
+    """Print the memory of the process at frames 50 and 500."""
+    film = MadeFilm(photograph(48, 64), pan=0.1)
+    process = psutil.Process()
+    seen = {}
+
+    def each(line: FrameLine) -> None:
+        if line.number in (50, count):
+            seen[line.number] = process.memory_info().rss / 1e6
+
+    config = Config(steps=2, finish=0)
+    paint(clip_of(film.frame, count), read(sample_style("strokes")), config, 1, each)
+    text = ", ".join(f"{megabytes:.0f} MB at frame {number}" for number, megabytes in seen.items())
+    print(f"memory: {text}", flush=True)
+
+
+def main() -> None:
+    """Run the tables that are named."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("tables", nargs="*", default=["steady", "still", "memory"])
+    parser.add_argument("--size", type=int, default=128)
+    parser.add_argument("--frames", type=int, default=8)
+    parser.add_argument("--styles", default=",".join(STYLES))
+    parser.add_argument("--still-frames", type=int, default=100)
+    arguments = parser.parse_args()
+    if "steady" in arguments.tables:
+        steady(arguments.size, arguments.frames, arguments.styles.split(","))
+    if "still" in arguments.tables:
+        still(arguments.size, arguments.still_frames)
+    if "memory" in arguments.tables:
+        memory()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,276 @@
+"""Paint a film from the command line: progress bar, preview, the film's file, its measures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import click
+import torch
+
+from impasto.cli.exit_codes import STOPPED
+from impasto.cli.progress_bar import film_bar, make_console
+from impasto.cli.signals import GracefulShutdown
+from impasto.cli.terminal import load_with_bar
+from impasto.errors import PictureError
+from impasto.figures.contact_sheet import Cell, contact_sheet
+from impasto.film.check import CheckedFrame, steadiness
+from impasto.film.clip import Clip, load_av, open_clip
+from impasto.film.flow import flow_method, load_cv2
+from impasto.film.movie import MovieFrame, MovieSettings, check_movie, is_folder, write_movie
+from impasto.film.paint import Extras, Span, film_size, frame_picture, paint_film, selected
+from impasto.film.painter import FramePainter
+from impasto.film.store import METHOD, FilmStore, open_film_store, recorded_machine
+from impasto.images.atomic import atomic_write
+from impasto.images.read import Picture, read
+from impasto.images.write import to_image, write
+from impasto.painting.memory import Plan
+from impasto.painting.tuning import tune_allocator, use_threads
+from impasto.version import __version__
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from impasto.backbone.vgg import Backbone
+    from impasto.config import Config, Machine
+    from impasto.film.flow import FlowMethod
+
+__all__ = ["FilmSpec", "paint_film_spec"]
+
+WORK = ".work"  # added to the film's name: the folder of its frames while it is painted
+
+
+class FilmSpec(NamedTuple):
+    """The arguments of `impasto film`.
+
+    later_steps: of the frames that are not the first of a shot. temporal: the weight of the term
+    that holds a frame to the one before. rate: frames a second of a folder.
+    """
+
+    clip: str
+    styles: tuple[str, ...]
+    config: Config
+    machine: Machine
+    out: str
+    later_steps: int
+    temporal: float
+    span: Span
+    flow: str
+    rate: Fraction
+    movie: MovieSettings
+    keep_frames: bool
+    check: bool
+
+
+class _Film(NamedTuple):
+    """What is opened and checked before anything is painted."""
+
+    clip: Clip
+    size: tuple[int, int]
+    styles: list[Picture]
+    named: Extras
+    flow: FlowMethod
+    out: Path
+    frames: int
+
+
+def paint_film_spec(spec: FilmSpec, quiet: bool, preview: bool) -> int:
+    """Paint a film, or go on with it; preview: paint three of its frames instead.
+
+    Returns the exit code.
+    """
+    load_av()
+    use_threads(spec.machine)
+    console = make_console(quiet)
+    note = partial(console.print, markup=False, soft_wrap=True)
+    film = _open(spec, note)
+    folder = film.out.with_name(film.out.name + WORK)
+    # a film that goes on is painted with the precision and convolution that it was begun with
+    machine = spec.machine if preview else recorded_machine(folder, spec.machine)
+    backbone = load_with_bar(console, spec.config, machine)
+    if preview:
+        return _preview(spec, film, backbone, console)
+    with open_film_store(folder, _fingerprint(spec, film, backbone)) as store:
+        stopped = _paint(spec, film, store, backbone, console)
+        if not store.lines:
+            raise KeyboardInterrupt
+        _write(spec, film, store, stopped)
+        if spec.check and not stopped:
+            click.echo(str(steadiness(_checked(spec, film, store), film.flow)))
+        if not stopped and not spec.keep_frames:
+            store.remove()
+    if stopped:
+        done = f"{len(store.lines)} of {film.frames} frames"
+        click.echo(f"impasto: stopped; {film.out} has {done}: the same command goes on", err=True)
+        return STOPPED
+    if not quiet:
+        click.echo(f"{film.out}  ({len(store.lines)} frames)")
+    return 0
+
+
+def _open(spec: FilmSpec, note: Callable[[str], object]) -> _Film:
+    """Open and check the clip, the styles, the masks and the output. Raises ImpastoError."""
+    clip = open_clip(spec.clip, spec.rate)
+    flow = flow_method(spec.flow)
+    out = check_movie(spec.out, clip, spec.movie)
+    first = next(selected(clip, spec.span, note), None)
+    if first is None:
+        raise PictureError(f"{spec.clip} has no frame between --start and --end", spec.span)
+    styles = [read(style) for style in spec.styles]
+    return _Film(
+        clip,
+        film_size(first, spec.config),
+        styles,
+        Extras(spec.config, spec.rate),
+        flow,
+        out,
+        _count(clip, spec.span),
+    )
+
+
+def _count(clip: Clip, span: Span) -> int:
+    """About how many frames a span has, for the bar."""
+    length = clip.length / float(clip.rate)
+    end = length if span.end is None else min(length, span.end)
+    return max(1, round(clip.length * (end - span.start) / length / span.every))
+
+
+def _fingerprint(spec: FilmSpec, film: _Film, backbone: Backbone) -> dict[str, Any]:
+    """All that determines the painted frames: a film is continued only if it is the same."""
+    versions = (__version__, torch.__version__, load_av().__version__, load_cv2().__version__)
+    return {
+        "version": "impasto {}, torch {}, PyAV {}, OpenCV {}".format(*versions),
+        "clip": film.clip.sha256,
+        "styles": [style.sha256 for style in film.styles],
+        "pictures": film.named.digests,
+        "span": spec.span,
+        "size": film.size,
+        "steps": [spec.config.steps, spec.later_steps],
+        "temporal": spec.temporal,
+        "flow": spec.flow,
+        "rate": str(spec.rate),
+        "settings": spec.config.model_dump(mode="json"),
+        "machine": spec.machine.model_dump(mode="json"),
+        METHOD: backbone.method._asdict(),
+        "network": backbone.weights.sha256,
+        "number of threads": torch.get_num_threads(),
+    }
+
+
+def _painter(
+    spec: FilmSpec, film: _Film, backbone: Backbone, console: Console, plan: Plan | None
+) -> FramePainter:
+    return FramePainter(
+        film.styles,
+        spec.config,
+        spec.machine,
+        spec.later_steps,
+        spec.temporal,
+        plan,
+        partial(console.print, markup=False, soft_wrap=True),
+        backbone,
+    )
+
+
+def _paint(
+    spec: FilmSpec, film: _Film, store: FilmStore, backbone: Backbone, console: Console
+) -> bool:
+    """Paint the frames that the store lacks; return whether it was stopped by hand."""
+    # a film that goes on is painted with the tiles that it was begun with
+    plan = Plan(store.lines[0].tile, 0, 0) if store.lines else None
+    painter = _painter(spec, film, backbone, console, plan)
+    note = partial(console.print, markup=False, soft_wrap=True)
+    if store.lines:
+        note(f"resuming after frame {len(store.lines)}")
+    height, width = film.size
+    title = f"{film.frames} frames of {width} x {height} pixels"
+    done = len(store.lines)
+    with GracefulShutdown() as shutdown, film_bar(console, title, film.frames, done) as bar:
+
+        def on_step(step: Any) -> None:
+            if step.number == 1 and painter.plan:
+                tune_allocator(painter.plan, step.picture.device)
+            bar.on_step(step)
+            shutdown.raise_if_requested()
+
+        try:
+            for count, _ in enumerate(
+                paint_film(
+                    film.clip,
+                    spec.span,
+                    film.size,
+                    painter,
+                    film.named,
+                    film.flow,
+                    store,
+                    note,
+                    on_step,
+                ),
+                1,
+            ):
+                if count > done:
+                    bar.on_frame()
+                    shutdown.raise_if_requested()
+        except KeyboardInterrupt:
+            return True
+    return False
+
+
+def _write(spec: FilmSpec, film: _Film, store: FilmStore, stopped: bool) -> None:
+    """Write the film's file, or its folder, from the frames that are painted.
+
+    stopped: there are more to come, and the sound ends with the last one painted.
+    """
+    if is_folder(spec.out):
+        film.out.mkdir(parents=True, exist_ok=True)
+        for line in store.lines:
+            with atomic_write(film.out / f"{line.number:06d}.png") as part:
+                part.write_bytes(store.file(line.number).read_bytes())
+        return
+    frames = (MovieFrame(line.pts, line.duration, store.file(line.number)) for line in store.lines)
+    movie, last = spec.movie, store.lines[-1]
+    if stopped:
+        movie = movie._replace(end=float((last.pts + last.duration) * film.clip.time_base))
+    write_movie(film.out, film.clip, frames, movie)
+
+
+def _checked(spec: FilmSpec, film: _Film, store: FilmStore) -> Iterator[CheckedFrame]:
+    """Yield the frames of the clip beside the painted ones."""
+    lines = {line.number: line for line in store.lines}
+    for frame in selected(film.clip, spec.span, lambda _: None):
+        if line := lines.get(frame.number):
+            content = frame_picture(frame, "", film.size).pixels
+            pixels = content[0].mul(255).round().byte().permute(1, 2, 0).contiguous().numpy()
+            yield CheckedFrame(frame.number, pixels, store.pixels(frame.number), line.cut)
+
+
+def _preview(spec: FilmSpec, film: _Film, backbone: Backbone, console: Console) -> int:
+    """Paint the first, the middle and the last frame, each as a still, onto one sheet."""
+    wanted = {1, (film.frames + 1) // 2, film.frames}
+    painter = _painter(spec, film, backbone, console, None)
+    cells: list[list[Cell]] = [[], []]
+    with GracefulShutdown() as shutdown, film_bar(console, "preview", len(wanted), 0) as bar:
+
+        def on_step(step: Any) -> None:
+            bar.on_step(step)
+            shutdown.raise_if_requested()
+
+        for count, frame in enumerate(selected(film.clip, spec.span, lambda _: None), 1):
+            named = film.named.at(frame.number)
+            if count in wanted:
+                content = frame_picture(frame, film.clip.path.name, film.size)
+                painter.begin_shot(content, named)
+                painting = painter.first(content, named, on_step)
+                seconds = float(frame.pts * film.clip.time_base)
+                cells[0].append(
+                    (to_image(content.pixels), f"frame {frame.number}\n{seconds:.2f} s")
+                )
+                cells[1].append((painting.image, f"painted\n{painting.steps} steps"))
+                bar.on_frame()
+    out = film.out.with_name(f"{film.out.stem}-preview.png")
+    write(contact_sheet(cells), out)
+    click.echo(str(out))
+    return 0

@@ -1,0 +1,183 @@
+"""Paint the frames of a film, which share a size, the styles and the network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+
+from impasto.backbone.load import load_backbone
+from impasto.backbone.vgg import Backbone
+from impasto.config import Config, Machine
+from impasto.images.color import gray
+from impasto.images.read import Picture
+from impasto.objective.extractor import FeatureExtractor
+from impasto.objective.objective import Objective
+from impasto.objective.pixel_terms import Reference
+from impasto.objective.regions import Region
+from impasto.objective.style_targets import StyleTargets, style_targets
+from impasto.painting.memory import Plan, plan_for
+from impasto.painting.outcome import Painting
+from impasto.painting.problem import regions_at
+from impasto.painting.run import Run
+from impasto.painting.step import Step
+
+__all__ = ["FramePainter", "later_config"]
+
+TEMPORAL = 10.0  # weight of the temporal term at `--temporal 1`: benchmarks/film.py
+
+
+def later_config(config: Config, steps: int) -> Config:
+    """The settings of a frame that begins with an earlier painting: one level, fewer steps.
+
+    `finish`, where it is a number of steps, keeps its share of them.
+    """
+    finish = config.finish
+    if finish != "auto":
+        finish = min(steps - 1, round(finish * steps / config.steps))
+    return config.changed(levels=1, steps=steps, finish=finish)
+
+
+class FramePainter:
+    """Paint frame after frame; what the styles ask for is computed once.
+
+    If the styles are given the content's colors, these are of a shot's first frame.
+    """
+
+    def __init__(
+        self,
+        styles: Sequence[Picture],
+        config: Config,
+        machine: Machine,
+        later_steps: int,
+        temporal: float,
+        plan: Plan | None = None,
+        note: Callable[[str], object] = lambda text: None,
+        backbone: Backbone | Callable[[Config, Machine], Backbone] = load_backbone,
+    ):
+        """Prepare to paint.
+
+        Args:
+            styles: the style pictures.
+            config: the settings; frames are painted at their own size.
+            machine: where to compute.
+            later_steps: of a frame that begins with an earlier painting.
+            temporal: how much a frame is held to the one before it; 1 is usual.
+            plan: the tiles; None: chosen with the first frame.
+            note: is told what the user should know of the pictures, once.
+            backbone: the network, or a function that loads it.
+        """
+        self._styles, self._machine = styles, machine
+        self._config = config.changed(size="original")
+        self._later = later_config(self._config, later_steps)
+        self.temporal = TEMPORAL * temporal  # the weight of the term
+        self.plan, self._note, self._backbone = plan, note, backbone
+        self._noted: set[str] = set()
+        self._targets: dict[tuple[str, int, int], StyleTargets] = {}
+        self._shot: tuple[Picture, Mapping[str, Picture]] | None = None
+
+    def begin_shot(self, key: Picture, named: Mapping[str, Picture]) -> None:
+        """Begin with a shot, or go on with it. key, named: its first frame, and the pictures then.
+
+        What the styles ask for of later frames is computed when the first of them is painted.
+        """
+        self._shot = key, named
+        if self._config.color != "style":
+            self._targets.clear()
+
+    def first(
+        self, frame: Picture, named: Mapping[str, Picture], on_step: Callable[[Step], object]
+    ) -> Painting:
+        """Paint the first frame of a shot, as a still is painted."""
+        run = self._prepare(frame, named, self._config)
+        painting = _painted(run, on_step)
+        for text in (*run.problem.notes, painting.doubt):
+            if text and text not in self._noted:
+                self._noted.add(text)
+                self._note(text)
+        return painting
+
+    def next(
+        self,
+        frame: Picture,
+        reference: Reference,
+        named: Mapping[str, Picture],
+        on_step: Callable[[Step], object],
+    ) -> Painting:
+        """Paint a frame from the earlier ones."""
+        self._measure_styles()
+        if self._config.color == "luminance":
+            reference = reference._replace(pixels=gray(reference.pixels))
+        return _painted(self._prepare(frame, named, self._later, reference), on_step)
+
+    def _measure_styles(self) -> None:
+        """Compute what the styles ask for at full size, from the shot's first frame."""
+        if self._shot is None:
+            return
+        run = self._prepare(*self._shot, self._later)
+        for level in run.problem.levels:
+            network = run.backbone.finisher if level.finish else run.backbone
+            assert network is not None
+            regions = regions_at(run.problem, level, self._later, network.device)
+            self._targets_of(network, level.height, level.width, run.plan.tile_size, regions)
+        self._shot = None
+
+    def _prepare(
+        self,
+        frame: Picture,
+        named: Mapping[str, Picture],
+        config: Config,
+        reference: Reference | None = None,
+    ) -> Run:
+        def evaluator(
+            config: Config,
+            network: Backbone,
+            content: torch.Tensor,
+            regions: Sequence[Region],
+            tile_size: int | None,
+            protect: torch.Tensor | None,
+        ) -> Objective:
+            height, width = content.shape[2:]
+            targets = self._targets_of(network, height, width, tile_size, regions)
+            held = reference and reference.to(content)
+            return Objective(
+                config, network, content, regions, tile_size, protect,
+                targets=targets, reference=held,
+            )  # fmt: skip
+
+        plan = self.plan
+        run = Run.prepare(
+            frame,
+            list(self._styles),
+            config,
+            self._machine,
+            named=named,
+            start=reference and frame._replace(pixels=reference.pixels),
+            backbone=self._backbone,
+            plan=plan_for if plan is None else lambda *_: plan,
+            make_evaluator=evaluator,
+        )
+        self.plan, self._backbone = run.plan, run.backbone
+        return run
+
+    def _targets_of(
+        self,
+        network: Backbone,
+        height: int,
+        width: int,
+        tile_size: int | None,
+        regions: Sequence[Region],
+    ) -> StyleTargets:
+        """What the styles of regions ask for at a size: computed once, then kept."""
+        key = network.weights.name, height, width
+        if key not in self._targets:
+            extractor = FeatureExtractor(self._config, network, tile_size)
+            self._targets[key] = style_targets(extractor, regions)
+        return self._targets[key]
+
+
+def _painted(run: Run, on_step: Callable[[Step], object]) -> Painting:
+    """Make all steps of a run: unlike a still, a frame that is not finished is no use."""
+    for step in run.steps():
+        on_step(step)
+    return run.painting(step)
