@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 
 from impasto.backbone.architecture import VGG19
 from impasto.cli.main import main
+from impasto.errors import use_option_names
 from impasto.figures import contact_sheet as figures
 from impasto.figures.contact_sheet import contact_sheet
 from impasto.objective.objective import Objective
@@ -29,6 +30,12 @@ def _folders_of_the_tests(tmp_path_factory: pytest.TempPathFactory):
         patch.setenv("IMPASTO_HOME", str(tmp_path_factory.mktemp("home")))
         patch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("data")))
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _words_of_the_command_line():
+    """Messages name options, as on the command line; tests of Python's words have their own."""
+    use_option_names()
 
 
 @pytest.fixture(scope="session")

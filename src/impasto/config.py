@@ -5,7 +5,7 @@ Each field has its type, default, range and help here, and nowhere else.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -19,8 +19,8 @@ from pydantic import (
 )
 
 from impasto.backbone.architecture import parse_layers
-from impasto.errors import ConfigError, shortened
-from impasto.fields import explain, option_name, setting
+from impasto.errors import ConfigError, did_you_mean, shortened
+from impasto.fields import changed_fields, describe, explain, option_name, setting
 from impasto.parsing import (
     FrozenDict,
     check_mask,
@@ -56,8 +56,15 @@ Layers = Annotated[dict[str, Weight], BeforeValidator(parse_layers), AfterValida
 
 
 class Config(BaseModel):
-    """All settings of one painting. The defaults are the `default` preset; bad values raise
-    ConfigError."""
+    """All settings of one painting.
+
+    The defaults are the preset `default`. A config is immutable; `changed` makes another. Bad
+    values raise ConfigError.
+
+    Example:
+        config = impasto.Config(size=768, look="bold")
+        impasto.paint("photo.jpg", "painting.jpg", config, strength=2).save("out.png")
+    """
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True
@@ -161,7 +168,7 @@ class Config(BaseModel):
         "only lightness painted",
         not_for=("texture",),
         control="first",
-        aliases=("--colour",),
+        aliases=("--colors", "--colour"),
     )
     color_match: Literal["root", "cholesky"] = setting(
         "root",
@@ -378,6 +385,10 @@ class Config(BaseModel):
                     f"{option_name(name)} is {value}: its weights must add to more than 0", value
                 )
 
+    def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
+        """Show only what differs from the defaults."""
+        return changed_fields(self)
+
     @property
     def style_factor(self) -> float:
         """What the weights of the style and grain terms are multiplied by."""
@@ -461,6 +472,10 @@ class Machine(BaseModel):
             raise explain(cls, error) from None
         return machine
 
+    def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
+        """Show only what differs from the defaults."""
+        return changed_fields(self)
+
     def changed(self, **settings: Any) -> Machine:
         """Return this machine with `settings` in place of its own, checked again."""
         return Machine(**{**self.model_dump(), **settings})
@@ -473,6 +488,16 @@ def changed_by(
 
     Raises ConfigError.
     """
+    known = [*Config.model_fields, *Machine.model_fields]
+    for name in settings:
+        if name not in known:
+            raise ConfigError(
+                f"no setting {shortened(name)}: {did_you_mean(name, known)}", name, known
+            )
     of_machine = {name: value for name, value in settings.items() if name in Machine.model_fields}
     of_config = {name: value for name, value in settings.items() if name not in of_machine}
     return config.changed(**of_config), (machine or Machine()).changed(**of_machine)
+
+
+for _model in (Config, Machine):
+    describe(_model)

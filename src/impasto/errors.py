@@ -16,15 +16,24 @@ __all__ = [
     "PictureError",
     "SolverError",
     "WeightsError",
+    "as_arguments",
     "did_you_mean",
     "is_disk_full",
     "out_of_memory",
     "reason",
     "shortened",
+    "use_option_names",
+    "worded",
 ]
 
 # in the messages of torch's allocators: of a CPU, of MPS, of CUDA's libraries
 NO_MEMORY = re.compile(r"can't allocate memory|not enough memory|out of memory|ALLOC_FAILED")
+
+# an option, and " is " if its value follows
+OPTION = re.compile(
+    r"(?<![^\s(])--([a-z][a-z-]*[a-z])(?: is (?=[-'\"\d\[({]|None|True|False|nan|inf))?"
+)
+_option_names = False
 
 
 class ImpastoError(Exception):
@@ -41,11 +50,11 @@ class ImpastoError(Exception):
         """Create an error.
 
         Args:
-            message: one line for the user.
+            message: one line for the user; it calls a setting by its option, as --style-weight.
             value: the bad value.
             allowed: the values that would have been accepted.
         """
-        super().__init__(message)
+        super().__init__(worded(message))
         self.value = value
         self.allowed = allowed
 
@@ -76,6 +85,28 @@ class ClusterError(ImpastoError):
 
 class SolverError(ImpastoError):
     """An objective that is not finite at the start."""
+
+
+def use_option_names(yes: bool = True) -> bool:
+    """Have messages call settings by their options (--style-weight), as the command line does.
+
+    Without it they have the names of Python's arguments (style_weight). Returns what it was before.
+    """
+    global _option_names
+    before, _option_names = _option_names, yes
+    return before
+
+
+def worded(message: str) -> str:
+    """Return a message with the names of settings that its reader knows."""
+    return message if _option_names else as_arguments(message)
+
+
+def as_arguments(message: str) -> str:
+    """Return a message with arguments in place of options: "size=7" for "--size is 7"."""
+    return OPTION.sub(
+        lambda found: found[1].replace("-", "_") + ("=" if found[0].endswith(" ") else ""), message
+    )
 
 
 def did_you_mean(value: str, allowed: Iterable[str]) -> str:

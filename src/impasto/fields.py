@@ -5,15 +5,26 @@ The options of the command line, the controls of the page and their error messag
 
 from __future__ import annotations
 
+import textwrap
 from functools import lru_cache
+from inspect import Parameter, Signature, cleandoc
 from typing import Any
 
 from pydantic import BaseModel, Field, ValidationError
 
 from impasto.backbone.architecture import LAYERS
-from impasto.errors import ConfigError, did_you_mean, shortened
+from impasto.errors import ConfigError, as_arguments, did_you_mean, shortened
 
-__all__ = ["allowed", "explain", "marked", "option_name", "setting"]
+__all__ = [
+    "allowed",
+    "as_keywords",
+    "changed_fields",
+    "describe",
+    "explain",
+    "marked",
+    "option_name",
+    "setting",
+]
 
 
 def setting(
@@ -77,6 +88,42 @@ def marked(model: type[BaseModel], mark: str, value: Any = True) -> tuple[str, .
 def option_name(field: str) -> str:
     """Return the option of a field: "--style-layers" for "style_layers"."""
     return "--" + field.replace("_", "-")
+
+
+def changed_fields(settings: BaseModel) -> list[tuple[str, Any]]:
+    """List the fields of `settings` that differ from their defaults, with their values."""
+    fields = type(settings).model_fields
+    return [(name, value) for name, value in settings if value != fields[name].default]
+
+
+def describe(model: type[BaseModel]) -> None:
+    """Give `model` a docstring and a signature for `help`: every field, its default and help."""
+    lines, group = [cleandoc(model.__doc__ or "")], ""
+    for name, info in model.model_fields.items():
+        extra = info.json_schema_extra
+        assert isinstance(extra, dict)
+        if extra["group"] != group:
+            group = str(extra["group"])
+            lines.append(f"\n{group}:")
+        help = as_arguments(info.description or "")
+        text = f"{name} = {_plain(info.default)!r}: {help} [{allowed(model, name)}]"
+        lines += textwrap.wrap(text, 96, initial_indent="    ", subsequent_indent="        ")
+    model.__doc__ = "\n".join(lines)
+    model.__signature__ = as_keywords(model)
+
+
+def as_keywords(model: type[BaseModel]) -> Signature:
+    """Return a signature with the fields of `model` as keywords, with their defaults."""
+    return Signature(
+        [
+            Parameter(name, Parameter.KEYWORD_ONLY, default=_plain(info.default))
+            for name, info in model.model_fields.items()
+        ]
+    )
+
+
+def _plain(default: Any) -> Any:
+    return dict(default) if isinstance(default, dict) else default
 
 
 @lru_cache(maxsize=4)  # it takes some milliseconds, and every error message needs it

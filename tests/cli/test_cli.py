@@ -1,15 +1,24 @@
+import io
 import json
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
+import click
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from rich.console import Console
 
 from impasto import __version__
-from impasto.config import GROUPS, Config
+from impasto.cli.main import cli
+from impasto.cli.options import ConfigOption, given
+from impasto.cli.progress_bar import painting_bar
+from impasto.config import GROUPS, Config, changed_by
 from impasto.errors import OutputError
 from impasto.fields import option_name
 from impasto.images.read import read, read_settings
@@ -122,10 +131,55 @@ def test_show_prints_the_settings(painted, impasto, photo):
     assert (code, err) == (0, "")
     assert out.startswith(f"impasto {__version__}, 2 steps\n")
     assert f"content  {photo}  sha256 {read(photo).sha256[:16]}" in out
-    assert all(option_name(field) in out for field in Config.model_fields)
-    assert "conv2_1" in out
+    again = out.splitlines()[-1]
+    assert again.startswith(f"impasto paint {photo} ")
+    assert "--style-layers conv1_1=0.5,conv2_1" in again
+    assert "--tv-weight" not in again  # only what is not the default
     settings = json.loads(impasto("show", "out.png", "--json")[1])
     assert settings["config"]["style_layers"] == {"conv1_1": 0.5, "conv2_1": 1.0}
+
+
+def test_the_command_that_show_prints_paints_the_same_again(painted, impasto, tmp_path):
+    words = ("--no-clamp", "--start", "content=0.5,noise=0.5", "--optimizer", "adam", "--look")
+    assert painted(*words, "bold", "--learning-rate", "0.03")[0] == 0
+    first, *words = shlex.split(impasto("show", "out.png")[1].splitlines()[-1])
+    assert first == "impasto"
+    assert impasto(*words, "-o", "again.png")[0] == 0
+    assert (tmp_path / "again.png").read_bytes() == (tmp_path / "out.png").read_bytes()
+
+
+@pytest.mark.parametrize("name", list(PRESETS))
+def test_the_options_of_a_preset_are_the_preset(impasto, name):
+    shown = impasto("presets", name)[1]
+    assert f"impasto paint CONTENT STYLE --preset {name}" in shown
+    options = shlex.split(shown.splitlines()[-1]) if name != "default" else []
+    command = cli.get_command(click.Context(cli), "paint")
+    values = command.make_context("paint", options).params
+    settings = {each.name for each in command.params if isinstance(each, ConfigOption)}
+    config, _ = changed_by(given({key: values[key] for key in settings}), Config())
+    assert config == PRESETS[name].config
+
+
+def test_help_begins_with_what_is_tried_first(impasto):
+    out = impasto("paint", "--help")[1]
+    first = out[out.index("Tried first:") : out.index("\nOptions:")]
+    assert re.findall(r"^  (--[a-z]+)", first, re.MULTILINE) == [
+        "--look", "--strength", "--color", "--size"
+    ]  # fmt: skip
+    assert out.count("\n  --look ") == 1
+    assert not re.search(r"default: *\]", out)
+
+
+def test_info_says_what_a_report_needs(impasto):
+    code, out, err = impasto("info", "--device", "cpu", "--precision", "float32")
+    assert (code, err) == (0, "")
+    lines = {line[:12].strip(): line[13:] for line in out.splitlines()}
+    assert lines["impasto"].startswith(f"{__version__}, Python 3.")
+    assert lines["device"] == "cpu (chosen by --device)"
+    assert lines["precision"].startswith("float32, convolution ")
+    assert "compact here" in lines["networks"]
+    assert "web installed" in lines["extras"]
+    assert {"torch", "processor", "threads", "memory", "cache"} <= set(lines)
 
 
 def test_from_paints_the_same_bytes_again(painted, impasto, tmp_path):
@@ -238,7 +292,7 @@ def test_help_lists_every_field_of_the_config_in_its_group(impasto):
     titles = [
         line[:-1] for line in out.splitlines() if line.endswith(":") and not line.startswith(" ")
     ]
-    assert titles == ["Options", *GROUPS]
+    assert titles == ["Tried first", "Options", *GROUPS]
     words = out.split()
     for field, info in Config.model_fields.items():
         assert option_name(field) in words
@@ -305,3 +359,18 @@ def test_a_painting_that_cannot_be_saved_is_saved_elsewhere(
     elsewhere = Path(err.strip().rpartition(" ")[2])
     assert elsewhere.is_relative_to(tmp_path)
     assert max(read(elsewhere).pixels.shape) == 32
+
+
+@pytest.mark.parametrize("steps", [200, 30_000])
+def test_eighty_columns_have_room_for_content_and_style(steps, capsys):
+    names = ("content relu4_2", "style relu1_1", "grain")
+    step = SimpleNamespace(
+        number=steps - 1, steps=steps, level=1, levels=1, seconds=100.0, evaluations=steps - 1,
+        fraction=0.5, note="", terms={name: torch.tensor(12345.6) for name in names},
+    )  # fmt: skip
+    console = Console(file=io.StringIO(), width=80, force_terminal=True, highlight=False)
+    with painting_bar(console, "title") as show:
+        show(SimpleNamespace(**{**vars(step), "number": 1, "seconds": 0.01}))
+        show(step)
+    shown = console.file.getvalue()
+    assert f"step {steps - 1}/{steps}  content 1.23e+04  style 1.23e+04" in shown

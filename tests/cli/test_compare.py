@@ -49,12 +49,42 @@ def test_compare_paints_a_grid_of_two_settings(compare, sheets, tmp_path):
     ]
     for image, caption in cells(sheets[0]):
         assert image.size == (32, 27)
-        _, facts, value = caption.split("\n")
+        _, facts = caption.split("\n")  # with another strength it is another objective
         assert re.fullmatch(rf"\d+\.\d{NB}s, 2{NB}evaluations", facts)
-        assert re.fullmatch(rf"objective{NB}[\d.e+-]+", value)
     for k, (_, caption) in enumerate(cells(sheets[0]), 1):
         assert f"{k}/6  {caption.splitlines()[0]}: " in err
     assert [path.name for path in tmp_path.iterdir()] == ["compare.png"]
+
+
+@pytest.mark.parametrize(
+    ("vary", "shown"), [("optimizer=lbfgs,adam", True), ("preset=default,layered", False)]
+)
+def test_objectives_stand_side_by_side_only_where_they_compare(compare, sheets, vary, shown):
+    assert compare("--vary", vary)[0] == 0
+    for _, caption in cells(sheets[0]):
+        assert bool(re.search(rf"\nobjective{NB}[\d.e+-]+$", caption)) == shown
+
+
+def test_contents_and_styles_are_compared(impasto, photo, style, tiny, sheets, tmp_path):
+    for name in ("a", "b"):
+        Image.open(photo).save(tmp_path / f"{name}.png")
+        Image.open(style).save(tmp_path / f"{name}-style.png")
+    contents, styles = "content=a.png,b.png", "style=a-style.png,b-style.png"
+    both = ("compare", "--vary", contents, "--vary", styles, "-o", "table.pdf")
+    assert impasto(*both, *tiny)[:2] == (0, "table.pdf\n")
+    assert (tmp_path / "table.pdf").read_bytes().startswith(b"%PDF")
+    assert titles(sheets[0]) == [
+        [f"content {name}.png, style {other}-style.png" for other in "ab"] for name in "ab"
+    ]
+    assert impasto("compare", "a.png", "--vary", styles, "--vary", "seed=1,2", *tiny)[0] == 0
+    assert impasto("compare", "--style", style, "--vary", contents, *tiny)[0] == 0
+    assert titles(sheets[2]) == [["content a.png", "content b.png"]]
+    for given, said in (
+        (("a.png", style, "--vary", styles), "is a style, and --vary style names them"),
+        (("--vary", contents), "give a CONTENT and a STYLE picture"),
+        (("--vary", styles), "give a CONTENT and a STYLE picture"),
+    ):
+        assert said in impasto("compare", *given, *tiny)[2]
 
 
 def test_compare_is_a_sheet_of_all_its_paintings(compare, sheets, tmp_path):

@@ -22,6 +22,19 @@ from machines import EXACT
 NB = "\u00a0"  # a space that does not break
 
 
+def test_the_losses_are_written_as_a_table(impasto, photo, style, tiny, tmp_path):
+    for name, steps in (("one", 3), ("two", 2)):
+        given = ("--trace", f"{name}.jsonl", "--steps", steps)
+        assert impasto("paint", photo, style, "-o", f"{name}.png", *tiny, *given)[0] == 0
+    assert impasto("curves", "one.jsonl", "two.jsonl", "-o", "losses.csv")[1] == "losses.csv\n"
+    rows = [line.split(",") for line in (tmp_path / "losses.csv").read_text().splitlines()]
+    assert rows[0][:4] == ["run", "step", "level", "objective"]
+    assert [row[:3] for row in rows[1:]] == [
+        [name, str(k), "1"] for name, steps in (("one", 3), ("two", 2)) for k in range(1, steps + 1)
+    ]
+    assert sum(map(float, rows[1][4:])) == pytest.approx(float(rows[1][3]), rel=1e-4)
+
+
 @pytest.fixture
 def drawn(monkeypatch):
     """The matplotlib figures that are written from here on."""

@@ -227,7 +227,7 @@ def test_a_run_named_in_another_script_is_drawn_without_complaint(tmp_path):
     write_plot(curves([run("巻物", **TWO_TERMS)]), tmp_path / "named.png")
 
 
-@pytest.mark.parametrize("suffix", [".png", ".svg"])
+@pytest.mark.parametrize("suffix", [".png", ".svg", ".pdf"])
 def test_the_same_figure_is_written_as_the_same_bytes_without_a_date(tmp_path, suffix):
     for name in ("one", "two"):
         write_plot(curves([run(**TWO_TERMS)]), tmp_path / f"{name}{suffix}")
@@ -237,6 +237,8 @@ def test_the_same_figure_is_written_as_the_same_bytes_without_a_date(tmp_path, s
         with Image.open(tmp_path / "one.png") as image:
             assert set(image.info) <= {"dpi"}
             assert image.width > 1200
+    elif suffix == ".pdf":
+        assert b"CreationDate" not in written
     else:
         text = written.decode()
         assert ElementTree.fromstring(text).tag.endswith("svg")
@@ -244,7 +246,7 @@ def test_the_same_figure_is_written_as_the_same_bytes_without_a_date(tmp_path, s
         assert re.search(r"\b20\d\d-\d\d-\d\d", text) is None
 
 
-@pytest.mark.parametrize("name", ["plot.jpg", "plot.pdf", "plot", "no/where.png"])
+@pytest.mark.parametrize("name", ["plot.jpg", "plot.eps", "plot", "no/where.png"])
 def test_a_plot_that_cannot_be_written_is_told_in_one_line(tmp_path, name):
     with pytest.raises(OutputError, match=r"choose from \.png, \.svg|no folder") as said:
         write_plot(curves([run(**TWO_TERMS)]), tmp_path / name)

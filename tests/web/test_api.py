@@ -33,6 +33,7 @@ from impasto.config import Config
 from impasto.figures.timelapse import films
 from impasto.images.read import read_bytes, settings_in
 from impasto.painting import run as runs
+from impasto.presets import PRESETS
 from impasto.web import job as jobs
 from impasto.web import middleware
 from studios import MACHINE, running
@@ -188,6 +189,50 @@ def test_an_order_is_taken_and_painted(ask, client) -> None:
         "",
     )
     assert {"grain", "content relu4_2"} < status["terms"].keys()
+
+
+def test_the_answer_says_where_the_painting_will_be(ask, client) -> None:
+    answer = ask()
+    assert answer.headers["location"] == f"/api/paintings/{taken(answer)}"
+    assert over(client, client.get(answer.headers["location"]).json()["id"])["state"] == "done"
+
+
+def test_a_preset_and_a_look_by_name(place, ask, client) -> None:
+    quick = {**QUICK, "backbone": place.studio.networks[0]}
+    id = taken(ask({**quick, "optimizer": "lbfgs"}, preset="layered", look="bold"))
+    config = place.studio.jobs[id].config
+    assert (config.look, config.gram_divisor, config.learning_rate) == ("bold", "sqrt-chw", None)
+    assert (config.size, config.backbone) == (32, quick["backbone"])
+    presets = {each["name"]: each for each in client.get("/api/presets").json()}
+    assert set(presets) == set(PRESETS)
+    assert presets["layered"]["settings"]["gram_divisor"] == "sqrt-chw"
+    assert "style_layers" in presets["layered"]["sources"]
+    over(client, id)
+
+
+@pytest.mark.parametrize(
+    ("fields", "line"),
+    [
+        ({"presett": "layered"}, "no field 'presett': did you mean preset?"),
+        ({"preset": "layerd"}, "no preset 'layerd': did you mean layered?"),
+        ({"size": "32"}, "'size' is a setting: send it in the field settings, a JSON object"),
+        ({"look": "bald"}, "look='bald': it takes subtle or painted or bold"),
+    ],
+)
+def test_an_unknown_field_or_name_is_refused(ask, fields, line) -> None:
+    assert refusal(ask(**fields)) == line
+
+
+def test_the_settings_are_described_and_the_documentation_loads_nothing(client) -> None:
+    schema = client.get("/api/openapi.json").json()
+    settings = schema["components"]["schemas"]["Settings"]
+    assert set(settings["properties"]) == set(Config.model_fields)
+    assert settings["properties"]["size"]["default"] == 512
+    assert "--" not in json.dumps(settings)
+    page = client.get("/docs").text
+    assert all(f"<code>{name}</code>" in page for name in Config.model_fields)
+    assert all(path in page for path in schema["paths"])
+    assert not re.search(r"<script|src=|https?://(?!localhost)", page)
 
 
 def test_the_picture_is_the_library_s_to_the_byte(
@@ -430,22 +475,19 @@ BROKEN = [
     ({"settings": "null"}, "give a JSON object"),
     ({"settings": "[" * 100_000}, "give a JSON object"),
     ({"settings": '{"a":' * 10_000}, "give a JSON object"),
-    ({"settings": '{"size":' + "[" * 500 + "]" * 500 + "}"}, "--size is"),
-    ({"settings": '{"strength": NaN}'}, "--strength is nan"),
-    ({"settings": '{"strength": 1e400}'}, "--strength is inf"),
+    ({"settings": '{"size":' + "[" * 500 + "]" * 500 + "}"}, "size="),
+    ({"settings": '{"strength": NaN}'}, "strength=nan"),
+    ({"settings": '{"strength": 1e400}'}, "strength=inf"),
     ({"settings": '{"seed": ' + "9" * 5000 + "}"}, "give a JSON object"),
     ({"settings": {"sise": 32}}, "did you mean size?"),
-    ({"settings": {"size": "big"}}, "--size is 'big'"),
+    ({"settings": {"size": "big"}}, "size='big'"),
     ({"settings": {"size": 3}}, "from 16 to"),
-    ({"settings": {"clamp": 7}}, "--clamp is 7"),
-    ({"settings": {"steps": 0}}, "--steps is 0"),
+    ({"settings": {"clamp": 7}}, "clamp=7"),
+    ({"settings": {"steps": 0}}, "steps=0"),
     ({"settings": {"style_layers": "relu9_1"}}, "relu9_1"),
     ({"settings": {"steps": LONG + 1}}, "20,000"),
     ({"settings": {"size": 1024}}, "300,000"),
-    *(
-        ({"settings": {name: value}}, f"--{name.replace('_', '-')} is the server's choice")
-        for name, value in MACHINE
-    ),
+    *(({"settings": {name: value}}, f"{name} is the server's choice") for name, value in MACHINE),
     ({"settings": {"backbone": "vgg19"}}, "no network 'vgg19' on this server"),
     ({"settings": {"mask": ["left.png=other.png"]}}, "no picture of that name came"),
     ({"settings": {"protect": "/etc/passwd"}}, "no picture of that name came"),
@@ -998,6 +1040,7 @@ def test_openapi_describes_every_route(client) -> None:
         ("/api/paintings", "post"),
         (base, "get"),
         (base, "delete"),
+        ("/api/presets", "get"),
         ("/healthz", "get"),
         ("/metrics", "get"),
     }
@@ -1016,7 +1059,7 @@ def test_openapi_describes_every_route(client) -> None:
 
 
 def test_no_page_describes_the_routes_with_scripts_from_elsewhere(client) -> None:
-    for path in ("/docs", "/redoc", "/api/docs", "/gradio_api/docs", "/gradio_api/redoc"):
+    for path in ("/redoc", "/api/docs", "/gradio_api/docs", "/gradio_api/redoc"):
         assert client.get(path).status_code == 404
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import torch
 
@@ -13,7 +14,7 @@ from impasto.backbone.fastest import fastest
 from impasto.backbone.vgg import Backbone
 from impasto.backbone.weight_files import Weights
 from impasto.backbone.weights import load
-from impasto.config import Config, Machine
+from impasto.config import Config, Machine, changed_by
 from impasto.errors import ConfigError
 from impasto.fields import marked
 
@@ -21,18 +22,21 @@ __all__ = ["find_device", "load_backbone", "load_weights", "network_key"]
 
 
 def load_backbone(
-    config: Config,
+    config: Config | str = "compact",
     machine: Machine | None = None,
     progress: Progress | None = None,
     weights: Weights | None = None,
+    **settings: Any,
 ) -> Backbone:
-    """Load a config's network.
+    """Load a network once, for many paintings.
 
     Args:
-        config: names it, with its pooling and its padding.
+        config: the network's name or path, or a config that names it.
         machine: where it computes, in which precision; None: as `Machine()`.
         progress: called with bytes done and in all while it is downloaded.
         weights: those of the network, where they are loaded already.
+        settings: fields of Config and Machine that matter for it: pooling, padding, finish, device,
+            precision.
 
     Returns:
         The network, on its device.
@@ -42,10 +46,11 @@ def load_backbone(
         ConfigError: there is no such device.
 
     Example:
-        backbone = load_backbone(Config(backbone="vgg19"), Machine(precision="float32"))
+        backbone = load_backbone("vgg19", precision="float32")
         features = backbone(pixels, ["relu4_2"])["relu4_2"]
     """
-    machine = machine or Machine()
+    named = Config(backbone=config) if isinstance(config, str) else config
+    config, machine = changed_by(settings, named, machine)
     device = find_device(machine.device)
     method = fastest(device, machine)
     weights = weights or load_weights(config, partial(load, progress=progress))

@@ -28,7 +28,7 @@ from impasto.images.formats import is_raw_name, readable
 from impasto.images.write import check_format
 from impasto.painting.problem import check_settings
 
-__all__ = ["MOST_BYTES", "list_jobs"]
+__all__ = ["MOST_BYTES", "list_jobs", "pictures_in"]
 
 COLUMNS = ("content", "style", "out", "preset")  # of a table, besides the settings
 MOST_BYTES = 1 << 26  # of a table
@@ -90,11 +90,11 @@ def _pictures(given: Sequence[str], what: str, note: Note) -> list[str]:
     paths: list[str] = []
     for path in given:
         # os.path.isdir never raises, unlike Path.is_dir; a missing picture fails when it is opened
-        paths += _pictures_in(Path(path), note) if os.path.isdir(path) else [path]
+        paths += pictures_in(Path(path), note) if os.path.isdir(path) else [path]
     return paths
 
 
-def _pictures_in(folder: Path, note: Note) -> list[str]:
+def pictures_in(folder: Path, note: Note) -> list[str]:
     """The pictures in a folder; other files are passed over, which is noted, and contact sheets."""
     suffixes = readable()
     try:

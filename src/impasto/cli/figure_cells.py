@@ -35,7 +35,9 @@ class Trial(NamedTuple):
     pictures: list[Picture]
 
 
-def paint_cells(console: Console, trials: Sequence[Trial], timed: bool = False) -> list[Cell]:
+def paint_cells(
+    console: Console, trials: Sequence[Trial], timed: bool = False, comparable: bool = True
+) -> list[Cell]:
     """Paint a cell for every trial.
 
     Ctrl-C ends the current painting, and the trials after it are not painted.
@@ -44,6 +46,7 @@ def paint_cells(console: Console, trials: Sequence[Trial], timed: bool = False) 
         console: for the progress bar.
         trials: the paintings to make.
         timed: whether captions give the seconds.
+        comparable: whether captions give the objective; not if each trial has another.
 
     Returns:
         For every trial its painting and a caption, or the reason why it was not painted.
@@ -79,7 +82,7 @@ def paint_cells(console: Console, trials: Sequence[Trial], timed: bool = False) 
             stopped = not painting.finished
             if painting.doubt:
                 console.print(f"{caption}: {painting.doubt}", markup=False)
-            cells.append((painting.image, f"{caption}\n{_result(painting, timed)}"))
+            cells.append((painting.image, f"{caption}\n{_result(painting, timed, comparable)}"))
     return cells
 
 
@@ -99,11 +102,12 @@ def _paint(
     return run(console, prepared, title=title)
 
 
-def _result(painting: Painting, timed: bool) -> str:
+def _result(painting: Painting, timed: bool, comparable: bool) -> str:
     seconds = f"{painting.seconds:.1f}\u00a0s, " if timed else ""
     early = f"\n{painting.stopped}" if painting.stopped else ""
     evaluations = f"{painting.evaluations}\u00a0evaluations"
-    return f"{seconds}{evaluations}\nobjective\u00a0{painting.value:.4g}{early}"
+    objective = f"\nobjective\u00a0{painting.value:.4g}" if comparable else ""
+    return f"{seconds}{evaluations}{objective}{early}"
 
 
 def report_figure(target: Path, cells: Sequence[Cell]) -> int:

@@ -17,16 +17,18 @@ from impasto.cli.commands.demo import demo
 from impasto.cli.commands.features import features
 from impasto.cli.commands.film import film
 from impasto.cli.commands.grid import grid
+from impasto.cli.commands.info import info
 from impasto.cli.commands.paint import paint
 from impasto.cli.commands.presets import presets
 from impasto.cli.commands.reconstruct import reconstruct
 from impasto.cli.commands.resume import resume
 from impasto.cli.commands.serve import serve
+from impasto.cli.commands.sheet import sheet
 from impasto.cli.commands.show import show
 from impasto.cli.commands.texture import texture
 from impasto.cli.commands.weights import weights
 from impasto.cli.streams import accept_any_text
-from impasto.errors import ImpastoError, out_of_memory
+from impasto.errors import ImpastoError, out_of_memory, use_option_names
 from impasto.version import __version__
 
 if TYPE_CHECKING:
@@ -38,6 +40,14 @@ __all__ = ["cli", "main"]
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with a code. arguments: None: those of the process."""
     accept_any_text()
+    before = use_option_names()
+    try:
+        _run(arguments)
+    finally:
+        use_option_names(before)
+
+
+def _run(arguments: Sequence[str] | None) -> None:
     # Pillow's remarks on broken files: our error message is enough
     logging.getLogger("PIL").addHandler(logging.NullHandler())
     try:
@@ -81,6 +91,7 @@ for command in (
     batch,
     film,
     demo,
+    sheet,
     texture,
     compare,
     reconstruct,
@@ -91,6 +102,7 @@ for command in (
     show,
     presets,
     weights,
+    info,
 ):
     cli.add_command(command)
 

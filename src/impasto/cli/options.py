@@ -13,10 +13,11 @@ from impasto.fields import allowed, marked, option_name
 from impasto.parsing import format_value
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 __all__ = [
     "GroupedCommand",
+    "as_options",
     "check_engine",
     "config_options",
     "engine_options",
@@ -31,6 +32,7 @@ __all__ = [
 
 
 MODELS = (Config, Machine)
+FIRST = ("look", "strength", "color", "size")  # in the help: what one tries first
 
 
 class ConfigOption(click.Option):
@@ -79,18 +81,22 @@ def _shown(default: Any) -> str:
 
 
 class GroupedCommand(click.Command):
-    """A command whose help lists the settings by group."""
+    """A command whose help lists what is tried first, its own options, and settings by group."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the command's own options, and then a section for each group."""
+        """Write the section of each group."""
         own: list[tuple[str, str]] = []
+        first: dict[str, tuple[str, str]] = {}
         groups: dict[str, list[tuple[str, str]]] = {group: [] for group in GROUPS}
         for parameter in self.get_params(ctx):
             record = parameter.get_help_record(ctx)
-            if record:
+            if record and parameter.name in FIRST and isinstance(parameter, ConfigOption):
+                first[parameter.name] = record
+            elif record:
                 section = groups[parameter.group] if isinstance(parameter, ConfigOption) else own
                 section.append(record)
-        for title, records in [("Options", own), *groups.items()]:
+        tried = [first[name] for name in FIRST if name in first]
+        for title, records in [("Tried first", tried), ("Options", own), *groups.items()]:
             if records:
                 with formatter.section(title):
                     formatter.write_dl(records)
@@ -118,6 +124,30 @@ def given(values: dict[str, Any]) -> dict[str, Any]:
         for name, value in values.items()
         if any(name in model.model_fields for model in MODELS) and value not in (None, ())
     }
+
+
+def as_options(settings: Mapping[str, Any]) -> list[str]:
+    """Return the words that set these settings on a command line, without those of defaults.
+
+    Args:
+        settings: values by field, of Config and Machine, as in a painting's file.
+    """
+    words: list[str] = []
+    for model in MODELS:
+        default = model().model_dump(mode="json")
+        repeated = marked(model, "repeated")
+        for field, value in settings.items():
+            if field not in default or value == default[field]:
+                continue
+            name = option_name(field)
+            if isinstance(value, bool):
+                words.append(name if value else f"--no-{name[2:]}")
+            elif field in repeated and isinstance(value, (list, tuple)):
+                words += [f"{name}={each}" for each in value]
+            else:
+                text = format_value(value)
+                words += [f"{name}={text}"] if text.startswith("-") else [name, text]
+    return words
 
 
 def engine_options(command: Callable[..., Any]) -> Callable[..., Any]:

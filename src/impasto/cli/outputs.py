@@ -18,6 +18,7 @@ from impasto.figures.timelapse import check_film
 from impasto.images.read import read
 from impasto.images.write import (
     DEFAULT_OPTIONS,
+    FIGURES,
     FileOptions,
     check_depth,
     check_output,
@@ -124,7 +125,7 @@ def check_outputs(
     outputs = Outputs(
         _check_picture(picture, at_steps, steps),
         check_film(timelapse) if timelapse else None,
-        check_output(figure, what="figure") if figure else None,
+        check_output(figure, FIGURES, "figure") if figure else None,
         check_trace(trace) if trace else None,
         at_steps,
         options,
@@ -202,7 +203,7 @@ def check_figure(path: str, used: Iterable[str]) -> Path:
 
     Raises OutputError.
     """
-    target = check_output(path, what="figure")
+    target = check_output(path, FIGURES, "figure")
     if _real(target) in map(_real, used):
         raise OutputError(
             f"{target} is one of the files to draw from: give another name", str(target)
@@ -242,7 +243,7 @@ def write_contact_sheet(painting: Painting, pictures: Sequence[Picture], out: Pa
         extra = read(path, enough_for(*content.full_size, painting.config))
         cells.append((to_image(extra.pixels, extra.alpha), f"{role}\n{Path(path).name}"))
     cells.append((painting.image, f"result\n{painting.steps} steps"))
-    return write(contact_sheet([cells]), out)
+    return write(contact_sheet([cells]), out, suffixes=FIGURES)
 
 
 def report(painting: Painting, outputs: Outputs, quiet: bool, as_json: bool) -> int:

@@ -41,10 +41,11 @@ def make_console(quiet: bool = False) -> Console:
 
 @contextmanager
 def painting_bar(console: Console, title: str) -> Iterator[Callable[[Step], None]]:
-    """Show a bar with level, step, terms, steps per second and time left.
+    """Show a bar with time left, step, terms, level and steps per second.
 
     The title and the bar appear with the first step, so that an earlier error is a single line. On
-    a narrow terminal the text is truncated. Yields the callback that updates the bar.
+    a narrow terminal the text is truncated; 80 columns have room for content and style. Yields
+    the callback that updates the bar.
     """
     bar = _progress(console)
     task = bar.add_task("", total=1.0, text="", left="")
@@ -94,14 +95,12 @@ def _progress(console: Console) -> Progress:
 
 
 def _text(step: Step) -> str:
-    """Format a step: "level 2/3  step 80/200  9.8 steps/s  content 0.61  style 1.92"."""
+    """Format a step: "step 80/200  content 0.61  style 1.92  level 2/3  9.8 steps/s"."""
     sums = kinds({name: float(value) for name, value in step.terms.items()})
     terms = "  ".join(f"{kind} {value:.3g}" for kind, value in sums.items())
     rate = step.evaluations / step.seconds if step.seconds else 0.0
-    return (
-        f"level {step.level}/{step.levels}  step {step.number}/{step.steps}  {rate:.1f} "
-        f"steps/s  {terms}"
-    )
+    level = f"level {step.level}/{step.levels}"
+    return f"step {step.number}/{step.steps}  {terms}  {level}  {rate:.1f} steps/s"
 
 
 class FilmBar:

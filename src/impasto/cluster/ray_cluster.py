@@ -17,7 +17,7 @@ import torch
 from ray._private import ray_constants
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from impasto.errors import ClusterError, reason
+from impasto.errors import ClusterError, reason, use_option_names
 from impasto.threads import SPIN, processors
 from impasto.version import __version__
 
@@ -143,6 +143,10 @@ def start_worker(kind: type, device: Device) -> Any:
 
 
 def use_device(device: Device) -> None:
-    """Limit this worker to its device's resources, and to those that its own process may use."""
+    """Limit this worker to its device's resources, and to those that its own process may use.
+
+    Its messages are read on the command line.
+    """
+    use_option_names()
     if not device.gpus:
         torch.set_num_threads(min(device.processors, processors()))

@@ -25,7 +25,7 @@ from impasto.images.write import check_output
 
 __all__ = ["PLOTS", "Curve", "curves", "heat", "network", "write_plot"]
 
-PLOTS = (".png", ".svg")
+PLOTS = (".png", ".svg", ".pdf")
 # Okabe & Ito 2008, without the yellow, which is too faint on white: distinct for color-blind
 # people, and in gray by the dashes.
 COLORS = ("#000000", "#D55E00", "#0072B2", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
@@ -58,6 +58,13 @@ STYLE: Any = {
     "axes.linewidth": 0.7,
 }
 
+# what is not to be, or to be, written beside the figure: no time and no version
+STAMPS: dict[str, dict[str, Any]] = {
+    "png": {"Software": None},
+    "svg": {"Date": None, "Creator": "impasto"},
+    "pdf": {"CreationDate": None, "Producer": None, "Creator": "impasto"},
+}
+
 
 class Curve(NamedTuple):
     """The trace of a run: number, level, objective and weighted terms of each step; NaN for values
@@ -71,12 +78,10 @@ class Curve(NamedTuple):
 
 
 def write_plot(figure: Figure, path: str | PathLike[str]) -> Path:
-    """Write a figure as PNG or SVG: the same figure, the same bytes. Raises OutputError."""
+    """Write a figure as PNG, SVG or PDF: the same figure, the same bytes. Raises OutputError."""
     out = check_output(path, PLOTS, "plot")
     kind = out.suffix.lower().removeprefix(".")
-    stamps: dict[str, Any] = (
-        {"Software": None} if kind == "png" else {"Date": None, "Creator": "impasto"}
-    )
+    stamps: dict[str, Any] = STAMPS[kind]
     with mpl.rc_context(STYLE), warnings.catch_warnings(), atomic_write(out) as part:
         # letters that the font lacks are shown as boxes
         warnings.filterwarnings("ignore", "Glyph")

@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -62,17 +62,18 @@ class Picture(NamedTuple):
         return self.size or (height, width)
 
 
-Source = str | PathLike[str] | Image.Image | np.ndarray | torch.Tensor | Picture
+Source = str | PathLike[str] | bytes | IO[bytes] | Image.Image | np.ndarray | torch.Tensor | Picture
 
 
 def read(source: Source, enough: int | None = None) -> Picture:
-    """Read a picture from a path, a PIL image, an array or a tensor.
+    """Read a picture from a path, a file's bytes, an open file, a PIL image, an array or a tensor.
 
     Files are turned upright (EXIF) and converted from the colors that they state to sRGB;
     transparent pixels get the mean color of the opaque ones.
 
     Args:
-        source: a path, a PIL image, an array (H, W) or (H, W, 3 or 4), a tensor ((1,) 3, H, W), or
+        source: a path, the bytes of a file, a binary file that is read from where it is (as
+        io.BytesIO), a PIL image, an array (H, W) or (H, W, 3 or 4), a tensor ((1,) 3, H, W), or
         a Picture, which is returned unchanged. Whole numbers are 0 to 255, or 0 to 65535 in uint16;
         floats are in [0, 1].
         enough: pixels of a side that will be used of a file, as for `read_bytes`.
@@ -87,6 +88,10 @@ def read(source: Source, enough: int | None = None) -> Picture:
         return source
     if isinstance(source, (str, PathLike)):
         return read_bytes(bytes_of(Path(source)), str(source), enough=enough)
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        return read_bytes(bytes(source), "bytes", enough=enough)
+    if hasattr(source, "read"):
+        return _read_file(cast(IO[bytes], source), enough)
     metadata = NOTHING
     if isinstance(source, Image.Image):
         with decoding("image"):
@@ -98,6 +103,20 @@ def read(source: Source, enough: int | None = None) -> Picture:
         name, decoded = "array", Decoded(pixels, alpha, pixels.shape[:2])
     digest = hashlib.sha256(decoded.pixels.tobytes()).hexdigest()
     return _picture(decoded, name, digest, metadata)
+
+
+def _read_file(file: IO[bytes], enough: int | None) -> Picture:
+    """Read a picture from an open file. Raises PictureError."""
+    name = str(getattr(file, "name", "file"))
+    try:
+        data = file.read(MOST_BYTES + 1)
+    except (OSError, ValueError) as error:  # ValueError: it is closed
+        raise PictureError(f"{name} cannot be read: {reason(error)}", name) from error
+    if not isinstance(data, bytes):
+        raise PictureError(f"{name} gives text: open it with mode 'rb'", name)
+    if len(data) > MOST_BYTES:
+        raise PictureError(f"{name} has more than {MOST_BYTES:,} bytes", name)
+    return read_bytes(data, name, enough=enough)
 
 
 def read_bytes(

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from PIL import ExifTags, Image, PngImagePlugin, features
 
-from impasto.errors import OutputError, reason
+from impasto.errors import OutputError, did_you_mean, reason
 from impasto.images.atomic import atomic_write, partial_path, remove_pieces
 from impasto.images.deep import DEEP, write_png, write_tiff
 from impasto.images.formats import register_heif
@@ -22,6 +22,7 @@ from impasto.images.metadata import NOTHING, Kept, Metadata, put_into, srgb_prof
 
 __all__ = [
     "DEFAULT_OPTIONS",
+    "FIGURES",
     "FORMATS",
     "KEY",
     "FileOptions",
@@ -29,6 +30,7 @@ __all__ = [
     "check_format",
     "check_output",
     "encode",
+    "suffix_of",
     "to_image",
     "write",
 ]
@@ -47,6 +49,11 @@ FORMATS: dict[str, tuple[str, dict[str, Any]]] = {
     ".heic": ("HEIF", {"quality": 95}),
     ".heif": ("HEIF", {"quality": 95}),
 }
+PDF: tuple[str, dict[str, Any]] = (
+    "PDF",
+    {"quality": 95, "resolution": 150, "creationDate": None, "modDate": None},
+)
+FIGURES = (*FORMATS, ".pdf")
 WITH_ALPHA = {"PNG", "WEBP", "TIFF", "AVIF", "HEIF"}
 WITH_DPI = {"PNG", "JPEG", "TIFF", "BMP"}
 DEPTHS = (8, 16)  # bits of a sample
@@ -140,16 +147,33 @@ def write(
     path: str | PathLike[str],
     settings: dict[str, Any] | None = None,
     metadata: Metadata = NOTHING,
+    suffixes: Collection[str] = FORMATS,
 ) -> Path:
     """Write `image` atomically, with `settings` and `metadata` inside if the format can hold them.
 
-    image: 8 bits, or uint16 (H, W, 3 or 4) for 16. If the format has no alpha, the background is
-    white. Raises OutputError.
+    Args:
+        image: 8 bits, or uint16 (H, W, 3 or 4) for 16. If the format has no alpha, the background
+            is white.
+        path: of the file.
+        settings, metadata: what is written into the file.
+        suffixes: those that are allowed; FIGURES has .pdf too.
+
+    Raises:
+        OutputError: the file cannot be written.
     """
-    out = check_output(path)
+    out = check_output(path, suffixes)
     with atomic_write(out) as part, part.open("wb") as file:
         _save(image, file, out.suffix, settings, metadata)
     return out
+
+
+def suffix_of(format: str) -> str:
+    """Return the suffix of a format's name: ".jpg" for "JPEG". Raises OutputError."""
+    suffix = f".{format.lower().removeprefix('.')}"
+    if suffix not in FORMATS:
+        names = [each[1:] for each in FORMATS]
+        raise OutputError(f"no format {format!r}: {did_you_mean(format, names)}", format, names)
+    return suffix
 
 
 def encode(
@@ -179,7 +203,7 @@ def _save(
     settings: dict[str, Any] | None,
     metadata: Metadata,
 ) -> None:
-    kind, options = FORMATS[suffix.lower()]
+    kind, options = FORMATS.get(suffix.lower(), PDF)
     if isinstance(image, np.ndarray):
         check_depth(f"picture{suffix}", 16)
         _save_deep(image, file, kind, settings, metadata)
@@ -220,7 +244,7 @@ def _carrying(kind: str, settings: dict[str, Any] | None, metadata: Metadata) ->
         options["icc_profile"] = srgb_profile()
     if kind == "GIF" and settings:
         options["comment"] = _text(settings).encode()
-    if kind in ("BMP", "GIF"):
+    if kind in ("BMP", "GIF", "PDF"):
         return options
     if kind == "PNG" and settings:
         info = PngImagePlugin.PngInfo()

@@ -15,6 +15,7 @@ from impasto.config import Config, Machine, changed_by
 from impasto.errors import ConfigError, did_you_mean
 from impasto.images.read import SMALLEST, Picture, Source
 from impasto.objective.losses import gram
+from impasto.painting.arguments import combined
 from impasto.painting.levels import BLANK
 from impasto.painting.outcome import Painting
 from impasto.painting.run import paint
@@ -57,8 +58,9 @@ def texture(
     config: Config | None = None,
     machine: Machine | None = None,
     *,
-    backbone: Backbone | None = None,
+    backbone: Backbone | str | None = None,
     on_step: Callable[[Step], object] | None = None,
+    **settings: Any,
 ) -> Painting:
     """Synthesize a texture like `style`, of any size.
 
@@ -70,8 +72,9 @@ def texture(
         size: (width, height) of the texture, in pixels.
         config: the settings; None: the defaults.
         machine: device, precision, memory and tiles; None: chosen automatically.
-        backbone: a loaded network; None: the config's is loaded.
+        backbone: a network by its name, or loaded; None: the config's is loaded.
         on_step: called with every Step.
+        settings: fields of Config and Machine, which take precedence.
 
     Returns:
         The painting of the texture.
@@ -80,11 +83,18 @@ def texture(
         ImpastoError: an argument or a picture is unusable; before the first step.
 
     Example:
-        texture("painting.jpg", (1024, 768), Config(steps=200)).save("texture.png")
+        texture("painting.jpg", (1024, 768), steps=200).save("texture.png")
     """
-    config = texture_config(config or Config())
-    content = blank_content(*size)
-    return paint(content, style, config, machine, backbone=backbone, on_step=on_step)
+    config, machine, named = combined(config, machine, None, settings)
+    return paint(
+        blank_content(*size),
+        style,
+        texture_config(config),
+        machine,
+        named=named,
+        backbone=backbone,
+        on_step=on_step,
+    )
 
 
 def content_reconstructions(config: Config, layers: Sequence[str]) -> list[tuple[str, Config]]:
@@ -166,13 +176,17 @@ def feature_maps(
 
 
 def variations(
-    vary: Mapping[str, Sequence[str]], name: str = "default", **settings: Any
+    vary: Mapping[str, Sequence[str]],
+    name: str = "default",
+    pictures: Sequence[str] = (),
+    **settings: Any,
 ) -> list[tuple[dict[str, str], Config, Machine]]:
     """Make the settings for every combination of the values of one or two fields.
 
     Args:
         vary: lists of values by field, or by "preset".
         name: the preset that is varied.
+        pictures: what may be varied too, and is no setting: "content", "style".
         settings: changes to the preset.
 
     Returns:
@@ -185,7 +199,7 @@ def variations(
     if not 1 <= len(fields) <= 2:
         raise ConfigError(f"--vary names {len(fields)} fields: vary one or two", list(fields))
     for field, values in fields.items():
-        known = ["preset", *Config.model_fields, *Machine.model_fields]
+        known = ["preset", *pictures, *Config.model_fields, *Machine.model_fields]
         if field not in known:
             raise ConfigError(
                 f"no setting {field!r} to vary: {did_you_mean(field, known)}", field, known
@@ -197,7 +211,8 @@ def variations(
     results = []
     for values in product(*fields.values()):
         chosen = dict(zip(fields, values, strict=True))
-        rest = {field: value for field, value in chosen.items() if field != "preset"}
+        others = ("preset", *pictures)
+        rest = {field: value for field, value in chosen.items() if field not in others}
         base = preset(chosen.get("preset", name)).config
         results.append((chosen, *changed_by({**settings, **rest}, base)))
     return results

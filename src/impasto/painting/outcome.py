@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, overload
 
 import numpy as np
 import torch
 from PIL import Image
 
 from impasto.config import Config
-from impasto.errors import ClusterError, SolverError, out_of_memory
+from impasto.errors import ClusterError, OutputError, SolverError, out_of_memory, reason, worded
 from impasto.images.deep import to_words
 from impasto.images.metadata import NOTHING, Kept, Metadata
-from impasto.images.write import check_depth, encode, to_image, write
+from impasto.images.write import check_depth, encode, suffix_of, to_image, write
 
 __all__ = ["Painting", "doubt_about", "why_stopped"]
 
@@ -25,7 +25,7 @@ ZERO = 1e-6  # an objective below it cannot be improved
 FEW, SHARE = 2, 0.05  # a normal run has up to so many failed steps, or up to this share of them
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Painting:
     """The result of a run: the picture, its objective, and statistics of the run.
 
@@ -45,6 +45,7 @@ class Painting:
         painting = impasto.paint("photo.jpg", "painting.jpg")
         print(painting.steps, painting.value, painting.terms)
         painting.save("out.png")
+        pixels = numpy.asarray(painting)  # (H, W, 3), uint8
     """
 
     pixels: torch.Tensor
@@ -56,10 +57,10 @@ class Painting:
     evaluations: int
     seconds: float
     stopped: str
-    settings: dict[str, Any] = field(repr=False)
+    settings: dict[str, Any]
     notes: list[str]
     doubt: str = ""
-    metadata: Metadata = field(default=NOTHING, repr=False)
+    metadata: Metadata = NOTHING
 
     @property
     def finished(self) -> bool:
@@ -71,24 +72,75 @@ class Painting:
         """The painting as an 8-bit PIL image, RGB or RGBA."""
         return to_image(self.pixels, self.alpha)
 
-    def save(self, path: str | PathLike[str], depth: int = 8, metadata: Kept = "basic") -> Path:
+    def __repr__(self) -> str:
+        height, width = self.pixels.shape[2:]
+        early = f", {self.stopped}" if self.stopped else ""
+        return (
+            f"<Painting {width} x {height}, {self.steps} steps in {self.seconds:.1f} s, "
+            f"objective {self.value:.4g}{early}>"
+        )
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        """Return the painting as NumPy sees its PIL image: (H, W, 3 or 4), uint8."""
+        return np.array(self.image, dtype=dtype)
+
+    def _repr_png_(self) -> bytes:
+        """Return the painting as a notebook shows it."""
+        return encode(self.image, ".png")
+
+    @overload
+    def save(
+        self, path: str | PathLike[str], depth: int = 8, metadata: Kept = "basic", format: str = ""
+    ) -> Path: ...
+
+    @overload
+    def save(
+        self, path: IO[bytes], depth: int = 8, metadata: Kept = "basic", format: str = "png"
+    ) -> None: ...
+
+    def save(
+        self,
+        path: str | PathLike[str] | IO[bytes],
+        depth: int = 8,
+        metadata: Kept = "basic",
+        format: str = "",
+    ) -> Path | None:
         """Write the painting to a file, with its settings inside.
 
         Args:
-            path: the file; its suffix is the format (PNG, JPEG, WebP, TIFF, AVIF ...).
+            path: of the file; its suffix is the format (PNG, JPEG, WebP, TIFF, AVIF ...). Or a file
+                that is open for writing, as io.BytesIO.
             depth: bits a sample: 8, or 16 for PNG and TIFF.
             metadata: what is kept of the content's file: "basic" (date, author, copyright,
                 resolution, color profile), "all" (its whole EXIF, also where it was taken) or
                 "none".
+            format: of an open file: "png", "jpeg" ...; "": PNG.
 
         Returns:
-            The path.
+            The path, if it was given.
 
         Raises:
             OutputError: the file cannot be written.
+
+        Example:
+            buffer = io.BytesIO()
+            painting.save(buffer, format="jpeg")
         """
-        check_depth(path, depth)
-        return write(self._picture(depth), path, self.settings, self.metadata.selected(metadata))
+        if isinstance(path, (str, PathLike)):
+            if format and suffix_of(format) != Path(path).suffix.lower():
+                raise OutputError(
+                    f"format={format!r} is for open files: the suffix of {path} is its format",
+                    format,
+                )
+            check_depth(path, depth)
+            kept = self.metadata.selected(metadata)
+            return write(self._picture(depth), path, self.settings, kept)
+        data = self.encode(suffix_of(format or "png"), depth, metadata)
+        try:
+            path.write(data)
+        except (OSError, ValueError, TypeError) as error:  # it is closed, or takes text
+            raise OutputError(f"cannot write the painting: {reason(error)}") from error
+        return None
 
     def encode(self, suffix: str, depth: int = 8, metadata: Kept = "basic") -> bytes:
         """Return the bytes of the file that `save` would write. Raises OutputError."""
@@ -104,7 +156,7 @@ def why_stopped(error: BaseException) -> str:
     if isinstance(error, KeyboardInterrupt):
         return "stopped by hand"
     if out_of_memory(error):
-        return "not enough memory for the next level: give a smaller --size"
+        return worded("not enough memory for the next level: give a smaller --size")
     return str(error) if isinstance(error, (SolverError, ClusterError)) else ""
 
 
@@ -122,13 +174,13 @@ def doubt_about(improved: bool, mended: int, steps: int, terms: Mapping[str, flo
         return ""  # a picture in its own style: steps can only lead away
     if not improved and steps > TRIAL:
         name = max(terms, key=lambda term: terms[term])
-        return (
+        return worded(
             "no step improved on the starting picture, and that is what was saved; the "
             "heaviest term is "
             f"{name}, {terms[name]:.3g} of {total:.3g}: give smaller weights, or more --steps"
         )
     if mended > max(FEW, SHARE * steps):
-        return (
+        return worded(
             f"{mended} of {steps} steps went wrong and were undone: give smaller weights, "
             "or --precision float32"
         )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from os import PathLike
+from typing import Any, cast
 
 from impasto.backbone.load import load_backbone
 from impasto.backbone.vgg import Backbone
@@ -13,6 +15,7 @@ from impasto.config import Config, Machine
 from impasto.errors import ClusterError, SolverError
 from impasto.images.read import Picture, Source, read, resize
 from impasto.objective.objective import Objective
+from impasto.painting.arguments import combined, is_setting
 from impasto.painting.levels import read_pictures
 from impasto.painting.loop import Loop, MakeEvaluator
 from impasto.painting.memory import Plan, check_tile, plan_for
@@ -65,41 +68,47 @@ class Run:
         config: Config | None = None,
         machine: Machine | None = None,
         *,
-        start: Source | None = None,
+        start: Source | Mapping[str, float] | None = None,
         named: Mapping[str, Source] | None = None,
-        backbone: Backbone | Callable[[Config, Machine], Backbone] = load_backbone,
+        backbone: Backbone | str | Callable[[Config, Machine], Backbone] = load_backbone,
         plan: Callable[[Problem, Config, Machine, Backbone], Plan] = plan_for,
         resume: Resume | None = None,
         make_evaluator: MakeEvaluator = Objective,
+        **settings: Any,
     ) -> Run:
         """Prepare a run: read and check the pictures, load the network, plan the memory.
 
         Args:
-            content: the content picture: a path, PIL image, NumPy array or tensor.
+            content: the content picture: a path, bytes, open file, PIL image, array or tensor.
             style: one style picture or several, which are blended.
             config: the settings; None: the defaults.
             machine: device, precision, memory and tiles; None: chosen automatically.
-            start: a picture that replaces the config's `start`.
+            start: the setting `start`, or a picture in memory.
             named: pictures in memory, by the names that the config has for them.
-            backbone: the network, or a function that loads it after the pictures have been
-                checked. A network without a finisher makes all steps.
+            backbone: the network or its name, or a function that loads it after the pictures have
+                been checked. A network without a finisher makes all steps.
             plan: chooses the tile size.
             resume: returns the state and the plan of an interrupted run, or None if there is none.
             make_evaluator: makes the evaluator of a level.
+            settings: fields of Config and Machine, which take precedence.
 
         Raises:
             ImpastoError: a setting or a picture is unusable, the network cannot be loaded, or the
                 painting does not fit into memory.
 
         Example:
-            run = Run.prepare("photo.jpg", "painting.jpg", Config(size=1024))
+            run = Run.prepare("photo.jpg", "painting.jpg", size=1024)
             print(run.plan)
         """
-        config, machine = config or Config(), machine or Machine()
+        if isinstance(backbone, str):
+            settings["backbone"], backbone = backbone, load_backbone
+        if is_setting(start):
+            settings["start"] = os.fspath(start) if isinstance(start, PathLike) else start
+        config, machine, named = combined(config, machine, named, settings)
         if isinstance(backbone, Backbone) and backbone.finisher is None:
             config = config.changed(finish=0)  # the given network makes all steps
         picture, styles = read_pictures(content, style, config)
-        first = None if start is None else read(start)
+        first = None if start is None or is_setting(start) else read(cast(Source, start))
         # bad pictures fail before a network is downloaded
         problem = prepare_problem(picture, styles, config, named)
         check_tile(problem, config, machine)
@@ -191,10 +200,11 @@ def paint(
     config: Config | None = None,
     machine: Machine | None = None,
     *,
-    start: Source | None = None,
-    backbone: Backbone | None = None,
+    start: Source | Mapping[str, float] | None = None,
+    backbone: Backbone | str | None = None,
     named: Mapping[str, Source] | None = None,
     on_step: Callable[[Step], object] | None = None,
+    **settings: Any,
 ) -> Painting:
     """Paint `content` in the style of `style` and return the best picture found.
 
@@ -203,15 +213,18 @@ def paint(
     `stopped` the reason.
 
     Args:
-        content: a path, PIL image, NumPy array (H, W, 3) or tensor (3, H, W). Integers are 0 to
-            255, floats 0 to 1.
+        content: a path, the bytes of a file, an open file (io.BytesIO), a PIL image, a NumPy array
+            (H, W, 3) or a tensor (3, H, W). Integers are 0 to 255, floats 0 to 1.
         style: one such picture or several, which are blended.
         config: the settings; None: the defaults.
         machine: device, precision, memory and tiles; None: chosen automatically.
-        start: a picture that replaces the config's `start`.
-        backbone: a loaded network; None: the config's is loaded.
+        start: the setting `start`, or a picture in memory.
+        backbone: a network by its name, or loaded; None: the config's is loaded.
         named: pictures in memory, by the names that the config has for them (masks, palette ...).
         on_step: called with every Step.
+        settings: fields of Config and Machine, which take precedence over `config` and `machine`.
+            A picture in memory can take the place of a path: `protect=image`,
+            `mask=[(mask, style)]`.
 
     Returns:
         The painting: its pixels, its objective, statistics of the run, and the settings.
@@ -222,7 +235,7 @@ def paint(
         SolverError: the objective is not finite at the start.
 
     Example:
-        paint("photo.jpg", "painting.jpg", Config(size=512)).save("out.png")
+        paint("photo.jpg", "painting.jpg", size=512, look="bold").save("out.png")
     """
     return Run.prepare(
         content,
@@ -232,6 +245,7 @@ def paint(
         start=start,
         named=named,
         backbone=backbone or load_backbone,
+        **settings,
     ).paint(on_step)
 
 
@@ -241,24 +255,28 @@ def paint_steps(
     config: Config | None = None,
     machine: Machine | None = None,
     *,
-    start: Source | None = None,
-    backbone: Backbone | None = None,
+    start: Source | Mapping[str, float] | None = None,
+    backbone: Backbone | str | None = None,
     named: Mapping[str, Source] | None = None,
+    **settings: Any,
 ) -> Iterator[Step]:
     """Yield a Step after every solver step; to stop the run, stop iterating.
 
     Args:
-        content: a path, PIL image, NumPy array (H, W, 3) or tensor (3, H, W). Integers are 0 to
-            255, floats 0 to 1.
+        content: a path, the bytes of a file, an open file (io.BytesIO), a PIL image, a NumPy array
+            (H, W, 3) or a tensor (3, H, W). Integers are 0 to 255, floats 0 to 1.
         style: one such picture or several, which are blended.
         config: the settings; None: the defaults.
         machine: device, precision, memory and tiles; None: chosen automatically.
-        start: a picture that replaces the config's `start`.
-        backbone: a loaded network; None: the config's is loaded.
+        start: the setting `start`, or a picture in memory.
+        backbone: a network by its name, or loaded; None: the config's is loaded.
         named: pictures in memory, by the names that the config has for them (masks, palette ...).
+        settings: fields of Config and Machine, which take precedence over `config` and `machine`.
+            A picture in memory can take the place of a path: `protect=image`,
+            `mask=[(mask, style)]`.
 
     Yields:
-        The Steps of the run; `step.best.point` is the best picture so far.
+        The Steps of the run; `step.image` is the best picture so far.
 
     Raises:
         ImpastoError: a setting or a picture is unusable, the network cannot be loaded, or the
@@ -277,4 +295,5 @@ def paint_steps(
         start=start,
         named=named,
         backbone=backbone or load_backbone,
+        **settings,
     ).steps()

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import torch
+from PIL import Image
 
+from impasto.images.write import to_image
 from impasto.solver.safeguard import Best
 
 __all__ = ["State", "Step"]
@@ -38,7 +40,7 @@ class State(NamedTuple):
     tensors: dict[str, torch.Tensor]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Step:
     """One solver step: the evaluated point, its objective, and the progress of the run.
 
@@ -61,6 +63,9 @@ class Step:
     Example:
         for step in impasto.paint_steps("photo.jpg", "painting.jpg"):
             print(f"{step.number}/{step.steps}: {float(step.value):.3g}")
+            if step.seconds > 5:
+                break
+        step.image.save("so-far.png")
     """
 
     number: int
@@ -81,6 +86,21 @@ class Step:
         default=lambda pixels: pixels, repr=False
     )
     state: Callable[[], State] | None = field(default=None, repr=False)
+
+    def __repr__(self) -> str:
+        height, width = self.picture.shape[2:]
+        return (
+            f"<Step {self.number} of {self.steps}, {width} x {height}, objective "
+            f"{float(self.value):.4g}>"
+        )
+
+    @property
+    def image(self) -> Image.Image:
+        """The best picture of the level so far, as an 8-bit PIL image of the level's size.
+
+        It stays as it is, also when the run has gone on or was ended.
+        """
+        return to_image(self.finish(self.best.point.clamp(0, 1)))
 
     @property
     def shown(self) -> torch.Tensor:

@@ -14,8 +14,11 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
 
-from impasto.errors import ImpastoError
+from impasto.config import Config
+from impasto.errors import ConfigError, ImpastoError, as_arguments, did_you_mean, shortened
+from impasto.fields import changed_fields
 from impasto.figures.timelapse import FilmSuffix
+from impasto.presets import PRESETS, preset
 from impasto.web.addresses import network_of
 from impasto.web.folders import RoomError
 from impasto.web.job import BusyError, Job, PaintRequest, State, Upload
@@ -58,8 +61,8 @@ def status_of(studio: Studio, job: Job) -> Status:
         state=job.state,
         title=job.title,
         before=studio.place(job),
-        error=job.error,
-        note=job.note,
+        error=as_arguments(job.error),
+        note=as_arguments(job.note),
         **progress,
     )
 
@@ -96,6 +99,26 @@ Id = Annotated[
 ]
 
 
+class PresetInfo(BaseModel):
+    """A preset: its settings that are not the defaults, and where its numbers come from."""
+
+    name: str
+    about: str
+    settings: dict[str, Any]
+    sources: dict[str, str]
+
+
+async def _only_known_fields(request: Request) -> None:
+    """Refuse a form with a field that there is none of."""
+    given = [*request.query_params, *(await request.form())]
+    for name in given:
+        if name in Config.model_fields and name != "look":
+            text = f"{shortened(name)} is a setting: send it in the field settings, a JSON object"
+            raise HTTPException(422, text)
+        if name not in FIELDS:
+            raise HTTPException(422, f"no field {shortened(name)}: {did_you_mean(name, FIELDS)}")
+
+
 async def _job(id: Id, studio: TheStudio) -> Job:
     job = studio.jobs.get(id)
     if job is None:
@@ -117,15 +140,37 @@ async def _finished(job: AnyJob) -> Job:
 FinishedJob = Annotated[Job, Depends(_finished)]
 
 
+FIELDS = ("content", "style", "preset", "look", "settings", "pictures", "timelapse", "base")
+LOCATION = {"description": "the painting's address", "schema": {"type": "string"}}
+SETTINGS = {
+    "contentMediaType": "application/json",
+    "contentSchema": {"$ref": "#/components/schemas/Settings"},
+}
+
+
 @routes.post(
-    "/api/paintings", status_code=202, responses=errors(413, 422, 503, 507), tags=["paintings"]
+    "/api/paintings",
+    status_code=202,
+    responses={
+        **errors(413, 422, 503, 507),
+        202: {"description": "taken: follow it", "headers": {"Location": LOCATION}},
+    },
+    tags=["paintings"],
+    dependencies=[Depends(_only_known_fields)],
 )
 async def submit(
     studio: TheStudio,
     request: Request,
+    response: Response,
     content: Annotated[UploadFile, File(description="the picture to paint")],
     style: Annotated[list[UploadFile], File(description="a style picture, or several")],
-    settings: Annotated[str, Form(description="fields of impasto.Config as a JSON object")] = "{}",
+    preset: Annotated[
+        str, Form(description="a preset by name, which the settings change; see /api/presets")
+    ] = "",
+    look: Annotated[str, Form(description="how much is painted: subtle, painted or bold")] = "",
+    settings: Annotated[
+        str, Form(description="settings as a JSON object, see Settings", json_schema_extra=SETTINGS)
+    ] = "{}",
     pictures: Annotated[
         list[UploadFile] | None,
         File(description="pictures that the settings name (masks, palette), by file name"),
@@ -140,7 +185,7 @@ async def submit(
     order = PaintRequest(
         _upload(content),
         [_upload(file) for file in style],
-        _object(settings),
+        _chosen(preset, look, _object(settings)),
         {upload.name: upload for upload in named},
         timelapse,
         base,
@@ -153,8 +198,24 @@ async def submit(
     except RoomError as error:
         raise HTTPException(507, str(error)) from None
     except ImpastoError as error:
-        raise HTTPException(422, str(error)) from None
+        raise HTTPException(422, as_arguments(str(error))) from None
+    path = routes.url_path_for("status", id=job.id)
+    response.headers["Location"] = f"{request.scope.get('root_path', '')}{path}"
     return status_of(studio, job)
+
+
+@routes.get("/api/presets", tags=["settings"])
+async def presets() -> list[PresetInfo]:
+    """The presets, by name."""
+    return [
+        PresetInfo(
+            name=name,
+            about=as_arguments(each.about),
+            settings=dict(changed_fields(each.config)),
+            sources={field: as_arguments(text) for field, text in each.sources.items()},
+        )
+        for name, each in PRESETS.items()
+    ]
 
 
 @paintings.get("")
@@ -222,6 +283,19 @@ routes.include_router(paintings)
 
 def _upload(file: UploadFile) -> Upload:
     return Upload(file.filename or "picture", file.file.read)
+
+
+def _chosen(name: str, look: str, settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings of a request, on top of a preset and a look. Raises HTTPException."""
+    base: dict[str, Any] = {}
+    try:
+        if name:
+            base = dict(changed_fields(preset(name).config))
+    except ConfigError as error:
+        raise HTTPException(422, str(error)) from None
+    if settings.get("optimizer", base.get("optimizer")) != base.get("optimizer"):
+        base.pop("learning_rate", None)  # each optimizer has its own
+    return {**base, **({"look": look} if look else {}), **settings}
 
 
 def _object(settings: str) -> dict[str, Any]:

@@ -30,6 +30,7 @@ from impasto.web.downloads import pictures
 from impasto.web.logs import OneLine, kept_short
 from impasto.web.middleware import StudioMiddleware
 from impasto.web.multipart import BoundedParser
+from impasto.web.openapi import add_documentation
 from impasto.web.page import CSS, SCRIPT, page_of, theme
 from impasto.web.queue import Studio
 
@@ -80,7 +81,7 @@ def application(
     app = FastAPI(
         title="impasto",
         version=__version__,
-        docs_url=None,  # these pages load scripts from other hosts
+        docs_url=None,  # these pages load scripts from other hosts; /docs is our own
         redoc_url=None,
         openapi_url="/api/openapi.json",
         description="Paint any picture in the style of any other.",
@@ -95,6 +96,7 @@ def application(
     app.state.studio = studio
     app.include_router(routes)
     app.include_router(pictures)
+    add_documentation(app)
     _mount_page(app, studio, demo)
     return StudioMiddleware(app, studio, auth, hosts)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -18,7 +20,9 @@ from impasto.cli.options import (
 )
 from impasto.cli.sources import check_styles, with_styles
 from impasto.cli.streams import picture_source
+from impasto.config import Config, Machine
 from impasto.errors import ConfigError
+from impasto.fields import marked
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,7 +31,7 @@ __all__ = ["compare"]
 
 
 @click.command(cls=GroupedCommand)
-@click.argument("pictures", nargs=-1, required=True, metavar="CONTENT STYLE")
+@click.argument("pictures", nargs=-1, metavar="CONTENT STYLE")
 @style_option
 @click.option("-o", "--out", help="the figure's file [default: compare.png]")
 @click.option(
@@ -35,8 +39,8 @@ __all__ = ["compare"]
     multiple=True,
     required=True,
     metavar="FIELD=A,B,C",
-    help="a setting (or preset) and its values; once or twice. If the values contain commas, "
-    "separate them by ;",
+    help="a setting (or preset, content, style) and its values; once or twice. If the values "
+    "contain commas, separate them by ;",
 )
 @click.option(
     "--preset",
@@ -61,38 +65,69 @@ def compare(
 
     impasto compare photo.jpg painting.jpg --vary optimizer=lbfgs,adam --vary strength=0.5,1,2 -o
     compare.png
+
+    impasto compare --vary content=a.jpg,b.jpg --vary style=one.jpg,two.jpg
     """
     from impasto.cli.outputs import check_figure
     from impasto.cli.progress_bar import make_console
     from impasto.figures.contact_sheet import contact_sheet, in_rows
     from impasto.images.read import read
-    from impasto.images.write import write
+    from impasto.images.write import FIGURES, write
     from impasto.painting.experiments import variations
     from impasto.painting.problem import extras
 
-    pictures = with_styles(pictures, styles)
-    if len(pictures) < 2:
+    varied = _parse_vary(vary)
+    varieties = variations(varied, preset_name, ("content", "style"), **given(values))
+    contents, of_styles = _pictures(pictures, styles, varied)
+    check_styles(
+        [*contents[:1], *of_styles], styles, all(config.blend for _, config, _ in varieties)
+    )
+    used = {path for _, config, _ in varieties for _, path in extras(config)}
+    used |= {*contents, *of_styles, *varied.get("style", ())}
+    target = check_figure(out or default_name("compare.png", overwrite), used)
+    read_once = cache(lambda path: read(picture_source(path)))
+    trials = []
+    for chosen, config, machine in varieties:
+        content = chosen.get("content", contents[0])
+        style = [chosen["style"]] if "style" in chosen else of_styles
+        inputs = [read_once(path) for path in (content, *style)]
+        trials.append(Trial(_caption(chosen), config, machine, inputs))
+    cells = paint_cells(make_console(quiet), trials, timed=True, comparable=_comparable(varied))
+    columns = len(list(varied.values())[1]) if len(varied) == 2 else 0
+    write(contact_sheet(in_rows(cells, columns)), target, suffixes=FIGURES)
+    return report_figure(target, cells)
+
+
+config_options(compare)
+
+
+def _pictures(
+    pictures: tuple[str, ...], styles: tuple[str, ...], varied: dict[str, list[str]]
+) -> tuple[list[str], list[str]]:
+    """Return the contents and the styles: those that are varied, or those that were given.
+
+    Raises ConfigError if there are too few or too many.
+    """
+    contents = varied.get("content", [])
+    if contents:
+        rest = [*pictures, *styles]
+    else:
+        contents, rest = list(pictures[:1]), list(with_styles(pictures, styles)[1:])
+    if "style" in varied and rest:
+        raise ConfigError(f"{rest[0]} is a style, and --vary style names them: leave it out", rest)
+    if not contents or not (rest or "style" in varied):
         raise ConfigError(
             "give a CONTENT and a STYLE picture: impasto compare photo.jpg painting.jpg "
             "--vary strength=1,2",
             pictures,
         )
-    varied = _parse_vary(vary)
-    varieties = variations(varied, preset_name, **given(values))
-    check_styles(pictures, styles, all(config.blend for _, config, _ in varieties))
-    named = {path for _, config, _ in varieties for _, path in extras(config)}
-    target = check_figure(out or default_name("compare.png", overwrite), [*pictures, *named])
-    inputs = [read(picture_source(picture)) for picture in pictures]
-    trials = [
-        Trial(_caption(chosen), config, machine, inputs) for chosen, config, machine in varieties
-    ]
-    cells = paint_cells(make_console(quiet), trials, timed=True)
-    columns = len(list(varied.values())[1]) if len(varied) == 2 else 0
-    write(contact_sheet(in_rows(cells, columns)), target)
-    return report_figure(target, cells)
+    return contents, rest
 
 
-config_options(compare)
+def _comparable(varied: dict[str, list[str]]) -> bool:
+    """Return whether all paintings minimize the same objective, so that its values compare."""
+    solver = {*marked(Config, "group", "Solver"), *Machine.model_fields}
+    return set(varied) <= solver
 
 
 def _parse_vary(texts: Sequence[str]) -> dict[str, list[str]]:
@@ -117,4 +152,8 @@ def _parse_vary(texts: Sequence[str]) -> dict[str, list[str]]:
 
 
 def _caption(chosen: dict[str, str]) -> str:
-    return ", ".join(f"{field.replace('_', ' ')} {value}" for field, value in chosen.items())
+    shown = {
+        field: Path(value).name if field in ("content", "style") else value
+        for field, value in chosen.items()
+    }
+    return ", ".join(f"{field.replace('_', ' ')} {value}" for field, value in shown.items())

@@ -93,7 +93,7 @@ def _draw_features(
     from impasto.cli.terminal import load_with_bar
     from impasto.figures.contact_sheet import contact_sheet
     from impasto.images.read import SMALLEST, read, resize
-    from impasto.images.write import to_image, write
+    from impasto.images.write import FIGURES, to_image, write
     from impasto.painting.experiments import feature_maps
     from impasto.painting.levels import painted_size
 
@@ -122,7 +122,7 @@ def _draw_features(
     rows += [
         _layer_row(layer, (width, height)) for layer in feature_maps(pixels, layers, backbone, MAPS)
     ]
-    write(contact_sheet(rows, height=240), target)
+    write(contact_sheet(rows, height=240), target, suffixes=FIGURES)
     click.echo(str(target))
 
 

@@ -47,7 +47,7 @@ def grid(
     from impasto.cli.outputs import check_figure
     from impasto.figures.contact_sheet import contact_sheet, in_rows
     from impasto.images.read import read_settings
-    from impasto.images.write import write
+    from impasto.images.write import FIGURES, write
 
     target = check_figure(out or default_name("grid.png", overwrite), snapshots)
     # by settings: the last snapshot and the painting itself are the same picture
@@ -64,7 +64,7 @@ def grid(
             "with --steps"
         )
     cells = [_snapshot_cell(settings, path) for settings, path in chosen]
-    write(contact_sheet(in_rows(cells, columns or 0)), target)
+    write(contact_sheet(in_rows(cells, columns or 0)), target, suffixes=FIGURES)
     click.echo(str(target))
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
+
 import click
 
-from impasto.config import Config
-from impasto.fields import option_name
+from impasto.cli.options import as_options
+from impasto.fields import changed_fields, option_name
+from impasto.parsing import format_value
 from impasto.presets import PRESETS, preset
 
 __all__ = ["presets"]
@@ -22,9 +25,13 @@ def presets(name: str | None) -> None:
         return
     chosen = preset(name)
     click.echo(f"{name}: {chosen.about}\n")
-    default = Config()
+    changed = dict(changed_fields(chosen.config))
     for field, value in chosen.config:
-        if field in chosen.sources or value != getattr(default, field):
-            click.echo(f"{option_name(field):22} {value}")
+        if field in chosen.sources or field in changed:
+            click.echo(f"{option_name(field):22} {format_value(value)}")
             if field in chosen.sources:
                 click.echo(f"{'':22}   {chosen.sources[field]}")
+    options = shlex.join(as_options(chosen.config.model_dump(mode="json")))
+    click.echo(f"\nimpasto paint CONTENT STYLE --preset {name}")
+    if options:
+        click.echo(f"\nor, with every option that is not the default:\n{options}")

@@ -67,7 +67,7 @@ def reconstruct(
     from impasto.cli.outputs import check_figure
     from impasto.cli.progress_bar import make_console
     from impasto.figures.contact_sheet import contact_sheet
-    from impasto.images.write import write
+    from impasto.images.write import FIGURES, write
     from impasto.painting.problem import prepare_problem
 
     if content is None and style is None:
@@ -83,7 +83,8 @@ def reconstruct(
         prepare_problem(trial.pictures[0], trial.pictures[1:], trial.config)
     cells = paint_cells(make_console(quiet), all_trials)
     rest = iter(cells)
-    write(contact_sheet([[first, *islice(rest, len(trials))] for first, trials in rows]), target)
+    sheet = contact_sheet([[first, *islice(rest, len(trials))] for first, trials in rows])
+    write(sheet, target, suffixes=FIGURES)
     return report_figure(target, cells)
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
+from typing import Any
 
 import click
 
-from impasto.fields import option_name
+from impasto.cli.options import as_options
 
 __all__ = ["CONTROLS", "show"]
 
@@ -16,9 +18,9 @@ CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]")  # control characters, for termin
 
 @click.command()
 @click.argument("file")
-@click.option("--json", "as_json", is_flag=True, help="print the settings as JSON")
+@click.option("--json", "as_json", is_flag=True, help="print all settings as JSON")
 def show(file: str, as_json: bool) -> None:
-    """Print the settings that the painting FILE was made with."""
+    """Print what the painting FILE was made from, and the command that paints it again."""
     from impasto.images.read import read_settings
     from impasto.painting.callbacks import format_terms
 
@@ -36,7 +38,21 @@ def show(file: str, as_json: bool) -> None:
     computed = ("device", "precision", "convolution", "threads")
     if facts := [f"{name} {settings[name]}" for name in computed if settings.get(name)]:
         lines.append(f"computed with {', '.join(facts)}")
-    for part in ("config", "machine"):
-        lines += [f"{option_name(name):22} {value}" for name, value in settings[part].items()]
+    lines += ["", "paint it again, the same on a machine of this kind:", _again(settings, file)]
     for line in lines:
         click.echo(CONTROLS.sub("?", line))
+
+
+def _again(settings: dict[str, Any], file: str) -> str:
+    """Return the command that paints a picture again."""
+    from impasto.painting.levels import BLANK
+
+    inputs = settings["inputs"]
+    if any(entry["role"] == BLANK for entry in inputs):
+        return shlex.join(["impasto", "texture", "--from", file])
+    content = [entry["name"] for entry in inputs if entry["role"] == "content"]
+    styles = [entry["name"] for entry in inputs if entry["role"] == "style"]
+    if len(styles) > 1:
+        styles = [word for style in styles for word in ("--style", style)]
+    changed = as_options({**settings["config"], **settings["machine"]})
+    return shlex.join(["impasto", "paint", *content, *styles, *changed])
