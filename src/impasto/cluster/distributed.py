@@ -23,6 +23,7 @@ from impasto.backbone.weight_files import Weights
 from impasto.cluster.ray_cluster import VERSIONS, Device, list_devices, start_worker, use_device
 from impasto.config import Config, Machine
 from impasto.errors import ClusterError
+from impasto.objective.frame import frame_of
 from impasto.objective.objective import Loss, Objective
 from impasto.objective.regions import Region
 from impasto.objective.style_terms import STYLE_TERMS
@@ -119,12 +120,8 @@ class RemoteTileWorker:
     def evaluate(self, *crops: torch.Tensor) -> tuple[Loss, list[torch.Tensor]]:
         """The objective, and the gradient to the crop of each tile."""
         here = [crop.to(self._backbone.device) for crop in crops]
-        if self._objective.tiles[0].whole:
-            value, gradient = self._objective.evaluate(here[0])
-            gradients = [gradient.cpu()]
-        else:
-            value, parts = self._objective.evaluate_crops(here)
-            gradients = [gradient.cpu() for gradient in parts]
+        value, parts = self._objective.evaluate_crops(here)
+        gradients = [gradient.cpu() for gradient in parts]
         return value._replace(
             total=value.total.cpu(), term_values=value.term_values.cpu()
         ), gradients
@@ -203,7 +200,8 @@ class TileWorkers:
         plan = plan_for(problem, config, machine, backbone, free)
         if not STYLE_TERMS[config.style_term].tileable:
             return plan  # it needs the whole picture at once
-        height, width = problem.levels[-1][:2]
+        last = problem.levels[-1]
+        height, width = frame_of(*last[:2], backbone).size(*last[:2])
         least = reach([*config.content_layers, *config.style_layers])
         side = plan.tile_size or max(height, width)
         while _tile_count(height, width, side) < len(self.actors) and side - STRIDE >= least:
@@ -249,7 +247,8 @@ class DistributedObjective:
         self._given = [
             ray.put(value) for value in (config, content, regions, side, protect, finish)
         ]
-        height, width = content.shape[2:]
+        self._frame = frame_of(*content.shape[2:], workers.backbone)
+        height, width = self._frame.size(*content.shape[2:])
         self._count = 1 if side is None else _tile_count(height, width, side)
         self._reducer: Any = None
         self._actors: list[Any] = []  # those that have been given their tiles
@@ -291,16 +290,17 @@ class DistributedObjective:
                 self._workers.restart()
 
     def _evaluate(self, pixels: torch.Tensor) -> tuple[Loss, torch.Tensor]:
+        framed = self._frame.add(pixels)
         replies = [
-            actor.evaluate.remote(*(pixels[(..., *tile.crop)].contiguous() for tile in tiles))
+            actor.evaluate.remote(*(framed[(..., *tile.crop)].contiguous() for tile in tiles))
             for actor, tiles in zip(self._actors, self._tiles, strict=True)
         ]
         results = _get_all(replies)
-        gradient = torch.zeros_like(pixels)
+        gradient = torch.zeros_like(framed)
         crops = _in_turns([gradients for _, gradients in results])
         for tile, crop in zip(_in_turns(self._tiles), crops, strict=True):
             gradient[(..., *tile.crop)] += crop
-        return results[0][0], gradient
+        return results[0][0], self._frame.fold(gradient)
 
 
 def _tile_count(height: int, width: int, side: int) -> int:

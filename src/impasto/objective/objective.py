@@ -11,6 +11,7 @@ from impasto.backbone.parallel import share
 from impasto.backbone.vgg import Backbone, Features, Tape
 from impasto.config import Config
 from impasto.objective.extractor import FeatureExtractor
+from impasto.objective.frame import frame_of, framed_regions
 from impasto.objective.make_terms import objective_terms
 from impasto.objective.regions import Region, regions_of
 from impasto.objective.style_targets import StyleTargets, style_targets
@@ -49,6 +50,9 @@ class Objective:
     the reductions and divisors of the config apply, to features in the config's `feature_units`.
     Layer weights multiply; `strength` multiplies the style and grain terms. With regions there is a
     style and a grain term for each; together they weigh as much as those of one.
+
+    All terms look at pictures that are continued beyond their border (frame.py), and `tiles` are
+    of the framed image; gradients are to the image itself.
     """
 
     def __init__(
@@ -84,6 +88,9 @@ class Objective:
         regions = regions_of(styles)
         targets = targets or style_targets(extractor, regions)
         self.backbone, self._shard, self.layers = backbone, shard, extractor.layers
+        self.frame = frame_of(*content.shape[2:], backbone)
+        content, regions = self.frame.add(content), framed_regions(regions, self.frame)
+        protect = None if protect is None else self.frame.add(protect)
         self.tiles = shard.select(extractor.tiles(content))
         self.terms = objective_terms(extractor, content, regions, protect, targets)
         self.names = tuple(term.name for term in self.terms)
@@ -104,18 +111,23 @@ class Objective:
         """
         if self.tiles[0].whole:
             return evaluate_batched([self], pixels)[0]
-        loss, parts = self.evaluate_crops(self._crops(pixels))
-        gradient = torch.zeros_like(pixels)
+        framed = self.frame.add(pixels)
+        loss, parts = self.evaluate_crops(self._crops(framed))
+        gradient = torch.zeros_like(framed)
         for tile, part in zip(self.tiles, parts, strict=True):
             gradient[(..., *tile.crop)] += part
-        return loss, gradient
+        return loss, self.frame.fold(gradient)
 
     @torch.no_grad()
     def evaluate_crops(self, crops: Sequence[torch.Tensor]) -> tuple[Loss, Iterator[torch.Tensor]]:
-        """The objective at the image with these crops of `tiles`, and the gradient to each crop.
+        """The objective at the framed image with these crops of `tiles`, and the gradient to each
+        crop.
 
         The sums over the tiles of other workers come through the shard's `all_reduce`.
         """
+        if self.tiles[0].whole:
+            ((loss, gradient),) = _evaluate_framed([self], crops[0])
+            return loss, iter([gradient])
         totals = self._totals(crops)
         _solve([self], [totals])
         gradients = (
@@ -123,13 +135,13 @@ class Objective:
         )
         return self._loss(totals), gradients
 
-    def _crops(self, pixels: torch.Tensor) -> list[torch.Tensor]:
-        return [pixels[(..., *tile.crop)] for tile in self.tiles]
+    def _crops(self, framed: torch.Tensor) -> list[torch.Tensor]:
+        return [framed[(..., *tile.crop)] for tile in self.tiles]
 
     @torch.no_grad()
     def __call__(self, pixels: torch.Tensor) -> Loss:
         """The objective at `pixels`, as `evaluate` returns it, without the gradient."""
-        return self._loss(self._totals(self._crops(pixels)))
+        return self._loss(self._totals(self._crops(self.frame.add(pixels))))
 
     def _totals(self, crops: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         """What each term sums up, over all tiles."""
@@ -184,16 +196,25 @@ def evaluate_batched(
     Returns:
         What `Objective.evaluate` returns, for each.
     """
+    frame = objectives[0].frame
+    evaluated = _evaluate_framed(objectives, frame.add(pixels))
+    return [(loss, frame.fold(gradient)) for loss, gradient in evaluated]
+
+
+def _evaluate_framed(
+    objectives: Sequence[Objective], framed: torch.Tensor
+) -> list[tuple[Loss, torch.Tensor]]:
+    """`evaluate_batched` of framed images, with the gradients to them."""
     first, tile = objectives[0], objectives[0].tiles[0]
-    features, tape = first.backbone.record(pixels, first.layers)
+    features, tape = first.backbone.record(framed, first.layers)
     totals = [
         objective._measure(
-            pixels[k : k + 1], {layer: x[k : k + 1] for layer, x in features.items()}, tile
+            framed[k : k + 1], {layer: x[k : k + 1] for layer, x in features.items()}, tile
         )
         for k, objective in enumerate(objectives)
     ]
     _solve(objectives, totals)
-    gradient = _backward(objectives, pixels, features, tape, tile, totals)
+    gradient = _backward(objectives, framed, features, tape, tile, totals)
     return [
         (objective._loss(own_totals), gradient[k : k + 1])
         for k, (objective, own_totals) in enumerate(zip(objectives, totals, strict=True))
