@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from configs import gram_config
-from framing import framed
+from framing import framed, seen
 from impasto.backbone.architecture import STRIDE
 from impasto.backbone.vgg import Backbone
 from impasto.backbone.weight_files import Weights
@@ -34,9 +34,10 @@ def test_both_sides_become_multiples_of_16_and_no_reflection_is_too_long() -> No
         for width in (16, 31, 32, 47, 100):
             frame = frame_of(height, width, network())
             assert all(side % STRIDE == 0 for side in frame.size(height, width))
-            assert frame.top == frame.left == (MARGIN if min(height, width) >= 32 else 0)
-            assert frame.top <= frame.bottom < min(height, frame.top + STRIDE)
-            assert frame.left <= frame.right < min(width, frame.left + STRIDE)
+            before, least = (STRIDE, MARGIN) if min(height, width) >= 32 else (0, 0)
+            assert frame.top == frame.left == before
+            assert least <= frame.bottom < min(height, least + STRIDE)
+            assert least <= frame.right < min(width, least + STRIDE)
 
 
 def test_zeros_are_padded_by_the_network_alone() -> None:
@@ -121,11 +122,11 @@ def test_all_ways_to_evaluate_are_one() -> None:
     torch.testing.assert_close(whole(x).term_values, loss.term_values, rtol=1e-12, atol=0)
     for objective in (whole, tiled):
         frame = objective.frame
-        crops = [frame.add(x)[(..., *tile.crop)] for tile in objective.tiles]
+        crops = [frame.add(x)[(..., *frame.crop(tile))] for tile in objective.tiles]
         found, parts = objective.evaluate_crops(crops)
         total = torch.zeros(1, 3, *frame.size(*size), dtype=torch.float64)
         for tile, part in zip(objective.tiles, parts, strict=True):
-            total[(..., *tile.crop)] += part
+            total[(..., *frame.crop(tile))] += part
         torch.testing.assert_close(found.term_values, loss.term_values, rtol=1e-9, atol=0)
         torch.testing.assert_close(frame.fold(total), gradient, rtol=1e-7, atol=1e-9)
     (_, first), (_, second) = evaluate_batched([whole, whole], torch.cat([x, content]))
@@ -133,29 +134,61 @@ def test_all_ways_to_evaluate_are_one() -> None:
     assert second.shape == x.shape
 
 
-@pytest.mark.parametrize("where", ["rows", "columns"])
 @pytest.mark.parametrize("size", [(33, 37), (47, 63), (31, 31), (17, 40)])
-def test_the_deepest_layer_sees_the_last_row_and_column(size: tuple[int, int], where: str) -> None:
+def test_the_deepest_layer_sees_the_last_row_and_column(size: tuple[int, int]) -> None:
     config = gram_config(content_layers="relu5_1", style_layers="", grain_weight=0)
     content = random(1, *size)
-    changed = content.clone()
-    last = changed[..., -1, :] if where == "rows" else changed[..., -1]
-    last.copy_(1 - last)
-    seen, unseen = (
-        Objective(config, network(padding), content, [content]).evaluate(changed)
+    for last in ((..., slice(-1, None), slice(None)), (..., slice(-1, None))):
+        changed = content.clone()
+        changed[last] = 1 - changed[last]
+        loss, gradient = Objective(config, network(), content, [content]).evaluate(changed)
+        assert loss.terms["content relu5_1"] > 1e-6
+        assert gradient[last].abs().max() > 0
+
+
+def test_rows_that_poolings_would_drop_have_a_say() -> None:
+    # 95 is five times 16 and 15: as much as is ever left over at stage 5
+    config = gram_config(content_layers="conv5_1", style_layers="", grain_weight=0)
+    content, x = random(1, 95, 95), random(2, 95, 95)
+    with_frame, without = (
+        Objective(config, network(padding), content, [content]).evaluate(x)[1].square().mean((0, 1))
         for padding in ("replicate", "zeros")
     )
-    assert seen[0].terms["content relu5_1"] > 1e-6
-    assert (seen[1][..., -1, :] if where == "rows" else seen[1][..., -1]).abs().max() > 0
-    if all(side % STRIDE > 8 for side in size):  # no convolution reaches so far
-        assert unseen[0].terms["content relu5_1"] < seen[0].terms["content relu5_1"]
+    say, said_before = (
+        (g[-4:].mean(1) / g.mean()).sqrt() for g in (with_frame, without)
+    )  # of the last four rows, against the whole picture's
+    assert (say > 0.4).all()
+    assert (say > 2 * said_before).all()
 
 
 def test_a_flat_picture_has_no_rim() -> None:
     layers = ["relu1_1", "relu1_2", "relu2_1", "relu2_2"]  # beyond them zeros reach past the margin
     flat = torch.tensor([0.2, 0.5, 0.9], dtype=torch.float64).view(1, 3, 1, 1).expand(1, 3, 37, 51)
-    frame = frame_of(37, 51, network())
-    for stride, layer in zip((1, 1, 2, 2), layers, strict=True):
-        features = network()(frame.add(flat), [layer])[layer]
-        inner = features[..., 8 // stride : 45 // stride, 8 // stride : 59 // stride]
-        torch.testing.assert_close(inner, inner[..., :1, :1].expand_as(inner))
+    config = gram_config(content_layers=",".join(layers), style_layers="", grain_weight=0)
+    terms = Objective(config, network(), flat, [flat]).terms
+    assert [term.layer for term in terms] == layers
+    for term in terms:
+        torch.testing.assert_close(term.target, term.target[..., :1, :1].expand_as(term.target))
+
+
+@pytest.mark.parametrize("tile_size", [None, 20])
+@pytest.mark.parametrize("size", [(37, 51), (97, 64), (31, 40)])
+def test_targets_are_features_of_the_framed_content(
+    size: tuple[int, int], tile_size: int | None
+) -> None:
+    config = gram_config(content_layers="conv1_1,relu2_2,relu3_1", style_layers="", grain_weight=0)
+    content = random(1, *size)
+    expected = seen(network(), content, config.content_layers)
+    for term in Objective(config, network(), content, [content], tile_size).terms:
+        torch.testing.assert_close(term.target, expected[term.layer], rtol=1e-12, atol=1e-12)
+
+
+def test_the_border_weighs_no_more_than_the_rest() -> None:
+    # in a picture without structure every pixel has about the same say
+    config = gram_config(content_layers="relu2_1", style_layers="", grain_weight=0)
+    content, x = random(1, 96, 96), random(2, 96, 96)
+    gradient = Objective(config, network(), content, [content]).evaluate(x)[1]
+    strength = gradient.square().mean((0, 1)).sqrt()
+    border = torch.ones(96, 96, dtype=torch.bool)
+    border[4:-4, 4:-4] = False
+    assert strength[border].mean() < 1.3 * strength[~border].mean()

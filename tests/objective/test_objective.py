@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from configs import gram_config
-from framing import framed
+from framing import seen
 from impasto import Config, paint
 from impasto.backbone.vgg import AVERAGE_GAIN, Backbone
 from impasto.backbone.weight_files import Weights
@@ -100,9 +100,8 @@ def plainly(
     normalized = config.normalize == "energy"
     layers = [*config.content_layers, *config.style_layers]
     units = UNITS[config.feature_units]
-    content, x, *styles = (framed(each, backbone.padding) for each in (content, x, *styles))
     here, there, *patterns = (
-        {layer: units * f for layer, f in backbone(each, layers).items()}
+        {layer: units * f for layer, f in seen(backbone, each, layers).items()}
         for each in (x, content, *styles)
     )
     weights = [

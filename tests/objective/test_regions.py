@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from PIL import Image
 
 from configs import gram_config
-from framing import framed
+from framing import seen
 from impasto import Config, paint
 from impasto.backbone.architecture import layer_stride
 from impasto.backbone.vgg import Backbone
@@ -130,29 +130,6 @@ def mixed(found: list[tuple[torch.Tensor, torch.Tensor]], patterns: Sequence[Sty
     )
 
 
-def all_framed(
-    padding: str, x: torch.Tensor, parts: Sequence[Region], protect: torch.Tensor | None
-) -> tuple[torch.Tensor, torch.Tensor, list[Region], torch.Tensor | None]:
-    """The content, x, the regions with their styles, and what is protected, as the terms see
-    them."""
-
-    def frame(pixels: torch.Tensor | None) -> torch.Tensor | None:
-        return None if pixels is None else framed(pixels, padding)
-
-    parts = [
-        Region(
-            part.name,
-            frame(part.mask),
-            [
-                each._replace(pixels=frame(each.pixels), mask=frame(each.mask))
-                for each in part.styles
-            ],
-        )
-        for part in parts
-    ]
-    return frame(CONTENT), frame(x), parts, frame(protect)
-
-
 def plainly(
     config: Config,
     backbone: Backbone,
@@ -162,8 +139,7 @@ def plainly(
 ) -> dict[str, torch.Tensor]:
     """The weighted terms at x, for autograd to see."""
     layers = [*config.content_layers, *config.style_layers]
-    content, x, parts, protect = all_framed(backbone.padding, x, parts, protect)
-    here, there = (backbone(each, layers) for each in (x, content))
+    here, there = (seen(backbone, each, layers) for each in (x, CONTENT))
     terms: dict[str, torch.Tensor] = {}
     for layer, weight in config.content_layers.items():
         weights = 1.0 if protect is None else 1 + (config.protection - 1) * averaged(protect, layer)
@@ -173,7 +149,7 @@ def plainly(
     for part in parts:
         for layer, weight in config.style_layers.items():
             found = [
-                moments(backbone(each.pixels, [layer])[layer], averaged(each.mask, layer))
+                moments(seen(backbone, each.pixels, [layer])[layer], averaged(each.mask, layer))
                 for each in part.styles
             ]
             apart = distance(
@@ -197,8 +173,8 @@ def plainly(
             * grain_loss(mine[1][None], mixed(others, part.styles)[1][None])
         )
     if config.edge_weight:
-        apart = (laplacian(x) - laplacian(content)).square().sum()
-        terms["edges"] = config.edge_weight * apart / laplacian(content).square().sum()
+        apart = (laplacian(x) - laplacian(CONTENT)).square().sum()
+        terms["edges"] = config.edge_weight * apart / laplacian(CONTENT).square().sum()
     if config.tv_weight:
         for part in parts:
             found = [(total_variation(each.pixels), torch.zeros(())) for each in part.styles]
@@ -378,7 +354,7 @@ def test_a_blend_has_the_moments_of_the_mixture(term: str) -> None:
     parts = [Region("", None, [StyleSource(first, 3), StyleSource(second, 1)])]
     for each in Objective(config, float64(), CONTENT, parts).terms:
         f, g = (
-            float64()(framed(pixels, "replicate"), [each.layer])[each.layer][0].flatten(1)
+            seen(float64(), pixels, [each.layer])[each.layer][0].flatten(1)
             for pixels in (first, second)
         )
         mixture = torch.cat([f, f, f, g], 1)
@@ -415,8 +391,8 @@ def test_strokes_of_one_picture_and_forms_of_another(term: str) -> None:
 
 
 SMALL_MASKS = {
-    # unframed, relu5_1 has no position in the last 13 columns of the style, and none of which the
-    # region covers much
+    # relu5_1 has no position in the last 13 columns of the style, and none of which the region
+    # covers much
     "style": (None, box(0, 48, 36, 45, 48, 45)),
     "region": (box(2, 6, 3, 9), None),
 }
@@ -429,12 +405,12 @@ def test_masks_too_small_for_the_deepest_layer_are_no_trouble(term: str, which: 
     mask, of_style = SMALL_MASKS[which]
     style = picture(3, 48, 45)
     parts = [Region("", mask, [StyleSource(style, 1.0, of_style)])]
-    value, gradient = Objective(config, float64("zeros"), CONTENT, parts).evaluate(X)
+    value, gradient = Objective(config, float64(), CONTENT, parts).evaluate(X)
     assert torch.isfinite(value.term_values).all(), value.terms
     assert torch.isfinite(gradient).all()
     assert (value.term_values > 0).all()
     if which == "style":  # all of it is the style there
-        plain = Objective(config, float64("zeros"), CONTENT, [style])(X)
+        plain = Objective(config, float64(), CONTENT, [style])(X)
         assert value.terms["style relu5_1"] == plain.terms["style relu5_1"]
         assert value.terms["style relu1_1"] != plain.terms["style relu1_1"]
 
@@ -444,9 +420,9 @@ def test_a_region_without_positions_in_a_layer_has_no_term_there(term: str) -> N
     config = gram_config(
         style_layers="relu1_1,relu5_1", content_layers="", grain_weight=0, style_term=term
     )
-    # unframed, relu5_1 has no position in the last 3 columns
+    # relu5_1 has no position in the last 3 columns
     mask = box(0, HEIGHT, 64, WIDTH)
-    value = Objective(config, float64("zeros"), CONTENT, [Region("edge", mask, SOURCES[0])])(X)
+    value = Objective(config, float64(), CONTENT, [Region("edge", mask, SOURCES[0])])(X)
     assert value.names == ("style relu1_1 edge",)
 
 

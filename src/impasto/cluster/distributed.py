@@ -200,8 +200,7 @@ class TileWorkers:
         plan = plan_for(problem, config, machine, backbone, free)
         if not STYLE_TERMS[config.style_term].tileable:
             return plan  # it needs the whole picture at once
-        last = problem.levels[-1]
-        height, width = frame_of(*last[:2], backbone).size(*last[:2])
+        height, width = problem.levels[-1][:2]
         least = reach([*config.content_layers, *config.style_layers])
         side = plan.tile_size or max(height, width)
         while _tile_count(height, width, side) < len(self.actors) and side - STRIDE >= least:
@@ -247,8 +246,8 @@ class DistributedObjective:
         self._given = [
             ray.put(value) for value in (config, content, regions, side, protect, finish)
         ]
-        self._frame = frame_of(*content.shape[2:], workers.backbone)
-        height, width = self._frame.size(*content.shape[2:])
+        height, width = content.shape[2:]
+        self._frame = frame_of(height, width, workers.backbone)
         self._count = 1 if side is None else _tile_count(height, width, side)
         self._reducer: Any = None
         self._actors: list[Any] = []  # those that have been given their tiles
@@ -290,16 +289,16 @@ class DistributedObjective:
                 self._workers.restart()
 
     def _evaluate(self, pixels: torch.Tensor) -> tuple[Loss, torch.Tensor]:
-        framed = self._frame.add(pixels)
+        framed, crop = self._frame.add(pixels), self._frame.crop
         replies = [
-            actor.evaluate.remote(*(framed[(..., *tile.crop)].contiguous() for tile in tiles))
+            actor.evaluate.remote(*(framed[(..., *crop(tile))].contiguous() for tile in tiles))
             for actor, tiles in zip(self._actors, self._tiles, strict=True)
         ]
         results = _get_all(replies)
         gradient = torch.zeros_like(framed)
-        crops = _in_turns([gradients for _, gradients in results])
-        for tile, crop in zip(_in_turns(self._tiles), crops, strict=True):
-            gradient[(..., *tile.crop)] += crop
+        parts = _in_turns([gradients for _, gradients in results])
+        for tile, part in zip(_in_turns(self._tiles), parts, strict=True):
+            gradient[(..., *crop(tile))] += part
         return results[0][0], self._frame.fold(gradient)
 
 

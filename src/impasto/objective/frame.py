@@ -1,12 +1,11 @@
-"""Continue pictures beyond their border, so that the network sees all of it and no dark rim.
+"""Continue pictures beyond their border for the network, so that it sees all of them and no edge.
 
-A convolution pads with zeros, which features near the border take for an edge, and a pooling drops
-the last row and column of an odd size: up to 15 pixels at stage 5.
+Convolutions pad with zeros, which features near the border take for an edge: a rim of another color
+is painted there. Poolings drop the last row and column of an odd size, up to 15 pixels at stage 5.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import NamedTuple
 
 import torch
@@ -14,15 +13,19 @@ import torch.nn.functional as F
 
 from impasto.backbone.architecture import STRIDE
 from impasto.backbone.vgg import Backbone
-from impasto.objective.regions import Region, StyleSource
+from impasto.objective.tiles import Tile
 
-__all__ = ["MARGIN", "Frame", "frame_of", "framed_regions", "framed_styles"]
+__all__ = ["MARGIN", "Frame", "frame_of"]
 
-MARGIN = 8  # pixels on each side: beyond it zeros at the border color nothing any more
+MARGIN = 8  # pixels at least on each side; zeros beyond them reach stages 1 and 2 no more
 
 
 class Frame(NamedTuple):
-    """The pixels on each side by which pictures of one size are continued, by reflection."""
+    """The pixels on each side by which the network sees pictures of one size continued.
+
+    Only the network sees them: terms, masks and tiles know positions within the picture. top and
+    left are multiples of 16, so that positions of all layers stay where they are.
+    """
 
     top: int
     bottom: int
@@ -34,7 +37,7 @@ class Frame(NamedTuple):
         return height + self.top + self.bottom, width + self.left + self.right
 
     def add(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Frame pictures or masks: (B, C, H, W) to (B, C, top + H + bottom, left + W + right).
+        """Frame pictures: (B, C, H, W) to (B, C, top + H + bottom, left + W + right).
 
         They are reflected at the centers of their outermost pixels, which are not repeated.
         """
@@ -53,6 +56,35 @@ class Frame(NamedTuple):
         by_rows = _folded(gradient, 2, self.top, self.bottom)
         return _folded(by_rows, 3, self.left, self.right)
 
+    def crop(self, tile: Tile) -> tuple[slice, slice]:
+        """Return the rows and columns of a tile's crop in the framed picture.
+
+        Where the crop ends with the picture, the frame belongs to it.
+        """
+        ends = ((self.top, self.bottom, tile.height), (self.left, self.right, tile.width))
+        rows, columns = (
+            slice(
+                part.start + before if part.start else 0,
+                part.stop + before + (after if part.stop == size else 0),
+            )
+            for part, (before, after, size) in zip(tile.crop, ends, strict=True)
+        )
+        return rows, columns
+
+    def inner(self, tile: Tile, stride: int = 1) -> tuple[slice, slice]:
+        """Return where the map of a tile's crop lies in that of its framed crop.
+
+        stride: pixels from one position of the maps to the next.
+        """
+        rows, columns = (
+            slice(start := (0 if part.start else before) // stride, start + length // stride)
+            for part, before, length in (
+                (part, before, part.stop - part.start)
+                for part, before in zip(tile.crop, (self.top, self.left), strict=True)
+            )
+        )
+        return rows, columns
+
 
 def _folded(g: torch.Tensor, dim: int, before: int, after: int) -> torch.Tensor:
     """Add the first and the last positions along `dim` to those that they are reflections of."""
@@ -69,8 +101,8 @@ def frame_of(height: int, width: int, backbone: Backbone) -> Frame:
     """Choose the frame of pictures of one size.
 
     With zeros as padding, as in the published recipes, there is none. Otherwise both sides become
-    multiples of 16, after a margin on all sides where the picture is at least 32 x 32; so the
-    frame is always narrower than the picture, as a reflection has to be.
+    multiples of 16, with a margin on all sides where the picture is at least 32 x 32; so the frame
+    is always narrower than the picture, as a reflection has to be.
 
     Args:
         height, width: of the pictures, 16 or more.
@@ -78,28 +110,6 @@ def frame_of(height: int, width: int, backbone: Backbone) -> Frame:
     """
     if backbone.padding == "zeros":
         return Frame(0, 0, 0, 0)
-    margin = MARGIN if min(height, width) >= 2 * STRIDE else 0
-    bottom, right = (margin + -(side + 2 * margin) % STRIDE for side in (height, width))
-    return Frame(margin, bottom, margin, right)
-
-
-def framed_regions(regions: Iterable[Region], frame: Frame) -> list[Region]:
-    """Frame the masks of the regions of a content; their styles stay as they are."""
-    return [
-        region if region.mask is None else region._replace(mask=frame.add(region.mask))
-        for region in regions
-    ]
-
-
-def framed_styles(regions: Iterable[Region], backbone: Backbone) -> list[Region]:
-    """Frame the style pictures of regions, and their masks; those of the regions stay."""
-    return [
-        region._replace(styles=[_framed(style, backbone) for style in region.styles])
-        for region in regions
-    ]
-
-
-def _framed(style: StyleSource, backbone: Backbone) -> StyleSource:
-    frame = frame_of(*style.pixels.shape[2:], backbone)
-    mask = None if style.mask is None else frame.add(style.mask)
-    return style._replace(pixels=frame.add(style.pixels), mask=mask)
+    before, least = (STRIDE, MARGIN) if min(height, width) >= 2 * STRIDE else (0, 0)
+    bottom, right = (least + -(side + least) % STRIDE for side in (height, width))
+    return Frame(before, bottom, before, right)

@@ -7,11 +7,12 @@ from typing import NamedTuple
 
 import torch
 
+from impasto.backbone.architecture import layer_stride
 from impasto.backbone.parallel import share
 from impasto.backbone.vgg import Backbone, Features, Tape
 from impasto.config import Config
 from impasto.objective.extractor import FeatureExtractor
-from impasto.objective.frame import frame_of, framed_regions
+from impasto.objective.frame import frame_of
 from impasto.objective.make_terms import objective_terms
 from impasto.objective.regions import Region, regions_of
 from impasto.objective.style_targets import StyleTargets, style_targets
@@ -51,8 +52,7 @@ class Objective:
     Layer weights multiply; `strength` multiplies the style and grain terms. With regions there is a
     style and a grain term for each; together they weigh as much as those of one.
 
-    All terms look at pictures that are continued beyond their border (frame.py), and `tiles` are
-    of the framed image; gradients are to the image itself.
+    The network sees pictures framed (frame.py); the terms are sums over positions within them.
     """
 
     def __init__(
@@ -88,9 +88,8 @@ class Objective:
         regions = regions_of(styles)
         targets = targets or style_targets(extractor, regions)
         self.backbone, self._shard, self.layers = backbone, shard, extractor.layers
-        self.frame = frame_of(*content.shape[2:], backbone)
-        content, regions = self.frame.add(content), framed_regions(regions, self.frame)
-        protect = None if protect is None else self.frame.add(protect)
+        height, width = content.shape[2:]
+        self.frame = frame_of(height, width, backbone)
         self.tiles = shard.select(extractor.tiles(content))
         self.terms = objective_terms(extractor, content, regions, protect, targets)
         self.names = tuple(term.name for term in self.terms)
@@ -115,13 +114,13 @@ class Objective:
         loss, parts = self.evaluate_crops(self._crops(framed))
         gradient = torch.zeros_like(framed)
         for tile, part in zip(self.tiles, parts, strict=True):
-            gradient[(..., *tile.crop)] += part
+            gradient[(..., *self.frame.crop(tile))] += part
         return loss, self.frame.fold(gradient)
 
     @torch.no_grad()
     def evaluate_crops(self, crops: Sequence[torch.Tensor]) -> tuple[Loss, Iterator[torch.Tensor]]:
-        """The objective at the framed image with these crops of `tiles`, and the gradient to each
-        crop.
+        """The objective at the image with these framed crops of `tiles` (`Frame.crop`), and the
+        gradient to each.
 
         The sums over the tiles of other workers come through the shard's `all_reduce`.
         """
@@ -136,7 +135,7 @@ class Objective:
         return self._loss(totals), gradients
 
     def _crops(self, framed: torch.Tensor) -> list[torch.Tensor]:
-        return [framed[(..., *tile.crop)] for tile in self.tiles]
+        return [framed[(..., *self.frame.crop(tile))] for tile in self.tiles]
 
     @torch.no_grad()
     def __call__(self, pixels: torch.Tensor) -> Loss:
@@ -151,10 +150,17 @@ class Objective:
         )
 
     def _measure(self, crop: torch.Tensor, features: Features, tile: Tile) -> list[torch.Tensor]:
-        """What each term sums up, over one tile."""
+        """What each term sums up, over one tile; crop, features: framed."""
         return [
-            term.measure(features[term.layer] if term.layer else crop, tile) for term in self.terms
+            term.measure(
+                self._inner(term.layer, features[term.layer] if term.layer else crop, tile), tile
+            )
+            for term in self.terms
         ]
+
+    def _inner(self, layer: str, x: torch.Tensor, tile: Tile) -> torch.Tensor:
+        """What of a map of a tile's framed crop is within the image; layer "": of the pixels."""
+        return x[(..., *self.frame.inner(tile, layer_stride(layer) if layer else 1))]
 
     def _loss(self, totals: list[torch.Tensor]) -> Loss:
         values = torch.stack(
@@ -176,10 +182,12 @@ class Objective:
         tile: Tile,
         totals: list[torch.Tensor],
     ) -> torch.Tensor | None:
-        """g plus the gradient of all terms of a layer to x; its memory may be used."""
+        """g plus the gradient of all terms of a layer to x, in its memory; both are framed."""
         for term, total in zip(self.terms, totals, strict=True):
             if term.layer == layer:
-                g = term.add_gradient(g, x, tile, total)
+                g = torch.zeros_like(x) if g is None else g
+                inner = self._inner(layer, g, tile)
+                term.add_gradient(inner, self._inner(layer, x, tile), tile, total)
         return g
 
 
@@ -204,7 +212,7 @@ def evaluate_batched(
 def _evaluate_framed(
     objectives: Sequence[Objective], framed: torch.Tensor
 ) -> list[tuple[Loss, torch.Tensor]]:
-    """`evaluate_batched` of framed images, with the gradients to them."""
+    """`evaluate_batched` at framed images, with the gradients to them."""
     first, tile = objectives[0], objectives[0].tiles[0]
     features, tape = first.backbone.record(framed, first.layers)
     totals = [

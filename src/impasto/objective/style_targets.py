@@ -9,7 +9,6 @@ import torch
 
 from impasto.config import Config
 from impasto.objective.extractor import FeatureExtractor
-from impasto.objective.frame import framed_styles
 from impasto.objective.losses import reduction_factor
 from impasto.objective.pixel_terms import grain_sums, tile_difference_sums
 from impasto.objective.regions import Region, StyleSource, normalized
@@ -45,7 +44,7 @@ def style_targets(extractor: FeatureExtractor, regions: Sequence[Region]) -> Sty
         extractor: the network, with the config of the objective.
         regions: with the styles' pixels on the network's device.
     """
-    config, regions = extractor.config, framed_styles(regions, extractor.backbone)
+    config = extractor.config
     term = STYLE_TERMS[config.style_term]
     grain = [_grain(extractor, region) for region in regions] if config.grain_weight else []
     return StyleTargets(

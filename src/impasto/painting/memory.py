@@ -104,17 +104,16 @@ def plan(
     """
     layers = [*config.content_layers, *config.style_layers]
     backbone.deepest(layers)  # raises WeightsError if the network lacks one of them
-    framed = [frame_of(*picture, backbone).size(*picture) for picture in (size, *styles)]
-    halo, whole = reach(layers), max(framed[0])
+    halo, whole = reach(layers), max(size)
     if machine.memory == "auto":
         budget = int(SHARE * (free_memory(backbone.device) if free is None else free))
     else:
         budget = machine.memory
+    framed = [frame_of(*picture, backbone).size(*picture) for picture in (size, *styles)]
     each_pixel = _picture_bytes(config, backbone) + MASK * masks
     fixed = math.prod(framed[0]) * each_pixel + PIXEL * sum(map(math.prod, framed[1:]))
     fixed += backbone.winograd_bytes
-    uncut = machine.tile == "auto" or machine.tile >= max(size)
-    largest = whole if uncut else machine.tile
+    largest = whole if machine.tile == "auto" else min(machine.tile, whole)
     kept, block = _network_bytes(config, backbone)
     kept += _style_term_bytes(config, backbone)
     needed = 0
