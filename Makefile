@@ -43,9 +43,9 @@ gallery: $(READY)
 	$(BIN)/python examples/studio.py
 	[ ! -d ../shared/images ] || $(BIN)/python examples/gallery.py
 
-# Measure speed, memory and solvers, into benchmarks/RESULTS.md: two hours; tables 2, 5 and 6 need ../shared.
+# Measure speed, memory and solvers, into benchmarks/RESULTS.md: two hours; tables 2, 5, 6 and 10 need ../shared.
 bench: $(READY)
-	for each in startup evaluation memory solvers levels same_picture long_work spinning report; do $(BIN)/python benchmarks/$$each.py || exit 1; done
+	for each in startup evaluation memory solvers levels same_picture long_work spinning convolutions peers report; do $(BIN)/python benchmarks/$$each.py || exit 1; done
 
 # Train the network in the package: about an hour on two cores; needs ../shared.
 train: $(READY)

@@ -16,7 +16,6 @@ sys.path.insert(0, str(ROOT / "examples"))
 from gallery import PAIRS, find, load_referee  # noqa: E402, F401
 
 SHARED = ROOT.parent / "shared"
-TRUE_STAGES = SHARED / "weights" / "vgg19_oxford_conv1_1-conv3_4.safetensors"
 RECORDS = ROOT / "benchmarks" / "records"
 
 

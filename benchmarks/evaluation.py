@@ -5,16 +5,16 @@ from dataclasses import replace
 
 import torch
 from baseline import Baseline
-from common import TRUE_STAGES, ceilings, median_seconds, record
+from common import ceilings, median_seconds, record
 
 from impasto.backbone.architecture import layer_stride
-from impasto.backbone.vgg import Backbone
+from impasto.backbone.fastest import METHODS
+from impasto.backbone.vgg import Backbone, Method
 from impasto.backbone.weight_files import Weights
 from impasto.backbone.weights import load
 from impasto.objective.objective import Objective
 from impasto.painting.allocator import keep_big_blocks
 from impasto.presets import preset
-from networks import vgg19
 
 RECIPE = preset("gatys-lbfgs").config
 SIDES = (256, 512, 1024)
@@ -43,10 +43,16 @@ def baseline_seconds(weights: Weights, side: int, runs: int, device: str) -> flo
     return median_seconds(lambda: torch.autograd.grad(objective(x), x), runs, device)
 
 
-def our_seconds(weights: Weights, side: int, dtype: torch.dtype, runs: int, device: str) -> float:
+def our_seconds(weights: Weights, side: int, method: Method, runs: int, device: str) -> float:
     """Seconds of an evaluation of the same objective by impasto."""
     content, style = (torch.rand(1, 3, side, side, device=device) for _ in range(2))
-    backbone = Backbone(weights, padding=RECIPE.padding, device=device, dtype=dtype)
+    backbone = Backbone(
+        weights,
+        padding=RECIPE.padding,
+        device=device,
+        dtype=method.dtype,
+        convolution=method.convolution,
+    )
     objective = Objective(RECIPE, backbone, content, [style])
     return median_seconds(lambda: objective.evaluate(content), runs, device)
 
@@ -59,7 +65,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5)
     args = parser.parse_args()
     networks = {
-        weights.name: weights for weights in (vgg19(TRUE_STAGES), up_to_conv5_1(load("compact")))
+        weights.name: weights for weights in map(up_to_conv5_1, (load("vgg19"), load("compact")))
     }
     cases = [(name, side) for name in networks for side in SIDES]
     plain = {
@@ -76,10 +82,9 @@ def main() -> None:
                 weights, side, args.runs, args.device
             ),
         }
-        for dtype in (torch.float32, torch.bfloat16):
-            word = str(dtype).removeprefix("torch.")
-            taken[f"impasto: {word}, channels last", word] = our_seconds(
-                weights, side, dtype, args.runs, args.device
+        for method in METHODS if args.device == "cpu" else (METHODS[0], METHODS[2]):
+            taken[f"impasto: {' '.join(method)}", method.precision] = our_seconds(
+                weights, side, method, args.runs, args.device
             )
         for (variant, precision), seconds in taken.items():
             rate = flops(weights, side) / seconds / 1e12

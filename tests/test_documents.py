@@ -39,7 +39,7 @@ def blocks(name: str, language: str) -> list[tuple[int, str]]:
 # docs/studio.md's example needs a server, docs/design.md's is a sketch
 EXAMPLES = [
     (name, line, code)
-    for name in ("README.md", "docs/api.md", "docs/figures.md")
+    for name in ("README.md", "docs/api.md", "docs/figures.md", "docs/formats.md")
     for line, code in blocks(name, "python")
 ]
 

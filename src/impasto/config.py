@@ -41,7 +41,7 @@ __all__ = [
 
 GROUPS = ("Picture", "Network", "Objective", "Solver", "Machine")
 STARTS = ("content", "style", "noise")
-LOOKS = {"subtle": 0.4, "painted": 1.0, "bold": 2.0}  # chosen by eye: docs/decisions.md
+LOOKS = {"subtle": 0.4, "painted": 1.0, "bold": 2.0}  # chosen by eye: docs/defaults.md
 
 
 MOST_LEVELS = 12

@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pillow_heif
 import pytest
 from PIL import Image
 from rich.console import Console
@@ -651,3 +652,40 @@ def test_killed_at_random_moments_nothing_is_lost_or_doubled(batch, tiny, tmp_pa
         if killed == kills:
             print(f"{killed} kills of {number} batches, lost {len(lost)}, doubled {len(doubled)}")
             return
+
+
+def test_what_is_passed_over_in_a_folder_is_said(batch, tiny, impasto) -> None:
+    for name in ("raw.DNG", "film.mov", ".hidden"):
+        Path("photos", name).write_bytes(b"something")
+    given = [each for each in tiny if each != "--quiet"]
+    code, _, err = impasto("batch", "-o", "out", *given, *ALL.split())
+    assert code == 0
+    assert "passed over in photos: film.mov (no picture's name), notes.txt" in " ".join(err.split())
+    assert "raw.DNG (a camera's raw file: develop it first)" in " ".join(err.split())
+    assert "hidden" not in err
+
+
+def test_heif_is_picked_up_by_all_its_names(batch) -> None:
+    pillow_heif.register_heif_opener()
+    for name, of in (("x.HIF", "a"), ("y.heics", "b")):
+        Image.open(f"photos/{of}.png").convert("RGB").save(f"photos/{name}", "HEIF")
+    assert batch()[0] == 0
+    assert {"x-s.png", "y-s.png"} <= pictures().keys()
+
+
+def test_depth_and_metadata_hold_for_a_batch(batch, impasto) -> None:
+    exif = Image.Exif()
+    exif[315] = "Jensen"
+    Image.open("photos/a.png").convert("RGB").save("photos/c.jpg", exif=exif)
+    assert batch("photos/c.jpg --style art/s.png --depth 16")[0] == 0
+    data = Path("out/c-s.png").read_bytes()
+    assert data[24] == 16  # bits a sample, in the header
+    with Image.open("out/c-s.png") as image:
+        assert image.getexif()[315] == "Jensen"
+    assert batch("photos/c.jpg --style art/s.png --metadata none", out="other")[0] == 0
+    with Image.open("other/c-s.png") as image:
+        assert not image.getexif()
+    Path("jobs.csv").write_text("content,style,out\nphotos/c.jpg,art/s.png,c.jpg\n")
+    code, _, err = batch("--pairs jobs.csv --depth 16", out="third")
+    assert code == 2
+    assert "c.jpg cannot have 16 bits: choose .png" in err

@@ -292,10 +292,10 @@ def test_a_painting_that_cannot_be_saved_is_saved_elsewhere(
 
     real = painting.write
 
-    def full(image, path, settings=None):
+    def full(image, path, *arguments):
         if str(path).endswith("out.jpg"):
             raise OutputError("cannot write out.jpg: No space left on device")
-        return real(image, path, settings)
+        return real(image, path, *arguments)
 
     monkeypatch.setattr(painting, "write", full)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))

@@ -95,7 +95,7 @@ def assert_colored_as_the_content(here: Path, pixels: torch.Tensor) -> None:
 
 @pytest.mark.parametrize("start", ["content", "noise", "style"])
 def test_in_luminance_the_content_keeps_its_colors(painted, here, start: str) -> None:
-    pixels = painted("red", "--color", "luminance", "--start", start, "--steps", 4)
+    pixels = painted("red", "--color", "luminance", "--start", start, "--steps", 12)
     assert_colored_as_the_content(here, pixels)
     assert (to_oklab(pixels)[:, 0] - to_oklab(content_at(here, pixels))[:, 0]).abs().mean() > 0.002
 

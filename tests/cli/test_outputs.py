@@ -330,3 +330,64 @@ def test_a_run_leaves_nothing_in_the_temporary_folder(painted, tmp_path, monkeyp
     assert painted("--timelapse", "film.gif")[0] == 0
     assert names(tmp_path / "temporary") == []
     assert read(tmp_path / "out.png").pixels.shape == (1, 3, 27, 32)
+
+
+def test_a_depth_that_a_format_lacks_is_told(refused):
+    assert "cannot have 16 bits: choose .png, .tif, .tiff" in refused("--depth", 16, out="out.jpg")
+
+
+def test_a_painting_of_16_bits(painted, impasto, tmp_path):
+    assert painted("--depth", 16)[0] == 0
+    assert painted(out="eight.png")[0] == 0
+    assert (tmp_path / "out.png").read_bytes()[24] == 16  # bits a sample, in the header
+    assert np.abs(pixels_of("out.png").astype(int) - pixels_of("eight.png")).max() <= 1
+    assert painted("--depth", 16, out="out.tif")[0] == 0
+    deep, eight = read("out.tif").pixels * 255, read("eight.png").pixels * 255
+    assert 0 < float((deep - eight).abs().max()) <= 0.501
+    for name in ("out.png", "out.tif"):
+        assert impasto("show", name, "--json")[0] == 0
+        assert impasto("paint", "--from", name, "-o", f"again-{name}", "--depth", 16)[0] == 0
+        assert (tmp_path / name).read_bytes() == (tmp_path / f"again-{name}").read_bytes()
+
+
+@pytest.mark.parametrize(("kept", "found"), [("basic", "Jensen"), ("all", "Jensen"), ("none", "")])
+def test_what_is_kept_of_the_photographs_file(impasto, photo, style, tiny, kept, found):
+    exif = Image.Exif()
+    exif[315] = "Jensen"
+    exif.get_ifd(0x8825)[1] = "N"
+    Image.open(photo).save("photo.jpg", exif=exif)
+    assert impasto("paint", "photo.jpg", style, "-o", "o.jpg", "--metadata", kept, *tiny)[0] == 0
+    with Image.open("o.jpg") as image:
+        assert image.getexif().get(315, "") == found
+        assert bool(image.getexif().get_ifd(0x8825)) == (kept == "all")
+
+
+def test_show_and_from_decode_no_pixels(painted, impasto, monkeypatch, tmp_path):
+    assert painted()[0] == 0
+
+    def load(*_):
+        raise AssertionError("pixels were decoded")
+
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", load)
+    assert impasto("show", "out.png")[0] == 0
+    code, _, err = impasto("paint", "--from", "out.png", "-o", "no/where.png")
+    assert (code, "no folder no" in err) == (2, True)
+
+
+def test_notes_on_how_pictures_were_read_are_shown(impasto, style, tiny):
+    frames = [Image.new("RGB", (40, 30), color) for color in ("red", "blue")]
+    frames[0].save("two.gif", save_all=True, append_images=frames[1:])
+    code, _, err = impasto("paint", "two.gif", style, "-o", "o.png", *tiny)
+    assert code == 0
+    assert "two.gif: the first of 2 frames is used" in err
+
+
+@pytest.mark.parametrize("size_of", ["long", "at-most", "height"])
+def test_a_picture_that_is_scaled_down_while_read_is_painted_in_its_own_size(
+    impasto, style, tiny, size_of
+):
+    Image.new("RGB", (1403, 901)).resize((1403, 901)).save("large.jpg")
+    given = [*tiny, "--size", 128, "--size-of", size_of]
+    assert impasto("paint", "large.jpg", style, "-o", "o.png", *given)[0] == 0
+    size = (199, 128) if size_of == "height" else (128, 82)
+    assert pixels_of("o.png").shape[1::-1] == size

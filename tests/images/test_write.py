@@ -8,7 +8,7 @@ from PIL import Image
 
 from crafted import noise
 from impasto.errors import OutputError, PictureError
-from impasto.images import write as writing
+from impasto.images import atomic
 from impasto.images.read import read, read_settings
 from impasto.images.write import FORMATS, WITH_ALPHA, check_output, write
 
@@ -243,7 +243,7 @@ def dead_process() -> int:
 
 def test_what_a_killed_run_left_of_the_same_file_is_removed(tmp_path):
     code = (
-        "import os, signal, sys\nfrom pathlib import Path\nfrom impasto.images.write import "
+        "import os, signal, sys\nfrom pathlib import Path\nfrom impasto.images.atomic import "
         "atomic_write\n"
         "with atomic_write(Path(sys.argv[1])) as part:\n    part.touch()\n    "
         "os.kill(os.getpid(), signal.SIGKILL)\n"
@@ -256,7 +256,7 @@ def test_what_a_killed_run_left_of_the_same_file_is_removed(tmp_path):
 
 
 def test_what_others_are_writing_stays(tmp_path):
-    out, machine, dead = tmp_path / "out.png", writing._machine(), dead_process()
+    out, machine, dead = tmp_path / "out.png", atomic._machine(), dead_process()
     kept = {
         f".out.png.{os.getppid()}-{machine}7.part",  # somebody alive
         f".out.png.{os.getpid()}-{machine}7.part",  # another thread

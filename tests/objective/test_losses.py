@@ -5,7 +5,6 @@ from impasto.objective.losses import (
     content_loss,
     differences,
     energy,
-    grain_loss,
     gram,
     style_loss,
     total_variation,
@@ -95,7 +94,6 @@ def formulas():
             yield lambda x, d=divisor, r=reduction: style_loss(gram(x, d), gram(target, d), r)
     for reduction in ("mean", "sum", "half-sum"):
         yield lambda x, r=reduction: content_loss(x, target, r)
-    yield lambda x: grain_loss(gram(differences(x)), gram(differences(target)))
     for form in ("squared", "absolute"):
         for reduction in ("mean", "sum"):
             yield lambda x, f=form, r=reduction: total_variation(x, f, r)
@@ -118,17 +116,3 @@ def test_the_grain_of_a_checkerboard_is_one_in_every_place() -> None:
     steps = torch.tensor([1.0, 1, 1, 1, 1, 1, -2, -2, -2])
     assert torch.equal(gram(differences(checkerboard(8))), steps.outer(steps)[None])
     assert gram(differences(torch.full((1, 3, 8, 8), 0.3))).abs().max() == 0
-
-
-def test_the_grain_loss_by_hand() -> None:
-    target = torch.diag(torch.tensor([0.04, 0.01, 0.0]))[None]
-    floor = 1 / 255**2
-    assert float(grain_loss(target, target)) == 0
-    none = grain_loss(torch.zeros_like(target), target)
-    expected = ((0.04 / (0.04 + floor)) ** 2 + (0.01 / (0.01 + floor)) ** 2) / 3
-    assert float(none) == pytest.approx(expected, rel=1e-5)
-    # twice as much of one direction costs the same, however little the style has of it
-    for k in (0, 1):
-        twice = target.clone()
-        twice[0, k, k] *= 2
-        assert float(grain_loss(twice, target)) == pytest.approx(1 / 3, rel=0.01)

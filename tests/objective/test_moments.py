@@ -5,7 +5,7 @@ import torch
 
 from impasto.objective import moments as statistics
 from impasto.objective.losses import second_moment_sum
-from impasto.objective.moments import Moments, sqrt_and_inverse
+from impasto.objective.moments import Moments, grain_distance, grain_target, sqrt_and_inverse
 from impasto.objective.style_terms import STYLE_TERMS, MomentTerm
 
 DISTANCES = {
@@ -42,6 +42,36 @@ def test_a_distance_is_nothing_from_itself_and_something_from_others(term):
     here, there = moments(features(1)), moments(features(2))
     itself, elsewhere = (float(DISTANCES[term](here, each)[0]) for each in (here, there))
     assert abs(itself) < 1e-6 * elsewhere
+
+
+def test_the_gradient_of_a_grain_is_that_of_autograd():
+    x, target = features(1).requires_grad_(), grain_target(moments(features(2)).second)
+    value, mean, by_second = grain_distance((x.T @ x / len(x))[None], target)
+    (expected,) = torch.autograd.grad(value, x)
+    assert mean is None
+    found = 2 * x.detach() @ by_second[0].detach() / len(x)
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-9)
+
+
+def test_grains_are_compared_in_units_of_the_styles_own():
+    # independent colors: the mean over them of (root of the ratio of variances - 1)^2
+    variances = torch.tensor([0.04, 0.01, 1e-3], dtype=torch.float64)
+    floor = 1 / 255**2 + 0.01 * float(variances.mean())
+    target = grain_target(torch.diag(variances)[None])
+    for factors in ([1.0, 1, 1], [4.0, 1, 1], [1.0, 4, 1], [1.0, 1, 0.25], [9.0, 4, 1], [0, 0, 0]):
+        factor = torch.tensor(factors, dtype=torch.float64)
+        ratios = (variances * factor + floor) / (variances + floor)
+        expected = float((ratios.sqrt() - 1).square().mean())
+        value = float(grain_distance(torch.diag(variances * factor)[None], target)[0])
+        assert value == pytest.approx(expected, rel=1e-6, abs=1e-12), factors
+
+
+def test_a_flat_style_asks_for_no_grain():
+    flat, level = torch.zeros(1, 3, 3, dtype=torch.float64), 1 / 255**2
+    rough = torch.eye(3, dtype=torch.float64)[None] * 4 * level
+    value, _, by_second = grain_distance(rough, grain_target(flat))
+    assert float(value) == pytest.approx((5**0.5 - 1) ** 2)
+    assert (by_second.diagonal(dim1=1, dim2=2) > 0).all()
 
 
 def test_two_gram_matrices_one_apart():

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 
 from configs import gram_config
 from framing import seen
+from grains import grain_between
 from impasto import Config, paint
 from impasto.backbone.vgg import AVERAGE_GAIN, Backbone
 from impasto.backbone.weight_files import Weights
@@ -20,7 +21,6 @@ from impasto.objective.losses import (
     content_loss,
     differences,
     energy,
-    grain_loss,
     gram,
     second_moment_sum,
     style_loss,
@@ -131,7 +131,7 @@ def plainly(
         loss = pattern_loss(gram(here[layer], config.gram_divisor), target)
         terms[f"style {layer}"] = config.strength * config.style_weight * weight * loss
     if config.grain_weight:
-        loss = grain_loss(
+        loss = grain_between(
             gram(differences(x)), blended([gram(differences(each)) for each in styles])
         )
         terms["grain"] = config.strength * config.grain_weight * loss

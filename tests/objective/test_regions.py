@@ -13,12 +13,13 @@ from PIL import Image
 
 from configs import gram_config
 from framing import seen
+from grains import grain_between
 from impasto import Config, paint
 from impasto.backbone.architecture import layer_stride
 from impasto.backbone.vgg import Backbone
 from impasto.backbone.weight_files import Weights
 from impasto.images.read import read
-from impasto.objective.losses import differences, energy, grain_loss, total_variation
+from impasto.objective.losses import differences, energy, total_variation
 from impasto.objective.moments import LEAST, RIDGE
 from impasto.objective.objective import Objective
 from impasto.objective.regions import Region, StyleSource
@@ -170,7 +171,7 @@ def plainly(
         terms[f"grain {part.name}".strip()] = (
             strength
             * config.grain_weight
-            * grain_loss(mine[1][None], mixed(others, part.styles)[1][None])
+            * grain_between(mine[1][None], mixed(others, part.styles)[1][None])
         )
     if config.edge_weight:
         apart = (laplacian(x) - laplacian(CONTENT)).square().sum()

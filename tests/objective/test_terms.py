@@ -4,10 +4,11 @@ import pytest
 import torch
 
 from configs import gram_config
+from grains import grain_between
 from impasto.backbone.vgg import Backbone
 from impasto.backbone.weights import load
 from impasto.config import Config
-from impasto.objective.losses import differences, grain_loss, gram, total_variation
+from impasto.objective.losses import differences, gram, total_variation
 from impasto.objective.objective import Objective
 from impasto.objective.regions import Region, StyleSource
 
@@ -36,8 +37,10 @@ def test_at_the_content_only_the_style_is_left(backbone: Backbone) -> None:
 
 
 def test_at_the_style_its_terms_are_zero(backbone: Backbone) -> None:
-    value = Objective(gram_config(), backbone, CONTENT, [CONTENT])(CONTENT)
+    value = Objective(gram_config(grain_weight=0), backbone, CONTENT, [CONTENT])(CONTENT)
     assert value.total.item() == 0
+    grain = Objective(gram_config(), backbone, CONTENT, [CONTENT])(CONTENT).terms["grain"]
+    assert abs(grain.item()) < 1e-6
 
 
 def test_the_energy_normalized_form_by_hand(backbone: Backbone) -> None:
@@ -60,7 +63,7 @@ def test_the_energy_normalized_form_by_hand(backbone: Backbone) -> None:
     )
     torch.testing.assert_close(have["tv"], 7 * total_variation(x) / total_variation(STYLE))
     a, b = gram(differences(x)), gram(differences(STYLE))
-    torch.testing.assert_close(have["grain"], 5 * 2 * grain_loss(a, b), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(have["grain"], 5 * 2 * grain_between(a, b), rtol=1e-4, atol=1e-5)
 
 
 def test_the_plain_form_by_hand(backbone: Backbone) -> None:

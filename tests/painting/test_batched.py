@@ -12,7 +12,6 @@ from PIL import Image
 
 from impasto import Config, paint
 from impasto.backbone.weights import load
-from impasto.batch import worker as batch_worker
 from impasto.batch.executor import Assignment, File, Task
 from impasto.batch.scheduler import at_once
 from impasto.batch.worker import Worker
@@ -20,6 +19,7 @@ from impasto.config import changed_by
 from impasto.errors import SolverError
 from impasto.images.read import read_bytes
 from impasto.objective.style_targets import style_targets
+from impasto.painting import outcome
 from impasto.painting.batched import batch_key, paint_batched
 from impasto.painting.loop import Loop
 from impasto.painting.run import Run
@@ -258,14 +258,14 @@ def test_one_that_fails_on_the_way_does_not_spoil_the_others(order, monkeypatch,
 def test_one_whose_file_cannot_be_made_does_not_have_the_others_done_twice(
     order, monkeypatch
 ) -> None:
-    given, encode = order("a", "b", "c"), batch_worker.encode
+    given, encode = order("a", "b", "c"), outcome.encode
 
-    def full(image, suffix, settings):
+    def full(image, suffix, settings, *more):
         if settings["inputs"][0]["sha256"] == given[0][1].content.sha256:
             raise MemoryError
-        return encode(image, suffix, settings)
+        return encode(image, suffix, settings, *more)
 
-    monkeypatch.setattr(batch_worker, "encode", full)
+    monkeypatch.setattr(outcome, "encode", full)
     done, failed, _ = finished(given)
     assert (set(done), set(failed)) == ({"a", "c"}, {"b"})
 

@@ -11,7 +11,7 @@ from impasto.images.samples import sample_photograph, sample_style
 from impasto.objective.objective import Objective
 from impasto.painting.problem import prepare_problem, regions_at
 from impasto.solver.lbfgs import LBFGS
-from impasto.solver.preconditioner import SpectralPreconditioner
+from impasto.solver.preconditioner import SpectralPreconditioner, without_weave
 
 SIZES = [(32, 64), (37, 53), (33, 31), (1, 40)]
 
@@ -30,17 +30,25 @@ def test_it_is_symmetric_and_positive(size: tuple[int, int], power: float) -> No
     assert float((a * p(a)).sum()) > 0
 
 
-@pytest.mark.parametrize("size", [(32, 64), (64, 64)])
-def test_power_0_only_leaves_out_the_weave(size: tuple[int, int]) -> None:
-    p = SpectralPreconditioner(*size, 0.0)
+@pytest.mark.parametrize("size", SIZES)
+def test_power_0_changes_nothing(size: tuple[int, int]) -> None:
+    x = picture(size, 1)
+    torch.testing.assert_close(SpectralPreconditioner(*size, 0.0)(x), x, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [(32, 64), (37, 53)])
+def test_a_gradient_loses_its_weave_and_little_else(size: tuple[int, int]) -> None:
     down, across = (torch.arange(side, dtype=torch.float64) for side in size)
-    ramp = torch.zeros(size[0], 1, dtype=torch.float64) + across / size[1]
-    rows = (down % 2)[:, None].expand(size)
-    weave = (down[:, None] + across) % 2 - 0.5
-    kept = float((rows * p(rows[None, None])[0, 0]).sum() / rows.square().sum())
-    for x in (ramp, rows):  # the same gain for all that varies in one direction
-        torch.testing.assert_close(p(x[None, None])[0, 0], kept * x, rtol=1e-5, atol=1e-5)
-    assert p(weave[None, None]).abs().max() < 2e-3
+    weave = ((-1.0) ** (down[:, None] + across))[None, None]
+    rows = ((-1.0) ** down)[:, None].expand(size)[None, None]
+    ramp = (across / size[1]).expand(size)[None, None]
+    inside = (..., slice(4, -4), slice(4, -4))
+    assert without_weave(weave)[inside].abs().max() < 1e-12
+    for kept in (rows, ramp):
+        torch.testing.assert_close(without_weave(kept), kept)
+    both = torch.cos(2 * torch.pi * 0.25 * down)[:, None] * torch.cos(2 * torch.pi * 0.25 * across)
+    found = without_weave(both[None, None])[inside]
+    torch.testing.assert_close(found, (1 - 0.5**8) * both[None, None][inside])
 
 
 def test_a_wave_is_multiplied_by_its_frequency_to_the_power() -> None:

@@ -146,7 +146,7 @@ BROKEN: dict[str, tuple[Callable[[Path], Path], str]] = {
     "truncated HEIC": (_saved("cut.heic", noise(), 0.9), "cannot be read"),
     "bomb": (
         _bytes("bomb.png", png(50_000, 50_000, np.zeros((1, 9), np.uint8))),
-        "has more than 178,956,970 pixels",
+        "50000 x 50000 pixels, which 68 bytes cannot hold",
     ),
     "1 x 1": (_saved("dot.png", noise(1, 1)), "is 1 x 1 pixels: at least 16 x 16 are needed"),
     "too thin": (_saved("thin.png", noise(100, 15)), "is 100 x 15 pixels"),

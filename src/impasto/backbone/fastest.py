@@ -21,9 +21,9 @@ from impasto.backbone.vgg import Method
 from impasto.backbone.weights import cache_folder
 from impasto.config import Machine
 from impasto.errors import OutputError
-from impasto.images.write import atomic_write
+from impasto.images.atomic import atomic_write
 
-__all__ = ["Method", "fastest"]
+__all__ = ["METHODS", "fastest"]
 
 FILE = "convolution.json"
 MOST_BYTES = 1 << 20  # of the file

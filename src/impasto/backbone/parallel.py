@@ -30,10 +30,10 @@ def share(pieces: Iterable[Piece], work: Callable[[Iterator[Piece]], None]) -> N
         pieces: of the work, independent of one another.
         work: receives an iterator, from which it takes pieces until there are no more.
     """
-    if _is_shared():
-        work(iter(pieces))
-        return
     queue = deque(pieces)
+    if len(queue) == 1 or _is_shared():
+        work(_taken(queue))  # with all threads in every step, or with none to share with
+        return
     inference = torch.is_inference_mode_enabled()
 
     def compute() -> None:

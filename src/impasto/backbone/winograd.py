@@ -59,7 +59,7 @@ def pays(inward: int, outward: int, rows: int, columns: int, *, backward: bool =
     """
     tiles = -(-rows // STRIDE) * -(-columns // STRIDE)
     channels = inward * outward
-    wide = tiles >= 16 and channels >= 128 * 128
+    wide = tiles >= (36 if backward else 16) and channels >= 128 * 128
     return wide or (not backward and tiles >= 1024 and channels >= 64 * 64)
 
 

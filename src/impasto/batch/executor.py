@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Protocol
 
 from impasto.backbone.weight_files import Weights
 from impasto.config import Config, Machine
+from impasto.images.write import FileOptions
 
 __all__ = [
     "Assignment",
@@ -33,7 +34,7 @@ class Task(NamedTuple):
     """One painting to be made.
 
     key: the fingerprint of its job. named: the pictures that its config names. suffix: of the file
-    to be written, which decides the format.
+    to be written, which decides the format. options: how it is written.
     """
 
     key: str
@@ -43,6 +44,7 @@ class Task(NamedTuple):
     styles: tuple[File, ...]
     named: tuple[File, ...]
     suffix: str
+    options: FileOptions = FileOptions()
 
     @property
     def files(self) -> list[File]:

@@ -17,7 +17,7 @@ from impasto.batch.store import BatchStore
 from impasto.config import Config
 from impasto.errors import OutputError, PictureError, is_disk_full
 from impasto.images.read import bytes_of
-from impasto.images.write import FORMATS
+from impasto.images.write import DEFAULT_OPTIONS, FORMATS, FileOptions
 from impasto.painting.checkpoint_file import put
 from impasto.version import __version__
 
@@ -37,8 +37,16 @@ MOST_AT_ONCE = 8
 class Scheduler:
     """The tasks of a batch: which are waiting, which are in progress, and what came of them."""
 
-    def __init__(self, store: BatchStore, progress: BatchProgress, inputs: Inputs):
+    def __init__(
+        self,
+        store: BatchStore,
+        progress: BatchProgress,
+        inputs: Inputs,
+        options: FileOptions = DEFAULT_OPTIONS,
+    ):
+        """options: how the paintings' files are written."""
         self._store, self._progress, self._inputs = store, progress, inputs
+        self._options = options
         self._results: dict[Job, Path | str | None] = {}
         self._jobs: dict[str, Job] = {}
         self._tasks: dict[str, Task] = {}
@@ -74,7 +82,7 @@ class Scheduler:
                     self._progress.note(f"{job} is there as {out}, not as {job.out}")
             else:
                 self._results[job] = None
-                self._tasks[key] = _task(key, job, self._inputs)
+                self._tasks[key] = _task(key, job, self._inputs)._replace(options=self._options)
                 self._waiting.append(key)
         self._store.assign_names({key: self._jobs[key].name for key in self._waiting})
         self._progress.begin(len(self._waiting))

@@ -22,7 +22,10 @@ Paths = Annotated[list[Text], Field(max_length=1_000_000)]
 
 
 class BatchSpec(NamedTuple):
-    """The arguments of `impasto batch`. settings: what was given besides the preset."""
+    """The arguments of `impasto batch`. settings: what was given besides the preset.
+
+    depth, metadata: as of images.write.FileOptions.
+    """
 
     contents: Paths
     styles: Paths
@@ -31,6 +34,8 @@ class BatchSpec(NamedTuple):
     settings: ConfigRecord
     engine: Literal["local", "ray"]
     address: Text | None
+    depth: Literal[8, 16] = 8
+    metadata: Literal["basic", "all", "none"] = "basic"
 
 
 FOLDER_SCHEMA, SPEC_SCHEMA = TypeAdapter(Text), TypeAdapter(BatchSpec)
@@ -88,7 +93,7 @@ def load_spec(folder: Path, trust: bool) -> BatchSpec:
 
 def save_spec(spec: BatchSpec, folder: Path, note: Callable[[str], object]) -> None:
     """Write a spec into the batch's folder, for `load_spec`. Raises OutputError."""
-    from impasto.images.write import atomic_write  # it loads torch
+    from impasto.images.atomic import atomic_write  # it loads torch
 
     record = sign({**spec._asdict(), "folder": os.getcwd()})
     if spec.address and not record["signature"]:

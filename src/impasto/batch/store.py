@@ -15,8 +15,8 @@ from typing import Any
 
 from impasto.batch.manifest import DoneLine, manifest_lines
 from impasto.errors import OutputError, PictureError, reason
+from impasto.images.atomic import atomic_write
 from impasto.images.read import bytes_of, read
-from impasto.images.write import atomic_write
 from impasto.locking import exclusive_lock
 from impasto.painting.checkpoint_file import clear
 

@@ -24,7 +24,7 @@ from impasto.errors import (
     reason,
     shortened,
 )
-from impasto.images.decode import readable
+from impasto.images.formats import is_raw_name, readable
 from impasto.images.write import check_format
 from impasto.painting.problem import check_settings
 
@@ -33,11 +33,17 @@ __all__ = ["MOST_BYTES", "list_jobs"]
 COLUMNS = ("content", "style", "out", "preset")  # of a table, besides the settings
 MOST_BYTES = 1 << 26  # of a table
 
+MOST_NAMED = 8  # files that are passed over
+Note = Callable[[str], object]
 SettingsFor = Callable[[str, dict[str, Any]], tuple[Config, Machine]]
 
 
 def list_jobs(
-    contents: Sequence[str], styles: Sequence[str], pairs: str, settings_for: SettingsFor
+    contents: Sequence[str],
+    styles: Sequence[str],
+    pairs: str,
+    settings_for: SettingsFor,
+    note: Note = lambda text: None,
 ) -> list[Job]:
     """The jobs of a command line.
 
@@ -46,6 +52,7 @@ def list_jobs(
         pairs: "all", "zip", or the path of a table.
         settings_for: makes the settings of a preset's name ("": none was given) and settings
             as text.
+        note: told which files of a folder are passed over, and why.
 
     Raises:
         ConfigError: the command line or the table is wrong.
@@ -59,7 +66,8 @@ def list_jobs(
         if contents or styles:
             raise ConfigError(f"{pairs} names the pictures: give no others beside it", contents)
         return list(_jobs_of_table(Path(pairs), settings_for))
-    content_paths, style_paths = _pictures(contents, "content"), _pictures(styles, "style")
+    content_paths = _pictures(contents, "content", note)
+    style_paths = _pictures(styles, "style", note)
     config, machine = settings_for("", {})
     check_settings(config, 1)
     if pairs == "zip":
@@ -75,32 +83,44 @@ def list_jobs(
     return [Job(content, (style,), config, machine) for content, style in both]
 
 
-def _pictures(given: Sequence[str], what: str) -> list[str]:
+def _pictures(given: Sequence[str], what: str, note: Note) -> list[str]:
     """The given pictures, and those in the given folders, sorted by name."""
     if not given:
         raise ConfigError(f"no {what}: impasto batch CONTENTS --style STYLES -o OUT", given)
     paths: list[str] = []
     for path in given:
         # os.path.isdir never raises, unlike Path.is_dir; a missing picture fails when it is opened
-        paths += _pictures_in(Path(path)) if os.path.isdir(path) else [path]
+        paths += _pictures_in(Path(path), note) if os.path.isdir(path) else [path]
     return paths
 
 
-def _pictures_in(folder: Path) -> list[str]:
-    """The pictures in a folder; other files and contact sheets are skipped."""
+def _pictures_in(folder: Path, note: Note) -> list[str]:
+    """The pictures in a folder; other files are passed over, which is noted, and contact sheets."""
     suffixes = readable()
     try:
-        files = sorted(file for file in folder.iterdir() if file.suffix.lower() in suffixes)
+        files = [
+            file
+            for file in sorted(folder.iterdir())
+            if not (file.name.startswith(".") or is_contact_sheet(file)) and file.is_file()
+        ]
     except OSError as error:
         raise PictureError(f"{folder} cannot be opened: {reason(error)}", str(folder)) from error
-    pictures = [
-        str(file)
-        for file in files
-        if not (file.name.startswith(".") or is_contact_sheet(file)) and file.is_file()
-    ]
+    pictures = [str(file) for file in files if file.suffix.lower() in suffixes]
+    others = [file.name for file in files if file.suffix.lower() not in suffixes]
+    if others:
+        named = [f"{name} ({_why_not(name)})" for name in others[:MOST_NAMED]]
+        more = [f"and {len(others) - MOST_NAMED} more"] if len(others) > MOST_NAMED else []
+        note(f"passed over in {folder}: {', '.join([*named, *more])}")
     if not pictures:
         raise PictureError(f"there is no picture in the folder {folder}", str(folder))
     return pictures
+
+
+def _why_not(name: str) -> str:
+    """Why a file in a folder is passed over, by its name."""
+    if is_raw_name(name):
+        return "a camera's raw file: develop it first"
+    return "no picture's name"
 
 
 def _jobs_of_table(path: Path, settings_for: SettingsFor) -> Iterator[Job]:

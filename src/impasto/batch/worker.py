@@ -13,10 +13,11 @@ from impasto.backbone.vgg import Backbone
 from impasto.batch.executor import Assignment, Done, Failure, File, Task, WorkerUpdate
 from impasto.config import Config, Machine
 from impasto.errors import CheckpointError, ImpastoError, out_of_memory
+from impasto.images.files import header_size
 from impasto.images.read import Picture, read_bytes
-from impasto.images.write import encode
 from impasto.painting.batched import batch_key, paint_batched
 from impasto.painting.checkpoint import Checkpoints, load
+from impasto.painting.levels import enough_for
 from impasto.painting.memory import Plan, plan_for
 from impasto.painting.problem import Problem
 from impasto.painting.run import Run
@@ -102,8 +103,12 @@ class Worker:
         return ready
 
     def _prepare(self, task: Task) -> _Prepared:
+        files = self._assignment.files
+        width, height = header_size(files[task.content.sha256], task.content.name)
+        enough = enough_for(height, width, task.config)
+
         def picture(file: File) -> Picture:
-            return read_bytes(self._assignment.files[file.sha256], file.name)
+            return read_bytes(files[file.sha256], file.name, enough=enough)
 
         def resume(
             problem: Problem, config: Config, backbone: Backbone
@@ -225,4 +230,4 @@ def _finish(prepared: _Prepared, step: Step, notes: list[str], together: int) ->
             for name in ("network", "precision", "convolution", "device")
         },
     }
-    return Done(encode(painting.image, prepared.task.suffix, painting.settings), record)
+    return Done(painting.encode(prepared.task.suffix, *prepared.task.options), record)

@@ -20,6 +20,7 @@ __all__ = [
     "check_engine",
     "config_options",
     "engine_options",
+    "file_options",
     "given",
     "json_option",
     "overwrite_option",
@@ -134,6 +135,24 @@ def engine_options(command: Callable[..., Any]) -> Callable[..., Any]:
         help="the Ray cluster to join, as auto or 10.0.0.1:6379 [default: one of its own]",
     )
     return engine(address(command))
+
+
+def file_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options `--depth` and `--metadata` to a command."""
+    depth = click.option(
+        "--depth",
+        type=click.Choice(["8", "16"]),
+        default="8",
+        help="bits a sample of the painting's file; 16: .png and .tif [default: 8]",
+    )
+    metadata = click.option(
+        "--metadata",
+        type=click.Choice(["basic", "all", "none"]),
+        default="basic",
+        help="what is kept of the content's file: date, author, copyright, resolution and color "
+        "profile; its whole EXIF, also where it was taken; or nothing [default: basic]",
+    )
+    return depth(metadata(command))
 
 
 def quiet_option(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -16,7 +16,14 @@ from impasto.errors import ConfigError, OutputError, shortened
 from impasto.figures.contact_sheet import Cell, contact_sheet
 from impasto.figures.timelapse import check_film
 from impasto.images.read import read
-from impasto.images.write import check_output, to_image, write
+from impasto.images.write import (
+    DEFAULT_OPTIONS,
+    FileOptions,
+    check_depth,
+    check_output,
+    to_image,
+    write,
+)
 from impasto.painting.callbacks import (
     Log,
     Snapshots,
@@ -27,6 +34,7 @@ from impasto.painting.callbacks import (
     snapshots,
     trace,
 )
+from impasto.painting.levels import enough_for
 from impasto.painting.problem import extras
 from impasto.parsing import parse_numbers
 from impasto.records import LONGEST_NAME
@@ -54,13 +62,17 @@ NO_SNAPSHOTS = Snapshots()
 
 
 class Outputs(NamedTuple):
-    """The checked output files of a run; None: not written. snapshots: the steps of snapshots."""
+    """The checked output files of a run; None: not written.
+
+    snapshots: the steps of snapshots. options: how the painting's file is written.
+    """
 
     picture: Path
     timelapse: Path | None = None
     figure: Path | None = None
     trace: Path | None = None
     snapshots: Snapshots = NO_SNAPSHOTS
+    options: FileOptions = FileOptions()
 
     @property
     def streamed(self) -> bool:
@@ -95,6 +107,7 @@ def check_outputs(
     used: Iterable[str] = (),
     at_steps: Snapshots = NO_SNAPSHOTS,
     steps: int = 0,
+    options: FileOptions = DEFAULT_OPTIONS,
 ) -> Outputs:
     """Check that the output files of a run can be written, differ, and are not among its inputs.
 
@@ -103,6 +116,7 @@ def check_outputs(
         used: the paths of the inputs.
         at_steps: the steps at which snapshots are written.
         steps: the number of all steps.
+        options: how the painting's file is written.
 
     Raises:
         OutputError: a file cannot be written, or two are the same.
@@ -113,7 +127,10 @@ def check_outputs(
         check_output(figure, what="figure") if figure else None,
         check_trace(trace) if trace else None,
         at_steps,
+        options,
     )
+    written = Path("painting.png") if outputs.streamed else outputs.picture
+    check_depth(written, options.depth)
     files = [path for path in used if path != STREAM]
     taken = {_real(path): "one of the pictures to paint from" for path in files}
     for name, path in outputs.named().items():
@@ -222,7 +239,7 @@ def write_contact_sheet(painting: Painting, pictures: Sequence[Picture], out: Pa
         role = "style" if len(styles) == 1 else f"style {k}"
         cells.append((to_image(style.pixels, style.alpha), f"{role}\n{Path(style.name).name}"))
     for role, path in extras(painting.config):
-        extra = read(path)
+        extra = read(path, enough_for(*content.full_size, painting.config))
         cells.append((to_image(extra.pixels, extra.alpha), f"{role}\n{Path(path).name}"))
     cells.append((painting.image, f"result\n{painting.steps} steps"))
     return write(contact_sheet([cells]), out)

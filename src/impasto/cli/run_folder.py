@@ -136,7 +136,7 @@ def mark_finished(folder: Path, spec: RunSpec) -> None:
 
 
 def _write_record(folder: Path, spec: RunSpec, finished: bool) -> None:
-    from impasto.images.write import atomic_write
+    from impasto.images.atomic import atomic_write
 
     record = {
         "pictures": spec.pictures,
@@ -144,6 +144,7 @@ def _write_record(folder: Path, spec: RunSpec, finished: bool) -> None:
         "machine": spec.machine.model_dump(mode="json"),
         "outputs": {name: str(path) for name, path in spec.outputs.named().items()},
         "snapshots": spec.outputs.snapshots._asdict(),
+        "file": spec.outputs.options._asdict(),
         "engine": spec.engine,
         "address": spec.address,
         "folder": spec.folder,
@@ -173,6 +174,15 @@ class SnapshotsRecord(BaseModel):
     at: Annotated[list[StrictInt], Field(max_length=10_000)]
 
 
+class FileRecord(BaseModel):
+    """How the painting's file is written."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    depth: Literal[8, 16] = 8
+    metadata: Literal["basic", "all", "none"] = "basic"
+
+
 class RunRecord(BaseModel):
     """The record of a run. unsigned: it may have been written by another user, or changed."""
 
@@ -181,6 +191,7 @@ class RunRecord(BaseModel):
     machine: ConfigRecord
     outputs: OutputRecord
     snapshots: SnapshotsRecord
+    file: FileRecord = FileRecord()  # older runs have none
     engine: Literal["local", "ray"]
     address: Text | None
     folder: Text

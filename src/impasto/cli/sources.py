@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from impasto.config import changed_by
@@ -101,11 +103,11 @@ def check_styles(pictures: Sequence[str], styles: Sequence[str], blended: bool) 
 
 def _check_unchanged(files: list[dict[str, str]]) -> None:
     """Check that the files still have their recorded contents. Raises ConfigError."""
-    from impasto.images.read import read
+    from impasto.images.read import bytes_of
 
     for file in files:
         name = file["name"]
-        if read(name).sha256 != file["sha256"]:
+        if hashlib.sha256(bytes_of(Path(name))).hexdigest() != file["sha256"]:
             raise ConfigError(
                 f"{name} is not the picture that was painted then: name the pictures to paint it "
                 "all the same",

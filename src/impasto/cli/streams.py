@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from impasto.images.read import Picture
 
-__all__ = ["STREAM", "accept_any_text", "check_stdout", "read_picture", "write_stdout"]
+__all__ = ["STREAM", "accept_any_text", "check_stdout", "picture_source", "write_stdout"]
 
 STREAM = "-"  # in place of a file
 ERRORS = "impasto-bytes-or-escapes"  # the name of an error handler
@@ -45,15 +45,15 @@ def _bytes_or_escapes(error: UnicodeError) -> tuple[bytes, int]:
     return b"".join(encoded), error.end
 
 
-def read_picture(path: str) -> Picture:
-    """Read a picture from a file, or from standard input if the path is `-`.
+def picture_source(path: str) -> str | Picture:
+    """The path of a picture, or the picture of standard input if the path is `-`.
 
     Raises PictureError.
     """
-    from impasto.images.read import MOST_BYTES, read, read_bytes
+    from impasto.images.read import MOST_BYTES, read_bytes
 
     if path != STREAM:
-        return read(path)
+        return path
     if sys.stdin is None or sys.stdin.isatty():
         raise PictureError("- is standard input, and no picture comes from there: < photo.jpg", "-")
     data = sys.stdin.buffer.read(MOST_BYTES + 1)

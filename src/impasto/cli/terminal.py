@@ -18,11 +18,12 @@ from impasto.cli.outputs import report, write_contact_sheet
 from impasto.cli.progress_bar import download_bar, make_console, painting_bar
 from impasto.cli.run_folder import FRAMES, RunSpec, mark_finished
 from impasto.cli.signals import GracefulShutdown
-from impasto.cli.streams import read_picture, write_stdout
+from impasto.cli.streams import picture_source, write_stdout
 from impasto.errors import CheckpointError, OutputError
 from impasto.objective.objective import Objective
 from impasto.painting.checkpoint import Checkpoints, load
 from impasto.painting.checkpoint_file import BEFORE, NAME
+from impasto.painting.levels import read_pictures
 from impasto.painting.memory import plan_for
 from impasto.painting.outcome import Painting
 from impasto.painting.run import Run
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from impasto.config import Config, Machine
     from impasto.figures.timelapse import Film
     from impasto.images.read import Picture
+    from impasto.images.write import FileOptions
     from impasto.painting.callbacks import Log, StepCallback
     from impasto.painting.checkpoint import Checkpoint
     from impasto.painting.memory import Plan
@@ -151,7 +153,9 @@ def paint_spec(spec: RunSpec, folder: Path | None, quiet: bool, as_json: bool) -
     Returns the exit code.
     """
     # before the network is loaded: bad pictures fail at once
-    inputs = [read_picture(picture) for picture in spec.pictures]
+    first, *others = (picture_source(picture) for picture in spec.pictures)
+    content, styles = read_pictures(first, others, spec.config)
+    inputs = [content, *styles]
     console, outputs = make_console(quiet or as_json), spec.outputs
     frames = folder / FRAMES if folder else None
     with (
@@ -256,9 +260,9 @@ def save_all(
     """
     if outputs.streamed:
         with tempfile.TemporaryDirectory(prefix="impasto-") as folder:
-            write_stdout(painting.save(Path(folder) / "painting.png"))
+            write_stdout(painting.save(Path(folder) / "painting.png", *outputs.options))
     else:
-        _save(painting, outputs.picture)
+        _save(painting, outputs.picture, outputs.options)
     writers: list[Callable[[], object]] = []
     if film:
         writers.append(partial(film.write, painting.pixels))
@@ -277,14 +281,14 @@ def save_all(
         ) from failed[0]
 
 
-def _save(painting: Painting, target: Path) -> None:
+def _save(painting: Painting, target: Path, options: FileOptions) -> None:
     """Save the painting; if that fails, save it in a temporary folder and raise OutputError."""
     try:
-        painting.save(target)
+        painting.save(target, *options)
     except OutputError as error:
         try:
             folder = tempfile.mkdtemp(prefix="impasto-")
-            elsewhere = painting.save(Path(folder) / f"{target.stem}.png")
+            elsewhere = painting.save(Path(folder) / f"{target.stem}.png", *options)
         except (OutputError, OSError) as other:
             raise OutputError(
                 f"{error}; nor could the painting be saved elsewhere: {other}", str(target)

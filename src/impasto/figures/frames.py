@@ -18,7 +18,7 @@ from PIL import Image
 from pydantic import BaseModel, TypeAdapter
 
 from impasto.errors import OutputError, reason
-from impasto.images.write import atomic_write
+from impasto.images.atomic import atomic_write
 from impasto.records import parse_json, read_lines, read_regular, validate
 
 __all__ = ["Frames", "Kept"]

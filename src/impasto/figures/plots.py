@@ -20,7 +20,8 @@ from PIL import Image
 
 from impasto.backbone.architecture import stage_of
 from impasto.figures.contact_sheet import kinds
-from impasto.images.write import atomic_write, check_output
+from impasto.images.atomic import atomic_write
+from impasto.images.write import check_output
 
 __all__ = ["PLOTS", "Curve", "curves", "heat", "network", "write_plot"]
 

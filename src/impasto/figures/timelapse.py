@@ -18,8 +18,9 @@ from PIL import Image
 
 from impasto.errors import OutputError
 from impasto.figures.frames import Frames, Kept
+from impasto.images.atomic import atomic_write
 from impasto.images.read import resize
-from impasto.images.write import atomic_write, check_output, to_image
+from impasto.images.write import check_output, to_image
 
 __all__ = ["FILMS", "Film", "FilmSuffix", "check_film", "film_size", "films"]
 

@@ -1,217 +1,163 @@
-"""Decode PIL images, arrays and tensors into float32 sRGB and alpha."""
+"""Decode PIL images and pages of TIFF files into float32 sRGB and alpha."""
 
 from __future__ import annotations
 
-import ctypes
 import io
-import threading
-import warnings
-from contextlib import suppress
-from importlib import import_module
-from types import TracebackType
+from typing import NamedTuple
 
 import numpy as np
-import torch
-from PIL import Image, ImageCms, ImageOps
+from PIL import Image, ImageCms
 
-from impasto.errors import OutputError, PictureError
+from impasto.images.color_tags import ColorTags, from_gamma, to_srgb
+from impasto.images.ranges import Range, unit, value_range
+from impasto.images.tiff import CMYK, LAB, WHITE_IS_ZERO, Samples, TiffPicture
+from impasto.images.tiff_samples import make_room
 
-__all__ = [
-    "NO_WARNINGS",
-    "from_array",
-    "from_image",
-    "most_pixels",
-    "opened",
-    "readable",
-    "register_heif",
-]
+__all__ = ["Decoded", "Stated", "from_image", "from_tiff", "shrink_factor"]
 
-# The formats that are read: not all that Pillow knows, since some (PostScript) are programs that
-# would be run.
-READ = (
-    "PNG",
-    "JPEG",
-    "MPO",
-    "WEBP",
-    "TIFF",
-    "AVIF",
-    "HEIF",
-    "GIF",
-    "BMP",
-    "DIB",
-    "PPM",
-    "ICO",
-    "TGA",
-    "JPEG2000",
-    "PSD",
-)
-# The most pixels that one byte of a file can hold, by format. JPEG: a bit for each block of 8 x 8
-# (Rec. T.81, F.1.2). GIF: 12 bits for a string of up to 4,095 pixels (GIF89a, appendix F).
-JPEG, GIF = 512, 2731
-PER_BYTE = {"JPEG": JPEG, "MPO": JPEG, "GIF": GIF}
-DEFLATE = 1032  # bytes that one compressed byte can hold (zlib.net/zlib_tech.html)
-# bits of a pixel, at least; of other modes one
-PNG_BITS = {"RGB": 24, "RGBA": 32, "LA": 16, "I": 16, "I;16": 16}
+ORIENTATION = 0x0112  # EXIF's tag
+DEEP = Range(0, 65535)
+LAB_BYTES = 2  # of a sample of Lab that is read here; Pillow reads those of one
+ANIMATED = ("GIF", "WEBP", "PNG", "AVIF", "HEIF")  # an MPO's other pictures are the camera's own
 
 
-class _NoWarnings:
-    """Silences Python's warnings while any thread is inside.
+class Decoded(NamedTuple):
+    """Decoded pixels.
 
-    Filters belong to the whole process: with `warnings.catch_warnings` alone the thread that leaves
-    last would restore the filters of the one that entered second.
+    pixels: (H, W, 3) float32 sRGB in [0, 1]. alpha: (H, W) float32 in [0, 1], or None. size: the
+    height and width before it was scaled down. notes: remarks on how it was read.
     """
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._inside = 0
-        self._filters = warnings.catch_warnings()
-
-    def __enter__(self) -> None:
-        with self._lock:
-            self._inside += 1
-            if self._inside == 1:
-                self._filters = warnings.catch_warnings()
-                self._filters.__enter__()
-                warnings.simplefilter("ignore")
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
-        with self._lock:
-            self._inside -= 1
-            if not self._inside:
-                self._filters.__exit__(kind, error, at)
+    pixels: np.ndarray
+    alpha: np.ndarray | None
+    size: tuple[int, int]
+    notes: tuple[str, ...] = ()
 
 
-NO_WARNINGS = _NoWarnings()
+class Stated(NamedTuple):
+    """What a file says of its pixels, where Pillow does not.
 
-
-def most_pixels(image: Image.Image, size: int) -> float:
-    """The most pixels that a file of `size` bytes in the format of `image` can hold; infinite if
-    there is no known bound.
-
-    Decoders of these formats fill in missing data, so that a header alone would become a picture.
+    profile: its color profile, or None. colors: its colors in numbers. transparent: the gray that
+    is transparent, in `depth` bits; None: none.
     """
-    if image.format == "PNG":
-        return size * DEFLATE * 8 / PNG_BITS.get(image.mode, 1)
-    if image.format == "TIFF" and image.info.get("compression") == "jpeg":
-        return size * JPEG
-    return size * PER_BYTE.get(image.format or "", float("inf"))
+
+    profile: bytes | None = None
+    colors: ColorTags | None = None
+    transparent: int | None = None
+    depth: int = 8
+
+    @classmethod
+    def by_pillow(cls, image: Image.Image) -> Stated:
+        """What Pillow says of an opened image."""
+        points, profile = image.info.get("chromaticity"), image.info.get("icc_profile")
+        colors = None
+        if not profile and "srgb" not in image.info:
+            colors = from_gamma(image.info.get("gamma"), points)
+        return cls(profile, colors)
 
 
-def _silence_libtiff() -> None:
-    """Keep libtiff from writing its errors to stderr: Pillow's error says enough.
-
-    The function is looked up through Pillow's extension module, whose libtiff may be a bundled one.
-    Where libtiff is linked statically, as on Windows, it is not found, and libtiff keeps writing.
-    """
-    with suppress(OSError, AttributeError, ImportError):
-        ctypes.CDLL(import_module("PIL._imaging").__file__).TIFFSetErrorHandler(None)
-
-
-_silence_libtiff()
-
-
-def readable() -> set[str]:
-    """The suffixes of pictures that can be read."""
-    Image.init()
-    return {
-        ".heic",
-        ".heif",
-        *(suffix for suffix, kind in Image.registered_extensions().items() if kind in READ),
-    }
-
-
-def opened(data: bytes) -> Image.Image:
-    """Open the image in the bytes of a file without decoding it. Raises Pillow's errors."""
-    Image.init()  # registers all formats, so that those of this build are known
-    return Image.open(io.BytesIO(data), formats=[kind for kind in READ if kind in Image.OPEN])
-
-
-def register_heif(kind: type[PictureError] | type[OutputError]) -> None:
-    """Let Pillow read and write HEIC. Raises an error of class `kind` if the extra is missing."""
-    try:
-        import pillow_heif  # an extra
-    except ImportError:
-        raise kind("HEIC needs an extra: pip install 'impasto[heif]'") from None
-    pillow_heif.register_heif_opener()
-
-
-def from_image(
-    image: Image.Image, enough: int | None = None
-) -> tuple[np.ndarray, np.ndarray | None]:
+def from_image(image: Image.Image, stated: Stated, enough: int | None = None) -> Decoded:
     """Decode the current frame of `image`, turned upright and converted to sRGB.
 
     Args:
         image: an opened image.
+        stated: what its file says of its pixels.
         enough: pixels of a side that will be used: a larger picture is scaled down by a whole
-        factor while it is decoded, with no side under `enough`. None: full size.
-
-    Returns:
-        Pixels (H, W, 3) and alpha (H, W) or None, float32 in [0, 1].
+            factor while it is decoded, with no side under `enough`. None: full size.
     """
-    factor = _factor(image, enough)
+    size = image.height, image.width
+    factor = shrink_factor(size, enough)
     # JPEG's decoder scales down itself, which is several times as fast; others ignore this
     if factor > 1:
         image.draft(None, (image.width // factor, image.height // factor))
-    image.load()  # here, so that only the EXIF itself can fail in `_upright`
-    upright, profile = _upright(image), image.info.get("icc_profile")
-    factor = _factor(upright, enough)
-    if upright.mode.startswith("I") or upright.mode == "F":
-        gray = _from_deep(np.asarray(upright))
-        if factor > 1:
-            gray = np.asarray(Image.fromarray(gray).reduce(factor))
-        if not profile:
-            return np.repeat(gray[..., None], 3, axis=2), None
-        upright, factor = Image.fromarray((gray * 255).round().astype(np.uint8)), 1
-    gray_mode = upright.mode in ("1", "L", "LA", "La")
-    transparent = upright.has_transparency_data
-    if transparent:
-        upright = upright.convert("RGBA")
-    elif upright.mode != "CMYK":  # to a mode that profiles are made for
-        upright = upright.convert("L" if gray_mode else "RGB")
+    make_room(image)
+    image.load()  # here, so that only the EXIF itself can fail in `_orientation`
+    notes = [_frames_note(image)]
+    factor = shrink_factor((image.height, image.width), enough)
+    if image.mode.startswith("I") or image.mode == "F":
+        pixels, alpha, note = _from_deep(image, stated, factor)
+        notes.append(note)
+    else:
+        pixels, alpha = _from_shallow(image, stated, factor)
+    if stated.colors is not None and not stated.profile:
+        pixels = to_srgb(pixels, stated.colors)
+        notes.append(stated.colors.note)
+    return _upright(pixels, alpha, size, _orientation(image), notes)
+
+
+def shrink_factor(size: tuple[int, int], enough: int | None) -> int:
+    """The whole factor by which a picture can be scaled down with no side under `enough` pixels."""
+    return 1 if enough is None else max(1, min(size) // enough)
+
+
+def _from_shallow(
+    image: Image.Image, stated: Stated, factor: int
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Decode an image of up to 8 bits a sample to pixels (H, W, 3) and alpha (H, W)."""
+    gray_mode = image.mode in ("1", "L", "LA", "La")
+    if stated.transparent is not None and image.mode in ("1", "L"):
+        # Pillow has scaled the grays to 8 bits, but not the transparent one
+        image.info["transparency"] = stated.transparent * 255 // (2**stated.depth - 1)
+    key = image.info.get("transparency")
+    if stated.depth == 16 and image.mode == "RGB" and isinstance(key, tuple):
+        image.info["transparency"] = tuple(value >> 8 for value in key)  # as Pillow the colors
+    transparent = image.has_transparency_data
+    wanted = "RGBA" if transparent else "L" if gray_mode else "RGB"
+    if image.mode != wanted and image.mode not in ("CMYK", "LAB"):  # modes that have profiles
+        image = image.convert(wanted)
     if factor > 1:
-        upright = upright.reduce(factor)
+        image = image.reduce(factor)
     alpha = None
     if transparent:
-        alpha = np.asarray(upright.getchannel("A"), dtype=np.float32) / 255
-        upright = upright.convert("L" if gray_mode else "RGB")
-    return np.asarray(_to_srgb(upright, profile).convert("RGB"), dtype=np.float32) / 255, alpha
+        alpha = np.asarray(image.getchannel("A"), dtype=np.float32) / 255
+        image = image.convert("L" if gray_mode else "RGB")
+    return _from_profile(image, stated.profile), alpha
 
 
-def _factor(image: Image.Image, enough: int | None) -> int:
-    """The whole factor by which `image` can be scaled down with no side under `enough` pixels."""
-    return 1 if enough is None else max(1, min(image.size) // enough)
+def _from_deep(
+    image: Image.Image, stated: Stated, factor: int
+) -> tuple[np.ndarray, np.ndarray | None, str]:
+    """Decode an image of 16-bit, 32-bit or float grays; the last value is a note on their range."""
+    values = np.asarray(image)
+    found, alpha = DEEP, None
+    if image.mode == "F" or (image.mode == "I" and image.format in (None, "TIFF")):
+        low, top = float(values.min(initial=0)), float(values.max(initial=0))
+        found = value_range(values.dtype, low, top, float(values.mean(dtype=np.float64)))
+    elif stated.depth in (10, 12, 14):
+        found = Range(0, 2.0**stated.depth - 1)
+    if stated.transparent is not None:
+        alpha = (values != stated.transparent).astype(np.float32)
+        alpha = np.asarray(Image.fromarray(alpha).reduce(factor)) if factor > 1 else alpha
+    gray = unit(values, found)
+    if factor > 1:
+        gray = np.asarray(Image.fromarray(gray).reduce(factor))
+    return _from_unit(gray[..., None], stated.profile), alpha, found.note
 
 
-def _upright(image: Image.Image) -> Image.Image:
-    try:
-        return ImageOps.exif_transpose(image)
-    # Pillow's EXIF reader raises errors of any kind; a broken EXIF says nothing about the pixels
-    except Exception:
-        return image
+def _from_unit(values: np.ndarray, profile: bytes | None) -> np.ndarray:
+    """sRGB (H, W, 3) of grays or colors (H, W, 1 or 3) in [0, 1] with a color profile or none."""
+    if profile:  # Pillow's littleCMS takes 8 bits
+        eight = (values * 255).round().astype(np.uint8)
+        gray = values.shape[2] == 1
+        return _from_profile(Image.fromarray(eight[..., 0] if gray else eight), profile)
+    return np.repeat(values, 3, axis=2) if values.shape[2] == 1 else values
 
 
-def _from_deep(gray: np.ndarray) -> np.ndarray:
-    """Scale 16-bit or float grays (H, W) to [0, 1]; the largest value of floats tells which of the
-    usual ranges they are in."""
-    top = float(gray.max(initial=0))
-    if not np.isfinite(top):
-        raise ValueError("it has pixels that are not numbers")
-    # 1.01 is an overshoot
-    full = 65535.0 if gray.dtype.kind != "f" or top > 255 else 255.0 if top > 2 else 1.0
-    scaled: np.ndarray = np.clip(gray.astype(np.float32) / full, 0, 1)
-    return scaled
+def _from_profile(image: Image.Image, profile: bytes | None) -> np.ndarray:
+    """sRGB (H, W, 3) in [0, 1] of an image with a color profile, or none that fits."""
+    if image.mode == "LAB":  # it states its colors itself
+        lab, target = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+        image = ImageCms.profileToProfile(image, lab, target, outputMode="RGB") or image
+    elif profile:
+        image = _converted(image, profile)
+    if image.mode != "RGB":
+        image = image.convert("RGB")
+    return np.asarray(image, dtype=np.float32) / 255
 
 
-def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
-    """Convert `image` from its embedded color profile to sRGB; unchanged without a profile, or with
-    one that does not fit."""
-    if not profile:
-        return image
+def _converted(image: Image.Image, profile: bytes) -> Image.Image:
+    """Convert `image` from its embedded color profile to sRGB; unchanged with one that does not
+    fit."""
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         target = ImageCms.createProfile("sRGB")
@@ -222,45 +168,92 @@ def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
     return converted if converted is not None else image
 
 
-def from_array(array: np.ndarray | torch.Tensor) -> tuple[np.ndarray, np.ndarray | None]:
-    """Decode an array (H, W[, 1, 3 or 4]) or a tensor ([1,] 1, 3 or 4, H, W).
+def _frames_note(image: Image.Image) -> str:
+    """A note that there are more frames than the one that is read, or ""."""
+    try:
+        if image.format in ANIMATED and getattr(image, "n_frames", 1) > 1 and image.tell() == 0:
+            return f"the first of {getattr(image, 'n_frames', 1)} frames is used"
+    # a broken frame that is not used; every format has its own decoder
+    except Exception:
+        return ""
+    return ""
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        return int(image.getexif().get(ORIENTATION, 1))
+    # Pillow's EXIF reader raises errors of any kind; a broken EXIF says nothing about the pixels
+    except Exception:
+        return 1
+
+
+def _upright(
+    pixels: np.ndarray,
+    alpha: np.ndarray | None,
+    size: tuple[int, int],
+    orientation: int,
+    notes: list[str],
+) -> Decoded:
+    """Turn what was decoded upright."""
+    if orientation in (5, 6, 7, 8):
+        size = size[1], size[0]
+    return Decoded(
+        _turned(pixels, orientation),
+        None if alpha is None else _turned(alpha, orientation),
+        size,
+        tuple(note for note in notes if note),
+    )
+
+
+def _turned(values: np.ndarray, orientation: int) -> np.ndarray:
+    """Turn values (H, W, ...) upright, by EXIF's orientation."""
+    if orientation in (3, 4, 6, 7):
+        values = values[::-1]
+    if orientation in (2, 3, 7, 8):
+        values = values[:, ::-1]
+    return values.swapaxes(0, 1) if orientation in (5, 6, 7, 8) else values
+
+
+def from_tiff(picture: TiffPicture, enough: int | None = None) -> Decoded:
+    """Decode a page of a TIFF file whose samples have 16 bits or more, or are signed or floats.
 
     Args:
-        array: floats and booleans in [0, 1], uint16 in [0, 65535], other whole numbers in [0, 255].
-
-    Returns:
-        Pixels (H, W, 3) and alpha (H, W) or None, float32 in [0, 1].
+        picture: the page.
+        enough: pixels of a side that will be used, as for `from_image`.
 
     Raises:
-        PictureError: for another shape, other kinds of values, or values out of range.
+        KindError: it is of a kind that is not read.
     """
-    if isinstance(array, torch.Tensor):
-        tensor = array.detach().cpu()
-        tensor = tensor.float() if tensor.is_floating_point() else tensor  # NumPy has no bfloat16
-        tensor = tensor[0] if tensor.ndim == 4 and tensor.shape[0] == 1 else tensor
-        values = tensor.permute(1, 2, 0).numpy() if tensor.ndim == 3 else tensor.numpy()
+    width, height = picture.size
+    samples = picture.samples(shrink_factor((height, width), enough))
+    notes = [picture.note]
+    if samples.photometric == LAB:
+        pixels = _from_deep_lab(samples, picture)
     else:
-        values = np.asarray(array)
-    kind = values.dtype.kind
-    if kind not in "buif":
-        raise PictureError(
-            f"a {type(array).__name__} of {values.dtype} is not a picture: give numbers", array
-        )
-    values = values[..., None] if values.ndim == 2 else values
-    if values.ndim != 3 or values.shape[2] not in (1, 3, 4):
-        shape = tuple(np.shape(array))
-        raise PictureError(
-            f"an array of shape {shape} is not a picture: (H, W, 3) or a tensor (3, H, W)", shape
-        )
-    full = 1 if kind in "bf" else 65535 if kind == "u" and values.dtype.itemsize == 2 else 255
-    low, high = float(values.min(initial=0)), float(values.max(initial=0))
-    if not (low >= -1e-3 * full and high <= (1 + 1e-3) * full):  # nor is NaN
-        raise PictureError(
-            f"an array of {values.dtype} has values from {low:g} to {high:g}: they must be in "
-            f"[0, {full}]",
-            (low, high),
-        )
-    values = (values.astype(np.float32) / full).clip(0, 1)
-    alpha = values[..., 3] if values.shape[2] == 4 else None
-    colors = values[..., :3] if values.shape[2] >= 3 else np.repeat(values, 3, axis=2)
-    return colors, alpha
+        mean = float(samples.values.mean(dtype=np.float64))
+        found = value_range(samples.dtype, samples.low, samples.top, mean, samples.stated)
+        notes.append(found.note)
+        values = unit(samples.values, found)
+        if samples.premultiplied and samples.alpha is not None:
+            values = (values / np.maximum(samples.alpha, 1e-6)[..., None]).clip(0, 1)
+        if samples.photometric == CMYK:
+            inks = (values * 255).round().astype(np.uint8)
+            pixels = _from_profile(_image_of(inks, "CMYK"), picture.profile)
+        else:
+            values = 1 - values if samples.photometric == WHITE_IS_ZERO else values
+            pixels = _from_unit(values, picture.profile)
+    return _upright(pixels, samples.alpha, (height, width), picture.orientation, notes)
+
+
+def _from_deep_lab(samples: Samples, picture: TiffPicture) -> np.ndarray:
+    """sRGB (H, W, 3) of CIE Lab with 16 bits: L is unsigned, a and b are signed (TIFF 6.0, section
+    23); of each the high byte is used."""
+    if samples.dtype.itemsize != LAB_BYTES or samples.dtype.kind == "f":
+        raise picture.refused()
+    words = samples.values.astype(np.int64) & 0xFFFF
+    return _from_profile(_image_of((words >> 8).astype(np.uint8), "LAB"), None)
+
+
+def _image_of(values: np.ndarray, mode: str) -> Image.Image:
+    height, width = values.shape[:2]
+    return Image.frombytes(mode, (width, height), np.ascontiguousarray(values).tobytes())

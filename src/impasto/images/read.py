@@ -4,26 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import Image
 
 from impasto.errors import PictureError, reason
-from impasto.images.decode import (
-    NO_WARNINGS,
-    from_array,
-    from_image,
-    most_pixels,
-    opened,
-    register_heif,
-)
-from impasto.images.write import KEY
+from impasto.images.arrays import from_array
+from impasto.images.decode import Decoded, Stated, from_image
+from impasto.images.files import decode_file, decoding, metadata_in, record_in
+from impasto.images.metadata import NOTHING, Metadata
 from impasto.records import SETTINGS, parse_json, read_regular, validate
 
 __all__ = [
@@ -32,10 +26,10 @@ __all__ = [
     "Picture",
     "Source",
     "bytes_of",
-    "header_size",
     "read",
     "read_bytes",
     "read_settings",
+    "reading_notes",
     "resize",
     "settings_in",
 ]
@@ -49,28 +43,39 @@ class Picture(NamedTuple):
 
     pixels: (1, 3, H, W) float32 sRGB in [0, 1]. alpha: (1, 1, H, W) float32 in [0, 1], or None if
     the picture is opaque. name: its path, or "image" or "array". sha256: of the file, or of the
-    array's bytes.
+    array's bytes. size: its height and width before it was scaled down, or None if it was not.
+    notes: remarks on how it was read. metadata: what its file says beside the pixels.
     """
 
     pixels: torch.Tensor
     alpha: torch.Tensor | None
     name: str
     sha256: str
+    size: tuple[int, int] | None = None
+    notes: tuple[str, ...] = ()
+    metadata: Metadata = NOTHING
+
+    @property
+    def full_size(self) -> tuple[int, int]:
+        """Height and width as its file has them, upright."""
+        height, width = self.pixels.shape[2:]
+        return self.size or (height, width)
 
 
 Source = str | PathLike[str] | Image.Image | np.ndarray | torch.Tensor | Picture
 
 
-def read(source: Source) -> Picture:
+def read(source: Source, enough: int | None = None) -> Picture:
     """Read a picture from a path, a PIL image, an array or a tensor.
 
-    Files are turned upright (EXIF) and converted from their color profile to sRGB; transparent
-    pixels get the mean color of the opaque ones.
+    Files are turned upright (EXIF) and converted from the colors that they state to sRGB;
+    transparent pixels get the mean color of the opaque ones.
 
     Args:
         source: a path, a PIL image, an array (H, W) or (H, W, 3 or 4), a tensor ((1,) 3, H, W), or
         a Picture, which is returned unchanged. Whole numbers are 0 to 255, or 0 to 65535 in uint16;
         floats are in [0, 1].
+        enough: pixels of a side that will be used of a file, as for `read_bytes`.
 
     Returns:
         The picture, as float32 sRGB in [0, 1].
@@ -81,15 +86,18 @@ def read(source: Source) -> Picture:
     if isinstance(source, Picture):
         return source
     if isinstance(source, (str, PathLike)):
-        return read_bytes(bytes_of(Path(source)), str(source))
+        return read_bytes(bytes_of(Path(source)), str(source), enough=enough)
+    metadata = NOTHING
     if isinstance(source, Image.Image):
-        with _decoding("image"):
-            pixels, alpha = from_image(source)
-        name, digest = "image", hashlib.sha256(pixels.tobytes()).hexdigest()
+        with decoding("image"):
+            decoded = from_image(source, Stated.by_pillow(source))
+            metadata = metadata_in(source)
+        name = "image"
     else:
         pixels, alpha = from_array(source)
-        name, digest = "array", hashlib.sha256(pixels.tobytes()).hexdigest()
-    return _picture(pixels, alpha, name, digest)
+        name, decoded = "array", Decoded(pixels, alpha, pixels.shape[:2])
+    digest = hashlib.sha256(decoded.pixels.tobytes()).hexdigest()
+    return _picture(decoded, name, digest, metadata)
 
 
 def read_bytes(
@@ -100,45 +108,22 @@ def read_bytes(
     Args:
         data: the file's bytes.
         name: its name in errors.
-        most: pixels; a picture with more is refused before it is decoded.
+        most: pixels; a picture with more is refused before it is decoded. None: as many as there
+        is memory for.
         enough: pixels of a side that will be used: a picture whose sides are all at least twice
         that is scaled down by a whole factor while it is decoded, with no side under `enough`.
 
     Raises:
         PictureError: it cannot be read, is too large, or is smaller than 16 x 16.
     """
-    _check_bytes(data, name)
-    with _decoding(name), opened(data) as image:
-        _check_size(image, data, name, most)
-        pixels, alpha = from_image(image, enough)
-    return _picture(pixels, alpha, name, hashlib.sha256(data).hexdigest())
+    with decoding(name):
+        decoded, metadata = decode_file(data, name, most, enough)
+    return _picture(decoded, name, hashlib.sha256(data).hexdigest(), metadata)
 
 
-def header_size(data: bytes, name: str, most: int | None = None) -> tuple[int, int]:
-    """(width, height) of a picture's file, from its header alone. Raises PictureError if it cannot
-    be read or has more than `most` pixels."""
-    _check_bytes(data, name)
-    with _decoding(name), opened(data) as image:
-        _check_size(image, data, name, most)
-        return image.size
-
-
-def _check_size(image: Image.Image, data: bytes, name: str, most: int | None) -> None:
-    """Raise PictureError for more than `most` pixels, or for more than the file's bytes can
-    hold."""
-    size = f"{image.width} x {image.height} pixels"
-    if most is not None and image.width * image.height > most:
-        raise PictureError(
-            f"{name} has {size}, more than {most:,}: scale it down first", image.size
-        )
-    if image.width * image.height > most_pixels(image, len(data)):
-        raise PictureError(
-            f"{name} says that it has {size}, which {len(data):,} bytes cannot hold", image.size
-        )
-
-
-def _picture(pixels: np.ndarray, alpha: np.ndarray | None, name: str, digest: str) -> Picture:
-    """Make a Picture of pixels (H, W, 3) and alpha (H, W)."""
+def _picture(decoded: Decoded, name: str, digest: str, metadata: Metadata) -> Picture:
+    """Make a Picture of decoded pixels."""
+    pixels, alpha = decoded.pixels, decoded.alpha
     height, width = pixels.shape[:2]
     if min(height, width) < SMALLEST:
         raise PictureError(
@@ -153,29 +138,14 @@ def _picture(pixels: np.ndarray, alpha: np.ndarray | None, name: str, digest: st
         pixels = pixels * seen + mean.astype(np.float32) * (1 - seen)
     tensor = torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))[None]
     return Picture(
-        tensor, None if alpha is None else torch.from_numpy(alpha.copy())[None, None], name, digest
+        tensor,
+        None if alpha is None else torch.from_numpy(alpha.copy())[None, None],
+        name,
+        digest,
+        None if decoded.size == (height, width) else decoded.size,
+        decoded.notes,
+        metadata,
     )
-
-
-@contextmanager
-def _decoding(name: str) -> Iterator[None]:
-    """Turn any error of a decoder into one PictureError about `name`."""
-    try:
-        with NO_WARNINGS:  # a large picture is the user's choice; a bomb is still an error
-            yield
-    except Image.DecompressionBombError:
-        limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
-        raise PictureError(
-            f"{name} has more than {limit:,} pixels: scale it down first", name
-        ) from None
-    except UnidentifiedImageError:
-        raise PictureError(f"{name} is not a picture that can be read", name) from None
-    except (MemoryError, PictureError):
-        raise
-    # every format has its own decoder, which raises errors of any kind on broken bytes
-    except Exception as error:
-        reason = " ".join(str(error).split()) or "it is broken"
-        raise PictureError(f"{name} cannot be read as a picture: {reason}", name) from error
 
 
 def bytes_of(path: Path) -> bytes:
@@ -196,13 +166,11 @@ def bytes_of(path: Path) -> bytes:
         raise PictureError(f"{path} cannot be opened: {reason(error)}", str(path)) from error
 
 
-def _check_bytes(data: bytes, name: str) -> None:
-    """Raise PictureError if there is nothing to decode, or no decoder for it."""
-    if not data:
-        raise PictureError(f"{name} is empty", name)
-    # phones send HEIC as .jpg too
-    if name.lower().endswith((".heic", ".heif")) or data[4:10] == b"ftyphe":
-        register_heif(PictureError)
+def reading_notes(pictures: Sequence[Picture]) -> list[str]:
+    """The remarks on how pictures were read, each once."""
+    return list(
+        dict.fromkeys(f"{picture.name}: {note}" for picture in pictures for note in picture.notes)
+    )
 
 
 def resize(pixels: torch.Tensor, height: int, width: int) -> torch.Tensor:
@@ -234,10 +202,8 @@ def read_settings(path: str | PathLike[str]) -> dict[str, Any]:
 def settings_in(data: bytes, name: str) -> dict[str, Any]:
     """Read the settings in the bytes of a painting's file, called `name` in errors. Raises
     PictureError."""
-    _check_bytes(data, name)
-    with _decoding(name), opened(data) as image:
-        comment = image.info.get("comment", b"")
-        text = image.info.get(KEY) or image.getexif().get(ExifTags.Base.ImageDescription) or comment
+    with decoding(name):
+        text = record_in(data, name)
     try:
         if not isinstance(text, (str, bytes)):
             raise ValueError("no text")

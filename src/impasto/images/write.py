@@ -2,32 +2,30 @@
 
 from __future__ import annotations
 
-import glob
 import io
 import json
 import os
-import re
-import socket
-import threading
-import zlib
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager, suppress
-from functools import lru_cache
+from collections.abc import Collection
 from os import PathLike
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Literal, NamedTuple
 
-import psutil
+import numpy as np
 import torch
 from PIL import ExifTags, Image, PngImagePlugin, features
 
 from impasto.errors import OutputError, reason
-from impasto.images.decode import register_heif
+from impasto.images.atomic import atomic_write, partial_path, remove_pieces
+from impasto.images.deep import DEEP, write_png, write_tiff
+from impasto.images.formats import register_heif
+from impasto.images.metadata import NOTHING, Kept, Metadata, put_into, srgb_profile
 
 __all__ = [
+    "DEFAULT_OPTIONS",
     "FORMATS",
     "KEY",
-    "atomic_write",
+    "FileOptions",
+    "check_depth",
     "check_format",
     "check_output",
     "encode",
@@ -49,11 +47,22 @@ FORMATS: dict[str, tuple[str, dict[str, Any]]] = {
     ".heic": ("HEIF", {"quality": 95}),
     ".heif": ("HEIF", {"quality": 95}),
 }
-LONG = 80  # bytes of a name; some file systems take 143, and a partial file's has 50 more
 WITH_ALPHA = {"PNG", "WEBP", "TIFF", "AVIF", "HEIF"}
+WITH_DPI = {"PNG", "JPEG", "TIFF", "BMP"}
+DEPTHS = (8, 16)  # bits of a sample
 KEY = (
     "impasto"  # of the settings in a PNG's text; other formats have them in EXIF's ImageDescription
 )
+
+
+class FileOptions(NamedTuple):
+    """How a painting's file is written: bits a sample, and what is kept of the content's file."""
+
+    depth: Literal[8, 16] = 8
+    metadata: Kept = "basic"
+
+
+DEFAULT_OPTIONS = FileOptions()
 
 
 def to_image(pixels: torch.Tensor, alpha: torch.Tensor | None = None) -> Image.Image:
@@ -87,8 +96,8 @@ def check_output(
         check_format(out, suffixes, what)
         if not out.parent.is_dir():
             raise OutputError(f"no folder {out.parent} to write {out.name} into", str(out.parent))
-        _remove_pieces(out)
-        part = _part(out)
+        remove_pieces(out)
+        part = partial_path(out)
         part.touch()
         part.unlink()
         if out.exists() and not os.access(out, os.W_OK):
@@ -115,56 +124,46 @@ def check_format(out: Path, suffixes: Collection[str] = FORMATS, what: str = "pi
         raise OutputError("this Pillow was built without AVIF: choose .png, .jpg or .webp", suffix)
 
 
-def _part(out: Path) -> Path:
-    return out.with_name(
-        f".{_short(out.name)}.{os.getpid()}-{_machine()}{threading.get_native_id()}.part"
-    )
-
-
-def _short(name: str) -> str:
-    """A file's name, or a checksum in place of a long one, so that a partial file's can be
-    longer."""
-    encoded = os.fsencode(name)
-    return name if len(encoded) <= LONG else f"{zlib.crc32(encoded):08x}"
-
-
-@lru_cache(maxsize=1)
-def _machine() -> str:
-    """Ten digits that identify this machine: process numbers are not unique across machines."""
-    return f"{zlib.crc32(socket.gethostname().encode()):010d}"
-
-
-def _remove_pieces(out: Path) -> None:
-    """Remove partial files of `out` that killed runs left on this machine."""
-    name = _short(out.name)
-    pieces = re.compile(rf"\.{re.escape(name)}\.(\d+)-{_machine()}\d+\.part")
-    for path in out.parent.glob(f".{glob.escape(name)}.*.part"):
-        found = pieces.fullmatch(path.name)
-        if found and int(found[1]) != os.getpid() and not psutil.pid_exists(int(found[1])):
-            with suppress(OSError):  # it only takes space
-                path.unlink()
+def check_depth(path: str | PathLike[str], depth: int) -> None:
+    """Check that a file of this suffix can have `depth` bits a sample. Raises OutputError."""
+    suffix = Path(path).suffix.lower()
+    if depth not in DEPTHS:
+        raise OutputError(f"a depth of {depth} bits is not written: choose 8 or 16", depth, DEPTHS)
+    if depth == 16 and suffix not in DEEP:
+        raise OutputError(
+            f"{path} cannot have 16 bits: choose {', '.join(DEEP)} for --depth 16", suffix, DEEP
+        )
 
 
 def write(
-    image: Image.Image, path: str | PathLike[str], settings: dict[str, Any] | None = None
+    image: Image.Image | np.ndarray,
+    path: str | PathLike[str],
+    settings: dict[str, Any] | None = None,
+    metadata: Metadata = NOTHING,
 ) -> Path:
-    """Write `image` atomically, with `settings` inside if the format can hold them.
+    """Write `image` atomically, with `settings` and `metadata` inside if the format can hold them.
 
-    If the format has no alpha, the background is white. Raises OutputError.
+    image: 8 bits, or uint16 (H, W, 3 or 4) for 16. If the format has no alpha, the background is
+    white. Raises OutputError.
     """
     out = check_output(path)
     with atomic_write(out) as part, part.open("wb") as file:
-        _save(image, file, out.suffix, settings)
+        _save(image, file, out.suffix, settings, metadata)
     return out
 
 
-def encode(image: Image.Image, suffix: str, settings: dict[str, Any] | None = None) -> bytes:
-    """Encode `image` as a file's bytes, with `settings` inside. Raises OutputError if the format
-    cannot hold it."""
+def encode(
+    image: Image.Image | np.ndarray,
+    suffix: str,
+    settings: dict[str, Any] | None = None,
+    metadata: Metadata = NOTHING,
+) -> bytes:
+    """Encode `image` as a file's bytes, as `write` does. Raises OutputError if the format cannot
+    hold it."""
     check_format(Path(f"picture{suffix}"))
     data = io.BytesIO()
     try:
-        _save(image, data, suffix, settings)
+        _save(image, data, suffix, settings, metadata)
     # encoders raise the latter two for pictures that are too large
     except (OSError, ValueError, RuntimeError) as error:
         raise OutputError(
@@ -174,67 +173,73 @@ def encode(image: Image.Image, suffix: str, settings: dict[str, Any] | None = No
 
 
 def _save(
-    image: Image.Image, file: IO[bytes], suffix: str, settings: dict[str, Any] | None
+    image: Image.Image | np.ndarray,
+    file: IO[bytes],
+    suffix: str,
+    settings: dict[str, Any] | None,
+    metadata: Metadata,
 ) -> None:
     kind, options = FORMATS[suffix.lower()]
+    if isinstance(image, np.ndarray):
+        check_depth(f"picture{suffix}", 16)
+        _save_deep(image, file, kind, settings, metadata)
+        return
     if image.mode == "RGBA" and kind not in WITH_ALPHA:
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image).convert("RGB")
-    image.save(file, format=kind, **options, **_carrying(kind, settings))
+    if kind == "TIFF" and (metadata.exif or metadata.gps):
+        _save_deep(np.asarray(image), file, kind, settings, metadata)
+        return
+    image.save(file, format=kind, **options, **_carrying(kind, settings, metadata))
 
 
-@contextmanager
-def atomic_write(out: Path, older: Path | None = None) -> Iterator[Path]:
-    """Yield a path beside `out` to write to: on success it replaces `out`, else it is removed.
-
-    The file is synced before it is renamed: after a power cut there is the old one or the new one.
-
-    Args:
-        out: the file to write.
-        older: where the previous `out` is kept, if given.
-
-    Raises:
-        OutputError: for errors of the file inside.
-    """
-    part = _part(out)
-    try:
-        yield part
-        _sync(part)
-        if older is not None and out.exists():
-            os.replace(out, older)
-        os.replace(part, out)
-        with suppress(OSError):  # some file systems do not sync folders; the file is there
-            _sync(out.parent)
-    except (OSError, ValueError, RuntimeError) as error:
-        raise OutputError(f"cannot write {out}: {reason(error)}", str(out)) from error
-    finally:
-        with suppress(OSError):  # on a read-only disk it cannot be removed either
-            part.unlink(missing_ok=True)
+def _save_deep(
+    samples: np.ndarray,
+    file: IO[bytes],
+    kind: str,
+    settings: dict[str, Any] | None,
+    metadata: Metadata,
+) -> None:
+    profile = srgb_profile() if metadata.profile else None
+    if kind == "TIFF":
+        write_tiff(file, samples, _exif(settings, metadata), metadata.dpi, profile)
+        return
+    text = (KEY.encode(), _text(settings).encode()) if settings else None
+    exif = _exif(None, metadata)
+    packed = exif.tobytes().removeprefix(b"Exif\0\0") if len(exif) else b""
+    write_png(file, samples, text, packed, metadata.dpi, profile)
 
 
-def _sync(path: Path) -> None:
-    """Wait until a file, or a folder's list of names, is on the disk."""
-    if os.name == "nt" and path.is_dir():
-        return  # Windows cannot open a folder
-    handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _carrying(kind: str, settings: dict[str, Any] | None) -> dict[str, Any]:
-    """The save options that put `settings` into a file of this kind; BMP cannot hold any."""
-    if not settings or kind == "BMP":
-        return {}
-    text = json.dumps(settings, sort_keys=True)
-    if kind == "PNG":
+def _carrying(kind: str, settings: dict[str, Any] | None, metadata: Metadata) -> dict[str, Any]:
+    """The save options that put `settings` and `metadata` into a file of this kind; BMP can hold
+    no settings."""
+    options: dict[str, Any] = {}
+    if metadata.dpi and kind in WITH_DPI:
+        options["dpi"] = metadata.dpi
+    if metadata.profile and kind not in ("BMP", "GIF"):
+        options["icc_profile"] = srgb_profile()
+    if kind == "GIF" and settings:
+        options["comment"] = _text(settings).encode()
+    if kind in ("BMP", "GIF"):
+        return options
+    if kind == "PNG" and settings:
         info = PngImagePlugin.PngInfo()
-        info.add_text(KEY, text)
-        return {"pnginfo": info}
-    if kind == "GIF":
-        return {"comment": text.encode()}
+        info.add_text(KEY, _text(settings))
+        options["pnginfo"] = info
+    exif = _exif(None if kind == "PNG" else settings, metadata)
+    if len(exif):
+        options["exif"] = exif
+    return options
+
+
+def _text(settings: dict[str, Any]) -> str:
+    return json.dumps(settings, sort_keys=True)
+
+
+def _exif(settings: dict[str, Any] | None, metadata: Metadata) -> Image.Exif:
     exif = Image.Exif()
-    exif[ExifTags.Base.ImageDescription] = text
-    exif[ExifTags.Base.Software] = f"impasto {settings.get('version', '')}".strip()
-    return {"exif": exif}
+    put_into(exif, metadata)
+    if settings:
+        exif[ExifTags.Base.ImageDescription] = _text(settings)
+        exif[ExifTags.Base.Software] = f"impasto {settings.get('version', '')}".strip()
+    return exif

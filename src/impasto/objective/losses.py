@@ -19,8 +19,6 @@ __all__ = [
     "difference_sums",
     "differences",
     "energy",
-    "grain_loss",
-    "grain_precision",
     "gram",
     "gram_divisor",
     "reduction_factor",
@@ -29,9 +27,6 @@ __all__ = [
     "style_loss",
     "total_variation",
 ]
-
-# Added to the variances of a grain, (one of 255 gray levels)^2: a flat style has none.
-GRAIN_FLOOR = 1 / 255**2
 
 BLOCK = 16384  # positions that one product of bfloat16 features adds up
 
@@ -154,23 +149,6 @@ def differences(pixels: torch.Tensor) -> torch.Tensor:
     here, beside = pixels[..., :-1, :-1], pixels[..., :-1, 1:]
     below, across_below = pixels[..., 1:, :-1], pixels[..., 1:, 1:]
     return torch.cat([beside - here, below - here, across_below - below - beside + here], 1)
-
-
-def grain_loss(gram_matrix: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """Squared distance |W (G - A) W|^2 / n of two grains, W = (A + floor)^-1/2, (1, n, n); ().
-
-    Every direction and every color weighs alike, in units of what the style has of it: else
-    lightness would decide, and color could speckle. 1 is as far away as no grain at all.
-    """
-    error = grain_precision(target) @ (gram_matrix - target)
-    return (error * error.mT).sum() / target.shape[-1]
-
-
-def grain_precision(target: torch.Tensor) -> torch.Tensor:
-    """The inverse (A + floor)^-1 of a grain, (1, n, n)."""
-    wide = target.to(torch.float32 if target.device.type == "mps" else torch.float64)
-    floored = wide + GRAIN_FLOOR * torch.eye(target.shape[-1]).to(wide)
-    return torch.linalg.inv(floored).to(target)
 
 
 def energy(target: torch.Tensor) -> torch.Tensor:

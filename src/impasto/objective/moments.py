@@ -17,8 +17,11 @@ from impasto.backbone.parallel import alone
 
 __all__ = [
     "Distance",
+    "GrainTarget",
     "Moments",
     "Solved",
+    "grain_distance",
+    "grain_target",
     "gram_distance",
     "moments_distance",
     "pulled_back",
@@ -37,6 +40,10 @@ ROUNDING = 2.0**-16
 # Of Newton and Schulz: each takes the smallest eigenvalue's root to 3/2 of it, until it is 1.
 ITERATIONS = 32
 LEAST = 1e-5  # of a channel's root mean square: below this deviation it counts as constant
+# Added to the variances of a grain: (one of 255 gray levels)^2, and this part of their mean. A flat
+# style has no variance, and one of a single color none in the others.
+GRAIN_FLOOR = 1 / 255**2
+GRAIN_RIDGE = 0.01
 TINY = 1e-30  # keeps a division by the size of an all-zero matrix finite
 
 
@@ -49,6 +56,13 @@ class Moments(NamedTuple):
     mean: torch.Tensor | None
     second: torch.Tensor
     sqrt: torch.Tensor | None = None
+
+
+class GrainTarget(NamedTuple):
+    """A style's grain for `grain_distance`: W (1, n, n) and the floor, ()."""
+
+    whitening: torch.Tensor
+    floor: torch.Tensor
 
 
 # A distance, (), and its gradients to the mean (None: it does not depend on it) and the second
@@ -135,6 +149,30 @@ def _root_trace_and_transport(
     roots = values.clamp_min(TINY).sqrt()
     half = root @ vectors / roots.sqrt()[..., None, :]
     return roots.sum(), half @ half.mT
+
+
+def grain_target(second: torch.Tensor) -> GrainTarget:
+    """Prepare the Gram matrix A (1, n, n) of a style's pixel differences for `grain_distance`."""
+    wide = second.to(torch.float32 if second.device.type == "mps" else torch.float64)
+    floor = GRAIN_FLOOR + GRAIN_RIDGE * wide.diagonal(dim1=-2, dim2=-1).mean()
+    _, whitening = sqrt_and_inverse(wide + floor * _identity_like(wide))
+    return GrainTarget(whitening, floor)
+
+
+def grain_distance(second: torch.Tensor, target: GrainTarget) -> Solved:
+    """|(W (G + floor) W)^1/2 - 1|^2 / n of the grains G and A (1, n, n), W = (A + floor)^-1/2.
+
+    The squared Wasserstein distance of normal distributions with covariances G and A, in units of
+    the style's own in every direction and color: else lightness would decide, and color could
+    speckle. 1 is as far away as no grain at all. It has no mean.
+    """
+    whitening, floor = target
+    identity, count = _identity_like(whitening), second.shape[-1]
+    seen = whitening @ (second.to(whitening) + floor * identity) @ whitening
+    root, inverse = sqrt_and_inverse(seen)
+    by_second = whitening @ (identity - inverse) @ whitening / count
+    value = (root - identity).square().sum() / count
+    return value.to(second), None, by_second.to(second)
 
 
 def with_sqrt(target: Moments) -> Moments:

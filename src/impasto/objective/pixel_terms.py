@@ -11,10 +11,9 @@ import torch.nn.functional as F
 from impasto.objective.losses import (
     difference_sums,
     differences,
-    grain_loss,
-    grain_precision,
     second_moment_sum,
 )
+from impasto.objective.moments import Solved, grain_distance, grain_target
 from impasto.objective.tiles import Tile
 
 __all__ = [
@@ -32,7 +31,7 @@ EDGE_REACH = 2 * EDGE_POOL  # pixels beyond a tile that the Laplacian of its las
 
 
 class Grain:
-    """scale * the distance of the painting's grain from the styles' (`grain_loss`).
+    """scale * the distance of the painting's grain from the styles' (`grain_distance`).
 
     A grain is the Gram matrix of the pixels' differences. target (1, 9, 9): the styles'. divisor:
     of the sums over positions. weights (1, 1, H, W): the region's mask, or None for the whole
@@ -49,9 +48,9 @@ class Grain:
         scale: float,
         weights: torch.Tensor | None = None,
     ):
-        self.name, self.target, self.divisor = name, target, divisor
-        self.scale, self.weights = scale, weights
-        self._precision = grain_precision(target)
+        self.name, self.divisor, self.scale, self.weights = name, divisor, scale, weights
+        self.target = grain_target(target)
+        self._last: tuple[torch.Tensor, Solved] | None = None
 
     def measure(self, x: torch.Tensor, tile: Tile) -> torch.Tensor:
         """The tile's part of the sum."""
@@ -59,14 +58,19 @@ class Grain:
 
     def value(self, total: torch.Tensor) -> torch.Tensor:
         """The weighted term from the sum over all tiles."""
-        return self.scale * grain_loss(total / self.divisor, self.target)
+        return self.scale * self._solved(total)[0]
+
+    def _solved(self, total: torch.Tensor) -> Solved:
+        """The distance and its gradient; computed once for all tiles of an evaluation."""
+        if self._last is None or self._last[0] is not total:
+            self._last = total, grain_distance(total / self.divisor, self.target)
+        return self._last[1]
 
     def add_gradient(
         self, g: torch.Tensor | None, x: torch.Tensor, tile: Tile, total: torch.Tensor
     ) -> torch.Tensor:
         """Add the tile's part of the gradient to x."""
-        error = self._precision @ (total / self.divisor - self.target) @ self._precision
-        by_sums = 4 * self.scale / self.divisor / self.target.shape[-1] * error
+        by_sums = 2 * self.scale / self.divisor * self._solved(total)[2]
         d = tile_differences(x, tile)
         more = (by_sums @ d.flatten(2)).view_as(d)
         if self.weights is not None:

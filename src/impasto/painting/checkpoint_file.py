@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from impasto.errors import CheckpointError, OutputError, reason
-from impasto.images.write import atomic_write
+from impasto.images.atomic import atomic_write
 from impasto.painting.memory import Plan
 from impasto.painting.step import State
 from impasto.records import open_regular, parse_json, validate

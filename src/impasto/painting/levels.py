@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from os import PathLike
+from pathlib import Path
 from typing import cast
 
 import torch
 
 from impasto.config import MOST_LEVELS, Config
 from impasto.errors import PictureError
-from impasto.images.read import SMALLEST, Picture, Source, read, resize
+from impasto.images.files import header_size
+from impasto.images.read import SMALLEST, Picture, Source, bytes_of, read, read_bytes, resize
 from impasto.objective.regions import StyleSource
 from impasto.painting.pyramid import Level, pyramid
 
 __all__ = [
     "BLANK",
     "enlarged",
+    "enough_for",
     "levels_for",
     "painted_size",
     "read_all",
+    "read_content",
+    "read_pictures",
     "scaled_size",
     "starting_point",
     "style_size",
@@ -29,17 +35,43 @@ FIRST = 128  # pixels of the long side of the first level, about
 BLANK = "canvas"  # in place of the checksum of a content that is only a size (experiments.py)
 
 
-def read_all(sources: Source | Sequence[Source]) -> list[Picture]:
+def read_pictures(
+    content: Source, styles: Source | Sequence[Source], config: Config
+) -> tuple[Picture, list[Picture]]:
+    """Read a content and its style, or several, no larger than they will be used."""
+    picture = read_content(content, config)
+    return picture, read_all(styles, enough_for(*picture.full_size, config))
+
+
+def read_content(content: Source, config: Config) -> Picture:
+    """Read a content, no larger than it will be used."""
+    if not isinstance(content, (str, PathLike)):
+        return read(content)
+    data, name = bytes_of(Path(content)), str(content)
+    width, height = header_size(data, name)
+    return read_bytes(data, name, enough=enough_for(height, width, config))
+
+
+def read_all(sources: Source | Sequence[Source], enough: int | None = None) -> list[Picture]:
     """Read one picture or a sequence of them. A Picture is itself a tuple, but a single picture."""
     if isinstance(sources, Picture) or not isinstance(sources, (list, tuple)):
-        return [read(cast(Source, sources))]
-    return [read(source) for source in sources]
+        return [read(cast(Source, sources), enough)]
+    return [read(source, enough) for source in sources]
+
+
+def enough_for(height: int, width: int, config: Config) -> int:
+    """Return the side, in pixels, up to which pictures are worth decoding.
+
+    It is twice the long side of the painting of a content of height x width pixels, or of a style.
+    """
+    upright, turned = scaled_size(height, width, config), scaled_size(width, height, config)
+    # turned: EXIF may say so
+    return 2 * math.ceil(max(1.0, config.style_scale) * max(*upright, *turned))
 
 
 def painted_size(content: Picture, config: Config) -> tuple[int, int]:
     """Return (height, width) of the painting of `content`."""
-    height, width = content.pixels.shape[2:]
-    return scaled_size(height, width, config)
+    return scaled_size(*content.full_size, config)
 
 
 def scaled_size(height: int, width: int, config: Config) -> tuple[int, int]:

@@ -204,4 +204,4 @@ def _with_solver(state: State, solver: SafeguardedSolver) -> State:
 def _solver(config: Config, level: Level, device: torch.device) -> SafeguardedSolver:
     solver = make_solver(config, (level.height, level.width), level.steps, device)
     safeguard = Safeguard(1 if device.type == "cpu" else CHECK_EVERY)
-    return SafeguardedSolver(solver, safeguard, config.clamp)
+    return SafeguardedSolver(solver, safeguard, config.clamp, unweave=config.precondition > 0)

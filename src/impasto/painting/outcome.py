@@ -8,12 +8,15 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image
 
 from impasto.config import Config
 from impasto.errors import ClusterError, SolverError, out_of_memory
-from impasto.images.write import to_image, write
+from impasto.images.deep import to_words
+from impasto.images.metadata import NOTHING, Kept, Metadata
+from impasto.images.write import check_depth, encode, to_image, write
 
 __all__ = ["Painting", "doubt_about", "why_stopped"]
 
@@ -36,6 +39,7 @@ class Painting:
         settings: the record that `save` writes into the file.
         notes: remarks on the pictures, and steps that went wrong and were undone.
         doubt: why the result of a complete run is doubtful, or "".
+        metadata: what the content's file says beside its pixels.
 
     Example:
         painting = impasto.paint("photo.jpg", "painting.jpg")
@@ -55,6 +59,7 @@ class Painting:
     settings: dict[str, Any] = field(repr=False)
     notes: list[str]
     doubt: str = ""
+    metadata: Metadata = field(default=NOTHING, repr=False)
 
     @property
     def finished(self) -> bool:
@@ -66,11 +71,15 @@ class Painting:
         """The painting as an 8-bit PIL image, RGB or RGBA."""
         return to_image(self.pixels, self.alpha)
 
-    def save(self, path: str | PathLike[str]) -> Path:
+    def save(self, path: str | PathLike[str], depth: int = 8, metadata: Kept = "basic") -> Path:
         """Write the painting to a file, with its settings inside.
 
         Args:
             path: the file; its suffix is the format (PNG, JPEG, WebP, TIFF, AVIF ...).
+            depth: bits a sample: 8, or 16 for PNG and TIFF.
+            metadata: what is kept of the content's file: "basic" (date, author, copyright,
+                resolution, color profile), "all" (its whole EXIF, also where it was taken) or
+                "none".
 
         Returns:
             The path.
@@ -78,7 +87,16 @@ class Painting:
         Raises:
             OutputError: the file cannot be written.
         """
-        return write(self.image, path, self.settings)
+        check_depth(path, depth)
+        return write(self._picture(depth), path, self.settings, self.metadata.selected(metadata))
+
+    def encode(self, suffix: str, depth: int = 8, metadata: Kept = "basic") -> bytes:
+        """Return the bytes of the file that `save` would write. Raises OutputError."""
+        check_depth(f"painting{suffix}", depth)
+        return encode(self._picture(depth), suffix, self.settings, self.metadata.selected(metadata))
+
+    def _picture(self, depth: int) -> Image.Image | np.ndarray:
+        return self.image if depth == 8 else to_words(self.pixels, self.alpha)
 
 
 def why_stopped(error: BaseException) -> str:

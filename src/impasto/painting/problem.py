@@ -14,9 +14,9 @@ from impasto.errors import ConfigError, PictureError, did_you_mean
 from impasto.fields import marked
 from impasto.images.color import gray, match_lightness, match_moments, with_chroma_of
 from impasto.images.masks import NOTHING, read_mask, shape_note
-from impasto.images.read import Picture, Source, read, resize
+from impasto.images.read import Picture, Source, read, reading_notes, resize
 from impasto.objective.regions import Layers, Region, StyleSource
-from impasto.painting.levels import levels_for, painted_size, style_size
+from impasto.painting.levels import enough_for, levels_for, painted_size, style_size
 from impasto.painting.pyramid import Level
 from impasto.parsing import ALPHA, mask_parts
 
@@ -105,14 +105,14 @@ def prepare_problem(
         ConfigError: a style has no region or layer, or `blend` or `start` does not fit.
     """
     levels = levels_for(content, config)
+    enough = enough_for(*content.full_size, config)
     notes: list[str] = []
     pictures: dict[str, Picture] = {}
 
     def find(name: str) -> Picture:
         if name not in pictures:
-            pictures[name] = (
-                read(named[name])._replace(name=name) if named and name in named else read(name)
-            )
+            source = named.get(name, name) if named else name
+            pictures[name] = read(source, enough)._replace(name=name)
         return pictures[name]
 
     check_settings(config, len(styles), named or ())
@@ -138,7 +138,7 @@ def prepare_problem(
         protect,
         config.color == "luminance",
         levels,
-        [note for note in notes if note],
+        [*reading_notes([content, *styles, *pictures.values()]), *filter(None, notes)],
     )
 
 

@@ -13,7 +13,7 @@ from impasto.config import Config, Machine
 from impasto.errors import ClusterError, SolverError
 from impasto.images.read import Picture, Source, read, resize
 from impasto.objective.objective import Objective
-from impasto.painting.levels import read_all
+from impasto.painting.levels import read_pictures
 from impasto.painting.loop import Loop, MakeEvaluator
 from impasto.painting.memory import Plan, check_tile, plan_for
 from impasto.painting.outcome import Painting, doubt_about, why_stopped
@@ -98,7 +98,7 @@ class Run:
         config, machine = config or Config(), machine or Machine()
         if isinstance(backbone, Backbone) and backbone.finisher is None:
             config = config.changed(finish=0)  # the given network makes all steps
-        picture, styles = read(content), read_all(style)
+        picture, styles = read_pictures(content, style, config)
         first = None if start is None else read(start)
         # bad pictures fail before a network is downloaded
         problem = prepare_problem(picture, styles, config, named)
@@ -158,6 +158,7 @@ class Run:
             settings={**self.record, "steps_done": last.number, "objective": value, "terms": terms},
             notes=[*self.problem.notes, *notes],
             doubt="" if stopped else doubt_about(last.improved(), last.mended, last.number, terms),
+            metadata=content.metadata,
         )
 
     def paint(self, on_step: Callable[[Step], object] | None = None) -> Painting:

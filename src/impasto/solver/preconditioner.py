@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 
 import torch
+import torch.nn.functional as F
 
-__all__ = ["SpectralPreconditioner"]
+__all__ = ["SpectralPreconditioner", "without_weave"]
 
 # The size of a transform is a multiple of this: with a large prime factor it takes four times as
 # long.
@@ -14,17 +15,13 @@ FAST = 32
 
 
 class SpectralPreconditioner:
-    """x -> F^-1 (|f|^-power w F x): symmetric, positive, and of mean gain 1 over all frequencies f.
+    """x -> F^-1 (|f|^-power F x): symmetric, positive, and of mean gain 1 over all frequencies f.
 
     Images have most of their energy in coarse structures (their amplitudes fall about as 1/|f|;
     Field 1987), and so does the difference between a photograph and its painting: as the first
     estimate of the inverse Hessian this reaches the same objective in fewer steps than a multiple
     of the identity does (docs/speed.md). f is in cycles per pixel; less than one cycle per image
     counts as one. x is padded with zeros for the transform, and cropped again.
-
-    w = (1 - (sin(pi f_down) sin(pi f_across))^16)^1/2 is 0 where both frequencies are highest, and
-    1 elsewhere: a weave of two pixels, to which a network is nearly blind, so that nothing would
-    take it away.
     """
 
     def __init__(self, height: int, width: int, power: float, device: torch.device | str = "cpu"):
@@ -32,8 +29,7 @@ class SpectralPreconditioner:
         down = torch.fft.fftfreq(self._size[0], device=device)[:, None]
         across = torch.fft.rfftfreq(self._size[1], device=device)
         frequency = (down.square() + across.square()).sqrt().clamp_min(1 / max(self._size))
-        weave = (math.pi * down).sin().square() * (math.pi * across).sin().square()
-        gain = frequency.pow(-power) * (1 - weave.pow(8)).clamp_min(1e-6).sqrt()
+        gain = frequency.pow(-power)
         self._gain = gain / gain.mean()  # (height, width // 2 + 1) of the padded size
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
@@ -47,3 +43,18 @@ class SpectralPreconditioner:
             spectrum = torch.fft.rfft2(plane, s=self._size) * self._gain
             out.copy_(torch.fft.irfft2(spectrum, s=self._size)[:height, :width])
         return y
+
+
+def without_weave(gradient: torch.Tensor) -> torch.Tensor:
+    """A gradient (B, C, H, W) without the frequency of a weave of two pixels, 1/2 both ways.
+
+    A network is nearly blind to it, so nothing would take it away once it is in the picture. The
+    gain is 1 - (sin(pi f_down) sin(pi f_across))^8: 0 there, a half at 0.4, and 1 for all that
+    varies in one direction.
+    """
+    second = torch.tensor([1.0, -2, 1]).to(gradient) / 4  # second differences: -sin^2(pi f)
+    kernel = second.outer(second)[None, None]
+    weave = gradient.flatten(0, 1)[:, None]
+    for _ in range(4):
+        weave = F.conv2d(F.pad(weave, (1, 1, 1, 1), mode="replicate"), kernel)
+    return gradient - weave.view_as(gradient)

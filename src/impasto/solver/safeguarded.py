@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from impasto.solver import Solver
+from impasto.solver.preconditioner import without_weave
 from impasto.solver.safeguard import Best, Safeguard
 
 __all__ = ["SafeguardedSolver"]
@@ -13,9 +14,11 @@ __all__ = ["SafeguardedSolver"]
 class SafeguardedSolver:
     """Take the steps of one level: the solver's, or back to the best point after trouble."""
 
-    def __init__(self, solver: Solver, safeguard: Safeguard, clamp: bool):
-        """clamp: keep every number between 0 and 1 after each step."""
-        self._solver, self._safeguard, self._clamp = solver, safeguard, clamp
+    def __init__(self, solver: Solver, safeguard: Safeguard, clamp: bool, unweave: bool = False):
+        """clamp: keep every number between 0 and 1 after each step. unweave: leave a weave of two
+        pixels out of the gradients, so that none comes into the picture."""
+        self._solver, self._safeguard = solver, safeguard
+        self._clamp, self._unweave = clamp, unweave
 
     @property
     def best(self) -> Best:
@@ -56,7 +59,7 @@ class SafeguardedSolver:
             self._solver.reset()
             self._solver.rate /= 2
             return self.best.point, trouble
-        x = self._solver.step(x, gradient)
+        x = self._solver.step(x, without_weave(gradient) if self._unweave else gradient)
         return x.clamp(0, 1) if self._clamp else x, ""
 
     def state(self) -> dict[str, torch.Tensor]:

@@ -12,6 +12,7 @@ from PIL import Image
 from starlette.concurrency import run_in_threadpool
 
 from impasto.errors import OutputError, is_disk_full
+from impasto.images.files import metadata_in
 from impasto.images.read import read_settings
 from impasto.images.write import write
 from impasto.painting.callbacks import read_trace
@@ -91,7 +92,7 @@ def _in_format(job: Job, format: str) -> Path:
     painted, path = job.file("painting.png"), job.file(f"painting.{format}")
     if not path.exists():
         with Image.open(painted, formats=("PNG",)) as image:
-            write(image, path, read_settings(painted))
+            write(image, path, read_settings(painted), metadata_in(image))
     return path
 
 

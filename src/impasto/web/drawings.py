@@ -19,7 +19,7 @@ from gradio.data_classes import FileData
 from PIL import Image
 
 from impasto.errors import PictureError
-from impasto.images.read import header_size
+from impasto.images.files import header_size
 from impasto.web.controls import QUIET
 from impasto.web.drawn_masks import COLORS
 from impasto.web.job import BusyError, Upload

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import secrets
 import time
 from dataclasses import dataclass, field
@@ -11,10 +10,11 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from impasto.errors import ImpastoError, PictureError
-from impasto.images.read import Picture, header_size, read_bytes
+from impasto.images.files import header_size
+from impasto.images.read import Picture, read_bytes
 from impasto.images.write import write
 from impasto.painting.callbacks import objective_and_terms, seconds_left
-from impasto.painting.levels import painted_size, scaled_size
+from impasto.painting.levels import enough_for, painted_size
 from impasto.web.previews import FRAME_SIDE, jpeg, reduced
 
 if TYPE_CHECKING:
@@ -221,9 +221,7 @@ class Job:
         """The side, in pixels, up to which its pictures are worth decoding: twice the long side
         of the painting, or of a style."""
         width, height = sizes[0]
-        upright = scaled_size(height, width, self.config)
-        turned = scaled_size(width, height, self.config)  # EXIF may say so
-        return 2 * math.ceil(max(1.0, self.config.style_scale) * max(*upright, *turned))
+        return enough_for(height, width, self.config)
 
     def inputs(self, most: int) -> tuple[Picture, list[Picture], dict[str, Picture]]:
         """Read content, styles and named pictures, scaled down if larger than `enough`.

@@ -13,7 +13,8 @@ from typing import Any
 from PIL import Image
 
 from impasto.errors import PictureError
-from impasto.images.read import bytes_of, header_size
+from impasto.images.files import header_size
+from impasto.images.read import bytes_of
 from impasto.web.job import BusyError, Upload
 from impasto.web.previews import FRAME_SIDE, thumbnail
 

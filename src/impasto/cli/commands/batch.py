@@ -15,6 +15,7 @@ from impasto.cli.options import (
     check_engine,
     config_options,
     engine_options,
+    file_options,
     given,
     quiet_option,
 )
@@ -60,6 +61,7 @@ __all__ = ["batch", "paint_batch"]
     metavar="NAME",
     help="a preset by name [default: default]",
 )
+@file_options
 @engine_options
 @quiet_option
 def batch(
@@ -68,6 +70,8 @@ def batch(
     folder: str,
     pairs: str,
     preset_name: str,
+    depth: str,
+    metadata: Literal["basic", "all", "none"],
     engine: Literal["local", "ray"],
     address: str | None,
     quiet: bool,
@@ -82,7 +86,17 @@ def batch(
     folder, and ; separates several styles or masks of one painting.
     """
     settings = given(values)
-    spec = BatchSpec(list(contents), list(styles), pairs, preset_name, settings, engine, address)
+    spec = BatchSpec(
+        list(contents),
+        list(styles),
+        pairs,
+        preset_name,
+        settings,
+        engine,
+        address,
+        16 if depth == "16" else 8,
+        metadata,
+    )
     return paint_batch(spec, folder, quiet)
 
 
@@ -101,6 +115,7 @@ def paint_batch(spec: BatchSpec, folder: str, quiet: bool) -> int:
     from impasto.batch.store import open_store
     from impasto.batch.table import list_jobs
     from impasto.cli.progress_bar import make_console
+    from impasto.images.write import FileOptions, check_depth
 
     check_engine(spec.engine, spec.address)
     _check_folder(folder, spec)
@@ -109,11 +124,16 @@ def paint_batch(spec: BatchSpec, folder: str, quiet: bool) -> int:
     def settings_for(name: str, settings: dict[str, Any]) -> tuple[Config, Machine]:
         return changed_by({**spec.settings, **settings}, preset(name or spec.preset).config)
 
-    jobs = list_jobs(spec.contents, spec.styles, spec.pairs, settings_for)
+    notes: list[str] = []
+    jobs = list_jobs(spec.contents, spec.styles, spec.pairs, settings_for, notes.append)
+    for job in jobs:
+        check_depth(job.name, spec.depth)
     inputs = _inputs(jobs, console)
     with BatchProgress(console) as progress, open_store(folder, progress.note) as store:
+        for note in [] if quiet else notes:
+            progress.note(note)
         save_spec(spec, Path(folder), progress.note)
-        scheduler = Scheduler(store, progress, inputs)
+        scheduler = Scheduler(store, progress, inputs, FileOptions(spec.depth, spec.metadata))
         scheduler.plan(jobs)
         sheets: list[Path] = []
         stopped = False

@@ -17,7 +17,7 @@ from impasto.cli.options import (
     style_option,
 )
 from impasto.cli.sources import check_styles, with_styles
-from impasto.cli.streams import read_picture
+from impasto.cli.streams import picture_source
 from impasto.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -65,6 +65,7 @@ def compare(
     from impasto.cli.outputs import check_figure
     from impasto.cli.progress_bar import make_console
     from impasto.figures.contact_sheet import contact_sheet, in_rows
+    from impasto.images.read import read
     from impasto.images.write import write
     from impasto.painting.experiments import variations
     from impasto.painting.problem import extras
@@ -81,7 +82,7 @@ def compare(
     check_styles(pictures, styles, all(config.blend for _, config, _ in varieties))
     named = {path for _, config, _ in varieties for _, path in extras(config)}
     target = check_figure(out or default_name("compare.png", overwrite), [*pictures, *named])
-    inputs = [read_picture(picture) for picture in pictures]
+    inputs = [read(picture_source(picture)) for picture in pictures]
     trials = [
         Trial(_caption(chosen), config, machine, inputs) for chosen, config, machine in varieties
     ]

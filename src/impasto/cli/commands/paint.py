@@ -13,6 +13,7 @@ from impasto.cli.options import (
     check_engine,
     config_options,
     engine_options,
+    file_options,
     given,
     json_option,
     overwrite_option,
@@ -24,7 +25,11 @@ from impasto.cli.streams import STREAM
 from impasto.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from impasto.cli.run_folder import RunSpec
+    from impasto.config import Config
+    from impasto.images.metadata import Kept
 
 __all__ = ["paint"]
 
@@ -82,6 +87,7 @@ __all__ = ["paint"]
     metavar="FOLDER",
     help="save the run's state there, for `impasto resume FOLDER` after an interruption",
 )
+@file_options
 @engine_options
 @click.option(
     "--open",
@@ -105,6 +111,8 @@ def paint(
     save_every: int,
     save_at: str,
     checkpoint: str | None,
+    depth: str,
+    metadata: Kept,
     engine: str,
     address: str | None,
     show_it: bool,
@@ -122,6 +130,7 @@ def paint(
     from impasto.cli.outputs import check_outputs, check_snapshots
     from impasto.cli.run_folder import RunSpec, open_run_folder
     from impasto.cli.terminal import paint_spec
+    from impasto.images.write import FileOptions
     from impasto.painting.problem import extras
 
     asked = with_styles(pictures, styles)
@@ -132,18 +141,15 @@ def paint(
         raise ConfigError(
             f"{source} is a texture: `impasto texture --from {source}` makes it again", source
         )
-    # these alone can be the styles
-    named = [path for role, path in extras(config) if role in ("coarse", "mask-style")]
-    if not pictures or len([*pictures, *named]) < 2:
-        raise ConfigError(
-            "give a CONTENT and a STYLE picture: impasto paint photo.jpg painting.jpg", pictures
-        )
+    first_style = _first_style(pictures, config)
     used = [*pictures, *(path for _, path in extras(config)), *([source] if source else [])]
     check_styles(asked, styles, bool(config.blend))
-    first = [*pictures, *named][1]
-    picture = out or default_name(joined_name(pictures[0], first), overwrite)
+    picture = out or default_name(joined_name(pictures[0], first_style), overwrite)
     at_steps = check_snapshots(save_every, save_at, config.steps)
-    outputs = check_outputs(picture, timelapse, figure, trace, used, at_steps, config.steps)
+    options = FileOptions(16 if depth == "16" else 8, metadata)
+    outputs = check_outputs(
+        picture, timelapse, figure, trace, used, at_steps, config.steps, options
+    )
     spec = RunSpec(tuple(pictures), config, machine, outputs, os.getcwd(), engine, address)
     check_engine(engine, address)
     _check_streams(spec, checkpoint, show_it or as_json)
@@ -155,6 +161,20 @@ def paint(
 
 
 config_options(paint)
+
+
+def _first_style(pictures: Sequence[str], config: Config) -> str:
+    """The first of the pictures that are styles. Raises ConfigError if there is none."""
+    from impasto.painting.problem import extras
+
+    # these alone can be the styles
+    named = [path for role, path in extras(config) if role in ("coarse", "mask-style")]
+    found = [*pictures, *named]
+    if not pictures or len(found) < 2:
+        raise ConfigError(
+            "give a CONTENT and a STYLE picture: impasto paint photo.jpg painting.jpg", pictures
+        )
+    return found[1]
 
 
 def _check_streams(spec: RunSpec, checkpoint: str | None, asks_for_file: bool) -> None:

@@ -70,6 +70,7 @@ def _resume(record: RunRecord, path: Path, quiet: bool, as_json: bool) -> int:
     """Paint the rest of a run; return the exit code. Raises CheckpointError."""
     from impasto.cli.outputs import check_outputs
     from impasto.cli.terminal import paint_spec
+    from impasto.images.write import FileOptions
     from impasto.painting.callbacks import Snapshots
     from impasto.painting.record import recorded_settings
 
@@ -84,11 +85,12 @@ def _resume(record: RunRecord, path: Path, quiet: bool, as_json: bool) -> int:
         gone = f"the folder that it was begun in is gone: {record.folder} ({error.strerror})"
         raise CheckpointError(gone, record.folder) from None
     at_steps = Snapshots(record.snapshots.every, tuple(record.snapshots.at))
+    options = FileOptions(record.file.depth, record.file.metadata)
     spec = RunSpec(
         tuple(record.pictures),
         config,
         machine,
-        check_outputs(**paths, at_steps=at_steps, steps=config.steps),
+        check_outputs(**paths, at_steps=at_steps, steps=config.steps, options=options),
         record.folder,
         record.engine,
         record.address,

@@ -33,11 +33,9 @@ def show(file: str, as_json: bool) -> None:
         lines.append(f"objective {value}: {format_terms(terms)}")
     for picture in settings["inputs"]:
         lines.append(f"{picture['role']:8} {picture['name']}  sha256 {picture['sha256'][:16]}")
-    if "threads" in settings:  # older files have none
-        threads = settings["threads"] or "-"
-        lines.append(
-            f"computed on {settings['device']} in {settings['precision']}, threads: {threads}"
-        )
+    computed = ("device", "precision", "convolution", "threads")
+    if facts := [f"{name} {settings[name]}" for name in computed if settings.get(name)]:
+        lines.append(f"computed with {', '.join(facts)}")
     for part in ("config", "machine"):
         lines += [f"{option_name(name):22} {value}" for name, value in settings[part].items()]
     for line in lines:

@@ -16,7 +16,7 @@ from impasto.cli.options import (
     quiet_option,
 )
 from impasto.cli.sources import sources_of
-from impasto.cli.streams import read_picture
+from impasto.cli.streams import picture_source
 from impasto.errors import ConfigError
 
 __all__ = ["texture"]
@@ -53,6 +53,7 @@ def texture(
     from impasto.cli.outputs import check_outputs, report
     from impasto.cli.progress_bar import make_console
     from impasto.cli.terminal import prepare, run, save_all
+    from impasto.images.read import read
     from impasto.painting.experiments import blank_content, texture_config
 
     config, machine, pictures, earlier_size = sources_of(styles, preset_name, source, given(values))
@@ -67,7 +68,10 @@ def texture(
     outputs = check_outputs(
         out or default_name(joined_name(pictures[0], "texture"), overwrite), used=used
     )
-    inputs = [blank_content(width, height), *(read_picture(picture) for picture in pictures)]
+    inputs = [
+        blank_content(width, height),
+        *(read(picture_source(picture)) for picture in pictures),
+    ]
     console = make_console(quiet)
     painting = run(console, prepare(console, inputs, texture_config(config), machine))
     save_all(painting, inputs, outputs)

@@ -1,0 +1,200 @@
+"""Decode picture files of every kind, and check first that they can be decoded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+import numpy as np
+import psutil
+from PIL import ExifTags, Image, UnidentifiedImageError
+
+from impasto import cgroups
+from impasto.errors import PictureError
+from impasto.images.boxes import color_codes
+from impasto.images.color_tags import from_codes
+from impasto.images.decode import Decoded, Stated, from_image, from_tiff, shrink_factor
+from impasto.images.formats import check_kind, most_pixels, opened
+from impasto.images.jxl import is_jxl, jxl_size
+from impasto.images.metadata import Metadata, metadata_of
+from impasto.images.png import is_png, read_chunks
+from impasto.images.quiet import NO_WARNINGS
+from impasto.images.tiff import KindError, TiffPicture, is_tiff, opened_tiff, pointing_at
+from impasto.images.write import KEY
+
+__all__ = ["decode_file", "decoding", "header_size", "metadata_in", "record_in"]
+
+# Bytes a pixel while a picture is decoded, and of what is left when it is scaled down; JPEG's
+# decoder scales down itself, by up to 8.
+DECODED, LEFT, JPEG_SCALE = 4, 36, 8
+# What may follow a JPEG whose end is missing: it makes no difference if all pixels are there.
+JPEG_END = b"\xff\xd9"
+FILLERS = (b"", bytes(range(1, 129)) * 2)
+
+
+@contextmanager
+def decoding(name: str) -> Iterator[None]:
+    """Turn any error of a decoder into one PictureError about `name`."""
+    try:
+        with NO_WARNINGS:
+            yield
+    except UnidentifiedImageError:
+        raise PictureError(f"{name} is not a picture that can be read", name) from None
+    except KindError as error:
+        raise PictureError(f"{name} is {error}", name) from None
+    except (MemoryError, PictureError):
+        raise
+    # every format has its own decoder, which raises errors of any kind on broken bytes
+    except Exception as error:
+        reason = " ".join(str(error).split()) or "it is broken"
+        raise PictureError(f"{name} cannot be read as a picture: {reason}", name) from error
+
+
+def header_size(data: bytes, name: str, most: int | None = None) -> tuple[int, int]:
+    """(width, height) of a picture's file, from its header alone. Raises PictureError if it cannot
+    be read or has more than `most` pixels."""
+    with decoding(name):
+        check_kind(data, name)
+        if is_jxl(data):
+            _check_size(size := jxl_size(data), data, name, most)
+            return size
+        if is_tiff(data):
+            with opened_tiff(data) as picture:
+                _check_size(picture.size, data, name, most, picture.most_pixels)
+                return picture.size
+        with opened(read_chunks(data).data if is_png(data) else data) as image:
+            _check_size(image.size, data, name, most, most_pixels(image, len(data)))
+            return image.size
+
+
+def decode_file(
+    data: bytes, name: str, most: int | None, enough: int | None
+) -> tuple[Decoded, Metadata]:
+    """Decode the bytes of a file."""
+    check_kind(data, name)
+    if is_tiff(data):
+        with opened_tiff(data) as picture:
+            _check_size(picture.size, data, name, most, picture.most_pixels)
+            return _decoded_tiff(picture, data, name, most, enough)
+    if is_jxl(data):
+        _check_size(jxl_size(data), data, name, most)
+    chunks = read_chunks(data) if is_png(data) else None
+    with opened(chunks.data if chunks else data) as image:
+        bound = most_pixels(image, len(data))
+        _check_size(image.size, data, name, most, bound)
+        if most is None:
+            _check_memory(image.size, name, enough, image.format in ("JPEG", "MPO"))
+        if chunks:
+            stated = Stated(chunks.profile, chunks.colors, chunks.transparent, chunks.depth)
+        elif image.format in ("AVIF", "HEIF") and not image.info.get("icc_profile"):
+            codes = color_codes(data)
+            stated = Stated(None, from_codes(*codes) if codes else None)
+        else:
+            stated = Stated.by_pillow(image)
+        try:
+            decoded = from_image(image, stated, enough)
+        except OSError:
+            if image.format not in ("JPEG", "MPO"):
+                raise
+            whole = _without_end(data, stated, enough)
+            if whole is None:
+                raise
+            decoded = whole
+        return decoded, metadata_in(image, chunks.dpi if chunks else None)
+
+
+def _without_end(data: bytes, stated: Stated, enough: int | None) -> Decoded | None:
+    """Decode a JPEG whose last bytes are missing, or return None if pixels are missing.
+
+    libjpeg fills in missing pixels without a word. But then other bytes in their place make others.
+    """
+    tries = []
+    for filler in FILLERS:
+        with opened(data.rstrip(b"\xff") + filler + JPEG_END) as image:
+            tries.append(from_image(image, stated, enough))
+    return tries[0] if np.array_equal(tries[0].pixels, tries[1].pixels) else None
+
+
+def _decoded_tiff(
+    picture: TiffPicture, data: bytes, name: str, most: int | None, enough: int | None
+) -> tuple[Decoded, Metadata]:
+    """Decode the picture of a TIFF file, with Pillow if it reads pictures of that kind."""
+    if most is None:
+        _check_memory(picture.size, name, enough)
+    exif = Image.Exif()
+    with suppress(Exception):  # a broken directory; Pillow raises errors of any kind
+        exif.load(data)
+    metadata = metadata_of(exif, profile=picture.profile)
+    if picture.deep:
+        return from_tiff(picture, enough), metadata
+    bits = picture.page.bitspersample
+    stated = Stated(picture.profile, depth=bits if isinstance(bits, int) else 8)
+    try:
+        with opened(pointing_at(data, picture.page.offset)) as image:
+            decoded = from_image(image, stated, enough)
+    except UnidentifiedImageError:
+        raise picture.refused() from None
+    notes = tuple(note for note in (picture.note, *decoded.notes) if note)
+    return decoded._replace(notes=notes), metadata
+
+
+def metadata_in(image: Image.Image, dpi: object = None) -> Metadata:
+    """What an opened image says beside its pixels."""
+    try:
+        exif = image.getexif()
+    # Pillow's EXIF reader raises errors of any kind
+    except Exception:
+        exif = Image.Exif()
+    return metadata_of(exif, dpi or image.info.get("dpi"), image.info.get("icc_profile"))
+
+
+def _check_size(
+    size: tuple[int, int],
+    data: bytes,
+    name: str,
+    most: int | None,
+    bound: float = float("inf"),
+) -> None:
+    """Raise PictureError for more than `most` pixels, or more than the file's bytes can hold."""
+    width, height = size
+    shown = f"{width} x {height} pixels"
+    if most is not None and width * height > most:
+        raise PictureError(f"{name} has {shown}, more than {most:,}: scale it down first", size)
+    if width * height > bound:
+        raise PictureError(
+            f"{name} says that it has {shown}, which {len(data):,} bytes cannot hold", size
+        )
+
+
+def _check_memory(size: tuple[int, int], name: str, enough: int | None, jpeg: bool = False) -> None:
+    """Raise PictureError if reading a picture of (width, height) takes more memory than is free."""
+    width, height = size
+    factor = shrink_factor(size, enough)
+    decoded = DECODED / min(factor, JPEG_SCALE) ** 2 if jpeg else DECODED
+    needed = width * height * (decoded + LEFT / factor**2)
+    free = min(psutil.virtual_memory().available, cgroups.free_memory())
+    if needed > free:
+        raise PictureError(
+            f"{name} has {width} x {height} pixels: reading it takes {needed / 1e9:,.1f} GB of "
+            f"memory, and {free / 1e9:,.1f} GB are free: scale it down first",
+            size,
+        )
+
+
+def record_in(data: bytes, name: str) -> object:
+    """The text that settings are in, in the bytes of a painting's file; pixels are not decoded.
+
+    Raises PictureError, and Pillow's errors.
+    """
+    check_kind(data, name)
+    if is_jxl(data):  # its plugin decodes what it opens, and impasto writes none
+        return None
+    if is_tiff(data):
+        exif = Image.Exif()
+        exif.load(data)
+        return exif.get(ExifTags.Base.ImageDescription)
+    if is_png(data):
+        return read_chunks(data).texts.get(KEY.encode())
+    with opened(data) as image:
+        comment = image.info.get("comment", b"")
+        return image.getexif().get(ExifTags.Base.ImageDescription) or comment

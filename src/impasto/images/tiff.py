@@ -1,0 +1,243 @@
+"""Read TIFF files: find the picture among their pages, and decode what Pillow does not.
+
+tifffile says what a page is. Pillow decodes 8 bits, palettes, JPEG and fax rightly; samples of 16
+bits and more, signed ones and floats are put together in tiff_samples.py.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import islice
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+import numpy as np
+
+from impasto.images.tiff_samples import (
+    BYTES,
+    DIFFERENCES,
+    FLOAT_DIFFERENCES,
+    NONE,
+    assembled,
+)
+
+if TYPE_CHECKING:
+    from tifffile import TiffPage
+
+__all__ = ["RAW", "KindError", "Samples", "TiffPicture", "is_tiff", "opened_tiff", "pointing_at"]
+
+RAW = "a camera's raw file: develop it first, and save it as TIFF, PNG or JPEG"
+STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+MOST_PAGES = 100  # that are looked at
+# codes of the tags and their values: TIFF 6.0; DNG 1.7
+DNG_VERSION, ORIENTATION = 50706, 274
+REDUCED, MASK = 1, 4  # bits of NewSubfileType
+CFA, LINEAR_RAW = 32803, 34892
+WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, CMYK, LAB = 0, 1, 2, 5, 8
+COLORS = {WHITE_IS_ZERO: 1, BLACK_IS_ZERO: 1, RGB: 3, CMYK: 4, LAB: 3}
+# The most bytes of samples that a byte of the file can hold, by compression: LZW, as GIF;
+# deflate; PackBits, a byte for a run of 128 (TIFF 6.0, section 9); JPEG, of three samples.
+RATIOS = {5: 2731, 8: 1032, 32946: 1032, 32773: 64, 6: 3 * 512, 7: 3 * 512}
+PREMULTIPLIED = 1
+PACKBITS = 32773
+ALPHAS = (PREMULTIPLIED, 2)  # kinds of extra samples
+MOST_SAMPLES = 16  # of a pixel
+
+
+class KindError(ValueError):
+    """A file is of a kind that is not read; the text says which, after `NAME is`."""
+
+
+class Samples(NamedTuple):
+    """The samples of a page as they are stored.
+
+    values: (H, W, colors), unscaled. alpha: (H, W) in [0, 1], or None. photometric: what the values
+    are. dtype, low, top: their type in the file, the least and the largest. stated: the range that
+    the file says they have. premultiplied: whether alpha has been multiplied into them.
+    """
+
+    values: np.ndarray
+    alpha: np.ndarray | None
+    photometric: int
+    dtype: np.dtype[Any]
+    low: float
+    top: float
+    stated: tuple[float, float] | None
+    premultiplied: bool
+
+
+class TiffPicture(NamedTuple):
+    """The page of a file that is its picture. note: about the other pages, or ""."""
+
+    page: TiffPage
+    data: bytes
+    note: str
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height, in pixels."""
+        return self.page.imagewidth, self.page.imagelength
+
+    @property
+    def orientation(self) -> int:
+        """EXIF's orientation."""
+        tag = self.page.tags.get(ORIENTATION)
+        return int(tag.value) if tag is not None and tag.value in range(1, 9) else 1
+
+    @property
+    def profile(self) -> bytes | None:
+        """The color profile."""
+        return self.page.iccprofile if isinstance(self.page.iccprofile, bytes) else None
+
+    @property
+    def deep(self) -> bool:
+        """Whether `samples` decodes it, and Pillow must not."""
+        page = self.page
+        return (
+            page.photometric in COLORS
+            and page.dtype is not None
+            and (page.dtype != np.uint8 or self._misread)
+            and page.bitspersample == 8 * page.dtype.itemsize
+            and page.samplesperpixel >= COLORS[page.photometric]
+        )
+
+    @property
+    def _misread(self) -> bool:
+        """Whether libtiff passes over the predictor, which others apply to all compressions."""
+        return self.page.predictor == DIFFERENCES and self.page.compression in (NONE, PACKBITS)
+
+    def samples(self, factor: int = 1) -> Samples:
+        """Decode the samples, scaled down by a whole factor.
+
+        Raises KindError for a compression that is not read.
+        """
+        page = self.page
+        readable = page.compression in (NONE, *BYTES) and page.samplesperpixel <= MOST_SAMPLES
+        if not readable or page.imagedepth != 1 or page.fillorder != 1:
+            raise self.refused()
+        if page.predictor not in (1, DIFFERENCES, FLOAT_DIFFERENCES):
+            raise self.refused()
+        photometric = int(page.photometric or 0)
+        colors = COLORS[photometric]
+        kinds = tuple(page.extrasamples or ())
+        with_alpha = bool(kinds) and kinds[0] in ALPHAS
+        values, low, top = assembled(page, self.data, factor, colors, with_alpha)
+        assert page.dtype is not None
+        alpha = None
+        if with_alpha:
+            full = 1.0 if page.dtype.kind == "f" else float(np.iinfo(page.dtype).max)
+            alpha = np.clip(values[..., colors] / full, 0, 1).astype(np.float32)
+        return Samples(
+            values[..., :colors],
+            alpha,
+            photometric,
+            page.dtype,
+            low,
+            top,
+            _stated_range(page),
+            with_alpha and kinds[0] == PREMULTIPLIED,
+        )
+
+    @property
+    def most_pixels(self) -> float:
+        """The most pixels that the file's bytes can hold; infinite if there is no known bound."""
+        page = self.page
+        bits = page.bitspersample if isinstance(page.bitspersample, int) else 1
+        ratio = RATIOS.get(int(page.compression), float("inf"))
+        return len(self.data) * ratio * 8 / max(1, bits * page.samplesperpixel)
+
+    def refused(self) -> KindError:
+        """The error for a page that is not read, which says what it is."""
+        return KindError(f"{_kind_of(self.page)}: save it with 8 or 16 bits and LZW")
+
+
+def is_tiff(data: bytes) -> bool:
+    """Whether these are the bytes of a TIFF file."""
+    return data[:4] in STARTS
+
+
+@contextmanager
+def opened_tiff(data: bytes) -> Iterator[TiffPicture]:
+    """Open a TIFF file at its picture: the largest page that is no reduced picture or mask.
+
+    Raises:
+        KindError: it is a camera's raw file.
+        Exception: tifffile's errors for a broken file, of any kind.
+    """
+    import tifffile  # a sixth of a second
+
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # errors say enough
+    with tifffile.TiffFile(io.BytesIO(data)) as file:
+        pages: list[TiffPage] = []
+        for k in range(MOST_PAGES):
+            try:
+                pages.append(cast("TiffPage", file.pages[k]))  # frames are made on demand only
+            except IndexError:
+                break
+        every = [*pages, *(sub for page in pages for sub in _below(page))]
+        if not every:
+            raise ValueError("it has no page")
+        if any(_is_raw(page) for page in every):
+            raise KindError(RAW)
+        whole = [page for page in every if not _is_reduced(page)]
+        page = max(whole or every, key=lambda page: page.imagewidth * page.imagelength)
+        yield TiffPicture(page, data, _page_note(page, [p for p in pages if not _is_reduced(p)]))
+
+
+def _below(page: TiffPage) -> list[TiffPage]:
+    """The pages of a page's SubIFDs."""
+    below = page.pages if page.subifds else None
+    return cast("list[TiffPage]", list(islice(below, MOST_PAGES))) if below else []
+
+
+def _is_raw(page: TiffPage) -> bool:
+    return DNG_VERSION in page.tags or page.photometric in (CFA, LINEAR_RAW)
+
+
+def _is_reduced(page: TiffPage) -> bool:
+    """Whether a page is a thumbnail, or a mask of another page."""
+    return bool(page.subfiletype & (REDUCED | MASK))
+
+
+def _page_note(page: TiffPage, pages: list[TiffPage]) -> str:
+    if len(pages) < 2:
+        return ""
+    more = "more than " if len(pages) == MOST_PAGES else ""
+    number = next((k for k, other in enumerate(pages, 1) if other is page), 0)
+    which = "the first" if number == 1 else f"the largest, page {number}" if number else "one"
+    return f"{which} of {more}{len(pages)} pages is used"
+
+
+def _stated_range(page: TiffPage) -> tuple[float, float] | None:
+    """The least and largest value that a page says its samples can have."""
+    for low, high in (("SMinSampleValue", "SMaxSampleValue"), ("MinSampleValue", "MaxSampleValue")):
+        if (tag := page.tags.get(high)) is not None:
+            least = page.tags.get(low)
+            lowest = 0.0 if least is None else float(np.min(least.value))
+            return lowest, float(np.max(tag.value))
+    return None
+
+
+def _kind_of(page: TiffPage) -> str:
+    """Describe a page for an error: "a TIFF of 16-bit RGB, JPEG2000"."""
+    bits = page.bitspersample
+    bits = bits if isinstance(bits, int) else max(bits)
+    name = getattr(page.photometric, "name", str(page.photometric))
+    name = "gray" if page.photometric in (WHITE_IS_ZERO, BLACK_IS_ZERO) else name
+    squeezed = getattr(page.compression, "name", str(page.compression))
+    of = {1: "", 2: "signed ", 3: "float "}.get(page.sampleformat, "")
+    return f"a TIFF of {bits}-bit {of}{name}, compression {squeezed}"
+
+
+def pointing_at(data: bytes, offset: int) -> bytes:
+    """The bytes of a TIFF file whose first page is the one at `offset`: Pillow reads that one."""
+    order = "<" if data[:1] == b"I" else ">"
+    big = data[2:4] in (b"+\0", b"\0+")
+    at, form = (8, "Q") if big else (4, "I")
+    place = struct.pack(order + form, offset)
+    return (
+        data if data[at : at + len(place)] == place else data[:at] + place + data[at + len(place) :]
+    )
