@@ -1,4 +1,5 @@
 import json
+import shlex
 import shutil
 from pathlib import Path
 
@@ -283,10 +284,12 @@ def test_show_prints_the_controls_and_their_pictures(painted, impasto, here) -> 
     code, out, _ = impasto("show", "out.png")
     assert code == 0
     lines = [line.split() for line in out.splitlines()]
-    found = {line[0]: " ".join(line[1:]) for line in lines}
-    assert found["--palette"] == "blue.png"
-    assert found["--protection"] == "20.0"
-    assert "left.png=light.png=disc.png" in found["--mask"]
+    again = shlex.split(out.splitlines()[-1])
+    options = dict(zip(again, again[1:], strict=False))
+    assert again[:2] == ["impasto", "paint"]
+    assert options["--palette"] == "blue.png"
+    assert options["--protection"] == "20.0"
+    assert "left.png=light.png=disc.png" in options["--mask"]
     for role, name in [
         ("mask", "left"),
         ("mask-style", "light"),
