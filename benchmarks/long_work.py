@@ -255,7 +255,7 @@ def tiles() -> list[dict]:
         3 * 4 * (tile.crop[0].stop - tile.crop[0].start) * (tile.crop[1].stop - tile.crop[1].start)
         for tile in here.tiles
     )
-    sums = sum(4 * total.numel() for total in here._totals(here._crops(content)))
+    sums = sum(4 * total.numel() for total in here._totals(here._crops(here.frame.add(content))))
     ratio = median(there / here for here, there in pairs[1:])
     return [
         row(

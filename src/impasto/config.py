@@ -196,7 +196,10 @@ class Config(BaseModel):
         "max", "Network", "how the network halves its features", network=True
     )
     padding: Literal["zeros", "replicate"] = setting(
-        "replicate", "Network", "border of the first convolution", network=True
+        "replicate",
+        "Network",
+        "what is beyond the border: zeros, as published, or the picture itself, mirrored",
+        network=True,
     )
 
     finish: Annotated[int, Field(ge=0, le=MOST_STEPS)] | Literal["auto"] = setting(

@@ -69,6 +69,7 @@ def snapshots(impasto, photo, style, tiny):
     """Four snapshots of a run of four steps, and its painting out.png: the last of them was the
     best."""
     options = [*tiny, "--steps", 4, "--optimizer", "adam", "--start", "noise", "--save-every", 1]
+    options += ["--learning-rate", 0.005]  # small steps: each is better than the one before
     assert impasto("paint", photo, style, "-o", "out.png", *options)[0] == 0
     return [f"out-{k:05}.png" for k in range(1, 5)]
 

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from configs import gram_config
+from framing import seen
 from grains import grain_between
 from impasto import Config, paint
 from impasto.backbone.vgg import AVERAGE_GAIN, Backbone
@@ -100,7 +101,7 @@ def plainly(
     layers = [*config.content_layers, *config.style_layers]
     units = UNITS[config.feature_units]
     here, there, *patterns = (
-        {layer: units * f for layer, f in backbone(each, layers).items()}
+        {layer: units * f for layer, f in seen(backbone, each, layers).items()}
         for each in (x, content, *styles)
     )
     weights = [

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from PIL import Image
 
 from configs import gram_config
+from framing import seen
 from grains import grain_between
 from impasto import Config, paint
 from impasto.backbone.architecture import layer_stride
@@ -147,7 +148,7 @@ def plainly(
 ) -> dict[str, torch.Tensor]:
     """The weighted terms at x, for autograd to see."""
     layers = [*config.content_layers, *config.style_layers]
-    here, there = (backbone(each, layers) for each in (x, CONTENT))
+    here, there = (seen(backbone, each, layers) for each in (x, CONTENT))
     terms: dict[str, torch.Tensor] = {}
     for layer, weight in config.content_layers.items():
         weights = 1.0 if protect is None else 1 + (config.protection - 1) * averaged(protect, layer)
@@ -157,7 +158,7 @@ def plainly(
     for part in parts:
         for layer, weight in config.style_layers.items():
             found = [
-                moments(backbone(each.pixels, [layer])[layer], averaged(each.mask, layer))
+                moments(seen(backbone, each.pixels, [layer])[layer], averaged(each.mask, layer))
                 for each in part.styles
             ]
             apart = distance(
@@ -364,7 +365,8 @@ def test_a_blend_has_the_moments_of_the_mixture(term: str) -> None:
     parts = [Region("", None, [StyleSource(first, 3), StyleSource(second, 1)])]
     for each in Objective(config, float64(), CONTENT, parts).terms:
         f, g = (
-            float64()(pixels, [each.layer])[each.layer][0].flatten(1) for pixels in (first, second)
+            seen(float64(), pixels, [each.layer])[each.layer][0].flatten(1)
+            for pixels in (first, second)
         )
         mixture = torch.cat([f, f, f, g], 1)
         torch.testing.assert_close(

@@ -247,6 +247,25 @@ def test_a_painting_takes_what_its_plan_says(
     assert 0.5 * have.needed < most < have.needed
 
 
+@pytest.mark.parametrize("tile", ["auto", 85])
+def test_frames_are_planned_for(tiny_weights, tile: object) -> None:
+    backbone = Backbone(load(str(tiny_weights)), padding="replicate")
+    config, machine = of(history=3, tile=tile, memory="1GB")
+    have = plan(config, machine, backbone, (97, 113), [(97, 81)])
+    most = taken(config, backbone, 97, 113, (97, 81), have.tile_size)
+    assert 0.5 * have.needed < most < have.needed
+
+
+def test_with_its_frame_a_picture_takes_what_one_of_that_size_does(tiny_weights) -> None:
+    plain, framing = (
+        Backbone(load(str(tiny_weights)), padding=padding) for padding in ("zeros", "replicate")
+    )
+    # 16 pixels above and on the left, at least 8 on the other sides, so that 16 divides both
+    assert plan(*of(memory=10**12), framing, (601, 801), [(300, 400)]) == plan(
+        *of(memory=10**12), plain, (640, 832), [(336, 432)]
+    )
+
+
 def test_a_style_of_another_shape_does_not_take_more_than_the_plan_says(backbone: Backbone) -> None:
     # as large as `style_at` makes a square style for a panorama
     config, machine = of(history=3, memory="1GB")

@@ -23,6 +23,7 @@ from impasto.backbone.weight_files import Weights
 from impasto.cluster.ray_cluster import VERSIONS, Device, list_devices, start_worker, use_device
 from impasto.config import Config, Machine
 from impasto.errors import ClusterError
+from impasto.objective.frame import frame_of
 from impasto.objective.objective import Loss, Objective
 from impasto.objective.regions import Region
 from impasto.objective.style_terms import STYLE_TERMS
@@ -119,12 +120,8 @@ class RemoteTileWorker:
     def evaluate(self, *crops: torch.Tensor) -> tuple[Loss, list[torch.Tensor]]:
         """The objective, and the gradient to the crop of each tile."""
         here = [crop.to(self._backbone.device) for crop in crops]
-        if self._objective.tiles[0].whole:
-            value, gradient = self._objective.evaluate(here[0])
-            gradients = [gradient.cpu()]
-        else:
-            value, parts = self._objective.evaluate_crops(here)
-            gradients = [gradient.cpu() for gradient in parts]
+        value, parts = self._objective.evaluate_crops(here)
+        gradients = [gradient.cpu() for gradient in parts]
         return value._replace(
             total=value.total.cpu(), term_values=value.term_values.cpu()
         ), gradients
@@ -250,6 +247,7 @@ class DistributedObjective:
             ray.put(value) for value in (config, content, regions, side, protect, finish)
         ]
         height, width = content.shape[2:]
+        self._frame = frame_of(height, width, workers.backbone)
         self._count = 1 if side is None else _tile_count(height, width, side)
         self._reducer: Any = None
         self._actors: list[Any] = []  # those that have been given their tiles
@@ -291,16 +289,17 @@ class DistributedObjective:
                 self._workers.restart()
 
     def _evaluate(self, pixels: torch.Tensor) -> tuple[Loss, torch.Tensor]:
+        framed, crop = self._frame.add(pixels), self._frame.crop
         replies = [
-            actor.evaluate.remote(*(pixels[(..., *tile.crop)].contiguous() for tile in tiles))
+            actor.evaluate.remote(*(framed[(..., *crop(tile))].contiguous() for tile in tiles))
             for actor, tiles in zip(self._actors, self._tiles, strict=True)
         ]
         results = _get_all(replies)
-        gradient = torch.zeros_like(pixels)
-        crops = _in_turns([gradients for _, gradients in results])
-        for tile, crop in zip(_in_turns(self._tiles), crops, strict=True):
-            gradient[(..., *tile.crop)] += crop
-        return results[0][0], gradient
+        gradient = torch.zeros_like(framed)
+        parts = _in_turns([gradients for _, gradients in results])
+        for tile, part in zip(_in_turns(self._tiles), parts, strict=True):
+            gradient[(..., *crop(tile))] += part
+        return results[0][0], self._frame.fold(gradient)
 
 
 def _tile_count(height: int, width: int, side: int) -> int:

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 
 import torch
 
+from impasto.backbone.architecture import layer_stride
 from impasto.backbone.vgg import Backbone, Features
 from impasto.backbone.weight_files import IMAGENET
 from impasto.config import Config
+from impasto.objective.frame import frame_of
 from impasto.objective.pixel_terms import EDGE_REACH
 from impasto.objective.tiles import UNSHARDED, Shard, Tile, cut
 
@@ -70,8 +72,15 @@ class FeatureExtractor:
     ) -> Iterator[tuple[Tile, torch.Tensor, Features]]:
         """Each tile of an image (of the shard), its crop, and the crop's features at `layers`.
 
-        Without layers there are no features, and the network is not run.
+        Without layers there are no features, and the network is not run. The network sees the
+        image framed.
         """
+        height, width = image.shape[2:]
+        frame = frame_of(height, width, self.backbone)
+        framed = frame.add(image) if layers else image
         for tile in shard.select(self.tiles(image, layers)):
-            crop = image[(..., *tile.crop)]
-            yield tile, crop, self.backbone(crop, layers) if layers else {}
+            features: Features = {}
+            if layers:
+                for layer, x in self.backbone(framed[(..., *frame.crop(tile))], layers).items():
+                    features[layer] = x[(..., *frame.inner(tile, layer_stride(layer)))]
+            yield tile, image[(..., *tile.crop)], features

@@ -7,10 +7,12 @@ from typing import NamedTuple
 
 import torch
 
+from impasto.backbone.architecture import layer_stride
 from impasto.backbone.parallel import share
 from impasto.backbone.vgg import Backbone, Features, Tape
 from impasto.config import Config
 from impasto.objective.extractor import FeatureExtractor
+from impasto.objective.frame import frame_of
 from impasto.objective.make_terms import objective_terms
 from impasto.objective.pixel_terms import Reference
 from impasto.objective.regions import Region, regions_of
@@ -50,6 +52,8 @@ class Objective:
     the reductions and divisors of the config apply, to features in the config's `feature_units`.
     Layer weights multiply; `strength` multiplies the style and grain terms. With regions there is a
     style and a grain term for each; together they weigh as much as those of one.
+
+    The network sees pictures framed (frame.py); the terms are sums over positions within them.
     """
 
     def __init__(
@@ -87,6 +91,8 @@ class Objective:
         regions = regions_of(styles)
         targets = targets or style_targets(extractor, regions)
         self.backbone, self._shard, self.layers = backbone, shard, extractor.layers
+        height, width = content.shape[2:]
+        self.frame = frame_of(height, width, backbone)
         self.tiles = shard.select(extractor.tiles(content))
         self.terms = objective_terms(extractor, content, regions, protect, targets, reference)
         self.names = tuple(term.name for term in self.terms)
@@ -107,18 +113,23 @@ class Objective:
         """
         if self.tiles[0].whole:
             return evaluate_batched([self], pixels)[0]
-        loss, parts = self.evaluate_crops(self._crops(pixels))
-        gradient = torch.zeros_like(pixels)
+        framed = self.frame.add(pixels)
+        loss, parts = self.evaluate_crops(self._crops(framed))
+        gradient = torch.zeros_like(framed)
         for tile, part in zip(self.tiles, parts, strict=True):
-            gradient[(..., *tile.crop)] += part
-        return loss, gradient
+            gradient[(..., *self.frame.crop(tile))] += part
+        return loss, self.frame.fold(gradient)
 
     @torch.no_grad()
     def evaluate_crops(self, crops: Sequence[torch.Tensor]) -> tuple[Loss, Iterator[torch.Tensor]]:
-        """The objective at the image with these crops of `tiles`, and the gradient to each crop.
+        """The objective at the image with these framed crops of `tiles` (`Frame.crop`), and the
+        gradient to each.
 
         The sums over the tiles of other workers come through the shard's `all_reduce`.
         """
+        if self.tiles[0].whole:
+            ((loss, gradient),) = _evaluate_framed([self], crops[0])
+            return loss, iter([gradient])
         totals = self._totals(crops)
         _solve([self], [totals])
         gradients = (
@@ -126,13 +137,13 @@ class Objective:
         )
         return self._loss(totals), gradients
 
-    def _crops(self, pixels: torch.Tensor) -> list[torch.Tensor]:
-        return [pixels[(..., *tile.crop)] for tile in self.tiles]
+    def _crops(self, framed: torch.Tensor) -> list[torch.Tensor]:
+        return [framed[(..., *self.frame.crop(tile))] for tile in self.tiles]
 
     @torch.no_grad()
     def __call__(self, pixels: torch.Tensor) -> Loss:
         """The objective at `pixels`, as `evaluate` returns it, without the gradient."""
-        return self._loss(self._totals(self._crops(pixels)))
+        return self._loss(self._totals(self._crops(self.frame.add(pixels))))
 
     def _totals(self, crops: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         """What each term sums up, over all tiles."""
@@ -142,10 +153,17 @@ class Objective:
         )
 
     def _measure(self, crop: torch.Tensor, features: Features, tile: Tile) -> list[torch.Tensor]:
-        """What each term sums up, over one tile."""
+        """What each term sums up, over one tile; crop, features: framed."""
         return [
-            term.measure(features[term.layer] if term.layer else crop, tile) for term in self.terms
+            term.measure(
+                self._inner(term.layer, features[term.layer] if term.layer else crop, tile), tile
+            )
+            for term in self.terms
         ]
+
+    def _inner(self, layer: str, x: torch.Tensor, tile: Tile) -> torch.Tensor:
+        """What of a map of a tile's framed crop is within the image; layer "": of the pixels."""
+        return x[(..., *self.frame.inner(tile, layer_stride(layer) if layer else 1))]
 
     def _loss(self, totals: list[torch.Tensor]) -> Loss:
         values = torch.stack(
@@ -167,10 +185,12 @@ class Objective:
         tile: Tile,
         totals: list[torch.Tensor],
     ) -> torch.Tensor | None:
-        """g plus the gradient of all terms of a layer to x; its memory may be used."""
+        """g plus the gradient of all terms of a layer to x, in its memory; both are framed."""
         for term, total in zip(self.terms, totals, strict=True):
             if term.layer == layer:
-                g = term.add_gradient(g, x, tile, total)
+                g = torch.zeros_like(x) if g is None else g
+                inner = self._inner(layer, g, tile)
+                term.add_gradient(inner, self._inner(layer, x, tile), tile, total)
         return g
 
 
@@ -187,16 +207,25 @@ def evaluate_batched(
     Returns:
         What `Objective.evaluate` returns, for each.
     """
+    frame = objectives[0].frame
+    evaluated = _evaluate_framed(objectives, frame.add(pixels))
+    return [(loss, frame.fold(gradient)) for loss, gradient in evaluated]
+
+
+def _evaluate_framed(
+    objectives: Sequence[Objective], framed: torch.Tensor
+) -> list[tuple[Loss, torch.Tensor]]:
+    """`evaluate_batched` at framed images, with the gradients to them."""
     first, tile = objectives[0], objectives[0].tiles[0]
-    features, tape = first.backbone.record(pixels, first.layers)
+    features, tape = first.backbone.record(framed, first.layers)
     totals = [
         objective._measure(
-            pixels[k : k + 1], {layer: x[k : k + 1] for layer, x in features.items()}, tile
+            framed[k : k + 1], {layer: x[k : k + 1] for layer, x in features.items()}, tile
         )
         for k, objective in enumerate(objectives)
     ]
     _solve(objectives, totals)
-    gradient = _backward(objectives, pixels, features, tape, tile, totals)
+    gradient = _backward(objectives, framed, features, tape, tile, totals)
     return [
         (objective._loss(own_totals), gradient[k : k + 1])
         for k, (objective, own_totals) in enumerate(zip(objectives, totals, strict=True))

@@ -52,8 +52,8 @@ class Term(Protocol):
         """Add the tile's part of the gradient of the term to x.
 
         Args:
-            g: the gradient of other terms, of the shape of x, or None for zero. Its memory may be
-                used for the result.
+            g: the gradient of other terms, of the shape of x, which is added to in its own memory;
+                None for zero.
             x: as for `measure`.
             tile: the tile.
             total: the sum over all tiles.
@@ -191,7 +191,7 @@ class Style:
             inner = (k, slice(None), window.inner_rows, window.inner_columns)
             # (C, h, w) -> (h, w, C), channels last in memory
             part, f = (y[inner].permute(1, 2, 0) for y in (g, x))
-            if window.whole and self.weights is None:
+            if window.whole and self.weights is None and part.is_contiguous():
                 flat = part.view(-1, len(matrix[k]))  # (h*w, C)
                 torch.addmm(flat, f.reshape(flat.shape), matrix[k], out=flat)  # in g's own memory
                 if constant is not None:
@@ -248,10 +248,10 @@ def layer_sums(
         root = inside(weights, tile, layer).sqrt()
         scaled = x * root.to(x)
         products = second_moment_sum(scaled)
-        sums = (scaled.float() * root).sum((2, 3)) if needs_mean else None
+        sums = (scaled.to(products) * root).sum((2, 3)) if needs_mean else None
     else:
         products = second_moment_sum(x)
-        sums = x.sum((2, 3), dtype=torch.float32) if needs_mean else None
+        sums = x.sum((2, 3), dtype=products.dtype) if needs_mean else None
     return products if sums is None else torch.cat([products, sums[..., None].to(products)], 2)
 
 

@@ -14,6 +14,7 @@ from impasto.backbone.architecture import STRIDE, convolution_of, layer_stride, 
 from impasto.backbone.vgg import Backbone
 from impasto.config import Config, Machine
 from impasto.errors import ConfigError
+from impasto.objective.frame import frame_of
 from impasto.objective.style_terms import STYLE_TERMS
 from impasto.painting.allocator import give_back
 from impasto.painting.levels import style_size
@@ -108,9 +109,9 @@ def plan(
         budget = int(SHARE * (free_memory(backbone.device) if free is None else free))
     else:
         budget = machine.memory
-    pictures = [size, *styles]
+    framed = [frame_of(*picture, backbone).size(*picture) for picture in (size, *styles)]
     each_pixel = _picture_bytes(config, backbone) + MASK * masks
-    fixed = math.prod(size) * each_pixel + PIXEL * sum(map(math.prod, pictures[1:]))
+    fixed = math.prod(framed[0]) * each_pixel + PIXEL * sum(map(math.prod, framed[1:]))
     fixed += backbone.winograd_bytes
     largest = whole if machine.tile == "auto" else min(machine.tile, whole)
     kept, block = _network_bytes(config, backbone)
@@ -119,7 +120,7 @@ def plan(
     for side in (largest, *range(largest - STRIDE, halo - 1, -STRIDE)):
         crop = max(
             math.prod(min(full, side + 2 * (halo + STRIDE)) for full in picture)
-            for picture in pictures
+            for picture in framed
         )
         needed = fixed + crop * (kept + MAPS_AT_ONCE * block)
         if needed <= budget:
