@@ -193,6 +193,7 @@ def same_as_here(batch, folder: Path, count: int, **more) -> bool:
 # -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_work_is_pulled_and_ends_with_the_bytes_that_it_has_here(
     batch, cluster, watched, monkeypatch, tmp_path
 ):
@@ -305,6 +306,7 @@ def test_pictures_that_are_faulty_themselves_do_not_end_a_batch(
     }
 
 
+@pytest.mark.slow
 def test_a_signal_keeps_all_and_a_later_call_goes_on_there_or_here(
     batch, impasto, watched, tmp_path
 ):

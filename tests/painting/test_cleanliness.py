@@ -229,6 +229,7 @@ def test_a_speckled_border_is_seen(painted, content, style, width: int) -> None:
     assert has_speckled_border((best + noise).clamp(0, 1), content, style)
 
 
+@pytest.mark.slow
 def test_a_frozen_patch_is_seen(painted) -> None:
     start, spoilt = painted("adam").pictures[-1][0], painted("adam").best.clone()
     spoilt[..., 64:88, 80:104] = start[..., 64:88, 80:104] + 1 / 255

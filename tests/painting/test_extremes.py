@@ -157,6 +157,7 @@ def test_a_painting_with_such_settings_inside_is_refused(impasto, photo, style, 
     assert f"--{next(iter(settings)).replace('_', '-')}" in err
 
 
+@pytest.mark.slow
 def test_no_number_keeps_the_studio_from_answering(tiny_weights, photo, style) -> None:
     files = [("content", ("p.png", photo.read_bytes())), ("style", ("s.png", style.read_bytes()))]
     with (

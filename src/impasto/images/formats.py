@@ -176,10 +176,10 @@ def opened(data: bytes) -> Image.Image:
         if kind not in Image.OPEN:
             continue
         make, accept = Image.OPEN[kind]
-        answer = accept(data[:16]) if accept else True
-        if not answer or isinstance(answer, str):  # text: why the plugin cannot
-            continue
         with suppress(SyntaxError, IndexError, TypeError, struct.error):  # another one may
+            answer = accept(data[:16]) if accept else True
+            if not answer or isinstance(answer, str):  # text: why the plugin cannot
+                continue
             return make(io.BytesIO(data), "")
     raise UnidentifiedImageError("no format that is known")
 
