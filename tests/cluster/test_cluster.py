@@ -213,6 +213,7 @@ def test_work_is_pulled_and_ends_with_the_bytes_that_it_has_here(
     assert watched.most == 2, "never more given out than there are devices"
 
 
+@pytest.mark.slow
 def test_what_dies_is_painted_elsewhere_from_its_last_checkpoint(batch, cluster, watched, tmp_path):
     third = cluster.add_node(**NODE)
     done = {}

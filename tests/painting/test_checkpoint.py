@@ -619,7 +619,7 @@ def until(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kills", "steps"), [(1, 400), pytest.param(20, 1500, marks=pytest.mark.slow)]
+    ("kills", "steps"), [(1, 150), pytest.param(20, 1500, marks=pytest.mark.slow)]
 )
 def test_killed_at_random_moments_it_ends_with_the_same_bytes(
     tiny_weights, photo, style, tmp_path, kills, steps

@@ -25,7 +25,6 @@ RUNS = {
     "noise": {"start": "noise"},
     "adam-noise": {"start": "noise", "optimizer": "adam"},
 }
-QUICK = ("lbfgs",)
 
 
 class Run(NamedTuple):
@@ -60,10 +59,8 @@ def painted():
 
 
 def runs(*names: str):
-    marks = [
-        name if name in QUICK else pytest.param(name, marks=pytest.mark.slow)
-        for name in names or RUNS
-    ]
+    # each takes half a minute
+    marks = [pytest.param(name, marks=pytest.mark.slow) for name in names or RUNS]
     return pytest.mark.parametrize("name", marks)
 
 
