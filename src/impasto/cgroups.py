@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-__all__ = ["ROOT", "cpu_quota", "free_memory"]
+__all__ = ["ROOT", "available_memory", "cpu_quota", "free_memory"]
 
 ROOT = Path("/")
 # limit, usage, and in memory.stat what of that the system frees on demand: version 2 and 1
@@ -38,6 +38,13 @@ def cpu_quota(root: Path = ROOT) -> float:
             quota, period = (int((folder / name).read_text()) for name in names)
             quotas.append(quota / period if quota > 0 else math.inf)
     return min(quotas)
+
+
+def available_memory() -> int:
+    """Return the bytes that are free on this machine, and that this process may still take."""
+    import psutil  # the command line imports this file before it knows what is asked for
+
+    return int(min(psutil.virtual_memory().available, free_memory()))
 
 
 def free_memory(root: Path = ROOT) -> float:

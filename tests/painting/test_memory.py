@@ -6,6 +6,7 @@ import weakref
 from types import SimpleNamespace
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -303,14 +304,14 @@ def test_asked_for_memory_is_not_held_against_what_is_free(backbone: Backbone, m
 
 def test_free_memory_keeps_to_the_limit_of_a_container(monkeypatch) -> None:
     available = SimpleNamespace(available=8 * 10**9)
-    monkeypatch.setattr(memory.psutil, "virtual_memory", lambda: available)
+    monkeypatch.setattr("psutil.virtual_memory", lambda: available)
     for limit, free in ((math.inf, 8 * 10**9), (9e9, 8 * 10**9), (2e9, 2 * 10**9), (0, 0)):
         monkeypatch.setattr(memory.cgroups, "free_memory", lambda limit=limit: limit)
         assert free_memory(CPU) == free
 
 
 def test_free_memory_of_this_machine() -> None:
-    assert 10**6 < free_memory(CPU) <= memory.psutil.virtual_memory().total
+    assert 10**6 < free_memory(CPU) <= psutil.virtual_memory().total
 
 
 # --- the option

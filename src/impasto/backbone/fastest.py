@@ -1,8 +1,8 @@
 """Find the fastest way to convolve on this machine: measured once, then remembered.
 
-bfloat16 is eight times as fast as float32 on a processor with matrix units for it (AMX), and half
-as fast on one that only has instructions for it. Winograd's algorithm saves three quarters of the
-products and adds transforms. Which is best depends on the processor and on torch.
+bfloat16 is fastest on a processor with matrix units for it (AMX), and slower than float32 on one
+that only has instructions for it. Winograd's algorithm saves three quarters of the products and
+adds transforms. Which is best depends on the processor and on torch.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from impasto.config import Machine
 from impasto.errors import OutputError
 from impasto.images.atomic import atomic_write
 
-__all__ = ["METHODS", "fastest"]
+__all__ = ["METHODS", "fastest", "processor_name"]
 
 FILE = "convolution.json"
 MOST_BYTES = 1 << 20  # of the file
@@ -98,16 +98,22 @@ def _seconds_of(methods: list[Method]) -> dict[Method, float]:
     return {method: median(taken[1:]) for method, taken in seconds.items()}
 
 
-def _processor() -> str:
-    """The processor's name and abilities."""
+def processor_name() -> str:
+    """The processor's name, as the system knows it."""
     name = platform.processor() or platform.machine()
     try:
         lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
         name = next(line.partition(":")[2].strip() for line in lines if line.startswith("model na"))
     except (OSError, StopIteration):  # another system or processor
         pass
+    return name
+
+
+def _processor() -> str:
+    """The processor's name and abilities."""
     abilities = torch.cpu.get_capabilities()
-    return f"{name} ({', '.join(sorted(key for key, has in abilities.items() if has is True))})"
+    has = sorted(name for name, there in abilities.items() if there is True)
+    return f"{processor_name()} ({', '.join(has)})"
 
 
 def _read(path: Path) -> dict[str, Method]:

@@ -15,7 +15,7 @@ from typing import Any
 
 from impasto.batch.manifest import DoneLine, manifest_lines
 from impasto.errors import OutputError, PictureError, reason
-from impasto.images.atomic import atomic_write
+from impasto.images.atomic import atomic_write, writing
 from impasto.images.read import bytes_of, read
 from impasto.locking import exclusive_lock
 from impasto.painting.checkpoint_file import clear
@@ -53,7 +53,7 @@ class BatchStore:
                 self._done[line.key] = line
             else:
                 self._done.pop(line.key, None)
-        with _writing(path):
+        with writing(path):
             if path.exists() and path.stat().st_size > whole:
                 os.truncate(path, whole)  # the last line is torn: a run died over it
 
@@ -111,7 +111,7 @@ class BatchStore:
     def work_folder(self, key: str) -> Path:
         """The folder for a key's checkpoints, made if need be. Raises OutputError."""
         folder = self._work_folder(key)
-        with _writing(folder):
+        with writing(folder):
             folder.mkdir(exist_ok=True)  # not its parents: a disk may be gone
         return folder
 
@@ -135,7 +135,7 @@ class BatchStore:
         """Append a line to the manifest, as a whole or not at all."""
         line = (json.dumps(record) + "\n").encode()
         path = self.folder / MANIFEST
-        with _writing(path), path.open("ab", buffering=0) as file:
+        with writing(path), path.open("ab", buffering=0) as file:
             size = file.seek(0, os.SEEK_END)
             try:
                 if file.write(line) < len(line):
@@ -146,7 +146,7 @@ class BatchStore:
                 raise
 
     def _move(self, painting: Path, path: Path) -> None:
-        with _writing(path):
+        with writing(path):
             os.replace(painting, path)
 
     def _forget(self, key: str) -> None:
@@ -166,17 +166,8 @@ def free_name(name: str, mark: str, is_taken: Callable[[str], bool]) -> str:
     return next(name for name in names if not is_taken(name))
 
 
-@contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    """Turn an OSError into an OutputError about `path`."""
-    try:
-        yield
-    except OSError as error:
-        raise OutputError(f"cannot write {path}: {reason(error)}", str(path)) from error
-
-
 def _inside(folder: Path) -> list[Path]:
-    with _writing(folder):
+    with writing(folder):
         return list(folder.iterdir())
 
 

@@ -16,7 +16,7 @@ from pydantic import BaseModel, Field, StrictBool, StrictFloat, StrictInt, TypeA
 
 from impasto.config import Machine
 from impasto.errors import CheckpointError, ConfigError, OutputError, PictureError, reason
-from impasto.images.atomic import atomic_write
+from impasto.images.atomic import atomic_write, writing
 from impasto.images.read import bytes_of, read_bytes
 from impasto.images.write import encode
 from impasto.locking import exclusive_lock
@@ -69,7 +69,7 @@ class FilmStore:
         """Read the lines of the frames that are there, up to the first that is not."""
         whole = 0
         path = self.folder / MANIFEST
-        with _writing(path):
+        with writing(path):
             try:
                 for text in read_lines(path):
                     line = validate(LINE, parse_json(text))
@@ -114,7 +114,7 @@ class FilmStore:
         with atomic_write(self.file(added.number)) as part:
             part.write_bytes(data)
         path = self.folder / MANIFEST
-        with _writing(path), path.open("ab") as file:
+        with writing(path), path.open("ab") as file:
             file.write(added.model_dump_json().encode() + b"\n")
             file.flush()
             os.fsync(file.fileno())
@@ -124,14 +124,6 @@ class FilmStore:
     def remove(self) -> None:
         """Remove the folder of a finished film."""
         shutil.rmtree(self.folder, ignore_errors=True)
-
-
-@contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise OutputError(f"cannot write {path}: {reason(error)}", str(path)) from error
 
 
 @contextmanager

@@ -17,7 +17,7 @@ import psutil
 
 from impasto.errors import OutputError, reason
 
-__all__ = ["atomic_write", "partial_path", "remove_pieces"]
+__all__ = ["atomic_write", "partial_path", "remove_pieces", "writing"]
 
 LONG = 80  # bytes of a name; some file systems take 143, and a partial file's has 50 more
 
@@ -91,3 +91,12 @@ def remove_pieces(out: Path) -> None:
         if found and int(found[1]) != os.getpid() and not psutil.pid_exists(int(found[1])):
             with suppress(OSError):  # it only takes space
                 path.unlink()
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn an OSError into an OutputError about `path`."""
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {reason(error)}", str(path)) from error

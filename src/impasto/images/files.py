@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 import numpy as np
-import psutil
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from impasto import cgroups
@@ -172,7 +171,7 @@ def _check_memory(size: tuple[int, int], name: str, enough: int | None, jpeg: bo
     factor = shrink_factor(size, enough)
     decoded = DECODED / min(factor, JPEG_SCALE) ** 2 if jpeg else DECODED
     needed = width * height * (decoded + LEFT / factor**2)
-    free = min(psutil.virtual_memory().available, cgroups.free_memory())
+    free = cgroups.available_memory()
     if needed > free:
         raise PictureError(
             f"{name} has {width} x {height} pixels: reading it takes {needed / 1e9:,.1f} GB of "

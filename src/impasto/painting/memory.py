@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterable
 from typing import NamedTuple
 
-import psutil
 import torch
 
 from impasto import cgroups
@@ -164,7 +163,7 @@ def free_memory(device: torch.device) -> int:
         free, _ = torch.cuda.mem_get_info(device)
         return int(free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device))
     give_back()  # blocks that the allocator has kept since an earlier painting
-    return int(min(psutil.virtual_memory().available, cgroups.free_memory()))
+    return cgroups.available_memory()
 
 
 def _picture_bytes(config: Config, backbone: Backbone) -> int:

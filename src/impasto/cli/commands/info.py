@@ -16,8 +16,9 @@ __all__ = ["info"]
 
 EXTRAS = {  # the modules of each extra
     "web": ("fastapi", "gradio", "prometheus_client", "uvicorn"),
-    "video": ("av",),
+    "video": ("av", "cv2"),
     "heif": ("pillow_heif",),
+    "jxl": ("pillow_jxl",),
     "cluster": ("ray",),
 }
 
