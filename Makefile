@@ -16,11 +16,12 @@ demo: $(READY)
 	$(BIN)/impasto demo
 
 # Four workers on two cores: many tests wait for servers and browsers. The tests of a file share one studio.
+# tests/conftest.py puts the longest files first.
 test: $(READY)
-	$(BIN)/python -m pytest -n 4 --dist loadfile
+	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
 
 test-all: $(READY)
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'slow or not slow'
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'slow or not slow'
 
 check: $(READY)
 	$(BIN)/ruff format --check .

@@ -22,6 +22,19 @@ from impasto.objective.objective import Objective
 torch.set_num_threads(1)  # the networks here are tiny: threads would only wait for one another
 
 
+LONGEST_FILES = ("web/test_page.py", "cluster/test_cluster.py", "painting/test_batched.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first, so that no worker is left alone with one of them at the end."""
+
+    def place(item: pytest.Item) -> int:
+        name = item.nodeid.partition("::")[0]
+        return next((k for k, end in enumerate(LONGEST_FILES) if name.endswith(end)), 99)
+
+    items.sort(key=place)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _folders_of_the_tests(tmp_path_factory: pytest.TempPathFactory):
     """The key that job files are signed with, and what is remembered of this machine, lie in
@@ -30,6 +43,14 @@ def _folders_of_the_tests(tmp_path_factory: pytest.TempPathFactory):
         patch.setenv("IMPASTO_HOME", str(tmp_path_factory.mktemp("home")))
         patch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("data")))
         yield
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    """What a test paints with other numbers of threads leaves none of them to the next."""
+    yield
+    if torch.get_num_threads() != 1:
+        torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session", autouse=True)

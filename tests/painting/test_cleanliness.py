@@ -210,6 +210,7 @@ def test_no_step_on_the_way_is_rougher_than_content_and_style(
 # ----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ways", [(1, 1), (0, 1), (1, 0)])
 def test_a_faint_checkerboard_is_seen(painted, style, ways: tuple[int, int]) -> None:
     best = painted("lbfgs").best

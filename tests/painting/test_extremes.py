@@ -4,6 +4,8 @@ time and memory."""
 import itertools
 import json
 import math
+import subprocess
+import sys
 import time
 from typing import Any
 
@@ -115,7 +117,12 @@ def cases() -> list[tuple[str, Any]]:
     ]
 
 
-TOO_LONG = {("history", 999), ("history", 1000)}  # as steps and size: legal, and only long
+TOO_LONG = {
+    # as steps and size: legal, and only long
+    *(("history", count) for count in (999, 1000)),
+    # as many threads would stay in this process to the end: below they are in one of their own
+    *(("threads", count) for count in (1023, 1024)),
+}
 
 
 @pytest.mark.parametrize(("name", "value"), cases())
@@ -128,6 +135,13 @@ def test_a_number_at_its_extreme_paints_or_is_refused(
     )
     assert code in (0, 2, 4)
     assert err.count("\n") == (code != 0), err
+
+
+@pytest.mark.slow
+def test_the_most_threads_paint(photo, style, tiny_weights, tmp_path) -> None:
+    options = f"--backbone {tiny_weights} --device cpu --precision float32 --quiet".split()
+    given = [photo, style, "-o", tmp_path / "out.png", *options, *painted_with(threads=1024)]
+    subprocess.run([sys.executable, "-m", "impasto", "paint", *given], check=True)
 
 
 @pytest.mark.parametrize(

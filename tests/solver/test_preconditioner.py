@@ -70,6 +70,7 @@ def test_the_planes_are_filtered_apart() -> None:
     torch.testing.assert_close(p(x)[:, 1:2], p(x[:, 1:2]))
 
 
+@pytest.mark.slow
 def test_it_saves_evaluations() -> None:
     # what it is for: the objective after 20 of them
     config = gram_config(size=128, levels=1)
