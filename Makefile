@@ -16,9 +16,10 @@ demo: $(READY)
 	$(BIN)/impasto demo
 
 # Four workers on two cores: many tests wait for servers and browsers. The tests of a file share one studio.
-# tests/conftest.py puts the longest files first.
+# tests/conftest.py puts the longest files first. Ray has many processes of its own: beside others it takes six times as long.
 test: $(READY)
-	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest tests/cluster
+	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder --ignore tests/cluster
 
 test-all: $(READY)
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'slow or not slow'

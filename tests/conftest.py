@@ -22,7 +22,7 @@ from impasto.objective.objective import Objective
 torch.set_num_threads(1)  # the networks here are tiny: threads would only wait for one another
 
 
-LONGEST_FILES = ("web/test_page.py", "cluster/test_cluster.py", "painting/test_batched.py")
+LONGEST_FILES = ("web/test_page.py", "batch/test_batch.py", "painting/test_checkpoint.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -556,7 +556,15 @@ def test_the_bar_counts_each_painting_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("at", "how"), [(1, "again"), (6, "resume"), (6, "again"), (20, "again"), (23, "resume")]
+    ("at", "how"),
+    [
+        (6, "resume"),
+        (20, "again"),
+        *(
+            pytest.param(at, how, marks=pytest.mark.slow)
+            for at, how in ((1, "again"), (6, "again"), (23, "resume"))
+        ),
+    ],
 )
 def test_ctrl_c_stops_after_the_step_and_it_ends_as_if_never_stopped(
     batch, impasto, monkeypatch, at, how
@@ -625,7 +633,8 @@ def test_what_a_run_that_died_as_it_finished_left_behind_is_swept(batch, monkeyp
     assert (batch()[0], kept()) == (0, set())
 
 
-@pytest.mark.parametrize("kills", [1, pytest.param(100, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("kills", [1, 100])
 def test_killed_at_random_moments_nothing_is_lost_or_doubled(batch, tiny, tmp_path, kills) -> None:
     asked = (
         "photos/a.png photos/up.png --style art --size 96 --steps 30 --levels 2 "

@@ -467,7 +467,7 @@ def test_the_regions_of_a_problem_share_out_every_position(photo, style, masks, 
             assert (total - 1).abs().max() < 1e-5, (level, layer)
 
 
-@pytest.mark.parametrize("levels", [1, 2])
+@pytest.mark.parametrize("levels", [pytest.param(1, marks=pytest.mark.slow), 2])
 @pytest.mark.parametrize("masked", [False, True], ids=["plain", "masked"])
 @pytest.mark.parametrize("color", ["style", "content", "luminance", "palette"])
 def test_a_painting_in_tiles_is_the_painting_in_one_piece(

@@ -391,6 +391,7 @@ def test_the_shipped_network_over_tiles() -> None:
     assert (tiled - gradient).norm() < 1e-4 * gradient.norm()
 
 
+@pytest.mark.slow
 def test_in_bfloat16_tiles_add_little_to_its_rounding() -> None:
     content = resize(read(sample_portrait()).pixels, 187, 151)
     style = resize(read(sample_style("strokes")).pixels, 187, 201)

@@ -74,7 +74,9 @@ def cut_off(run: Run, folder: Path, *at: int) -> None:
             return
 
 
-@pytest.mark.parametrize("at", [1, 5, 6, 7, 13])
+@pytest.mark.parametrize(
+    "at", [1, 6, 13, *(pytest.param(at, marks=pytest.mark.slow) for at in (5, 7))]
+)
 @pytest.mark.parametrize(
     "changes",
     [
@@ -588,7 +590,9 @@ def test_resume_says_what_is_wrong(
     assert "cannot be read" in impasto("resume", "kept")[2]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
+)
 def test_a_signal_ends_the_run_after_its_step_with_all_kept(
     tiny_weights, photo, style, tmp_path, number
 ) -> None:
@@ -619,7 +623,7 @@ def until(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kills", "steps"), [(1, 150), pytest.param(20, 1500, marks=pytest.mark.slow)]
+    ("kills", "steps"), [(1, 60), pytest.param(20, 1500, marks=pytest.mark.slow)]
 )
 def test_killed_at_random_moments_it_ends_with_the_same_bytes(
     tiny_weights, photo, style, tmp_path, kills, steps

@@ -219,6 +219,7 @@ def test_a_faint_checkerboard_is_seen(painted, style, ways: tuple[int, int]) -> 
     assert has_checkerboard((best + 3 / 255 * signs).clamp(0, 1), style)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [2, 8])
 def test_a_speckled_border_is_seen(painted, content, style, width: int) -> None:
     best = painted("lbfgs").best
@@ -234,6 +235,7 @@ def test_a_frozen_patch_is_seen(painted) -> None:
     assert has_untouched_patches(spoilt, start)
 
 
+@pytest.mark.slow
 def test_noise_and_blur_are_seen(painted, style) -> None:
     best = painted("lbfgs").best
     noise = torch.randn(best.shape, generator=torch.Generator().manual_seed(0))
