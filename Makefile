@@ -1,18 +1,26 @@
 # make demo: set up and paint a sample.  make test: set up and test.  make check: what CI runs.  More: CONTRIBUTING.md
 PYTHON ?= python3
 BIN := .venv/bin
+PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+DEMO := .venv/.demo
 READY := .venv/.ready
 
 .PHONY: setup demo test test-all check format styles gallery bench train clean
 
 setup: $(READY)
 
-$(READY): pyproject.toml constraints.txt
+# What the demo needs: the command line.
+$(DEMO): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[cluster,dev,heif,video,web]'
+	$(PIP) --editable '.[cli]'
+	touch $(DEMO)
+
+# And the rest: every extra, and what the tests need.
+$(READY): $(DEMO)
+	$(PIP) --editable '.[dev]'
 	touch $(READY)
 
-demo: $(READY)
+demo: $(DEMO)
 	$(BIN)/impasto demo
 
 # Four workers on two cores: many tests wait for servers and browsers. The tests of a file share one studio.

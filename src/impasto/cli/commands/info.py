@@ -10,17 +10,10 @@ import click
 
 from impasto.cli.options import GroupedCommand, config_options, given
 from impasto.config import Config, Machine, changed_by
+from impasto.extras import EXTRAS
 from impasto.version import __version__
 
 __all__ = ["info"]
-
-EXTRAS = {  # the modules of each extra
-    "web": ("fastapi", "gradio", "prometheus_client", "uvicorn"),
-    "video": ("av", "cv2"),
-    "heif": ("pillow_heif",),
-    "jxl": ("pillow_jxl",),
-    "cluster": ("ray",),
-}
 
 
 @click.command(cls=GroupedCommand)
