@@ -5,7 +5,7 @@ PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constra
 DEMO := .venv/.demo
 READY := .venv/.ready
 
-.PHONY: setup demo test test-all check format styles gallery bench train clean
+.PHONY: setup demo test test-all check format dist man docs styles gallery bench train clean
 
 setup: $(READY)
 
@@ -42,6 +42,16 @@ format: $(READY)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+# The wheel and the source distribution, checked, into dist/; a release is made by .github/workflows/release.yml.
+dist: $(READY)
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation
+	$(BIN)/twine check --strict dist/*
+
+# A man page for every command, into man/.
+man: $(READY)
+	$(BIN)/python examples/man_pages.py
+
 # Draw the sample landscape and styles again.
 styles: $(READY)
 	$(BIN)/python examples/draw_scene.py
@@ -64,4 +74,4 @@ train: $(READY)
 	$(BIN)/python training/train.py --corpus ../shared/corpus --out training/run --minutes 150
 
 clean:
-	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv build dist man site .mypy_cache .pytest_cache .ruff_cache
