@@ -52,6 +52,11 @@ dist: $(READY)
 man: $(READY)
 	$(BIN)/python examples/man_pages.py
 
+# The documents as a site, into site/; a warning, such as a dead link, is an error.
+docs: $(READY)
+	$(PIP) --editable '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
+
 # Draw the sample landscape and styles again.
 styles: $(READY)
 	$(BIN)/python examples/draw_scene.py
@@ -60,6 +65,7 @@ styles: $(READY)
 # The pictures of the documents, into docs/gallery: minutes. With the pictures in ../shared, also the five pairs and their scores.
 gallery: $(READY)
 	$(BIN)/python examples/figures.py
+	$(BIN)/python examples/how_it_works.py
 	$(BIN)/python examples/controls.py
 	$(BIN)/python examples/film.py
 	$(BIN)/python examples/studio.py

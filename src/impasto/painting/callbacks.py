@@ -262,7 +262,8 @@ def film_of(path: Path, content: Picture, config: Config, frames: Path | None = 
 
     Args:
         path: of the film; its suffix is its format.
-        content, config: of the painting; they determine its size.
+        content: of the painting; its shape is the film's.
+        config: of the painting; its size is the film's.
         frames: a lasting folder for the frames, in which an earlier film continues; None: a
             temporary one.
 
