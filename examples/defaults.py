@@ -24,7 +24,7 @@ SETTINGS: dict[str, dict[str, object]] = {
     "--look bold": {"look": "bold"},
     "shallow layers weigh more": {"style_layers": LEAN, "style_weight": 3},
     "Gram matrices": {"style_term": "gram", "style_weight": 3.5},
-    "VGG-19 alone": {"backbone": "vgg19", "finish": 0},
+    "VGG-19 alone, 260 steps": {"backbone": "vgg19", "finish": 0, "steps": 260},
 }
 SHOWN = ("tiger+starry_night", "tubingen+starry_night", "lion+great_wave")
 

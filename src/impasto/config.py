@@ -207,7 +207,7 @@ class Config(BaseModel):
     finish: Annotated[int, Field(ge=0, le=MOST_STEPS)] | Literal["auto"] = setting(
         "auto",
         "Network",
-        "the last steps, made at full size with --finish-backbone (auto: 15 % of the steps where "
+        "the last steps, made at full size with --finish-backbone (auto: 18 % of the steps where "
         "--backbone is compact, else 0)",
     )
     finish_backbone: str = setting(
@@ -277,7 +277,7 @@ class Config(BaseModel):
         "deviation, sliced Wasserstein distance, nearest neighbors",
     )
     grain_weight: Weight = setting(
-        0.3,
+        1,
         "Objective",
         "weight of the grain: pixels that differ from their neighbors as the style's do",
         not_for=("reconstruct",),
@@ -405,7 +405,7 @@ class Config(BaseModel):
         if self.finish_backbone == self.backbone:
             return 0
         if self.finish == "auto":
-            return round(0.15 * self.steps) if self.backbone == "compact" else 0
+            return round(0.18 * self.steps) if self.backbone == "compact" else 0
         return self.finish
 
     @property
