@@ -12,18 +12,19 @@ from pathlib import Path
 
 from gallery import PAIRS, ROOT, paint_pairs
 from impasto import Config
+from impasto.config import DRAFT
 from impasto.figures.contact_sheet import contact_sheet
 from impasto.images.write import write
 
 LEAN = "relu1_1,relu2_1,relu3_1,relu4_1=0.5,relu5_1=0.1"
 SETTINGS: dict[str, dict[str, object]] = {
     "default": {},
-    "--draft": {"finish": 0},
+    "--draft": DRAFT,
     "--look subtle": {"look": "subtle"},
     "--look bold": {"look": "bold"},
     "shallow layers weigh more": {"style_layers": LEAN, "style_weight": 3},
     "Gram matrices": {"style_term": "gram", "style_weight": 3.5},
-    "VGG-19 alone": {"backbone": "vgg19", "finish": 0},
+    "VGG-19 alone, 260 steps": {"backbone": "vgg19", "finish": 0, "steps": 260},
 }
 SHOWN = ("tiger+starry_night", "tubingen+starry_night", "lion+great_wave")
 
