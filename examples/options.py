@@ -9,9 +9,9 @@ from impasto.parsing import format_value
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "options.md"
 HEAD = """# Options
 
-Every setting of a painting, in its groups. The option is for the command line; in Python and over
-HTTP the same name has underscores (`style_layers`). `impasto COMMAND --help` says the same, and what
-else a command takes.
+Every setting of a painting, in its groups. The option is for the command line; in Python and
+over HTTP the same name has underscores (`style_layers`). `impasto COMMAND --help` says the same,
+and what else a command takes.
 """
 
 
