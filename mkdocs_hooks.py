@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import griffe
 from mkdocs.structure.files import File, Files
 
 import impasto
@@ -24,13 +25,29 @@ What `import impasto` gives, from the code. With words around it: [the API](api.
 [options](options.md).
 """
 
+EXAMPLE = re.compile(r"^Example:\n((?:    .*\n?|\n)+)", re.MULTILINE)
+
+
+class ExamplesAreCode(griffe.Extension):
+    """Shows the "Example:" of a docstring as code."""
+
+    def on_object(self, *, obj: griffe.Object, **_: Any) -> None:
+        """Put a fence around it."""
+        if obj.docstring:
+            obj.docstring.value = EXAMPLE.sub(
+                lambda found: f"Example:\n    ```python\n{found[1].rstrip()}\n    ```\n",
+                obj.docstring.value,
+            )
+
 
 def on_files(files: Files, config: Any) -> Files:
     """Add the pages that are not in docs/."""
     for source, place in ELSEWHERE.items():
         text = (ROOT / source).read_text(encoding="utf-8")
         files.append(File.generated(config, place, content=text))
-    names = [f"::: {home}.{name}" for name, home in impasto.HOMES.items()]
+    # functions first
+    names = sorted(impasto.HOMES, key=lambda name: (name[0].isupper(), name))
+    names = [f"::: {impasto.HOMES[name]}.{name}" for name in names]
     text = "\n\n".join([REFERENCE, *names]) + "\n"
     files.append(File.generated(config, "reference.md", content=text))
     return files

@@ -9,16 +9,13 @@ from pathlib import Path
 from PIL import Image
 
 import impasto
-from impasto.cli.main import cli
 from impasto.figures.contact_sheet import Cell, contact_sheet
 from impasto.images.samples import sample_photograph, sample_style
 from impasto.images.write import write
 
 ROOT = Path(__file__).resolve().parent.parent
 PHOTO, STROKES, WOODCUT = sample_photograph(), sample_style("strokes"), sample_style("woodcut")
-SIZE = 256
-# Gatys et al. 2016: pixels from the content, VGG-19, Gram matrices, one size
-PLAIN = {"size": SIZE, "levels": 1, "finish": 0, "grain_weight": 0.0}
+SIZE = 240
 
 
 def shown(path: Path, role: str) -> Cell:
@@ -35,7 +32,7 @@ def statistics() -> Image.Image:
         row = [shown(path, "style")]
         for term in ("gram", "moments", "wasserstein"):
             texture = impasto.texture(
-                path, (SIZE, 170), **PLAIN, style_term=term, backbone="vgg19", steps=150
+                path, (SIZE, 160), style_term=term, grain_weight=0, finish=0, steps=100
             )
             row.append((texture.image, f"texture\n{term}"))
         rows.append(row)
@@ -63,14 +60,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "gallery")
     out = parser.parse_args().out
     out.mkdir(parents=True, exist_ok=True)
-    write(student_and_teacher(), out / "student_teacher.jpg")
     write(statistics(), out / "statistics.jpg")
-    command = f"reconstruct --content {PHOTO} --style {STROKES} --backbone vgg19 --size 192"
-    target = out / "reconstruct_small.jpg"
-    cli.main(
-        [*command.split(), "--steps", "120", "-o", str(target), "--overwrite", "--quiet"],
-        standalone_mode=False,
-    )
+    write(student_and_teacher(), out / "student_teacher.jpg")
 
 
 if __name__ == "__main__":

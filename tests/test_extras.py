@@ -84,6 +84,6 @@ def test_the_extras_are_those_of_the_project():
     tomllib = pytest.importorskip("tomllib")  # of Python 3.11
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
-    assert extras.keys() - EXTRAS.keys() == {"all", "dev"}
+    assert extras.keys() - EXTRAS.keys() == {"all", "dev", "docs"}
     (everything,) = extras["all"]
     assert set(everything.removeprefix("impasto[").removesuffix("]").split(",")) == EXTRAS.keys()
