@@ -45,8 +45,8 @@ def on_files(files: Files, config: Any) -> Files:
     for source, place in ELSEWHERE.items():
         text = (ROOT / source).read_text(encoding="utf-8")
         files.append(File.generated(config, place, content=text))
-    # functions first
-    names = sorted(impasto.HOMES, key=lambda name: (name[0].isupper(), name))
+    # functions first, the module last
+    names = sorted(impasto.HOMES, key=lambda name: (name == "callbacks", name[0].isupper(), name))
     names = [f"::: {impasto.HOMES[name]}.{name}" for name in names]
     text = "\n\n".join([REFERENCE, *names]) + "\n"
     files.append(File.generated(config, "reference.md", content=text))

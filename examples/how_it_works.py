@@ -15,7 +15,7 @@ from impasto.images.write import write
 
 ROOT = Path(__file__).resolve().parent.parent
 PHOTO, STROKES, WOODCUT = sample_photograph(), sample_style("strokes"), sample_style("woodcut")
-SIZE = 240
+SIZE = 192
 
 
 def shown(path: Path, role: str) -> Cell:
@@ -32,7 +32,7 @@ def statistics() -> Image.Image:
         row = [shown(path, "style")]
         for term in ("gram", "moments", "wasserstein"):
             texture = impasto.texture(
-                path, (SIZE, 160), style_term=term, grain_weight=0, finish=0, steps=100
+                path, (SIZE, 128), style_term=term, grain_weight=0, finish=0, steps=70
             )
             row.append((texture.image, f"texture\n{term}"))
         rows.append(row)
