@@ -5,7 +5,7 @@ PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constra
 DEMO := .venv/.demo
 READY := .venv/.ready
 
-.PHONY: setup demo test test-all check format dist man docs styles gallery bench train clean
+.PHONY: setup demo test test-all test-gpu check format dist man docs styles gallery bench train clean
 
 setup: $(READY)
 
@@ -31,6 +31,10 @@ test: $(READY)
 
 test-all: $(READY)
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'slow or not slow'
+
+# On a machine with a GPU that torch can use.
+test-gpu: $(READY)
+	$(BIN)/python -m pytest -m gpu
 
 check: $(READY)
 	$(BIN)/ruff format --check .
