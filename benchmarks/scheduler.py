@@ -153,7 +153,7 @@ def main(jobs: int = 1000, workers: int = 20) -> None:
             scheduler = Scheduler(store, Quiet(), Inputs())
             scheduler.plan(wanted)
             wait = cluster.wait
-            cluster.wait = lambda: (updates := wait(), head.look())[0]
+            cluster.wait = lambda: (wait(), head.look())[0]
             began, processor = time.perf_counter(), time.process_time()
             scheduler.run(cluster, Quiet())
             took, processor = time.perf_counter() - began, time.process_time() - processor

@@ -5,10 +5,8 @@ from __future__ import annotations
 try:
     import impasto  # noqa: F401
 except ImportError:
-    raise ImportError(
-        "the impasto nodes need the package impasto: run `pip install 'impasto[video]'` with "
-        "ComfyUI's own Python, and start ComfyUI again"
-    ) from None
+    line = "pip install 'impasto[video]'"
+    raise ImportError(f"impasto is missing: `{line}` with ComfyUI's own Python") from None
 
 from .nodes import NODES, v1, v3
 

@@ -38,11 +38,6 @@ class Node(NamedTuple):
             return self.run(**values)
 
 
-def picture(name: str, tooltip: str, kind: str = "Image", **options: Any) -> Input:
-    """Return an input that takes pictures or masks."""
-    return Input(name, kind, {"tooltip": tooltip, **options})
-
-
 def setting(name: str, kind: str, **options: Any) -> Input:
     """Return an input for a setting, with the default and the help that impasto has for it."""
     field = Config.model_fields[name]
@@ -55,40 +50,37 @@ def setting(name: str, kind: str, **options: Any) -> Input:
     )
 
 
+def number(name: str, kind: str, default: float, least: float, tooltip: str) -> Input:
+    """Return an input for a number that is not a setting."""
+    return Input(name, kind, {"default": default, "min": least, "max": 65536, "tooltip": tooltip})
+
+
+CONTENT = Input("content", "Image", {"tooltip": "the picture to paint"})
+STYLE = Input("style", "Image", {"tooltip": "the style; a batch is blended"})
+MASK = Input("mask", "Mask", {"tooltip": "white is painted"})
+OUTSIDE = Input("outside", "Image", {"tooltip": "a style for the rest", "optional": True})
+FRAMES = Input("frames", "Image", {"tooltip": "the frames, in order"})
+LATER = number("later_steps", "Int", 30, 1, "steps of the frames after the first of a shot")
+STEADY = number("temporal", "Float", 1.0, 0.0, "how much a frame is held to the one before it")
+SIDES = [number(name, "Int", 512, 16, "pixels") for name in ("width", "height")]
 SIZE = setting("size", "Int", min=0, max=65536, tooltip="longest side in pixels; 0: as it is")
 STEPS = setting("steps", "Int", min=1, max=10000)
-LOOK = [
-    setting("look", "Combo"),
-    setting("strength", "Float", min=0.0, max=1000.0, step=0.1),
-    setting("color", "Combo"),
-]
-MORE = [
-    Input(
-        "preset", "Combo", {"options": list(PRESETS), "default": "default", "tooltip": "a recipe"}
-    ),
-    Input("settings", "String", {"default": "", "multiline": True, "tooltip": "more, as JSON"}),
-]
 SEED = setting("seed", "Int", min=0, max=2**32 - 1, control_after_generate=True)
-SIDE = {"default": 512, "min": 16, "max": 65536, "tooltip": "pixels"}
-STYLE = picture("style", "the style; a batch is blended")
-CONTENT = picture("content", "the picture to paint")
+STRENGTH = setting("strength", "Float", min=0.0, max=1000.0, step=0.1)
+LOOK = [setting("look", "Combo"), STRENGTH, setting("color", "Combo")]
+PRESET = {"options": list(PRESETS), "default": "default", "tooltip": "a recipe"}
+JSON = {"default": "", "multiline": True, "tooltip": "other settings, as JSON"}
+MORE = [Input("preset", "Combo", PRESET), Input("settings", "String", JSON)]
 
 NODES = [
     Node("ImpastoPaint", "Paint", "Paints a picture in the style of another.",
          [CONTENT, STYLE, SIZE, STEPS, *LOOK, *MORE], paint_images),
     Node("ImpastoPaintRegion", "Paint Region", "Paints a part of a picture.",
-         [CONTENT, picture("mask", "white is painted", "Mask"), STYLE, SIZE, STEPS, *LOOK, *MORE,
-          picture("outside", "a style for the rest", optional=True)], paint_region),
+         [CONTENT, MASK, STYLE, SIZE, STEPS, *LOOK, *MORE, OUTSIDE], paint_region),
     Node("ImpastoTexture", "Texture", "Synthesizes a texture of any size.",
-         [STYLE, Input("width", "Int", SIDE), Input("height", "Int", SIDE), STEPS, SEED, *MORE],
-         paint_texture),
+         [STYLE, *SIDES, STEPS, SEED, *MORE], paint_texture),
     Node("ImpastoFilm", "Film", "Paints frames of a video as one film, without flicker.",
-         [picture("frames", "the frames, in order"), STYLE, SIZE, STEPS,
-          Input("later_steps", "Int", {"default": 30, "min": 1, "max": 10000,
-                "tooltip": "steps of the frames after the first of a shot"}),
-          Input("temporal", "Float", {"default": 1.0, "min": 0.0, "max": 1000.0, "step": 0.1,
-                "tooltip": "how much a frame is held to the one before it"}), *LOOK, *MORE],
-         paint_frames),
+         [FRAMES, STYLE, SIZE, STEPS, LATER, STEADY, *LOOK, *MORE], paint_frames),
 ]  # fmt: skip
 
 
@@ -99,15 +91,9 @@ def v1(node: Node) -> type:
         options = dict(given)
         part = "optional" if options.pop("optional", False) else "required"
         types[part][name] = (options.pop("options", kind.upper()), options)
-    members = {
-        "INPUT_TYPES": classmethod(lambda cls: types),
-        "RETURN_TYPES": ("IMAGE",),
-        "FUNCTION": "execute",
-        "CATEGORY": "impasto",
-        "DESCRIPTION": node.description,
-        "execute": lambda self, **values: (node(values),),
-    }
-    return type(node.id, (), members)
+    members = {"RETURN_TYPES": ("IMAGE",), "FUNCTION": "execute", "CATEGORY": "impasto"}
+    members |= {"DESCRIPTION": node.description, "INPUT_TYPES": classmethod(lambda cls: types)}
+    return type(node.id, (), {**members, "execute": lambda self, **values: (node(values),)})
 
 
 def v3(node: Node, io: Any) -> type:
@@ -115,10 +101,9 @@ def v3(node: Node, io: Any) -> type:
 
     def define_schema(cls: type) -> Any:
         inputs = [getattr(io, kind).Input(name, **given) for name, kind, given in node.inputs]
-        return io.Schema(
-            node_id=node.id, display_name=f"{node.name} (impasto)", category="impasto",
-            description=node.description, inputs=inputs, outputs=[io.Image.Output()],
-        )  # fmt: skip
+        texts = {"display_name": f"{node.name} (impasto)", "description": node.description}
+        ends = {"inputs": inputs, "outputs": [io.Image.Output()]}
+        return io.Schema(node_id=node.id, category="impasto", **texts, **ends)
 
     def execute(cls: type, **values: Any) -> Any:
         return io.NodeOutput(node(values))

@@ -127,22 +127,17 @@ def paint_frames(
     config, machine, _ = combined(keywords.pop("config"), None, None, keywords)
     arrays = [(frame[..., :3] * 255).round().astype("uint8") for frame in each(frames)]
     inputs = [ClipFrame(k, k - 1, 1, array) for k, array in enumerate(arrays, 1)]
+    rate, one = Fraction(25), Fraction(1)  # the rate has no effect on the pictures
     clip = Clip(
-        path=Path("frames"), sha256="", time_base=Fraction(1, 25), begin=Fraction(0),
-        rate=Fraction(25), aspect=Fraction(1), colors=None, length=len(inputs),
-        frames=lambda note: iter(inputs),
-    )  # fmt: skip
+        Path("frames"), "", 1 / rate, 0 * one, rate, one, None, len(inputs), lambda _: iter(inputs)
+    )
     styles = [read(picture) for picture in each(style)]
     painter = FramePainter(styles, config, machine, later_steps, temporal, note=logging.warning)
-    size, extras, flow = film_size(inputs[0], config), Extras(config, clip.rate), flow_method("dis")
+    size, extras, flow = film_size(inputs[0], config), Extras(config, rate), flow_method("dis")
     progress = Progress(len(inputs))
-    with (
-        tempfile.TemporaryDirectory(prefix="impasto-") as folder,
-        open_film_store(Path(folder), {}) as store,
-    ):
-        for _ in paint_film(
-            clip, Span(), size, painter, extras, flow, store, logging.warning, progress
-        ):
+    note = logging.warning
+    with tempfile.TemporaryDirectory() as folder, open_film_store(Path(folder), {}) as store:
+        for _ in paint_film(clip, Span(), size, painter, extras, flow, store, note, progress):
             progress.done += 1
         painted = [store.pixels(frame.number) for frame in inputs]
     return torch.cat(painted).permute(0, 2, 3, 1).contiguous()

@@ -131,21 +131,17 @@ def png(image):
 
 def gray(data, width, height):
     """Return a QImage of bytes, one a pixel."""
-    gray8 = QtGui.QImage.Format.Format_Grayscale8
-    return QtGui.QImage(data, width, height, width, gray8).copy()
+    return QtGui.QImage(data, width, height, width, QtGui.QImage.Format.Format_Grayscale8).copy()
 
 
 def add_layer(document, painting, selected, name):
     """Put a painting above all layers, transparent where nothing is selected: one step to undo."""
-    size = width, height = document.width(), document.height()
-    argb, smooth = (
-        QtGui.QImage.Format.Format_ARGB32,
-        QtCore.Qt.TransformationMode.SmoothTransformation,
-    )
-    image = QtGui.QImage.fromData(painting).convertToFormat(argb)
-    image = image.scaled(width, height, transformMode=smooth).convertToFormat(argb)
+    size = document.width(), document.height()
+    argb, smooth = QtGui.QImage.Format.Format_ARGB32, QtCore.Qt.TransformationMode
+    image = QtGui.QImage.fromData(painting)
+    image = image.scaled(*size, transformMode=smooth.SmoothTransformation).convertToFormat(argb)
     if selected is not None:
-        mask = QtGui.QImage(width, height, argb)
+        mask = QtGui.QImage(*size, argb)
         mask.fill(QtCore.Qt.GlobalColor.white)
         mask.setAlphaChannel(gray(selected, *size))
         painter = QtGui.QPainter(image)
@@ -167,7 +163,6 @@ def wait_for(work):
     """Return what `work` returns, called in a thread with a `show`; meanwhile show a dialog."""
     window = Krita.instance().activeWindow()
     dialog = QtWidgets.QProgressDialog("", "Cancel", 0, 1001, window.qwindow() if window else None)
-    dialog.setWindowTitle("impasto")
     dialog.setWindowModality(QtCore.Qt.WindowModality.WindowModal)
     dialog.setMinimumDuration(0)
     told = [(0.0, "sending the picture")]
@@ -199,9 +194,8 @@ def paint(document, style, settings, studio):
     content, name = png(document.projection(0, 0, *size)), os.path.basename(style)
     with open(style, "rb") as file:
         brush = file.read()
-    painting = wait_for(
-        lambda show: Studio(studio).paint(content, brush, name, mask, settings, show)
-    )
+    open_studio = Studio(studio)
+    painting = wait_for(lambda s: open_studio.paint(content, brush, name, mask, settings, s))
     if painting is not None:
         add_layer(document, painting, selected, f"painted like {name}")
 
@@ -214,15 +208,12 @@ class Dialog(QtWidgets.QDialog):
         self.setWindowTitle("Paint with impasto")
         self.style, self.look = QtWidgets.QPushButton("Choose..."), QtWidgets.QComboBox()
         self.path, self.color = "", QtWidgets.QComboBox()
-        self.size, self.strength = QtWidgets.QSpinBox(), QtWidgets.QDoubleSpinBox()
+        self.size = QtWidgets.QSpinBox(minimum=16, maximum=8192, value=1024)
+        self.strength = QtWidgets.QDoubleSpinBox(minimum=0, maximum=1000, value=1)
         self.more = QtWidgets.QLineEdit("{}")
         self.studio = QtWidgets.QLineEdit("http://127.0.0.1:7860")
         self.look.addItems(LOOKS)
         self.color.addItems(COLORS)
-        self.size.setRange(16, 8192)
-        self.size.setValue(1024)
-        self.strength.setRange(0, 1000)
-        self.strength.setValue(1)
         form = QtWidgets.QFormLayout(self)
         for label, widget in (
             ("Style", self.style), ("Size, pixels of the longest side", self.size),
