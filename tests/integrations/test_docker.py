@@ -163,11 +163,8 @@ def test_the_commands_build_what_runs(file, tmp_path, photo, style):
     entry = json.loads(last(file, "ENTRYPOINT"))
     entry = [shutil.which(entry[0], path=root.environment["PATH"]), *entry[1:]]
     assert entry[0].startswith(str(tmp_path))
-    paint = [
-        *entry,
-        *["paint", "photo.png", "style.png", "-o", "out.png", "--size", "32", "--steps", "8", "-q"],
-    ]
-    assert root.run(paint).wait(300) == 0
+    options = shlex.split("photo.png style.png -o out.png --size 32 --steps 8 --quiet")
+    assert root.run([*entry, "paint", *options]).wait(300) == 0
     networks = read_settings(root.path("out.png"))["config"]
     assert (networks["backbone"], networks["finish_backbone"]) == ("compact", "vgg19")
     check = json.loads(re.search(r"CMD (\[.*\])", last(file, "HEALTHCHECK"))[1])
