@@ -67,7 +67,8 @@ __all__ = ["paint"]
 @click.option(
     "--draft",
     is_flag=True,
-    help="leave out the last steps by the true network, as --finish 0: faster, less like the style",
+    help="half of the steps, and none by the true network, as --finish 0 --steps 50: in a third of "
+    "the time, a little less like the style",
 )
 @click.option(
     "--save-every",
@@ -134,9 +135,8 @@ def paint(
     from impasto.painting.problem import extras
 
     asked = with_styles(pictures, styles)
-    config, machine, pictures, blank_content = sources_of(
-        asked, preset_name, source, {**given(values), **({"finish": 0} if draft else {})}
-    )
+    typed = _with_draft(given(values)) if draft else given(values)
+    config, machine, pictures, blank_content = sources_of(asked, preset_name, source, typed)
     if blank_content:
         raise ConfigError(
             f"{source} is a texture: `impasto texture --from {source}` makes it again", source
@@ -161,6 +161,13 @@ def paint(
 
 
 config_options(paint)
+
+
+def _with_draft(typed: dict[str, Any]) -> dict[str, Any]:
+    """The settings of --draft, where others were not typed."""
+    from impasto.config import DRAFT
+
+    return {**DRAFT, **typed}
 
 
 def _first_style(pictures: Sequence[str], config: Config) -> str:
