@@ -16,6 +16,10 @@ ELSEWHERE = {  # their pages
     "CONTRIBUTING.md": "contributing.md",
     "SECURITY.md": "security.md",
     "benchmarks/RESULTS.md": "results.md",
+    "integrations/comfyui/README.md": "comfyui.md",
+    "integrations/gimp/README.md": "gimp.md",
+    "integrations/krita/README.md": "krita.md",
+    "integrations/space/README.md": "space.md",
     "training/MODEL_CARD.md": "model_card.md",
 }
 LINK = re.compile(r"\]\(([^)#\s:]+\.md)(#[^)\s]*)?\)")

@@ -19,7 +19,7 @@ from impasto.painting import experiments
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted(
     path
-    for folder in (".", "docs", "benchmarks", "training")
+    for folder in (".", "docs", "benchmarks", "training", "integrations/*")
     for path in (ROOT / folder).glob("*.md")
 )
 NAMES = [path.relative_to(ROOT).as_posix() for path in DOCUMENTS]
@@ -98,7 +98,8 @@ def commands(name: str) -> list[list[str]]:
             if line.startswith("$ ") and not printed.startswith("impasto: "):
                 words = shlex.split(line[2:], comments=True)
                 program = next((k for k, word in enumerate(words) if word == "impasto"), None)
-                if program is not None and words[0] != "pip":
+                named = words[0] == "pip" or words[:2] == ["docker", "build"]  # not called
+                if program is not None and not named:
                     found.append(words[program + 1 :])
     return found
 
