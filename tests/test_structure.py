@@ -62,6 +62,7 @@ ONLY = {
             "controls",
             "drawings",
             "form",
+            "history",
             "multipart",
             "page",
             "server",

@@ -33,6 +33,7 @@ from impasto.parsing import (
 __all__ = [
     "GROUPS",
     "MOST_LEVELS",
+    "MOST_STEPS",
     "STARTS",
     "Config",
     "Machine",

@@ -3,6 +3,7 @@
 import re
 import shutil
 import time
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -250,16 +251,27 @@ def test_paint_on_starts_from_what_is_there_with_other_settings(open_page, place
     assert [each["role"] for each in settings["inputs"]] == ["content", "style", "start"]
 
 
-def test_the_history_goes_back_to_earlier_paintings(open_page) -> None:
+def test_the_history_goes_back_to_earlier_paintings(open_page, tmp_path) -> None:
     page = open_page()
     for size in ("64", "80"):
         choose(page, "size", size)
         page.click("#paint")
         shows(page, "Done")
         expect(page.locator("#result img").first).to_have_js_property("naturalWidth", int(size))
-    expect(page.locator("#history .thumbnail-item")).to_have_count(2)
-    page.locator("#history .thumbnail-item").nth(1).click()
+    items = page.locator("#history li")
+    expect(items).to_have_count(2)
+    assert "80" in items.nth(0).inner_text()
+    assert "64" in items.nth(1).inner_text()
+    items.nth(1).locator(".pick").click()
     expect(page.locator("#result img").first).to_have_js_property("naturalWidth", 64)
+    expect(page.locator("#setting-size input")).to_have_value("64")
+    archive = take_home(page, "Download all", tmp_path)
+    with zipfile.ZipFile(archive) as found:
+        assert sorted(found.namelist()) == ["photo-style-2.png", "photo-style.png"]
+        assert found.testzip() is None
+    items.nth(1).locator(".delete").click()
+    expect(items).to_have_count(1)
+    assert "80" in items.nth(0).inner_text()
 
 
 def test_two_visitors_take_turns_and_see_nothing_of_each_other(open_page, place) -> None:
@@ -273,7 +285,7 @@ def test_two_visitors_take_turns_and_see_nothing_of_each_other(open_page, place)
     shows(one, "Stopped")
     shows(two, "Done")
     for page in (one, two):
-        expect(page.locator("#history .thumbnail-item")).to_have_count(1)
+        expect(page.locator("#history li")).to_have_count(1)
     ids = [
         re.search(r"paintings/([^/]+)/", page.locator("#result a").first.get_attribute("href"))[1]
         for page in (one, two)
@@ -282,29 +294,55 @@ def test_two_visitors_take_turns_and_see_nothing_of_each_other(open_page, place)
     assert ids[0] not in two.content()
 
 
-def test_a_page_that_is_closed_ends_its_painting(open_page, place) -> None:
+def test_a_reload_in_mid_painting_finds_the_painting(open_page, place) -> None:
     page = open_page()
     settle(page, 96, LONG)
     page.click("#paint")
     frames_of(page, 1)
     job = last_job(place)
+    page.reload()
+    shows(page, "Painting.")
+    assert len(frames_of(page, 2)) == 2
+    expect(page.locator("#setting-size input")).to_have_value("96")
+    for where in ("content", "style-1"):
+        expect(page.locator(f"#{where} img").first).to_be_visible()
+    page.click("#stop")
+    shows(page, "Stopped after")
+    assert job.state == "stopped"
+
+
+def test_a_page_that_is_opened_again_finds_painting_and_history(open_page, place) -> None:
+    page = open_page()
+    page.click("#paint")
+    shows(page, "Done")
+    settle(page, 96, LONG)
+    page.click("#paint")
+    frames_of(page, 1)
+    visitor = page.context
     page.close()
-    assert over(job, 10) == "cancelled"
+    again = visitor.new_page()
+    again.goto(place.url)
+    assert len(frames_of(again, 2)) == 2
+    expect(again.locator("#history li")).to_have_count(1)
+    again.click("#stop")
+    shows(again, "Stopped after")
+    expect(again.locator("#history li")).to_have_count(2)
+    again.reload()
+    expect(again.locator("#result img").first).to_be_visible()
 
 
-@pytest.mark.slow
-def test_a_page_that_is_closed_in_the_queue_leaves_it(open_page, place) -> None:
-    one, two = open_page(), open_page()
-    settle(one, 96, LONG)
-    one.click("#paint")
-    frames_of(one, 1)
-    two.click("#paint")
-    shows(two, "In the queue")
-    job = last_job(place)
-    two.close()
-    assert over(job, 10) == "cancelled"
-    one.click("#stop")
-    shows(one, "Stopped")
+def test_a_lost_connection_finds_the_painting_again(open_page, place) -> None:
+    page = open_page()
+    settle(page, 96, LONG)
+    page.click("#paint")
+    frames_of(page, 1)
+    page.context.set_offline(True)
+    page.wait_for_timeout(1000)
+    page.context.set_offline(False)
+    page.wait_for_timeout(7000)
+    assert len(frames_of(page, 2)) == 2
+    page.click("#stop")
+    shows(page, "Stopped")
 
 
 def test_a_corrupt_picture_is_told_and_can_be_put_right(open_page, tmp_path, photo) -> None:

@@ -31,8 +31,10 @@ from impasto.web.controls import (
 )
 from impasto.web.drawings import brush
 from impasto.web.drawn_masks import masks_of
-from impasto.web.job import PaintRequest, Upload, clean
+from impasto.web.job import Job, PaintRequest, Upload, clean
+from impasto.web.policy import BASE
 from impasto.web.queue import Studio
+from impasto.web.shown import Shown, original_of
 from impasto.web.uploads import read_upload
 
 __all__ = ["Form", "form_of", "picture_input"]
@@ -50,6 +52,30 @@ class Form(NamedTuple):
     pictures: dict[str, Component]
     settings: dict[str, Component]
     timelapse: Component
+
+    @property
+    def restorable(self) -> list[Component]:
+        """The components that `restored` sets."""
+        return [self.content, *self.styles, *self.shares, *self.settings.values()]
+
+    def restored(self, studio: Studio, job: Job) -> dict[Component, Any]:
+        """Updates that bring back a painting's pictures, as far as they are kept, and settings."""
+        own = {name: value for name, value in job.config if name in self.settings}
+        if BASE in job.config.start:  # painted on from another: that picture is not in the form
+            own |= {name: Config.model_fields[name].default for name in ("start", "levels")}
+        names = list(self.settings)
+        values = values_of(Config(**own), names, studio.networks)
+        updates: dict[Component, Any] = dict(zip(self.settings.values(), values, strict=True))
+        blended, shares = iter(range(len(job.styles))), iter(job.config.blend)
+        for k, (at, share) in enumerate(zip(self.styles, self.shares, strict=True), 1):
+            if f"style {k}" in job.named:  # of a region
+                number: int | None = 1 + len(job.styles) + job.named.index(f"style {k}")
+            else:
+                found = next(blended, None)
+                number = None if found is None else 1 + found
+                updates[share] = 1.0 if found is None else next(shares, 1.0)
+            updates[at] = None if number is None else studio.shown(job.kept_input(number))
+        return updates | {self.content: studio.shown(job.kept_input(0))}
 
     @property
     def flat(self) -> list[Component]:
@@ -261,10 +287,16 @@ def picture_input(label: str, uploads: Path, value: Any = None, **more: Any) -> 
         if payload is None or payload.path is None:
             return None
         name = clean(payload.orig_name or payload.path)
-        return Upload(name, partial(read_upload, payload.path, uploads))
+        return Upload(name, partial(read_upload, original_of(payload.path), uploads))
+
+    def as_data(value: Shown | str | None) -> ImageData | None:
+        if isinstance(value, Shown):
+            return ImageData(path=str(value.path), orig_name=value.name)
+        return None if value is None else ImageData(path=value, orig_name=Path(value).name)
 
     # no subclass: gradio writes a file beside each
     image.preprocess = as_upload  # type: ignore[assignment,method-assign]
+    image.postprocess = as_data  # type: ignore[assignment,method-assign]
     return image
 
 

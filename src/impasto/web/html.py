@@ -10,9 +10,9 @@ from html import escape
 from impasto.painting.callbacks import format_terms, format_time_left
 from impasto.web.job import Job
 
-__all__ = ["EMPTY", "as_labels", "error", "label", "line", "preview", "result", "status"]
+__all__ = ["EXAMPLE", "as_labels", "error", "label", "line", "preview", "result", "status"]
 
-EMPTY = "<p class='empty'>The picture appears here while it is painted.</p>"
+EXAMPLE = "<p class='empty'>The picture appears here while it is painted.</p>"
 WIDTH, HEIGHT = 320, 64  # of the loss curve's box
 DOWNLOADS = (
     ("picture?format=png", "PNG"),
@@ -63,7 +63,7 @@ def status(job: Job, before: int) -> str:
 def preview(job: Job) -> str:
     """The newest live picture with level, step, curve and time left."""
     if not job.frame or job.progress is None:
-        return EMPTY
+        return EXAMPLE
     now = job.progress
     bar = picture = left = ""
     if not job.over:
@@ -110,6 +110,14 @@ def _curve(job: Job) -> str:
     )
 
 
+def _remarks(job: Job) -> str:
+    """Where the painting was saved, and the notes on how it was painted."""
+    lines = [f"Saved as {job.saved}"] if job.saved else []
+    lines += [as_labels(note[:1].upper() + note[1:]) for note in job.notes]
+    items = "".join(f"<li>{escape(text)}</li>" for text in lines)
+    return f"<ul class='notes'>{items}</ul>" if items else ""
+
+
 def result(job: Job) -> str:
     """A finished painting: compared with the photograph by a slider, which keys move too, and as
     downloads."""
@@ -125,5 +133,5 @@ def result(job: Job) -> str:
         "<input type='range' min='0' max='100' value='50' "
         "aria-label='Share of the photograph that is shown' "
         "oninput=\"this.parentElement.style.setProperty('--at', this.value + '%')\"></div>"
-        f"<nav aria-label='Downloads'><span>Download</span> {' '.join(links)}</nav>"
+        f"<nav aria-label='Downloads'><span>Download</span> {' '.join(links)}</nav>{_remarks(job)}"
     )

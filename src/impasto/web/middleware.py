@@ -16,11 +16,13 @@ from pathlib import Path
 from fastapi import HTTPException
 from fastapi.responses import JSONResponse, Response
 from starlette.datastructures import Headers
+from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from impasto.errors import is_disk_full
 from impasto.web.guesses import Guesses
 from impasto.web.queue import Studio
+from impasto.web.visitors import new_cookie, owner_of
 
 __all__ = ["StudioMiddleware"]
 
@@ -87,6 +89,11 @@ class StudioMiddleware:
                 raise HTTPException(413, _too_large(most))
             return message
 
+        owner = owner_of(Request(scope).cookies)
+        newcomer = scope["path"] == "/" and not owner
+        if owner:
+            self._studio.seen(owner)
+
         async def guarded(message: Message) -> None:
             nonlocal started, failed
             failed = failed or (not ours and message.get("status", 0) >= 500)
@@ -95,6 +102,8 @@ class StudioMiddleware:
             started = True
             if message["type"] == "http.response.start":
                 message["headers"] = _guarded(message["headers"])
+                if newcomer:
+                    message["headers"].append((b"set-cookie", new_cookie().encode()))
             await send(message)
 
         refusal = 400, "this was not understood"

@@ -18,4 +18,19 @@
   };
   new MutationObserver(name).observe(document.body, { childList: true, subtree: true });
   name();
+  // The visitor is there while the page is open. When nothing came for a while (a lid was closed, a phone slept), the
+  // painting in progress is followed again.
+  const preview = document.getElementById("preview");
+  let heard = Date.now();
+  new MutationObserver(() => { heard = Date.now(); }).observe(preview, { childList: true, subtree: true, attributes: true });
+  const followAgain = () => {
+    const running = !document.getElementById("stop")?.disabled;
+    if (running && Date.now() - heard > 6000) {
+      heard = Date.now();
+      document.getElementById("follow")?.click();
+    }
+  };
+  setInterval(followAgain, 2000);
+  setInterval(() => fetch("healthz").catch(() => {}), 30000);
+  document.addEventListener("visibilitychange", () => { if (!document.hidden) followAgain(); });
 };

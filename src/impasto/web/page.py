@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +10,12 @@ import gradio as gr
 
 from impasto.errors import ConfigError, ImpastoError, PictureError
 from impasto.web.form import form_of, picture_input
-from impasto.web.html import EMPTY, line
+from impasto.web.history import SCRIPT as HISTORY_SCRIPT
+from impasto.web.html import EXAMPLE, line
 from impasto.web.job import PaintRequest, Upload
 from impasto.web.queue import Studio
 from impasto.web.uploads import check_uploads
-from impasto.web.watching import EVERY, Display, address_of, client_of, connect
+from impasto.web.watching import EVERY, Display, address_of, connect
 
 __all__ = ["CSS", "SCRIPT", "page_of", "theme"]
 
@@ -94,22 +94,14 @@ def _display() -> Display:
     return Display(
         status=gr.HTML(start, elem_id="status"),
         result=gr.HTML("", elem_id="result"),
-        preview=gr.HTML(EMPTY, elem_id="preview"),
-        history=gr.Gallery(
-            label="Your paintings",
-            visible=False,
-            columns=4,
-            height=180,
-            elem_id="history",
-            interactive=False,
-            buttons=[],
-            allow_preview=False,
-        ),
+        preview=gr.HTML(EXAMPLE, elem_id="preview"),
+        history=gr.HTML("", elem_id="history", js_on_load=HISTORY_SCRIPT),
         shown=gr.State(""),
         paint=paint,
         pause=pause,
         stop=stop,
         paint_on=paint_on,
+        follow=gr.Button("Follow", elem_id="follow", visible="hidden"),
     )
 
 
@@ -132,11 +124,11 @@ def _for_programs(studio: Studio) -> None:
             if not isinstance(settings or {}, dict):
                 raise ConfigError("give the settings as a JSON object", settings)
             order = PaintRequest(content, [style], settings or {})
-            job = await studio.submit_async(order, client_of(request), True, address_of(request))
+            owner = f"gradio {request.session_hash}"
+            job = await studio.submit_async(order, owner, visitor=address_of(request))
         except ImpastoError as error:
             raise gr.Error(str(error), print_exception=False) from None
         while not job.over:
-            job.last_seen = time.time()
             await asyncio.sleep(EVERY)
         if not job.finished:
             raise gr.Error(job.error or f"the painting was {job.state}", print_exception=False)

@@ -84,6 +84,7 @@ def _finish(job: Job, started: Started, stopped: str) -> None:
     painting = started.run.painting(started.last, stopped, [job.note] if job.note else [])
     painting.save(job.file("painting.png"))
     job.note = job.note or painting.doubt
+    job.notes = [note for note in painting.notes if note != job.note]
     job.file("after.jpg").write_bytes(jpeg(painting.pixels, SHOWN_SIDE))
     job.show(painting.pixels)
     job.progress = job.progress._replace(
