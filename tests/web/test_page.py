@@ -33,6 +33,8 @@ FLAGS = [
     "--disable-sync",
     "--enable-unsafe-swiftshader",
 ]
+# in the order of need
+CONTROLS = ("style-1", "setting-look", "slider-strength", "slider-style_scale", "setting-color")
 LONG = 20_000  # steps that nobody waits for
 
 pytestmark = [
@@ -216,7 +218,34 @@ def test_the_comparison_is_moved_with_keys(open_page) -> None:
     page.get_by_role("slider", name="Share of the photograph that is shown").focus()
     for _ in range(10):
         page.keyboard.press("ArrowRight")
-    assert page.locator(".compared").evaluate("e => e.style.getPropertyValue('--at')") == "60%"
+    assert page.locator(".compared").evaluate("e => e.style.getPropertyValue('--at')") == "10%"
+
+
+def test_a_painting_is_looked_at_in_every_way(open_page) -> None:
+    page = open_page()
+    page.click("#paint")
+    shows(page, "Done")
+    compared = page.locator(".compared")
+    assert compared.evaluate("e => getComputedStyle(e).getPropertyValue('--at')") == "0%", "whole"
+    share = "e => e.style.getPropertyValue('--at')"
+    holding = page.get_by_role("button", name="Hold to see the photograph")
+    holding.hover()
+    page.mouse.down()
+    assert compared.evaluate(share) == "100%"
+    page.mouse.up()
+    assert compared.evaluate(share) == "0%"
+    holding.focus()
+    page.keyboard.down("p")
+    assert compared.evaluate(share) == "100%"
+    page.keyboard.up("p")
+    page.keyboard.press("r")
+    real = page.get_by_role("button", name="Real pixels")
+    expect(real).to_have_attribute("aria-pressed", "true")
+    expect(page.locator(".compared img").first).to_have_attribute("src", re.compile("picture$"))
+    real.click()
+    expect(real).to_have_attribute("aria-pressed", "false")
+    page.get_by_role("button", name="Full screen").click()
+    page.wait_for_function("document.fullscreenElement?.className === 'viewer'")
 
 
 def test_pause_and_go_on(open_page, place) -> None:
@@ -394,6 +423,21 @@ def test_a_setting_out_of_range_is_told_by_its_label(open_page) -> None:
     shows(page, "“Size” is '3'")
 
 
+def test_the_first_look_is_a_finished_example(open_page) -> None:
+    page = open_page(filled=False)
+    for picture in page.locator("#preview .example img").all():
+        expect(picture).to_have_js_property("complete", True)
+        assert picture.evaluate("e => e.naturalWidth") > 500
+    moving = "e => getComputedStyle(e).animationName"
+    assert page.locator(".example .before").evaluate(moving) == "becomes-a-painting"
+    still = open_page(filled=False, reduced_motion="reduce")
+    assert still.locator(".example .before").evaluate(moving) == "none"
+    looks = page.locator("#setting-look")
+    expect(looks).to_contain_text("Subtle")
+    order = [page.locator(f"#{name}").bounding_box()["y"] for name in CONTROLS]
+    assert order == sorted(order)
+
+
 def test_an_example_is_a_click_away(open_page) -> None:
     page = open_page(filled=False)
     page.get_by_role("button", name="Example: lake").click()
@@ -407,7 +451,7 @@ def test_an_example_is_a_click_away(open_page) -> None:
 
 def test_an_earlier_painting_restores_its_settings(open_page, place, tmp_path) -> None:
     page = open_page()
-    choose(page, "color", "luminance")
+    page.get_by_label("of the photo", exact=True).check()
     page.click("#paint")
     shows(page, "Done")
     painting = take_home(page, "WebP", tmp_path)
@@ -416,15 +460,16 @@ def test_an_earlier_painting_restores_its_settings(open_page, place, tmp_path) -
         if where == "earlier":
             unfold(again, "All settings")
         again.locator(f"#{where} input[type=file]").set_input_files(painting)
-        expect(again.locator("#setting-color input")).to_have_value("luminance")
+        expect(again.get_by_label("of the photo", exact=True)).to_be_checked()
         expect(again.locator("#setting-size input")).to_have_value("64")
 
 
 def test_a_preset_sets_the_controls(open_page) -> None:
     page = open_page(filled=False)
+    unfold(page, "All settings")
     page.locator("#preset input").click()
     page.get_by_role("option", name="noise-start").click()
-    unfold(page, "All settings", "Solver")
+    unfold(page, "Solver")
     expect(page.locator("#setting-start textarea, #setting-start input").first).to_have_value(
         "noise"
     )
@@ -537,6 +582,6 @@ def test_the_first_look_on_a_phone_fits(open_page) -> None:
 def test_every_control_says_what_the_command_line_says(open_page) -> None:
     page = open_page()
     unfold(page, "Picture", "Network", "Objective")
-    for name in ("strength", "style_scale", "color", "tv_weight", "padding", "history"):
+    for name in ("strength", "style_scale", "tv_weight", "padding", "history"):
         text = re.sub(r"--[a-z-]+", "", Config.model_fields[name].description)
         expect(page.locator(f"#setting-{name}")).to_contain_text(text[:40])

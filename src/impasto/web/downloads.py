@@ -19,6 +19,7 @@ from starlette.concurrency import run_in_threadpool
 from impasto.errors import OutputError, is_disk_full
 from impasto.images.files import metadata_in
 from impasto.images.read import read_settings
+from impasto.images.samples import sample_painting, sample_photograph
 from impasto.images.write import write
 from impasto.painting.callbacks import read_trace
 from impasto.web.api import ONE, AnyJob, FinishedJob, errors
@@ -56,6 +57,12 @@ async def download_all(request: Request) -> StreamingResponse:
         entries.append((f"{job.title}{number}.png", job.file("painting.png")))
     header = {"Content-Disposition": "attachment; filename=paintings.zip"}
     return StreamingResponse(_zipped(entries), media_type="application/zip", headers=header)
+
+
+@everything.get("/api/example/{name}", include_in_schema=False)
+async def example(name: Literal["before", "after"]) -> FileResponse:
+    """The pictures of the page's first look."""
+    return FileResponse(sample_photograph() if name == "before" else sample_painting())
 
 
 @pictures.get("/frame", response_class=Response, responses=JPEG)

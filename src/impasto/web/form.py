@@ -21,9 +21,9 @@ from impasto.painting.record import recorded_settings
 from impasto.presets import PRESETS, preset
 from impasto.web.controls import (
     FIRST,
+    IN_SIGHT,
     PICTURES,
     QUIET,
-    SLIDERS,
     by_group,
     control,
     slider,
@@ -132,20 +132,20 @@ def _is_default(name: str, given: object) -> bool:
 
 def form_of(studio: Studio, demo: bool) -> Form:
     """Put the form where the page is being built. demo: fill in the samples."""
-    content, styles, shares = _pictures(studio, demo)
-    presets = gr.Dropdown(
-        list(PRESETS),
-        value="default",
-        label="Preset",
-        elem_id="preset",
-        info="all settings at once: the default, or a published method, which takes its time",
-    )
-    in_sight = gr.Row()
-    with in_sight:
-        settings = _controls(studio, FIRST)
+    content, style = _pictures(studio, demo)
+    settings, places = _in_sight(studio)
+    styles, shares = _more_styles(studio, style)
     with gr.Accordion("Parts of the photograph", open=False):
         editor = brush(studio, content, sample_photograph() if demo else None)
     with gr.Accordion("All settings", open=False):
+        presets = _presets(studio)
+        timelapse = gr.Dropdown(
+            [("none", ""), *((suffix[1:], suffix) for suffix in films())],
+            value="",
+            label="Time-lapse",
+            info="a film of the painting, which takes some seconds more",
+            elem_id="timelapse",
+        )
         earlier = gr.File(
             label="An earlier painting: its settings are taken over",
             file_types=["image"],
@@ -161,23 +161,16 @@ def form_of(studio: Studio, demo: bool) -> Form:
             for name in PICTURES:
                 label = f"{name.capitalize()}: {Config.model_fields[name].description}"
                 pictures[name] = picture_input(label, studio.uploads, height=160)
-    with in_sight:
-        for name in SLIDERS:
+    for name, place in places.items():
+        with place:
             slider(name, settings[name])
-    timelapse = gr.Dropdown(
-        [("none", ""), *((suffix[1:], suffix) for suffix in films())],
-        value="",
-        label="Time-lapse",
-        info="a film of the painting, which takes some seconds more",
-        elem_id="timelapse",
-    )
     _on_preset(studio, settings, presets)
     _on_earlier_painting(studio, settings, earlier, content)
     return Form(content, styles, shares, editor, pictures, settings, timelapse)
 
 
-def _pictures(studio: Studio, demo: bool) -> tuple[gr.Image, list[gr.Image], list[gr.Slider]]:
-    """The inputs of the photograph and the styles, and the styles' shares."""
+def _pictures(studio: Studio, demo: bool) -> tuple[gr.Image, gr.Image]:
+    """The inputs of the photograph and the style."""
     uploads = studio.uploads  # gradio serves files from there only
     photograph, portrait, *samples = [
         str(shutil.copy(path, uploads / path.name))
@@ -186,12 +179,17 @@ def _pictures(studio: Studio, demo: bool) -> tuple[gr.Image, list[gr.Image], lis
     with gr.Row(elem_id="pictures"):
         with gr.Column(min_width=150):
             value = photograph if demo else None
-            content = picture_input("Photograph", uploads, value, elem_id="content", height=260)
-            _examples([photograph, portrait], content, "Examples", "example-photographs")
+            content = picture_input("Photograph", uploads, value, elem_id="content", height=230)
+            _examples([photograph, portrait], content, "Photographs to try", "example-photographs")
         with gr.Column(min_width=150):
             value = samples[0] if demo else None
-            first = picture_input("Style", uploads, value, elem_id="style-1", height=260)
-            _examples(samples, first, "Examples", "example-styles")
+            first = picture_input("Style", uploads, value, elem_id="style-1", height=230)
+            _examples(samples, first, "Styles to try", "example-styles")
+    return content, first
+
+
+def _more_styles(studio: Studio, first: gr.Image) -> tuple[list[gr.Image], list[gr.Slider]]:
+    """The other styles, and the shares of all."""
     with gr.Accordion("More styles", open=False):
         gr.Markdown(
             "Several styles are blended by their shares, or each gets a part of the "
@@ -201,9 +199,31 @@ def _pictures(studio: Studio, demo: bool) -> tuple[gr.Image, list[gr.Image], lis
         for k in range(2, MOST_STYLES + 1):
             with gr.Row():
                 name = f"style-{k}"
-                styles.append(picture_input(f"Style {k}", uploads, elem_id=name, height=160))
+                styles.append(picture_input(f"Style {k}", studio.uploads, elem_id=name, height=160))
                 shares.append(_share(k))
-    return content, styles, shares
+    return styles, shares
+
+
+def _in_sight(studio: Studio) -> tuple[dict[str, Component], dict[str, gr.Column]]:
+    """The controls that are needed most, and the places of the sliders among them: each is bound
+    to its exact control, which comes later."""
+    settings: dict[str, Component] = {}
+    places: dict[str, gr.Column] = {}
+    with gr.Row(elem_id="in-sight"):
+        for name in IN_SIGHT:
+            with gr.Column(min_width=260, elem_classes=[f"needs-{name}"]) as place:
+                if name in FIRST:
+                    settings |= _controls(studio, [name])
+                else:
+                    places[name] = place
+    return settings, places
+
+
+def _presets(studio: Studio) -> gr.Dropdown:
+    info = "all settings at once: the default, or a published method, which takes its time"
+    if studio.limits.steps < max(each.config.steps for each in PRESETS.values()):
+        info += f"; this server makes at most {studio.limits.steps:,} steps"
+    return gr.Dropdown(list(PRESETS), value="default", label="Preset", elem_id="preset", info=info)
 
 
 def _share(k: int) -> gr.Slider:

@@ -10,9 +10,16 @@ from html import escape
 from impasto.painting.callbacks import format_terms, format_time_left
 from impasto.web.job import Job
 
-__all__ = ["EXAMPLE", "as_labels", "error", "label", "line", "preview", "result", "status"]
+__all__ = ["EMPTY", "EXAMPLE", "as_labels", "error", "label", "line", "preview", "result", "status"]
 
-EXAMPLE = "<p class='empty'>The picture appears here while it is painted.</p>"
+EMPTY = "<p class='empty'>The picture appears here while it is painted.</p>"
+# moves from the photograph to the painting, by the style sheet
+EXAMPLE = (
+    "<figure class='example'><div><img src='api/example/after' alt='A painting of a mountain lake, "
+    "in thick strokes'><img class='before' src='api/example/before' alt=''></div><figcaption>A "
+    "photograph becomes a painting: choose a picture and a style, then press Paint.</figcaption>"
+    "</figure>"
+)
 WIDTH, HEIGHT = 320, 64  # of the loss curve's box
 DOWNLOADS = (
     ("picture?format=png", "PNG"),
@@ -63,7 +70,7 @@ def status(job: Job, before: int) -> str:
 def preview(job: Job) -> str:
     """The newest live picture with level, step, curve and time left."""
     if not job.frame or job.progress is None:
-        return EXAMPLE
+        return EMPTY
     now = job.progress
     bar = picture = left = ""
     if not job.over:
@@ -128,10 +135,15 @@ def result(job: Job) -> str:
         links.append(f"<a download href='{at}/timelapse'>Time-lapse ({kind})</a>")
     links.append(f"<a target='_blank' href='{at}/curve'>Loss curves</a>")
     return (
-        f"<div class='compared'><img src='{at}/after' alt='The painting'>"
+        f"<div class='viewer'><div class='compared'><img src='{at}/after' "
+        f"data-real='{at}/picture' alt='The painting'>"
         f"<img class='before' src='{at}/before' alt='The photograph'>"
-        "<input type='range' min='0' max='100' value='50' "
+        "<input type='range' min='0' max='100' value='0' "
         "aria-label='Share of the photograph that is shown' "
-        "oninput=\"this.parentElement.style.setProperty('--at', this.value + '%')\"></div>"
+        "oninput=\"this.parentElement.style.setProperty('--at', this.value + '%')\"></div></div>"
+        "<p class='view'>"
+        "<button data-view='hold' title='Key: P'>Hold to see the photograph</button>"
+        "<button data-view='full' title='Key: F'>Full screen</button>"
+        "<button data-view='real' title='Key: R' aria-pressed='false'>Real pixels</button></p>"
         f"<nav aria-label='Downloads'><span>Download</span> {' '.join(links)}</nav>{_remarks(job)}"
     )

@@ -15,7 +15,7 @@ from impasto.web.addresses import network_of
 from impasto.web.controls import QUIET
 from impasto.web.form import Form
 from impasto.web.history import finished, history, owner_in
-from impasto.web.html import EXAMPLE, error, line, preview, result, status
+from impasto.web.html import EMPTY, EXAMPLE, error, line, preview, result, status
 from impasto.web.job import Job
 from impasto.web.queue import Studio
 
@@ -179,7 +179,7 @@ def _connect_paint(studio: Studio, form: Form, display: Display) -> None:
     async def begin(
         request: gr.Request, base: str, shown: str, *values: Any
     ) -> AsyncIterator[Updates]:
-        empty = {display.status: line("Starting."), display.preview: EXAMPLE, display.result: ""}
+        empty = {display.status: line("Starting."), display.preview: EMPTY, display.result: ""}
         yield display.buttons(True, False) | empty
         try:
             order = form.request(values, base)
