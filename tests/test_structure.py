@@ -63,8 +63,10 @@ ONLY = {
             "drawings",
             "form",
             "history",
+            "looking",
             "multipart",
             "page",
+            "pictures",
             "server",
             "watching",
         )

@@ -6,6 +6,7 @@ import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -45,7 +46,10 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def place(tiny_weights):
-    with running(tiny_weights, steps=LONG, upload=2_000_000) as place:
+    with (
+        patch.multiple("impasto.painting.preview", SIDE=64, STEPS=2),
+        running(tiny_weights, steps=LONG, upload=2_000_000) as place,
+    ):
         yield place
 
 
@@ -380,12 +384,10 @@ def test_a_corrupt_picture_is_told_and_can_be_put_right(open_page, tmp_path, pho
     broken.write_bytes(photo.read_bytes()[:100])
     page.get_by_role("button", name="Remove Image").first.click()
     page.locator("#content input[type=file]").set_input_files(broken)
-    page.wait_for_timeout(300)
-    page.click("#paint")
-    alert = page.get_by_role("alert").filter(has_text="broken.png")
-    expect(alert).to_be_visible()
-    assert "/tmp" not in alert.inner_text()
-    page.get_by_role("button", name="Remove Image").first.click()
+    told = page.get_by_test_id("toast-body").filter(has_text="broken.png")
+    expect(told).to_be_visible()
+    assert "/tmp" not in told.inner_text()
+    expect(page.locator("#content img")).to_have_count(0)
     upload(page, "content", photo)
     page.click("#paint")
     shows(page, "Done")
@@ -512,6 +514,65 @@ def test_parts_are_drawn_on_the_photograph(open_page, place, photo) -> None:
     config = last_job(place).config
     assert config.protect == "protect"
     assert config.mask == ("where style 2=style 2",)
+
+
+def test_a_mask_is_uploaded_and_comes_back_with_the_painting(
+    open_page, place, photo, tmp_path
+) -> None:
+    page = open_page()
+    unfold(page, "More styles", "Parts of the photograph")
+    upload(page, "style-2", photo)
+    white = tmp_path / "white.tif"
+    mask = Image.new("L", (40, 30))
+    mask.paste(255, (0, 0, 20, 30))
+    mask.save(white)
+    upload(page, "mask", white)
+    page.get_by_label("is painted as style 2", exact=True).check()
+    page.click("#paint")
+    shows(page, "Done")
+    job = last_job(place)
+    assert job.config.mask == ("where style 2=style 2",)
+    assert job.kept_named("where style 2").read() == white.read_bytes(), "not the one that is shown"
+    page.reload()
+    shows(page, "Done")
+    unfold(page, "More styles", "Parts of the photograph")
+    for where in ("mask", "style-1", "style-2"):
+        expect(page.locator(f"#{where} img").first).to_be_visible()
+    expect(page.get_by_label("is painted as style 2", exact=True)).to_be_checked()
+
+
+def test_a_picture_that_browsers_do_not_show_is_converted_for_the_page(
+    open_page, place, photo, tmp_path
+) -> None:
+    page = open_page()
+    tiff = tmp_path / "photo.tif"
+    with Image.open(photo) as image:
+        image.save(tiff)
+    page.get_by_role("button", name="Remove Image").first.click()
+    page.locator("#content input[type=file]").set_input_files(tiff)
+    shown = page.locator("#content img").first
+    page.wait_for_function("document.querySelector('#content img')?.naturalWidth > 0")
+    assert shown.get_attribute("src").endswith("picture.png")
+    page.click("#paint")
+    shows(page, "Done")
+    assert last_job(place).content == "photo.tif"
+    assert last_job(place).kept_input(0).read() == tiff.read_bytes()
+
+
+def test_a_change_shows_a_quick_look_until_it_is_painted(open_page, place) -> None:
+    page = open_page()
+    look = page.locator("#preview .look")
+    expect(look).to_be_visible()
+    page.wait_for_timeout(1000)
+    before = look.get_attribute("src")
+    page.get_by_label("Bold", exact=True).check()
+    page.wait_for_function("before => document.querySelector('.look')?.src !== before", arg=before)
+    page.click("#paint")
+    shows(page, "Done")
+    assert last_job(place).config.look == "bold"
+    page.wait_for_timeout(500)
+    expect(page.locator("#result img").first).to_be_visible()
+    expect(look).to_have_count(0)
 
 
 def test_keys_alone_are_enough(open_page) -> None:

@@ -797,6 +797,18 @@ def test_a_visitor_s_oldest_paintings_and_pictures_make_room(opened, order, phot
     assert jobs[2].file("painting.png").exists()
 
 
+def test_a_quick_look_is_made_by_a_free_worker_only(studio, order, when):
+    look = studio.look(order(size=64))
+    with Image.open(io.BytesIO(look)) as image:
+        assert max(image.size) == 64
+    job = begun(studio.submit(order(**SLOW), "ann"))
+    assert studio.look(order()) is None
+    studio.cancel(job)
+    ended(job)
+    with pytest.raises(PictureError):
+        studio.look(order(content=Upload("notes.png", lambda: b"nothing")))
+
+
 def test_finished_paintings_are_saved_under_new_names(tiny_weights, order, tmp_path, temporary):
     folder = tmp_path / "saved" / "here"
     machine = Machine(device="cpu", precision="float32")

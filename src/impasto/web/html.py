@@ -10,7 +10,19 @@ from html import escape
 from impasto.painting.callbacks import format_terms, format_time_left
 from impasto.web.job import Job
 
-__all__ = ["EMPTY", "EXAMPLE", "as_labels", "error", "label", "line", "preview", "result", "status"]
+__all__ = [
+    "EMPTY",
+    "EXAMPLE",
+    "as_labels",
+    "error",
+    "label",
+    "line",
+    "preview",
+    "quick_look",
+    "result",
+    "sentence",
+    "status",
+]
 
 EMPTY = "<p class='empty'>The picture appears here while it is painted.</p>"
 # moves from the photograph to the painting, by the style sheet
@@ -40,8 +52,13 @@ def as_labels(text: str) -> str:
 
 def error(text: str) -> str:
     """An error, in place of the state."""
+    return f"<p role='alert' class='error'>{escape(sentence(text))}</p>"
+
+
+def sentence(text: str) -> str:
+    """An error's line as a sentence with the labels of the page."""
     text = as_labels(text)
-    return f"<p role='alert' class='error'>{escape(text[:1].upper() + text[1:])}.</p>"
+    return f"{text[:1].upper()}{text[1:]}."
 
 
 def line(text: str) -> str:
@@ -146,4 +163,14 @@ def result(job: Job) -> str:
         "<button data-view='full' title='Key: F'>Full screen</button>"
         "<button data-view='real' title='Key: R' aria-pressed='false'>Real pixels</button></p>"
         f"<nav aria-label='Downloads'><span>Download</span> {' '.join(links)}</nav>{_remarks(job)}"
+    )
+
+
+def quick_look(picture: bytes) -> str:
+    """A quick look at what would be painted. picture: a JPEG."""
+    data = base64.b64encode(picture).decode()
+    return (
+        "<figure><img class='look' alt='A quick look at the painting' "
+        f"src='data:image/jpeg;base64,{data}'><figcaption>A quick look, painted small. "
+        "Paint makes the painting itself, with all its strokes.</figcaption></figure>"
     )

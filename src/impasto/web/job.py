@@ -222,6 +222,12 @@ class Job:
         name = clean([self.content, *self.styles, *self.named][number])
         return Upload(name, path.read_bytes) if path.exists() else None
 
+    def kept_named(self, name: str) -> Upload | None:
+        """A picture that the settings name; None if there is none, or it is not kept any more."""
+        if name not in self.named:
+            return None
+        return self.kept_input(1 + len(self.styles) + self.named.index(name))
+
     def sizes(self, most: int) -> list[tuple[int, int]]:
         """(width, height) of its pictures, the content's first, from their headers.
 

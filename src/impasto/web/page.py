@@ -9,10 +9,12 @@ from typing import Any
 import gradio as gr
 
 from impasto.errors import ConfigError, ImpastoError, PictureError
-from impasto.web.form import form_of, picture_input
+from impasto.web.form import form_of
 from impasto.web.history import SCRIPT as HISTORY_SCRIPT
 from impasto.web.html import EXAMPLE, line
 from impasto.web.job import PaintRequest, Upload
+from impasto.web.looking import connect_looks
+from impasto.web.pictures import picture_input
 from impasto.web.queue import Studio
 from impasto.web.uploads import check_uploads
 from impasto.web.watching import EVERY, Display, address_of, connect
@@ -79,6 +81,7 @@ def page_of(studio: Studio, demo: bool) -> gr.Blocks:
             with gr.Column(scale=5, min_width=320, elem_id="easel"):
                 display = _display()
         connect(studio, form, display, page)
+        connect_looks(studio, form, display.preview, display.result)
         _for_programs(studio)
     page.queue(default_concurrency_limit=None, max_size=None)
     return page
@@ -108,8 +111,8 @@ def _display() -> Display:
 def _for_programs(studio: Studio) -> None:
     """Add an event for gradio's clients: `Client(URL).predict(content, style, settings,
     api_name="/paint")`."""
-    content = picture_input("content", studio.uploads, visible=False)
-    style = picture_input("style", studio.uploads, visible=False)
+    content = picture_input("content", studio, visible=False)
+    style = picture_input("style", studio, visible=False)
     settings, painting = gr.JSON(visible=False), gr.File(visible=False)
 
     async def paint(

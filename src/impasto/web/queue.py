@@ -19,15 +19,15 @@ from anyio import CapacityLimiter, to_thread
 from impasto.config import Config, Machine
 from impasto.errors import ImpastoError, OutputError
 from impasto.painting.allocator import give_back, keep_big_blocks
-from impasto.web.folders import UPLOAD_FOLDER, RoomError, own_folder, remove_old, save_as_new
-from impasto.web.job import OVER, BusyError, Job, PaintRequest, Requested, State, Upload
+from impasto.web.folders import UPLOAD_FOLDER, RoomError, own_folder, remove_old
+from impasto.web.job import OVER, BusyError, Job, PaintRequest, Requested, State
 from impasto.web.keeping import abandoned, in_turn, surplus
 from impasto.web.limits import Limits
+from impasto.web.looks import Looks, answer
 from impasto.web.metrics import Metrics
 from impasto.web.policy import Policy, continue_from
-from impasto.web.shown import Shown, placed
 from impasto.web.uploads import ReadingMemory
-from impasto.web.worker import failure, warm_up, work
+from impasto.web.worker import failure, save_copy, warm_up, work
 
 __all__ = ["Studio"]
 
@@ -65,6 +65,7 @@ class Studio:
         self.metrics = Metrics(self.count)
         self.uploads_full = False
         self._most_stored = UPLOADS * limits.upload
+        self._looks = Looks(self.policy, self.reading)
         self._turns: list[str] = []  # owners; the first had the last turn
         self._change = threading.Condition()
         self._readers = CapacityLimiter(READERS)
@@ -161,15 +162,29 @@ class Studio:
         return in_turn(list(self.jobs.values()), self._turns)
 
     def _next_job(self) -> Job | None:
-        """Wait for a job and begin it; None when the studio is closed."""
+        """Wait for a job and begin it, with quick looks between; None when the studio is closed."""
+        while True:
+            with self._change:
+                self._change.wait_for(
+                    lambda: self._closed or self._looks.waiting() or self.count("waiting")
+                )
+                if self._closed:
+                    return None
+                if not self._looks.waiting():
+                    order = self.waiting()
+                    self._turns = list(dict.fromkeys(job.owner for job in order))
+                    self._enter(order[0], "painting")
+                    return order[0]
+            self._looks.make_one()
+
+    def look(self, request: PaintRequest) -> bytes | None:
+        """A quick look at a request, a JPEG; None if no worker is free. Raises ImpastoError."""
         with self._change:
-            self._change.wait_for(lambda: self._closed or self.count("waiting"))
-            if self._closed:
+            if self._closed or self.count("painting") + self.count("waiting"):
                 return None
-            order = self.waiting()
-            self._turns = list(dict.fromkeys(job.owner for job in order))
-            self._enter(order[0], "painting")
-            return order[0]
+            asked = self._looks.ask(request)
+            self._change.notify()
+        return answer(asked)
 
     def count(self, state: State) -> int:
         """The number of jobs in a state."""
@@ -239,6 +254,7 @@ class Studio:
         """End all paintings and delete all files."""
         with self._change:
             self._closed = True
+            self._looks.close()
             for job in list(self.jobs.values()):
                 job.requested = "cancel"
             self._change.notify_all()
@@ -269,18 +285,11 @@ class Studio:
         except Exception as error:
             job.error = failure(error)
         if self.save_to and state in ("done", "stopped"):
-            self._save(job, self.save_to)
+            save_copy(job, self.save_to)
         with self._change:
             if state == "paused" and job.requested == "":  # resumed before the pause took effect
                 state = "waiting"
             self._enter(job, state)
-
-    def _save(self, job: Job, folder: Path) -> None:
-        try:
-            job.saved = str(save_as_new(job.file("painting.png"), folder, job.title))
-        except OutputError as error:
-            log.error("%s", error)
-            job.note = job.note or str(error)
 
     def _sweep(self) -> None:
         """Once a TICK: end what nobody waits for, and delete what is old."""
@@ -305,15 +314,6 @@ class Studio:
             torch.set_num_threads(1)
         elif job.state == "paused" and time.monotonic() - job.paused_at > PAUSE:
             self.stop(job)
-
-    def shown(self, upload: Upload | None) -> Shown | None:
-        """A picture where the page can show it; None if it cannot be read, or not now."""
-        try:
-            if upload is not None:
-                return placed(upload, self.uploads, self.reading, self.limits.read_pixels)
-        except (OSError, ImpastoError) as error:
-            log.info("a picture could not be shown again: %s", error)
-        return None
 
     def pin_uploads(self) -> None:
         """Keep the uploads that are there now for good: they are the page's own."""

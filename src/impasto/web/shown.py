@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 from pathlib import Path
 from typing import NamedTuple
 
+from impasto.errors import ImpastoError
 from impasto.web.job import Upload
+from impasto.web.queue import Studio
 from impasto.web.uploads import ReadingMemory
 
-__all__ = ["Shown", "original_of", "placed"]
+__all__ = ["Shown", "original_of", "placed", "suffix_of", "try_placed"]
 
+log = logging.getLogger("impasto.studio")
 ORIGINAL = "original"  # the uploaded file, beside the one that is shown in its place
 # the first bytes of what every browser shows, and the suffix that the server needs for its type
 KINDS = {
@@ -45,6 +49,16 @@ def placed(upload: Upload, folder: Path, reading: ReadingMemory, most: int) -> S
     (own / ORIGINAL).write_bytes(data)
     small.save(path := own / "picture.png")
     return Shown(path, upload.name)
+
+
+def try_placed(upload: Upload | None, studio: Studio) -> Shown | None:
+    """A picture where the page can show it; None if it cannot be read, or not now."""
+    try:
+        if upload is not None:
+            return placed(upload, studio.uploads, studio.reading, studio.limits.read_pixels)
+    except (OSError, ImpastoError) as error:
+        log.info("a picture could not be shown again: %s", error)
+    return None
 
 
 def suffix_of(data: bytes) -> str:
