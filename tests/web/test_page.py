@@ -36,6 +36,7 @@ FLAGS = [
 ]
 # in the order of need
 CONTROLS = ("style-1", "setting-look", "slider-strength", "slider-style_scale", "setting-color")
+FRAME = "#preview img[alt^='The painting at step']"
 LONG = 20_000  # steps that nobody waits for
 
 pytestmark = [
@@ -127,7 +128,7 @@ def frames_of(page: Page, count: int) -> list[str]:
     found: list[str] = []
     deadline = time.monotonic() + 20
     while len(found) < count and time.monotonic() < deadline:
-        source = page.evaluate("document.querySelector('#preview img')?.src ?? ''")
+        source = page.evaluate(f"document.querySelector(\"{FRAME}\")?.src ?? ''")
         if source and source not in found:
             found.append(source)
         page.wait_for_timeout(50)
@@ -565,11 +566,11 @@ def test_a_change_shows_a_quick_look_until_it_is_painted(open_page, place) -> No
     expect(look).to_be_visible()
     page.wait_for_timeout(1000)
     before = look.get_attribute("src")
-    page.get_by_label("Bold", exact=True).check()
+    page.get_by_label("only light and dark", exact=True).check()
     page.wait_for_function("before => document.querySelector('.look')?.src !== before", arg=before)
     page.click("#paint")
     shows(page, "Done")
-    assert last_job(place).config.look == "bold"
+    assert last_job(place).config.color == "luminance"
     page.wait_for_timeout(500)
     expect(page.locator("#result img").first).to_be_visible()
     expect(look).to_have_count(0)

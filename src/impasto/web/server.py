@@ -68,9 +68,14 @@ async def _not_written(_: Request, error: Exception) -> JSONResponse:
 
 
 def application(
-    studio: Studio, auth: str = "", hosts: tuple[str, ...] = (), demo: bool = False
+    studio: Studio,
+    auth: str = "",
+    hosts: tuple[str, ...] = (),
+    demo: bool = False,
+    root_path: str = "",
 ) -> ASGIApp:
-    """The studio's page and API. auth, hosts: see `StudioMiddleware`. demo: fill in the samples."""
+    """The studio's page and API. auth, hosts, root_path: see `StudioMiddleware`. demo: fill in the
+    samples."""
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -97,11 +102,11 @@ def application(
     app.include_router(pictures)
     app.include_router(everything)
     add_documentation(app)
-    _mount_page(app, studio, demo)
-    return StudioMiddleware(app, studio, auth, hosts)
+    _mount_page(app, studio, demo, root_path)
+    return StudioMiddleware(app, studio, auth, hosts, root_path)
 
 
-def _mount_page(app: FastAPI, studio: Studio, demo: bool) -> None:
+def _mount_page(app: FastAPI, studio: Studio, demo: bool, root_path: str) -> None:
     """Add the page to the application, with what gradio has no options for."""
     os.environ["GRADIO_TEMP_DIR"] = str(studio.uploads)  # where the studio deletes old uploads
     page = page_of(studio, demo)
@@ -109,6 +114,7 @@ def _mount_page(app: FastAPI, studio: Studio, demo: bool) -> None:
         app,
         page,
         path="",
+        root_path=root_path or None,
         theme=theme(),
         css=CSS,
         js=SCRIPT,

@@ -108,6 +108,12 @@ EXTRA = ("gradio", "fastapi", "uvicorn", "prometheus_client")
     help="a folder where finished paintings are also written; none: nowhere [default: "
     "~/Pictures/impasto on your own machine, else none]",
 )
+@click.option(
+    "--root-path",
+    default="",
+    metavar="PATH",
+    help="where a proxy shows the studio, as /studio [default: at its root]",
+)
 @click.option("--demo", is_flag=True, help="fill in the sample pictures")
 @click.option("--open", "show_it", is_flag=True, help="show the page in the system's browser")
 def serve(
@@ -123,6 +129,7 @@ def serve(
     max_minutes: float | None,
     keep: float,
     save_to: str | None,
+    root_path: str,
     demo: bool,
     show_it: bool,
     **values: Any,
@@ -135,6 +142,10 @@ def serve(
     config, machine = changed_by(given(values), Config())
     _check(auth, {"--max-upload": max_upload, "--max-minutes": max_minutes, "--keep": keep})
     own = _is_own(host, auth, no_auth)
+    if root_path and not re.fullmatch(r"(/[\w.~-]+)+", root_path, re.ASCII):
+        raise ConfigError(
+            f"--root-path is {root_path!r}: give a path without a slash at its end, as /studio"
+        )
     _exit_on_signals()
     with _extra():
         from impasto.web.folders import temporary_files_in
@@ -154,7 +165,7 @@ def serve(
     studio = Studio(limits, machine, list(networks), _folder(save_to, own))
     try:
         with temporary_files_in(studio.folder):  # before gradio is imported
-            _open(studio, host, port, auth or "", own, demo, show_it)
+            _open(studio, host, port, auth or "", own, demo, show_it, root_path)
     finally:
         studio.close()
 
@@ -214,7 +225,7 @@ def _extra() -> Iterator[None]:
 
 
 def _open(
-    studio: Studio, host: str, port: int, auth: str, own: bool, demo: bool, show_it: bool
+    studio: Studio, host: str, port: int, auth: str, own: bool, demo: bool, show_it: bool, root: str
 ) -> None:
     """Serve the studio at an address until a signal ends it."""
     with _extra():
@@ -223,7 +234,7 @@ def _open(
     with server.listen(host, port) as sock:
         studio.open()
         hosts = (*server.LOCAL, host) if own else ()
-        app = server.application(studio, auth, hosts, demo)
+        app = server.application(studio, auth, hosts, demo, root)
         address = f"http://{f'[{host}]' if ':' in host else host}:{sock.getsockname()[1]}"
         server.serve(app, sock, lambda: _announce(address, show_it), studio.close)
 
