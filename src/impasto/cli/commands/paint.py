@@ -147,10 +147,7 @@ def paint(
     config, machine, pictures, blank_content = sources_of(
         asked, preset_name, source, {**given(values), **({"finish": 0} if draft else {})}
     )
-    if blank_content:
-        raise ConfigError(
-            f"{source} is a texture: `impasto texture --from {source}` makes it again", source
-        )
+    _refuse_texture(blank_content, source)
     first_style = _first_style(pictures, config)
     used = [*pictures, *(path for _, path in extras(config)), *([source] if source else [])]
     check_styles(asked, styles, bool(config.blend))
@@ -173,6 +170,14 @@ def paint(
 
 
 config_options(paint)
+
+
+def _refuse_texture(blank_content: str, source: str | None) -> None:
+    """Raise ConfigError if --from names a texture."""
+    if blank_content:
+        raise ConfigError(
+            f"{source} is a texture: `impasto texture --from {source}` makes it again", source
+        )
 
 
 def _show_preview(pictures: Sequence[str], config: Config, machine: Machine) -> int:
