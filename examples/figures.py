@@ -35,7 +35,7 @@ def main() -> None:
     photo, strokes = sample_photograph(), sample_style("strokes")
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder)
-        steps = "1,4,10,20,40,70,120"
+        steps = "1,4,10,20,40,70,100"
         impasto(
             f"paint {photo} {strokes} -o {run}/painting.png --quiet --save-at {steps} "
             f"--timelapse {out}/timelapse.webp --figure {out}/demo.jpg --trace {run}/L-BFGS.jsonl"

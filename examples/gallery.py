@@ -14,10 +14,14 @@ import statistics
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from impasto import Config, Painting, paint
-from impasto.backbone.load import load_backbone
-from impasto.figures.contact_sheet import contact_sheet
-from impasto.images.write import write
+from impasto.threads import prepare_threads
+
+prepare_threads()  # before torch is imported: beside other work its threads would spin
+
+from impasto import Config, Painting, paint  # noqa: E402
+from impasto.backbone.load import load_backbone  # noqa: E402
+from impasto.figures.contact_sheet import contact_sheet  # noqa: E402
+from impasto.images.write import write  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
 PAIRS = (
@@ -27,15 +31,8 @@ PAIRS = (
     "chicago+composition_vii",
     "face+mosaic",
 )
-# Other pairs of the same pictures, for a look at settings that were chosen on PAIRS
-# (docs/decisions.md).
-OTHERS = (
-    "lion+wheat_field",
-    "chicago+the_scream",
-    "figures+candy",
-    "face+starry_night",
-    "tubingen+mosaic",
-)
+
+SHEETS = {False: "five_pairs.jpg", True: "sixteen_pairs.jpg"}
 
 
 def load_referee(shared: Path):
@@ -51,17 +48,33 @@ def find(folder: Path, name: str) -> Path:
     return next(path for path in sorted(folder.iterdir()) if path.stem == name)
 
 
+def five_pairs(shared: Path) -> list[tuple[Path, Path]]:
+    """The files of PAIRS."""
+    images = shared / "images"
+    return [
+        (find(images / "content", content), find(images / "style", style))
+        for content, style in (pair.split("+") for pair in PAIRS)
+    ]
+
+
+def league_pairs(shared: Path) -> list[tuple[Path, Path]]:
+    """Sixteen other pairs: each of eight photographs in two paintings."""
+    league = shared / "league"
+    return [
+        (league / "content" / f"{k // 2:02}.jpg", league / "style" / f"{k:02}.jpg")
+        for k in range(16)
+    ]
+
+
 def paint_pairs(
-    pairs: Sequence[str], config: Config, shared: Path, folder: Path
+    pairs: Sequence[tuple[Path, Path]], config: Config, shared: Path, folder: Path
 ) -> Iterator[tuple[Painting, dict]]:
     """Yield each painting and its scores; its file is in `folder` only while it is scored."""
     referee, backbone = load_referee(shared), load_backbone(config)
-    for content_name, style_name in (pair.split("+") for pair in pairs):
-        content = find(shared / "images" / "content", content_name)
-        style = find(shared / "images" / "style", style_name)
+    for content, style in pairs:
         painting = paint(content, style, config, backbone=backbone)
-        file = painting.save(folder / f"{content_name}_{style_name}.png")
-        yield painting, referee.score(content, style, [file])[0]
+        file = painting.save(folder / f"{content.stem}_{style.stem}.png")
+        yield painting, referee.score(content, style, [file], config.size)[0]
         file.unlink()
 
 
@@ -73,27 +86,29 @@ def main() -> None:
     parser.add_argument("--shared", type=Path, default=ROOT.parent / "shared")
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "gallery")
     parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE")
-    parser.add_argument("--others", action="store_true", help="score five other pairs; no sheet")
+    parser.add_argument("--league", action="store_true", help="sixteen other pairs")
     args = parser.parse_args()
     config = Config().changed(**dict(setting.split("=", 1) for setting in args.set))
-    pairs = OTHERS if args.others else PAIRS
+    pairs = league_pairs(args.shared) if args.league else five_pairs(args.shared)
     args.out.mkdir(parents=True, exist_ok=True)
     now = datetime.datetime.now(datetime.timezone.utc)
     print(f"{now:%Y-%m-%d}, {platform.processor() or platform.machine()}, {config.backbone}")
-    columns = "w2", "style", "content", "noise"
-    print(f"{'':28} " + " ".join(f"{column:>8}" for column in (*columns, "seconds")))
+    scored = "w2", "style", "content", "noise"
+    print(f"{'':28} " + " ".join(f"{column:>8}" for column in (*scored, "seconds")))
     cells, rows = [], []
-    for pair, (painting, row) in zip(
-        pairs, paint_pairs(pairs, config, args.shared, args.out), strict=True
+    names = [f"{content.stem} + {style.stem}" for content, style in pairs]
+    for name, (painting, row) in zip(
+        names, paint_pairs(pairs, config, args.shared, args.out), strict=True
     ):
-        scores = " ".join(f"{row[column]:8.4f}" for column in columns)
-        print(f"{pair.replace('+', ' + '):28} {scores} {painting.seconds:8.1f}", flush=True)
+        scores = " ".join(f"{row[column]:8.4f}" for column in scored)
+        print(f"{name:28} {scores} {painting.seconds:8.1f}", flush=True)
         rows.append(row)
-        cells.append((painting.image, pair.replace("+", ", ").replace("_", " ")))
-    means = (statistics.mean(row[column] for row in rows) for column in columns)
+        cells.append((painting.image, name.replace(" +", ",").replace("_", " ")))
+    means = (statistics.mean(row[column] for row in rows) for column in scored)
     print(f"{'mean':28} " + " ".join(f"{mean:8.4f}" for mean in means))
-    if not args.others:
-        write(contact_sheet([cells[:3], cells[3:]], height=400), args.out / "five_pairs.jpg")
+    columns, height = (4, 240) if args.league else (3, 400)
+    sheet = [cells[k : k + columns] for k in range(0, len(cells), columns)]
+    write(contact_sheet(sheet, height=height), args.out / SHEETS[args.league])
 
 
 if __name__ == "__main__":

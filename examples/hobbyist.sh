@@ -5,7 +5,7 @@
 set -eu
 photo=$1
 paintings=$2
-set -- --size "${SIZE:-512}" --steps "${STEPS:-120}"
+set -- --size "${SIZE:-512}" --steps "${STEPS:-100}"
 
 # 1. which painting?
 impasto sheet "$photo" "$paintings" -o sheet.jpg

@@ -33,6 +33,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return next((k for k, end in enumerate(LONGEST_FILES) if name.endswith(end)), 99)
 
     items.sort(key=place)
+    if not torch.cuda.is_available():
+        for item in items:
+            if "gpu" in item.keywords:
+                item.add_marker(pytest.mark.skip(reason="torch finds no GPU here"))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -31,6 +31,7 @@ from impasto.parsing import (
 )
 
 __all__ = [
+    "DRAFT",
     "GROUPS",
     "MOST_LEVELS",
     "MOST_STEPS",
@@ -43,6 +44,7 @@ __all__ = [
 GROUPS = ("Picture", "Network", "Objective", "Solver", "Machine")
 STARTS = ("content", "style", "noise")
 LOOKS = {"subtle": 0.4, "painted": 1.0, "bold": 2.0}  # chosen by eye: docs/defaults.md
+DRAFT: dict[str, Any] = {"finish": 0, "steps": 50}  # in place of the default's
 
 
 MOST_LEVELS = 12
@@ -206,8 +208,8 @@ class Config(BaseModel):
     finish: Annotated[int, Field(ge=0, le=MOST_STEPS)] | Literal["auto"] = setting(
         "auto",
         "Network",
-        "the last steps, made at full size with --finish-backbone (auto: an eighth of the steps "
-        "where --backbone is compact, else 0)",
+        "the last steps, made at full size with --finish-backbone (auto: 18 % of the steps where "
+        "--backbone is compact, else 0)",
     )
     finish_backbone: str = setting(
         "vgg19", "Network", "the network of the last steps, as --backbone", min_length=1
@@ -276,7 +278,7 @@ class Config(BaseModel):
         "deviation, sliced Wasserstein distance, nearest neighbors",
     )
     grain_weight: Weight = setting(
-        0.3,
+        1,
         "Objective",
         "weight of the grain: pixels that differ from their neighbors as the style's do",
         not_for=("reconstruct",),
@@ -296,7 +298,7 @@ class Config(BaseModel):
     )
 
     optimizer: Literal["lbfgs", "adam"] = setting("lbfgs", "Solver", "L-BFGS or Adam")
-    steps: int = setting(120, "Solver", "solver steps in all, over all levels", ge=1, le=MOST_STEPS)
+    steps: int = setting(100, "Solver", "solver steps in all, over all levels", ge=1, le=MOST_STEPS)
     learning_rate: float | None = setting(
         None, "Solver", "step length (default: 1 for L-BFGS, 0.02 for Adam)", gt=0, le=100
     )
@@ -345,7 +347,7 @@ class Config(BaseModel):
         le=16,
     )
     step_ratio: float = setting(
-        1.5, "Solver", "steps of a level against the level before", ge=0.01, le=16
+        0.7, "Solver", "steps of a level against the level before", ge=0.01, le=16
     )
 
     @model_validator(mode="wrap")
@@ -404,7 +406,7 @@ class Config(BaseModel):
         if self.finish_backbone == self.backbone:
             return 0
         if self.finish == "auto":
-            return self.steps // 8 if self.backbone == "compact" else 0
+            return round(0.18 * self.steps) if self.backbone == "compact" else 0
         return self.finish
 
     @property

@@ -41,9 +41,10 @@ PRESETS: dict[str, Preset] = {
             "style_layers": "the first convolution of each stage: Gatys et al. 2016, section 3",
             "normalize": "energy: docs/formulas.md, the objective",
             "style_weight": "2.5, chosen by eye and by score: docs/defaults.md",
-            "grain_weight": "0.3, chosen by eye and by score: docs/defaults.md",
+            "grain_weight": "1, chosen by eye and by score: docs/defaults.md",
             "levels": "from about 128 pixels on, chosen by eye: docs/speed.md",
-            "steps": "120, 1.5 times as many from size to size: benchmarks/RESULTS.md, table 6",
+            "steps": "100, more at the small sizes, where forms are painted and a step costs "
+            "little: docs/defaults.md",
             "precondition": "0.5: benchmarks/RESULTS.md, table 5; history 10 costs 0.3 % against "
             "100 there",
         },

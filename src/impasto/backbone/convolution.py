@@ -64,6 +64,11 @@ class Convolution:
         )
         return packed
 
+    def forget_layouts(self) -> None:
+        """Free the kernel in all orders but its own."""
+        for name in ("_winograd", "_straight", "_turned"):
+            self.__dict__.pop(name, None)
+
     @property
     def winograd_bytes(self) -> int:
         """Bytes of the kernel as Winograd's algorithm takes it, if a large picture makes it pay."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,7 +20,9 @@ from impasto.config import Config, Machine, changed_by
 from impasto.errors import ConfigError
 from impasto.fields import marked
 
-__all__ = ["find_device", "load_backbone", "load_weights", "network_key"]
+__all__ = ["find_device", "load_backbone", "load_weights", "network_key", "unused_gpu"]
+
+WITH_CUDA = "https://download.pytorch.org/whl/cu126"  # pytorch.org/get-started/locally
 
 
 def load_backbone(
@@ -100,3 +104,23 @@ def find_device(name: str) -> torch.device:
             f"--device {name} is not on this machine: choose from {', '.join(here)}", name, here
         )
     return torch.device(name)
+
+
+def unused_gpu(driver: Path = Path("/proc/driver/nvidia/version")) -> str:
+    """Say why an NVIDIA GPU that is here is not used, and what mends it; "" if none is here.
+
+    Args:
+        driver: the file by which Linux's driver shows that it is loaded, for tests.
+    """
+    here = driver.exists() or shutil.which("nvidia-smi") is not None
+    if not here or torch.cuda.is_available():
+        return ""
+    if torch.version.cuda is None:
+        return (
+            f"an NVIDIA GPU is here, but torch {torch.__version__} is built for processors only: "
+            f"pip install --force-reinstall torch --index-url {WITH_CUDA}"
+        )
+    return (
+        f"an NVIDIA GPU is here, but torch {torch.__version__} cannot use it: its CUDA "
+        f"{torch.version.cuda} may need a newer driver (nvidia-smi shows which CUDA yours has)"
+    )

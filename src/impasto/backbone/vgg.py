@@ -147,6 +147,12 @@ class Backbone:
         kernels = self.weights.kernels
         return sum(kernels[name][0].numel() / layer_stride(name) ** 2 for name in names)
 
+    def forget_layouts(self) -> None:
+        """Free the kernels in the orders that convolutions take; they are made again when
+        needed."""
+        for convolution in self._convolutions.values():
+            convolution.forget_layouts()
+
     @property
     def winograd_bytes(self) -> int:
         """Bytes that Winograd's algorithm takes at most, besides the features."""

@@ -50,6 +50,7 @@ OUTPUT = (
 ALL_ALIKE = 7
 # Bytes of a strip's transformed tiles, in and out: about what a core's caches hold.
 STRIP = 9_400_000
+CHANNELS = 16  # of a kernel, transformed at a time
 
 
 def pays(inward: int, outward: int, rows: int, columns: int, *, backward: bool = False) -> bool:
@@ -72,10 +73,7 @@ class WinogradConvolution:
 
     def __init__(self, kernel: torch.Tensor, bias: torch.Tensor):
         """kernel (O, I, 3, 3), bias (O,), float32."""
-        outward, inward = kernel.shape[:2]
-        flat = kernel.detach().double().reshape(outward * inward, 9)
-        transformed = (_kronecker(KERNEL) @ flat.T).float().view(TILE**2, outward, inward)
-        self._kernel = transformed.mT.contiguous()  # (36, I, O)
+        self._kernel = _transformed(kernel.detach())
         self._bias = bias.detach()
         self._of_input, self._of_output = _kronecker(INPUT).float(), _kronecker(OUTPUT).float()
 
@@ -220,6 +218,20 @@ def _kronecker(matrix: tuple[tuple[float, ...], ...]) -> torch.Tensor:
     """The product of a matrix with itself, float64: it transforms rows and columns at once."""
     one = torch.tensor(matrix, dtype=torch.float64)
     return torch.kron(one, one)
+
+
+def _transformed(kernel: torch.Tensor) -> torch.Tensor:
+    """A kernel (O, I, 3, 3) as G g G^T, (36, I, O), float32.
+
+    By a few channels at a time: in float64 the whole would take twice as much as what is kept.
+    """
+    outward, inward = kernel.shape[:2]
+    found = kernel.new_empty(TILE**2, inward, outward)
+    matrix = _kronecker(KERNEL)
+    for first in range(0, outward, CHANNELS):
+        part = kernel[first : first + CHANNELS].double().reshape(-1, 9)
+        found[:, :, first : first + CHANNELS] = (matrix @ part.T).view(TILE**2, -1, inward).mT
+    return found
 
 
 def _pixels(y: torch.Tensor) -> torch.Tensor:

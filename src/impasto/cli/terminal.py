@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 import torch
 
-from impasto.backbone.load import load_backbone, load_weights
+from impasto.backbone.load import load_backbone, load_weights, unused_gpu
 from impasto.backbone.weights import load as load_named
 from impasto.cli.outputs import report, write_contact_sheet
 from impasto.cli.progress_bar import download_bar, make_console, painting_bar
@@ -89,7 +89,8 @@ def prepare(
         make_evaluator=workers.objective if workers else Objective,
     )
     tune_allocator(prepared.plan, prepared.backbone.device)
-    for note in prepared.problem.notes:
+    unused = unused_gpu() if machine.device == "auto" else ""
+    for note in (*([unused] if unused else []), *prepared.problem.notes):
         console.print(note, markup=False, soft_wrap=True)
     return prepared
 

@@ -13,6 +13,7 @@ from impasto.backbone.vgg import Backbone
 from impasto.config import Config
 from impasto.images.read import Picture, resize
 from impasto.objective.objective import Loss, Objective
+from impasto.painting.allocator import give_back
 from impasto.painting.levels import enlarged, starting_point
 from impasto.painting.memory import Plan
 from impasto.painting.problem import Problem, at_level, regions_at
@@ -44,6 +45,9 @@ class Loop:
         while (point := loop.ask()) is not None:
             step = loop.tell(*loop.evaluator.evaluate(point))
     """
+
+    evaluator: Evaluator
+    _solver: SafeguardedSolver
 
     def __init__(
         self,
@@ -163,6 +167,11 @@ class Loop:
         problem, config, device = self._problem, self._config, self._backbone.device
         content = problem.content.pixels
         small = resize(content, level.height, level.width).to(device)
+        if level.finish and self._level is not None:
+            # the larger network's memory comes in place of the smaller one's, and not beside it
+            del self.evaluator, self._solver
+            self._backbone.forget_layouts()
+            give_back()
         regions = regions_at(problem, level, config, device)
         protect = at_level(problem.protect, level, device)
         self.evaluator = self._make_evaluator(

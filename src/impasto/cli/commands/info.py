@@ -48,7 +48,7 @@ def _of_torch(machine: Machine) -> dict[str, str]:
     import torch
 
     from impasto.backbone.fastest import fastest
-    from impasto.backbone.load import find_device
+    from impasto.backbone.load import find_device, unused_gpu
     from impasto.painting.memory import free_memory
     from impasto.painting.tuning import use_threads
     from impasto.threads import processors
@@ -58,7 +58,7 @@ def _of_torch(machine: Machine) -> dict[str, str]:
     method = fastest(device, machine)
     chosen = "chosen by --device"
     if machine.device == "auto":
-        chosen = "a GPU is here" if device.type != "cpu" else "torch finds no GPU"
+        chosen = "a GPU is here" if device.type != "cpu" else unused_gpu() or "torch finds no GPU"
     model = torch.cuda.get_device_name(device) if device.type == "cuda" else ""
     measured = "the fastest here, measured once" if device.type == "cpu" else "of this GPU"
     if "auto" not in (machine.precision, machine.convolution):

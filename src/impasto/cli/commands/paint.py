@@ -70,7 +70,8 @@ __all__ = ["paint"]
 @click.option(
     "--draft",
     is_flag=True,
-    help="leave out the last steps by the true network, as --finish 0: faster, less like the style",
+    help="half of the steps, and none by the true network, as --finish 0 --steps 50: in a third of "
+    "the time, a little less like the style",
 )
 @click.option(
     "--preview",
@@ -144,9 +145,8 @@ def paint(
     from impasto.painting.problem import extras
 
     asked = with_styles(pictures, styles)
-    config, machine, pictures, blank_content = sources_of(
-        asked, preset_name, source, {**given(values), **({"finish": 0} if draft else {})}
-    )
+    typed = _with_draft(given(values)) if draft else given(values)
+    config, machine, pictures, blank_content = sources_of(asked, preset_name, source, typed)
     _refuse_texture(blank_content, source)
     first_style = _first_style(pictures, config)
     used = [*pictures, *(path for _, path in extras(config)), *([source] if source else [])]
@@ -199,6 +199,13 @@ def _show_preview(pictures: Sequence[str], config: Config, machine: Machine) -> 
     click.echo(str(target))
     click.launch(str(target))
     return 0
+
+
+def _with_draft(typed: dict[str, Any]) -> dict[str, Any]:
+    """The settings of --draft, where others were not typed."""
+    from impasto.config import DRAFT
+
+    return {**DRAFT, **typed}
 
 
 def _first_style(pictures: Sequence[str], config: Config) -> str:

@@ -1,0 +1,78 @@
+"""A GPU: what is said where torch cannot use it; and, where there is one, the CPU's pictures.
+
+`make test-gpu` runs the tests that need one; elsewhere they are skipped.
+"""
+
+import pytest
+import torch
+
+from impasto import Config, Machine
+from impasto.backbone.load import unused_gpu
+from impasto.images.read import read
+from impasto.painting.run import Run
+
+
+@pytest.fixture
+def driver(tmp_path, monkeypatch):
+    """The driver's file, of a machine whose torch finds no GPU."""
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    file = tmp_path / "version"
+    file.write_text("NVRM version: NVIDIA UNIX\n")
+    return file
+
+
+def test_without_a_gpu_nothing_is_said(driver) -> None:
+    driver.unlink()
+    assert unused_gpu(driver) == ""
+
+
+def test_a_torch_for_processors_is_named_with_the_line_that_mends_it(driver, monkeypatch) -> None:
+    monkeypatch.setattr("torch.version.cuda", None)
+    said = unused_gpu(driver)
+    assert f"torch {torch.__version__} is built for processors only" in said
+    assert "pip install --force-reinstall torch --index-url https://" in said
+
+
+def test_an_old_driver_is_suspected(driver, monkeypatch) -> None:
+    monkeypatch.setattr("torch.version.cuda", "12.8")
+    assert "CUDA 12.8 may need a newer driver" in unused_gpu(driver)
+
+
+def test_a_gpu_that_torch_uses_needs_no_words(driver, monkeypatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    assert unused_gpu(driver) == ""
+
+
+def test_info_and_a_painting_say_it(impasto, photo, style, tiny, monkeypatch) -> None:
+    said = "an NVIDIA GPU is here, but"
+    for module in ("impasto.backbone.load", "impasto.cli.terminal"):
+        monkeypatch.setattr(f"{module}.unused_gpu", lambda: said)
+    assert said in impasto("info")[1]
+    on = [word for word in tiny if word not in ("--device", "cpu")]
+    assert said in impasto("paint", photo, style, *on)[2]
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"style_term": "gram"}, {"optimizer": "adam"}, {"color": "luminance"}],
+    ids=str,
+)
+def test_a_gpu_ends_where_the_cpu_does(photo, style, settings) -> None:
+    config = Config(size=192, steps=40, finish=10, **settings)
+    ends = []
+    for machine in (Machine(device="cuda"), Machine(device="cpu", precision="float32")):
+        *_, last = Run.prepare(read(photo), [read(style)], config, machine).steps()
+        ends.append(float(last.value))
+    assert ends[0] == pytest.approx(ends[1], rel=0.01)
+
+
+@pytest.mark.gpu
+def test_on_a_gpu_tiles_make_the_picture_of_one_piece(photo, style) -> None:
+    config = Config(size=256, steps=12, levels=1, finish=0)
+    pictures = []
+    for machine in (Machine(device="cuda"), Machine(device="cuda", tile=128)):
+        run = Run.prepare(read(photo), [read(style)], config, machine)
+        pictures.append(run.paint().pixels)
+    assert (pictures[0] - pictures[1]).abs().mean() < 0.01
