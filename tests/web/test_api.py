@@ -1058,6 +1058,7 @@ def test_openapi_describes_every_route(client) -> None:
         ("/api/paintings", "post"),
         (base, "get"),
         (base, "delete"),
+        ("/api/paintings.zip", "get"),
         ("/api/presets", "get"),
         ("/healthz", "get"),
         ("/metrics", "get"),

@@ -345,6 +345,7 @@ def test_a_reload_in_mid_painting_finds_the_painting(open_page, place) -> None:
     assert job.state == "stopped"
 
 
+@pytest.mark.slow
 def test_a_page_that_is_opened_again_finds_painting_and_history(open_page, place) -> None:
     page = open_page()
     page.click("#paint")
@@ -365,6 +366,7 @@ def test_a_page_that_is_opened_again_finds_painting_and_history(open_page, place
     expect(again.locator("#result img").first).to_be_visible()
 
 
+@pytest.mark.slow
 def test_a_lost_connection_finds_the_painting_again(open_page, place) -> None:
     page = open_page()
     settle(page, 96, LONG)

@@ -18,6 +18,7 @@ from impasto.web.worker import cached_backbone
 __all__ = ["Looks", "answer"]
 
 MOST = 4  # that wait for a worker
+MOST_PICTURES, LARGEST_BRUSH = 6, 3.0  # with more, or a larger one, it would not be quick
 PATIENCE = 60.0  # seconds: a painting may have begun meanwhile
 
 
@@ -68,6 +69,8 @@ class Looks:
         config, most = self._policy.config_of(request), self._policy.limits.read_pixels
         uploads = [request.content, *request.styles, *request.named.values()]
         files = [(upload.read(), clean(upload.name)) for upload in uploads]
+        if len(files) > MOST_PICTURES or config.style_scale > LARGEST_BRUSH:
+            return None
         sizes = [header_size(data, name, most) for data, name in files]
         try:
             with self._reading.reserved(sizes, SHOWN):
