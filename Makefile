@@ -1,18 +1,26 @@
 # make demo: set up and paint a sample.  make test: set up and test.  make check: what CI runs.  More: CONTRIBUTING.md
 PYTHON ?= python3
 BIN := .venv/bin
+PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+DEMO := .venv/.demo
 READY := .venv/.ready
 
-.PHONY: setup demo test test-all test-gpu check format styles gallery bench train clean
+.PHONY: setup demo test test-all test-gpu check format dist man docs styles gallery bench train clean
 
 setup: $(READY)
 
-$(READY): pyproject.toml constraints.txt
+# What the demo needs: the command line.
+$(DEMO): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[cluster,dev,heif,video,web]'
+	$(PIP) --editable '.[cli]'
+	touch $(DEMO)
+
+# And the rest: every extra, and what the tests need.
+$(READY): $(DEMO)
+	$(PIP) --editable '.[dev]'
 	touch $(READY)
 
-demo: $(READY)
+demo: $(DEMO)
 	$(BIN)/impasto demo
 
 # Four workers on two cores: many tests wait for servers and browsers. The tests of a file share one studio.
@@ -38,6 +46,21 @@ format: $(READY)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+# The wheel and the source distribution, checked, into dist/; a release is made by .github/workflows/release.yml.
+dist: $(READY)
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation
+	$(BIN)/twine check --strict dist/*
+
+# A man page for every command, into man/.
+man: $(READY)
+	$(BIN)/python examples/man_pages.py
+
+# The documents as a site, into site/; a warning, such as a dead link, is an error.
+docs: $(READY)
+	$(PIP) --editable '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
+
 # Draw the sample landscape and styles again.
 styles: $(READY)
 	$(BIN)/python examples/draw_scene.py
@@ -46,6 +69,7 @@ styles: $(READY)
 # The pictures of the documents, into docs/gallery: minutes. With the pictures in ../shared, also the five pairs and their scores.
 gallery: $(READY)
 	$(BIN)/python examples/figures.py
+	$(BIN)/python examples/how_it_works.py
 	$(BIN)/python examples/controls.py
 	$(BIN)/python examples/film.py
 	$(BIN)/python examples/studio.py
@@ -60,4 +84,4 @@ train: $(READY)
 	$(BIN)/python training/train.py --corpus ../shared/corpus --out training/run --minutes 150
 
 clean:
-	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv build dist man site .mypy_cache .pytest_cache .ruff_cache

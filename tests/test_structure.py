@@ -17,6 +17,7 @@ MODULES = sorted(path.relative_to(ROOT).with_suffix("").as_posix() for path in R
 GROUND = (
     "version",
     "errors",
+    "extras",
     "parsing",
     "records",
     "backbone/architecture",  # the network's shape: names and numbers

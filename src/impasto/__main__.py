@@ -2,6 +2,7 @@
 
 import sys
 
+from impasto.extras import EXTRAS, needs_extra
 from impasto.threads import prepare_threads
 
 __all__ = ["main"]
@@ -15,6 +16,11 @@ def main() -> None:
     except KeyboardInterrupt:
         print("impasto: stopped", file=sys.stderr)
         sys.exit(130)
+    except ImportError as error:
+        if error.name not in EXTRAS["cli"]:
+            raise
+        print(f"impasto: {needs_extra('the command line', 'cli')}", file=sys.stderr)
+        sys.exit(2)
     run()
 
 

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from impasto.backbone import fastest as module
-from impasto.backbone.fastest import fastest
+from impasto.backbone.fastest import fastest, processor_abilities
+from impasto.backbone.load import find_device
 from impasto.backbone.vgg import Method
 from impasto.config import Machine
 
@@ -107,3 +108,17 @@ def test_all_methods_are_timed() -> None:
     seconds = module._seconds_of([DIRECT, WINOGRAD])
     assert set(seconds) == {DIRECT, WINOGRAD}
     assert all(0 < taken < 60 for taken in seconds.values())
+
+
+def test_on_an_apple_gpu_the_numbers_have_four_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No Mac is here: what is chosen where torch says that there is one."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    device = find_device("auto")
+    assert device == find_device("mps") == torch.device("mps")
+    assert fastest(device, Machine()) == Method("float32")
+
+
+def test_an_older_torch_names_the_widest_instructions(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
+    assert processor_abilities() == [torch.backends.cpu.get_cpu_capability().lower()]

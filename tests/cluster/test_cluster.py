@@ -35,6 +35,7 @@ from impasto.cluster.distributed import tile_workers
 from impasto.cluster.ray_cluster import connected, start_worker
 from impasto.config import changed_by
 from impasto.errors import ConfigError
+from impasto.extras import needs_extra
 from impasto.images.read import read, resize
 from impasto.locking import exclusive_lock, remove_dead_folders
 from impasto.objective.objective import Objective
@@ -460,7 +461,7 @@ def test_without_ray_it_is_said_what_to_install(impasto, photo, style, tiny, com
     ]
     code, out, err = impasto(*given, "--engine", "ray")
     assert (code, out) == (2, "")
-    assert err == "impasto: --engine ray needs an extra: pip install 'impasto[cluster]'\n"
+    assert err == f"impasto: {needs_extra('--engine ray', 'cluster')}\n"
 
 
 # --- one picture over several

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from impasto.errors import ConfigError, PictureError
+from impasto.errors import ConfigError
 from impasto.figures.contact_sheet import (
     FAINT,
     MOST_LINES,
@@ -10,6 +10,7 @@ from impasto.figures.contact_sheet import (
     TALLEST,
     WIDEST,
     contact_sheet,
+    font,
     in_rows,
     kinds,
 )
@@ -94,10 +95,20 @@ def test_the_sample_photographs_are_here(sample):
     assert min(read(sample()).pixels.shape[2:]) >= 512
 
 
-def test_without_matplotlib_the_error_names_it(monkeypatch):
+def test_without_matplotlib_captions_have_plain_letters(monkeypatch):
     monkeypatch.setattr("impasto.images.samples.find_spec", lambda name: None)
-    with pytest.raises(PictureError, match="pip install matplotlib"):
-        sample_portrait()
+    font.cache_clear()
+    white = Image.new("RGB", (200, 40), "white")
+    try:
+        accented, plain = (
+            contact_sheet([[(white, text)]], height=40)
+            for text in ("Café 3 × 4 中", "Cafe 3 x 4 ?")
+        )
+        assert accented == plain
+        assert accented != contact_sheet([[(white, "")]], height=40)
+        contact_sheet([[(white, "a caption that is much too long " * 40)]], height=40)
+    finally:
+        font.cache_clear()
 
 
 @pytest.mark.parametrize("name", STYLES)

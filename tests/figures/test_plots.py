@@ -10,11 +10,11 @@ from PIL import Image, ImageColor
 
 from impasto.backbone.architecture import VGG19
 from impasto.errors import OutputError
+from impasto.figures.curve import Curve
 from impasto.figures.plots import (
     COLORS,
     CONTENT,
     STYLE_MARK,
-    Curve,
     curves,
     heat,
     network,

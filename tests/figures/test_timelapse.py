@@ -279,9 +279,10 @@ def test_without_av_a_video_names_the_extra(tmp_path, monkeypatch, suffix):
     monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(OutputError) as error:
         Film(tmp_path / f"out{suffix}", 16, 16)
-    assert str(error.value).splitlines() == [
-        "MP4 and WebM need an extra: pip install 'impasto[video]'; or choose .gif, .webp or .apng"
-    ]
+    assert str(error.value) == (
+        "MP4 or WebM needs an extra: pip install 'impasto[video]' (in a checkout: pip install -e "
+        "'.[video]'); or choose .gif, .webp or .apng"
+    )
     filmed(tmp_path / "out.gif", [gray(0.1), gray(0.2)])
 
 

@@ -23,7 +23,7 @@ from impasto.config import Machine
 from impasto.errors import OutputError
 from impasto.images.atomic import atomic_write
 
-__all__ = ["METHODS", "fastest", "processor_name"]
+__all__ = ["METHODS", "fastest", "processor_abilities", "processor_name"]
 
 FILE = "convolution.json"
 MOST_BYTES = 1 << 20  # of the file
@@ -109,11 +109,17 @@ def processor_name() -> str:
     return name
 
 
+def processor_abilities() -> list[str]:
+    """The processor's instruction sets; older torch tells only which it uses."""
+    if not hasattr(torch.cpu, "get_capabilities"):
+        return [torch.backends.cpu.get_cpu_capability().lower()]
+    abilities = torch.cpu.get_capabilities()
+    return sorted(name for name, there in abilities.items() if there is True)
+
+
 def _processor() -> str:
     """The processor's name and abilities."""
-    abilities = torch.cpu.get_capabilities()
-    has = sorted(name for name, there in abilities.items() if there is True)
-    return f"{processor_name()} ({', '.join(has)})"
+    return f"{processor_name()} ({', '.join(processor_abilities())})"
 
 
 def _read(path: Path) -> dict[str, Method]:

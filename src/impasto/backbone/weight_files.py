@@ -17,6 +17,7 @@ from safetensors import safe_open
 
 from impasto.backbone.architecture import ARCHITECTURES, VGG19, Architecture, architecture_of
 from impasto.errors import WeightsError
+from impasto.extras import needs_extra
 
 __all__ = ["IMAGENET", "SUFFIXES", "Weights", "load_file"]
 
@@ -80,6 +81,8 @@ def load_file(path: Path) -> Weights:
     """Weights from a file of one of the four layouts, known by its suffix."""
     try:
         kernels, taken, metrics = READERS[path.suffix.lower()](path)
+    except WeightsError:
+        raise
     except Exception as error:  # three libraries have many ways to say that a file is broken
         raise WeightsError(
             f"{path} is not a file of VGG weights: {_first_line(error)}", str(path)
@@ -191,7 +194,10 @@ def _float(values: Any) -> torch.Tensor:
 
 def _read_keras(path: Path) -> Read:
     """Keras's file: a group block1_conv1 with a kernel (HWIO) and a bias, ...; Oxford's numbers."""
-    import h5py  # here, because only this layout needs it
+    try:
+        import h5py  # an extra
+    except ImportError:
+        raise WeightsError(needs_extra(f"{path.name} is a file of Keras, which", "keras")) from None
 
     kernels: Kernels = {}
     with h5py.File(path, "r") as file:

@@ -3,10 +3,11 @@
 import warnings
 
 from impasto.errors import ClusterError
+from impasto.extras import needs_extra
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # about later versions of Ray
     try:
         import ray  # noqa: F401
     except ImportError:
-        raise ClusterError("--engine ray needs an extra: pip install 'impasto[cluster]'") from None
+        raise ClusterError(needs_extra("--engine ray", "cluster")) from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
@@ -115,10 +116,19 @@ def _laid_out(rows: Sequence[Sequence[Cell]], height: int, shape: float) -> Laid
 
 @cache
 def font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
-    """Load DejaVu Sans, which comes with matplotlib; its layout is the same on every machine."""
+    """Load the font of captions; its layout is the same on every machine.
+
+    It is matplotlib's DejaVu Sans with the extra `plots`; else Pillow's own font, which has no bold
+    and the letters of ASCII only.
+    """
+    data = matplotlib_data()
+    if data is None:
+        small = ImageFont.load_default(size)
+        assert isinstance(small, ImageFont.FreeTypeFont), "Pillow was built without FreeType"
+        return small
     name = f"DejaVuSans{'-Bold' if bold else ''}.ttf"
     return ImageFont.truetype(
-        str(matplotlib_data() / "fonts" / "ttf" / name), size, layout_engine=ImageFont.Layout.BASIC
+        str(data / "fonts" / "ttf" / name), size, layout_engine=ImageFont.Layout.BASIC
     )
 
 
@@ -129,7 +139,14 @@ def _plain(image: Image.Image | str) -> Image.Image | str:
 
 
 def _drawable(text: str) -> str:
-    """Replace what is not Unicode in `text` (old file names) by question marks."""
+    """Replace what the font lacks: by plain letters, or else by question marks.
+
+    That is what is not Unicode (old file names), and without the extra `plots` what is not ASCII.
+    """
+    if matplotlib_data() is None:
+        plain = unicodedata.normalize("NFKD", text.replace("×", "x").replace("…", "..."))
+        text = "".join(letter for letter in plain if not unicodedata.combining(letter))
+        return text.encode("ascii", errors="replace").decode()
     return text.encode(errors="replace").decode()
 
 
@@ -193,7 +210,7 @@ def _wrapped(text: str, width: int, size: int, most: int, bold_first: bool = Fal
         lines.append((line, bold))
     if len(lines) > most:
         last, bold = lines[most - 1]
-        lines = [*lines[: most - 1], (f"{last} …", bold)]
+        lines = [*lines[: most - 1], (f"{last} {_more()}", bold)]
     return [(_cut(line, font(size, bold), width), bold) for line, bold in lines]
 
 
@@ -201,8 +218,14 @@ def _cut(line: str, used: ImageFont.FreeTypeFont, width: int) -> str:
     """Cut `line` to `width` pixels, with an ellipsis if it is too long."""
     if used.getlength(line) <= width:
         return line
-    line = line.removesuffix(" …")
+    more = _more()
+    line = line.removesuffix(f" {more}")
     kept = next(
-        k for k in range(len(line), -1, -1) if k == 0 or used.getlength(line[:k] + "…") <= width
+        k for k in range(len(line), -1, -1) if k == 0 or used.getlength(line[:k] + more) <= width
     )
-    return line[:kept] + "…"
+    return line[:kept] + more
+
+
+def _more() -> str:
+    """The ellipsis of the font."""
+    return _drawable("…")

@@ -7,25 +7,31 @@ import warnings
 from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import matplotlib as mpl
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.patches import FancyBboxPatch
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from PIL import Image
 
 from impasto.backbone.architecture import stage_of
+from impasto.errors import OutputError
+from impasto.extras import needs_extra
 from impasto.figures.contact_sheet import kinds
+from impasto.figures.curve import PLOTS, Curve
 from impasto.images.atomic import atomic_write
 from impasto.images.write import check_output
 
-__all__ = ["PLOTS", "Curve", "curves", "heat", "network", "write_plot"]
+try:
+    import matplotlib as mpl
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import FancyBboxPatch
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+except ImportError:
+    raise OutputError(needs_extra("a plot", "plots")) from None
 
-PLOTS = (".png", ".svg", ".pdf")
+__all__ = ["curves", "heat", "network", "write_plot"]
+
 # Okabe & Ito 2008, without the yellow, which is too faint on white: distinct for color-blind
 # people, and in gray by the dashes.
 COLORS = ("#000000", "#D55E00", "#0072B2", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
@@ -64,17 +70,6 @@ STAMPS: dict[str, dict[str, Any]] = {
     "svg": {"Date": None, "Creator": "impasto"},
     "pdf": {"CreationDate": None, "Producer": None, "Creator": "impasto"},
 }
-
-
-class Curve(NamedTuple):
-    """The trace of a run: number, level, objective and weighted terms of each step; NaN for values
-    that were not finite."""
-
-    name: str
-    steps: Sequence[int]
-    levels: Sequence[int]
-    objective: Sequence[float]
-    terms: Mapping[str, Sequence[float]]
 
 
 def write_plot(figure: Figure, path: str | PathLike[str]) -> Path:

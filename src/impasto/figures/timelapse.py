@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from PIL import Image
 
 from impasto.errors import OutputError
+from impasto.extras import needs_extra
 from impasto.figures.frames import Frames, Kept
 from impasto.images.atomic import atomic_write
 from impasto.images.read import resize
@@ -279,7 +280,6 @@ def _av() -> Any:
         import av  # an extra
     except ImportError:
         raise OutputError(
-            "MP4 and WebM need an extra: pip install 'impasto[video]'; or choose .gif, .webp "
-            "or .apng"
+            f"{needs_extra('MP4 or WebM', 'video')}; or choose .gif, .webp or .apng"
         ) from None
     return av

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from impasto.errors import OutputError, PictureError, reason
+from impasto.extras import needs_extra
 from impasto.images.read import read
 from impasto.images.write import FORMATS, to_image
 from impasto.records import open_regular
@@ -95,7 +96,7 @@ def load_av() -> Any:
     try:
         import av  # an extra
     except ImportError:
-        raise OutputError("films need an extra: pip install 'impasto[video]'") from None
+        raise OutputError(needs_extra("a film", "video")) from None
     return av
 
 

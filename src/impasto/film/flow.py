@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from impasto.errors import ConfigError, OutputError, PictureError, reason
+from impasto.extras import needs_extra
 from impasto.records import read_regular
 
 __all__ = [
@@ -146,5 +147,5 @@ def load_cv2() -> Any:
     try:
         import cv2  # an extra
     except ImportError:
-        raise OutputError("films need an extra: pip install 'impasto[video]'") from None
+        raise OutputError(needs_extra("a film", "video")) from None
     return cv2

@@ -12,6 +12,7 @@ from pathlib import Path
 from PIL import Image, UnidentifiedImageError
 
 from impasto.errors import OutputError, PictureError
+from impasto.extras import needs_extra
 from impasto.images.boxes import brands
 from impasto.images.jxl import is_jxl
 from impasto.images.tiff import RAW, is_tiff
@@ -151,7 +152,7 @@ def register_heif(kind: type[PictureError] | type[OutputError]) -> None:
     try:
         import pillow_heif  # an extra
     except ImportError:
-        raise kind("HEIC needs an extra: pip install 'impasto[heif]'") from None
+        raise kind(needs_extra("HEIC", "heif")) from None
     pillow_heif.register_heif_opener()
 
 
@@ -159,9 +160,7 @@ def _register_jxl(name: str) -> None:
     try:
         import pillow_jxl  # noqa: F401 - an extra, which registers itself
     except ImportError:
-        raise PictureError(
-            f"{name} is a JPEG XL, which needs an extra: pip install 'impasto[jxl]'", name
-        ) from None
+        raise PictureError(needs_extra(f"{name} is a JPEG XL, which", "jxl"), name) from None
 
 
 def opened(data: bytes) -> Image.Image:

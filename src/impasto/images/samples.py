@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from impasto.errors import ConfigError, PictureError, did_you_mean
+from impasto.extras import needs_extra
 
 __all__ = [
     "STYLES",
@@ -20,15 +21,11 @@ __all__ = [
 STYLES = ("strokes", "woodcut", "glass", "points")  # drawn by examples/draw_styles.py
 
 
-def matplotlib_data() -> Path:
-    """The folder of fonts and pictures that matplotlib ships."""
+def matplotlib_data() -> Path | None:
+    """The folder of fonts and pictures that matplotlib ships; None without the extra `plots`."""
     found = find_spec("matplotlib")  # only its files are needed: importing it takes half a second
     if found is None or found.origin is None:
-        raise PictureError(
-            "the sample portrait and the fonts of figures come with matplotlib, which is "
-            "not installed: "
-            "pip install matplotlib"
-        )
+        return None
     return Path(found.origin).parent / "mpl-data"
 
 
@@ -45,7 +42,10 @@ def sample_painting() -> Path:
 def sample_portrait() -> Path:
     """Rear Admiral Grace Hopper, 1984, by the U.S. Navy (public domain), from matplotlib's sample
     data."""
-    return matplotlib_data() / "sample_data" / "grace_hopper.jpg"
+    data = matplotlib_data()
+    if data is None:
+        raise PictureError(needs_extra("the sample portrait", "plots"))
+    return data / "sample_data" / "grace_hopper.jpg"
 
 
 def sample_style(name: str) -> Path:

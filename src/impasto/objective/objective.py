@@ -45,7 +45,8 @@ class Objective:
     With `normalize="energy"` a term is its squared distance over its target's sum of squares:
 
         content        |F(x) - F(c)|^2 / |F(c)|^2
-        style, grain   |G(x) - G(s)|^2 / |G(s)|^2
+        style          D(x, s) / (the style's own size): style_terms.py has each distance D
+        grain          `grain_distance` of moments.py
         tv             TV(x) / TV(s)
 
     so that 1 means "as far away as nothing at all", at every size and with every network. Otherwise
@@ -101,9 +102,9 @@ class Objective:
     def evaluate(self, pixels: torch.Tensor) -> tuple[Loss, torch.Tensor]:
         """The objective at `pixels` and its gradient there.
 
-        One forward and one backward pass. Over tiles the first pass sums what the terms are
-        functions of; only then is the gradient known that a second pass, forward and backward,
-        needs for each tile: one more forward pass in all.
+        One forward and one backward pass. In tiles: a first pass runs all tiles forward and adds
+        up their sums. A term's gradient depends on the sum of all, so a second pass runs each tile
+        forward again, and back: one more forward pass in all.
 
         Args:
             pixels: (1, 3, H, W) float32 in [0, 1], of the content's size.
@@ -131,7 +132,7 @@ class Objective:
             ((loss, gradient),) = _evaluate_framed([self], crops[0])
             return loss, iter([gradient])
         totals = self._totals(crops)
-        _solve([self], [totals])
+        _measure_styles([self], [totals])
         gradients = (
             self._gradient(crop, tile, totals) for crop, tile in zip(crops, self.tiles, strict=True)
         )
@@ -224,7 +225,7 @@ def _evaluate_framed(
         )
         for k, objective in enumerate(objectives)
     ]
-    _solve(objectives, totals)
+    _measure_styles(objectives, totals)
     gradient = _backward(objectives, framed, features, tape, tile, totals)
     return [
         (objective._loss(own_totals), gradient[k : k + 1])
@@ -254,14 +255,17 @@ def _backward(
             return gradients[0]
         return torch.cat([torch.zeros_like(x[:1]) if part is None else part for part in gradients])
 
-    gradient = add("", tape.gradient(add))
+    from_layers = tape.gradient(add)
+    gradient = add("", from_layers)  # the terms of the pixels come last
     assert gradient is not None
     return gradient
 
 
-def _solve(objectives: Sequence[Objective], totals: Sequence[list[torch.Tensor]]) -> None:
-    """Compute the distances of all style terms, which the terms keep, each on one core: the
-    eigenvectors of two layers at a time."""
+def _measure_styles(objectives: Sequence[Objective], totals: Sequence[list[torch.Tensor]]) -> None:
+    """Compute the distances of all style terms side by side, each in one thread.
+
+    A term keeps its last distance: `value` and `add_gradient` find it there.
+    """
     pairs = [
         (term, total)
         for objective, own_totals in zip(objectives, totals, strict=True)

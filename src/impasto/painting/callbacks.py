@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field, StrictFloat, StrictInt, TypeAdapter
 
 from impasto.errors import OutputError, PictureError, reason
 from impasto.figures.contact_sheet import kinds
+from impasto.figures.curve import Curve
 from impasto.figures.timelapse import Film
 from impasto.images.read import resize
 from impasto.images.write import check_output, to_image, write
@@ -22,7 +23,6 @@ from impasto.records import Text, parse_json, read_lines, validate
 
 if TYPE_CHECKING:
     from impasto.config import Config
-    from impasto.figures.plots import Curve
     from impasto.images.read import Picture
     from impasto.painting.step import Step
 
@@ -208,8 +208,6 @@ def read_trace(path: str) -> Curve:
     Example:
         curve = read_trace("run.jsonl")
     """
-    from impasto.figures.plots import Curve
-
     steps, levels, objective = [], [], []
     terms: dict[str, list[float]] = {}
     for number, row in _rows(path):
@@ -264,7 +262,8 @@ def film_of(path: Path, content: Picture, config: Config, frames: Path | None = 
 
     Args:
         path: of the film; its suffix is its format.
-        content, config: of the painting; they determine its size.
+        content: of the painting; its shape is the film's.
+        config: of the painting; its size is the film's.
         frames: a lasting folder for the frames, in which an earlier film continues; None: a
             temporary one.
 

@@ -39,7 +39,9 @@ MakeEvaluator = Callable[..., Evaluator]  # for a level; called with the argumen
 
 
 class Loop:
-    """Run the solver through the levels by ask and tell; the caller evaluates the objective.
+    """The state of a run between evaluations: `ask` gives a point, `tell` takes its value.
+
+    It leads the solver through the levels; `Run.steps` is the loop itself.
 
     Example:
         while (point := loop.ask()) is not None:
@@ -48,6 +50,7 @@ class Loop:
 
     evaluator: Evaluator
     _solver: SafeguardedSolver
+    _index: int  # of the level, from 1
 
     def __init__(
         self,
@@ -84,7 +87,7 @@ class Loop:
         self._level: Level | None = None
         self._done = 0  # steps made in the level
         self._point = torch.empty(0)
-        self._finish: Callable[[torch.Tensor], torch.Tensor] = lambda pixels: pixels
+        self._recolor: Callable[[torch.Tensor], torch.Tensor] = lambda pixels: pixels
 
     def ask(self) -> torch.Tensor | None:
         """Return the next point to evaluate, (1, 3, h, w), or None at the end of the run."""
@@ -94,6 +97,7 @@ class Loop:
             index, level = next(self._levels, (0, None))
             if level is None:
                 return None
+            # a resumed run has made the levels before
             if not self._resume or index >= self._resume.level:
                 self._enter(index, level)
         return self._point
@@ -146,7 +150,7 @@ class Loop:
             note=note,
             mended=self._mended,
             improved=partial(self._solver.has_improved, self._improved),
-            finish=self._finish,
+            recolor=self._recolor,
             state=partial(_with_solver, state, self._solver),
         )
 
@@ -196,7 +200,7 @@ class Loop:
         else:
             self._point = resize(self._point, level.height, level.width)
         original = resize(problem.original.pixels, level.height, level.width)
-        self._finish = partial(problem.finished, content=original)
+        self._recolor = partial(problem.recolored, content=original)
 
 
 def _initialize_sqrt() -> None:

@@ -66,7 +66,7 @@ class Problem(NamedTuple):
         """The styles of all regions."""
         return [style for region in self.regions for style in region.styles]
 
-    def finished(self, pixels: torch.Tensor, content: torch.Tensor) -> torch.Tensor:
+    def recolored(self, pixels: torch.Tensor, content: torch.Tensor) -> torch.Tensor:
         """Return a painting (1, 3, h, w) with its final colors.
 
         If only lightness is painted, these have the chroma of `content` (1, 3, h, w).

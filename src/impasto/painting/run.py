@@ -155,7 +155,7 @@ class Run:
         terms = dict(zip(last.terms, last.best.term_values.tolist(), strict=True))
         pixels = resize(last.best.point.clamp(0, 1).cpu(), height, width)
         return Painting(
-            pixels=self.problem.finished(pixels, resize(content.pixels, height, width)),
+            pixels=self.problem.recolored(pixels, resize(content.pixels, height, width)),
             alpha=None if content.alpha is None else resize(content.alpha, height, width),
             config=self.config,
             value=value,
@@ -173,8 +173,8 @@ class Run:
     def paint(self, on_step: Callable[[Step], object] | None = None) -> Painting:
         """Make all steps and return the painting.
 
-        The run ends early on Ctrl-C, if memory runs out, or if the objective is not finite at the
-        first point of a level. The painting then has the best picture so far.
+        The run ends early on Ctrl-C, if memory runs out, if the cluster fails, or if the objective
+        is not finite at the first point of a level. The painting then has the best picture so far.
 
         Args:
             on_step: called with every Step.
@@ -187,6 +187,7 @@ class Run:
                     notes.append(last.note)
                 if on_step:
                     on_step(last)
+        # RuntimeError: torch's, where memory runs out; all others are raised again
         except (KeyboardInterrupt, SolverError, ClusterError, MemoryError, RuntimeError) as error:
             if last is None or not (stopped := why_stopped(error)):
                 raise

@@ -22,7 +22,7 @@ class State(NamedTuple):
         number: of steps made in all levels.
         level: the current one, from 1.
         done: steps made in the current level.
-        work: pixels evaluated, summed over all steps.
+        work: pixels times the network's multiplications a pixel, summed over all steps.
         seconds: spent so far.
         mended: steps that went wrong and were undone.
         improved: whether any step of the previous levels decreased their objective.
@@ -53,11 +53,11 @@ class Step:
             where `float(step.value)` waits for the device.
         best: the point with the lowest objective at this level so far: point, value, term values.
         evaluations, seconds: since the start.
-        fraction: of the run's work that is done, weighted by pixels, in [0, 1].
+        fraction: of the run's work that is done (see `State.work`), in [0, 1].
         note: what went wrong at this step and was undone, or "".
         mended: the number of such steps so far.
         improved: returns whether any step decreased its level's objective; waits for the device.
-        finish: applies the content's colors where only lightness is painted.
+        recolor: gives a picture the content's colors where only lightness is painted.
         state: returns the run's State; valid until the next step.
 
     Example:
@@ -82,7 +82,7 @@ class Step:
     note: str = ""
     mended: int = 0
     improved: Callable[[], bool] = field(default=lambda: True, repr=False)
-    finish: Callable[[torch.Tensor], torch.Tensor] = field(
+    recolor: Callable[[torch.Tensor], torch.Tensor] = field(
         default=lambda pixels: pixels, repr=False
     )
     state: Callable[[], State] | None = field(default=None, repr=False)
@@ -100,7 +100,7 @@ class Step:
 
         It stays as it is, also when the run has gone on or was ended.
         """
-        return to_image(self.finish(self.best.point.clamp(0, 1)))
+        return to_image(self.recolor(self.best.point.clamp(0, 1)))
 
     @property
     def shown(self) -> torch.Tensor:
@@ -108,4 +108,4 @@ class Step:
 
         If only lightness is painted, it has the content's colors.
         """
-        return self.finish(self.picture.clamp(0, 1))
+        return self.recolor(self.picture.clamp(0, 1))

@@ -10,11 +10,10 @@ import click
 
 from impasto.cli.names import default_name
 from impasto.cli.options import overwrite_option
+from impasto.figures.curve import PLOTS, Curve
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from impasto.figures.plots import Curve
 
 __all__ = ["curves"]
 
@@ -32,11 +31,10 @@ def curves(runs: tuple[str, ...], out: str | None, overwrite: bool) -> None:
 
     impasto curves run.jsonl -o curves.png
     """
-    from impasto.figures import plots
     from impasto.images.write import check_output
     from impasto.painting.callbacks import read_trace
 
-    suffixes = (*plots.PLOTS, ".csv")
+    suffixes = (*PLOTS, ".csv")
     target = check_output(out or default_name("curves.png", overwrite), suffixes, "plot")
     traces = [read_trace(path) for path in runs]
     if len({curve.name for curve in traces}) < len(traces):  # equal names in several folders
@@ -46,6 +44,8 @@ def curves(runs: tuple[str, ...], out: str | None, overwrite: bool) -> None:
     if target.suffix.lower() == ".csv":
         _write_csv(traces, target)
     else:
+        from impasto.figures import plots
+
         plots.write_plot(plots.curves(traces), target)
     click.echo(str(target))
 

@@ -149,9 +149,10 @@ def _draw_network(config: Config, machine: Machine, name: str, out: str) -> None
     from impasto.cli.progress_bar import make_console
     from impasto.cli.terminal import load_with_bar
     from impasto.figures import plots
+    from impasto.figures.curve import PLOTS
     from impasto.images.write import check_output
 
-    target = check_output(out, plots.PLOTS, "plot")
+    target = check_output(out, PLOTS, "plot")
     # their shape is known: 80 or 548 MB need not be downloaded for a drawing
     if config.backbone in PUBLISHED:
         channels = VGG19.channels

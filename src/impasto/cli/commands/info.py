@@ -10,17 +10,10 @@ import click
 
 from impasto.cli.options import GroupedCommand, config_options, given
 from impasto.config import Config, Machine, changed_by
+from impasto.extras import EXTRAS
 from impasto.version import __version__
 
 __all__ = ["info"]
-
-EXTRAS = {  # the modules of each extra
-    "web": ("fastapi", "gradio", "prometheus_client", "uvicorn"),
-    "video": ("av", "cv2"),
-    "heif": ("pillow_heif",),
-    "jxl": ("pillow_jxl",),
-    "cluster": ("ray",),
-}
 
 
 @click.command(cls=GroupedCommand)
@@ -47,7 +40,7 @@ def _of_torch(machine: Machine) -> dict[str, str]:
     """Where and how a painting would be computed, and why."""
     import torch
 
-    from impasto.backbone.fastest import fastest
+    from impasto.backbone.fastest import fastest, processor_abilities
     from impasto.backbone.load import find_device, unused_gpu
     from impasto.painting.memory import free_memory
     from impasto.painting.tuning import use_threads
@@ -63,13 +56,11 @@ def _of_torch(machine: Machine) -> dict[str, str]:
     measured = "the fastest here, measured once" if device.type == "cpu" else "of this GPU"
     if "auto" not in (machine.precision, machine.convolution):
         measured = "chosen by options"
-    abilities = torch.cpu.get_capabilities()
     return {
         "torch": torch.__version__,
         "device": f"{device.type} {model}".rstrip() + f" ({chosen})",
         "precision": f"{method.precision}, convolution {method.convolution} ({measured})",
-        "processor": ", ".join(sorted(key for key, has in abilities.items() if has is True))
-        or platform.machine(),
+        "processor": ", ".join(processor_abilities()) or platform.machine(),
         "threads": f"{torch.get_num_threads()} of {processors()} processors",
         "memory": f"{free_memory(device) / 1e9:.1f} GB free",
     }

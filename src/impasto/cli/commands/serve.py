@@ -16,6 +16,7 @@ import click
 from impasto.cli.options import GroupedCommand, config_options, given
 from impasto.config import MOST_STEPS, Config, Machine, changed_by
 from impasto.errors import ConfigError
+from impasto.extras import EXTRAS, needs_extra
 from impasto.web.addresses import is_loopback
 from impasto.web.limits import MORE_IN, Limits
 
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 __all__ = ["serve"]
 
 LIMITS = Limits()  # the defaults
-EXTRA = ("gradio", "fastapi", "uvicorn", "prometheus_client")
 
 
 @click.command(cls=GroupedCommand)
@@ -219,9 +219,9 @@ def _extra() -> Iterator[None]:
     try:
         yield
     except ImportError as error:
-        if (error.name or "").split(".")[0] not in EXTRA:
+        if (error.name or "").split(".")[0] not in EXTRAS["web"]:
             raise
-        raise ConfigError("the studio needs an extra: pip install 'impasto[web]'") from None
+        raise ConfigError(needs_extra("the studio", "web")) from None
 
 
 def _open(
