@@ -42,7 +42,7 @@ def in_python(photo: bytes, painting: bytes, size: int) -> None:
 
 def over_http(photo: bytes, painting: bytes, size: int) -> None:
     """Ask a studio for a painting, follow it, and fetch it."""
-    command = [sys.executable, "-m", "impasto", "serve", "--port", "0"]
+    command = [sys.executable, "-m", "impasto", "serve", "--port", "0", "--save-to", "none"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout
         address = server.stdout.readline().split()[5]  # the studio is open at ADDRESS

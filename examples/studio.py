@@ -1,4 +1,7 @@
-"""Take screenshots of the studio for docs/gallery: needs Chromium (apt-get install chromium)."""
+"""Take screenshots of the studio for docs/gallery: needs Chromium (apt-get install chromium).
+
+`python examples/studio.py example` paints the picture of the page's first look instead.
+"""
 
 import re
 import shutil
@@ -8,6 +11,9 @@ from pathlib import Path
 
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
+
+import impasto
+from impasto.images.samples import sample_painting, sample_photograph, sample_style
 
 GALLERY = Path(__file__).parent.parent / "docs" / "gallery"
 FLAGS = [
@@ -22,7 +28,7 @@ def painted(page: Page) -> None:
     """Press Paint and wait until it is done."""
     page.click("#paint")
     page.wait_for_function(
-        "document.querySelector('#said').innerText.startsWith('Done')", timeout=120_000
+        "document.querySelector('#status').innerText.includes('Done')", timeout=120_000
     )
     page.wait_for_timeout(1000)
 
@@ -38,12 +44,19 @@ def keep(page: Page, name: str) -> None:
     print(GALLERY / f"{name}.jpg")
 
 
+def example() -> None:
+    """Paint the finished example of the page's first look, which is in the package."""
+    painting = impasto.paint(sample_photograph(), sample_style("strokes"), size=720)
+    painting.image.save(sample_painting(), quality=82, optimize=True, progressive=True)
+
+
 def main() -> None:
     """Open the studio, paint in it, and save screenshots."""
     chromium = shutil.which("chromium")
     if chromium is None:
         sys.exit("needs Chromium: apt-get install chromium")
     command = [Path(sys.executable).parent / "impasto", "serve", "--demo", "--port", "0"]
+    command += ["--save-to", "none"]
     with (
         subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server,
         sync_playwright() as driver,
@@ -58,14 +71,14 @@ def main() -> None:
         page.get_by_role("button", name="Example: strokes").click()
         page.wait_for_timeout(500)
         page.click("#paint")
-        page.wait_for_selector("#live img")
+        page.wait_for_selector("#preview img[alt^='The painting at step']")
         page.wait_for_function(
-            "/step (8|9|1\\d)\\d\\//.test(document.querySelector('#live').innerText)",
+            "/step (8|9|1\\d)\\d\\//.test(document.querySelector('#preview').innerText)",
             timeout=60_000,
         )
         keep(page, "studio-live")
         page.wait_for_function(
-            "document.querySelector('#said').innerText.startsWith('Done')", timeout=120_000
+            "document.querySelector('#status').innerText.includes('Done')", timeout=120_000
         )
         page.wait_for_timeout(1000)
         keep(page, "studio")
@@ -78,4 +91,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    example() if sys.argv[1:] == ["example"] else main()

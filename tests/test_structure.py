@@ -63,8 +63,11 @@ ONLY = {
             "controls",
             "drawings",
             "form",
+            "history",
+            "looking",
             "multipart",
             "page",
+            "pictures",
             "server",
             "watching",
         )

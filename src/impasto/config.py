@@ -34,6 +34,7 @@ __all__ = [
     "DRAFT",
     "GROUPS",
     "MOST_LEVELS",
+    "MOST_STEPS",
     "STARTS",
     "Config",
     "Machine",

@@ -106,6 +106,21 @@ def test_open_shows_the_painting(painted, monkeypatch):
     assert len(shown) == 1
 
 
+def test_a_preview_is_shown_and_nothing_else_is_written(
+    impasto, photo, style, tiny, tmp_path, monkeypatch
+):
+    shown = []
+    monkeypatch.setattr("click.launch", shown.append)
+    monkeypatch.setattr("impasto.painting.preview.SIDE", 48)
+    before = sorted(tmp_path.iterdir())
+    code, out, _ = impasto("paint", photo, style, "-o", "out.png", *tiny, "--preview")
+    assert (code, out.split()) == (0, shown)
+    with Image.open(shown[0]) as image:
+        assert max(image.size) == 32, "as large as the painting"
+    Path(shown[0]).unlink()
+    assert sorted(tmp_path.iterdir()) == before
+
+
 @pytest.mark.parametrize("options", [[], ["--json"]], ids=["plain", "json"])
 def test_ctrl_c_saves_the_best_picture_so_far(painted, tmp_path, ctrl_c, options):
     ctrl_c(2)

@@ -32,6 +32,7 @@ def running(
     auth: str = "",
     hosts: tuple[str, ...] = server.LOCAL,
     demo: bool = False,
+    root_path: str = "",
     **limits: Any,
 ) -> Iterator[Place]:
     """A studio as `impasto serve` opens it. limits: fields of `Limits`."""
@@ -40,7 +41,7 @@ def running(
     with patch.dict("os.environ"), server.listen("127.0.0.1", 0) as sock:
         try:
             studio.open()
-            app = asyncio.run(_application(studio, auth, () if auth else hosts, demo))
+            app = asyncio.run(_application(studio, auth, () if auth else hosts, demo, root_path))
             ready = threading.Event()
             service = server.Server(app, ready.set, lambda: None)
             thread = threading.Thread(target=service.run, kwargs={"sockets": [sock]}, daemon=True)

@@ -12,6 +12,7 @@ import socket
 import tempfile
 import threading
 import time
+import zipfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -932,13 +933,30 @@ def test_a_picture_is_not_fetched_from_elsewhere(client, monkeypatch) -> None:
     assert asked == []
 
 
-@pytest.mark.parametrize("owner", ["program 127.0.0.1"])
-def test_a_page_cannot_pass_for_another_owner(painted, client, owner) -> None:
+@pytest.mark.parametrize("act", ["choose", "delete"])
+@pytest.mark.parametrize("cookie", ["", "program 127.0.0.1", "A" * 22])
+def test_a_page_cannot_pass_for_another_owner(painted, client, place, act, cookie) -> None:
     id = painted()["id"]
-    chosen = joined(
-        client, "choose_1", [], owner, event_data={"index": 0, "value": None}, trigger_id=0
-    )
-    assert id not in json.dumps(chosen)
+    headers = {"cookie": f"impasto_visitor={cookie}"}
+    with httpx.Client(base_url=place.url, headers=headers, timeout=20) as page:
+        data = {"act": act, "id": id}
+        answer = joined(page, "act", [None], "program 127.0.0.1", event_data=data, trigger_id=None)
+        assert "not kept any more" in json.dumps(answer)
+        assert id not in json.dumps(answer)
+        with zipfile.ZipFile(io.BytesIO(page.get("/api/paintings.zip").content)) as archive:
+            assert archive.namelist() == []
+    assert client.get(f"/api/paintings/{id}").status_code == 200
+
+
+def test_a_visitor_s_cookie_is_set_once_and_no_script_reads_it(place) -> None:
+    with httpx.Client(base_url=place.url) as page:
+        given = page.get("/").headers["set-cookie"]
+        assert re.match(r"impasto_visitor=[\w-]{22}; ", given)
+        assert "HttpOnly; SameSite=Lax" in given
+        assert "set-cookie" not in page.get("/").headers
+        assert "set-cookie" not in page.get("/healthz").headers
+    forged = httpx.get(place.url, headers={"cookie": "impasto_visitor=short"})
+    assert "set-cookie" in forged.headers
 
 
 @pytest.mark.parametrize(
@@ -1040,6 +1058,7 @@ def test_openapi_describes_every_route(client) -> None:
         ("/api/paintings", "post"),
         (base, "get"),
         (base, "delete"),
+        ("/api/paintings.zip", "get"),
         ("/api/presets", "get"),
         ("/healthz", "get"),
         ("/metrics", "get"),

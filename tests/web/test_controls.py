@@ -11,10 +11,13 @@ from impasto.errors import ConfigError
 from impasto.fields import allowed
 from impasto.presets import PRESETS
 from impasto.web.controls import (
+    CHOICES,
     DRAWN,
     FIRST,
+    IN_SIGHT,
     PICTURES,
     SLIDERS,
+    WORDS,
     by_group,
     control,
     slider,
@@ -84,7 +87,7 @@ def test_groups_are_config_s_in_its_order_and_none_is_empty():
         assert names == sorted(names, key=FIELDS.index)
 
 
-@pytest.mark.parametrize("name", SHOWN)
+@pytest.mark.parametrize("name", GROUPED)
 def test_a_control_s_names_and_help_are_the_field_s(name):
     found = control(name, NETWORKS)
     assert found.label == label(name)
@@ -92,6 +95,15 @@ def test_a_control_s_names_and_help_are_the_field_s(name):
     assert "--" not in found.info
     assert found.elem_id == f"setting-{name}"
     assert found.interactive
+
+
+def test_what_is_in_sight_has_words_that_need_no_guide():
+    assert set(IN_SIGHT) == {*FIRST, *SLIDERS}
+    for name in FIRST:
+        found = control(name, NETWORKS)
+        assert (found.label, found.info) == (WORDS[name][0], WORDS[name][1] or None)
+    for name, words in CHOICES.items():
+        assert list(words) == kinds_of(name)[0]["enum"]
 
 
 @pytest.mark.parametrize("name", SHOWN)
@@ -102,14 +114,18 @@ def test_a_control_shows_the_field_s_default(name):
 @pytest.mark.parametrize("name", SHOWN)
 def test_a_control_s_choices_are_the_field_s(name):
     found = control(name, NETWORKS)
-    values = [value for _, value in found.choices] if isinstance(found, gr.Dropdown) else None
+    values = (
+        [value for _, value in found.choices]
+        if isinstance(found, (gr.Dropdown, gr.Radio))
+        else None
+    )
     first, *others = kinds_of(name)
     if name == "backbone":
         assert values == NETWORKS
         assert not found.allow_custom_value
     elif "enum" in first:
         assert values == first["enum"]
-        assert not found.allow_custom_value
+        assert isinstance(found, gr.Radio) or not found.allow_custom_value
     elif others and schema_of(name)["usual"]:
         assert values == [*map(str, schema_of(name)["usual"]), *(each["const"] for each in others)]
         assert found.allow_custom_value
@@ -136,7 +152,7 @@ def test_a_control_is_of_the_field_s_kind(name):
     kind, found = Config.model_fields[name].annotation, control(name, NETWORKS)
     if isinstance(found, gr.Textbox):
         assert found.placeholder == allowed(Config, name)
-    elif not isinstance(found, gr.Dropdown):
+    elif not isinstance(found, (gr.Dropdown, gr.Radio)):
         assert isinstance(found, TYPES[kind])
 
 
@@ -211,7 +227,7 @@ def test_a_slider_is_the_field_s_usual_range_beside_its_exact_control(name):
     found = next(each for each in page.blocks.values() if isinstance(each, gr.Slider))
     assert [found.minimum, found.maximum] == schema_of(name)["usual"]
     assert found.value == exact.value == Config.model_fields[name].default
-    assert (found.label, found.info) == (exact.label, exact.info)
+    assert (found.label, found.info) == WORDS[name]
     assert found.elem_id == f"slider-{name}"
     bound = [
         ([each._id for each in event.inputs], [each._id for each in event.outputs])

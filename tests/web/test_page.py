@@ -3,8 +3,10 @@
 import re
 import shutil
 import time
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -32,6 +34,9 @@ FLAGS = [
     "--disable-sync",
     "--enable-unsafe-swiftshader",
 ]
+# in the order of need
+CONTROLS = ("style-1", "setting-look", "slider-strength", "slider-style_scale", "setting-color")
+FRAME = "#preview img[alt^='The painting at step']"
 LONG = 20_000  # steps that nobody waits for
 
 pytestmark = [
@@ -42,7 +47,10 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def place(tiny_weights):
-    with running(tiny_weights, steps=LONG, upload=2_000_000) as place:
+    with (
+        patch.multiple("impasto.painting.preview", SIDE=64, STEPS=2),
+        running(tiny_weights, steps=LONG, upload=2_000_000) as place,
+    ):
         yield place
 
 
@@ -120,7 +128,7 @@ def frames_of(page: Page, count: int) -> list[str]:
     found: list[str] = []
     deadline = time.monotonic() + 20
     while len(found) < count and time.monotonic() < deadline:
-        source = page.evaluate("document.querySelector('#preview img')?.src ?? ''")
+        source = page.evaluate(f"document.querySelector(\"{FRAME}\")?.src ?? ''")
         if source and source not in found:
             found.append(source)
         page.wait_for_timeout(50)
@@ -215,7 +223,34 @@ def test_the_comparison_is_moved_with_keys(open_page) -> None:
     page.get_by_role("slider", name="Share of the photograph that is shown").focus()
     for _ in range(10):
         page.keyboard.press("ArrowRight")
-    assert page.locator(".compared").evaluate("e => e.style.getPropertyValue('--at')") == "60%"
+    assert page.locator(".compared").evaluate("e => e.style.getPropertyValue('--at')") == "10%"
+
+
+def test_a_painting_is_looked_at_in_every_way(open_page) -> None:
+    page = open_page()
+    page.click("#paint")
+    shows(page, "Done")
+    compared = page.locator(".compared")
+    assert compared.evaluate("e => getComputedStyle(e).getPropertyValue('--at')") == "0%", "whole"
+    share = "e => e.style.getPropertyValue('--at')"
+    holding = page.get_by_role("button", name="Hold to see the photograph")
+    holding.hover()
+    page.mouse.down()
+    assert compared.evaluate(share) == "100%"
+    page.mouse.up()
+    assert compared.evaluate(share) == "0%"
+    holding.focus()
+    page.keyboard.down("p")
+    assert compared.evaluate(share) == "100%"
+    page.keyboard.up("p")
+    page.keyboard.press("r")
+    real = page.get_by_role("button", name="Real pixels")
+    expect(real).to_have_attribute("aria-pressed", "true")
+    expect(page.locator(".compared img").first).to_have_attribute("src", re.compile("picture$"))
+    real.click()
+    expect(real).to_have_attribute("aria-pressed", "false")
+    page.get_by_role("button", name="Full screen").click()
+    page.wait_for_function("document.fullscreenElement?.className === 'viewer'")
 
 
 def test_pause_and_go_on(open_page, place) -> None:
@@ -250,16 +285,27 @@ def test_paint_on_starts_from_what_is_there_with_other_settings(open_page, place
     assert [each["role"] for each in settings["inputs"]] == ["content", "style", "start"]
 
 
-def test_the_history_goes_back_to_earlier_paintings(open_page) -> None:
+def test_the_history_goes_back_to_earlier_paintings(open_page, tmp_path) -> None:
     page = open_page()
     for size in ("64", "80"):
         choose(page, "size", size)
         page.click("#paint")
         shows(page, "Done")
         expect(page.locator("#result img").first).to_have_js_property("naturalWidth", int(size))
-    expect(page.locator("#history .thumbnail-item")).to_have_count(2)
-    page.locator("#history .thumbnail-item").nth(1).click()
+    items = page.locator("#history li")
+    expect(items).to_have_count(2)
+    assert "80" in items.nth(0).inner_text()
+    assert "64" in items.nth(1).inner_text()
+    items.nth(1).locator(".pick").click()
     expect(page.locator("#result img").first).to_have_js_property("naturalWidth", 64)
+    expect(page.locator("#setting-size input")).to_have_value("64")
+    archive = take_home(page, "Download all", tmp_path)
+    with zipfile.ZipFile(archive) as found:
+        assert sorted(found.namelist()) == ["photo-style-2.png", "photo-style.png"]
+        assert found.testzip() is None
+    items.nth(1).locator(".delete").click()
+    expect(items).to_have_count(1)
+    assert "80" in items.nth(0).inner_text()
 
 
 def test_two_visitors_take_turns_and_see_nothing_of_each_other(open_page, place) -> None:
@@ -273,7 +319,7 @@ def test_two_visitors_take_turns_and_see_nothing_of_each_other(open_page, place)
     shows(one, "Stopped")
     shows(two, "Done")
     for page in (one, two):
-        expect(page.locator("#history .thumbnail-item")).to_have_count(1)
+        expect(page.locator("#history li")).to_have_count(1)
     ids = [
         re.search(r"paintings/([^/]+)/", page.locator("#result a").first.get_attribute("href"))[1]
         for page in (one, two)
@@ -282,29 +328,57 @@ def test_two_visitors_take_turns_and_see_nothing_of_each_other(open_page, place)
     assert ids[0] not in two.content()
 
 
-def test_a_page_that_is_closed_ends_its_painting(open_page, place) -> None:
+def test_a_reload_in_mid_painting_finds_the_painting(open_page, place) -> None:
     page = open_page()
     settle(page, 96, LONG)
     page.click("#paint")
     frames_of(page, 1)
     job = last_job(place)
-    page.close()
-    assert over(job, 10) == "cancelled"
+    page.reload()
+    shows(page, "Painting.")
+    assert len(frames_of(page, 2)) == 2
+    expect(page.locator("#setting-size input")).to_have_value("96")
+    for where in ("content", "style-1"):
+        expect(page.locator(f"#{where} img").first).to_be_visible()
+    page.click("#stop")
+    shows(page, "Stopped after")
+    assert job.state == "stopped"
 
 
 @pytest.mark.slow
-def test_a_page_that_is_closed_in_the_queue_leaves_it(open_page, place) -> None:
-    one, two = open_page(), open_page()
-    settle(one, 96, LONG)
-    one.click("#paint")
-    frames_of(one, 1)
-    two.click("#paint")
-    shows(two, "In the queue")
-    job = last_job(place)
-    two.close()
-    assert over(job, 10) == "cancelled"
-    one.click("#stop")
-    shows(one, "Stopped")
+def test_a_page_that_is_opened_again_finds_painting_and_history(open_page, place) -> None:
+    page = open_page()
+    page.click("#paint")
+    shows(page, "Done")
+    settle(page, 96, LONG)
+    page.click("#paint")
+    frames_of(page, 1)
+    visitor = page.context
+    page.close()
+    again = visitor.new_page()
+    again.goto(place.url)
+    assert len(frames_of(again, 2)) == 2
+    expect(again.locator("#history li")).to_have_count(1)
+    again.click("#stop")
+    shows(again, "Stopped after")
+    expect(again.locator("#history li")).to_have_count(2)
+    again.reload()
+    expect(again.locator("#result img").first).to_be_visible()
+
+
+@pytest.mark.slow
+def test_a_lost_connection_finds_the_painting_again(open_page, place) -> None:
+    page = open_page()
+    settle(page, 96, LONG)
+    page.click("#paint")
+    frames_of(page, 1)
+    page.context.set_offline(True)
+    page.wait_for_timeout(1000)
+    page.context.set_offline(False)
+    page.wait_for_timeout(7000)
+    assert len(frames_of(page, 2)) == 2
+    page.click("#stop")
+    shows(page, "Stopped")
 
 
 def test_a_corrupt_picture_is_told_and_can_be_put_right(open_page, tmp_path, photo) -> None:
@@ -313,12 +387,10 @@ def test_a_corrupt_picture_is_told_and_can_be_put_right(open_page, tmp_path, pho
     broken.write_bytes(photo.read_bytes()[:100])
     page.get_by_role("button", name="Remove Image").first.click()
     page.locator("#content input[type=file]").set_input_files(broken)
-    page.wait_for_timeout(300)
-    page.click("#paint")
-    alert = page.get_by_role("alert").filter(has_text="broken.png")
-    expect(alert).to_be_visible()
-    assert "/tmp" not in alert.inner_text()
-    page.get_by_role("button", name="Remove Image").first.click()
+    told = page.get_by_test_id("toast-body").filter(has_text="broken.png")
+    expect(told).to_be_visible()
+    assert "/tmp" not in told.inner_text()
+    expect(page.locator("#content img")).to_have_count(0)
     upload(page, "content", photo)
     page.click("#paint")
     shows(page, "Done")
@@ -356,6 +428,21 @@ def test_a_setting_out_of_range_is_told_by_its_label(open_page) -> None:
     shows(page, "“Size” is '3'")
 
 
+def test_the_first_look_is_a_finished_example(open_page) -> None:
+    page = open_page(filled=False)
+    for picture in page.locator("#preview .example img").all():
+        expect(picture).to_have_js_property("complete", True)
+        assert picture.evaluate("e => e.naturalWidth") > 500
+    moving = "e => getComputedStyle(e).animationName"
+    assert page.locator(".example .before").evaluate(moving) == "becomes-a-painting"
+    still = open_page(filled=False, reduced_motion="reduce")
+    assert still.locator(".example .before").evaluate(moving) == "none"
+    looks = page.locator("#setting-look")
+    expect(looks).to_contain_text("Subtle")
+    order = [page.locator(f"#{name}").bounding_box()["y"] for name in CONTROLS]
+    assert order == sorted(order)
+
+
 def test_an_example_is_a_click_away(open_page) -> None:
     page = open_page(filled=False)
     page.get_by_role("button", name="Example: lake").click()
@@ -369,7 +456,7 @@ def test_an_example_is_a_click_away(open_page) -> None:
 
 def test_an_earlier_painting_restores_its_settings(open_page, place, tmp_path) -> None:
     page = open_page()
-    choose(page, "color", "luminance")
+    page.get_by_label("of the photo", exact=True).check()
     page.click("#paint")
     shows(page, "Done")
     painting = take_home(page, "WebP", tmp_path)
@@ -378,15 +465,16 @@ def test_an_earlier_painting_restores_its_settings(open_page, place, tmp_path) -
         if where == "earlier":
             unfold(again, "All settings")
         again.locator(f"#{where} input[type=file]").set_input_files(painting)
-        expect(again.locator("#setting-color input")).to_have_value("luminance")
+        expect(again.get_by_label("of the photo", exact=True)).to_be_checked()
         expect(again.locator("#setting-size input")).to_have_value("64")
 
 
 def test_a_preset_sets_the_controls(open_page) -> None:
     page = open_page(filled=False)
+    unfold(page, "All settings")
     page.locator("#preset input").click()
     page.get_by_role("option", name="noise-start").click()
-    unfold(page, "All settings", "Solver")
+    unfold(page, "Solver")
     expect(page.locator("#setting-start textarea, #setting-start input").first).to_have_value(
         "noise"
     )
@@ -429,6 +517,65 @@ def test_parts_are_drawn_on_the_photograph(open_page, place, photo) -> None:
     config = last_job(place).config
     assert config.protect == "protect"
     assert config.mask == ("where style 2=style 2",)
+
+
+def test_a_mask_is_uploaded_and_comes_back_with_the_painting(
+    open_page, place, photo, tmp_path
+) -> None:
+    page = open_page()
+    unfold(page, "More styles", "Parts of the photograph")
+    upload(page, "style-2", photo)
+    white = tmp_path / "white.tif"
+    mask = Image.new("L", (40, 30))
+    mask.paste(255, (0, 0, 20, 30))
+    mask.save(white)
+    upload(page, "mask", white)
+    page.get_by_label("is painted as style 2", exact=True).check()
+    page.click("#paint")
+    shows(page, "Done")
+    job = last_job(place)
+    assert job.config.mask == ("where style 2=style 2",)
+    assert job.kept_named("where style 2").read() == white.read_bytes(), "not the one that is shown"
+    page.reload()
+    shows(page, "Done")
+    unfold(page, "More styles", "Parts of the photograph")
+    for where in ("mask", "style-1", "style-2"):
+        expect(page.locator(f"#{where} img").first).to_be_visible()
+    expect(page.get_by_label("is painted as style 2", exact=True)).to_be_checked()
+
+
+def test_a_picture_that_browsers_do_not_show_is_converted_for_the_page(
+    open_page, place, photo, tmp_path
+) -> None:
+    page = open_page()
+    tiff = tmp_path / "photo.tif"
+    with Image.open(photo) as image:
+        image.save(tiff)
+    page.get_by_role("button", name="Remove Image").first.click()
+    page.locator("#content input[type=file]").set_input_files(tiff)
+    shown = page.locator("#content img").first
+    page.wait_for_function("document.querySelector('#content img')?.naturalWidth > 0")
+    assert shown.get_attribute("src").endswith("picture.png")
+    page.click("#paint")
+    shows(page, "Done")
+    assert last_job(place).content == "photo.tif"
+    assert last_job(place).kept_input(0).read() == tiff.read_bytes()
+
+
+def test_a_change_shows_a_quick_look_until_it_is_painted(open_page, place) -> None:
+    page = open_page()
+    look = page.locator("#preview .look")
+    expect(look).to_be_visible()
+    page.wait_for_timeout(1000)
+    before = look.get_attribute("src")
+    page.get_by_label("only light and dark", exact=True).check()
+    page.wait_for_function("before => document.querySelector('.look')?.src !== before", arg=before)
+    page.click("#paint")
+    shows(page, "Done")
+    assert last_job(place).config.color == "luminance"
+    page.wait_for_timeout(500)
+    expect(page.locator("#result img").first).to_be_visible()
+    expect(look).to_have_count(0)
 
 
 def test_keys_alone_are_enough(open_page) -> None:
@@ -499,6 +646,6 @@ def test_the_first_look_on_a_phone_fits(open_page) -> None:
 def test_every_control_says_what_the_command_line_says(open_page) -> None:
     page = open_page()
     unfold(page, "Picture", "Network", "Objective")
-    for name in ("strength", "style_scale", "color", "tv_weight", "padding", "history"):
+    for name in ("strength", "style_scale", "tv_weight", "padding", "history"):
         text = re.sub(r"--[a-z-]+", "", Config.model_fields[name].description)
         expect(page.locator(f"#setting-{name}")).to_contain_text(text[:40])

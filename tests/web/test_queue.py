@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import shutil
 import threading
 import time
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from impasto.config import Config, Machine
 from impasto.errors import ConfigError, ImpastoError, PictureError
 from impasto.images.read import read_bytes, read_settings
 from impasto.painting.run import Run
+from impasto.web import keeping
 from impasto.web import queue as studios
 from impasto.web import worker as working
 from impasto.web.job import BusyError, Job, PaintRequest, Upload, clean
@@ -752,23 +754,80 @@ def test_after_closing_every_painting_is_over(opened, order):
     assert [job.state for job in jobs] == ["cancelled"] * 3
 
 
-def test_a_painting_whose_page_is_gone_is_cancelled(studio, order, monkeypatch):
-    monkeypatch.setattr(studios, "GONE", 0.5)
-    gone = [
-        begun(studio.submit(order(**SLOW), "ann", watched=True)),
-        studio.submit(order(**SLOW), "ann", watched=True),
-    ]
-    there, program = (
-        studio.submit(order(**SLOW), "bob", watched=True),
-        studio.submit(order(**SLOW), "program"),
-    )
-    deadline = time.monotonic() + 1.2
+def test_a_painting_that_nobody_watches_makes_room_for_others(opened, order):
+    studio = opened(keep=0.3)
+    job = begun(studio.submit(order(**SLOW), "ann", watched=True))
+    mine = studio.submit(order(**SLOW), "ann", watched=True)
+    time.sleep(0.6)
+    assert [job.state, mine.state] == ["painting", "waiting"], "nobody else waits"
+    other = studio.submit(order(), "bob", watched=True)
+    assert [ended(job), ended(mine), ended(other)] == ["cancelled", "cancelled", "done"]
+
+
+def test_a_painting_that_is_watched_is_not_cancelled_for_others(opened, order):
+    studio = opened(keep=0.3)
+    there = begun(studio.submit(order(**SLOW), "ann", watched=True))
+    program = studio.submit(order(**SLOW), "program")
+    deadline = time.monotonic() + 0.8
     while time.monotonic() < deadline:
-        there.last_seen = time.time()
+        studio.seen("ann")
         time.sleep(0.02)
-    assert [job.state for job in gone] == ["cancelled"] * 2
     assert not there.over
     assert not program.over
+
+
+def test_the_pictures_of_a_visitor_s_painting_are_kept_with_it(studio, order, photo, style):
+    job = studio.submit(order(), "ann", watched=True)
+    assert ended(job) == "done"
+    assert job.kept_input(0).read() == photo.read_bytes()
+    assert job.kept_input(1).read() == style.read_bytes()
+    program = studio.submit(order(), "program")
+    assert ended(program) == "done"
+    assert program.kept_input(0) is None
+
+
+def test_a_visitor_s_oldest_paintings_and_pictures_make_room(opened, order, photo, monkeypatch):
+    monkeypatch.setattr(keeping, "HISTORY", 2)
+    monkeypatch.setattr(studios, "UPLOADS", 1)
+    studio = opened(upload=photo.stat().st_size)
+    jobs = [studio.submit(order(), "ann", watched=True) for _ in range(4)]
+    until(lambda: len(studio.jobs) == 2 and all(job.over for job in studio.jobs.values()))
+    assert list(studio.jobs.values()) == jobs[2:]
+    until(lambda: jobs[2].kept_input(0) is None)
+    assert jobs[2].file("painting.png").exists()
+
+
+def test_a_quick_look_is_made_by_a_free_worker_only(studio, order, when):
+    look = studio.look(order(size=64))
+    with Image.open(io.BytesIO(look)) as image:
+        assert max(image.size) == 64
+    job = begun(studio.submit(order(**SLOW), "ann"))
+    assert studio.look(order()) is None
+    studio.cancel(job)
+    ended(job)
+    with pytest.raises(PictureError):
+        studio.look(order(content=Upload("notes.png", lambda: b"nothing")))
+
+
+def test_finished_paintings_are_saved_under_new_names(tiny_weights, order, tmp_path, temporary):
+    folder = tmp_path / "saved" / "here"
+    machine = Machine(device="cpu", precision="float32")
+    studio = Studio(Limits(pixels=PIXELS), machine, [str(tiny_weights)], folder)
+    try:
+        studio.open()
+        jobs = [studio.submit(order(strength=k), "ann") for k in (2, 3)]
+        assert [ended(job) for job in jobs] == ["done"] * 2
+        assert [Path(job.saved).name for job in jobs] == ["photo-style.png", "photo-style-2.png"]
+        for job, strength in zip(jobs, (2, 3), strict=True):
+            assert read_settings(Path(job.saved))["config"]["strength"] == strength
+        shutil.rmtree(folder)
+        folder.write_text("a file")
+        job = studio.submit(order(), "ann")
+        assert ended(job) == "done"
+        assert (job.saved, "cannot write" in job.note) == ("", True)
+    finally:
+        studio.close()
+    assert folder.read_text() == "a file"
 
 
 def test_the_time_of_a_page_begins_when_its_painting_is_queued(studio, order, photo):
@@ -778,12 +837,6 @@ def test_the_time_of_a_page_begins_when_its_painting_is_queued(studio, order, ph
 
     job = studio.submit(order(content=Upload("photo.png", slowly)), "ann", watched=True)
     assert time.time() - job.last_seen < 0.2
-
-
-def test_a_paused_painting_whose_page_is_gone_is_cancelled(studio, order, monkeypatch):
-    job = put_aside(studio, studio.submit(order(**SLOW), "ann", watched=True))
-    monkeypatch.setattr(studios, "GONE", 0.2)
-    assert ended(job) == "cancelled"
 
 
 def test_a_painting_paused_for_long_is_ended_with_what_there_is(studio, order, monkeypatch):

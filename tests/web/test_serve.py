@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import Any
 
 import click
@@ -22,7 +23,7 @@ import httpx
 import pytest
 from gradio_client import Client, handle_file
 
-from impasto.config import Machine
+from impasto.config import MOST_STEPS, Machine
 from impasto.errors import ConfigError
 from impasto.web import guesses, server
 from impasto.web import queue as studio
@@ -242,19 +243,26 @@ def asked(app: Any, path: str = "/healthz", **headers: str) -> int:
 
 
 def test_its_numbers_are_the_studio_s_limits(opened, monkeypatch) -> None:
-    limits = []
-    monkeypatch.setattr(Studio, "open", lambda self: limits.append(self.limits))
+    limits, folders = [], []
+    monkeypatch.setattr(
+        Studio, "open", lambda self: (limits.append(self.limits), folders.append(self.save_to))
+    )
     numbers = {
         "workers": 2,
         "queue": 7,
         "max-upload": 1.5,
         "max-pixels": 5000,
         "max-steps": 300,
+        "max-minutes": 3,
         "keep": 2,
+        "save-to": "here",
     }
     opened(*(part for name, number in numbers.items() for part in (f"--{name}", number)))
     opened()
-    assert limits == [Limits(2, 7, 1_500_000, 5000, 300, 120.0), Limits()]
+    opened("--host", "0.0.0.0", "--no-auth")
+    own = Limits(steps=MOST_STEPS, seconds=float("inf"))
+    assert limits == [Limits(2, 7, 1_500_000, 5000, 300, 120.0, 180.0), own, Limits()]
+    assert folders == [Path("here"), Path.home() / "Pictures" / "impasto", None]
 
 
 @pytest.mark.parametrize(
@@ -306,7 +314,8 @@ def test_it_opens_with_a_single_step(opened) -> None:
 def program(
     temporary: Any, *arguments: object, **environment: str
 ) -> Iterator[subprocess.Popen[str]]:
-    command = [sys.executable, "-m", "impasto", "serve", *map(str, arguments)]
+    command = [sys.executable, "-m", "impasto", "serve", "--save-to", "none"]
+    command += map(str, arguments)
     with subprocess.Popen(
         command,
         stdout=subprocess.PIPE,

@@ -9,7 +9,14 @@ from pathlib import Path
 from impasto.errors import ConfigError, PictureError, did_you_mean
 from impasto.extras import needs_extra
 
-__all__ = ["STYLES", "matplotlib_data", "sample_photograph", "sample_portrait", "sample_style"]
+__all__ = [
+    "STYLES",
+    "matplotlib_data",
+    "sample_painting",
+    "sample_photograph",
+    "sample_portrait",
+    "sample_style",
+]
 
 STYLES = ("strokes", "woodcut", "glass", "points")  # drawn by examples/draw_styles.py
 
@@ -25,6 +32,11 @@ def matplotlib_data() -> Path | None:
 def sample_photograph() -> Path:
     """A mountain lake at evening, drawn by examples/draw_scene.py to look like a photograph."""
     return _sample("lake")
+
+
+def sample_painting() -> Path:
+    """The sample photograph in the first sample style, painted by examples/studio.py."""
+    return _sample("lake-strokes")
 
 
 def sample_portrait() -> Path:

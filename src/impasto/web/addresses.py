@@ -1,10 +1,10 @@
-"""Which addresses count as one visitor."""
+"""Which addresses count as one visitor, and which are this machine's own."""
 
 from __future__ import annotations
 
 import ipaddress
 
-__all__ = ["network_of"]
+__all__ = ["is_loopback", "network_of"]
 
 
 def network_of(address: str) -> str:
@@ -18,3 +18,11 @@ def network_of(address: str) -> str:
             return str(ipaddress.ip_network((parsed, 64), strict=False))
         parsed = parsed.ipv4_mapped  # how a socket for both kinds shows a client by IPv4
     return str(parsed)
+
+
+def is_loopback(host: str) -> bool:
+    """True if only this machine can reach `host`."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -16,11 +16,14 @@ from impasto.parsing import format_value
 from impasto.web.html import as_labels, label
 
 __all__ = [
+    "CHOICES",
     "DRAWN",
     "FIRST",
+    "IN_SIGHT",
     "PICTURES",
     "QUIET",
     "SLIDERS",
+    "WORDS",
     "by_group",
     "control",
     "slider",
@@ -35,6 +38,24 @@ PICTURES = marked(Config, "control", "picture")
 # fields that the sliders of the styles, and the brush on the content, stand for
 DRAWN = marked(Config, "control", "drawn")
 SCHEMAS = Config.model_json_schema()["properties"]
+# Words for the controls in sight that can be understood without a guide: label, help, choices.
+# All others have the field's name and help, as on the command line.
+IN_SIGHT = ("look", "strength", "style_scale", "color", "size")  # in the order of need
+WORDS = {
+    "look": ("Look", ""),
+    "strength": ("Strength", "above 1 more of the painting, below 1 more of the photograph"),
+    "style_scale": ("Brush", "size of the strokes"),
+    "color": ("Colors", ""),
+    "size": ("Size", "pixels on the long side"),
+}
+CHOICES = {
+    "look": {"subtle": "Subtle", "painted": "Painted", "bold": "Bold"},
+    "color": {
+        "style": "of the painting",
+        "content": "of the photo",
+        "luminance": "only light and dark",
+    },
+}
 # for events of the page alone
 QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 ABOUT = {"compact": "compact (in the box)"}
@@ -59,12 +80,18 @@ def control(
     usual = schema["usual"]
     default = value_of(name, defaults.get(name, Config.model_fields[name].default))
     kinds = [part for part in schema.get("anyOf", [schema]) if part.get("type") != "null"]
+    text, help = (label(name), as_labels(schema["description"]))
+    if name in FIRST:
+        text, help = WORDS[name]
     common: dict[str, Any] = {
-        "label": label(name),
-        "info": as_labels(schema["description"]),
+        "label": text,
+        "info": help or None,
         "elem_id": f"setting-{name}",
         "interactive": True,
     }
+    if name in CHOICES:
+        pairs = [(words, value) for value, words in CHOICES[name].items()]
+        return gr.Radio(pairs, value=default, **common)
     if name == "backbone":
         choices: list[Any] = [(ABOUT.get(network, network), network) for network in networks]
         return gr.Dropdown(choices, value=networks[0], **common)
@@ -75,12 +102,18 @@ def control(
         )
     if "enum" in kinds[0]:
         return gr.Dropdown(kinds[0]["enum"], value=default, **common)
+    return _typed(name, default, kinds[0]["type"], common)
+
+
+def _typed(name: str, default: Any, kind: str, common: dict[str, Any]) -> Component:
+    """The control of a field that is a truth value, a number or text."""
+    schema = SCHEMAS[name]
     if schema.get("type") == "boolean":
         return gr.Checkbox(value=default, **common)
     # only numbers that cannot be None: gradio would make a 0 of it
-    if "type" in schema and kinds[0]["type"] in ("number", "integer"):
+    if "type" in schema and kind in ("number", "integer"):
         low, high = schema.get("minimum", schema.get("exclusiveMinimum")), schema.get("maximum")
-        precision = 0 if kinds[0]["type"] == "integer" else None
+        precision = 0 if kind == "integer" else None
         return gr.Number(value=default, minimum=low, maximum=high, precision=precision, **common)
     return gr.Textbox(value=default, placeholder=allowed(Config, name), max_lines=3, **common)
 
@@ -90,10 +123,9 @@ def slider(name: str, exact: Component) -> None:
     whose range is wider."""
     schema = SCHEMAS[name]
     low, high = schema["usual"]
-    common: dict[str, Any] = {"info": as_labels(schema["description"]), "elem_id": f"slider-{name}"}
-    shown = gr.Slider(
-        low, high, Config.model_fields[name].default, step=0.05, label=label(name), **common
-    )
+    text, help = WORDS[name]
+    common: dict[str, Any] = {"info": help, "elem_id": f"slider-{name}"}
+    shown = gr.Slider(low, high, Config.model_fields[name].default, step=0.05, label=text, **common)
     shown.input(None, shown, exact, js="(value) => value", queue=False, **QUIET)
     within = f"(value) => Math.min({high}, Math.max({low}, value))"
     exact.change(None, exact, shown, js=within, queue=False, **QUIET)  # type: ignore[attr-defined]

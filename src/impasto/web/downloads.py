@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
+import io
 import logging
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
+from zipfile import ZipFile
 
-from fastapi import APIRouter, HTTPException, Response
-from fastapi.responses import FileResponse
+from fastapi import APIRouter, HTTPException, Request, Response
+from fastapi.responses import FileResponse, StreamingResponse
 from PIL import Image
 from starlette.concurrency import run_in_threadpool
 
 from impasto.errors import OutputError, is_disk_full
 from impasto.images.files import metadata_in
 from impasto.images.read import read_settings
+from impasto.images.samples import sample_painting, sample_photograph
 from impasto.images.write import write
 from impasto.painting.callbacks import read_trace
 from impasto.web.api import ONE, AnyJob, FinishedJob, errors
 from impasto.web.job import Job
+from impasto.web.visitors import owner_of
 
-__all__ = ["pictures"]
+__all__ = ["everything", "pictures"]
 
 log = logging.getLogger("impasto.studio")
+everything = APIRouter()
 pictures = APIRouter(
     prefix=ONE, tags=["pictures"], responses=errors(404), default_response_class=FileResponse
 )
@@ -34,6 +42,27 @@ def _file(kind: str, *codes: int) -> dict[int | str, dict[str, Any]]:
 
 
 JPEG, PNG = _file("image/jpeg", 409), _file("image/png", 409, 507)
+
+
+@everything.get("/api/paintings.zip", tags=["pictures"], response_class=StreamingResponse)
+async def download_all(request: Request) -> StreamingResponse:
+    """All finished paintings of the visitor whose cookie comes with the request."""
+    owner, studio = owner_of(request.cookies), request.app.state.studio
+    paintings = [job for job in studio.of(owner) if job.finished] if owner else []
+    names = Counter[str]()
+    entries = []
+    for job in paintings:
+        names[job.title] += 1
+        number = f"-{names[job.title]}" if names[job.title] > 1 else ""
+        entries.append((f"{job.title}{number}.png", job.file("painting.png")))
+    header = {"Content-Disposition": "attachment; filename=paintings.zip"}
+    return StreamingResponse(_zipped(entries), media_type="application/zip", headers=header)
+
+
+@everything.get("/api/example/{name}", include_in_schema=False)
+async def example(name: Literal["before", "after"]) -> FileResponse:
+    """The pictures of the page's first look."""
+    return FileResponse(sample_photograph() if name == "before" else sample_painting())
 
 
 @pictures.get("/frame", response_class=Response, responses=JPEG)
@@ -85,6 +114,36 @@ async def timelapse(job: FinishedJob) -> FileResponse:
 async def curve(job: FinishedJob) -> FileResponse:
     """The loss curves."""
     return FileResponse(await run_in_threadpool(_curve, job), media_type="image/png")
+
+
+class _Sink(io.RawIOBase):
+    """Collects what is written to it, for an archive that is sent while it is made."""
+
+    def __init__(self) -> None:
+        self.chunks: list[bytes] = []
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self.chunks.append(bytes(data))
+        return len(data)
+
+    def taken(self) -> Iterator[bytes]:
+        """What was written since the last call."""
+        chunks, self.chunks = self.chunks, []
+        yield from chunks
+
+
+def _zipped(entries: Sequence[tuple[str, Path]]) -> Iterator[bytes]:
+    """A ZIP file of these names and files, piece by piece; those deleted meanwhile are left out."""
+    sink = _Sink()
+    with ZipFile(sink, "w") as archive:
+        for name, path in entries:
+            with suppress(FileNotFoundError):
+                archive.writestr(name, path.read_bytes())
+            yield from sink.taken()
+    yield from sink.taken()
 
 
 def _in_format(job: Job, format: str) -> Path:

@@ -21,7 +21,7 @@ from PIL import Image
 from impasto.errors import PictureError
 from impasto.images.files import header_size
 from impasto.web.controls import QUIET
-from impasto.web.drawn_masks import COLORS
+from impasto.web.drawn_masks import COLORS, MEANINGS
 from impasto.web.job import BusyError, Upload
 from impasto.web.queue import Studio
 from impasto.web.uploads import read_upload
@@ -35,11 +35,9 @@ MOST_DRAWN = 2048 * 2048  # pixels of a layer; the page draws on at most 768 x 7
 
 def brush(studio: Studio, content: gr.Image, first: Path | None) -> gr.ImageEditor:
     """The brush on the photograph; nothing is drawn on a new one. first: what is there at first."""
-    meanings = {"protect": "stays as it is"}
-    meanings |= {name: f"is painted as {name}" for name in COLORS if name != "protect"}
     patches = "".join(
         f"<li><i style='background:{COLORS[name]}'></i>{meaning}</li>"
-        for name, meaning in meanings.items()
+        for name, meaning in MEANINGS.items()
     )
     gr.HTML(f"<p>Draw on the photograph. What has the color</p><ul class='patches'>{patches}</ul>")
 

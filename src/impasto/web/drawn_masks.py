@@ -8,11 +8,14 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageColor
 
-__all__ = ["COLORS", "masks_of"]
+__all__ = ["COLORS", "MEANINGS", "masks_of"]
 
 # Nearly the corners of a tetrahedron in RGB: half way between two of them no third one is near.
 # Light and dark differ, for those who see colors differently; the page names them beside the brush.
 COLORS = {"protect": "#e0189a", "style 2": "#00a8e8", "style 3": "#ffd500", "style 4": "#111111"}
+MEANINGS = {
+    name: "stays as it is" if name == "protect" else f"is painted as {name}" for name in COLORS
+}
 LEAST = 1e-4  # share of the picture: smaller strokes are ignored
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import tempfile
@@ -11,12 +12,21 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from impasto.errors import OutputError, reason
+from impasto.images.atomic import atomic_write, writing
 from impasto.locking import LOCK, exclusive_lock, remove_dead_folders
 
-__all__ = ["UPLOAD_FOLDER", "RoomError", "own_folder", "remove_old", "temporary_files_in"]
+__all__ = [
+    "UPLOAD_FOLDER",
+    "RoomError",
+    "own_folder",
+    "remove_old",
+    "save_as_new",
+    "temporary_files_in",
+]
 
 PREFIX = "impasto-studio-"
 UPLOAD_FOLDER = "uploads"
+LONGEST = 150  # bytes of a saved painting's name, without number and suffix
 TRIES = 10  # a studio that starts may remove the new folder of another, which has no lock yet
 
 
@@ -71,6 +81,29 @@ def remove_old(folder: Path, spared: Collection[Path], keep: float) -> int:
             if path not in spared and time.time() - path.stat().st_mtime > keep:
                 path.rmdir() if path.is_dir() else path.unlink()
     return stored
+
+
+def save_as_new(picture: Path, folder: Path, title: str) -> Path:
+    """Copy a finished painting into `folder` as TITLE.png, or with a number if that is taken.
+
+    Returns the new file. Raises OutputError.
+    """
+    kept = "".join(letter for letter in title if letter.isalnum() or letter in " ._-()")
+    stem = kept.encode()[:LONGEST].decode("utf-8", "ignore").strip(" .-") or "painting"
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    for k in itertools.count(1):
+        target = folder / (f"{stem}.png" if k == 1 else f"{stem}-{k}.png")
+        with writing(target), suppress(FileExistsError):
+            target.open("xb").close()  # takes the name: two studios may write there
+            break
+    try:
+        with atomic_write(target) as part:
+            shutil.copyfile(picture, part)
+    except OutputError:
+        target.unlink(missing_ok=True)
+        raise
+    return target
 
 
 @contextmanager

@@ -2,42 +2,40 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterable, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import gradio as gr
 from gradio.components import Component
-from gradio.data_classes import ImageData
 
 from impasto.config import Config
 from impasto.errors import ConfigError, ImpastoError
 from impasto.figures.timelapse import films
 from impasto.images.read import settings_in
-from impasto.images.samples import STYLES, sample_photograph, sample_portrait, sample_style
+from impasto.images.samples import sample_photograph
 from impasto.painting.record import recorded_settings
 from impasto.presets import PRESETS, preset
 from impasto.web.controls import (
     FIRST,
+    IN_SIGHT,
     PICTURES,
     QUIET,
-    SLIDERS,
     by_group,
     control,
     slider,
     values_of,
 )
 from impasto.web.drawings import brush
-from impasto.web.drawn_masks import masks_of
-from impasto.web.job import PaintRequest, Upload, clean
+from impasto.web.drawn_masks import MEANINGS, masks_of
+from impasto.web.job import Job, PaintRequest, Upload, clean
+from impasto.web.pictures import content_and_style, more_styles, picture_input
+from impasto.web.policy import BASE
 from impasto.web.queue import Studio
+from impasto.web.shown import try_placed
 from impasto.web.uploads import read_upload
 
-__all__ = ["Form", "form_of", "picture_input"]
-
-MOST_STYLES = 4
+__all__ = ["Form", "form_of"]
 
 
 class Form(NamedTuple):
@@ -47,15 +45,61 @@ class Form(NamedTuple):
     styles: Sequence[Component]
     shares: Sequence[Component]
     brush: Component
+    mask: Component
+    meaning: Component  # what is white in the mask
     pictures: dict[str, Component]
     settings: dict[str, Component]
     timelapse: Component
 
     @property
+    def restorable(self) -> list[Component]:
+        """The components that `restored` sets."""
+        drawn = [self.mask, self.meaning]
+        more = [*self.pictures.values(), *self.settings.values()]
+        return [self.content, *self.styles, *self.shares, *drawn, *more]
+
+    def restored(self, studio: Studio, job: Job) -> dict[Component, Any]:
+        """Updates that bring back a painting's pictures, as far as they are kept, and settings."""
+        own = {name: value for name, value in job.config if name in self.settings}
+        if BASE in job.config.start:  # painted on from another: that picture is not in the form
+            own |= {name: Config.model_fields[name].default for name in ("start", "levels")}
+        names = list(self.settings)
+        values = values_of(Config(**own), names, studio.networks)
+        updates: dict[Component, Any] = dict(zip(self.settings.values(), values, strict=True))
+        blended, shares = iter(range(len(job.styles))), iter(job.config.blend)
+        for k, (at, share) in enumerate(zip(self.styles, self.shares, strict=True), 1):
+            if f"style {k}" in job.named:  # of a region
+                updates[at] = try_placed(job.kept_named(f"style {k}"), studio)
+                continue
+            number = next(blended, None)
+            updates[share] = 1.0 if number is None else next(shares, 1.0)
+            updates[at] = None if number is None else try_placed(job.kept_input(1 + number), studio)
+        for name, at in self.pictures.items():
+            updates[at] = try_placed(job.kept_named(name), studio)
+        mask, meaning = _mask_of(job)
+        updates |= {self.mask: try_placed(mask, studio), self.meaning: meaning}
+        return updates | {self.content: try_placed(job.kept_input(0), studio)}
+
+    def _masks(self, value: dict[Component, Any]) -> dict[str, Upload]:
+        """The masks by what is white in them: drawn, or uploaded. Raises ConfigError."""
+        drawing, uploaded = value[self.brush], value[self.mask]
+        drawn = masks_of(drawing["layers"] if drawing else [])
+        masks = {name: Upload(name, partial(bytes, mask)) for name, mask in drawn.items()}
+        if uploaded is not None:
+            meaning = value[self.meaning]
+            if meaning in masks:
+                raise ConfigError(
+                    f"what {MEANINGS[meaning]} is drawn, and there is a mask of it: remove one"
+                )
+            masks[meaning] = uploaded
+        return masks
+
+    @property
     def flat(self) -> list[Component]:
         """All of them, as an event takes them."""
         more = [*self.pictures.values(), *self.settings.values()]
-        return [self.content, *self.styles, *self.shares, self.brush, self.timelapse, *more]
+        drawn = [self.brush, self.mask, self.meaning]
+        return [self.content, *self.styles, *self.shares, *drawn, self.timelapse, *more]
 
     def request(self, values: Sequence[Any], base: str) -> PaintRequest:
         """The request that the values of `flat` make. Raises ConfigError."""
@@ -71,10 +115,9 @@ class Form(NamedTuple):
             (value[at], value[share]) for at, share in zip(self.styles, self.shares, strict=True)
         ]
         styles = {f"style {k}": pair for k, pair in enumerate(pairs, 1)}
-        drawing = value[self.brush]
-        for name, mask in masks_of(drawing["layers"] if drawing else []).items():
+        for name, mask in self._masks(value).items():
             if name == "protect":
-                settings["protect"], named["protect"] = name, Upload(name, partial(bytes, mask))
+                settings["protect"], named["protect"] = name, mask
                 continue
             style, _ = styles.pop(name)
             if style is None:
@@ -83,7 +126,7 @@ class Form(NamedTuple):
                 )
             where = f"where {name}"
             settings["mask"] = [*settings.get("mask", []), f"{where}={name}"]
-            named |= {name: style, where: Upload(where, partial(bytes, mask))}
+            named |= {name: style, where: mask}
         blended = [(style, share) for style, share in styles.values() if style is not None]
         if len(blended) > 1:
             settings["blend"] = [share for _, share in blended]
@@ -99,6 +142,15 @@ class Form(NamedTuple):
         )
 
 
+def _mask_of(job: Job) -> tuple[Upload | None, str]:
+    """The first mask of a painting, if it is kept, and what is white in it."""
+    for meaning in MEANINGS:
+        name = meaning if meaning == "protect" else f"where {meaning}"
+        if name in job.named:
+            return job.kept_named(name), meaning
+    return None, "protect"
+
+
 def _is_default(name: str, given: object) -> bool:
     """True for an empty field that means the default: None, or "" where that is no text."""
     return given is None or (given == "" and Config.model_fields[name].default is None)
@@ -106,20 +158,23 @@ def _is_default(name: str, given: object) -> bool:
 
 def form_of(studio: Studio, demo: bool) -> Form:
     """Put the form where the page is being built. demo: fill in the samples."""
-    content, styles, shares = _pictures(studio, demo)
-    presets = gr.Dropdown(
-        list(PRESETS),
-        value="default",
-        label="Preset",
-        elem_id="preset",
-        info="all settings at once: the default, or a published method, which takes its time",
-    )
-    in_sight = gr.Row()
-    with in_sight:
-        settings = _controls(studio, FIRST)
+    content, style = content_and_style(studio, demo)
+    settings, places = _in_sight(studio)
+    styles, shares = more_styles(studio, style)
     with gr.Accordion("Parts of the photograph", open=False):
         editor = brush(studio, content, sample_photograph() if demo else None)
+        mask = picture_input("Or a mask", studio, elem_id="mask", height=160)
+        pairs = [(words, name) for name, words in MEANINGS.items()]
+        meaning = gr.Radio(pairs, value="protect", label="What is white in the mask")
     with gr.Accordion("All settings", open=False):
+        presets = _presets(studio)
+        timelapse = gr.Dropdown(
+            [("none", ""), *((suffix[1:], suffix) for suffix in films())],
+            value="",
+            label="Time-lapse",
+            info="a film of the painting, which takes some seconds more",
+            elem_id="timelapse",
+        )
         earlier = gr.File(
             label="An earlier painting: its settings are taken over",
             file_types=["image"],
@@ -134,54 +189,35 @@ def form_of(studio: Studio, demo: bool) -> Form:
             pictures: dict[str, Component] = {}
             for name in PICTURES:
                 label = f"{name.capitalize()}: {Config.model_fields[name].description}"
-                pictures[name] = picture_input(label, studio.uploads, height=160)
-    with in_sight:
-        for name in SLIDERS:
+                pictures[name] = picture_input(label, studio, height=160)
+    for name, place in places.items():
+        with place:
             slider(name, settings[name])
-    timelapse = gr.Dropdown(
-        [("none", ""), *((suffix[1:], suffix) for suffix in films())],
-        value="",
-        label="Time-lapse",
-        info="a film of the painting, which takes some seconds more",
-        elem_id="timelapse",
-    )
     _on_preset(studio, settings, presets)
     _on_earlier_painting(studio, settings, earlier, content)
-    return Form(content, styles, shares, editor, pictures, settings, timelapse)
+    return Form(content, styles, shares, editor, mask, meaning, pictures, settings, timelapse)
 
 
-def _pictures(studio: Studio, demo: bool) -> tuple[gr.Image, list[gr.Image], list[gr.Slider]]:
-    """The inputs of the photograph and the styles, and the styles' shares."""
-    uploads = studio.uploads  # gradio serves files from there only
-    photograph, portrait, *samples = [
-        str(shutil.copy(path, uploads / path.name))
-        for path in (sample_photograph(), sample_portrait(), *map(sample_style, STYLES))
-    ]
-    with gr.Row(elem_id="pictures"):
-        with gr.Column(min_width=150):
-            value = photograph if demo else None
-            content = picture_input("Photograph", uploads, value, elem_id="content", height=260)
-            _examples([photograph, portrait], content, "Examples", "example-photographs")
-        with gr.Column(min_width=150):
-            value = samples[0] if demo else None
-            first = picture_input("Style", uploads, value, elem_id="style-1", height=260)
-            _examples(samples, first, "Examples", "example-styles")
-    with gr.Accordion("More styles", open=False):
-        gr.Markdown(
-            "Several styles are blended by their shares, or each gets a part of the "
-            "photograph (below)."
-        )
-        styles, shares = [first], [_share(1)]
-        for k in range(2, MOST_STYLES + 1):
-            with gr.Row():
-                name = f"style-{k}"
-                styles.append(picture_input(f"Style {k}", uploads, elem_id=name, height=160))
-                shares.append(_share(k))
-    return content, styles, shares
+def _in_sight(studio: Studio) -> tuple[dict[str, Component], dict[str, gr.Column]]:
+    """The controls that are needed most, and the places of the sliders among them: each is bound
+    to its exact control, which comes later."""
+    settings: dict[str, Component] = {}
+    places: dict[str, gr.Column] = {}
+    with gr.Row(elem_id="in-sight"):
+        for name in IN_SIGHT:
+            with gr.Column(min_width=260, elem_classes=[f"needs-{name}"]) as place:
+                if name in FIRST:
+                    settings |= _controls(studio, [name])
+                else:
+                    places[name] = place
+    return settings, places
 
 
-def _share(k: int) -> gr.Slider:
-    return gr.Slider(0, 1, 1, step=0.05, label=f"Share of style {k}", elem_id=f"share-{k}")
+def _presets(studio: Studio) -> gr.Dropdown:
+    info = "all settings at once: the default, or a published method, which takes its time"
+    if studio.limits.steps < max(each.config.steps for each in PRESETS.values()):
+        info += f"; this server makes at most {studio.limits.steps:,} steps"
+    return gr.Dropdown(list(PRESETS), value="default", label="Preset", elem_id="preset", info=info)
 
 
 def _controls(studio: Studio, names: Iterable[str]) -> dict[str, Component]:
@@ -239,42 +275,3 @@ def _on_earlier_painting(
     controls = list(settings.values())
     earlier.upload(drop, earlier, controls, **QUIET)
     content.upload(uploaded, content, controls, **QUIET)
-
-
-def picture_input(label: str, uploads: Path, value: Any = None, **more: Any) -> gr.Image:
-    """A place for a picture from a file, the camera or the clipboard.
-
-    Events get it as an Upload, or None: gr.Image would decode it. uploads: where it must lie.
-    """
-    image = gr.Image(
-        value=value,
-        label=label,
-        type="filepath",
-        image_mode=None,
-        sources=["upload", "webcam", "clipboard"],
-        buttons=[],
-        interactive=True,
-        **more,
-    )
-
-    def as_upload(payload: ImageData | None) -> Upload | None:
-        if payload is None or payload.path is None:
-            return None
-        name = clean(payload.orig_name or payload.path)
-        return Upload(name, partial(read_upload, payload.path, uploads))
-
-    # no subclass: gradio writes a file beside each
-    image.preprocess = as_upload  # type: ignore[assignment,method-assign]
-    return image
-
-
-def _examples(paths: list[str], target: gr.Image, label: str, name: str) -> None:
-    """Pictures that a click puts into `target`. gr.Examples would make another component of it."""
-    shown = gr.Dataset(
-        components=[gr.Image(render=False)],
-        samples=[[path] for path in paths],
-        label=label,
-        type="index",
-        elem_id=name,
-    )
-    shown.click(lambda k: paths[k], shown, target, **QUIET)

@@ -10,9 +10,28 @@ from html import escape
 from impasto.painting.callbacks import format_terms, format_time_left
 from impasto.web.job import Job
 
-__all__ = ["EMPTY", "as_labels", "error", "label", "line", "preview", "result", "status"]
+__all__ = [
+    "EMPTY",
+    "EXAMPLE",
+    "as_labels",
+    "error",
+    "label",
+    "line",
+    "preview",
+    "quick_look",
+    "result",
+    "sentence",
+    "status",
+]
 
 EMPTY = "<p class='empty'>The picture appears here while it is painted.</p>"
+# moves from the photograph to the painting, by the style sheet
+EXAMPLE = (
+    "<figure class='example'><div><img src='api/example/after' alt='A painting of a mountain lake, "
+    "in thick strokes'><img class='before' src='api/example/before' alt=''></div><figcaption>A "
+    "photograph becomes a painting: choose a picture and a style, then press Paint.</figcaption>"
+    "</figure>"
+)
 WIDTH, HEIGHT = 320, 64  # of the loss curve's box
 DOWNLOADS = (
     ("picture?format=png", "PNG"),
@@ -33,8 +52,13 @@ def as_labels(text: str) -> str:
 
 def error(text: str) -> str:
     """An error, in place of the state."""
+    return f"<p role='alert' class='error'>{escape(sentence(text))}</p>"
+
+
+def sentence(text: str) -> str:
+    """An error's line as a sentence with the labels of the page."""
     text = as_labels(text)
-    return f"<p role='alert' class='error'>{escape(text[:1].upper() + text[1:])}.</p>"
+    return f"{text[:1].upper()}{text[1:]}."
 
 
 def line(text: str) -> str:
@@ -110,6 +134,14 @@ def _curve(job: Job) -> str:
     )
 
 
+def _remarks(job: Job) -> str:
+    """Where the painting was saved, and the notes on how it was painted."""
+    lines = [f"Saved as {job.saved}"] if job.saved else []
+    lines += [as_labels(note[:1].upper() + note[1:]) for note in job.notes]
+    items = "".join(f"<li>{escape(text)}</li>" for text in lines)
+    return f"<ul class='notes'>{items}</ul>" if items else ""
+
+
 def result(job: Job) -> str:
     """A finished painting: compared with the photograph by a slider, which keys move too, and as
     downloads."""
@@ -120,10 +152,25 @@ def result(job: Job) -> str:
         links.append(f"<a download href='{at}/timelapse'>Time-lapse ({kind})</a>")
     links.append(f"<a target='_blank' href='{at}/curve'>Loss curves</a>")
     return (
-        f"<div class='compared'><img src='{at}/after' alt='The painting'>"
+        f"<div class='viewer'><div class='compared'><img src='{at}/after' "
+        f"data-real='{at}/picture' alt='The painting'>"
         f"<img class='before' src='{at}/before' alt='The photograph'>"
-        "<input type='range' min='0' max='100' value='50' "
+        "<input type='range' min='0' max='100' value='0' "
         "aria-label='Share of the photograph that is shown' "
-        "oninput=\"this.parentElement.style.setProperty('--at', this.value + '%')\"></div>"
-        f"<nav aria-label='Downloads'><span>Download</span> {' '.join(links)}</nav>"
+        "oninput=\"this.parentElement.style.setProperty('--at', this.value + '%')\"></div></div>"
+        "<p class='view'>"
+        "<button data-view='hold' title='Key: P'>Hold to see the photograph</button>"
+        "<button data-view='full' title='Key: F'>Full screen</button>"
+        "<button data-view='real' title='Key: R' aria-pressed='false'>Real pixels</button></p>"
+        f"<nav aria-label='Downloads'><span>Download</span> {' '.join(links)}</nav>{_remarks(job)}"
+    )
+
+
+def quick_look(picture: bytes) -> str:
+    """A quick look at what would be painted. picture: a JPEG."""
+    data = base64.b64encode(picture).decode()
+    return (
+        "<figure><img class='look' alt='A quick look at the painting' "
+        f"src='data:image/jpeg;base64,{data}'><figcaption>A quick look, painted small. "
+        "Paint makes the painting itself, with all its strokes.</figcaption></figure>"
     )

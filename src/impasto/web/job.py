@@ -100,9 +100,10 @@ class Started:
 class Job:
     """A painting that was asked for. The studio's lock guards `state` and `requested`.
 
-    owner: a page or a program; owners take turns. visitor: an address, whose places in the queue
-    are counted. content, styles, named: the names of its pictures, in the order of their files.
-    last_seen: seconds since the epoch when its page was last there; None: it has no page.
+    owner: a visitor or a program; owners take turns. visitor: an address, whose places in the
+    queue are counted. content, styles, named: the names of its pictures, in the order of their
+    files. last_seen: seconds since the epoch when its visitor was last there; None: a program's.
+    saved: where else the painting was written. input_bytes: of its pictures that are kept.
     """
 
     id: str
@@ -119,6 +120,9 @@ class Job:
     requested: Requested = ""
     error: str = ""
     note: str = ""
+    notes: list[str] = field(default_factory=list)  # of the finished painting
+    saved: str = ""
+    input_bytes: int = 0
     progress: Progress | None = None
     frame: bytes = b""  # the newest live picture, a JPEG
     curve: list[tuple[int, float | None]] = field(default_factory=list)  # level, objective by step
@@ -177,6 +181,7 @@ class Job:
                 text = f"{clean(upload.name)} is not kept here any more: upload it again"
                 raise PictureError(text, upload.name) from None
             self.file(f"input-{k}").write_bytes(data)
+            self.input_bytes += len(data)
 
     def enter(self, state: State) -> None:
         """Change the state, and what goes with it: the times, and at the end the memory."""
@@ -197,12 +202,31 @@ class Job:
         self.state = state  # last: who sees the end finds all done
 
     def _drop(self) -> None:
-        """Free the run's memory, and delete the uploaded pictures and the film's frames."""
+        """Free the run's memory, and delete the film's frames. The uploaded pictures are kept while
+        a visitor may choose the painting again."""
         if self.started and self.started.film:
             self.started.film.close()
         self.started = None
+        if self.last_seen is None:
+            self.remove_inputs()
+
+    def remove_inputs(self) -> None:
+        """Delete the uploaded pictures."""
+        self.input_bytes = 0
         for path in self.folder.glob("input-*"):
             path.unlink(missing_ok=True)
+
+    def kept_input(self, number: int) -> Upload | None:
+        """One of its pictures, in the order of their files; None if it is not kept any more."""
+        path = self.file(f"input-{number}")
+        name = clean([self.content, *self.styles, *self.named][number])
+        return Upload(name, path.read_bytes) if path.exists() else None
+
+    def kept_named(self, name: str) -> Upload | None:
+        """A picture that the settings name; None if there is none, or it is not kept any more."""
+        if name not in self.named:
+            return None
+        return self.kept_input(1 + len(self.styles) + self.named.index(name))
 
     def sizes(self, most: int) -> list[tuple[int, int]]:
         """(width, height) of its pictures, the content's first, from their headers.

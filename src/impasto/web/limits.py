@@ -17,7 +17,7 @@ class Limits(NamedTuple):
     upload: int = 50_000_000  # bytes of a request
     pixels: int = 4_194_304  # of a painting
     steps: int = 2000
-    keep: float = 3600.0  # seconds that files are kept
+    keep: float = 1800.0  # seconds that files are kept, and that a painting goes on unwatched
     seconds: float = 3600.0  # of a painting
 
     @property

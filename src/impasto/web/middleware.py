@@ -16,11 +16,13 @@ from pathlib import Path
 from fastapi import HTTPException
 from fastapi.responses import JSONResponse, Response
 from starlette.datastructures import Headers
+from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from impasto.errors import is_disk_full
 from impasto.web.guesses import Guesses
 from impasto.web.queue import Studio
+from impasto.web.visitors import new_cookie, owner_of
 
 __all__ = ["StudioMiddleware"]
 
@@ -53,9 +55,17 @@ RAW_HEADERS = [(name.encode(), value.encode()) for name, value in HEADERS.items(
 class StudioMiddleware:
     """The one check of all requests, before any route sees them."""
 
-    def __init__(self, app: ASGIApp, studio: Studio, auth: str = "", hosts: tuple[str, ...] = ()):
-        """auth: "user:password" or "". hosts: the names it answers to; (): any."""
-        self._app, self._studio, self._hosts = app, studio, hosts
+    def __init__(
+        self,
+        app: ASGIApp,
+        studio: Studio,
+        auth: str = "",
+        hosts: tuple[str, ...] = (),
+        root_path: str = "",
+    ):
+        """auth: "user:password" or "". hosts: the names it answers to; (): any. root_path: where a
+        proxy shows the studio, as "/studio"."""
+        self._app, self._studio, self._hosts, self._root = app, studio, hosts, root_path
         self._guesses = Guesses()
         self._auth = f"Basic {base64.b64encode(auth.encode()).decode()}".encode() if auth else b""
 
@@ -64,6 +74,7 @@ class StudioMiddleware:
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
         elif scope["type"] == "http":
+            scope = _below(scope, self._root)
             headers = Headers(scope=scope)
             refusal = (
                 self._check_origin(scope, headers)
@@ -87,6 +98,11 @@ class StudioMiddleware:
                 raise HTTPException(413, _too_large(most))
             return message
 
+        owner = owner_of(Request(scope).cookies)
+        newcomer = scope["path"] == "/" and not owner
+        if owner:
+            self._studio.seen(owner)
+
         async def guarded(message: Message) -> None:
             nonlocal started, failed
             failed = failed or (not ours and message.get("status", 0) >= 500)
@@ -95,6 +111,8 @@ class StudioMiddleware:
             started = True
             if message["type"] == "http.response.start":
                 message["headers"] = _guarded(message["headers"])
+                if newcomer:
+                    message["headers"].append((b"set-cookie", new_cookie().encode()))
             await send(message)
 
         refusal = 400, "this was not understood"
@@ -166,6 +184,17 @@ class StudioMiddleware:
             uploads = self._studio.uploads.resolve()
             return "\0" not in named and uploads in Path(os.path.realpath(named)).parents
         return ROUTES.fullmatch(path) is not None
+
+
+def _below(scope: Scope, root: str) -> Scope:
+    """The request with its path below `root`, whether the proxy has taken that off or not.
+
+    Every one in front is taken off, for Starlette would take off one more after our checks.
+    """
+    path, raw = scope["path"], scope.get("raw_path") or b""
+    while root and f"{path}/".startswith(f"{root}/"):
+        path, raw = path[len(root) :], raw.removeprefix(root.encode())
+    return {**scope, "root_path": root, "path": path or "/", "raw_path": raw or b"/"}
 
 
 def _too_large(most: int) -> str:

@@ -5,6 +5,35 @@
       document.getElementById("status")?.scrollIntoView({ behavior: "smooth" });
     }
   });
+  // Ways to look at a finished painting. Their keys work where the picture, or one of its buttons, was clicked.
+  const viewer = () => document.querySelector("#result .viewer");
+  const hold = (on) => {
+    const compared = viewer()?.firstElementChild;
+    const share = compared?.querySelector("input").value;
+    compared?.style.setProperty("--at", on ? "100%" : share + "%");
+  };
+  const look = {
+    full: () => (document.fullscreenElement ? document.exitFullscreen() : viewer().requestFullscreen()),
+    real: () => {
+      const real = viewer().classList.toggle("real");
+      const painting = viewer().querySelector("img");
+      document.querySelector("[data-view=real]").setAttribute("aria-pressed", real);
+      painting.onload = () => { painting.style.width = real ? painting.naturalWidth / devicePixelRatio + "px" : ""; };
+      painting.dataset.small ??= painting.src;
+      painting.src = real ? painting.dataset.real : painting.dataset.small;
+    },
+  };
+  document.addEventListener("click", (event) => look[event.target.closest("[data-view]")?.dataset.view]?.());
+  document.addEventListener("pointerdown", (event) => { if (event.target.closest("[data-view=hold]")) hold(true); });
+  for (const end of ["pointerup", "pointercancel", "blur"]) window.addEventListener(end, () => hold(false));
+  for (const kind of ["keydown", "keyup"]) {
+    document.addEventListener(kind, (event) => {
+      if (!event.target.closest?.("#result") || event.repeat || event.ctrlKey || event.metaKey || event.altKey) return;
+      const holding = event.target.dataset.view === "hold" && (event.key === " " || event.key === "Enter");
+      if (event.key === "p" || holding) hold(kind === "keydown");
+      else if (kind === "keydown") look[{ f: "full", r: "real" }[event.key]]?.();
+    });
+  }
   // Names for screen readers where gradio gives none: buttons that are only an example picture or a color.
   const name = () => {
     for (const button of document.querySelectorAll("button.gallery-item:not([aria-label])")) {
@@ -18,4 +47,19 @@
   };
   new MutationObserver(name).observe(document.body, { childList: true, subtree: true });
   name();
+  // The visitor is there while the page is open. When nothing came for a while (a lid was closed, a phone slept), the
+  // painting in progress is followed again.
+  const preview = document.getElementById("preview");
+  let heard = Date.now();
+  new MutationObserver(() => { heard = Date.now(); }).observe(preview, { childList: true, subtree: true, attributes: true });
+  const followAgain = () => {
+    const running = !document.getElementById("stop")?.disabled;
+    if (running && Date.now() - heard > 6000) {
+      heard = Date.now();
+      document.getElementById("follow")?.click();
+    }
+  };
+  setInterval(followAgain, 2000);
+  setInterval(() => fetch("healthz").catch(() => {}), 30000);
+  document.addEventListener("visibilitychange", () => { if (!document.hidden) followAgain(); });
 };

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from impasto.errors import ConfigError, ImpastoError, PictureError
-from impasto.web.form import form_of, picture_input
-from impasto.web.html import EMPTY, line
+from impasto.web.form import form_of
+from impasto.web.history import SCRIPT as HISTORY_SCRIPT
+from impasto.web.html import EXAMPLE, line
 from impasto.web.job import PaintRequest, Upload
+from impasto.web.looking import connect_looks
+from impasto.web.pictures import picture_input
 from impasto.web.queue import Studio
 from impasto.web.uploads import check_uploads
-from impasto.web.watching import EVERY, Display, address_of, client_of, connect
+from impasto.web.watching import EVERY, Display, address_of, connect
 
 __all__ = ["CSS", "SCRIPT", "page_of", "theme"]
 
@@ -79,6 +81,7 @@ def page_of(studio: Studio, demo: bool) -> gr.Blocks:
             with gr.Column(scale=5, min_width=320, elem_id="easel"):
                 display = _display()
         connect(studio, form, display, page)
+        connect_looks(studio, form, display.preview, display.result)
         _for_programs(studio)
     page.queue(default_concurrency_limit=None, max_size=None)
     return page
@@ -94,30 +97,22 @@ def _display() -> Display:
     return Display(
         status=gr.HTML(start, elem_id="status"),
         result=gr.HTML("", elem_id="result"),
-        preview=gr.HTML(EMPTY, elem_id="preview"),
-        history=gr.Gallery(
-            label="Your paintings",
-            visible=False,
-            columns=4,
-            height=180,
-            elem_id="history",
-            interactive=False,
-            buttons=[],
-            allow_preview=False,
-        ),
+        preview=gr.HTML(EXAMPLE, elem_id="preview"),
+        history=gr.HTML("", elem_id="history", js_on_load=HISTORY_SCRIPT),
         shown=gr.State(""),
         paint=paint,
         pause=pause,
         stop=stop,
         paint_on=paint_on,
+        follow=gr.Button("Follow", elem_id="follow", visible="hidden"),
     )
 
 
 def _for_programs(studio: Studio) -> None:
     """Add an event for gradio's clients: `Client(URL).predict(content, style, settings,
     api_name="/paint")`."""
-    content = picture_input("content", studio.uploads, visible=False)
-    style = picture_input("style", studio.uploads, visible=False)
+    content = picture_input("content", studio, visible=False)
+    style = picture_input("style", studio, visible=False)
     settings, painting = gr.JSON(visible=False), gr.File(visible=False)
 
     async def paint(
@@ -132,11 +127,11 @@ def _for_programs(studio: Studio) -> None:
             if not isinstance(settings or {}, dict):
                 raise ConfigError("give the settings as a JSON object", settings)
             order = PaintRequest(content, [style], settings or {})
-            job = await studio.submit_async(order, client_of(request), True, address_of(request))
+            owner = f"gradio {request.session_hash}"
+            job = await studio.submit_async(order, owner, visitor=address_of(request))
         except ImpastoError as error:
             raise gr.Error(str(error), print_exception=False) from None
         while not job.over:
-            job.last_seen = time.time()
             await asyncio.sleep(EVERY)
         if not job.finished:
             raise gr.Error(job.error or f"the painting was {job.state}", print_exception=False)

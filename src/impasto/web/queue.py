@@ -9,7 +9,6 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from itertools import zip_longest
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -22,18 +21,20 @@ from impasto.errors import ImpastoError, OutputError
 from impasto.painting.allocator import give_back, keep_big_blocks
 from impasto.web.folders import UPLOAD_FOLDER, RoomError, own_folder, remove_old
 from impasto.web.job import OVER, BusyError, Job, PaintRequest, Requested, State
+from impasto.web.keeping import abandoned, in_turn, surplus
 from impasto.web.limits import Limits
+from impasto.web.looks import Looks, answer
 from impasto.web.metrics import Metrics
 from impasto.web.policy import Policy, continue_from
 from impasto.web.uploads import ReadingMemory
-from impasto.web.worker import failure, warm_up, work
+from impasto.web.worker import failure, save_copy, warm_up, work
 
 __all__ = ["Studio"]
 
 STRENGTH: dict[Requested, int] = {"": 0, "pause": 0, "stop": 1, "cancel": 2}
-GONE = 6.0  # seconds without its page after which a painting is cancelled
+ENDING = 6.0  # seconds that a painting may take to end when it is cancelled
 PAUSE = 600.0  # seconds after which a paused painting is stopped: it holds memory
-UPLOADS = 20  # the folder of uploads has room for this many of the largest
+UPLOADS = 20  # of the largest uploads: room for new ones, and for those of finished paintings
 READERS = 64  # requests whose pictures are read at once; memory ends before that
 TICK = 1.0  # seconds between two sweeps
 log = logging.getLogger("impasto.studio")
@@ -43,11 +44,18 @@ class Studio:
     """A queue of paintings, the threads that paint them, and the folder of their files.
 
     machine: where all paintings are computed. networks: names or paths of the networks that
-    visitors may choose from. `close` removes the folder. Raises RoomError.
+    visitors may choose from. save_to: a folder where finished paintings are also written.
+    `close` removes the studio's own folder. Raises RoomError.
     """
 
-    def __init__(self, limits: Limits, machine: Machine, networks: Sequence[str] = ("compact",)):
-        self.limits, self.networks = limits, tuple(networks)
+    def __init__(
+        self,
+        limits: Limits,
+        machine: Machine,
+        networks: Sequence[str] = ("compact",),
+        save_to: Path | None = None,
+    ):
+        self.limits, self.networks, self.save_to = limits, tuple(networks), save_to
         self._held = ExitStack()
         self.folder = self._held.enter_context(own_folder())
         self.uploads = self.folder / UPLOAD_FOLDER
@@ -56,6 +64,8 @@ class Studio:
         self.jobs: dict[str, Job] = {}  # in the order in which they were queued
         self.metrics = Metrics(self.count)
         self.uploads_full = False
+        self._most_stored = UPLOADS * limits.upload
+        self._looks = Looks(self.policy, self.reading)
         self._turns: list[str] = []  # owners; the first had the last turn
         self._change = threading.Condition()
         self._readers = CapacityLimiter(READERS)
@@ -93,8 +103,8 @@ class Studio:
 
         Args:
             request: what to paint.
-            owner: a page or a program; owners take turns.
-            watched: whether the painting is cancelled when its page is gone.
+            owner: a visitor or a program; owners take turns.
+            watched: whether it counts when the visitor was last there.
             visitor: an address, whose places in the queue are counted; "": the owner.
 
         Raises:
@@ -148,32 +158,33 @@ class Studio:
         self.policy.check_place(self.jobs.values(), visitor)
 
     def waiting(self) -> list[Job]:
-        """The jobs that wait for a worker, the next one first.
-
-        Owners take turns, each with its oldest job (round robin). A painting that was begun and
-        resumed comes before all others: it holds memory.
-        """
-        turns = self._turns  # read once: a worker that takes a job replaces it meanwhile
-        queues: dict[str, list[Job]] = {owner: [] for owner in turns}
-        for job in list(self.jobs.values()):
-            if job.state == "waiting":
-                queues.setdefault(job.owner, []).append(job)
-        for owner in turns[:1]:  # had the last turn: newcomers since then come before it
-            queues[owner] = queues.pop(owner)
-        rounds = zip_longest(*queues.values())
-        jobs = [job for turn in rounds for job in turn if job is not None]
-        return sorted(jobs, key=lambda job: not job.begun)
+        """The jobs that wait for a worker, the next one first."""
+        return in_turn(list(self.jobs.values()), self._turns)
 
     def _next_job(self) -> Job | None:
-        """Wait for a job and begin it; None when the studio is closed."""
+        """Wait for a job and begin it, with quick looks between; None when the studio is closed."""
+        while True:
+            with self._change:
+                self._change.wait_for(
+                    lambda: self._closed or self._looks.waiting() or self.count("waiting")
+                )
+                if self._closed:
+                    return None
+                if not self._looks.waiting():
+                    order = self.waiting()
+                    self._turns = list(dict.fromkeys(job.owner for job in order))
+                    self._enter(order[0], "painting")
+                    return order[0]
+            self._looks.make_one()
+
+    def look(self, request: PaintRequest) -> bytes | None:
+        """A quick look at a request, a JPEG; None if no worker is free. Raises ImpastoError."""
         with self._change:
-            self._change.wait_for(lambda: self._closed or self.count("waiting"))
-            if self._closed:
+            if self._closed or self.count("painting") + self.count("waiting"):
                 return None
-            order = self.waiting()
-            self._turns = list(dict.fromkeys(job.owner for job in order))
-            self._enter(order[0], "painting")
-            return order[0]
+            asked = self._looks.ask(request)
+            self._change.notify()
+        return answer(asked)
 
     def count(self, state: State) -> int:
         """The number of jobs in a state."""
@@ -187,6 +198,11 @@ class Studio:
     def of(self, owner: str) -> list[Job]:
         """An owner's jobs, oldest first."""
         return [job for job in list(self.jobs.values()) if job.owner == owner]
+
+    def seen(self, owner: str) -> None:
+        """Note that a visitor is there."""
+        for job in self.of(owner):
+            job.last_seen = time.time()
 
     def pause(self, job: Job) -> None:
         """Suspend a painting; others are painted meanwhile."""
@@ -210,7 +226,7 @@ class Studio:
         """Cancel a painting and delete its files."""
         self.cancel(job)
         with self._change:
-            self._change.wait_for(lambda: job.over or self._closed, timeout=GONE)
+            self._change.wait_for(lambda: job.over or self._closed, timeout=ENDING)
         self.jobs.pop(job.id, None)
         shutil.rmtree(job.folder, ignore_errors=True)
 
@@ -238,11 +254,12 @@ class Studio:
         """End all paintings and delete all files."""
         with self._change:
             self._closed = True
+            self._looks.close()
             for job in list(self.jobs.values()):
                 job.requested = "cancel"
             self._change.notify_all()
         for thread in self._threads:
-            thread.join(timeout=GONE)
+            thread.join(timeout=ENDING)
         with self._change:
             for job in list(self.jobs.values()):
                 self._enter(job, "cancelled")
@@ -267,6 +284,8 @@ class Studio:
             state = work(job, self.limits, self.policy.machine, threads)
         except Exception as error:
             job.error = failure(error)
+        if self.save_to and state in ("done", "stopped"):
+            save_copy(job, self.save_to)
         with self._change:
             if state == "paused" and job.requested == "":  # resumed before the pause took effect
                 state = "waiting"
@@ -279,17 +298,16 @@ class Studio:
             try:
                 for job in list(self.jobs.values()):
                     self._look_after(job)
+                for job, wholly in surplus(list(self.jobs.values()), self._most_stored):
+                    self.forget(job) if wholly else job.remove_inputs()
                 stored = remove_old(self.uploads, self._pinned, self.limits.keep)
-                self.uploads_full = stored > UPLOADS * self.limits.upload
+                self.uploads_full = stored > self._most_stored
             except Exception:  # the next sweep must come
                 log.exception("looking after the paintings failed")
 
     def _look_after(self, job: Job) -> None:
-        now = time.time()
-        if job.over and now - job.ended > self.limits.keep:
-            self.forget(job)
-        elif job.last_seen is not None and not job.over and now - job.last_seen > GONE:
-            self.cancel(job)
+        if abandoned(job, list(self.jobs.values()), self.limits.keep):
+            (self.forget if job.over else self.cancel)(job)
         elif job.state == "paused" and job.requested == "stop":
             self._request(job, "stop", paused="painting")
             self._work_on(job, self._share)  # here: it need not wait for a worker

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 import os
 import socket
@@ -26,7 +25,7 @@ from impasto.errors import ConfigError, OutputError, is_disk_full, reason
 from impasto.version import __version__
 from impasto.web.api import routes
 from impasto.web.connections import Connection, end_slow, most_connections
-from impasto.web.downloads import pictures
+from impasto.web.downloads import everything, pictures
 from impasto.web.logs import OneLine, kept_short
 from impasto.web.middleware import StudioMiddleware
 from impasto.web.multipart import BoundedParser
@@ -34,7 +33,7 @@ from impasto.web.openapi import add_documentation
 from impasto.web.page import CSS, SCRIPT, page_of, theme
 from impasto.web.queue import Studio
 
-__all__ = ["Server", "application", "is_loopback", "listen", "serve"]
+__all__ = ["Server", "application", "listen", "serve"]
 
 LONGEST = 300  # characters of an error's line
 PATIENCE = 2  # seconds that pages and streams have to end when the server does
@@ -69,9 +68,14 @@ async def _not_written(_: Request, error: Exception) -> JSONResponse:
 
 
 def application(
-    studio: Studio, auth: str = "", hosts: tuple[str, ...] = (), demo: bool = False
+    studio: Studio,
+    auth: str = "",
+    hosts: tuple[str, ...] = (),
+    demo: bool = False,
+    root_path: str = "",
 ) -> ASGIApp:
-    """The studio's page and API. auth, hosts: see `StudioMiddleware`. demo: fill in the samples."""
+    """The studio's page and API. auth, hosts, root_path: see `StudioMiddleware`. demo: fill in the
+    samples."""
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -96,12 +100,13 @@ def application(
     app.state.studio = studio
     app.include_router(routes)
     app.include_router(pictures)
+    app.include_router(everything)
     add_documentation(app)
-    _mount_page(app, studio, demo)
-    return StudioMiddleware(app, studio, auth, hosts)
+    _mount_page(app, studio, demo, root_path)
+    return StudioMiddleware(app, studio, auth, hosts, root_path)
 
 
-def _mount_page(app: FastAPI, studio: Studio, demo: bool) -> None:
+def _mount_page(app: FastAPI, studio: Studio, demo: bool, root_path: str) -> None:
     """Add the page to the application, with what gradio has no options for."""
     os.environ["GRADIO_TEMP_DIR"] = str(studio.uploads)  # where the studio deletes old uploads
     page = page_of(studio, demo)
@@ -109,6 +114,7 @@ def _mount_page(app: FastAPI, studio: Studio, demo: bool) -> None:
         app,
         page,
         path="",
+        root_path=root_path or None,
         theme=theme(),
         css=CSS,
         js=SCRIPT,
@@ -143,14 +149,6 @@ def listen(host: str, port: int) -> socket.socket:
             f"cannot listen on {host}, port {port}: {reason(error)}; give another --port", port
         ) from None
     return sock
-
-
-def is_loopback(host: str) -> bool:
-    """True if only this machine can reach `host`."""
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 class Server(uvicorn.Server):

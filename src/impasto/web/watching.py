@@ -14,15 +14,18 @@ from impasto.errors import ImpastoError
 from impasto.web.addresses import network_of
 from impasto.web.controls import QUIET
 from impasto.web.form import Form
-from impasto.web.html import EMPTY, error, line, preview, result, status
+from impasto.web.history import finished, history, owner_in
+from impasto.web.html import EMPTY, EXAMPLE, error, line, preview, result, status
 from impasto.web.job import Job
 from impasto.web.queue import Studio
 
-__all__ = ["EVERY", "Display", "address_of", "client_of", "connect"]
+__all__ = ["EVERY", "Display", "address_of", "connect"]
 
 EVERY = 0.3  # seconds between two looks at the painting
 ALIVE = 1.0  # seconds after which a page is sent something in any case: it shows that it is there
 Updates = dict[Component, Any]
+Choice = tuple[str, float]  # a painting's id, and when it was chosen
+NONE: Choice = ("", 0.0)
 
 
 class Display(NamedTuple):
@@ -31,12 +34,13 @@ class Display(NamedTuple):
     status: gr.HTML
     preview: gr.HTML
     result: gr.HTML
-    history: gr.Gallery
+    history: gr.HTML
     shown: gr.State
     paint: gr.Button
     pause: gr.Button
     stop: gr.Button
     paint_on: gr.Button
+    follow: gr.Button  # pressed by the page's script when the connection was lost
 
     def buttons(self, running: bool, shown: bool) -> Updates:
         """Updates of the buttons. shown: whether there is a painting to paint on."""
@@ -49,45 +53,26 @@ class Display(NamedTuple):
 
     def show(self, studio: Studio, job: Job) -> Updates:
         """Updates that show a finished painting, and the history with it."""
-        history = [
-            (str(other.file("after.jpg")), other.title) for other in _finished(studio, job.owner)
-        ]
         return {
             self.status: status(job, 0),
             self.preview: preview(job),
             self.result: result(job),
             self.shown: job.id,
-            self.history: gr.update(value=history, visible=True),
+            self.history: history(finished(studio, job.owner), job.id),
         }
 
 
-def _finished(studio: Studio, owner: str) -> list[Job]:
-    """An owner's paintings, the newest first."""
-    return [job for job in reversed(studio.of(owner)) if job.finished]
-
-
-def _page_of(request: gr.Request) -> str:
-    """The owner of a page's paintings. A page chooses its number itself: it must not pass for
-    another kind of owner."""
-    return f"page {request.session_hash}"
-
-
-def client_of(request: gr.Request) -> str:
-    """The owner of the paintings of a program that uses gradio's client."""
-    return f"gradio {request.session_hash}"
-
-
 def address_of(request: gr.Request) -> str:
-    """The visitor: a page may choose its number, but not its address."""
+    """The visitor's address: a page may choose its cookie, but not its address."""
     return network_of(request.client.host if request.client else "")
 
 
 async def _watch(studio: Studio, job: Job, display: Display) -> AsyncIterator[Updates]:
-    """Updates of the page until the painting ends; reading them shows that the page is there."""
+    """Updates of the page until the painting ends."""
     last: tuple[object, ...] = (None, None, None)
     sent, over = 0.0, False
     while not over:
-        job.last_seen = time.time()
+        studio.seen(job.owner)
         over = job.over
         now = (job.state, studio.place(job), job.frame)
         if now != last or time.monotonic() - sent > ALIVE:
@@ -106,11 +91,12 @@ async def _watch(studio: Studio, job: Job, display: Display) -> AsyncIterator[Up
 
 
 def connect(studio: Studio, form: Form, display: Display, page: gr.Blocks) -> None:
-    """Connect the buttons, the history, and the closing of the page."""
+    """Connect the buttons, the history, and the opening of the page."""
     _connect_paint(studio, form, display)
+    chosen = _connect_history(studio, form, display)
 
     def current(request: gr.Request) -> Job | None:
-        jobs = reversed(studio.of(_page_of(request)))
+        jobs = reversed(studio.of(owner_in(request)))
         return next((job for job in jobs if not job.over), None)
 
     def pause(request: gr.Request) -> None:
@@ -121,19 +107,70 @@ def connect(studio: Studio, form: Form, display: Display, page: gr.Blocks) -> No
         if job := current(request):
             studio.stop(job)
 
-    def leave(request: gr.Request) -> None:
-        for job in (*studio.of(_page_of(request)), *studio.of(client_of(request))):
-            studio.cancel(job)
+    async def follow(request: gr.Request) -> AsyncIterator[Updates]:
+        """Show what the visitor has: the painting in progress, or the newest one."""
+        paintings = finished(studio, owner_in(request))
+        newest = paintings[0] if paintings else None
+        job = current(request)
+        if job is None:
+            last = display.show(studio, newest) if newest else {}
+            yield last | display.buttons(False, newest is not None)
+            return
+        shown = {display.history: history(paintings, ""), display.result: ""}
+        yield display.buttons(True, False) | shown
+        async for updates in _watch(studio, job, display):
+            yield updates
+        yield display.buttons(False, job.finished or newest is not None)
 
-    def choose(request: gr.Request, chosen: gr.SelectData) -> Updates:
-        paintings = _finished(studio, _page_of(request))
-        there = chosen.index < len(paintings)
-        return display.show(studio, paintings[chosen.index]) if there else {}
+    def newest(request: gr.Request) -> Choice:
+        jobs = studio.of(owner_in(request))
+        return (jobs[-1].id, 0.0) if jobs else NONE
 
     display.pause.click(pause, **QUIET)
     display.stop.click(stop, **QUIET)
-    display.history.select(choose, None, list(display), **QUIET)
-    page.unload(leave)
+    display.follow.click(follow, None, list(display), **QUIET)
+    page.load(newest, None, chosen, **QUIET)
+    page.load(follow, None, list(display), **QUIET)
+
+
+def _connect_history(studio: Studio, form: Form, display: Display) -> gr.State:
+    """Connect the buttons of the earlier paintings: choose one, or delete it.
+
+    Returns the choice, which brings back a painting's pictures and settings when it changes. The
+    form is no output of the buttons: gradio would forget what its pictures take for an upload.
+    """
+    chosen = gr.State(NONE)
+
+    async def act(request: gr.Request, shown: str, event: gr.EventData) -> Updates:
+        given = event._data if isinstance(event._data, dict) else {}
+        owner, job = owner_in(request), studio.jobs.get(str(given.get("id")))
+        if job is None or job.owner != owner or not job.finished:
+            gone = "This painting is not kept any more."
+            return {display.status: line(gone), display.history: _history(studio, owner, shown)}
+        if given.get("act") == "delete":
+            await asyncio.to_thread(studio.forget, job)
+            updates: Updates = {display.history: _history(studio, owner, shown)}
+            if shown == job.id:
+                updates |= {display.result: "", display.preview: EXAMPLE, display.shown: ""}
+                updates |= {display.status: line("Deleted.")} | display.buttons(False, False)
+            return updates
+        running = any(not other.over for other in studio.of(owner))
+        updates = display.show(studio, job) | display.buttons(running, True)
+        return updates | {chosen: (job.id, time.time())}
+
+    async def restore(request: gr.Request, choice: Choice) -> Updates:
+        job = studio.jobs.get(choice[0])
+        if job is None or job.owner != owner_in(request):
+            raise gr.Error("This painting is not kept any more.", print_exception=False)
+        return await asyncio.to_thread(form.restored, studio, job)
+
+    display.history.click(act, display.shown, [*display, chosen], **QUIET)
+    chosen.change(restore, chosen, form.restorable, **QUIET)
+    return chosen
+
+
+def _history(studio: Studio, owner: str, shown: str) -> str:
+    return history(finished(studio, owner), shown)
 
 
 def _connect_paint(studio: Studio, form: Form, display: Display) -> None:
@@ -146,7 +183,7 @@ def _connect_paint(studio: Studio, form: Form, display: Display) -> None:
         yield display.buttons(True, False) | empty
         try:
             order = form.request(values, base)
-            owner, address = _page_of(request), address_of(request)
+            owner, address = owner_in(request), address_of(request)
             job = await studio.submit_async(order, owner, watched=True, visitor=address)
         except ImpastoError as refusal:
             yield display.buttons(False, bool(shown)) | {display.status: error(str(refusal))}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 from functools import lru_cache
+from pathlib import Path
 
 import torch
 
@@ -17,11 +18,12 @@ from impasto.painting.callbacks import film_of, trace
 from impasto.painting.outcome import why_stopped
 from impasto.painting.run import Run, paint
 from impasto.painting.tuning import MOST_THREADS, tune_allocator, use_threads
+from impasto.web.folders import save_as_new
 from impasto.web.job import Job, Requested, Started, State
 from impasto.web.limits import Limits
 from impasto.web.previews import SHOWN_SIDE, jpeg
 
-__all__ = ["failure", "warm_up", "work"]
+__all__ = ["cached_backbone", "failure", "save_copy", "warm_up", "work"]
 
 log = logging.getLogger("impasto.studio")
 
@@ -70,7 +72,7 @@ def work(job: Job, limits: Limits, machine: Machine, threads: int = MOST_THREADS
 
 def _begin(job: Job, most: int, machine: Machine) -> Started:
     content, styles, named = job.inputs(most)
-    run = Run.prepare(content, styles, job.config, machine, named=named, backbone=_backbone)
+    run = Run.prepare(content, styles, job.config, machine, named=named, backbone=cached_backbone)
     tune_allocator(run.plan, run.backbone.device)
     path = job.file(f"timelapse{job.timelapse}")
     film = film_of(path, content, run.config) if job.timelapse else None
@@ -84,6 +86,7 @@ def _finish(job: Job, started: Started, stopped: str) -> None:
     painting = started.run.painting(started.last, stopped, [job.note] if job.note else [])
     painting.save(job.file("painting.png"))
     job.note = job.note or painting.doubt
+    job.notes = [note for note in painting.notes if note != job.note]
     job.file("after.jpg").write_bytes(jpeg(painting.pixels, SHOWN_SIDE))
     job.show(painting.pixels)
     job.progress = job.progress._replace(
@@ -97,7 +100,16 @@ def _finish(job: Job, started: Started, stopped: str) -> None:
             job.note, job.timelapse = "the film could not be written", ""
 
 
-def _backbone(config: Config, machine: Machine) -> Backbone:
+def save_copy(job: Job, folder: Path) -> None:
+    """Write a finished painting into a folder of the user's; a failure is a note on it."""
+    try:
+        job.saved = str(save_as_new(job.file("painting.png"), folder, job.title))
+    except OutputError as error:
+        log.error("%s", error)
+        job.note = job.note or str(error)
+
+
+def cached_backbone(config: Config, machine: Machine) -> Backbone:
     """The config's network, from the cache if it is there."""
     settings = {name: getattr(config, name) for name in marked(Config, "network")}
     finish = min(1, config.finish_steps)  # how many there are makes no other network
@@ -113,7 +125,7 @@ def _loaded(config: Config, machine: Machine) -> Backbone:
 def warm_up(config: Config, machine: Machine) -> None:
     """Load the config's network and run it once. Raises ImpastoError."""
     noise = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
-    paint(noise, noise, config, machine, backbone=_backbone(config, machine))
+    paint(noise, noise, config, machine, backbone=cached_backbone(config, machine))
 
 
 def failure(error: Exception) -> str:

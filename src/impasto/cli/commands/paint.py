@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import tempfile
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -28,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from impasto.cli.run_folder import RunSpec
-    from impasto.config import Config
+    from impasto.config import Config, Machine
     from impasto.images.metadata import Kept
 
 __all__ = ["paint"]
@@ -71,6 +74,12 @@ __all__ = ["paint"]
     "the time, a little less like the style",
 )
 @click.option(
+    "--preview",
+    "preview_only",
+    is_flag=True,
+    help="only show a quick look, in the system's viewer: painted small, in seconds",
+)
+@click.option(
     "--save-every",
     default=0,
     type=click.IntRange(0),
@@ -109,6 +118,7 @@ def paint(
     figure: str | None,
     trace: str | None,
     draft: bool,
+    preview_only: bool,
     save_every: int,
     save_at: str,
     checkpoint: str | None,
@@ -137,13 +147,12 @@ def paint(
     asked = with_styles(pictures, styles)
     typed = _with_draft(given(values)) if draft else given(values)
     config, machine, pictures, blank_content = sources_of(asked, preset_name, source, typed)
-    if blank_content:
-        raise ConfigError(
-            f"{source} is a texture: `impasto texture --from {source}` makes it again", source
-        )
+    _refuse_texture(blank_content, source)
     first_style = _first_style(pictures, config)
     used = [*pictures, *(path for _, path in extras(config)), *([source] if source else [])]
     check_styles(asked, styles, bool(config.blend))
+    if preview_only:
+        return _show_preview(pictures, config, machine)
     picture = out or default_name(joined_name(pictures[0], first_style), overwrite)
     at_steps = check_snapshots(save_every, save_at, config.steps)
     options = FileOptions(16 if depth == "16" else 8, metadata)
@@ -161,6 +170,35 @@ def paint(
 
 
 config_options(paint)
+
+
+def _refuse_texture(blank_content: str, source: str | None) -> None:
+    """Raise ConfigError if --from names a texture."""
+    if blank_content:
+        raise ConfigError(
+            f"{source} is a texture: `impasto texture --from {source}` makes it again", source
+        )
+
+
+def _show_preview(pictures: Sequence[str], config: Config, machine: Machine) -> int:
+    """Paint a quick look into a temporary file, and open it."""
+    from impasto.cli.progress_bar import make_console
+    from impasto.cli.streams import picture_source
+    from impasto.cli.terminal import load_with_bar
+    from impasto.images.write import to_image, write
+    from impasto.painting.preview import preview
+    from impasto.painting.tuning import use_threads
+
+    use_threads(machine)
+    content, *styles = (picture_source(picture) for picture in pictures)
+    load = partial(load_with_bar, make_console(quiet=False))
+    pixels = preview(content, styles, config, machine, backbone=load)
+    with tempfile.NamedTemporaryFile(prefix="impasto-", suffix=".png", delete=False) as file:
+        target = Path(file.name)  # it stays: the viewer reads it when it likes
+    write(to_image(pixels), target)
+    click.echo(str(target))
+    click.launch(str(target))
+    return 0
 
 
 def _with_draft(typed: dict[str, Any]) -> dict[str, Any]:

@@ -8,14 +8,16 @@ import signal
 import sys
 import threading
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from impasto.cli.options import GroupedCommand, config_options, given
-from impasto.config import Config, Machine, changed_by
+from impasto.config import MOST_STEPS, Config, Machine, changed_by
 from impasto.errors import ConfigError
 from impasto.extras import EXTRAS, needs_extra
+from impasto.web.addresses import is_loopback
 from impasto.web.limits import MORE_IN, Limits
 
 if TYPE_CHECKING:
@@ -81,25 +83,36 @@ LIMITS = Limits()  # the defaults
 )
 @click.option(
     "--max-steps",
-    default=LIMITS.steps,
     type=click.IntRange(1),
-    help=f"steps of a painting [default: {LIMITS.steps}]",
+    help=f"steps of a painting [default: {LIMITS.steps}; any number on your own machine]",
     metavar="N",
 )
 @click.option(
     "--max-minutes",
-    default=LIMITS.seconds / 60,
     type=click.FloatRange(0.1),
     metavar="MINUTES",
     help="time of a painting; then it ends with the best picture so far "
-    f"[default: {LIMITS.seconds / 60:g}]",
+    f"[default: {LIMITS.seconds / 60:g}; any time on your own machine]",
 )
 @click.option(
     "--keep",
     default=LIMITS.keep / 60,
     type=click.FloatRange(0.1),
     metavar="MINUTES",
-    help=f"how long pictures and paintings are kept [default: {LIMITS.keep / 60:g}]",
+    help="how long paintings are kept after their visitor was last there, and go on without "
+    f"anybody watching although others wait [default: {LIMITS.keep / 60:g}]",
+)
+@click.option(
+    "--save-to",
+    metavar="FOLDER",
+    help="a folder where finished paintings are also written; none: nowhere [default: "
+    "~/Pictures/impasto on your own machine, else none]",
+)
+@click.option(
+    "--root-path",
+    default="",
+    metavar="PATH",
+    help="where a proxy shows the studio, as /studio [default: at its root]",
 )
 @click.option("--demo", is_flag=True, help="fill in the sample pictures")
 @click.option("--open", "show_it", is_flag=True, help="show the page in the system's browser")
@@ -112,9 +125,11 @@ def serve(
     queue: int,
     max_upload: float,
     max_pixels: int,
-    max_steps: int,
-    max_minutes: float,
+    max_steps: int | None,
+    max_minutes: float | None,
     keep: float,
+    save_to: str | None,
+    root_path: str,
     demo: bool,
     show_it: bool,
     **values: Any,
@@ -126,6 +141,11 @@ def serve(
     # before seconds of imports: bad values fail at once
     config, machine = changed_by(given(values), Config())
     _check(auth, {"--max-upload": max_upload, "--max-minutes": max_minutes, "--keep": keep})
+    own = _is_own(host, auth, no_auth)
+    if root_path and not re.fullmatch(r"(/[\w.~-]+)+", root_path, re.ASCII):
+        raise ConfigError(
+            f"--root-path is {root_path!r}: give a path without a slash at its end, as /studio"
+        )
     _exit_on_signals()
     with _extra():
         from impasto.web.folders import temporary_files_in
@@ -134,24 +154,52 @@ def serve(
 
     networks = dict.fromkeys([config.backbone, *(name for name in known() if cached(name))])
     limits = Limits(
-        workers, queue, round(max_upload * 1e6), max_pixels, max_steps, keep * 60, max_minutes * 60
+        workers,
+        queue,
+        round(max_upload * 1e6),
+        max_pixels,
+        max_steps or (MOST_STEPS if own else LIMITS.steps),
+        keep * 60,
+        max_minutes * 60 if max_minutes else (math.inf if own else LIMITS.seconds),
     )
-    studio = Studio(limits, machine, list(networks))
+    studio = Studio(limits, machine, list(networks), _folder(save_to, own))
     try:
         with temporary_files_in(studio.folder):  # before gradio is imported
-            _open(studio, host, port, auth or "", no_auth, demo, show_it)
+            _open(studio, host, port, auth or "", own, demo, show_it, root_path)
     finally:
         studio.close()
 
 
-def _check(auth: str | None, numbers: dict[str, float]) -> None:
+def _is_own(host: str, auth: str | None, no_auth: bool) -> bool:
+    """True if only the user of this machine can reach the studio. Raises ConfigError.
+
+    With --auth or --no-auth it answers to any name: a proxy may stand before it.
+    """
+    local = is_loopback(host)
+    if not local and not auth and not no_auth:
+        raise ConfigError(
+            f"--host {host} opens the studio to others: give --auth USER:PASSWORD, or "
+            "--no-auth to let everybody in",
+            host,
+        )
+    return local and not auth and not no_auth
+
+
+def _folder(given: str | None, own: bool) -> Path | None:
+    """Where finished paintings are also written."""
+    if given is None:
+        return Path.home() / "Pictures" / "impasto" if own else None
+    return None if given == "none" else Path(given).expanduser()
+
+
+def _check(auth: str | None, numbers: dict[str, float | None]) -> None:
     """Raise ConfigError for a malformed password, and for numbers that are not finite."""
     if auth is not None and not (re.fullmatch(r"[^:]+:.+", auth) and auth.isprintable()):
         raise ConfigError(
             "--auth takes a user and a password with a colon between: --auth ann:secret"
         )
     for name, value in numbers.items():
-        if not math.isfinite(value):
+        if value is not None and not math.isfinite(value):
             raise ConfigError(f"{name} is {value}: give a number", value)
 
 
@@ -177,23 +225,16 @@ def _extra() -> Iterator[None]:
 
 
 def _open(
-    studio: Studio, host: str, port: int, auth: str, no_auth: bool, demo: bool, show_it: bool
+    studio: Studio, host: str, port: int, auth: str, own: bool, demo: bool, show_it: bool, root: str
 ) -> None:
     """Serve the studio at an address until a signal ends it."""
     with _extra():
         from impasto.web import server
 
-    local = server.is_loopback(host)
-    if not local and not auth and not no_auth:
-        raise ConfigError(
-            f"--host {host} opens the studio to others: give --auth USER:PASSWORD, or "
-            "--no-auth to let everybody in",
-            host,
-        )
     with server.listen(host, port) as sock:
         studio.open()
-        hosts = (*server.LOCAL, host) if local and not auth and not no_auth else ()
-        app = server.application(studio, auth, hosts, demo)
+        hosts = (*server.LOCAL, host) if own else ()
+        app = server.application(studio, auth, hosts, demo, root)
         address = f"http://{f'[{host}]' if ':' in host else host}:{sock.getsockname()[1]}"
         server.serve(app, sock, lambda: _announce(address, show_it), studio.close)
 

@@ -1,0 +1,70 @@
+"""A visitor's earlier paintings on the page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+
+import gradio as gr
+
+from impasto.web.job import Job
+from impasto.web.queue import Studio
+from impasto.web.visitors import owner_of
+
+__all__ = ["SCRIPT", "finished", "history", "owner_in"]
+
+# what the buttons of the list tell the server
+SCRIPT = """
+element.addEventListener("click", (event) => {
+  const button = event.target.closest("[data-act]");
+  if (button) trigger("click", { act: button.dataset.act, id: button.dataset.id });
+});
+"""
+
+
+def owner_in(request: gr.Request) -> str:
+    """The owner of a page's paintings; a browser that keeps no cookies has them until a reload."""
+    return owner_of(request.cookies) or f"page {request.session_hash}"
+
+
+def finished(studio: Studio, owner: str) -> list[Job]:
+    """An owner's paintings, the newest first."""
+    return [job for job in reversed(studio.of(owner)) if job.finished]
+
+
+def caption(job: Job) -> str:
+    """What tells a painting from the others: style, look, strength, size."""
+    config = job.config
+    styles = " + ".join(Path(name).stem for name in job.styles) or "parts"
+    parts = [styles, config.look]
+    if config.strength != 1:
+        parts.append(f"strength {config.strength:g}")
+    if config.style_scale != 1:
+        parts.append(f"brush {config.style_scale:g}")
+    if config.color != "style":
+        parts.append({"content": "the photo's colors"}.get(config.color, "light and dark"))
+    return " · ".join([*parts, str(config.size)])
+
+
+def history(jobs: Sequence[Job], shown: str) -> str:
+    """The paintings as a list of buttons. shown: the id of the one that is on the page now."""
+    if not jobs:
+        return ""
+    items = "".join(_item(job, job.id == shown) for job in jobs)
+    everything = ""
+    if len(jobs) > 1:
+        everything = "<a download href='api/paintings.zip'>Download all</a>"
+    return f"<header><h2>Your paintings</h2>{everything}</header><ul>{items}</ul>"
+
+
+def _item(job: Job, shown: bool) -> str:
+    text = escape(caption(job), quote=True)
+    now = " aria-current='true'" if shown else ""
+    return (
+        f"<li><button class='pick' data-act='choose' data-id='{job.id}'{now}>"
+        f"<img loading='lazy' alt='' src='api/paintings/{job.id}/after'>"
+        f"<span>{text}</span></button>"
+        f"<button class='delete' data-act='delete' data-id='{job.id}' "
+        f"aria-label='Delete {text}' title='Delete'>×</button></li>"
+    )

@@ -1,0 +1,137 @@
+"""The page's places for pictures: checked when they come, shown whatever their kind."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from gradio.data_classes import ImageData
+
+from impasto.errors import PictureError
+from impasto.images.samples import STYLES, sample_photograph, sample_portrait, sample_style
+from impasto.web.controls import QUIET
+from impasto.web.html import sentence
+from impasto.web.job import BusyError, Upload, clean
+from impasto.web.queue import Studio
+from impasto.web.shown import Shown, original_of, suffix_of, try_placed
+from impasto.web.uploads import read_upload
+
+__all__ = ["MOST_STYLES", "content_and_style", "more_styles", "picture_input"]
+
+MOST_STYLES = 4
+
+
+def content_and_style(studio: Studio, demo: bool) -> tuple[gr.Image, gr.Image]:
+    """The inputs of the photograph and the style."""
+    uploads = studio.uploads  # gradio serves files from there only
+    photograph, portrait, *samples = [
+        str(shutil.copy(path, uploads / path.name))
+        for path in (sample_photograph(), sample_portrait(), *map(sample_style, STYLES))
+    ]
+    with gr.Row(elem_id="pictures"):
+        with gr.Column(min_width=150):
+            value = photograph if demo else None
+            content = picture_input("Photograph", studio, value, elem_id="content", height=230)
+            _examples([photograph, portrait], content, "Photographs to try", "example-photographs")
+        with gr.Column(min_width=150):
+            value = samples[0] if demo else None
+            first = picture_input("Style", studio, value, elem_id="style-1", height=230)
+            _examples(samples, first, "Styles to try", "example-styles")
+    return content, first
+
+
+def more_styles(studio: Studio, first: gr.Image) -> tuple[list[gr.Image], list[gr.Slider]]:
+    """The other styles, and the shares of all."""
+    with gr.Accordion("More styles", open=False):
+        gr.Markdown(
+            "Several styles are blended by their shares, or each gets a part of the "
+            "photograph (below)."
+        )
+        styles, shares = [first], [_share(1)]
+        for k in range(2, MOST_STYLES + 1):
+            with gr.Row():
+                name = f"style-{k}"
+                styles.append(picture_input(f"Style {k}", studio, elem_id=name, height=160))
+                shares.append(_share(k))
+    return styles, shares
+
+
+def _share(k: int) -> gr.Slider:
+    return gr.Slider(0, 1, 1, step=0.05, label=f"Share of style {k}", elem_id=f"share-{k}")
+
+
+def picture_input(label: str, studio: Studio, value: Any = None, **more: Any) -> gr.Image:
+    """A place for a picture from a file, the camera or the clipboard.
+
+    Events get it as an Upload, or None: gr.Image would decode it.
+    """
+    image = gr.Image(
+        value=value,
+        label=label,
+        type="filepath",
+        image_mode=None,
+        sources=["upload", "webcam", "clipboard"],
+        buttons=[],
+        interactive=True,
+        **more,
+    )
+
+    def as_upload(payload: ImageData | None) -> Upload | None:
+        if payload is None or payload.path is None:
+            return None
+        name = clean(payload.orig_name or payload.path)
+        return Upload(name, partial(read_upload, original_of(payload.path), studio.uploads))
+
+    def as_data(value: Shown | str | None) -> ImageData | None:
+        if isinstance(value, Shown):
+            return ImageData(path=str(value.path), orig_name=value.name)
+        return None if value is None else ImageData(path=value, orig_name=Path(value).name)
+
+    # no subclass: gradio writes a file beside each
+    image.preprocess = as_upload  # type: ignore[assignment,method-assign]
+    image.postprocess = as_data  # type: ignore[assignment,method-assign]
+    _check_on_upload(image, studio)
+    return image
+
+
+def _check_on_upload(image: gr.Image, studio: Studio) -> None:
+    """Have a broken picture refused as soon as it is uploaded, and one of a kind that browsers do
+    not show replaced by one that they do.
+
+    The picture itself is no output of the check: gradio makes a new component of one that stays
+    as it is, which would forget what it takes for an upload.
+    """
+    replacement = gr.State((None, 0.0))
+
+    def check(upload: Upload | None) -> Any:
+        if upload is None:
+            return gr.skip()
+        try:
+            studio.reading.thumbnail(upload, studio.limits.read_pixels)
+        except PictureError as error:
+            gr.Warning(sentence(str(error)))
+            return None, time.time()
+        except BusyError:
+            return gr.skip()  # it is read again when it is painted
+        if suffix_of(upload.read()):
+            return gr.skip()
+        return try_placed(upload, studio), time.time()
+
+    image.upload(check, image, replacement, **QUIET)
+    replacement.change(lambda pair: pair[0], replacement, image, **QUIET)
+
+
+def _examples(paths: list[str], target: gr.Image, label: str, name: str) -> None:
+    """Pictures that a click puts into `target`. gr.Examples would make another component of it."""
+    shown = gr.Dataset(
+        components=[gr.Image(render=False)],
+        samples=[[path] for path in paths],
+        label=label,
+        type="index",
+        elem_id=name,
+    )
+    shown.click(lambda k: paths[k], shown, target, **QUIET)
