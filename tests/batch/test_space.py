@@ -206,6 +206,7 @@ def test_a_painting_that_can_be_saved_nowhere(painted, disk, after, monkeypatch,
     assert (code, "cannot write disk/work/out.png" in err) == (2, True)
 
 
+@pytest.mark.slow
 def test_a_process_without_handles_ends_with_a_line(tiny, photo, style, tmp_path) -> None:
     command = [
         sys.executable,

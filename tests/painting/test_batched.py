@@ -82,7 +82,11 @@ ODD = [
 ]
 
 
-@pytest.mark.parametrize("odd", ODD, ids=str)
+@pytest.mark.parametrize(
+    "odd",
+    [*ODD[:3], *(pytest.param(odd, marks=pytest.mark.slow) for odd in ODD[3:-5]), *ODD[-5:]],
+    ids=str,
+)
 def test_each_of_several_is_at_every_step_what_it_is_alone(run, config, album, odd) -> None:
     named = {"protect": album["half"], "mask": f"{album['half']}={album['t']}", "fine": album["t"]}
     odd = {key: named.get(key, value) for key, value in odd.items()}

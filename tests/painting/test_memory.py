@@ -236,7 +236,7 @@ def taken(
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("pooling", ["max", "average"])
+@pytest.mark.parametrize("pooling", ["max", pytest.param("average", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("tile", ["auto", 85])
 def test_a_painting_takes_what_its_plan_says(
     tiny_weights, dtype: torch.dtype, pooling: str, tile: object

@@ -268,7 +268,7 @@ def test_every_style_is_given_the_colors(
         assert torch.equal(each.pixels, wanted)
     pixels = found.style_sources[0].pixels
     assert not found.luminance
-    assert found.finished(pixels, found.content.pixels) is pixels
+    assert found.recolored(pixels, found.content.pixels) is pixels
 
 
 def test_masks_of_other_shapes_are_noted(problem, tmp_path) -> None:

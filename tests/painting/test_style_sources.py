@@ -160,7 +160,7 @@ def test_the_longest_style_has_a_bound() -> None:
     assert columns == 8 * 128
 
 
-@pytest.mark.parametrize("term", ["wasserstein", "gram"])
+@pytest.mark.parametrize("term", ["wasserstein", pytest.param("gram", marks=pytest.mark.slow)])
 def test_a_white_style_gives_a_white_picture(term: str) -> None:
     content, style = read(strokes(48, 64)), torch.ones(1, 3, 40, 40)
     values = []

@@ -216,6 +216,7 @@ def test_a_finished_painting_is_compared_and_taken_home_in_every_format(
     )
 
 
+@pytest.mark.slow
 def test_the_comparison_is_moved_with_keys(open_page) -> None:
     page = open_page()
     page.click("#paint")
@@ -253,6 +254,7 @@ def test_a_painting_is_looked_at_in_every_way(open_page) -> None:
     page.wait_for_function("document.fullscreenElement?.className === 'viewer'")
 
 
+@pytest.mark.slow
 def test_pause_and_go_on(open_page, place) -> None:
     page = open_page()
     settle(page, 96, LONG)
@@ -271,6 +273,7 @@ def test_pause_and_go_on(open_page, place) -> None:
     shows(page, "Stopped")
 
 
+@pytest.mark.slow
 def test_paint_on_starts_from_what_is_there_with_other_settings(open_page, place) -> None:
     page = open_page()
     expect(page.locator("#paint-on")).to_be_disabled()
@@ -396,6 +399,7 @@ def test_a_corrupt_picture_is_told_and_can_be_put_right(open_page, tmp_path, pho
     shows(page, "Done")
 
 
+@pytest.mark.slow
 def test_too_large_an_upload_is_told(open_page, tmp_path) -> None:
     page = open_page()
     huge = tmp_path / "huge.png"
@@ -416,6 +420,7 @@ def test_pictures_that_are_missing_are_asked_for(open_page, photo) -> None:
     shows(page, "Drop a painting in first")
 
 
+@pytest.mark.slow
 def test_a_setting_out_of_range_is_told_by_its_label(open_page) -> None:
     page = open_page()
     unfold(page, "Objective")
@@ -443,6 +448,7 @@ def test_the_first_look_is_a_finished_example(open_page) -> None:
     assert order == sorted(order)
 
 
+@pytest.mark.slow
 def test_an_example_is_a_click_away(open_page) -> None:
     page = open_page(filled=False)
     page.get_by_role("button", name="Example: lake").click()
@@ -469,6 +475,7 @@ def test_an_earlier_painting_restores_its_settings(open_page, place, tmp_path) -
         expect(again.locator("#setting-size input")).to_have_value("64")
 
 
+@pytest.mark.slow
 def test_a_preset_sets_the_controls(open_page) -> None:
     page = open_page(filled=False)
     unfold(page, "All settings")
@@ -481,6 +488,7 @@ def test_a_preset_sets_the_controls(open_page) -> None:
     expect(page.get_by_text("which is not on this server")).to_be_visible()
 
 
+@pytest.mark.slow
 def test_several_styles_are_blended_by_their_shares(open_page, place, photo) -> None:
     page = open_page()
     unfold(page, "More styles")
@@ -578,6 +586,7 @@ def test_a_change_shows_a_quick_look_until_it_is_painted(open_page, place) -> No
     expect(look).to_have_count(0)
 
 
+@pytest.mark.slow
 def test_keys_alone_are_enough(open_page) -> None:
     page = open_page()
     page.locator("#setting-size input").focus()
