@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
+from pydantic.fields import FieldInfo
+
 from impasto.config import Config, Machine
-from impasto.fields import allowed, option_name
+from impasto.fields import allowed, by_group, option_name
 from impasto.parsing import format_value
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "options.md"
@@ -17,22 +19,19 @@ and what else a command takes.
 
 def text() -> str:
     """The page."""
-    lines, group = [HEAD], ""
+    lines = [HEAD]
     for model in (Config, Machine):
-        for name, field in model.model_fields.items():
-            extra = field.json_schema_extra
-            assert isinstance(extra, dict)
-            if extra["group"] != group:
-                group = str(extra["group"])
-                lines.append(f"\n## {group}\n| option | default | takes | |\n|---|---|---|---|")
-            cells = (
-                f"`{option_name(name)}`",
-                shown(field.default),
-                allowed(model, name),
-                field.description,
-            )
-            lines.append("| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |")
+        for group, fields in by_group(model):
+            lines.append(f"\n## {group}\n| option | default | takes | |\n|---|---|---|---|")
+            lines += [row(model, name, field) for name, field in fields]
     return "\n".join(lines) + "\n"
+
+
+def row(model: type[Config] | type[Machine], name: str, field: FieldInfo) -> str:
+    """The row of one option."""
+    takes, default = allowed(model, name), shown(field.default)
+    cells = (f"`{option_name(name)}`", default, takes, field.description)
+    return "| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |"
 
 
 def shown(default: object) -> str:

@@ -6,11 +6,14 @@ The options of the command line, the controls of the page and their error messag
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Iterator
 from functools import lru_cache
 from inspect import Parameter, Signature, cleandoc
+from itertools import groupby
 from typing import Any
 
 from pydantic import BaseModel, Field, ValidationError
+from pydantic.fields import FieldInfo
 
 from impasto.backbone.architecture import LAYERS
 from impasto.errors import ConfigError, as_arguments, did_you_mean, shortened
@@ -18,6 +21,7 @@ from impasto.errors import ConfigError, as_arguments, did_you_mean, shortened
 __all__ = [
     "allowed",
     "as_keywords",
+    "by_group",
     "changed_fields",
     "describe",
     "explain",
@@ -96,18 +100,26 @@ def changed_fields(settings: BaseModel) -> list[tuple[str, Any]]:
     return [(name, value) for name, value in settings if value != fields[name].default]
 
 
+def by_group(model: type[BaseModel]) -> Iterator[tuple[str, Iterator[tuple[str, FieldInfo]]]]:
+    """Yield each group of the fields of `model`, in their order, with its fields by name."""
+
+    def group(field: tuple[str, FieldInfo]) -> str:
+        extra = field[1].json_schema_extra
+        assert isinstance(extra, dict)
+        return str(extra["group"])
+
+    return groupby(model.model_fields.items(), group)
+
+
 def describe(model: type[BaseModel]) -> None:
     """Give `model` a docstring and a signature for `help`: every field, its default and help."""
-    lines, group = [cleandoc(model.__doc__ or "")], ""
-    for name, info in model.model_fields.items():
-        extra = info.json_schema_extra
-        assert isinstance(extra, dict)
-        if extra["group"] != group:
-            group = str(extra["group"])
-            lines.append(f"\n{group}:")
-        help = as_arguments(info.description or "")
-        text = f"{name} = {_plain(info.default)!r}: {help} [{allowed(model, name)}]"
-        lines += textwrap.wrap(text, 96, initial_indent="    ", subsequent_indent="        ")
+    lines = [cleandoc(model.__doc__ or "")]
+    for group, fields in by_group(model):
+        lines.append(f"\n{group}:")
+        for name, info in fields:
+            help = as_arguments(info.description or "")
+            text = f"{name} = {_plain(info.default)!r}: {help} [{allowed(model, name)}]"
+            lines += textwrap.wrap(text, 96, initial_indent="    ", subsequent_indent="        ")
     model.__doc__ = "\n".join(lines)
     model.__signature__ = as_keywords(model)
 

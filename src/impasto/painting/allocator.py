@@ -1,6 +1,6 @@
 """Tune the C library's allocator to reuse large blocks.
 
-For entry points: it changes the whole process, which the library never does.
+`keep_big_blocks` is for entry points: it changes the whole process, which the library never does.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def keep_big_blocks(up_to: int = MOST) -> bool:
 
 
 def give_back() -> None:
-    """Return freed blocks to the system, when a program is idle after a painting."""
+    """Return freed blocks to the system: after a painting, or before a larger network computes."""
     libc = _glibc()
     if libc is not None:
         libc.malloc_trim(0)
