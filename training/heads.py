@@ -2,9 +2,10 @@
 
 import torch
 
-from networks import Features
+from networks import LAYERS, Features
 
 KEPT = 0.95  # of the heads' moments, from one batch to the next
+EVERY = 4  # losses of a layer for which a head serves: it changes slowly
 # share of the mean that is taken away: a Gram matrix needs the mean, but most of it is easy
 CENTERED = 0.9
 
@@ -21,6 +22,8 @@ class Heads:
 
     def __init__(self) -> None:
         self._moments: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
+        self._solved: dict[str, torch.Tensor] = {}
+        self._count = 0  # losses computed
 
     def loss(self, name: str, feature: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """Return the part of the target's variance that the feature does not explain, 0 to 1.
@@ -40,15 +43,18 @@ class Heads:
             before_ff, before_tf = self._moments.get(name, (ff, tf))
             kept_ff, kept_tf = torch.lerp(ff, before_ff, KEPT), torch.lerp(tf, before_tf, KEPT)
             self._moments[name] = kept_ff, kept_tf
-            w = _solve(kept_ff, kept_tf, ridge=1e-3)
+            if name not in self._solved or self._count // len(LAYERS) % EVERY == 0:
+                self._solved[name] = _solve(kept_ff, kept_tf, ridge=1e-3)
+            self._count += 1
+        w = self._solved[name]
         return 1 - 2 * (w * tf).sum() + ((w @ ff) * w).sum()
 
 
 def _solve(ff: torch.Tensor, tf: torch.Tensor, ridge: float) -> torch.Tensor:
     eye = torch.eye(len(ff), device=ff.device, dtype=ff.dtype)
-    return torch.cholesky_solve(
-        tf.mT, torch.linalg.cholesky(ff + ridge * ff.diagonal().mean() * eye)
-    ).mT
+    # `cholesky_ex` does not wait for a GPU to say whether it succeeded
+    factor = torch.linalg.cholesky_ex(ff + ridge * ff.diagonal().mean() * eye).L
+    return torch.cholesky_solve(tf.mT, factor).mT
 
 
 class HeadFit:
@@ -63,8 +69,9 @@ class HeadFit:
         """Take the moments of one batch of features and targets."""
         for name in features:
             f, t = (x[name].permute(0, 2, 3, 1).flatten(0, 2).float() for x in (features, targets))
+            f, t = f.double(), t.double()
             moments = [f.mT @ f, t.mT @ f, t.square().sum(), torch.tensor(float(len(f)))]
-            moments = [m.double().cpu() for m in moments]
+            moments = [m.cpu() for m in moments]
             before = self._sums.get(name)
             self._sums[name] = (
                 moments if before is None else [a + b for a, b in zip(before, moments, strict=True)]
