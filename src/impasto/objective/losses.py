@@ -67,16 +67,17 @@ def _blockwise_gram(f: torch.Tensor) -> torch.Tensor:
     whole = blocks * (f.shape[1] // blocks)
     by_block = f[:, :whole].reshape(len(f) * blocks, whole // blocks, f.shape[2])
     # (B * blocks, C, C) -> (B, C, C)
-    total = _compensated_gram(by_block).view(len(f), blocks, f.shape[2], f.shape[2]).sum(1)
-    return total + _compensated_gram(f[:, whole:]) if whole < f.shape[1] else total
+    total = _narrow_gram(by_block).view(len(f), blocks, f.shape[2], f.shape[2]).sum(1)
+    return total + _narrow_gram(f[:, whole:]) if whole < f.shape[1] else total
 
 
-def _compensated_gram(f: torch.Tensor) -> torch.Tensor:
-    """f^T f of (B, K, C) in bfloat16, to some 17 bits; (B, C, C) float32.
-
-    The hardware accumulates in float32 but returns bfloat16: P, within 2^-9. The same product less
-    P, which is subtracted before it rounds, returns what was lost.
-    """
+def _narrow_gram(f: torch.Tensor) -> torch.Tensor:
+    """f^T f of (B, K, C) in bfloat16, to some 17 bits; (B, C, C) float32."""
+    if f.device.type == "cuda" and torch.__version__ >= "2.8":
+        wide: torch.Tensor = torch.bmm(f.mT, f, out_dtype=torch.float32)
+        return wide
+    # The hardware accumulates in float32 but returns bfloat16: P, within 2^-9. The same product
+    # less P, which is subtracted before it rounds, returns what was lost.
     product = torch.bmm(f.mT, f)
     return product.float() + torch.baddbmm(product, f.mT, f, beta=-1).float()
 
