@@ -4,7 +4,7 @@ training/run --minutes 150
 The true VGG-19 teaches at every layer: the loss is what the best linear map from the student's
 features leaves unexplained (heads.py). Half of each batch are paintings in the making by the
 student itself (paintings.py), from a third of the training on, or from the start where --from names
-a network to go on from. A checkpoint is written every four minutes; a second call goes on where the
+a network to go on from. A checkpoint is written every ten minutes; a second call goes on where the
 first stopped. Runs on a GPU where there is one.
 """
 
@@ -25,7 +25,7 @@ from networks import CHANNELS, LAYERS, MEAN, STD, Student, Teacher, fold, unfold
 from paintings import Paintings
 
 SEED = 20261126
-SIZE = 160  # of the crops, in pixels
+SIZE = 192  # of the crops, in pixels
 MATTER = {
     "1_1",
     "2_1",
@@ -36,7 +36,7 @@ MATTER = {
 }  # layers that paintings use most: they weigh twice
 # of the running average of the weights, from one step to the next: the average is what is shipped
 AVERAGED = 0.998
-SAVED_EVERY = 240  # seconds
+SAVED_EVERY = 600  # seconds
 
 
 def teacher_path() -> Path:
@@ -135,8 +135,6 @@ class Training:
 
     def run(self) -> None:
         """Train until the time is over."""
-        if self.args.source and not self.start:
-            self.save()
         while (done := self.seconds / (60 * self.args.minutes)) < 1:
             parts = self.train(done)
             if self.step % 100 == 0:
@@ -195,11 +193,11 @@ class Training:
         self.average.eval()
         torch.backends.cudnn.benchmark = False  # every held-out picture has a size of its own
         crops = self.crops_of(SEED - 1)
+        fitted = fit_heads(self.average, self.teacher, crops, self.paintings, 12)
+        export(self.average, fitted, self.args.out / "compact.safetensors")
         plain = fit_heads(self.average, self.teacher, crops, None, 12)
         left = held_out(self.average, self.teacher, self.kept, plain)
         self.write({"step": self.step, "held_out": {k: round(v, 4) for k, v in left.items()}})
-        fitted = fit_heads(self.average, self.teacher, crops, self.paintings, 12)
-        export(self.average, fitted, self.args.out / "compact.safetensors")
         torch.backends.cudnn.benchmark = True
 
     def write(self, row: dict) -> None:

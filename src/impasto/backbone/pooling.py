@@ -2,15 +2,42 @@
 
 from __future__ import annotations
 
+import logging
+from functools import cache
+from types import ModuleType
+
 import torch
 import torch.nn.functional as F
 
-__all__ = ["AVERAGE_GAIN", "average_pool", "average_unpool", "max_unpool"]
+__all__ = ["AVERAGE_GAIN", "average_pool", "average_unpool", "max_unpool", "pooling_kernels"]
 
 # Average pooling loses energy that max pooling keeps, so this much is put back: root mean square
 # after max pooling over that after average pooling, geometric mean over 60 photographs and Oxford's
 # VGG-19's first three poolings, 1.255, 1.688 and 1.395 (benchmarks/pooling.py).
 AVERAGE_GAIN = 1.44
+
+
+log = logging.getLogger("impasto")
+
+
+@cache
+def pooling_kernels(device: torch.device) -> ModuleType | None:
+    """The module of kernels for max pooling on a GPU (triton_pooling.py), where they can be made.
+
+    The GPU has to be recent, and Triton and a C compiler have to be here.
+    """
+    if device.type != "cuda":
+        return None
+    try:
+        from impasto.backbone import triton_pooling
+
+        y = torch.rand(1, 8, 4, 4, device=device).contiguous(memory_format=torch.channels_last)
+        if not torch.equal(triton_pooling.unpool(triton_pooling.pool(y), y).amax(), y.amax()):
+            raise RuntimeError("a wrong result")
+    except Exception as error:  # compilers fail in many ways
+        log.info("pooling by torch, because Triton cannot make kernels here: %s", error)
+        return None
+    return triton_pooling
 
 
 def average_pool(y: torch.Tensor) -> torch.Tensor:

@@ -12,7 +12,7 @@ from torch.autograd.function import once_differentiable
 
 from impasto.backbone.architecture import convolution_of, layer_name, layer_stride
 from impasto.backbone.convolution import Convolution
-from impasto.backbone.pooling import average_pool, average_unpool, max_unpool
+from impasto.backbone.pooling import average_pool, average_unpool, max_unpool, pooling_kernels
 from impasto.backbone.weight_files import Weights
 from impasto.errors import ConfigError, WeightsError
 
@@ -39,15 +39,15 @@ class _Trace(NamedTuple):
     """What the way back needs of one convolution.
 
     y: where ReLU let something through, y > 0. If a pooling followed, `size` is what it took, and
-    `indices` where its maxima were; with `small`, y is the pooled one: of what was pooled only the
-    maxima matter.
+    `indices` where its maxima were. masked: ReLU is passed on the way through the pooling: of what
+    was pooled only the maxima matter, and with `indices` y is the pooled one.
     """
 
     name: str
     y: torch.Tensor
     size: torch.Size | None = None
     indices: torch.Tensor | None = None
-    small: bool = False
+    masked: bool = False
 
 
 class Backbone:
@@ -89,6 +89,7 @@ class Backbone:
             name: Convolution(kernel, bias, self.device, dtype, winograd=convolution == "winograd")
             for name, (kernel, bias) in weights.kernels.items()
         }
+        self._kernels = pooling_kernels(self.device) if pooling == "max" else None
         self._mean, self._scale = (
             torch.tensor(values, device=device).view(1, 3, 1, 1)
             for values in (weights.mean, weights.scale)
@@ -201,9 +202,25 @@ class Backbone:
         pooled y tells it too."""
         if self.pooling == "average":
             return average_pool(y), trace._replace(size=y.shape)
+        if self._kernels:
+            pooled: torch.Tensor = self._kernels.pool(y)
+            return pooled, trace._replace(y=y, size=y.shape, masked=not wanted)
         pooled, indices = F.max_pool2d(y, 2, return_indices=True)
         trace = trace._replace(size=y.shape, indices=indices)
-        return pooled, trace if wanted else trace._replace(y=pooled, small=True)
+        return pooled, trace if wanted else trace._replace(y=pooled, masked=True)
+
+    def _unpool(self, g: torch.Tensor, trace: _Trace) -> torch.Tensor:
+        """The gradient to what was pooled."""
+        assert trace.size is not None
+        if self.pooling == "average":
+            return average_unpool(g, trace.size)
+        if trace.indices is None:
+            assert self._kernels is not None
+            gradient: torch.Tensor = self._kernels.unpool(g, trace.y)
+            return gradient
+        return max_unpool(
+            _through_relu(g, trace.y) if trace.masked else g, trace.indices, trace.size
+        )
 
 
 class Tape(NamedTuple):
@@ -247,10 +264,10 @@ class Tape(NamedTuple):
         largest step."""
         relu = trace.name.replace("conv", "relu")
         if g is not None and trace.size is not None:
-            g = _unpool(_through_relu(g, trace.y) if trace.small else g, trace)
+            g = self.backbone._unpool(g, trace)
         if relu in self.wanted:
             g = add(relu, g)
-        if g is not None and not trace.small:
+        if g is not None and not trace.masked:
             g = _through_relu(g, trace.y)
         if trace.name in self.wanted:
             g = add(trace.name, g)
@@ -286,14 +303,6 @@ class _Pass(torch.autograd.Function):
 
         tape = ctx.tape._replace(traces=list(ctx.tape.traces))  # autograd may come again
         return tape.gradient(add), None, None
-
-
-def _unpool(g: torch.Tensor, trace: _Trace) -> torch.Tensor:
-    """The gradient to what was pooled."""
-    assert trace.size is not None
-    if trace.indices is None:
-        return average_unpool(g, trace.size)
-    return max_unpool(g, trace.indices, trace.size)
 
 
 def _through_relu(g: torch.Tensor, y: torch.Tensor) -> torch.Tensor:

@@ -240,12 +240,15 @@ def _newton_schulz(matrix: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     each matrix scaled so that the smallest eigenvalues grow fastest (Chen & Chow 2014, "A stable
     scaling of Newton-Schulz for improving the sign function computation of a Hermitian matrix").
     """
-    identity = _identity_like(matrix)
+    three = 3 * _identity_like(matrix)
     size = matrix.square().sum((-2, -1), keepdim=True).sqrt().clamp_min(TINY)
-    y, z = matrix / size, identity.expand_as(matrix)
-    for scale in SCALES:
-        t = torch.baddbmm(1.5 * scale * identity, z, y, alpha=-0.5 * scale**3)
-        y, z = y @ t, t @ z
+    # An iteration with scale a is Y T and T Z with T = (3 a - a^3 Z Y) / 2. y = a Y and z = a Z are
+    # kept, so that T = a (3 - z y) / 2 costs one pass, and the product is scaled on its way.
+    first = SCALES[0]
+    y, z = matrix * (first / size), (first / 3 * three).expand_as(matrix)
+    for scale in (*SCALES[1:], 1.0):
+        t = three - z @ y
+        y, z = (torch.baddbmm(y, *pair, beta=0, alpha=scale / 2) for pair in ((y, t), (t, z)))
     return y * size.sqrt(), z / size.sqrt()
 
 
