@@ -83,9 +83,10 @@ class HeadFit:
         """Take the moments of one batch of features and targets."""
         for name in features:
             f, t = (x[name].permute(0, 2, 3, 1).flatten(0, 2).float() for x in (features, targets))
-            f, t = f.double(), t.double()
+            if f.device.type == "cuda":  # TF32 is too coarse for sums of many crops
+                f, t = f.double(), t.double()
             moments = [f.mT @ f, t.mT @ f, t.square().sum(), torch.tensor(float(len(f)))]
-            moments = [m.cpu() for m in moments]
+            moments = [m.double().cpu() for m in moments]
             before = self._sums.get(name)
             self._sums[name] = (
                 moments if before is None else [a + b for a, b in zip(before, moments, strict=True)]

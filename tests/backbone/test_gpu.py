@@ -58,7 +58,7 @@ def test_info_and_a_painting_say_it(impasto, photo, style, tiny, monkeypatch) ->
 
 @pytest.mark.gpu
 @pytest.mark.parametrize(
-    "settings, precision",
+    ("settings", "precision"),
     [
         ({}, "auto"),
         ({"style_term": "gram"}, "auto"),

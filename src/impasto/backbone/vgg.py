@@ -218,9 +218,8 @@ class Backbone:
             assert self._kernels is not None
             gradient: torch.Tensor = self._kernels.unpool(g, trace.y)
             return gradient
-        return max_unpool(
-            _through_relu(g, trace.y) if trace.masked else g, trace.indices, trace.size
-        )
+        g = _through_relu(g, trace.y) if trace.masked else g
+        return max_unpool(g, trace.indices, trace.size)
 
 
 class Tape(NamedTuple):
