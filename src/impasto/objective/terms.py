@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 
 from impasto.backbone.architecture import layer_stride
-from impasto.objective.losses import second_moment_sum, squared_distance
+from impasto.objective.losses import rows_at_once, second_moment_sum, squared_distance
 from impasto.objective.moments import Distance, Moments, Solved, pulled_back, seen_through
 from impasto.objective.tiles import Tile
 
@@ -197,12 +197,18 @@ class Style:
                 if constant is not None:
                     flat += constant[k]
                 continue
-            more = f @ matrix[k]
-            if constant is not None:
-                more += constant[k]
+            weights = None
             if self.weights is not None:
-                more *= inside(self.weights, tile, self.layer)[0, 0, :, :, None].to(more)
-            part += more
+                weights = inside(self.weights, tile, self.layer)[0, 0, :, :, None].to(g)
+            rows = rows_at_once(x[:, :, window.inner_rows, window.inner_columns])
+            for first in range(0, len(part), rows):
+                here = slice(first, first + rows)
+                more = f[here] @ matrix[k]
+                if constant is not None:
+                    more += constant[k]
+                if weights is not None:
+                    more *= weights[here]
+                part[here] += more
         return g
 
 
