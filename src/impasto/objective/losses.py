@@ -23,7 +23,6 @@ __all__ = [
     "gram_divisor",
     "position_sum",
     "reduction_factor",
-    "rows_at_once",
     "second_moment_sum",
     "squared_distance",
     "style_loss",
@@ -31,14 +30,10 @@ __all__ = [
 ]
 
 BLOCK = 16384  # positions that one product adds up
-COPIED = 1 << 22  # bytes of features that are copied at a time
 
 
 def second_moment_sum(features: torch.Tensor) -> torch.Tensor:
     """Sums over positions P_ij = sum_k F_ik F_jk; (B, C, H, W) -> (B, C, C), at least float32."""
-    rows = rows_at_once(features)
-    if rows < features.shape[2]:
-        return torch.stack([second_moment_sum(part) for part in features.split(rows, 2)]).sum(0)
     f = features.permute(0, 2, 3, 1).flatten(1, 2)  # (B, H*W, C), no copy where channels come last
     narrow = f.dtype != _accumulation_dtype(f)
     # a GPU is slow at one long sum
@@ -52,18 +47,6 @@ def position_sum(features: torch.Tensor) -> torch.Tensor:
     # rows first: that GPU is slow at one long sum
     by_row = features.sum(2, dtype=_accumulation_dtype(features))
     return by_row.sum(2)
-
-
-def rows_at_once(features: torch.Tensor) -> int:
-    """How many rows of features (B, C, H, W) a product takes at a time.
-
-    A product copies features whose positions do not lie side by side. On a CPU a copy of a few rows
-    stays in the cores' caches.
-    """
-    height = max(1, features.shape[2])
-    if features.device.type != "cpu" or features.permute(0, 2, 3, 1).is_contiguous():
-        return height
-    return max(1, COPIED * height // max(1, features.numel() * features.element_size()))
 
 
 def gram_divisor(name: str, shape: Sequence[int]) -> float:

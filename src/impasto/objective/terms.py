@@ -15,12 +15,7 @@ import torch
 import torch.nn.functional as F
 
 from impasto.backbone.architecture import layer_stride
-from impasto.objective.losses import (
-    position_sum,
-    rows_at_once,
-    second_moment_sum,
-    squared_distance,
-)
+from impasto.objective.losses import position_sum, second_moment_sum, squared_distance
 from impasto.objective.moments import Distance, Moments, Solved, pulled_back, seen_through
 from impasto.objective.tiles import Tile
 
@@ -207,18 +202,12 @@ class Style:
                 if constant is not None:
                     part += constant[k]
                 continue
-            weights = None
+            more = f @ matrix[k]
+            if constant is not None:
+                more += constant[k]
             if self.weights is not None:
-                weights = inside(self.weights, tile, self.layer)[0, 0, :, :, None].to(g)
-            rows = rows_at_once(x[:, :, window.inner_rows, window.inner_columns])
-            for first in range(0, len(part), rows):
-                here = slice(first, first + rows)
-                more = f[here] @ matrix[k]
-                if constant is not None:
-                    more += constant[k]
-                if weights is not None:
-                    more *= weights[here]
-                part[here] += more
+                more *= inside(self.weights, tile, self.layer)[0, 0, :, :, None].to(more)
+            part += more
         return g
 
 
