@@ -106,20 +106,16 @@ def _pool(threads: int, process: int) -> ThreadPoolExecutor:
     Each has its own number of threads, 1. To set it for each piece of work instead would end and
     start the threads of OpenMP every time.
     """
-    pool = ThreadPoolExecutor(threads, NAME, initializer=_compute_alone)
-    # each waits for the others: all threads start now
-    barrier = threading.Barrier(threads)
-    for future in [pool.submit(barrier.wait) for _ in range(threads)]:
+    pool = ThreadPoolExecutor(threads, NAME, initializer=_use_one_thread)
+    begun = threading.Barrier(threads)  # a pool starts no thread while another has nothing to do
+    for future in [pool.submit(begun.wait) for _ in range(threads)]:
         future.result()
     torch.set_num_threads(threads)  # what threads that start later take over
     return pool
 
 
-def _compute_alone() -> None:
-    """Have torch compute with one thread in this one.
-
-    A thread takes over the number of the process when torch first needs it there: only then can it
-    have another.
-    """
+def _use_one_thread() -> None:
+    # at its first use in a thread torch takes over the number that was set last in any thread: now,
+    # and not after it is set here
     torch.get_num_threads()
     torch.set_num_threads(1)
