@@ -127,6 +127,23 @@ def test_memory_does_not_have_to_lie_channels_last(dtype: torch.dtype) -> None:
     )
 
 
+@pytest.mark.parametrize("size", [(2, 2), (5, 6), (8, 10), (16, 16)])
+def test_a_small_map_finds_its_kernel_as_onednn_takes_it(size: tuple[int, int], capfd) -> None:
+    # 48 and 384 channels: in another order below some ten positions, turned at every call
+    for inward, outward in ((24, 48), (32, 384)):
+        convolution = Convolution(*layer(inward, outward), CPU, torch.float32)
+        x, g = (features(torch.float32, 1, n, *size) for n in (inward, outward))
+        first = convolution.forward(x, relu=True), convolution.backward(g)
+        convolution.forward(features(torch.float32, 1, inward, 20, 20), relu=True)
+        again = convolution.forward(x, relu=True), convolution.backward(g)
+        for one, other in zip(first, again, strict=True):
+            assert torch.equal(one, other)
+        with torch.backends.mkldnn.verbose(1):
+            convolution.forward(x, relu=True)
+            convolution.backward(g)
+        assert ",reorder," not in capfd.readouterr().out
+
+
 def test_a_kernel_that_is_trained_sends_no_gradient() -> None:
     kernel, bias = (each.requires_grad_() for each in layer(3, 4))
     assert (

@@ -11,6 +11,10 @@ from impasto.backbone.winograd import TILE, WinogradConvolution, pays
 
 __all__ = ["Convolution", "has_fused"]
 
+# Positions of the shorter side of a map: below it oneDNN takes kernels in orders of their own, and
+# one in another order is turned at every call, which took 30 times as long as the convolution.
+SMALL = 16
+
 
 class Convolution:
     """A 3 x 3 convolution with fixed numbers: forward, with or without ReLU, and the gradient to
@@ -40,6 +44,8 @@ class Convolution:
         self._fused = device.type == "cpu" and has_fused(dtype)
         self._may_winograd = winograd and device.type == "cpu" and dtype == torch.float32
         self._kernel, self._bias = kernel.detach(), bias.detach().to(device, dtype)
+        # By whether it is turned around for the way back: the size it is for, and the kernel.
+        self._layouts: dict[bool, tuple[list[int] | None, torch.Tensor]] = {}
         self._cudnn = device.type == "cuda" and has_cudnn_relu(device, dtype)
 
     # Each is made when it is first needed: a large picture needs the one, a small one the others.
@@ -48,27 +54,24 @@ class Convolution:
     def _winograd(self) -> WinogradConvolution:
         return WinogradConvolution(self._kernel, self._bias)
 
-    @cached_property
-    def _straight(self) -> torch.Tensor:
-        return self._laid_out(self._kernel)
-
-    @cached_property
-    def _turned(self) -> torch.Tensor:
-        return self._laid_out(self._kernel.flip(2, 3).transpose(0, 1))
-
-    def _laid_out(self, kernel: torch.Tensor) -> torch.Tensor:
-        kernel = kernel.to(self._device, self._dtype).contiguous(memory_format=torch.channels_last)
-        if not self._fused:
-            return kernel
-        packed: torch.Tensor = torch.ops.mkldnn._reorder_convolution_weight(
-            kernel, [1, 1], [1, 1], [1, 1], 1, None
-        )
-        return packed
+    def _laid_out(self, y: torch.Tensor, *, turned: bool) -> torch.Tensor:
+        """The kernel, or that of the way back, in the order in which oneDNN takes it for y."""
+        size = list(y.shape) if self._fused and min(y.shape[2:]) < SMALL else None
+        if turned not in self._layouts or self._layouts[turned][0] != size:
+            kernel = self._kernel.flip(2, 3).transpose(0, 1) if turned else self._kernel
+            kernel = kernel.to(self._device, self._dtype)
+            kernel = kernel.contiguous(memory_format=torch.channels_last)
+            if self._fused:
+                kernel = torch.ops.mkldnn._reorder_convolution_weight(
+                    kernel, [1, 1], [1, 1], [1, 1], 1, size
+                )
+            self._layouts[turned] = size, kernel
+        return self._layouts[turned][1]
 
     def forget_layouts(self) -> None:
         """Free the kernel in all orders but its own."""
-        for name in ("_winograd", "_straight", "_turned"):
-            self.__dict__.pop(name, None)
+        self.__dict__.pop("_winograd", None)
+        self._layouts.clear()
 
     @property
     def winograd_bytes(self) -> int:
@@ -82,11 +85,12 @@ class Convolution:
         padding 0."""
         if self._winograd_pays(y, padding, backward=False):
             return self._winograd.forward(y, relu=relu)
+        kernel = self._laid_out(y, turned=False)
         if self._fused:
-            return _fused(y, self._straight, self._bias, padding, "relu" if relu else "none")
+            return _fused(y, kernel, self._bias, padding, "relu" if relu else "none")
         if self._cudnn and relu:
-            return _cudnn_relu(y, self._straight, self._bias, padding)
-        z = F.conv2d(y, self._straight, self._bias, padding=padding)
+            return _cudnn_relu(y, kernel, self._bias, padding)
+        z = F.conv2d(y, kernel, self._bias, padding=padding)
         return z.relu_() if relu else z
 
     def backward(self, gradient: torch.Tensor, *, padding: int = 1) -> torch.Tensor:
@@ -94,10 +98,10 @@ class Convolution:
         forward pass's."""
         if self._winograd_pays(gradient, padding, backward=True):
             return self._winograd.backward(gradient)
-        padding = 2 - padding
+        padding, kernel = 2 - padding, self._laid_out(gradient, turned=True)
         if self._fused:
-            return _fused(gradient, self._turned, None, padding, "none")
-        return F.conv2d(gradient, self._turned, padding=padding)
+            return _fused(gradient, kernel, None, padding, "none")
+        return F.conv2d(gradient, kernel, padding=padding)
 
     def _winograd_pays(self, y: torch.Tensor, padding: int, *, backward: bool) -> bool:
         outward, inward = self._kernel.shape[:2]

@@ -115,6 +115,7 @@ def _pool(threads: int, process: int) -> ThreadPoolExecutor:
 
 
 def _use_one_thread() -> None:
-    torch.set_num_threads(1)
-    # at its first use in a thread torch takes over the number that was set last in any thread: now
+    # at its first use in a thread torch takes over the number that was set last in any thread: now,
+    # and not after it is set here
     torch.get_num_threads()
+    torch.set_num_threads(1)

@@ -202,12 +202,14 @@ def _identity_like(matrix: torch.Tensor) -> torch.Tensor:
 def _covariance(x: Moments) -> torch.Tensor:
     """Covariance (1, C, C), in float64 where the device has it.
 
-    Rounding in float32 exceeds the smallest eigenvalues of a product of two covariances.
+    Rounding in float32 exceeds the smallest eigenvalues of a product of two covariances. It leaves
+    the second moments a little askew; between roots of another covariance that, too, would exceed
+    them, and an eigenvalue below 0 makes the gradient some 10^12 times too long.
     """
     assert x.mean is not None
     wide = torch.float32 if x.second.device.type == "mps" else torch.float64
-    mean = x.mean.to(wide)
-    return x.second.to(wide) - mean[..., :, None] * mean[..., None, :]
+    mean, second = x.mean.to(wide), x.second.to(wide)
+    return (second + second.mT) / 2 - mean[..., :, None] * mean[..., None, :]
 
 
 def sqrt_and_inverse(matrix: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
