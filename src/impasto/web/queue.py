@@ -23,7 +23,7 @@ from impasto.web.folders import UPLOAD_FOLDER, RoomError, own_folder, remove_old
 from impasto.web.job import OVER, BusyError, Job, PaintRequest, Requested, State
 from impasto.web.keeping import abandoned, in_turn, surplus
 from impasto.web.limits import Limits
-from impasto.web.looks import Looks, answer
+from impasto.web.looks import Look, Looks
 from impasto.web.metrics import Metrics
 from impasto.web.policy import Policy, continue_from
 from impasto.web.uploads import ReadingMemory
@@ -65,7 +65,9 @@ class Studio:
         self.metrics = Metrics(self.count)
         self.uploads_full = False
         self._most_stored = UPLOADS * limits.upload
-        self._looks = Looks(self.policy, self.reading)
+        self._looks = Looks(
+            self.policy, self.reading, lambda: self._closed or self.count("waiting") > 0
+        )
         self._turns: list[str] = []  # owners; the first had the last turn
         self._change = threading.Condition()
         self._readers = CapacityLimiter(READERS)
@@ -177,14 +179,14 @@ class Studio:
                     return order[0]
             self._looks.make_one()
 
-    def look(self, request: PaintRequest) -> bytes | None:
-        """A quick look at a request, a JPEG; None if no worker is free. Raises ImpastoError."""
+    def look(self, request: PaintRequest, owner: str) -> Look | None:
+        """A quick look at a request, whose pictures come one by one; None if no worker is free."""
         with self._change:
             if self._closed or self.count("painting") + self.count("waiting"):
                 return None
-            asked = self._looks.ask(request)
+            asked = self._looks.ask(request, owner)
             self._change.notify()
-        return answer(asked)
+        return asked
 
     def count(self, state: State) -> int:
         """The number of jobs in a state."""
