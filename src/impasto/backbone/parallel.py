@@ -78,12 +78,16 @@ def _pool(threads: int, process: int) -> ThreadPoolExecutor:
     Each has its own number of threads, 1. To set it for each piece of work instead would end and
     start the threads of OpenMP every time.
     """
-    pool = ThreadPoolExecutor(threads, NAME, initializer=torch.set_num_threads, initargs=(1,))
-    for future in [pool.submit(_idle) for _ in range(threads)]:
+    pool = ThreadPoolExecutor(threads, NAME, initializer=_compute_alone)
+    everybody = threading.Barrier(threads)  # else an idle thread would be taken for the next one
+    for future in [pool.submit(everybody.wait) for _ in range(threads)]:
         future.result()
     torch.set_num_threads(threads)  # what threads that start later take over
     return pool
 
 
-def _idle() -> None:
-    """Do nothing."""
+def _compute_alone() -> None:
+    """Have this thread compute with one thread."""
+    torch.set_num_threads(1)
+    # A thread's first operation would set the number that was set last anywhere: have it do so now.
+    torch.get_num_threads()
