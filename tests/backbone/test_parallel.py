@@ -14,6 +14,7 @@ def test_every_thread_computes_alone() -> None:
     try:
         pool = parallel._pool(3, os.getpid())
         assert torch.get_num_threads() == 3
+        assert pool.submit(torch.get_num_threads).result(20) == 1
         together = threading.Barrier(3)
 
         def threads() -> int:
