@@ -98,6 +98,9 @@ class Backbone:
             for values in (weights.mean, weights.scale)
         )
 
+    def __repr__(self) -> str:
+        return f"<Backbone {self.weights.name} on {self.device}, {self.method.precision}>"
+
     def __call__(self, pixels: torch.Tensor, layers: Iterable[str]) -> Features:
         """Features of `pixels` at `layers`, each (B, C, H / 2^(stage-1), W / 2^(stage-1)), in this
         backbone's dtype.

@@ -36,6 +36,8 @@ def connect_looks(studio: Studio, form: Form, preview: gr.HTML, result: gr.HTML)
     last = WeakValueDictionary[str, _Change]()
 
     async def look(request: gr.Request, *values: Any) -> AsyncIterator[dict[Component, Any]]:
+        # gradio empties the outputs of a generator that yields nothing
+        yield {preview: gr.skip(), result: gr.skip()}
         owner = owner_in(request)
         change = last[owner] = _Change()
         await asyncio.sleep(TOGETHER)
