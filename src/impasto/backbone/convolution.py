@@ -9,7 +9,7 @@ import torch.nn.functional as F
 
 from impasto.backbone.winograd import TILE, WinogradConvolution, pays
 
-__all__ = ["Convolution", "has_fused"]
+__all__ = ["Convolution", "has_fused", "unpadded"]
 
 # Positions of a map up to which oneDNN wants some kernels in another order: given the usual one, it
 # turns it at every call, 50 ms for one of 256 x 384 channels where the convolution takes 1 ms.
@@ -169,3 +169,13 @@ def _fused(
         y, kernel, bias, [padding, padding], [1, 1], [1, 1], 1, after, [], ""
     )
     return found
+
+
+def unpadded(g: torch.Tensor) -> torch.Tensor:
+    """The gradient to what was padded by one copied pixel on each side: (B, C, H + 2, W + 2) -> (B,
+    C, H, W)."""
+    g[:, :, 1] += g[:, :, 0]
+    g[:, :, -2] += g[:, :, -1]
+    g[:, :, :, 1] += g[:, :, :, 0]
+    g[:, :, :, -2] += g[:, :, :, -1]
+    return g[:, :, 1:-1, 1:-1]
