@@ -53,11 +53,11 @@ class Look:
 class Looks:
     """The quick looks that wait for a worker; the studio's lock guards `ask` and `close`.
 
-    busy: returns whether a worker is needed for something else.
+    paintings: returns how many wait for a worker; they come first.
     """
 
-    def __init__(self, policy: Policy, reading: ReadingMemory, busy: Callable[[], bool]):
-        self._policy, self._reading, self._busy = policy, reading, busy
+    def __init__(self, policy: Policy, reading: ReadingMemory, paintings: Callable[[], int]):
+        self._policy, self._reading, self._paintings = policy, reading, paintings
         self._waiting = deque[Look]()
         self._begun = set[Look]()
 
@@ -111,7 +111,7 @@ class Looks:
 
         def wanted() -> bool:
             # a finer one than the second is for when nobody else waits
-            return not (look.given_up or self._busy() or (made > 1 and self._waiting))
+            return not (look.given_up or self._paintings() or (made > 1 and self._waiting))
 
         try:
             with self._reading.reserved(sizes, SHOWN):

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -65,9 +66,7 @@ class Studio:
         self.metrics = Metrics(self.count)
         self.uploads_full = False
         self._most_stored = UPLOADS * limits.upload
-        self._looks = Looks(
-            self.policy, self.reading, lambda: self._closed or self.count("waiting") > 0
-        )
+        self._looks = Looks(self.policy, self.reading, partial(self.count, "waiting"))
         self._turns: list[str] = []  # owners; the first had the last turn
         self._change = threading.Condition()
         self._readers = CapacityLimiter(READERS)
@@ -184,9 +183,8 @@ class Studio:
         with self._change:
             if self._closed or self.count("painting") + self.count("waiting"):
                 return None
-            asked = self._looks.ask(request, owner)
             self._change.notify()
-        return asked
+            return self._looks.ask(request, owner)
 
     def count(self, state: State) -> int:
         """The number of jobs in a state."""
