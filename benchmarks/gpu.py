@@ -10,6 +10,7 @@ python benchmarks/gpu.py --device cpu --sides 64 --paintings 64 --tiles 96 --ste
 
 import argparse
 import statistics
+import subprocess
 import time
 from collections.abc import Iterator
 
@@ -88,6 +89,14 @@ def our_steps(backbone: Backbone, config: Config, on: Machine, graphs: bool) -> 
     return run.steps()
 
 
+def driver(device: str) -> dict[str, str]:
+    """The version of a GPU's driver, for the record."""
+    if device == "cpu":
+        return {}
+    ask = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+    return {"driver": subprocess.check_output(ask, text=True).strip()}
+
+
 class Report:
     """Prints rows as they come, and knows when the time is over."""
 
@@ -102,7 +111,7 @@ class Report:
             f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in values.items()
         )
         print(f"{what}: {text}", flush=True)
-        record("gpu", self._rows, self._device)
+        record("gpu", self._rows, self._device, **driver(self._device))
 
     def in_time(self, what: str) -> bool:
         """Whether there is time for a part; where there is none, that is printed."""

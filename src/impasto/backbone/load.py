@@ -81,19 +81,26 @@ def load_weights(config: Config, load_one: Callable[[str], Weights] = load) -> W
     return weights
 
 
-def settled(config: Config, machine: Machine) -> Config:
-    """Leave all steps to the network of the last ones, where it costs little more than the other.
+def settled(config: Config, machine: Machine, network: Backbone | None = None) -> Config:
+    """Decide whether one network makes all steps, where the config leaves it open.
 
-    That is on a CUDA GPU: VGG-19 takes 1.2 to 1.8 times as long as its student there
-    (benchmarks/RESULTS.md), and sees more.
+    On a CUDA GPU the network of the last steps does, with `finish` "auto": there VGG-19 takes 1.2
+    to 1.8 times as long as its student (benchmarks/RESULTS.md), and sees more.
 
     Args:
-        config: the settings; with a number for `finish` they stay as they are.
+        config: the settings.
         machine: where the painting is made.
+        network: one that is loaded already, which decides.
     """
+    last = config.finish_backbone
+    if network is not None:
+        if network.finisher is not None:
+            return config
+        name = last if network.weights.name == last else config.backbone
+        return config.changed(finish=0, backbone=name)
     automatic = config.finish == "auto" and config.finisher
     if automatic and find_device(machine.device).type == "cuda":
-        return config.changed(backbone=config.finish_backbone)
+        return config.changed(backbone=last)
     return config
 
 

@@ -26,6 +26,7 @@ from impasto.painting.step import State, Step
 
 __all__ = ["Resume", "Run", "paint", "paint_steps"]
 
+LoadBackbone = Callable[[Config, Machine], Backbone]
 # returns the state and the plan of an interrupted run
 Resume = Callable[[Problem, Config, Backbone], "tuple[State, Plan] | None"]
 
@@ -70,7 +71,7 @@ class Run:
         *,
         start: Source | Mapping[str, float] | None = None,
         named: Mapping[str, Source] | None = None,
-        backbone: Backbone | str | Callable[[Config, Machine], Backbone] = load_backbone,
+        backbone: Backbone | str | LoadBackbone = load_backbone,
         plan: Callable[[Problem, Config, Machine, Backbone], Plan] = plan_for,
         resume: Resume | None = None,
         make_evaluator: MakeEvaluator = default_evaluator,
@@ -105,18 +106,14 @@ class Run:
         if is_setting(start):
             settings["start"] = os.fspath(start) if isinstance(start, PathLike) else start
         config, machine, named = combined(config, machine, named, settings)
-        if not isinstance(backbone, Backbone):
-            config = settled(config, machine)
-        elif backbone.finisher is None:  # the given network makes all steps
-            last = config.finish_backbone
-            name = last if backbone.weights.name == last else config.backbone
-            config = config.changed(finish=0, backbone=name)
+        loaded = backbone if isinstance(backbone, Backbone) else None
+        config = settled(config, machine, loaded)
         picture, styles = read_pictures(content, style, config)
         first = None if start is None or is_setting(start) else read(cast(Source, start))
         # bad pictures fail before a network is downloaded
         problem = prepare_problem(picture, styles, config, named)
         check_tile(problem, config, machine)
-        network = backbone if isinstance(backbone, Backbone) else backbone(config, machine)
+        network = loaded or cast(LoadBackbone, backbone)(config, machine)
         resumed = resume(problem, config, network) if resume else None
         state, planned = resumed or (None, plan(problem, config, machine, network))
         # recorded, so that `--from` uses the same tiles
