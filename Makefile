@@ -61,9 +61,10 @@ docs: $(READY)
 	$(PIP) --editable '.[docs]'
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 
-# Draw the sample landscape and styles again.
+# Draw the sample landscape, still life and styles again: half an hour.
 styles: $(READY)
 	$(BIN)/python examples/draw_scene.py
+	$(BIN)/python examples/draw_still_life.py
 	$(BIN)/python examples/draw_styles.py
 
 # The pictures of the documents, into docs/gallery: minutes. With the pictures in ../shared, also the five pairs and their scores.

@@ -1,8 +1,8 @@
 """Draw the sample styles in the package: python examples/draw_styles.py
 
-One made-up landscape in four techniques: brush strokes along a flow field, a woodcut, stained
-glass, points. Nothing here is taken from a picture, so the drawings have no license but ours. The
-same seed gives the same files.
+One made-up landscape in six techniques: brush strokes along a flow field, a woodcut, stained
+glass, points, watercolor, facets. Nothing here is taken from a picture, so the drawings have no
+license but ours. The same seed gives the same files.
 """
 
 import math
@@ -285,11 +285,112 @@ def points(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
     return np.asarray(paint, np.float32) / 255
 
 
+def watercolor(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
+    """Watercolor: thin washes on rough paper, darker where they dried at their edges, with paper
+    left white between."""
+    palette = {
+        "zenith": (96, 160, 214),
+        "horizon": (250, 214, 190),
+        "cloud": (255, 252, 248),
+        "halo": (255, 214, 130),
+        "sun": (255, 244, 190),
+        "mountain": (132, 128, 184),
+        "snow": (252, 250, 252),
+        "hill": (92, 160, 148),
+        "field": (238, 190, 96),
+        "meadow": (138, 176, 84),
+        "river": (120, 190, 220),
+    }
+    scene = landscape(rng, palette, height, width)
+    y, x = np.mgrid[0:height, 0:width].astype(np.float32)
+
+    def blurred(values: np.ndarray, radius: float) -> np.ndarray:
+        wide, high = round(width / radius), round(height / radius)
+        channels = [Image.fromarray(np.ascontiguousarray(c)) for c in np.moveaxis(values, -1, 0)]
+        small = [c.resize((wide, high), Image.Resampling.BOX) for c in channels]
+        size, kind = (width, height), Image.Resampling.BICUBIC
+        return np.stack([np.asarray(c.resize(size, kind)) for c in small], -1)
+
+    shaken = [
+        12 * clouds(rng, height, width, n) + 4 * clouds(rng, height, width, 40) for n in (7, 7)
+    ]
+    rows, columns = (y + shaken[0]).clip(0, height - 1), (x + shaken[1]).clip(0, width - 1)
+    scene = scene[rows.astype(np.int32), columns.astype(np.int32)]
+    pigment = -np.log(np.clip(scene, 0.03, 1)).astype(np.float32)  # how much lies on the paper
+    soft, wide = blurred(pigment, 2.5), blurred(pigment, 16)
+    edges = np.abs(soft - wide).max(-1, keepdims=True)
+    pigment = soft * (1 + 0.9 * np.exp(-((edges - 0.16) ** 2) / 0.004))
+    for _ in range(14):  # washes over it, each with its own hard edge
+        shape = clouds(rng, height, width, int(rng.integers(2, 6)), 4)
+        low = rng.uniform(0.1, 0.6)
+        wash = np.clip((shape - low) * 14, 0, 1)[..., None].astype(np.float32)
+        rim = np.clip(wash - blurred(wash, 9), 0, 1)
+        pigment = pigment * (1 + 0.10 * wash + 0.9 * rim * rng.uniform(0.3, 1))
+    paper = 0.6 * clouds(rng, height, width, 150, 2) + 0.4 * clouds(rng, height, width, 320, 1)
+    pigment = pigment * (1 + 0.22 * paper[..., None])
+    dry = clouds(rng, height, width, 5) + 0.8 * paper > 1.36  # where the brush skipped
+    pigment = np.where(dry[..., None], 0.08 * pigment, pigment)
+    white = np.array((0.985, 0.97, 0.935), np.float32)
+    return white * np.exp(-0.62 * pigment) * (1 + 0.03 * paper[..., None])
+
+
+def facets(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
+    """Facets, as the cubists broke things up: planes shaded from one edge, in earth colors, some
+    with lines drawn around them."""
+    palette = {
+        "zenith": (64, 100, 122),
+        "horizon": (188, 178, 146),
+        "cloud": (226, 214, 184),
+        "halo": (222, 168, 84),
+        "sun": (244, 222, 160),
+        "mountain": (120, 74, 62),
+        "snow": (214, 204, 184),
+        "hill": (92, 98, 74),
+        "field": (206, 120, 50),
+        "meadow": (128, 118, 58),
+        "river": (142, 160, 156),
+    }
+    scene = landscape(rng, palette, height, width)
+    y, x = (axis.ravel() for axis in np.mgrid[0:height, 0:width].astype(np.float32))
+    flat = scene.reshape(-1, 3)
+    picture, shade = np.empty_like(flat), np.ones(height * width, np.float32)
+    pending = [np.arange(height * width)]
+    while pending:
+        part = pending.pop()
+        px, py = x[part], y[part]
+        wide = np.hypot(np.ptp(px), np.ptp(py))
+        if wide < rng.uniform(90, 230):
+            turn = rng.uniform(0, 2 * math.pi)
+            along = px * math.cos(turn) + py * math.sin(turn)
+            along = (along - along.min()) / max(float(np.ptp(along)), 1.0)
+            color = flat[part].mean(0) + rng.normal(0, 0.045)
+            picture[part] = color * (0.82 + 0.66 * along[:, None])
+            continue
+        # across its length, about; the cut casts a shadow on one side of it
+        turn = math.atan2(np.ptp(py), np.ptp(px)) * rng.choice((-1, 1)) + rng.normal(0, 0.5)
+        turn += math.pi / 2 if rng.random() < 0.3 else 0
+        side = (px - px.mean()) * math.cos(turn) + (py - py.mean()) * math.sin(turn)
+        side += rng.uniform(-0.12, 0.12) * wide
+        over = side > 0
+        shade[part] *= np.where(over, 1 - 0.36 * np.exp(-side.clip(0) / 24), 1.0)
+        if rng.random() < 0.5:
+            shade[part] *= np.where(np.abs(side) < rng.uniform(1.2, 3), 0.25, 1.0)
+        pending += [part[over], part[~over]]
+    picture = (picture * shade[:, None]).reshape(height, width, 3)
+    # short flat strokes of a brush, and canvas
+    bristles = clouds(rng, height, width // 6, 50, 2).repeat(6, 1)
+    bristles = np.pad(bristles, ((0, 0), (0, width - bristles.shape[1])), mode="edge")
+    canvas = np.sin(np.arange(width) * 1.1)[None] * np.sin(np.arange(height) * 1.1)[:, None]
+    return picture * (1 + 0.10 * bristles + 0.04 * canvas)[..., None] + 0.01
+
+
 STYLES: dict[str, Callable[[np.random.Generator, int, int], np.ndarray]] = {
     "strokes": strokes,
     "woodcut": woodcut,
     "glass": glass,
     "points": points,
+    "watercolor": watercolor,
+    "facets": facets,
 }
 
 

@@ -28,7 +28,7 @@ def painted(page: Page) -> None:
     """Press Paint and wait until it is done."""
     page.click("#paint")
     page.wait_for_function(
-        "document.querySelector('#status').innerText.includes('Done')", timeout=120_000
+        "document.querySelector('#status').innerText.includes('Done')", timeout=600_000
     )
     page.wait_for_timeout(1000)
 
@@ -74,11 +74,11 @@ def main() -> None:
         page.wait_for_selector("#preview img[alt^='The painting at step']")
         page.wait_for_function(
             "/step (8|9|1\\d)\\d\\//.test(document.querySelector('#preview').innerText)",
-            timeout=60_000,
+            timeout=300_000,
         )
         keep(page, "studio-live")
         page.wait_for_function(
-            "document.querySelector('#status').innerText.includes('Done')", timeout=120_000
+            "document.querySelector('#status').innerText.includes('Done')", timeout=600_000
         )
         page.wait_for_timeout(1000)
         keep(page, "studio")

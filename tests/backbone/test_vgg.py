@@ -343,3 +343,8 @@ def test_channels_are_turned_for_a_bgr_network() -> None:
     found, expected = (Backbone(weights)(picture(), SOME) for weights in (bgr, WEIGHTS))
     for name in SOME:
         assert_near(found[name], expected[name])
+
+
+def test_its_repr_is_one_line() -> None:
+    network = Backbone(load("compact"))
+    assert repr(network) == "<Backbone compact on cpu, float32>"

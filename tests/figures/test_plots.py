@@ -103,6 +103,14 @@ def test_the_legends_of_one_run_cover_nothing():
         assert figure.bbox.y0 <= legend.y0
 
 
+def test_objectives_of_other_terms_are_drawn_relative_to_their_first_values() -> None:
+    one, other = run("one", **TWO_TERMS), run("other", grain=[1.0] * 4)
+    axes = curves([one, other._replace(objective=[NAN, 500.0, 250.0, 125.0])]).axes[0]
+    assert axes.get_title() == "objective / first value"
+    assert [line.get_ydata()[1] for line in axes.lines] == [0.5, 1.0]
+    assert curves([one, one._replace(name="again")]).axes[0].get_title() == "objective"
+
+
 @pytest.mark.parametrize(("count", "panels"), [(1, 2), (2, 3), (3, 4), (6, 7)])
 def test_several_runs_have_one_panel_a_term(count, panels):
     terms = {f"style_relu{k}_1": [1.0, 2.0, 3.0, 4.0] for k in range(count)}

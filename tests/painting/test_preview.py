@@ -7,8 +7,9 @@ from impasto.backbone.load import load_backbone
 from impasto.config import Config, Machine
 from impasto.errors import PictureError
 from impasto.images.color import gray
+from impasto.images.read import read
 from impasto.painting import preview as looks
-from impasto.painting.preview import preview, preview_config
+from impasto.painting.preview import preview, preview_config, previews
 
 MACHINE = Machine(device="cpu", precision="float32")
 
@@ -46,6 +47,21 @@ def test_a_loaded_network_is_used(config, photo, style):
     network = load_backbone(preview_config(config), MACHINE)
     one = preview(photo, style, config, MACHINE, backbone=network)
     assert torch.equal(one, preview(photo, style, config, MACHINE))
+
+
+def test_looks_become_finer_while_they_are_wanted(config, photo, style, monkeypatch):
+    monkeypatch.setattr(looks, "SIDE", 96)
+    monkeypatch.setattr(looks, "STEPS", 8)
+
+    def count(wanted) -> int:
+        pair = read(photo), [read(style)]
+        more = {"named": {}, "backbone": load_backbone, "wanted": wanted}
+        return len({picture.sum() for picture in previews(*pair, config, MACHINE, **more)})
+
+    assert count(lambda: True) == 2
+    assert count(lambda: False) == 0
+    asked = iter([True] * 8 + [False] * 9)
+    assert count(lambda: next(asked)) == 1
 
 
 def test_a_bad_picture_is_refused(config, photo):

@@ -311,6 +311,30 @@ def test_the_history_goes_back_to_earlier_paintings(open_page, tmp_path) -> None
     assert "80" in items.nth(0).inner_text()
 
 
+def test_two_paintings_are_compared_side_by_side(open_page) -> None:
+    page = open_page()
+    for size in ("64", "80"):
+        choose(page, "size", size)
+        page.click("#paint")
+        shows(page, "Done")
+        expect(page.locator("#result img").first).to_have_js_property("naturalWidth", int(size))
+    beside = page.locator("#history .beside")
+    expect(beside).to_have_count(1)  # the one that is shown has none
+    beside.click()
+    pictures = page.locator("#result .pair img")
+    expect(pictures).to_have_count(2)
+    expect(pictures.nth(0)).to_have_js_property("naturalWidth", 80)
+    expect(pictures.nth(1)).to_have_js_property("naturalWidth", 64)
+    one, two = pictures.nth(0).bounding_box(), pictures.nth(1).bounding_box()
+    assert one["y"] == two["y"]
+    assert one["x"] + one["width"] <= two["x"]
+    page.keyboard.press("r")  # real pixels are of one painting
+    expect(beside).to_have_attribute("aria-pressed", "true")
+    beside.click()
+    expect(page.locator("#result .compared img").first).to_have_js_property("naturalWidth", 80)
+    expect(page.locator("#result .pair")).to_have_count(0)
+
+
 def test_two_visitors_take_turns_and_see_nothing_of_each_other(open_page, place) -> None:
     one, two = open_page(), open_page()
     settle(one, 96, LONG)

@@ -797,16 +797,36 @@ def test_a_visitor_s_oldest_paintings_and_pictures_make_room(opened, order, phot
     assert jobs[2].file("painting.png").exists()
 
 
-def test_a_quick_look_is_made_by_a_free_worker_only(studio, order, when):
-    look = studio.look(order(size=64))
-    with Image.open(io.BytesIO(look)) as image:
-        assert max(image.size) == 64
+def looks(look):
+    """The pictures of a quick look."""
+    while picture := look.next():
+        with Image.open(io.BytesIO(picture)) as image:
+            yield image.size
+
+
+def test_a_quick_look_is_made_by_a_free_worker_only(studio, order):
+    assert {max(size) for size in looks(studio.look(order(size=64), "ann"))} == {64}
     job = begun(studio.submit(order(**SLOW), "ann"))
-    assert studio.look(order()) is None
+    assert studio.look(order(), "ann") is None
     studio.cancel(job)
     ended(job)
+    broken = studio.look(order(content=Upload("notes.png", lambda: b"nothing")), "ann")
     with pytest.raises(PictureError):
-        studio.look(order(content=Upload("notes.png", lambda: b"nothing")))
+        list(looks(broken))
+
+
+def test_a_quick_look_becomes_finer_until_the_next_change(studio, order, monkeypatch):
+    monkeypatch.setattr("impasto.painting.preview.SIDE", 96)
+    assert len(list(looks(studio.look(order(), "ann")))) == 2  # levels
+    monkeypatch.setattr("impasto.painting.preview.STEPS", 100_000)
+    first = studio.look(order(), "ann")
+    second = studio.look(order(), "ann")
+    assert first.next() is None
+    third = studio.look(order(), "ben")  # waits for a worker
+    job = begun(studio.submit(order(steps=2), "ben"))  # comes first
+    ended(job)
+    assert second.next() is None
+    third.give_up()
 
 
 def test_finished_paintings_are_saved_under_new_names(tiny_weights, order, tmp_path, temporary):

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 
 from impasto.backbone.winograd import TILE, WinogradConvolution, pays
 
-__all__ = ["Convolution", "has_fused"]
+__all__ = ["Convolution", "has_fused", "unpadded"]
 
 # Positions of the shorter side of a map: below it oneDNN takes kernels in orders of their own, and
 # one in another order is turned at every call, which took 30 times as long as the convolution.
@@ -153,3 +153,13 @@ def _fused(
         y, kernel, bias, [padding, padding], [1, 1], [1, 1], 1, after, [], ""
     )
     return found
+
+
+def unpadded(g: torch.Tensor) -> torch.Tensor:
+    """The gradient to what was padded by one copied pixel on each side: (B, C, H + 2, W + 2) -> (B,
+    C, H, W)."""
+    g[:, :, 1] += g[:, :, 0]
+    g[:, :, -2] += g[:, :, -1]
+    g[:, :, :, 1] += g[:, :, :, 0]
+    g[:, :, :, -2] += g[:, :, :, -1]
+    return g[:, :, 1:-1, 1:-1]

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch.autograd.function import once_differentiable
 
 from impasto.backbone.architecture import convolution_of, layer_name, layer_stride
-from impasto.backbone.convolution import Convolution
+from impasto.backbone.convolution import Convolution, unpadded
 from impasto.backbone.pooling import average_pool, average_unpool, max_unpool, pooling_kernels
 from impasto.backbone.weight_files import Weights
 from impasto.errors import ConfigError, WeightsError
@@ -94,6 +94,9 @@ class Backbone:
             torch.tensor(values, device=device).view(1, 3, 1, 1)
             for values in (weights.mean, weights.scale)
         )
+
+    def __repr__(self) -> str:
+        return f"<Backbone {self.weights.name} on {self.device}, {self.method.precision}>"
 
     def __call__(self, pixels: torch.Tensor, layers: Iterable[str]) -> Features:
         """Features of `pixels` at `layers`, each (B, C, H / 2^(stage-1), W / 2^(stage-1)), in this
@@ -252,7 +255,7 @@ class Tape(NamedTuple):
         if g is None:
             raise RuntimeError("a tape leads back once: evaluate the network again")
         if self.backbone.padding == "replicate":
-            g = _unpadded(g)
+            g = unpadded(g)
         g = g.contiguous() * self.backbone._scale  # float32 again, and as pixels lie
         return g.flip(1) if self.backbone.weights.order == "BGR" else g
 
@@ -308,13 +311,3 @@ def _through_relu(g: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     """The gradient before ReLU from that after it; y is ReLU's output. In g's own memory it would
     be slower."""
     return torch.ops.aten.threshold_backward(g, y, 0)  # type: ignore[no-any-return]
-
-
-def _unpadded(g: torch.Tensor) -> torch.Tensor:
-    """The gradient to what was padded by one copied pixel on each side: (B, C, H + 2, W + 2) -> (B,
-    C, H, W)."""
-    g[:, :, 1] += g[:, :, 0]
-    g[:, :, -2] += g[:, :, -1]
-    g[:, :, :, 1] += g[:, :, :, 0]
-    g[:, :, :, -2] += g[:, :, :, -1]
-    return g[:, :, 1:-1, 1:-1]

@@ -119,13 +119,18 @@ def _one_run(run: Curve) -> Figure:
 
 def _several_runs(runs: Sequence[Curve]) -> Figure:
     """Draw a panel for the objective and for each term of any run; a run has one color and dash in
-    all panels."""
+    all panels. Objectives of runs with other terms (other presets) are drawn relative to their
+    first values."""
     names = list(dict.fromkeys(name for run in runs for name in run.terms))
     columns = min(3, len(names) + 1)
     rows = math.ceil((len(names) + 1) / columns)
     figure = Figure(figsize=(3.7 * columns, 2.5 * rows + 0.5), layout="constrained")
     panels = figure.subplots(rows, columns, squeeze=False).flatten()
-    drawn = _panel(panels[0], "objective", [(run.name, run.steps, run.objective) for run in runs])
+    title, values = "objective", [np.asarray(run.objective, dtype=float) for run in runs]
+    if len({frozenset(run.terms) for run in runs}) > 1:  # other terms: their sums do not compare
+        title, values = "objective / first value", [each / _first(each) for each in values]
+    lines = [(run.name, run.steps, each) for run, each in zip(runs, values, strict=True)]
+    drawn = _panel(panels[0], title, lines)
     for axes, name in zip(panels[1:], names, strict=False):
         _panel(axes, name, [(run.name, run.steps, run.terms.get(name, ())) for run in runs])
     if (
@@ -143,6 +148,12 @@ def _several_runs(runs: Sequence[Curve]) -> Figure:
         fontsize=9,
     )
     return figure
+
+
+def _first(values: np.ndarray) -> float:
+    """The first of the values that is finite and not 0; 1 if none is."""
+    usable = values[np.isfinite(values) & (values != 0)]
+    return float(usable[0]) if usable.size else 1.0
 
 
 def _panel(

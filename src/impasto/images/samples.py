@@ -1,4 +1,4 @@
-"""The pictures of the demo: a drawn landscape, drawn styles, a portrait from matplotlib."""
+"""The sample pictures: a drawn landscape, still life and styles, a portrait from matplotlib."""
 
 from __future__ import annotations
 
@@ -15,10 +15,12 @@ __all__ = [
     "sample_painting",
     "sample_photograph",
     "sample_portrait",
+    "sample_still_life",
     "sample_style",
 ]
 
-STYLES = ("strokes", "woodcut", "glass", "points")  # drawn by examples/draw_styles.py
+# drawn by examples/draw_styles.py
+STYLES = ("strokes", "woodcut", "glass", "points", "watercolor", "facets")
 
 
 def matplotlib_data() -> Path | None:
@@ -32,6 +34,12 @@ def matplotlib_data() -> Path | None:
 def sample_photograph() -> Path:
     """A mountain lake at evening, drawn by examples/draw_scene.py to look like a photograph."""
     return _sample("lake")
+
+
+def sample_still_life() -> Path:
+    """Fruit and a jug beside a window, drawn by examples/draw_still_life.py to look like a
+    photograph."""
+    return _sample("still-life")
 
 
 def sample_painting() -> Path:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import accumulate
 
 import torch
 
@@ -10,14 +11,16 @@ from impasto.backbone.load import load_backbone
 from impasto.backbone.vgg import Backbone
 from impasto.config import Config, Machine
 from impasto.images.color import gray
-from impasto.images.read import Source, read, resize
+from impasto.images.read import Picture, Source, read, resize
 from impasto.painting.levels import enlarged, painted_size
 from impasto.painting.run import Run
 
-__all__ = ["SHOWN", "preview", "preview_config"]
+__all__ = ["SHOWN", "preview", "preview_config", "previews"]
 
 SIDE = 224  # pixels on the long side of what is painted
 STEPS = 14
+FINER = 2  # times that size, for who waits; the steps of the smaller levels stay the same
+FINER_STEPS = 4  # more
 SHOWN = 768  # pixels on the long side of what is shown
 
 
@@ -58,8 +61,37 @@ def preview(
     run = Run.prepare(
         picture, style, preview_config(config), machine, named=named, backbone=backbone
     )
-    small = run.paint().pixels
-    height, width = painted_size(picture, config)
+    return _shown(run.paint().pixels, picture, config)
+
+
+def previews(
+    content: Picture,
+    styles: Sequence[Picture],
+    config: Config,
+    machine: Machine,
+    *,
+    named: Mapping[str, Source],
+    backbone: Callable[[Config, Machine], Backbone],
+    wanted: Callable[[], bool],
+) -> Iterator[torch.Tensor]:
+    """Yield quick looks as `preview` makes them, each finer: after each level of a painting that
+    is twice as large in the end.
+
+    wanted: asked before every step; when it returns False, there are no more.
+    """
+    finer = preview_config(config).changed(size=FINER * SIDE, steps=STEPS + FINER_STEPS)
+    run = Run.prepare(content, styles, finer, machine, named=named, backbone=backbone)
+    ends = set(accumulate(level.steps for level in run.problem.levels))
+    for step in run.steps():
+        if step.number in ends:
+            yield _shown(run.painting(step).pixels, content, config)
+        if not wanted():
+            return
+
+
+def _shown(painted: torch.Tensor, content: Picture, config: Config) -> torch.Tensor:
+    """A small painting at the size of a screen, with the content's detail."""
+    height, width = painted_size(content, config)
     scale = min(1.0, SHOWN / max(height, width))
-    shown = resize(picture.pixels, max(1, round(height * scale)), max(1, round(width * scale)))
-    return enlarged(small, gray(resize(picture.pixels, *small.shape[2:])), gray(shown))
+    shown = resize(content.pixels, max(1, round(height * scale)), max(1, round(width * scale)))
+    return enlarged(painted, gray(resize(content.pixels, *painted.shape[2:])), gray(shown))

@@ -12,7 +12,7 @@ from impasto.web.job import Job
 from impasto.web.queue import Studio
 from impasto.web.visitors import owner_of
 
-__all__ = ["SCRIPT", "finished", "history", "owner_in"]
+__all__ = ["SCRIPT", "finished", "history", "owner_in", "side_by_side"]
 
 # what the buttons of the list tell the server
 SCRIPT = """
@@ -21,6 +21,7 @@ element.addEventListener("click", (event) => {
   if (button) trigger("click", { act: button.dataset.act, id: button.dataset.id });
 });
 """
+TWO = "<svg viewBox='0 0 16 16' aria-hidden='true'><path d='M1 3h6v10H1zM9 3h6v10H9z'/></svg>"
 
 
 def owner_in(request: gr.Request) -> str:
@@ -47,24 +48,47 @@ def caption(job: Job) -> str:
     return " · ".join([*parts, str(config.size)])
 
 
-def history(jobs: Sequence[Job], shown: str) -> str:
-    """The paintings as a list of buttons. shown: the id of the one that is on the page now."""
+def history(jobs: Sequence[Job], shown: str, beside: str = "") -> str:
+    """The paintings as a list of buttons.
+
+    shown: the id of the one that is on the page now. beside: of the one next to it, if any.
+    """
     if not jobs:
         return ""
-    items = "".join(_item(job, job.id == shown) for job in jobs)
+    items = "".join(_item(job, shown, beside) for job in jobs)
     everything = ""
     if len(jobs) > 1:
         everything = "<a download href='api/paintings.zip'>Download all</a>"
     return f"<header><h2>Your paintings</h2>{everything}</header><ul>{items}</ul>"
 
 
-def _item(job: Job, shown: bool) -> str:
+def _item(job: Job, shown: str, beside: str) -> str:
     text = escape(caption(job), quote=True)
-    now = " aria-current='true'" if shown else ""
+    now = " aria-current='true'" if job.id == shown else ""
+    pair = ""
+    if shown and job.id != shown:
+        is_beside = job.id == beside
+        pair = (
+            f"<button class='beside' data-act='{'alone' if is_beside else 'beside'}' "
+            f"data-id='{job.id}' aria-pressed='{str(is_beside).lower()}' "
+            f"aria-label='Side by side: {text}' title='Side by side with the painting above'>"
+            f"{TWO}</button>"
+        )
     return (
         f"<li><button class='pick' data-act='choose' data-id='{job.id}'{now}>"
         f"<img loading='lazy' alt='' src='api/paintings/{job.id}/after'>"
-        f"<span>{text}</span></button>"
+        f"<span>{text}</span></button>{pair}"
         f"<button class='delete' data-act='delete' data-id='{job.id}' "
         f"aria-label='Delete {text}' title='Delete'>×</button></li>"
     )
+
+
+def side_by_side(first: Job, second: Job) -> str:
+    """Two paintings beside each other."""
+    figures = "".join(
+        f"<figure><img src='api/paintings/{job.id}/after' alt='The painting {k} of 2'>"
+        f"<figcaption>{escape(caption(job))}</figcaption></figure>"
+        for k, job in enumerate((first, second), 1)
+    )
+    full = "<button data-view='full' title='Key: F'>Full screen</button>"
+    return f"<div class='viewer pair'>{figures}</div><p class='view'>{full}</p>"

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
 from typing import Any
+from weakref import WeakValueDictionary
 
 import gradio as gr
 from anyio import to_thread
@@ -14,31 +17,50 @@ from impasto.web.form import Form
 from impasto.web.history import owner_in
 from impasto.web.html import quick_look
 from impasto.web.job import Job, PaintRequest
+from impasto.web.looks import Look
 from impasto.web.queue import Studio
 
 __all__ = ["connect_looks"]
 
 SEEN = [name for name in IN_SIGHT if name != "size"]  # settings whose effect a quick look shows
+TOGETHER = 0.05  # seconds: a preset changes many settings at once
+
+
+class _Change:
+    """The last change that a visitor made; it is gone with the event that shows it."""
 
 
 def connect_looks(studio: Studio, form: Form, preview: gr.HTML, result: gr.HTML) -> None:
-    """Show a quick look when a picture or a setting in sight is changed, while no painting is
-    being made: it would slow that down."""
+    """Show quick looks, each finer, when a picture or a setting in sight is changed, while no
+    painting is being made: it would slow that down. The next change ends them."""
+    last = WeakValueDictionary[str, _Change]()
 
-    async def look(request: gr.Request, *values: Any) -> dict[Component, Any]:
-        unchanged: dict[Component, Any] = {preview: gr.skip()}
-        jobs = studio.of(owner_in(request))
+    async def look(request: gr.Request, *values: Any) -> AsyncIterator[dict[Component, Any]]:
+        # gradio empties the outputs of a generator that yields nothing
+        yield {preview: gr.skip(), result: gr.skip()}
+        owner = owner_in(request)
+        change = last[owner] = _Change()
+        await asyncio.sleep(TOGETHER)
+        if last.get(owner) is not change:
+            return
+        jobs = studio.of(owner)
+        asked: Look | None = None
         try:
-            asked = form.request(values, "")
-            is_known = bool(jobs) and await to_thread.run_sync(_is_of, studio, asked, jobs[-1])
-            picture = None if is_known else await to_thread.run_sync(studio.look, asked)
+            order = form.request(values, "")
+            if bool(jobs) and await to_thread.run_sync(_is_of, studio, order, jobs[-1]):
+                return
+            asked = studio.look(order, owner)
+            while asked and (picture := await to_thread.run_sync(asked.next)):
+                yield {preview: quick_look(picture), result: ""}
         except ImpastoError:
-            return unchanged  # what is wrong is said when it is to be painted
-        return {preview: quick_look(picture), result: ""} if picture else unchanged
+            return  # what is wrong is said when it is to be painted
+        finally:
+            if asked:
+                asked.give_up()
 
     inputs = [form.content, *form.styles, *(form.settings[name] for name in SEEN)]
     changes = [component.change for component in inputs]  # type: ignore[attr-defined]
-    gr.on(changes, look, form.flat, [preview, result], trigger_mode="always_last", **QUIET)
+    gr.on(changes, look, form.flat, [preview, result], trigger_mode="multiple", **QUIET)
 
 
 def _is_of(studio: Studio, request: PaintRequest, job: Job) -> bool:

@@ -3,87 +3,130 @@
 from __future__ import annotations
 
 from collections import deque
-from concurrent.futures import Future
-from concurrent.futures import TimeoutError as LookTimeoutError
+from collections.abc import Callable, Iterator
+from queue import Empty, SimpleQueue
 
 from impasto.images.files import header_size
 from impasto.images.read import read_bytes
-from impasto.painting.preview import SHOWN, preview
+from impasto.painting.preview import SHOWN, previews
 from impasto.web.job import BusyError, PaintRequest, clean
 from impasto.web.policy import Policy
 from impasto.web.previews import jpeg
 from impasto.web.uploads import ReadingMemory
 from impasto.web.worker import cached_backbone
 
-__all__ = ["Looks", "answer"]
+__all__ = ["Look", "Looks"]
 
 MOST = 4  # that wait for a worker
 MOST_PICTURES, LARGEST_BRUSH = 6, 3.0  # with more, or a larger one, it would not be quick
 PATIENCE = 60.0  # seconds: a painting may have begun meanwhile
 
 
-def answer(asked: Future[bytes | None]) -> bytes | None:
-    """Wait for a quick look; None if none was made. Raises ImpastoError."""
-    try:
-        return asked.result(PATIENCE)
-    except LookTimeoutError:
-        return None
+class Look:
+    """A quick look that was asked for: its pictures, each finer, as they come."""
+
+    def __init__(self, request: PaintRequest, owner: str):
+        self.request, self.owner = request, owner
+        self.given_up = False
+        self._pictures = SimpleQueue[bytes | Exception | None]()
+
+    def add(self, picture: bytes | Exception | None) -> None:
+        """Add a picture, a JPEG; or an error, or None: there are no more."""
+        self._pictures.put(picture)
+
+    def give_up(self) -> None:
+        """End it: nobody waits for its pictures any more."""
+        self.given_up = True
+        self.add(None)
+
+    def next(self) -> bytes | None:
+        """Wait for the next picture; None if there are no more. Raises ImpastoError."""
+        try:
+            picture = None if self.given_up else self._pictures.get(timeout=PATIENCE)
+        except Empty:
+            return None
+        if isinstance(picture, Exception):
+            raise picture
+        return None if self.given_up else picture
 
 
 class Looks:
-    """The quick looks that wait for a worker; the studio's lock guards `ask` and `close`."""
+    """The quick looks that wait for a worker; the studio's lock guards `ask` and `close`.
 
-    def __init__(self, policy: Policy, reading: ReadingMemory):
-        self._policy, self._reading = policy, reading
-        self._waiting = deque[tuple[PaintRequest, Future[bytes | None]]]()
+    paintings: returns how many wait for a worker; they come first.
+    """
+
+    def __init__(self, policy: Policy, reading: ReadingMemory, paintings: Callable[[], int]):
+        self._policy, self._reading, self._paintings = policy, reading, paintings
+        self._waiting = deque[Look]()
+        self._begun = set[Look]()
 
     def waiting(self) -> int:
         """The number of those that wait."""
         return len(self._waiting)
 
-    def ask(self, request: PaintRequest) -> Future[bytes | None]:
-        """Ask for one; the oldest of too many is given up, and is None."""
-        asked: Future[bytes | None] = Future()
-        self._waiting.append((request, asked))
+    def ask(self, request: PaintRequest, owner: str) -> Look:
+        """Ask for one. The owner's earlier ones are given up, and the oldest of too many."""
+        for earlier in [*self._waiting, *self._begun]:
+            if earlier.owner == owner:
+                earlier.give_up()
+        self._waiting = deque(look for look in self._waiting if not look.given_up)
+        self._waiting.append(asked := Look(request, owner))
         if len(self._waiting) > MOST:
-            self._waiting.popleft()[1].set_result(None)
+            self._waiting.popleft().give_up()
         return asked
 
     def close(self) -> None:
-        """Give up all that wait."""
+        """Give up all."""
         while self._waiting:
-            self._waiting.popleft()[1].set_result(None)
+            self._waiting.popleft().give_up()
+        for look in list(self._begun):
+            look.give_up()
 
     def make_one(self) -> None:
         """Make the oldest one, if there is one still."""
         try:
-            request, asked = self._waiting.popleft()
+            look = self._waiting.popleft()
         except IndexError:
             return
+        self._begun.add(look)
         try:
-            asked.set_result(self._made(request))
+            for picture in self._pictures(look):
+                look.add(picture)
         except Exception as error:  # any: the visitor's thread waits for an answer
-            asked.set_exception(error)
+            look.add(error)
+        finally:
+            self._begun.discard(look)
+            look.add(None)
 
-    def _made(self, request: PaintRequest) -> bytes | None:
+    def _pictures(self, look: Look) -> Iterator[bytes]:
+        request = look.request
         config, most = self._policy.config_of(request), self._policy.limits.read_pixels
         uploads = [request.content, *request.styles, *request.named.values()]
         files = [(upload.read(), clean(upload.name)) for upload in uploads]
         if len(files) > MOST_PICTURES or config.style_scale > LARGEST_BRUSH:
-            return None
+            return
         sizes = [header_size(data, name, most) for data, name in files]
+        made = 0
+
+        def wanted() -> bool:
+            # a finer one than the second is for when nobody else waits
+            return not (look.given_up or self._paintings() or (made > 1 and self._waiting))
+
         try:
             with self._reading.reserved(sizes, SHOWN):
                 read = [read_bytes(data, name, most, SHOWN) for data, name in files]
                 styles = 1 + len(request.styles)
-                pixels = preview(
+                for pixels in previews(
                     read[0],
                     read[1:styles],
                     config,
                     self._policy.machine,
                     named=dict(zip(request.named, read[styles:], strict=True)),
                     backbone=cached_backbone,
-                )
+                    wanted=wanted,
+                ):
+                    made += 1
+                    yield jpeg(pixels, SHOWN)
         except BusyError:
-            return None
-        return jpeg(pixels, SHOWN)
+            return

@@ -8,13 +8,13 @@
   // Ways to look at a finished painting. Their keys work where the picture, or one of its buttons, was clicked.
   const viewer = () => document.querySelector("#result .viewer");
   const hold = (on) => {
-    const compared = viewer()?.firstElementChild;
-    const share = compared?.querySelector("input").value;
-    compared?.style.setProperty("--at", on ? "100%" : share + "%");
+    const compared = document.querySelector("#result .compared");
+    compared?.style.setProperty("--at", on ? "100%" : compared.querySelector("input").value + "%");
   };
   const look = {
     full: () => (document.fullscreenElement ? document.exitFullscreen() : viewer().requestFullscreen()),
     real: () => {
+      if (!document.querySelector("[data-view=real]")) return;  // two side by side
       const real = viewer().classList.toggle("real");
       const painting = viewer().querySelector("img");
       document.querySelector("[data-view=real]").setAttribute("aria-pressed", real);

@@ -12,7 +12,13 @@ import gradio as gr
 from gradio.data_classes import ImageData
 
 from impasto.errors import PictureError
-from impasto.images.samples import STYLES, sample_photograph, sample_portrait, sample_style
+from impasto.images.samples import (
+    STYLES,
+    sample_photograph,
+    sample_portrait,
+    sample_still_life,
+    sample_style,
+)
 from impasto.web.controls import QUIET
 from impasto.web.html import sentence
 from impasto.web.job import BusyError, Upload, clean
@@ -28,19 +34,21 @@ MOST_STYLES = 4
 def content_and_style(studio: Studio, demo: bool) -> tuple[gr.Image, gr.Image]:
     """The inputs of the photograph and the style."""
     uploads = studio.uploads  # gradio serves files from there only
-    photograph, portrait, *samples = [
-        str(shutil.copy(path, uploads / path.name))
-        for path in (sample_photograph(), sample_portrait(), *map(sample_style, STYLES))
-    ]
+
+    def examples(*paths: Path) -> list[str]:
+        return [str(shutil.copy(path, uploads / path.name)) for path in paths]
+
+    photographs = examples(sample_photograph(), sample_portrait(), sample_still_life())
+    styles = examples(*map(sample_style, STYLES))
     with gr.Row(elem_id="pictures"):
         with gr.Column(min_width=150):
-            value = photograph if demo else None
+            value = photographs[0] if demo else None
             content = picture_input("Photograph", studio, value, elem_id="content", height=230)
-            _examples([photograph, portrait], content, "Photographs to try", "example-photographs")
+            _examples(photographs, content, "Photographs to try", "example-photographs")
         with gr.Column(min_width=150):
-            value = samples[0] if demo else None
+            value = styles[0] if demo else None
             first = picture_input("Style", studio, value, elem_id="style-1", height=230)
-            _examples(samples, first, "Styles to try", "example-styles")
+            _examples(styles, first, "Styles to try", "example-styles")
     return content, first
 
 

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -23,7 +24,7 @@ from impasto.web.folders import UPLOAD_FOLDER, RoomError, own_folder, remove_old
 from impasto.web.job import OVER, BusyError, Job, PaintRequest, Requested, State
 from impasto.web.keeping import abandoned, in_turn, surplus
 from impasto.web.limits import Limits
-from impasto.web.looks import Looks, answer
+from impasto.web.looks import Look, Looks
 from impasto.web.metrics import Metrics
 from impasto.web.policy import Policy, continue_from
 from impasto.web.uploads import ReadingMemory
@@ -65,7 +66,7 @@ class Studio:
         self.metrics = Metrics(self.count)
         self.uploads_full = False
         self._most_stored = UPLOADS * limits.upload
-        self._looks = Looks(self.policy, self.reading)
+        self._looks = Looks(self.policy, self.reading, partial(self.count, "waiting"))
         self._turns: list[str] = []  # owners; the first had the last turn
         self._change = threading.Condition()
         self._readers = CapacityLimiter(READERS)
@@ -177,14 +178,13 @@ class Studio:
                     return order[0]
             self._looks.make_one()
 
-    def look(self, request: PaintRequest) -> bytes | None:
-        """A quick look at a request, a JPEG; None if no worker is free. Raises ImpastoError."""
+    def look(self, request: PaintRequest, owner: str) -> Look | None:
+        """A quick look at a request, whose pictures come one by one; None if no worker is free."""
         with self._change:
             if self._closed or self.count("painting") + self.count("waiting"):
                 return None
-            asked = self._looks.ask(request)
             self._change.notify()
-        return answer(asked)
+            return self._looks.ask(request, owner)
 
     def count(self, state: State) -> int:
         """The number of jobs in a state."""

@@ -14,7 +14,7 @@ from impasto.errors import ImpastoError
 from impasto.web.addresses import network_of
 from impasto.web.controls import QUIET
 from impasto.web.form import Form
-from impasto.web.history import finished, history, owner_in
+from impasto.web.history import finished, history, owner_in, side_by_side
 from impasto.web.html import EMPTY, EXAMPLE, error, line, preview, result, status
 from impasto.web.job import Job
 from impasto.web.queue import Studio
@@ -59,6 +59,15 @@ class Display(NamedTuple):
             self.result: result(job),
             self.shown: job.id,
             self.history: history(finished(studio, job.owner), job.id),
+        }
+
+    def pair(self, studio: Studio, first: Job, second: Job) -> Updates:
+        """Updates that show two finished paintings side by side."""
+        return {
+            self.status: line("Two paintings side by side."),
+            self.preview: "",
+            self.result: side_by_side(first, second),
+            self.history: history(finished(studio, first.owner), first.id, second.id),
         }
 
 
@@ -134,7 +143,7 @@ def connect(studio: Studio, form: Form, display: Display, page: gr.Blocks) -> No
 
 
 def _connect_history(studio: Studio, form: Form, display: Display) -> gr.State:
-    """Connect the buttons of the earlier paintings: choose one, or delete it.
+    """Connect the buttons of the earlier paintings: choose one, compare two, or delete one.
 
     Returns the choice, which brings back a painting's pictures and settings when it changes. The
     form is no output of the buttons: gradio would forget what its pictures take for an upload.
@@ -154,6 +163,11 @@ def _connect_history(studio: Studio, form: Form, display: Display) -> gr.State:
                 updates |= {display.result: "", display.preview: EXAMPLE, display.shown: ""}
                 updates |= {display.status: line("Deleted.")} | display.buttons(False, False)
             return updates
+        first = studio.jobs.get(shown)
+        if given.get("act") == "beside" and first is not None and first.owner == owner:
+            return display.pair(studio, first, job)
+        if given.get("act") == "alone":  # no longer beside another
+            return display.show(studio, first or job)
         running = any(not other.over for other in studio.of(owner))
         updates = display.show(studio, job) | display.buttons(running, True)
         return updates | {chosen: (job.id, time.time())}
