@@ -6,6 +6,7 @@ import pytest
 import torch
 from PIL import Image, ImageDraw
 
+from configs import gram_config
 from impasto.backbone.load import load_backbone
 from impasto.batch.job import normalized_settings
 from impasto.config import Machine
@@ -13,7 +14,6 @@ from impasto.images.read import read
 from impasto.painting.problem import extras
 from impasto.painting.run import Run, paint
 from impasto.painting.subject import protect_subject, subject_mask
-from configs import gram_config
 
 FACE = (70, 30, 130, 104)  # left, top, right, bottom
 

@@ -86,7 +86,7 @@ class StyleTerm(Protocol):
 
     @property
     def in_metric(self) -> bool:
-        """Whether it compares the features in the network's metric of their layer, if it has one."""
+        """Whether it compares the features in their layer's metric, where there is one."""
 
     def working_bytes(self, layers: Sequence[float]) -> int:
         """Bytes that an evaluation takes besides the network's features.
@@ -222,8 +222,9 @@ class MatchingTerm:
     """A comparison of the features themselves, in float32 (matching.py).
 
     blend: makes the target from the features of styles, their weights and the config's seed.
-    make: makes the term from its name, place, target, scale and least energy. copies: of the largest
-    layer's features, alive at once. kept: copies of every layer's features, alive from one to the next.
+    make: makes the term from its name, place, target, scale and least energy. copies: of the
+    largest layer's features, alive at once. kept: copies of every layer's features, alive from one
+    to the next.
     """
 
     blend: Callable[[Iterator[torch.Tensor], Sequence[float], int], Any]

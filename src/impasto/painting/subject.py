@@ -123,7 +123,7 @@ def _fitted(x: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     x = x - (x * weights[:, None]).mean(0)
     mean = (y * weights).mean()
     products = x @ x.T
-    dual = torch.linalg.solve(products + RIDGE * torch.diag(1 / weights), y - mean)
+    dual: torch.Tensor = torch.linalg.solve(products + RIDGE * torch.diag(1 / weights), y - mean)
     return (products @ dual + mean).view_as(target)
 
 
