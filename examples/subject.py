@@ -24,7 +24,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--shared", type=Path, default=ROOT.parent / "shared")
     parser.add_argument("--out", type=Path, default=ROOT / "docs/gallery/subject.jpg")
-    parser.add_argument("--size", type=int, default=320)
+    parser.add_argument("--size", type=int, default=288)
     args = parser.parse_args()
     images = args.shared / "images"
     cells = []
@@ -34,6 +34,7 @@ def main() -> None:
                 images / "content" / f"{content}.jpg",
                 images / "style" / f"{STYLE}.jpg",
                 size=args.size,
+                steps=60,
                 protect=protect,
             )
             print(content, caption, *painting.notes, flush=True)
