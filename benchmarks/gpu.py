@@ -22,10 +22,20 @@ from impasto.backbone.load import load_backbone
 from impasto.backbone.vgg import Backbone
 from impasto.backbone.weights import load
 from impasto.images.read import Picture, read
+from impasto.objective.objective import Objective
 from impasto.painting.batched import paint_batched
+from impasto.painting.cuda_graph import make_evaluator
 from impasto.painting.run import Run
 
 WARM_UPS, TIMED = 20, 50  # steps; as few as --steps, where that is less
+# Networks and style terms; the plain loop's objective is that of "gram" without grain.
+VARIANTS = (
+    ("vgg19", "gram", True),
+    ("vgg19", "gram", False),
+    ("vgg19", "wasserstein", True),
+    ("vgg19", "wasserstein", False),
+    ("compact", "wasserstein", True),
+)
 
 
 def picture(height: int, width: int, seed: int) -> Picture:
@@ -69,11 +79,13 @@ def plain_steps(side: int, device: str) -> Iterator[None]:
         yield
 
 
-def our_steps(backbone: Backbone, config: Config, on: Machine) -> Iterator[object]:
-    """Steps of one level with the objective of the default."""
+def our_steps(backbone: Backbone, config: Config, on: Machine, graphs: bool) -> Iterator[object]:
+    """Steps of one level."""
     side = config.size
     pictures = (picture(side, side, seed) for seed in (0, 1))
-    return Run.prepare(*pictures, config, on, backbone=backbone).steps()
+    evaluator = make_evaluator if graphs else Objective
+    run = Run.prepare(*pictures, config, on, backbone=backbone, make_evaluator=evaluator)
+    return run.steps()
 
 
 class Report:
@@ -101,7 +113,7 @@ class Report:
 
 
 def measure_steps(report: Report, args: argparse.Namespace, on: Machine) -> None:
-    """Milliseconds of a whole step: the plain loop, VGG-19, the network in the box."""
+    """Milliseconds of a whole step: the plain loop and the VARIANTS."""
     for side in args.sides:
         if not report.in_time(f"steps at {side}"):
             return
@@ -109,15 +121,21 @@ def measure_steps(report: Report, args: argparse.Namespace, on: Machine) -> None
             seconds_between(plain_steps(side, args.device), args.device, args.steps)
         )
         report.row(f"plain loop at {side}", ms=1000 * plain)
-        for name in ("vgg19", "compact"):
+        for name, term, graphs in VARIANTS:
             backbone = load_backbone(name, on, finish=0)
             config = Config(
-                backbone=name, finish=0, size=side, levels=1, steps=WARM_UPS + args.steps
+                backbone=name,
+                finish=0,
+                size=side,
+                levels=1,
+                steps=WARM_UPS + args.steps,
+                style_term=term,
+                grain_weight=0 if term == "gram" else Config().grain_weight,
             )
-            own = statistics.median(
-                seconds_between(our_steps(backbone, config, on), args.device, args.steps)
-            )
-            report.row(f"{name} at {side}", ms=1000 * own, times_the_plain_loop=plain / own)
+            steps = our_steps(backbone, config, on, graphs)
+            own = statistics.median(seconds_between(steps, args.device, args.steps))
+            what = f"{name}, {term}, {'a graph' if graphs else 'kernel by kernel'}, at {side}"
+            report.row(what, ms=1000 * own, times_the_plain_loop=plain / own)
 
 
 def measure_paintings(report: Report, args: argparse.Namespace, on: Machine) -> None:

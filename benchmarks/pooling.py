@@ -1,4 +1,4 @@
-"""Measure AVERAGE_GAIN of impasto.backbone.vgg: what average pooling loses against max pooling.
+"""Measure AVERAGE_GAIN of impasto.backbone.pooling: what average pooling loses against max pooling.
 
 python benchmarks/pooling.py --weights ../shared/weights/vgg19_oxford_conv1_1-conv3_4.safetensors \
     --pictures ../shared/corpus

@@ -170,6 +170,8 @@ def test_files_and_functions_are_short(module: str) -> None:
 
 @pytest.mark.parametrize("module", [name for name in MODULES if not name.startswith("__")])
 def test_all_names_exist_and_are_documented(module: str) -> None:
+    if module.endswith("triton_pooling"):
+        pytest.importorskip("triton", reason="comes with torch for CUDA alone")
     loaded = import_module("impasto." + module.replace("/", ".").removesuffix(".__init__"))
     for name in getattr(loaded, "__all__", []):
         thing = getattr(loaded, name)

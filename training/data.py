@@ -2,9 +2,10 @@
 
 A crop is taken at a random scale, mirrored, and changed in contrast, color and grain; a sixth of
 the crops are blends of two, so that the network also sees textures that no photograph holds.
+Everything after reading happens on the training's device, a whole batch at once.
 """
 
-import random
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -13,22 +14,28 @@ import torch.nn.functional as F
 from PIL import Image, ImageOps
 
 HELD_OUT = 60  # pictures that are not trained on
+LONG_SIDE = 512
+SCALES = (-0.7, 1.6)  # a crop shows 2^-0.7 to 2^1.6 times as many pixels a side as it has
+HALVED = 1.5  # from this many times on, it is taken from the picture at half its size
 
 
-def load_pictures(folder: Path, long_side: int = 512) -> list[torch.Tensor]:
-    """Read every JPEG of `folder` as a uint8 tensor (3, H, W), long side at most `long_side`,
+def load_pictures(folder: Path) -> list[torch.Tensor]:
+    """Read every JPEG of `folder` as a uint8 tensor (3, H, W), long side at most LONG_SIDE,
     sorted by name."""
-    pictures = []
-    for path in sorted(folder.glob("*.jpg")):
-        with Image.open(path) as opened:
-            image = ImageOps.exif_transpose(opened).convert("RGB")
-        image.thumbnail((long_side, long_side), Image.Resampling.LANCZOS)
-        pictures.append(torch.from_numpy(np.asarray(image).copy()).permute(2, 0, 1).contiguous())
+    with ThreadPoolExecutor() as pool:
+        pictures = list(pool.map(_load, sorted(folder.glob("*.jpg"))))
     if len(pictures) <= HELD_OUT:
         raise SystemExit(
             f"{folder} has {len(pictures)} pictures (*.jpg): more than {HELD_OUT} are needed"
         )
     return pictures
+
+
+def _load(path: Path) -> torch.Tensor:
+    with Image.open(path) as opened:
+        image = ImageOps.exif_transpose(opened).convert("RGB")
+    image.thumbnail((LONG_SIDE, LONG_SIDE), Image.Resampling.LANCZOS)
+    return torch.from_numpy(np.asarray(image).copy()).permute(2, 0, 1).contiguous()
 
 
 def split(pictures: list[torch.Tensor]) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
@@ -38,56 +45,91 @@ def split(pictures: list[torch.Tensor]) -> tuple[list[torch.Tensor], list[torch.
     return [p for k, p in enumerate(pictures) if k not in held], [pictures[k] for k in sorted(held)]
 
 
-class Crops:
-    """Random crops (n, 3, size, size) of pictures, RGB in [0, 1], on `device`."""
+class Pictures:
+    """Pictures of different sizes in one tensor on a device, at full and at half size.
 
-    def __init__(self, pictures: list[torch.Tensor], size: int, seed: int, device: torch.device):
-        self._pictures, self._size, self._device = pictures, size, device
-        self._random = random.Random(seed)
-        self._generator = torch.Generator().manual_seed(seed)
+    full: (n, 3, LONG_SIDE, LONG_SIDE) uint8, each in its upper left corner and continued from
+    there by its border. half: the same, averaged over 2 x 2. sizes: (n, 2), heights and widths.
+    """
+
+    def __init__(self, pictures: list[torch.Tensor], device: torch.device):
+        self.sizes = torch.tensor([picture.shape[1:] for picture in pictures], device=device)
+        padded = []
+        for picture in pictures:
+            right, bottom = (LONG_SIDE - side for side in (picture.shape[2], picture.shape[1]))
+            padded.append(F.pad(picture[None].float(), (0, right, 0, bottom), mode="replicate"))
+        self.full = torch.cat([picture.byte() for picture in padded]).to(device)
+        self.half = torch.cat([F.avg_pool2d(p, 2).round().byte() for p in padded]).to(device)
+
+
+class Crops:
+    """Random crops (n, 3, size, size) of pictures, RGB in [0, 1], on their device."""
+
+    def __init__(self, pictures: Pictures, size: int, seed: int):
+        self._pictures, self._size = pictures, size
+        self._device = pictures.full.device
+        self._generator = torch.Generator(self._device).manual_seed(seed)
+
+    def _uniform(self, *shape: int) -> torch.Tensor:
+        return torch.rand(*shape, generator=self._generator, device=self._device)
+
+    def _normal(self, *shape: int) -> torch.Tensor:
+        return torch.randn(*shape, generator=self._generator, device=self._device)
 
     def __call__(self, count: int, changed: bool = True) -> torch.Tensor:
         """Draw `count` crops; `changed`: in contrast, color and grain, some blended."""
-        x = torch.cat([self._crop() for _ in range(count)]).to(self._device)
+        x = self._windows(count)
         if changed:
             x = self._change(x)
         return x.contiguous(memory_format=torch.channels_last)
 
     def noise(self, count: int) -> torch.Tensor:
         """Draw uniform noise instead of crops."""
-        return torch.rand(count, 3, self._size, self._size, generator=self._generator).to(
-            self._device
-        )
+        return self._uniform(count, 3, self._size, self._size)
 
-    def _crop(self) -> torch.Tensor:
-        """Cut a window of 0.6 to 3 times the crop's size, and scale it."""
-        picture = self._random.choice(self._pictures)
-        height, width = picture.shape[1:]
-        window = min(int(self._size * 2 ** self._random.uniform(-0.7, 1.6)), height, width)
-        top, left = (
-            self._random.randrange(height - window + 1),
-            self._random.randrange(width - window + 1),
+    def _windows(self, count: int) -> torch.Tensor:
+        """Cut a random window of each of `count` random pictures, scaled to the crop's size."""
+        pictures, size = self._pictures, self._size
+        chosen = (self._uniform(count) * len(pictures.sizes)).long()
+        sides = pictures.sizes[chosen]  # (count, 2)
+        low, high = SCALES
+        window = size * 2 ** (low + (high - low) * self._uniform(count))
+        window = window.minimum(sides.amin(1))
+        corner = self._uniform(count, 2) * (sides - window[:, None])
+        across = torch.where(self._uniform(count) < 0.5, -1.0, 1.0)  # mirrored or not
+        step = torch.arange(size, device=self._device) + 0.5 - size / 2
+        scale = window / size
+        ys, xs = (
+            corner[:, k, None] + window[:, None] / 2 + step * factor[:, None]
+            for k, factor in ((0, scale), (1, scale * across))
         )
-        crop = picture[None, :, top : top + window, left : left + window].float().div(255)
-        if window != self._size:
-            size = (self._size, self._size)
-            crop = F.interpolate(crop, size=size, mode="bilinear", antialias=window > self._size)
-        return crop.flip(3) if self._random.random() < 0.5 else crop
+        grid = torch.stack(
+            [
+                xs[:, None, :].expand(count, size, size),
+                ys[:, :, None].expand(count, size, size),
+            ],
+            3,
+        )
+        full, half = (
+            F.grid_sample(
+                held[chosen].float().div_(255),
+                2 * grid / LONG_SIDE - 1,
+                mode="bilinear",
+                padding_mode="border",
+                align_corners=False,
+            )
+            for held in (pictures.full, pictures.half)
+        )
+        return torch.where((scale > HALVED)[:, None, None, None], half, full)
 
     def _change(self, x: torch.Tensor) -> torch.Tensor:
-        count = len(x)
-
-        def draw(*shape: int) -> torch.Tensor:
-            return torch.rand(*shape, generator=self._generator).to(self._device)
-
-        def normal(*shape: int) -> torch.Tensor:
-            return torch.randn(*shape, generator=self._generator).to(self._device)
-
+        count, uniform, normal = len(x), self._uniform, self._normal
         mean = x.mean((2, 3), keepdim=True)
-        x = (x - mean) * (0.6 + 0.8 * draw(count, 1, 1, 1)) + mean + 0.06 * normal(count, 3, 1, 1)
+        x = (x - mean) * (0.6 + 0.8 * uniform(count, 1, 1, 1)) + mean
+        x = x + 0.06 * normal(count, 3, 1, 1)
         blended = count // 6
         if blended:
-            ratio = draw(blended, 1, 1, 1)
+            ratio = uniform(blended, 1, 1, 1)
             mixed = ratio * x[:blended] + (1 - ratio) * x[blended : 2 * blended]
             x = torch.cat([mixed, x[blended:]])
-        return (x + 0.03 * draw(count, 1, 1, 1) * normal(*x.shape)).clamp(0, 1)
+        return (x + 0.03 * uniform(count, 1, 1, 1) * normal(*x.shape)).clamp(0, 1)

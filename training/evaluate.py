@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from data import Crops, load_pictures, split
+from data import Crops, Pictures, load_pictures, split
 from heads import HeadFit
 from impasto.backbone.vgg import Backbone
 from impasto.backbone.weights import load
@@ -44,9 +44,10 @@ def main() -> None:
     device = torch.device("cpu")
     trained, kept = split(load_pictures(args.corpus))
     teacher = Teacher(teacher_path(), device, torch.float32)
+    pictures = Pictures(trained, device)
     print(f"{'':40} " + " ".join(f"{name:>5}" for name in LAYERS))
     for name in args.networks:
-        network, crops, fit = Network(name), Crops(trained, SIZE, 5, device), HeadFit()
+        network, crops, fit = Network(name), Crops(pictures, SIZE, 5), HeadFit()
         with torch.no_grad():
             for _ in range(CROPS // 16):
                 x = crops(16)

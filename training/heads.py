@@ -2,9 +2,12 @@
 
 import torch
 
-from networks import Features
+from networks import LAYERS, Features
 
 KEPT = 0.95  # of the heads' moments, from one batch to the next
+EVERY = 8  # steps for which a head serves: it changes slowly
+BLOCK = 16384  # positions that one product adds up
+DENSE = 3  # the first stage whose features are taken at all positions, not at a quarter of them
 # share of the mean that is taken away: a Gram matrix needs the mean, but most of it is easy
 CENTERED = 0.9
 
@@ -21,6 +24,8 @@ class Heads:
 
     def __init__(self) -> None:
         self._moments: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
+        self._solved: dict[str, torch.Tensor] = {}
+        self._count = 0  # losses computed
 
     def loss(self, name: str, feature: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """Return the part of the target's variance that the feature does not explain, 0 to 1.
@@ -28,27 +33,42 @@ class Heads:
         feature (B, c, h, w), target (B, C, h, w). Only second moments are needed: W f is never
         made.
         """
+        if int(name[0]) < DENSE:
+            row, column = torch.randint(2, (2,)).tolist()
+            feature, target = (x[:, :, row::2, column::2] for x in (feature, target))
         f, t = (
             x.permute(0, 2, 3, 1).flatten(0, 2).float() for x in (feature, target)
         )  # (positions, channels)
         mean_f, mean_t = f.mean(0), t.mean(0)
-        ff = f.mT @ f / len(f) - CENTERED * mean_f.outer(mean_f)
-        tf = t.mT @ f / len(f) - CENTERED * mean_t.outer(mean_f)
+        ff = _product(f, f) / len(f) - CENTERED * mean_f.outer(mean_f)
+        tf = _product(t, f) / len(f) - CENTERED * mean_t.outer(mean_f)
         variance = t.square().sum() / len(t) - CENTERED * mean_t.square().sum()
         tf = tf / variance.sqrt()
         with torch.no_grad():
             before_ff, before_tf = self._moments.get(name, (ff, tf))
             kept_ff, kept_tf = torch.lerp(ff, before_ff, KEPT), torch.lerp(tf, before_tf, KEPT)
             self._moments[name] = kept_ff, kept_tf
-            w = _solve(kept_ff, kept_tf, ridge=1e-3)
+            if name not in self._solved or self._count // len(LAYERS) % EVERY == 0:
+                self._solved[name] = _solve(kept_ff, kept_tf, ridge=1e-3)
+            self._count += 1
+        w = self._solved[name]
         return 1 - 2 * (w * tf).sum() + ((w @ ff) * w).sum()
+
+
+def _product(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """a^T b of (positions, channels), in blocks: a GPU is slow at one long sum."""
+    blocks = max(1, len(a) // BLOCK)
+    if len(a) % blocks:
+        return a.mT @ b
+    by_block = [x.view(blocks, -1, x.shape[1]) for x in (a, b)]
+    return torch.bmm(by_block[0].mT, by_block[1]).sum(0)
 
 
 def _solve(ff: torch.Tensor, tf: torch.Tensor, ridge: float) -> torch.Tensor:
     eye = torch.eye(len(ff), device=ff.device, dtype=ff.dtype)
-    return torch.cholesky_solve(
-        tf.mT, torch.linalg.cholesky(ff + ridge * ff.diagonal().mean() * eye)
-    ).mT
+    # `cholesky_ex` does not wait for a GPU to say whether it succeeded
+    factor = torch.linalg.cholesky_ex(ff + ridge * ff.diagonal().mean() * eye).L
+    return torch.cholesky_solve(tf.mT, factor).mT
 
 
 class HeadFit:
@@ -63,6 +83,8 @@ class HeadFit:
         """Take the moments of one batch of features and targets."""
         for name in features:
             f, t = (x[name].permute(0, 2, 3, 1).flatten(0, 2).float() for x in (features, targets))
+            if f.device.type == "cuda":  # TF32 is too coarse for sums of many crops
+                f, t = f.double(), t.double()
             moments = [f.mT @ f, t.mT @ f, t.square().sum(), torch.tensor(float(len(f)))]
             moments = [m.double().cpu() for m in moments]
             before = self._sums.get(name)

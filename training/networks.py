@@ -73,16 +73,20 @@ class Student(nn.Module):
         self.to(memory_format=torch.channels_last)
 
     def forward(self, x: torch.Tensor, last: str = LAYERS[-1]) -> Features:
-        """Features after ReLU by layer name, up to layer `last`, for x (B, 3, H, W) in [0, 1]."""
+        """Features after ReLU by layer name, up to layer `last`, for x (B, 3, H, W) in [0, 1].
+
+        On a GPU in bfloat16.
+        """
         out: Features = {}
         y = _pad_first((x - MEAN) / STD).contiguous(memory_format=torch.channels_last)
-        for name in LAYERS:
-            if name.endswith("_1") and name != "1_1":
-                y = F.max_pool2d(y, 2)
-            y = F.relu(self.norms[name](self.convs[name](y)))
-            out[name] = y
-            if name == last:
-                break
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=x.device.type == "cuda"):
+            for name in LAYERS:
+                if name.endswith("_1") and name != "1_1":
+                    y = F.max_pool2d(y, 2)
+                y = F.relu(self.norms[name](self.convs[name](y)))
+                out[name] = y
+                if name == last:
+                    break
         return out
 
 
@@ -118,17 +122,22 @@ def unfold(student: Student, plain: dict[str, torch.Tensor], x: torch.Tensor) ->
         norm.running_mean.zero_()
         norm.running_var.fill_(1 - norm.eps)
     student.eval()
-    seen: dict[str, torch.Tensor] = {}
+    seen: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
+
+    def keep(name: str, y: torch.Tensor) -> None:
+        y = y.float()
+        seen[name] = y.mean((0, 2, 3)), y.var((0, 2, 3)).sqrt().clamp_min(1e-3)
+
     hooks = [
-        student.convs[name].register_forward_hook(
-            lambda _, __, y, name=name: seen.__setitem__(name, y.float().var((0, 2, 3)))
-        )
+        student.convs[name].register_forward_hook(lambda _, __, y, name=name: keep(name, y))
         for name in LAYERS
     ]
     student(x)
     for hook in hooks:
         hook.remove()
-    for name in LAYERS:
-        deviation = seen[name].sqrt().clamp_min(1e-3)
+    for name, (mean, deviation) in seen.items():
+        norm = student.norms[name]
         student.convs[name].weight /= deviation.view(-1, 1, 1, 1)
-        student.norms[name].weight.copy_(deviation)
+        norm.running_mean.copy_(mean / deviation)
+        norm.weight.copy_(deviation)
+        norm.bias += mean

@@ -5,23 +5,24 @@ teacher sees something else, the student has a blind spot. These pictures show i
 it can still mend them.
 """
 
-import random
-
 import torch
 
 from data import Crops
+from impasto.objective.moments import sqrt_and_inverse
 from networks import Features, Student
 
 STYLE, CONTENT, LAST = ("1_1", "2_1", "3_1", "4_1", "5_1"), "4_2", "5_1"
 AGE = 80  # steps after which a painting may make room for a new one
 RATE = 0.03  # Adam's, as in crowsonkb/style-transfer-pytorch
+RIDGE = 1e-5  # of a covariance's mean variance, added to its diagonal
 
 
-def _root(matrix: torch.Tensor, power: float) -> torch.Tensor:
-    values, vectors = torch.linalg.eigh(matrix.double())
-    floor = values[..., -1:] * 1e-7
-    values = values.clamp_min(0) + floor
-    return ((vectors * values[..., None, :].pow(power)) @ vectors.mT).float()
+def _roots(matrix: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Square roots of covariances (B, c, c), with a ridge, and their inverses, in float64."""
+    wide = matrix.double()
+    mean = wide.diagonal(dim1=1, dim2=2).mean(1)[:, None, None].clamp_min(1e-30)
+    eye = torch.eye(wide.shape[1], dtype=wide.dtype, device=wide.device)
+    return sqrt_and_inverse(wide + RIDGE * mean * eye)
 
 
 def _moments(feature: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -34,26 +35,34 @@ class Paintings:
     """`count` pictures that the student paints, half by Gram matrices and half by the Gaussian
     Wasserstein distance."""
 
-    def __init__(self, student: Student, crops: Crops, count: int, seed: int):
+    def __init__(self, student: Student, crops: Crops, count: int):
         self._student, self._crops, self._count = student, crops, count
-        self._random = random.Random(seed)
-        self.pictures = torch.empty_like(crops(count))
-        self._contents, self._styles = (
-            torch.empty_like(self.pictures),
-            torch.empty_like(self.pictures),
-        )
+        self._contents, self._styles = crops(count), crops(count)
+        self.pictures = self._beginnings(self._contents)
         self._first, self._second = torch.zeros_like(self.pictures), torch.zeros_like(self.pictures)
-        self._ages = [0] * count
-        self._refresh = 0
-        for k in range(count):
-            self._begin(k)
-            self._ages[k] = self._random.randrange(AGE)
+        self._ages = (self._draw() * AGE).floor()  # in steps
+        self._made = 0  # steps
 
-    def _begin(self, k: int) -> None:
-        pair = self._crops(2)
-        self._contents[k], self._styles[k] = pair
-        self.pictures[k] = self._crops.noise(1)[0] if self._random.random() < 0.25 else pair[0]
-        self._first[k], self._second[k], self._ages[k] = 0, 0, 0
+    def _draw(self) -> torch.Tensor:
+        """A random number for each painting, 0 to 1; (count, 1, 1, 1)."""
+        return self._crops.noise(self._count)[:, :1, :1, :1]
+
+    def _beginnings(self, contents: torch.Tensor) -> torch.Tensor:
+        """The contents, a quarter of them replaced by noise."""
+        noise = self._crops.noise(self._count)
+        return torch.where(self._draw() < 0.25, noise, contents)
+
+    @torch.no_grad()
+    def _replace_old(self) -> None:
+        """Begin anew most of the paintings that have had their steps."""
+        old = (self._ages > AGE) & (self._draw() < 0.7)
+        contents, styles = self._crops(self._count), self._crops(self._count)
+        self.pictures = torch.where(old, self._beginnings(contents), self.pictures)
+        self._contents = torch.where(old, contents, self._contents)
+        self._styles = torch.where(old, styles, self._styles)
+        self._first, self._second, self._ages = (
+            torch.where(old, 0.0, x) for x in (self._first, self._second, self._ages)
+        )
 
     @torch.no_grad()
     def _targets(self) -> None:
@@ -66,11 +75,8 @@ class Paintings:
         for name in STYLE:
             mean, second = _moments(styles[name][wasserstein])
             covariance = second - mean[:, :, None] * mean[:, None, :]
-            self._gaussians[name] = (
-                mean,
-                _root(covariance, 0.5),
-                second.diagonal(dim1=1, dim2=2).sum(1),
-            )
+            energy = second.diagonal(dim1=1, dim2=2).sum(1)
+            self._gaussians[name] = mean, _roots(covariance)[0], energy
 
     def _loss(self, features: Features) -> torch.Tensor:
         """Content and style loss of every painting, summed."""
@@ -86,8 +92,9 @@ class Paintings:
             mean, second = mean[half:], second[half:]
             covariance = second - mean[:, :, None] * mean[:, None, :]
             # The gradient of tr (S C S)^(1/2) is S (S C S)^(-1/2) S / 2: no gradient through the
-            # eigenvectors.
-            slope = root @ _root((root @ covariance @ root).detach(), -0.5) @ root
+            # root.
+            inverse = _roots(root @ covariance.detach().double() @ root)[1]
+            slope = (root @ inverse @ root).float()
             cross = (covariance * slope).sum((1, 2))
             spread = covariance.diagonal(dim1=1, dim2=2).sum(1) - cross
             loss = loss + 0.8 * (((mean - style_mean).square().sum(1) + spread) / energy).sum()
@@ -97,24 +104,18 @@ class Paintings:
         """Make one step of every painting; returns the pictures."""
         training = self._student.training
         self._student.eval()
-        if self._refresh % 8 == 0:
+        if self._made % 8 == 0:
+            self._replace_old()
             self._targets()
-        self._refresh += 1
+        self._made += 1
         x = self.pictures.detach().requires_grad_(True)
         gradient = torch.autograd.grad(self._loss(self._student(x, LAST)), x)[0]
         self._student.train(training)
+        gradient = gradient.nan_to_num(0, 0, 0)  # one painting that fails must not end the training
         self._first.lerp_(gradient, 0.1)
         self._second.lerp_(gradient.square(), 0.05)
-        for k in range(self._count):
-            self._ages[k] += 1
-        ages = torch.tensor(self._ages, device=x.device, dtype=torch.float32)[:, None, None, None]
-        direction = (
-            self._first / (1 - 0.9**ages) / ((self._second / (1 - 0.95**ages)).sqrt() + 1e-8)
-        )
+        self._ages += 1
+        direction = self._first / (1 - 0.9**self._ages)
+        direction /= (self._second / (1 - 0.95**self._ages)).sqrt() + 1e-8
         self.pictures = (self.pictures - RATE * direction).clamp(0, 1)
-        old = [k for k in range(self._count) if self._ages[k] > AGE and self._random.random() < 0.3]
-        for k in old:
-            self._begin(k)
-        if old:
-            self._refresh = 0
         return self.pictures

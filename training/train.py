@@ -19,13 +19,13 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 
-from data import Crops, load_pictures, split
+from data import Crops, Pictures, load_pictures, split
 from heads import HeadFit, Heads, metric
 from networks import CHANNELS, LAYERS, MEAN, STD, Student, Teacher, fold, unfold
 from paintings import Paintings
 
 SEED = 20261126
-SIZE = 160  # of the crops, in pixels
+SIZE = 192  # of the crops, in pixels
 MATTER = {
     "1_1",
     "2_1",
@@ -36,6 +36,7 @@ MATTER = {
 }  # layers that paintings use most: they weigh twice
 # of the running average of the weights, from one step to the next: the average is what is shipped
 AVERAGED = 0.998
+SAVED_EVERY = 600  # seconds
 
 
 def teacher_path() -> Path:
@@ -95,7 +96,8 @@ class Training:
         self.args = args
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.dtype = torch.bfloat16 if self.device.type == "cuda" else torch.float32
-        self.trained, self.kept = split(load_pictures(args.corpus))
+        trained, self.kept = split(load_pictures(args.corpus))
+        self.pictures = Pictures(trained, self.device)
         self.teacher = Teacher(teacher_path(), self.device, self.dtype)
         self.student, self.average = Student().to(self.device), Student().to(self.device)
         self.checkpoint = args.out / "checkpoint.pt"
@@ -110,7 +112,10 @@ class Training:
             unfold(self.student, load_file(args.source), self.crops(32))
         self.average.load_state_dict(self.student.state_dict())
         self.optimizer = torch.optim.AdamW(
-            self.student.parameters(), lr=args.rate, weight_decay=1e-4
+            self.student.parameters(),
+            lr=args.rate,
+            weight_decay=1e-4,
+            fused=self.device.type == "cuda",
         )
         if state:
             self.student.load_state_dict(state["student"])
@@ -121,7 +126,7 @@ class Training:
 
     def crops_of(self, seed: int) -> Crops:
         """Random crops of the pictures that are trained on."""
-        return Crops(self.trained, SIZE, seed, self.device)
+        return Crops(self.pictures, SIZE, seed)
 
     @property
     def seconds(self) -> float:
@@ -130,14 +135,12 @@ class Training:
 
     def run(self) -> None:
         """Train until the time is over."""
-        if self.args.source and not self.start:
-            self.save()
         while (done := self.seconds / (60 * self.args.minutes)) < 1:
             parts = self.train(done)
-            if self.step % 25 == 0:
+            if self.step % 100 == 0:
                 row = {"step": self.step, "seconds": round(self.seconds, 1)}
                 self.write(row | {name: round(part.item(), 4) for name, part in parts.items()})
-            if time.monotonic() - self.saved > 600:
+            if time.monotonic() - self.saved > SAVED_EVERY:
                 self.save()
                 self.saved = time.monotonic()
         self.save()
@@ -149,10 +152,8 @@ class Training:
             group["lr"] = self.args.rate * warm * max(0.003, cosine)
         x = self.batch(done)
         targets = self.teacher(x)
-        # Norms learn statistics in a training from random numbers, and not in its last third.
-        self.student.train(not self.args.source and done < 0.65)
-        with torch.autocast(self.device.type, self.dtype, enabled=self.device.type == "cuda"):
-            features = self.student(x)
+        self.student.train(done < 0.65)  # norms learn no statistics in the last third
+        features = self.student(x)
         parts = {name: self.heads.loss(name, features[name], targets[name]) for name in LAYERS}
         loss = sum(part * (2 if name in MATTER else 1) for name, part in parts.items())
         self.optimizer.zero_grad(set_to_none=True)
@@ -166,9 +167,8 @@ class Training:
     def batch(self, done: float) -> torch.Tensor:
         """Crops, and, once the student can paint, as many paintings in the making."""
         half = self.args.batch // 2
-        if self.paintings is None and (self.args.source or done > 0.35):
-            crops = self.crops_of(SEED + self.start + 1)
-            self.paintings = Paintings(self.student, crops, half, SEED)
+        if self.paintings is None and done > (0.1 if self.args.source else 0.35):
+            self.paintings = Paintings(self.student, self.crops_of(SEED + self.start + 1), half)
         if self.paintings is None:
             return self.crops(self.args.batch)
         painted = self.paintings.step() if self.step % 2 == 0 else self.paintings.pictures
@@ -179,11 +179,9 @@ class Training:
         of_both = zip(
             self.average.state_dict().values(), self.student.state_dict().values(), strict=True
         )
-        for kept, new in of_both:
-            if kept.is_floating_point():
-                kept.lerp_(new, 1 - AVERAGED)
-            else:
-                kept.copy_(new)
+        floats = [pair for pair in of_both if pair[0].is_floating_point()]  # others only count
+        kept, new = zip(*floats, strict=True)
+        torch._foreach_lerp_(kept, new, 1 - AVERAGED)
 
     def save(self) -> None:
         """Write the checkpoint, the network as it is, and how it does on the held-out pictures."""
@@ -193,16 +191,20 @@ class Training:
         torch.save(state, self.checkpoint.with_suffix(".part"))
         self.checkpoint.with_suffix(".part").replace(self.checkpoint)
         self.average.eval()
+        torch.backends.cudnn.benchmark = False  # every held-out picture has a size of its own
         crops = self.crops_of(SEED - 1)
+        fitted = fit_heads(self.average, self.teacher, crops, self.paintings, 12)
+        export(self.average, fitted, self.args.out / "compact.safetensors")
         plain = fit_heads(self.average, self.teacher, crops, None, 12)
         left = held_out(self.average, self.teacher, self.kept, plain)
         self.write({"step": self.step, "held_out": {k: round(v, 4) for k, v in left.items()}})
-        fitted = fit_heads(self.average, self.teacher, crops, self.paintings, 12)
-        export(self.average, fitted, self.args.out / "compact.safetensors")
+        torch.backends.cudnn.benchmark = True
 
     def write(self, row: dict) -> None:
-        """Add a line to the log."""
-        self.log.write(json.dumps(row) + "\n")
+        """Add a line to the log, and print it."""
+        line = json.dumps(row)
+        print(line, flush=True)
+        self.log.write(line + "\n")
         self.log.flush()
 
 
@@ -221,6 +223,8 @@ def main() -> None:
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(SEED)
+    # Features are bfloat16 there, whose products TF32 adds up exactly.
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.benchmark = True
     Training(args).run()
 
 

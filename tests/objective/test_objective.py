@@ -11,7 +11,8 @@ from configs import gram_config
 from framing import seen
 from grains import grain_between
 from impasto import Config, paint
-from impasto.backbone.vgg import AVERAGE_GAIN, Backbone
+from impasto.backbone.pooling import AVERAGE_GAIN
+from impasto.backbone.vgg import Backbone
 from impasto.backbone.weight_files import Weights
 from impasto.backbone.weights import load
 from impasto.images.read import read, resize

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import cache, cached_property
 
 import torch
 import torch.nn.functional as F
@@ -40,6 +40,7 @@ class Convolution:
         self._fused = device.type == "cpu" and has_fused(dtype)
         self._may_winograd = winograd and device.type == "cpu" and dtype == torch.float32
         self._kernel, self._bias = kernel.detach(), bias.detach().to(device, dtype)
+        self._cudnn = device.type == "cuda" and has_cudnn_relu(device, dtype)
 
     # Each is made when it is first needed: a large picture needs the one, a small one the others.
 
@@ -83,6 +84,8 @@ class Convolution:
             return self._winograd.forward(y, relu=relu)
         if self._fused:
             return _fused(y, self._straight, self._bias, padding, "relu" if relu else "none")
+        if self._cudnn and relu:
+            return _cudnn_relu(y, self._straight, self._bias, padding)
         z = F.conv2d(y, self._straight, self._bias, padding=padding)
         return z.relu_() if relu else z
 
@@ -110,6 +113,33 @@ def has_fused(dtype: torch.dtype) -> bool:
     return dtype == torch.float32 or (
         dtype == torch.bfloat16 and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
     )
+
+
+@cache
+def has_cudnn_relu(device: torch.device, dtype: torch.dtype) -> bool:
+    """Whether cuDNN has convolution, bias and ReLU in one kernel for this type on this GPU."""
+    try:
+        y = torch.zeros(1, 8, 8, 8, device=device, dtype=dtype)
+        y = y.contiguous(memory_format=torch.channels_last)
+        kernel = torch.zeros(8, 8, 3, 3, device=device, dtype=dtype)
+        _cudnn_relu(
+            y,
+            kernel.contiguous(memory_format=torch.channels_last),
+            torch.zeros_like(kernel[:, 0, 0, 0]),
+            1,
+        )
+    except (AttributeError, RuntimeError):  # another torch, or a type that it has not got
+        return False
+    return True
+
+
+def _cudnn_relu(
+    y: torch.Tensor, kernel: torch.Tensor, bias: torch.Tensor, padding: int
+) -> torch.Tensor:
+    found: torch.Tensor = torch.ops.aten.cudnn_convolution_relu(
+        y, kernel, bias, [1, 1], [padding, padding], [1, 1], 1
+    )
+    return found
 
 
 def _fused(

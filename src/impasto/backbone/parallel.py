@@ -16,7 +16,7 @@ from typing import TypeVar
 
 import torch
 
-__all__ = ["alone", "share"]
+__all__ = ["alone", "on_streams", "share"]
 
 NAME = "impasto-share"
 Piece = TypeVar("Piece")
@@ -56,6 +56,34 @@ def alone(function: Callable[[], Result]) -> Result:
     if _is_shared():
         return function()
     return _pool(torch.get_num_threads(), os.getpid()).submit(function).result()
+
+
+def on_streams(works: Iterable[Callable[[], object]], device: torch.device) -> None:
+    """Call functions that launch kernels on a GPU, each on a CUDA stream of its own.
+
+    Small kernels leave most of a GPU idle: those of several streams run side by side.
+    """
+    current = torch.cuda.current_stream(device)
+    used = []
+    for place, work in enumerate(works):
+        stream = _stream(place, device)
+        stream.wait_stream(current)
+        with torch.cuda.stream(stream):
+            work()
+        used.append(stream)
+    for stream in used:
+        current.wait_stream(stream)
+
+
+_of_thread = threading.local()  # a CUDA graph must not hold the work of other threads
+
+
+def _stream(place: int, device: torch.device) -> torch.cuda.Stream:
+    streams: dict[tuple[int, torch.device], torch.cuda.Stream]
+    streams = _of_thread.__dict__.setdefault("streams", {})
+    if (place, device) not in streams:
+        streams[place, device] = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+    return streams[place, device]
 
 
 def _is_shared() -> bool:

@@ -12,6 +12,7 @@ from torch.autograd.function import once_differentiable
 
 from impasto.backbone.architecture import convolution_of, layer_name, layer_stride
 from impasto.backbone.convolution import Convolution
+from impasto.backbone.pooling import average_pool, average_unpool, max_unpool, pooling_kernels
 from impasto.backbone.weight_files import Weights
 from impasto.errors import ConfigError, WeightsError
 
@@ -19,11 +20,6 @@ __all__ = ["Backbone", "Features", "Method", "Tape"]
 
 Features = dict[str, torch.Tensor]
 AddGradient = Callable[[str, torch.Tensor | None], torch.Tensor | None]
-
-# Average pooling loses energy that max pooling keeps, so this much is put back: root mean square
-# after max pooling over that after average pooling, geometric mean over 60 photographs and Oxford's
-# VGG-19's first three poolings, 1.255, 1.688 and 1.395 (benchmarks/pooling.py).
-AVERAGE_GAIN = 1.44
 
 
 class Method(NamedTuple):
@@ -43,15 +39,15 @@ class _Trace(NamedTuple):
     """What the way back needs of one convolution.
 
     y: where ReLU let something through, y > 0. If a pooling followed, `size` is what it took, and
-    `indices` where its maxima were; with `small`, y is the pooled one: of what was pooled only the
-    maxima matter.
+    `indices` where its maxima were. masked: ReLU is passed on the way through the pooling: of what
+    was pooled only the maxima matter, and with `indices` y is the pooled one.
     """
 
     name: str
     y: torch.Tensor
     size: torch.Size | None = None
     indices: torch.Tensor | None = None
-    small: bool = False
+    masked: bool = False
 
 
 class Backbone:
@@ -93,6 +89,7 @@ class Backbone:
             name: Convolution(kernel, bias, self.device, dtype, winograd=convolution == "winograd")
             for name, (kernel, bias) in weights.kernels.items()
         }
+        self._kernels = pooling_kernels(self.device) if pooling == "max" else None
         self._mean, self._scale = (
             torch.tensor(values, device=device).view(1, 3, 1, 1)
             for values in (weights.mean, weights.scale)
@@ -196,7 +193,7 @@ class Backbone:
         return 0 if name == "conv1_1" and self.padding == "replicate" else 1
 
     def _pool(self, y: torch.Tensor) -> torch.Tensor:
-        return F.max_pool2d(y, 2) if self.pooling == "max" else F.avg_pool2d(y, 2) * AVERAGE_GAIN
+        return F.max_pool2d(y, 2) if self.pooling == "max" else average_pool(y)
 
     def _pool_traced(
         self, y: torch.Tensor, trace: _Trace, wanted: bool
@@ -204,22 +201,25 @@ class Backbone:
         """y halved, and its trace. Where ReLU let nothing through no maximum is positive: the
         pooled y tells it too."""
         if self.pooling == "average":
-            return self._pool(y), trace._replace(size=y.shape)
+            return average_pool(y), trace._replace(size=y.shape)
+        if self._kernels:
+            pooled: torch.Tensor = self._kernels.pool(y)
+            return pooled, trace._replace(y=y, size=y.shape, masked=not wanted)
         pooled, indices = F.max_pool2d(y, 2, return_indices=True)
         trace = trace._replace(size=y.shape, indices=indices)
-        return pooled, trace if wanted else trace._replace(y=pooled, small=True)
+        return pooled, trace if wanted else trace._replace(y=pooled, masked=True)
 
     def _unpool(self, g: torch.Tensor, trace: _Trace) -> torch.Tensor:
-        """The gradient to what was pooled. The last row and column of an odd size were dropped, and
-        get none."""
+        """The gradient to what was pooled."""
         assert trace.size is not None
-        if trace.indices is not None:
-            # F.max_unpool2d is the same, but loads sympy to check the size: 0.6 s at the first step
-            found: torch.Tensor = torch.ops.aten.max_unpool2d(g, trace.indices, trace.size[2:])
-            # some devices' kernels are not
-            return found.contiguous(memory_format=torch.channels_last)
-        g = F.interpolate(g * (AVERAGE_GAIN / 4), scale_factor=2, mode="nearest")
-        return F.pad(g, (0, trace.size[3] - g.shape[3], 0, trace.size[2] - g.shape[2]))
+        if self.pooling == "average":
+            return average_unpool(g, trace.size)
+        if trace.indices is None:
+            assert self._kernels is not None
+            gradient: torch.Tensor = self._kernels.unpool(g, trace.y)
+            return gradient
+        g = _through_relu(g, trace.y) if trace.masked else g
+        return max_unpool(g, trace.indices, trace.size)
 
 
 class Tape(NamedTuple):
@@ -263,10 +263,10 @@ class Tape(NamedTuple):
         largest step."""
         relu = trace.name.replace("conv", "relu")
         if g is not None and trace.size is not None:
-            g = self.backbone._unpool(_through_relu(g, trace.y) if trace.small else g, trace)
+            g = self.backbone._unpool(g, trace)
         if relu in self.wanted:
             g = add(relu, g)
-        if g is not None and not trace.small:
+        if g is not None and not trace.masked:
             g = _through_relu(g, trace.y)
         if trace.name in self.wanted:
             g = add(trace.name, g)

@@ -20,9 +20,9 @@ from impasto.cli.run_folder import FRAMES, RunSpec, mark_finished
 from impasto.cli.signals import GracefulShutdown
 from impasto.cli.streams import picture_source, write_stdout
 from impasto.errors import CheckpointError, OutputError
-from impasto.objective.objective import Objective
 from impasto.painting.checkpoint import Checkpoints, load
 from impasto.painting.checkpoint_file import BEFORE, NAME
+from impasto.painting.cuda_graph import make_evaluator
 from impasto.painting.levels import read_pictures
 from impasto.painting.memory import plan_for
 from impasto.painting.outcome import Painting
@@ -86,7 +86,7 @@ def prepare(
         resume=resume,
         backbone=workers.backbone if workers else backbone or partial(load_with_bar, console),
         plan=workers.plan_for if workers else plan_for,
-        make_evaluator=workers.objective if workers else Objective,
+        make_evaluator=workers.objective if workers else make_evaluator,
     )
     tune_allocator(prepared.plan, prepared.backbone.device)
     unused = unused_gpu() if machine.device == "auto" else ""

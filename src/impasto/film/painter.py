@@ -12,10 +12,11 @@ from impasto.config import Config, Machine
 from impasto.images.color import gray
 from impasto.images.read import Picture
 from impasto.objective.extractor import FeatureExtractor
-from impasto.objective.objective import Objective
 from impasto.objective.pixel_terms import Reference
 from impasto.objective.regions import Region
 from impasto.objective.style_targets import StyleTargets, style_targets
+from impasto.painting.cuda_graph import make_evaluator
+from impasto.painting.loop import Evaluator
 from impasto.painting.memory import Plan, plan_for
 from impasto.painting.outcome import Painting
 from impasto.painting.problem import regions_at
@@ -136,11 +137,11 @@ class FramePainter:
             regions: Sequence[Region],
             tile_size: int | None,
             protect: torch.Tensor | None,
-        ) -> Objective:
+        ) -> Evaluator:
             height, width = content.shape[2:]
             targets = self._targets_of(network, height, width, tile_size, regions)
             held = reference and reference.to(content)
-            return Objective(
+            return make_evaluator(
                 config, network, content, regions, tile_size, protect,
                 targets=targets, reference=held,
             )  # fmt: skip

@@ -21,6 +21,7 @@ __all__ = [
     "energy",
     "gram",
     "gram_divisor",
+    "position_sum",
     "reduction_factor",
     "second_moment_sum",
     "squared_distance",
@@ -28,13 +29,24 @@ __all__ = [
     "total_variation",
 ]
 
-BLOCK = 16384  # positions that one product of bfloat16 features adds up
+BLOCK = 16384  # positions that one product adds up
 
 
 def second_moment_sum(features: torch.Tensor) -> torch.Tensor:
     """Sums over positions P_ij = sum_k F_ik F_jk; (B, C, H, W) -> (B, C, C), at least float32."""
     f = features.permute(0, 2, 3, 1).flatten(1, 2)  # (B, H*W, C), no copy where channels come last
-    return f.mT @ f if f.dtype == _accumulation_dtype(f) else _blockwise_gram(f)
+    narrow = f.dtype != _accumulation_dtype(f)
+    # a GPU is slow at one long sum
+    return _blockwise_gram(f) if narrow or f.device.type == "cuda" else f.mT @ f
+
+
+def position_sum(features: torch.Tensor) -> torch.Tensor:
+    """Sums over positions; (B, C, H, W) -> (B, C), at least float32."""
+    if features.device.type != "cuda":
+        return features.sum((2, 3), dtype=_accumulation_dtype(features))
+    # rows first: that GPU is slow at one long sum
+    by_row = features.sum(2, dtype=_accumulation_dtype(features))
+    return by_row.sum(2)
 
 
 def gram_divisor(name: str, shape: Sequence[int]) -> float:
@@ -59,7 +71,7 @@ def gram(features: torch.Tensor, divisor: str = "hw") -> torch.Tensor:
 
 
 def _blockwise_gram(f: torch.Tensor) -> torch.Tensor:
-    """f^T f of (B, K, C) in bfloat16, accurate to float32's last few bits; (B, C, C) float32.
+    """f^T f of (B, K, C), at least float32; (B, C, C).
 
     Several blocks of positions are faster than one long sum.
     """
@@ -67,16 +79,19 @@ def _blockwise_gram(f: torch.Tensor) -> torch.Tensor:
     whole = blocks * (f.shape[1] // blocks)
     by_block = f[:, :whole].reshape(len(f) * blocks, whole // blocks, f.shape[2])
     # (B * blocks, C, C) -> (B, C, C)
-    total = _compensated_gram(by_block).view(len(f), blocks, f.shape[2], f.shape[2]).sum(1)
-    return total + _compensated_gram(f[:, whole:]) if whole < f.shape[1] else total
+    total = _wide_gram(by_block).view(len(f), blocks, f.shape[2], f.shape[2]).sum(1)
+    return total + _wide_gram(f[:, whole:]) if whole < f.shape[1] else total
 
 
-def _compensated_gram(f: torch.Tensor) -> torch.Tensor:
-    """f^T f of (B, K, C) in bfloat16, to some 17 bits; (B, C, C) float32.
-
-    The hardware accumulates in float32 but returns bfloat16: P, within 2^-9. The same product less
-    P, which is subtracted before it rounds, returns what was lost.
-    """
+def _wide_gram(f: torch.Tensor) -> torch.Tensor:
+    """f^T f of (B, K, C), of bfloat16 to some 17 bits; (B, C, C), at least float32."""
+    if f.dtype == _accumulation_dtype(f):
+        return torch.bmm(f.mT, f)
+    if f.device.type == "cuda" and torch.__version__ >= "2.8":
+        wide: torch.Tensor = torch.bmm(f.mT, f, out_dtype=torch.float32)
+        return wide
+    # The hardware accumulates in float32 but returns bfloat16: P, within 2^-9. The same product
+    # less P, which is subtracted before it rounds, returns what was lost.
     product = torch.bmm(f.mT, f)
     return product.float() + torch.baddbmm(product, f.mT, f, beta=-1).float()
 

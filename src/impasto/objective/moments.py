@@ -8,7 +8,8 @@ written out. The mean may be None where a distance does not need it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import torch
@@ -37,8 +38,8 @@ RIDGE = 1e-4
 # Of the trace of the second moments: an upper bound of the rounding of products of bfloat16
 # features.
 ROUNDING = 2.0**-16
-# Of Newton and Schulz: each takes the smallest eigenvalue's root to 3/2 of it, until it is 1.
-ITERATIONS = 32
+LEAST_ROOT = 1e-5  # least root of an eigenvalue that Newton and Schulz's iteration brings to 1
+CONVERGED = 1 - 1e-4  # from here on each of its iterations squares the error
 LEAST = 1e-5  # of a channel's root mean square: below this deviation it counts as constant
 # Added to the variances of a grain: (one of 255 gray levels)^2, and this part of their mean. A flat
 # style has no variance, and one of a single color none in the others.
@@ -195,7 +196,7 @@ def _ridged(x: Moments, target: Moments) -> torch.Tensor:
 
 def _identity_like(matrix: torch.Tensor) -> torch.Tensor:
     """The identity (C, C) of the dtype and device of a matrix (..., C, C)."""
-    return torch.eye(matrix.shape[-1]).to(matrix)
+    return torch.eye(matrix.shape[-1], dtype=matrix.dtype, device=matrix.device)
 
 
 def _covariance(x: Moments) -> torch.Tensor:
@@ -210,11 +211,10 @@ def _covariance(x: Moments) -> torch.Tensor:
 
 
 def sqrt_and_inverse(matrix: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Square root of a symmetric positive matrix (..., C, C), and the inverse of the root.
+    """Square roots of symmetric positive matrices (B, C, C), and the inverses of the roots.
 
     On a CPU from the eigenvectors, in a small part of the iteration's time. On other devices by
-    matrix products alone, which suit them: Newton and Schulz's coupled iteration (Higham 2008,
-    "Functions of matrices", eq. 6.35).
+    matrix products alone, which suit them.
     """
     if matrix.device.type == "cpu":
         values, vectors = _eigh(matrix)
@@ -234,10 +234,31 @@ def _eigh(matrix: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def _newton_schulz(matrix: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    identity = _identity_like(matrix)
+    """`sqrt_and_inverse` by matrix products alone.
+
+    Newton and Schulz's coupled iteration (Higham 2008, "Functions of matrices", eq. 6.35), with
+    each matrix scaled so that the smallest eigenvalues grow fastest (Chen & Chow 2014, "A stable
+    scaling of Newton-Schulz for improving the sign function computation of a Hermitian matrix").
+    """
+    three = 3 * _identity_like(matrix)
     size = matrix.square().sum((-2, -1), keepdim=True).sqrt().clamp_min(TINY)
-    y, z = matrix / size, identity.expand_as(matrix)
-    for _ in range(ITERATIONS):
-        t = (3 * identity - z @ y) / 2
-        y, z = y @ t, t @ z
+    # An iteration with scale a is Y T and T Z with T = (3 a - a^3 Z Y) / 2. y = a Y and z = a Z are
+    # kept, so that T = a (3 - z y) / 2 costs one pass, and the product is scaled on its way.
+    first = SCALES[0]
+    y, z = matrix * (first / size), (first / 3 * three).expand_as(matrix)
+    for scale in (*SCALES[1:], 1.0):
+        t = three - z @ y
+        y, z = (torch.baddbmm(y, *pair, beta=0, alpha=scale / 2) for pair in ((y, t), (t, z)))
     return y * size.sqrt(), z / size.sqrt()
+
+
+def _scales(least: float) -> Iterator[float]:
+    """The scales of an iteration that takes all numbers from `least` to 1 to 1."""
+    while least < CONVERGED:
+        scale = math.sqrt(3 / (1 + least + least**2))
+        yield scale
+        least = scale * least * (3 - (scale * least) ** 2) / 2
+    yield from (1.0, 1.0)
+
+
+SCALES = tuple(_scales(LEAST_ROOT))

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import torch
 
 from impasto.backbone.architecture import layer_stride
-from impasto.backbone.parallel import share
+from impasto.backbone.parallel import on_streams, share
 from impasto.backbone.vgg import Backbone, Features, Tape
 from impasto.config import Config
 from impasto.objective.extractor import FeatureExtractor
 from impasto.objective.frame import frame_of
 from impasto.objective.make_terms import objective_terms
-from impasto.objective.pixel_terms import Reference
+from impasto.objective.pixel_terms import Grain, Reference
 from impasto.objective.regions import Region, regions_of
 from impasto.objective.style_targets import StyleTargets, style_targets
 from impasto.objective.terms import Style
@@ -262,20 +263,24 @@ def _backward(
 
 
 def _measure_styles(objectives: Sequence[Objective], totals: Sequence[list[torch.Tensor]]) -> None:
-    """Compute the distances of all style terms side by side, each in one thread.
+    """Compute the distances of all style terms side by side: on a CPU each in one thread, on a GPU
+    each on one stream.
 
     A term keeps its last distance: `value` and `add_gradient` find it there.
     """
+    device = objectives[0].backbone.device
     pairs = [
         (term, total)
         for objective, own_totals in zip(objectives, totals, strict=True)
         for term, total in zip(objective.terms, own_totals, strict=True)
-        if isinstance(term, Style)
+        if isinstance(term, Style | Grain)
     ]
 
-    def compute(pairs: Iterator[tuple[Style, torch.Tensor]]) -> None:
+    def compute(pairs: Iterator[tuple[Style | Grain, torch.Tensor]]) -> None:
         for term, total in pairs:
             term.value(total)
 
-    if pairs and pairs[0][1].device.type == "cpu":
+    if device.type == "cpu":
         share(sorted(pairs, key=lambda pair: -pair[1].shape[1]), compute)
+    elif device.type == "cuda":
+        on_streams((partial(term.value, total) for term, total in pairs), device)

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 
 from impasto.backbone.architecture import layer_stride
-from impasto.objective.losses import second_moment_sum, squared_distance
+from impasto.objective.losses import position_sum, second_moment_sum, squared_distance
 from impasto.objective.moments import Distance, Moments, Solved, pulled_back, seen_through
 from impasto.objective.tiles import Tile
 
@@ -197,6 +197,11 @@ class Style:
                 if constant is not None:
                     flat += constant[k]
                 continue
+            if part.device.type == "cuda" and self.weights is None:
+                part.baddbmm_(f, matrix[k].expand(len(f), -1, -1))  # row by row, in g's memory
+                if constant is not None:
+                    part += constant[k]
+                continue
             more = f @ matrix[k]
             if constant is not None:
                 more += constant[k]
@@ -251,7 +256,7 @@ def layer_sums(
         sums = (scaled.to(products) * root).sum((2, 3)) if needs_mean else None
     else:
         products = second_moment_sum(x)
-        sums = x.sum((2, 3), dtype=products.dtype) if needs_mean else None
+        sums = position_sum(x) if needs_mean else None
     return products if sums is None else torch.cat([products, sums[..., None].to(products)], 2)
 
 

@@ -12,9 +12,10 @@ from impasto.backbone.load import network_key
 from impasto.backbone.vgg import Backbone
 from impasto.config import Config
 from impasto.objective.extractor import FeatureExtractor
-from impasto.objective.objective import Objective, evaluate_batched
+from impasto.objective.objective import Objective
 from impasto.objective.regions import Region
 from impasto.objective.style_targets import StyleTargets, same_styles, style_targets
+from impasto.painting.cuda_graph import evaluate_fast
 from impasto.painting.run import Run
 from impasto.painting.step import Step
 
@@ -52,10 +53,12 @@ def paint_batched(runs: Sequence[Run]) -> Iterator[list[Step]]:
         return
     make_objective = SharedStyles()
     loops = [replace(run, make_evaluator=make_objective).loop() for run in runs]
+    objectives: list[Objective] = []
     while None not in (points := [loop.ask() for loop in loops]):
-        make_objective.clear()  # all loops enter a level in the same round
-        objectives = [cast(Objective, loop.evaluator) for loop in loops]
-        evaluated = evaluate_batched(objectives, torch.cat(cast(list[torch.Tensor], points)))
+        if objectives != (now := [cast(Objective, loop.evaluator) for loop in loops]):
+            make_objective.clear()  # all loops enter a level in the same round
+            objectives, evaluate = now, evaluate_fast(now)
+        evaluated = evaluate(torch.cat(cast(list[torch.Tensor], points)))
         yield [
             loop.tell(loss, gradient)
             for loop, (loss, gradient) in zip(loops, evaluated, strict=True)

@@ -12,7 +12,7 @@ import torch
 from impasto.backbone.vgg import Backbone
 from impasto.config import Config
 from impasto.images.read import Picture, resize
-from impasto.objective.objective import Loss, Objective
+from impasto.objective.objective import Loss
 from impasto.painting.allocator import give_back
 from impasto.painting.levels import enlarged, starting_point
 from impasto.painting.memory import Plan
@@ -58,9 +58,9 @@ class Loop:
         config: Config,
         backbone: Backbone,
         plan: Plan,
+        make_evaluator: MakeEvaluator,
         start: Picture | None = None,
         resume: State | None = None,
-        make_evaluator: MakeEvaluator = Objective,
     ):
         """Begin a run, or resume one.
 
@@ -69,9 +69,9 @@ class Loop:
             config: the settings.
             backbone: the network.
             plan: the tile size.
+            make_evaluator: makes the evaluator of a level.
             start: a picture that replaces the config's `start`.
             resume: the state of a run of the same problem, config, network and plan.
-            make_evaluator: makes the evaluator of a level.
         """
         self._problem, self._config, self._backbone, self._plan = problem, config, backbone, plan
         self._start, self._resume, self._make_evaluator = start, resume, make_evaluator

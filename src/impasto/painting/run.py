@@ -14,8 +14,8 @@ from impasto.backbone.vgg import Backbone
 from impasto.config import Config, Machine
 from impasto.errors import ClusterError, SolverError
 from impasto.images.read import Picture, Source, read, resize
-from impasto.objective.objective import Objective
 from impasto.painting.arguments import combined, is_setting
+from impasto.painting.cuda_graph import make_evaluator as default_evaluator
 from impasto.painting.levels import read_pictures
 from impasto.painting.loop import Loop, MakeEvaluator
 from impasto.painting.memory import Plan, check_tile, plan_for
@@ -60,7 +60,7 @@ class Run:
     plan: Plan
     start: Picture | None = None
     resume: State | None = None
-    make_evaluator: MakeEvaluator = Objective
+    make_evaluator: MakeEvaluator = default_evaluator
 
     @classmethod
     def prepare(
@@ -75,7 +75,7 @@ class Run:
         backbone: Backbone | str | Callable[[Config, Machine], Backbone] = load_backbone,
         plan: Callable[[Problem, Config, Machine, Backbone], Plan] = plan_for,
         resume: Resume | None = None,
-        make_evaluator: MakeEvaluator = Objective,
+        make_evaluator: MakeEvaluator = default_evaluator,
         **settings: Any,
     ) -> Run:
         """Prepare a run: read and check the pictures, load the network, plan the memory.
@@ -136,9 +136,9 @@ class Run:
             self.config,
             self.backbone,
             self.plan,
+            self.make_evaluator,
             self.start,
             self.resume,
-            self.make_evaluator,
         )
 
     def steps(self) -> Iterator[Step]:
