@@ -70,7 +70,9 @@ def subject_mask(content: torch.Tensor, network: Backbone) -> torch.Tensor | Non
     scale = (PIXELS / (height * width)) ** 0.5
     size = [max(SHORTEST, round(side * scale)) for side in (height, width)]
     pixels = resize(content, *size).to(network.device)
-    features = {name: x.float().cpu() for name, x in network(pixels, (*DEEP, *FINE)).items()}
+    # in double precision, and rounded at the end: products and solutions in float32 differ in their
+    # last digits from one process to the next, and the same painting is to have the same bytes
+    features = {name: x.cpu().double() for name, x in network(pixels, (*DEEP, *FINE)).items()}
     size = list(features["relu4_2"].shape[2:])
     centered = _centered(*size)
     coarse = _stretched((_standing_out(features, size) + 0.3) * centered)
@@ -79,7 +81,9 @@ def subject_mask(content: torch.Tensor, network: Backbone) -> torch.Tensor | Non
         fitted = _fitted(_together(features, size), _probable(fine, ABOVE))
         fine = _stretched(_stretched(fitted) * centered.sqrt())
     mask = _closed(_probable(_blurred((coarse + fine) / 2), ABOVE / 2))
-    return None if float(mask.mean()) < NOTHING else _blurred(mask)
+    if float(mask.mean()) < NOTHING:
+        return None
+    return _blurred(mask).mul(255).round().div(255).float()
 
 
 def _standing_out(features: Features, size: list[int]) -> torch.Tensor:
@@ -102,7 +106,7 @@ def _unlike_border(x: torch.Tensor) -> torch.Tensor:
 
 def _centered(height: int, width: int) -> torch.Tensor:
     """A Gaussian about the middle; all below counts as much as the middle row."""
-    y, x = torch.linspace(-1, 1, height), torch.linspace(-1, 1, width)
+    y, x = (torch.linspace(-1, 1, n, dtype=torch.float64) for n in (height, width))
     return torch.exp(-(y.clamp_max(0)[:, None] ** 2 + x**2) / 1.44)[None, None]
 
 
@@ -135,7 +139,7 @@ def _probable(x: torch.Tensor, above: float) -> torch.Tensor:
 def _otsu(x: torch.Tensor, bins: int = 64) -> float:
     """The threshold in [0, 1] that leaves the least variance on both sides (Otsu 1979)."""
     counts = torch.histc(x, bins, 0, 1)
-    values = (torch.arange(bins) + 0.5) / bins
+    values = (torch.arange(bins, dtype=torch.float64) + 0.5) / bins
     below, sums = counts.cumsum(0), (counts * values).cumsum(0)
     share = below / below[-1]
     between = (sums[-1] * share - sums) ** 2 / (share * (1 - share)).clamp_min(1e-9)
