@@ -14,7 +14,10 @@ from networks import Features, Student
 STYLE, CONTENT, LAST = ("1_1", "2_1", "3_1", "4_1", "5_1"), "4_2", "5_1"
 AGE = 80  # steps after which a painting may make room for a new one
 RATE = 0.03  # Adam's, as in crowsonkb/style-transfer-pytorch
-RIDGE = 1e-5  # of a covariance's mean variance, added to its diagonal
+# Of a covariance's mean variance, added to its diagonal. Rounding of float32 sums has to stay below
+# it: Newton and Schulz's iteration runs away from a negative eigenvalue.
+RIDGE = 1e-4
+LARGEST = 1e3  # of a gradient; usual ones are below 1
 
 
 def _roots(matrix: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -111,7 +114,8 @@ class Paintings:
         x = self.pictures.detach().requires_grad_(True)
         gradient = torch.autograd.grad(self._loss(self._student(x, LAST)), x)[0]
         self._student.train(training)
-        gradient = gradient.nan_to_num(0, 0, 0)  # one painting that fails must not end the training
+        # One painting that fails must not end the training: its square has to stay finite, too.
+        gradient = gradient.nan_to_num(0, 0, 0).clamp(-LARGEST, LARGEST)
         self._first.lerp_(gradient, 0.1)
         self._second.lerp_(gradient.square(), 0.05)
         self._ages += 1

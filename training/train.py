@@ -158,6 +158,8 @@ class Training:
         loss = sum(part * (2 if name in MATTER else 1) for name, part in parts.items())
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
+        for parameter in self.student.parameters():
+            parameter.grad.nan_to_num_(0, 0, 0)  # a batch that fails changes nothing
         torch.nn.utils.clip_grad_norm_(self.student.parameters(), 5.0)
         self.optimizer.step()
         self.step += 1

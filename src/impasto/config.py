@@ -210,7 +210,7 @@ class Config(BaseModel):
         "auto",
         "Network",
         "the last steps, made at full size with --finish-backbone (auto: 18 % of the steps where "
-        "--backbone is compact, else 0)",
+        "--backbone is compact, and all of them on a CUDA GPU; else 0)",
     )
     finish_backbone: str = setting(
         "vgg19", "Network", "the network of the last steps, as --backbone", min_length=1

@@ -5,8 +5,8 @@ import json
 import pytest
 import torch
 
-from impasto import Config, ConfigError, paint
-from impasto.backbone.load import network_key
+from impasto import Config, ConfigError, Machine, paint
+from impasto.backbone.load import load_backbone, load_weights, network_key, settled
 from impasto.images.read import read, read_settings
 from impasto.objective.objective import Objective
 from impasto.painting.batched import batch_key, paint_batched
@@ -135,3 +135,28 @@ def test_time_left_counts_what_the_finisher_costs(config, photo, style, monkeypa
     ratio = run.backbone.finisher.cost(layers) / run.backbone.cost(layers)
     last, before = fractions[-1] - fractions[-2], fractions[-5] - fractions[-6]
     assert last / before == pytest.approx(ratio, rel=1e-3)
+
+
+@pytest.fixture
+def on_gpu(monkeypatch):
+    """A machine whose device counts as a CUDA GPU where the networks are chosen."""
+    monkeypatch.setattr(
+        "impasto.backbone.load.find_device",
+        lambda name: torch.device("cuda" if name == "auto" else name),
+    )
+    return Machine(device="auto")
+
+
+def test_on_a_gpu_the_true_network_makes_all_steps(on_gpu) -> None:
+    config = settled(Config(), on_gpu)
+    assert (config.backbone, config.finish_steps, config.finisher) == ("vgg19", 0, "")
+    assert settled(Config(), Machine(device="cpu")) == Config()
+    for other in (Config(finish=7), Config(finish=0), Config(backbone="vgg19")):
+        assert settled(other, on_gpu) == other
+
+
+def test_of_weights_that_came_along_the_last_steps_network_is_taken() -> None:
+    both = load_weights(Config())
+    assert load_backbone(Config(), Machine(device="cpu"), weights=both).finisher is not None
+    network = load_backbone(Config(backbone="vgg19"), Machine(device="cpu"), weights=both)
+    assert (network.weights.name, network.finisher) == ("vgg19", None)

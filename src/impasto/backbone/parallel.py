@@ -106,12 +106,15 @@ def _pool(threads: int, process: int) -> ThreadPoolExecutor:
     Each has its own number of threads, 1. To set it for each piece of work instead would end and
     start the threads of OpenMP every time.
     """
-    pool = ThreadPoolExecutor(threads, NAME, initializer=torch.set_num_threads, initargs=(1,))
-    for future in [pool.submit(_idle) for _ in range(threads)]:
+    pool = ThreadPoolExecutor(threads, NAME, initializer=_use_one_thread)
+    begun = threading.Barrier(threads)  # a pool starts no thread while another has nothing to do
+    for future in [pool.submit(begun.wait) for _ in range(threads)]:
         future.result()
     torch.set_num_threads(threads)  # what threads that start later take over
     return pool
 
 
-def _idle() -> None:
-    """Do nothing."""
+def _use_one_thread() -> None:
+    torch.set_num_threads(1)
+    # at its first use in a thread torch takes over the number that was set last in any thread: now
+    torch.get_num_threads()

@@ -90,10 +90,11 @@ def _paint(
     console: Console, trial: Trial, networks: dict[Hashable, Backbone], title: str
 ) -> Painting:
     """Paint a trial. networks: holds the network that was used last."""
-    from impasto.backbone.load import network_key
+    from impasto.backbone.load import network_key, settled
     from impasto.cli.terminal import load_with_bar, prepare, run
 
     _, config, machine, pictures = trial
+    config = settled(config, machine)
     key = network_key(config, machine)
     if key not in networks:
         networks.clear()

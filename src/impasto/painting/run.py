@@ -9,7 +9,7 @@ from functools import cached_property
 from os import PathLike
 from typing import Any, cast
 
-from impasto.backbone.load import load_backbone
+from impasto.backbone.load import load_backbone, settled
 from impasto.backbone.vgg import Backbone
 from impasto.config import Config, Machine
 from impasto.errors import ClusterError, SolverError
@@ -107,8 +107,12 @@ class Run:
         if is_setting(start):
             settings["start"] = os.fspath(start) if isinstance(start, PathLike) else start
         config, machine, named = combined(config, machine, named, settings)
-        if isinstance(backbone, Backbone) and backbone.finisher is None:
-            config = config.changed(finish=0)  # the given network makes all steps
+        if not isinstance(backbone, Backbone):
+            config = settled(config, machine)
+        elif backbone.finisher is None:  # the given network makes all steps
+            last = config.finish_backbone
+            name = last if backbone.weights.name == last else config.backbone
+            config = config.changed(finish=0, backbone=name)
         picture, styles = read_pictures(content, style, config)
         first = None if start is None or is_setting(start) else read(cast(Source, start))
         # bad pictures fail before a network is downloaded
