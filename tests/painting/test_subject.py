@@ -11,9 +11,9 @@ from impasto.backbone.load import load_backbone
 from impasto.batch.job import normalized_settings
 from impasto.config import Machine
 from impasto.images.read import read
-from impasto.painting.problem import extras
+from impasto.painting.problem import extras, prepare_problem
 from impasto.painting.run import Run, paint
-from impasto.painting.subject import protect_subject, subject_mask
+from impasto.painting.subject import subject_mask, with_subject
 
 FACE = (70, 30, 130, 104)  # left, top, right, bottom
 
@@ -37,7 +37,11 @@ def portrait(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_head_is_found_and_the_sky_is_not(portrait) -> None:
-    mask, note = protect_subject(read(portrait).pixels, Machine(device="cpu"))
+    picture = read(portrait)
+    problem = with_subject(
+        prepare_problem(picture, [picture], gram_config(protect="auto")), Machine(device="cpu")
+    )
+    mask, note = problem.protect, problem.notes[-1]
     assert mask is not None
     assert note == f"protecting: the subject, {100 * float(mask.mean()):.0f} % of the picture"
     rows, columns = mask.shape[2:]

@@ -23,7 +23,7 @@ from impasto.painting.outcome import Painting, doubt_about, why_stopped
 from impasto.painting.problem import Problem, prepare_problem
 from impasto.painting.record import record_of
 from impasto.painting.step import State, Step
-from impasto.painting.subject import protect_subject
+from impasto.painting.subject import with_subject
 from impasto.parsing import AUTO
 
 __all__ = ["Resume", "Run", "paint", "paint_steps"]
@@ -107,12 +107,7 @@ class Run:
         if is_setting(start):
             settings["start"] = os.fspath(start) if isinstance(start, PathLike) else start
         config, machine, named = combined(config, machine, named, settings)
-        if not isinstance(backbone, Backbone):
-            config = settled(config, machine)
-        elif backbone.finisher is None:  # the given network makes all steps
-            last = config.finish_backbone
-            name = last if backbone.weights.name == last else config.backbone
-            config = config.changed(finish=0, backbone=name)
+        config = _with_networks(config, machine, backbone)
         picture, styles = read_pictures(content, style, config)
         first = None if start is None or is_setting(start) else read(cast(Source, start))
         # bad pictures fail before a network is downloaded
@@ -120,8 +115,7 @@ class Run:
         check_tile(problem, config, machine)
         network = backbone if isinstance(backbone, Backbone) else backbone(config, machine)
         if config.protect == AUTO:
-            protect, note = protect_subject(problem.original.pixels, machine)
-            problem = problem._replace(protect=protect, notes=[*problem.notes, note])
+            problem = with_subject(problem, machine)
         resumed = resume(problem, config, network) if resume else None
         state, planned = resumed or (None, plan(problem, config, machine, network))
         # recorded, so that `--from` uses the same tiles
@@ -202,6 +196,17 @@ class Run:
                 raise
         assert last is not None
         return self.painting(last, stopped, notes)
+
+
+def _with_networks(config: Config, machine: Machine, backbone: object) -> Config:
+    """Settle which network makes which steps."""
+    if not isinstance(backbone, Backbone):
+        return settled(config, machine)
+    if backbone.finisher is None:  # the given network makes all steps
+        last = config.finish_backbone
+        name = last if backbone.weights.name == last else config.backbone
+        return config.changed(finish=0, backbone=name)
+    return config
 
 
 def paint(

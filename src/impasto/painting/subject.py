@@ -16,8 +16,9 @@ from impasto.backbone.vgg import Backbone, Features
 from impasto.config import Config, Machine
 from impasto.images.masks import NOTHING
 from impasto.images.read import resize
+from impasto.painting.problem import Problem
 
-__all__ = ["protect_subject", "subject_mask"]
+__all__ = ["subject_mask", "with_subject"]
 
 NETWORK = "vgg19"
 DEEP, FINE = ("relu5_2", "relu5_4"), ("relu3_4", "relu4_2")
@@ -31,25 +32,25 @@ SOFT = 0.2  # width of the step from background to subject, of the map's range
 CLOSING = 2  # positions: dents up to twice as wide are filled
 
 
-def protect_subject(content: torch.Tensor, machine: Machine) -> tuple[torch.Tensor | None, str]:
-    """Find the mask of a content's subject, and the note that says so.
+def with_subject(problem: Problem, machine: Machine) -> Problem:
+    """Return a problem with the mask of its content's subject, and a note that says so.
 
     Args:
-        content: (1, 3, H, W) in [0, 1].
+        problem: the problem, without a mask of what is protected.
         machine: where the network computes, which is the true VGG-19 in float32.
-
-    Returns:
-        The mask (1, 1, h, w) in [0, 1], None if there is no subject; and the note.
 
     Raises:
         WeightsError: the weights cannot be had.
     """
     exact = machine.changed(precision="float32", convolution="direct")
     config = Config(backbone=NETWORK, pooling="max", padding="replicate")
-    mask = subject_mask(content, load_backbone(config, exact))
-    if mask is None:
-        return None, "protecting nothing: no subject stands out in the content"
-    return mask, f"protecting: the subject, {100 * float(mask.mean()):.0f} % of the picture"
+    mask = subject_mask(problem.original.pixels, load_backbone(config, exact))
+    note = (
+        "protecting nothing: no subject stands out in the content"
+        if mask is None
+        else f"protecting: the subject, {100 * float(mask.mean()):.0f} % of the picture"
+    )
+    return problem._replace(protect=mask, notes=[*problem.notes, note])
 
 
 @torch.no_grad()
