@@ -74,7 +74,7 @@ gallery: $(READY)
 	$(BIN)/python examples/controls.py
 	$(BIN)/python examples/film.py
 	$(BIN)/python examples/studio.py
-	[ ! -d ../shared/images ] || $(BIN)/python examples/gallery.py
+	[ ! -d ../shared/images ] || { $(BIN)/python examples/gallery.py && $(BIN)/python examples/subject.py; }
 
 # Measure speed, memory and solvers, into benchmarks/RESULTS.md: two hours; tables 2, 5, 6 and 10 need ../shared.
 bench: $(READY)

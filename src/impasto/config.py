@@ -150,8 +150,9 @@ class Config(BaseModel):
     protect: str = setting(
         "",
         "Picture",
-        "a mask of what must stay as it is (faces, text): the content weighs more there",
-        takes="a path",
+        "a mask of what must stay as it is (faces, text), or auto: the content weighs more there; "
+        "auto finds what stands out, a person or an animal",
+        takes="a path, or auto",
         path=True,
         not_for=("texture",),
         control="drawn",

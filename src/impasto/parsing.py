@@ -10,6 +10,7 @@ from typing import Any
 
 __all__ = [
     "ALPHA",
+    "AUTO",
     "FrozenDict",
     "check_mask",
     "format_value",
@@ -21,6 +22,7 @@ __all__ = [
 ]
 
 
+AUTO = "auto"  # in place of the mask of `protect`: the subject, found in the content
 ALPHA = "alpha"  # in place of a mask's file: the content's own transparency
 MOST_PIECES = 20  # of a text, between its =: the ways to join them are tried
 

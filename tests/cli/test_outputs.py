@@ -350,6 +350,15 @@ def test_a_painting_of_16_bits(painted, impasto, tmp_path):
         assert (tmp_path / name).read_bytes() == (tmp_path / f"again-{name}").read_bytes()
 
 
+def test_a_texture_of_16_bits(impasto, style, tiny, tmp_path):
+    options = ("--size", "32x32", *tiny[:2], "--steps", 1, "-o", "texture.png", "--depth", 16)
+    assert impasto("texture", style, *options)[0] == 0
+    assert (tmp_path / "texture.png").read_bytes()[24] == 16
+    assert (
+        "cannot have 16 bits" in impasto("texture", style, *options[:-3], "t.jpg", *options[-2:])[2]
+    )
+
+
 @pytest.mark.parametrize(("kept", "found"), [("basic", "Jensen"), ("all", "Jensen"), ("none", "")])
 def test_what_is_kept_of_the_photographs_file(impasto, photo, style, tiny, kept, found):
     exif = Image.Exif()

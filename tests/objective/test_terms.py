@@ -128,6 +128,15 @@ def test_a_black_content_and_a_flat_style_give_finite_terms(backbone: Backbone) 
     assert value.terms["grain"] < 1e9  # a flat style has no grain: its energy must not be the unit
 
 
+@pytest.mark.parametrize("term", ["gram", "wasserstein", "moments", "sliced", "neighbors"])
+def test_a_flat_style_is_not_infinitely_far_away(backbone: Backbone, term: str) -> None:
+    """The features of this gray are nearly nothing: they must not be the unit of the distance."""
+    gray = torch.tensor([0.486, 0.457, 0.407]).view(1, 3, 1, 1).repeat(1, 1, 32, 32)
+    config = gram_config(style_term=term, style_weight=1, content_layers={})
+    terms = Objective(config, backbone, CONTENT, [gray])(CONTENT).terms
+    assert 0 < sum(float(value) for name, value in terms.items() if "style" in name) < 10
+
+
 def test_the_gradient_is_that_of_the_sum(tiny_weights) -> None:
     exact = Backbone(load(str(tiny_weights)), dtype=torch.float64)
     content, style = CONTENT[..., :16, :16].double(), STYLE[..., :18, :16].double()

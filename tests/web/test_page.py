@@ -563,10 +563,12 @@ def test_a_mask_is_uploaded_and_comes_back_with_the_painting(
     mask.save(white)
     upload(page, "mask", white)
     page.get_by_label("is painted as style 2", exact=True).check()
+    page.get_by_label("Protect the subject").check()
     page.click("#paint")
     shows(page, "Done")
     job = last_job(place)
     assert job.config.mask == ("where style 2=style 2",)
+    assert job.config.protect == "auto"
     assert job.kept_named("where style 2").read() == white.read_bytes(), "not the one that is shown"
     page.reload()
     shows(page, "Done")
@@ -574,6 +576,7 @@ def test_a_mask_is_uploaded_and_comes_back_with_the_painting(
     for where in ("mask", "style-1", "style-2"):
         expect(page.locator(f"#{where} img").first).to_be_visible()
     expect(page.get_by_label("is painted as style 2", exact=True)).to_be_checked()
+    expect(page.get_by_label("Protect the subject")).to_be_checked()
 
 
 def test_a_picture_that_browsers_do_not_show_is_converted_for_the_page(

@@ -16,7 +16,7 @@ from impasto.config import STARTS, Config, Machine
 from impasto.fields import marked
 from impasto.images.read import bytes_of
 from impasto.painting.problem import extras
-from impasto.parsing import ALPHA, mask_parts
+from impasto.parsing import ALPHA, AUTO, mask_parts
 
 __all__ = ["Inputs", "Job", "normalized_settings"]
 
@@ -61,7 +61,8 @@ def normalized_settings(
     settings = config.model_dump(mode="json", exclude={"backbone", "finish_backbone"})
     settings["precision"], settings["convolution"] = machine.precision, machine.convolution
     for name in marked(Config, "path"):
-        settings[name] = digest(settings[name]) if settings[name] else ""
+        kept = ("", AUTO) if name == "protect" else ("",)
+        settings[name] = settings[name] if settings[name] in kept else digest(settings[name])
     settings["start"] = [
         [name if name in STARTS else digest(name), weight] for name, weight in config.start.items()
     ]

@@ -20,6 +20,7 @@ __all__ = [
     "as_options",
     "check_engine",
     "config_options",
+    "depth_option",
     "engine_options",
     "file_options",
     "given",
@@ -169,12 +170,6 @@ def engine_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def file_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options `--depth` and `--metadata` to a command."""
-    depth = click.option(
-        "--depth",
-        type=click.Choice(["8", "16"]),
-        default="8",
-        help="bits a sample of the painting's file; 16: .png and .tif [default: 8]",
-    )
     metadata = click.option(
         "--metadata",
         type=click.Choice(["basic", "all", "none"]),
@@ -182,7 +177,17 @@ def file_options(command: Callable[..., Any]) -> Callable[..., Any]:
         help="what is kept of the content's file: date, author, copyright, resolution and color "
         "profile; its whole EXIF, also where it was taken; or nothing [default: basic]",
     )
-    return depth(metadata(command))
+    return depth_option(metadata(command))
+
+
+def depth_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the option `--depth` to a command."""
+    return click.option(
+        "--depth",
+        type=click.Choice(["8", "16"]),
+        default="8",
+        help="bits a sample of the painting's file; 16: .png and .tif [default: 8]",
+    )(command)
 
 
 def quiet_option(command: Callable[..., Any]) -> Callable[..., Any]:

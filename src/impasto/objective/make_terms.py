@@ -174,13 +174,14 @@ def _content_energies(extractor: FeatureExtractor, content: torch.Tensor) -> dic
     infinitely far away, and no solver could move.
     """
     layers = list(extractor.config.style_layers)
+    in_metric = STYLE_TERMS[extractor.config.style_term].in_metric
     sums: list[Sums] = []  # by tile, then by layer
     for tile, _, features in extractor.crops(content, layers, extractor.shard):
         sums.append([])
         for layer in layers:
             window = tile.window(layer_stride(layer))
             inner = features[layer][:, :, window.inner_rows, window.inner_columns]
-            sums[-1].append(_energy(extractor, layer, inner))
+            sums[-1].append(_energy(extractor, layer, inner) if in_metric else energy(inner))
     totals = extractor.shard.all_reduce(sums)
     positions = {layer: Place.at(layer, content, None).total_weight for layer in layers}
     return {

@@ -84,6 +84,10 @@ class StyleTerm(Protocol):
     def needs_mean(self) -> bool:
         """Whether it depends on the mean of the features, besides their second moments."""
 
+    @property
+    def in_metric(self) -> bool:
+        """Whether it compares the features in their layer's metric, where there is one."""
+
     def working_bytes(self, layers: Sequence[float]) -> int:
         """Bytes that an evaluation takes besides the network's features.
 
@@ -123,6 +127,7 @@ class MomentTerm:
     compares_grams: bool = False
     prepare: Callable[[Moments], Moments] = lambda target: target
     tileable: ClassVar[bool] = True
+    in_metric: ClassVar[bool] = True
 
     def working_bytes(self, layers: Sequence[float]) -> int:
         """Return 0: moments take little memory."""
@@ -217,16 +222,18 @@ class MatchingTerm:
     """A comparison of the features themselves, in float32 (matching.py).
 
     blend: makes the target from the features of styles, their weights and the config's seed.
-    make: makes the term from its name, place, target and scale. copies: of the largest layer's
-    features, alive at once. kept: copies of every layer's features, alive from one to the next.
+    make: makes the term from its name, place, target, scale and least energy. copies: of the
+    largest layer's features, alive at once. kept: copies of every layer's features, alive from one
+    to the next.
     """
 
     blend: Callable[[Iterator[torch.Tensor], Sequence[float], int], Any]
-    make: Callable[[str, Place, Any, float], Term]
+    make: Callable[[str, Place, Any, float, float], Term]
     tileable: bool
     copies: int
     kept: int = 0
     needs_mean: ClassVar[bool] = False
+    in_metric: ClassVar[bool] = False
 
     def working_bytes(self, layers: Sequence[float]) -> int:
         """Bytes of copies of the features, which a tape does not count."""
@@ -252,7 +259,7 @@ class MatchingTerm:
         least: float = 0.0,
     ) -> Term:
         """The comparison, which has no units: the config's reduction does not apply."""
-        return self.make(name, place, target, scale)
+        return self.make(name, place, target, scale, least)
 
     def _features(
         self, extractor: FeatureExtractor, style: StyleSource, layer: str
@@ -285,12 +292,15 @@ def _mixture(moments: Sequence[Moments], weights: Sequence[float]) -> Moments:
     return Moments(torch.stack(means).sum(0) if means else None, second)
 
 
-def _nearest(name: str, place: Place, target: torch.Tensor, scale: float) -> Neighbors:
+def _nearest(
+    name: str, place: Place, target: torch.Tensor, scale: float, least: float
+) -> Neighbors:
+    # cosines have no units: a flat style's are as finite as any other's
     return Neighbors(name, place.layer, target, place.total_weight, scale, place.weights)
 
 
-def _sliced(name: str, place: Place, target: SlicedTarget, scale: float) -> Sliced:
-    scale /= target.energy
+def _sliced(name: str, place: Place, target: SlicedTarget, scale: float, least: float) -> Sliced:
+    scale /= max(target.energy, least)
     return Sliced(name, place.layer, target.quantiles, target.directions, scale, place.weights)
 
 

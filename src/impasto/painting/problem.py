@@ -19,7 +19,7 @@ from impasto.objective.regions import Layers, Region, StyleSource
 from impasto.painting.levels import enough_for, levels_for, painted_size, style_size
 from impasto.painting.pyramid import Level
 from impasto.painting.style_sources import beginning, recolored, source_of, style_notes
-from impasto.parsing import ALPHA, mask_parts
+from impasto.parsing import ALPHA, AUTO, mask_parts
 
 __all__ = [
     "Problem",
@@ -44,7 +44,8 @@ class Problem(NamedTuple):
         styles: the style pictures as read.
         named: the other pictures that the config names, by name.
         regions: of the content, with masks of any size; their styles are after color transfer.
-        protect: where the content has more weight, (1, 1, h, w) of any size; None: nowhere.
+        protect: where the content has more weight, (1, 1, h, w) of any size; None: nowhere (with
+            `protect` "auto": it has not been looked for yet).
         luminance: whether only lightness is painted.
         levels: sizes and steps of the run, small to large.
         notes: remarks on the pictures, for the user.
@@ -80,7 +81,8 @@ def extras(config: Config) -> Iterator[tuple[str, str]]:
         if name not in STARTS:
             yield "start", name
     for role in marked(Config, "path"):
-        if path := getattr(config, role):
+        path = getattr(config, role)
+        if path and not (role == "protect" and path == AUTO):
             yield role, path
     for text in config.mask:
         mask, style, of_style = mask_parts(text)
@@ -125,7 +127,7 @@ def prepare_problem(
     given = _by_layer(_blended(styles, config, notes), config, find, notes)
     regions = _regions(content, given, config, find, notes)
     protect = None
-    if config.protect:
+    if config.protect not in ("", AUTO):
         mask = read_mask(find(config.protect))
         notes.append(shape_note(mask, content))
         protect = mask.alpha

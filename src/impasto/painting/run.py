@@ -23,6 +23,8 @@ from impasto.painting.outcome import Painting, doubt_about, why_stopped
 from impasto.painting.problem import Problem, prepare_problem
 from impasto.painting.record import record_of
 from impasto.painting.step import State, Step
+from impasto.painting.subject import with_subject
+from impasto.parsing import AUTO
 
 __all__ = ["Resume", "Run", "paint", "paint_steps"]
 
@@ -114,6 +116,8 @@ class Run:
         problem = prepare_problem(picture, styles, config, named)
         check_tile(problem, config, machine)
         network = loaded or cast(LoadBackbone, backbone)(config, machine)
+        if config.protect == AUTO:
+            problem = with_subject(problem, machine)
         resumed = resume(problem, config, network) if resume else None
         state, planned = resumed or (None, plan(problem, config, machine, network))
         # recorded, so that `--from` uses the same tiles

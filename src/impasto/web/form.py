@@ -15,6 +15,7 @@ from impasto.figures.timelapse import films
 from impasto.images.read import settings_in
 from impasto.images.samples import sample_photograph
 from impasto.painting.record import recorded_settings
+from impasto.parsing import AUTO
 from impasto.presets import PRESETS, preset
 from impasto.web.controls import (
     FIRST,
@@ -47,6 +48,7 @@ class Form(NamedTuple):
     brush: Component
     mask: Component
     meaning: Component  # what is white in the mask
+    subject: Component  # whether the subject is found and protected
     pictures: dict[str, Component]
     settings: dict[str, Component]
     timelapse: Component
@@ -54,7 +56,7 @@ class Form(NamedTuple):
     @property
     def restorable(self) -> list[Component]:
         """The components that `restored` sets."""
-        drawn = [self.mask, self.meaning]
+        drawn = [self.mask, self.meaning, self.subject]
         more = [*self.pictures.values(), *self.settings.values()]
         return [self.content, *self.styles, *self.shares, *drawn, *more]
 
@@ -78,6 +80,7 @@ class Form(NamedTuple):
             updates[at] = try_placed(job.kept_named(name), studio)
         mask, meaning = _mask_of(job)
         updates |= {self.mask: try_placed(mask, studio), self.meaning: meaning}
+        updates[self.subject] = job.config.protect == AUTO
         return updates | {self.content: try_placed(job.kept_input(0), studio)}
 
     def _masks(self, value: dict[Component, Any]) -> dict[str, Upload]:
@@ -98,7 +101,7 @@ class Form(NamedTuple):
     def flat(self) -> list[Component]:
         """All of them, as an event takes them."""
         more = [*self.pictures.values(), *self.settings.values()]
-        drawn = [self.brush, self.mask, self.meaning]
+        drawn = [self.brush, self.mask, self.meaning, self.subject]
         return [self.content, *self.styles, *self.shares, *drawn, self.timelapse, *more]
 
     def request(self, values: Sequence[Any], base: str) -> PaintRequest:
@@ -127,6 +130,12 @@ class Form(NamedTuple):
             where = f"where {name}"
             settings["mask"] = [*settings.get("mask", []), f"{where}={name}"]
             named |= {name: style, where: mask}
+        if value[self.subject]:
+            if "protect" in named:
+                raise ConfigError(
+                    "what stays as it is is marked, and the subject is to be found: remove one"
+                )
+            settings["protect"] = AUTO
         blended = [(style, share) for style, share in styles.values() if style is not None]
         if len(blended) > 1:
             settings["blend"] = [share for _, share in blended]
@@ -166,6 +175,11 @@ def form_of(studio: Studio, demo: bool) -> Form:
         mask = picture_input("Or a mask", studio, elem_id="mask", height=160)
         pairs = [(words, name) for name, words in MEANINGS.items()]
         meaning = gr.Radio(pairs, value="protect", label="What is white in the mask")
+        subject = gr.Checkbox(
+            label="Protect the subject",
+            info="what stands out, a person or an animal, is found and stays as it is",
+            elem_id="subject",
+        )
     with gr.Accordion("All settings", open=False):
         presets = _presets(studio)
         timelapse = gr.Dropdown(
@@ -195,7 +209,9 @@ def form_of(studio: Studio, demo: bool) -> Form:
             slider(name, settings[name])
     _on_preset(studio, settings, presets)
     _on_earlier_painting(studio, settings, earlier, content)
-    return Form(content, styles, shares, editor, mask, meaning, pictures, settings, timelapse)
+    return Form(
+        content, styles, shares, editor, mask, meaning, subject, pictures, settings, timelapse
+    )
 
 
 def _in_sight(studio: Studio) -> tuple[dict[str, Component], dict[str, gr.Column]]:

@@ -11,6 +11,7 @@ from impasto.cli.names import default_name, joined_name
 from impasto.cli.options import (
     GroupedCommand,
     config_options,
+    depth_option,
     given,
     overwrite_option,
     quiet_option,
@@ -34,6 +35,7 @@ __all__ = ["texture"]
 @click.option(
     "--from", "source", metavar="FILE", help="make a texture again with the settings of its file"
 )
+@depth_option
 @overwrite_option
 @quiet_option
 def texture(
@@ -42,6 +44,7 @@ def texture(
     out: str | None,
     preset_name: str | None,
     source: str | None,
+    depth: str,
     overwrite: bool,
     quiet: bool,
     **values: Any,
@@ -54,6 +57,7 @@ def texture(
     from impasto.cli.progress_bar import make_console
     from impasto.cli.terminal import prepare, run, save_all
     from impasto.images.read import read
+    from impasto.images.write import FileOptions
     from impasto.painting.experiments import blank_content, texture_config
 
     config, machine, pictures, earlier_size = sources_of(styles, preset_name, source, given(values))
@@ -66,7 +70,9 @@ def texture(
     width, height = _parse_size(size if size is not None else earlier_size or "512x512")
     used = [*pictures, *([source] if source else [])]
     outputs = check_outputs(
-        out or default_name(joined_name(pictures[0], "texture"), overwrite), used=used
+        out or default_name(joined_name(pictures[0], "texture"), overwrite),
+        used=used,
+        options=FileOptions(16 if depth == "16" else 8),
     )
     inputs = [
         blank_content(width, height),
