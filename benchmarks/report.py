@@ -275,10 +275,9 @@ TABLES: dict[str, tuple[str, Callable[[dict], str], str]] = {
     "spinning": (
         "8. Waiting threads",
         spinning,
-        "Seconds of the defaults at 256 pixels, 60 steps, by how many rounds libgomp's "
-        "waiting threads spin "
-        "(`GOMP_SPINCOUNT`): alone on the machine, medians of seven; beside a busy loop on "
-        "every processor, of three.",
+        "Seconds of `--draft` at 256 pixels, by how many rounds libgomp's waiting threads spin "
+        "(`GOMP_SPINCOUNT`): alone on the machine, medians of five; beside a busy loop on every "
+        "processor, of two.",
     ),
     "convolutions": (
         "9. Convolutions",

@@ -16,9 +16,9 @@ from common import record
 from impasto.images.samples import sample_portrait, sample_style
 
 # None: libgomp's own, 300,000; 0: passive waiting
-COUNTS = (None, 30_000, 20_000, 10_000, 5_000, 0)
-ROUNDS, BUSY_ROUNDS = 7, 3
-OPTIONS = ["--size", "256", "--steps", "60", "--json"]
+COUNTS = (None, 20_000, 10_000, 5_000, 1_000, 0)
+ROUNDS, BUSY_ROUNDS = 5, 2
+OPTIONS = ["--draft", "--size", "256", "--json"]
 
 
 def seconds(count: int | None) -> float:

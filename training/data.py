@@ -54,12 +54,13 @@ class Pictures:
 
     def __init__(self, pictures: list[torch.Tensor], device: torch.device):
         self.sizes = torch.tensor([picture.shape[1:] for picture in pictures], device=device)
-        padded = []
+        full, half = [], []
         for picture in pictures:
             right, bottom = (LONG_SIDE - side for side in (picture.shape[2], picture.shape[1]))
-            padded.append(F.pad(picture[None].float(), (0, right, 0, bottom), mode="replicate"))
-        self.full = torch.cat([picture.byte() for picture in padded]).to(device)
-        self.half = torch.cat([F.avg_pool2d(p, 2).round().byte() for p in padded]).to(device)
+            padded = F.pad(picture[None].float(), (0, right, 0, bottom), mode="replicate")
+            full.append(padded.byte())
+            half.append(F.avg_pool2d(padded, 2).round().byte())
+        self.full, self.half = torch.cat(full).to(device), torch.cat(half).to(device)
 
 
 class Crops:

@@ -47,6 +47,9 @@ class Heads:
         with torch.no_grad():
             before_ff, before_tf = self._moments.get(name, (ff, tf))
             kept_ff, kept_tf = torch.lerp(ff, before_ff, KEPT), torch.lerp(tf, before_tf, KEPT)
+            # a batch that failed is left out
+            fit = torch.isfinite(ff).all() & torch.isfinite(tf).all()
+            kept_ff, kept_tf = kept_ff.where(fit, before_ff), kept_tf.where(fit, before_tf)
             self._moments[name] = kept_ff, kept_tf
             if name not in self._solved or self._count // len(LAYERS) % EVERY == 0:
                 self._solved[name] = _solve(kept_ff, kept_tf, ridge=1e-3)

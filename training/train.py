@@ -1,11 +1,15 @@
-"""Train `compact`, the network in the package: python training/train.py --corpus FOLDER --out
-training/run --minutes 150
+"""Train `compact`, the network in the package.
+
+    python training/train.py --corpus FOLDER --out training/run --minutes 150       # two cores
+    python training/train.py --corpus FOLDER --out training/run --minutes 8 --batch 48 \\
+        --rate 3e-3 --from src/impasto/backbone/compact.safetensors                 # an H100
 
 The true VGG-19 teaches at every layer: the loss is what the best linear map from the student's
 features leaves unexplained (heads.py). Half of each batch are paintings in the making by the
-student itself (paintings.py), from a third of the training on, or from the start where --from names
-a network to go on from. A checkpoint is written every ten minutes; a second call goes on where the
-first stopped. Runs on a GPU where there is one.
+student itself (paintings.py), from a third of the training on, or from a tenth where --from names a
+network to go on from. A checkpoint is written every ten minutes; a second call goes on where the
+first stopped. Runs on a GPU where there is one: 5,000 steps of 48 crops take about 4 minutes on an
+H100.
 """
 
 import argparse
@@ -159,7 +163,7 @@ class Training:
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         for parameter in self.student.parameters():
-            parameter.grad.nan_to_num_(0, 0, 0)  # a batch that fails changes nothing
+            parameter.grad.nan_to_num_(0, 0, 0)  # a batch that fails must not end the training
         torch.nn.utils.clip_grad_norm_(self.student.parameters(), 5.0)
         self.optimizer.step()
         self.step += 1

@@ -17,7 +17,7 @@ __all__ = ["SPIN", "prepare_threads", "processors"]
 # takes the processor from the thread that it waits for. benchmarks/spinning.py measures both.
 # KMP_BLOCKTIME is of Intel's and LLVM's OpenMP, in torch for Windows and macOS: milliseconds,
 # about as long (their default is 200).
-SPIN = {"GOMP_SPINCOUNT": "20000", "KMP_BLOCKTIME": "1"}
+SPIN = {"GOMP_SPINCOUNT": "5000", "KMP_BLOCKTIME": "1"}
 
 
 def prepare_threads() -> None:

@@ -1,6 +1,6 @@
 """CUDA graphs without a GPU: what is replayed, and what is done where there can be no graph."""
 
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import pytest
 import torch
@@ -27,6 +27,14 @@ def squares(pixels: torch.Tensor) -> list[tuple[Loss, torch.Tensor]]:
     """The sum of squares and its gradient."""
     values = pixels.square().sum()[None]
     return [(Loss(values.sum(), values, ("squares",)), 2 * pixels)]
+
+
+@pytest.fixture(autouse=True)
+def streams(monkeypatch):
+    """Streams that do nothing, and no graph that was refused before."""
+    monkeypatch.setattr("torch.cuda.current_stream", lambda: None)
+    monkeypatch.setattr("torch.cuda.stream", nullcontext)
+    monkeypatch.setattr("impasto.painting.cuda_graph._refused", [])
 
 
 @pytest.fixture
@@ -78,5 +86,7 @@ def test_where_there_can_be_no_graph_it_is_said_and_computed(monkeypatch, caplog
     for k in range(WARM_UPS + 3):
         [(loss, _)] = graph(torch.full((2,), float(k)))
         assert loss.total == 2 * k**2
+    other = CudaGraph(squares)  # is not even tried
+    assert all(len(other(torch.ones(2))) == 1 for _ in range(WARM_UPS + 2))
     [record] = caplog.records
     assert record.message.endswith("operation not permitted when stream is capturing")

@@ -39,7 +39,8 @@ def portrait(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_head_is_found_and_the_sky_is_not(portrait) -> None:
     picture = read(portrait)
     problem = with_subject(
-        prepare_problem(picture, [picture], gram_config(protect="auto")), Machine(device="cpu")
+        prepare_problem(picture, [picture], gram_config(protect="auto")),
+        load_backbone("compact", device="cpu", finish=0),
     )
     mask, note = problem.protect, problem.notes[-1]
     assert mask is not None

@@ -57,7 +57,8 @@ class Convolution:
     def _laid_out(self, y: torch.Tensor, *, turned: bool) -> torch.Tensor:
         """The kernel, or that of the way back, in the order in which oneDNN takes it for y."""
         size = list(y.shape) if self._fused and min(y.shape[2:]) < SMALL else None
-        if turned not in self._layouts or self._layouts[turned][0] != size:
+        held = self._layouts.get(turned)  # another thread may forget it meanwhile
+        if held is None or held[0] != size:
             kernel = self._kernel.flip(2, 3).transpose(0, 1) if turned else self._kernel
             kernel = kernel.to(self._device, self._dtype)
             kernel = kernel.contiguous(memory_format=torch.channels_last)
@@ -65,8 +66,8 @@ class Convolution:
                 kernel = torch.ops.mkldnn._reorder_convolution_weight(
                     kernel, [1, 1], [1, 1], [1, 1], 1, size
                 )
-            self._layouts[turned] = size, kernel
-        return self._layouts[turned][1]
+            held = self._layouts[turned] = size, kernel
+        return held[1]
 
     def forget_layouts(self) -> None:
         """Free the kernel in all orders but its own."""
@@ -156,8 +157,8 @@ def _fused(
 
 
 def unpadded(g: torch.Tensor) -> torch.Tensor:
-    """The gradient to what was padded by one copied pixel on each side: (B, C, H + 2, W + 2) -> (B,
-    C, H, W)."""
+    """Carry a gradient back through padding by one copied pixel on each side: (B, C, H + 2, W + 2)
+    -> (B, C, H, W)."""
     g[:, :, 1] += g[:, :, 0]
     g[:, :, -2] += g[:, :, -1]
     g[:, :, :, 1] += g[:, :, :, 0]

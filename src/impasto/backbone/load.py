@@ -58,7 +58,7 @@ def load_backbone(
     device = find_device(machine.device)
     method = fastest(device, machine)
     weights = weights or load_weights(config, partial(load, progress=progress))
-    if weights.finisher is not None and weights.finisher.name == config.backbone:
+    if weights.finisher is not None and config.backbone == config.finish_backbone:
         weights = weights.finisher  # all steps are left to it
     return Backbone(
         weights,
@@ -96,8 +96,7 @@ def settled(config: Config, machine: Machine, network: Backbone | None = None) -
     if network is not None:
         if network.finisher is not None:
             return config
-        name = last if network.weights.name == last else config.backbone
-        return config.changed(finish=0, backbone=name)
+        return config.changed(finish=0, backbone=network.weights.name)
     automatic = config.finish == "auto" and config.finisher
     if automatic and find_device(machine.device).type == "cuda":
         return config.changed(backbone=last)

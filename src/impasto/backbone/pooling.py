@@ -46,7 +46,7 @@ def average_pool(y: torch.Tensor) -> torch.Tensor:
 
 
 def average_unpool(g: torch.Tensor, size: torch.Size) -> torch.Tensor:
-    """The gradient to what `average_pool` took, of `size`, from that to what it gave.
+    """Carry a gradient back through `average_pool`, to what it took, of `size`.
 
     The last row and column of an odd size were dropped, and get none.
     """
@@ -55,8 +55,7 @@ def average_unpool(g: torch.Tensor, size: torch.Size) -> torch.Tensor:
 
 
 def max_unpool(g: torch.Tensor, indices: torch.Tensor, size: torch.Size) -> torch.Tensor:
-    """The gradient to what `F.max_pool2d` took, of `size`, from that to what it gave; channels
-    last.
+    """Carry a gradient back through `F.max_pool2d`, to what it took, of `size`; channels last.
 
     indices: where the maxima were, as it returns them.
     """

@@ -18,7 +18,7 @@ ELEMENTS = 2048  # of one program: positions by channels
 @triton.jit  # type: ignore[untyped-decorator]
 def _places(height, width, channels, positions: tl.constexpr, block: tl.constexpr):  # type: ignore[no-untyped-def]
     """Offsets of a program's part of the halved map and of the upper left pixels of its windows in
-    the full one, (positions, block), and its columns, rows and channels."""
+    the full one, (positions, block), and the image and the channel of each."""
     position = tl.program_id(0).to(tl.int64) * positions + tl.arange(0, positions)[:, None]
     channel = tl.arange(0, block)[None, :]
     column, row = position % (width // 2), position // (width // 2)
@@ -91,7 +91,7 @@ def pool(y: torch.Tensor) -> torch.Tensor:
 
 
 def unpool(g: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-    """The gradient to what came before ReLU and pooling, from that to what came after.
+    """Carry a gradient back through ReLU and `pool`.
 
     g (B, C, H / 2, W / 2), y (B, C, H, W) channels last: between ReLU and pooling. The last row and
     column of an odd size get none.

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 import torch
 
+from impasto.backbone.load import settled
 from impasto.cli.exit_codes import STOPPED
 from impasto.cli.progress_bar import film_bar, make_console
 from impasto.cli.signals import GracefulShutdown
@@ -90,6 +91,7 @@ def paint_film_spec(spec: FilmSpec, quiet: bool, preview: bool) -> int:
     folder = film.out.with_name(film.out.name + WORK)
     # a film that goes on is painted with the precision and convolution that it was begun with
     machine = spec.machine if preview else recorded_machine(folder, spec.machine)
+    spec = spec._replace(config=settled(spec.config, machine))
     backbone = load_with_bar(console, spec.config, machine)
     if preview:
         return _preview(spec, film, backbone, console)

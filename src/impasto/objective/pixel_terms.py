@@ -5,6 +5,7 @@ As in terms.py, each is exact over tiles.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any, NamedTuple
 
 import torch
@@ -247,7 +248,14 @@ def laplacian(pixels: torch.Tensor) -> torch.Tensor:
 
 
 def _kernel(like: torch.Tensor) -> torch.Tensor:
-    return torch.tensor([[[[0.0, -1, 0], [-1, 4, -1], [0, -1, 0]]]]).to(like)
+    return _kernel_on(like.device, like.dtype)
+
+
+@cache
+def _kernel_on(device: torch.device, dtype: torch.dtype) -> torch.Tensor:
+    """The kernel, copied to a device once: a CUDA graph can hold no copy from here."""
+    kernel = torch.tensor([[[[0.0, -1, 0], [-1, 4, -1], [0, -1, 0]]]])
+    return kernel.to(device, dtype)
 
 
 def grain_sums(

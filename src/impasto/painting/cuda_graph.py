@@ -7,6 +7,7 @@ compute. A graph holds all its kernels and is launched at once.
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -20,6 +21,9 @@ __all__ = ["CudaGraph", "GraphedObjective", "evaluate_fast", "make_evaluator"]
 WARM_UPS = 2  # calls before the graph is made: libraries choose their kernels in the first
 
 log = logging.getLogger("impasto")
+
+_one_at_a_time = threading.Lock()  # torch captures one graph in a process at a time
+_refused: list[str] = []  # why a graph could not be made here: torch keeps its memory, so one try
 
 Evaluated = list[tuple[Loss, torch.Tensor]]
 
@@ -53,14 +57,21 @@ class CudaGraph:
         ]
 
     def _capture(self, pixels: torch.Tensor) -> None:
+        if _refused:
+            return
         graph, given = torch.cuda.CUDAGraph(), pixels.clone()
         try:
-            # other threads may use the GPU meanwhile
-            with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+            # The outer one brings the thread's own stream back: torch does not after a failure.
+            # Other threads may use the GPU meanwhile.
+            with (
+                _one_at_a_time,
+                torch.cuda.stream(torch.cuda.current_stream()),
+                torch.cuda.graph(graph, capture_error_mode="thread_local"),
+            ):
                 found = self._function(given)
         except RuntimeError as error:
-            reason = str(error).partition("\n")[0]
-            log.warning("no CUDA graph, so steps take longer to launch: %s", reason)
+            _refused.append(str(error).partition("\n")[0])
+            log.warning("no CUDA graphs, so steps take longer to launch: %s", _refused[0])
             return
         self._graph, self._given, self._found = graph, given, found
 

@@ -27,7 +27,10 @@ def recorded_settings(recorded: dict[str, Any]) -> tuple[Config, Machine]:
     device = recorded.get("device")  # the settings of a run that has not ended have none
     if device and device != find_device(machine.device).type:
         machine = machine.changed(precision="auto", convolution="auto")
-    return Config(**recorded["config"]), machine
+    config = Config(**recorded["config"])
+    if config.finisher:  # no other device leaves all steps to it
+        config = config.changed(finish=config.finish_steps)
+    return config, machine
 
 
 def record_of(

@@ -116,9 +116,9 @@ class Run:
         problem = prepare_problem(picture, styles, config, named)
         check_tile(problem, config, machine)
         network = loaded or cast(LoadBackbone, backbone)(config, machine)
+        resumed = resume(problem, config, network) if resume else None  # sets its threads
         if config.protect == AUTO:
-            problem = with_subject(problem, machine)
-        resumed = resume(problem, config, network) if resume else None
+            problem = with_subject(problem, network)
         state, planned = resumed or (None, plan(problem, config, machine, network))
         # recorded, so that `--from` uses the same tiles
         machine = machine.changed(tile=planned.tile_size or machine.tile)

@@ -11,9 +11,8 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from impasto.backbone.load import load_backbone
 from impasto.backbone.vgg import Backbone, Features
-from impasto.config import Config, Machine
+from impasto.backbone.weights import load
 from impasto.images.masks import NOTHING
 from impasto.images.read import resize
 from impasto.painting.problem import Problem
@@ -32,19 +31,21 @@ SOFT = 0.2  # width of the step from background to subject, of the map's range
 CLOSING = 2  # positions: dents up to twice as wide are filled
 
 
-def with_subject(problem: Problem, machine: Machine) -> Problem:
+def with_subject(problem: Problem, network: Backbone) -> Problem:
     """Return a problem with the mask of its content's subject, and a note that says so.
 
     Args:
         problem: the problem, without a mask of what is protected.
-        machine: where the network computes, which is the true VGG-19 in float32.
+        network: that of the painting. The true VGG-19 computes where it does; its weights are
+            taken from it if it has them.
 
     Raises:
         WeightsError: the weights cannot be had.
     """
-    exact = machine.changed(precision="float32", convolution="direct")
-    config = Config(backbone=NETWORK, pooling="max", padding="replicate")
-    mask = subject_mask(problem.original.pixels, load_backbone(config, exact))
+    held = [each.weights for each in (network, network.finisher) if each is not None]
+    weights = next((each for each in held if each.name == NETWORK), None) or load(NETWORK)
+    exact = Backbone(weights, padding="replicate", device=network.device)
+    mask = subject_mask(problem.original.pixels, exact)
     note = (
         "protecting nothing: no subject stands out in the content"
         if mask is None

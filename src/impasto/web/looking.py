@@ -51,6 +51,8 @@ def connect_looks(studio: Studio, form: Form, preview: gr.HTML, result: gr.HTML)
                 return
             asked = studio.look(order, owner)
             while asked and (picture := await to_thread.run_sync(asked.next)):
+                if last.get(owner) is not change:
+                    return
                 yield {preview: quick_look(picture), result: ""}
         except ImpastoError:
             return  # what is wrong is said when it is to be painted

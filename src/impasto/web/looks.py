@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from queue import Empty, SimpleQueue
@@ -51,15 +52,16 @@ class Look:
 
 
 class Looks:
-    """The quick looks that wait for a worker; the studio's lock guards `ask` and `close`.
+    """The quick looks that wait for a worker.
 
-    paintings: returns how many wait for a worker; they come first.
+    paintings: returns how many wait for a worker or are being made; they come first.
     """
 
     def __init__(self, policy: Policy, reading: ReadingMemory, paintings: Callable[[], int]):
         self._policy, self._reading, self._paintings = policy, reading, paintings
         self._waiting = deque[Look]()
         self._begun = set[Look]()
+        self._change = threading.Lock()  # of both
 
     def waiting(self) -> int:
         """The number of those that wait."""
@@ -67,36 +69,38 @@ class Looks:
 
     def ask(self, request: PaintRequest, owner: str) -> Look:
         """Ask for one. The owner's earlier ones are given up, and the oldest of too many."""
-        for earlier in [*self._waiting, *self._begun]:
-            if earlier.owner == owner:
-                earlier.give_up()
-        self._waiting = deque(look for look in self._waiting if not look.given_up)
-        self._waiting.append(asked := Look(request, owner))
-        if len(self._waiting) > MOST:
-            self._waiting.popleft().give_up()
+        with self._change:
+            for earlier in [*self._waiting, *self._begun]:
+                if earlier.owner == owner:
+                    earlier.give_up()
+            self._waiting = deque(look for look in self._waiting if not look.given_up)
+            self._waiting.append(asked := Look(request, owner))
+            if len(self._waiting) > MOST:
+                self._waiting.popleft().give_up()
         return asked
 
     def close(self) -> None:
         """Give up all."""
-        while self._waiting:
-            self._waiting.popleft().give_up()
-        for look in list(self._begun):
-            look.give_up()
+        with self._change:
+            for look in [*self._waiting, *self._begun]:
+                look.give_up()
+            self._waiting.clear()
 
     def make_one(self) -> None:
         """Make the oldest one, if there is one still."""
-        try:
+        with self._change:
+            if not self._waiting:
+                return
             look = self._waiting.popleft()
-        except IndexError:
-            return
-        self._begun.add(look)
+            self._begun.add(look)
         try:
             for picture in self._pictures(look):
                 look.add(picture)
         except Exception as error:  # any: the visitor's thread waits for an answer
             look.add(error)
         finally:
-            self._begun.discard(look)
+            with self._change:
+                self._begun.discard(look)
             look.add(None)
 
     def _pictures(self, look: Look) -> Iterator[bytes]:

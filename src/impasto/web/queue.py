@@ -66,7 +66,7 @@ class Studio:
         self.metrics = Metrics(self.count)
         self.uploads_full = False
         self._most_stored = UPLOADS * limits.upload
-        self._looks = Looks(self.policy, self.reading, partial(self.count, "waiting"))
+        self._looks = Looks(self.policy, self.reading, partial(self.count, "waiting", "painting"))
         self._turns: list[str] = []  # owners; the first had the last turn
         self._change = threading.Condition()
         self._readers = CapacityLimiter(READERS)
@@ -181,14 +181,14 @@ class Studio:
     def look(self, request: PaintRequest, owner: str) -> Look | None:
         """A quick look at a request, whose pictures come one by one; None if no worker is free."""
         with self._change:
-            if self._closed or self.count("painting") + self.count("waiting"):
+            if self._closed or self.count("waiting", "painting"):
                 return None
             self._change.notify()
             return self._looks.ask(request, owner)
 
-    def count(self, state: State) -> int:
-        """The number of jobs in a state."""
-        return sum(job.state == state for job in list(self.jobs.values()))
+    def count(self, *states: State) -> int:
+        """The number of jobs in one of some states."""
+        return sum(job.state in states for job in list(self.jobs.values()))
 
     def place(self, job: Job) -> int:
         """The number of paintings before a waiting one, those being painted included."""
@@ -268,7 +268,7 @@ class Studio:
     def _work(self, ready: SimpleQueue[Exception | None]) -> None:
         torch.set_num_threads(self._share)
         try:
-            warm_up(Config(backbone=self.networks[0], size=64, steps=2), self.policy.machine)
+            warm_up(Config(backbone=self.networks[0]), self.policy.machine)
             ready.put(None)
         except Exception as error:  # any: `open` waits for an answer
             ready.put(error)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from impasto.backbone.load import load_backbone
+from impasto.backbone.load import load_backbone, settled
 from impasto.backbone.vgg import Backbone
 from impasto.config import Config, Machine
 from impasto.errors import ImpastoError, OutputError, out_of_memory
@@ -125,7 +125,9 @@ def _loaded(config: Config, machine: Machine) -> Backbone:
 def warm_up(config: Config, machine: Machine) -> None:
     """Load the config's network and run it once. Raises ImpastoError."""
     noise = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
-    paint(noise, noise, config, machine, backbone=cached_backbone(config, machine))
+    config = settled(config, machine)
+    few = config.changed(size=64, steps=2, finish=min(1, config.finish_steps))
+    paint(noise, noise, few, machine, backbone=cached_backbone(config, machine))
 
 
 def failure(error: Exception) -> str:
