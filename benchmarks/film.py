@@ -39,7 +39,7 @@ from impasto.painting.problem import prepare_problem, regions_at
 
 STYLES = ("strokes", "woodcut", "glass")
 APART = 6  # frames, for the long-term error
-LATER = 30  # steps
+LATER = 25  # steps
 RATE = Fraction(25)
 
 

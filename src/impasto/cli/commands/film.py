@@ -53,7 +53,7 @@ class Seconds(click.ParamType[float]):
     "--steps",
     "step_counts",
     metavar="FIRST,LATER",
-    help="steps of the first frame of a shot, and of the others [default: 100,30]",
+    help="steps of the first frame of a shot, and of the others [default: 100,25]",
 )
 @click.option(
     "--temporal",
@@ -157,14 +157,14 @@ def _styles(styles: tuple[str, ...], config: Config) -> tuple[str, ...]:
 
 
 def _steps(text: str | None, config: Config) -> tuple[int, int]:
-    """Parse `--steps`, as "100,30"; one number is the first frame's. Raises ConfigError."""
+    """Parse `--steps`, as "100,25"; one number is the first frame's. Raises ConfigError."""
     if text is None:
         return config.steps, max(1, round(config.steps / 4))
     match = re.fullmatch(r"\s*(\d{1,8})\s*(?:,\s*(\d{1,8})\s*)?", text)
     counts = [int(part) for part in match.groups() if part] if match else []
     if not counts or not all(0 < count <= MOST_STEPS for count in counts):
         raise ConfigError(
-            f"--steps is {text!r}: a film takes the first frame's and the others', as 100,30", text
+            f"--steps is {text!r}: a film takes the first frame's and the others', as 100,25", text
         )
     return counts[0], counts[1] if len(counts) > 1 else max(1, round(counts[0] / 4))
 
