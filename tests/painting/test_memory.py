@@ -199,7 +199,9 @@ class Taken(TorchDispatchMode):
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         made = function(*args, **(kwargs or {}))
         for tensor in made if isinstance(made, (tuple, list)) else [made]:
-            storage = tensor.untyped_storage() if isinstance(tensor, torch.Tensor) else None
+            # kernels in oneDNN's own order have no storage; they are the network's, not the plan's
+            plain = isinstance(tensor, torch.Tensor) and not tensor.is_mkldnn
+            storage = tensor.untyped_storage() if plain else None
             if storage is not None and storage._cdata not in self.sizes:
                 self.sizes[storage._cdata] = storage.nbytes()
                 weakref.finalize(storage, self.freed, storage._cdata)

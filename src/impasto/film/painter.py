@@ -25,9 +25,9 @@ from impasto.painting.step import Step
 
 __all__ = ["FramePainter", "later_config"]
 
-# Share of a later frame's steps by the network of the last ones. With a still's share of 18 % a later
-# frame was 12 to 18 % farther from the style than a still, with half of them it is within 6 %, and
-# steadier (benchmarks/film.py steady).
+# Share of a later frame's steps by the network of the last ones. With a still's share of 18 % a
+# later frame was 12 to 18 % farther from the style than a still; with half of them it is within
+# 6 %, and steadier (benchmarks/film.py steady).
 LATER_FINISH = 0.5
 TEMPORAL = 10.0  # weight of the temporal term at `--temporal 1`: benchmarks/film.py
 
