@@ -54,7 +54,8 @@ def main() -> None:
         for style in STYLES:
             out = folder / style
             words = ["film", clip, sample_style(style), "-o", f"{out}/", "--size", SIZE[1]]
-            command = [sys.executable, "-m", "impasto", *map(str, words), "--check"]
+            words += ["--look", "subtle", "--check"]  # the face is to stay one
+            command = [sys.executable, "-m", "impasto", *map(str, words)]
             subprocess.run(command, check=True)
             files = [out / f"{f.number:06d}.png" for f in shown]
             rows.append([(Image.open(file).convert("RGB"), style) for file in files])
