@@ -27,6 +27,18 @@ def _places(height, width, channels, positions: tl.constexpr, block: tl.constexp
     return position * channels + channel, full, image, channel
 
 
+@triton.jit
+def _window(corner, width, channels, inside):  # type: ignore[no-untyped-def]
+    """The four values of each window, row by row, from the pointers to its upper left pixel."""
+    below = corner + width * channels
+    return (
+        tl.load(corner, inside),
+        tl.load(corner + channels, inside),
+        tl.load(below, inside),
+        tl.load(below + channels, inside),
+    )
+
+
 @triton.jit  # type: ignore[untyped-decorator]
 def _pool_kernel(  # type: ignore[no-untyped-def]
     y,
@@ -40,12 +52,8 @@ def _pool_kernel(  # type: ignore[no-untyped-def]
 ):
     here, full, image, channel = _places(height, width, channels, positions, block)
     inside = (image < images) & (channel < channels)
-    down = width * channels
-    upper = tl.maximum(tl.load(y + full, inside), tl.load(y + full + channels, inside))
-    lower = tl.maximum(
-        tl.load(y + full + down, inside), tl.load(y + full + down + channels, inside)
-    )
-    tl.store(pooled + here, tl.maximum(upper, lower), inside)
+    a, b, c, d = _window(y + full, width, channels, inside)
+    tl.store(pooled + here, tl.maximum(tl.maximum(a, b), tl.maximum(c, d)), inside)
 
 
 @triton.jit  # type: ignore[untyped-decorator]
@@ -63,8 +71,7 @@ def _unpool_kernel(  # type: ignore[no-untyped-def]
     here, full, image, channel = _places(height, width, channels, positions, block)
     inside = (image < images) & (channel < channels)
     down = width * channels
-    a, b = tl.load(y + full, inside), tl.load(y + full + channels, inside)
-    c, d = tl.load(y + full + down, inside), tl.load(y + full + down + channels, inside)
+    a, b, c, d = _window(y + full, width, channels, inside)
     most = tl.maximum(tl.maximum(a, b), tl.maximum(c, d))
     value = tl.load(g + here, inside)
     value = tl.where(most > 0, value, 0.0).to(value.dtype)
