@@ -48,7 +48,9 @@ class Adam:
         self._m = m.lerp(gradient, 1 - first)
         self._v = v.lerp(gradient.square(), 1 - second)
         wide = torch.float32 if x.device.type == "mps" else torch.float64
-        before = torch.zeros((), dtype=wide, device=x.device) if self._count is None else self._count
+        before = (
+            torch.zeros((), dtype=wide, device=x.device) if self._count is None else self._count
+        )
         self._count = before + 1
         unbiased_m = self._m / (1 - first**self._count)
         unbiased_v = self._v / (1 - second**self._count)
