@@ -111,6 +111,7 @@ class GraphedSolver:
             for name, value in self._solver.state().items()
         }
         graph, own = torch.cuda.CUDAGraph(), [each.clone() for each in given]
+        self._solver.restore({**held, "x": own[0]}, own[0].device)  # the graph begins there
         try:
             with (
                 _one_at_a_time,
