@@ -6,9 +6,11 @@ compute. A graph holds all its kernels and is launched at once.
 
 from __future__ import annotations
 
+import gc
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -24,10 +26,32 @@ WARM_UPS = 2  # calls before the graph is made: libraries choose their kernels i
 log = logging.getLogger("impasto")
 
 _one_at_a_time = threading.Lock()  # torch captures one graph in a process at a time
+# Why a graph could not be made here: torch keeps its memory, so there is one try.
+_refused: list[str] = []
 _refused_steps: list[str] = []
-_refused: list[str] = []  # why a graph could not be made here: torch keeps its memory, so one try
 
 Evaluated = list[tuple[Loss, torch.Tensor]]
+
+
+@contextmanager
+def _capturing(graph: torch.cuda.CUDAGraph) -> Iterator[None]:
+    """Capture the kernels that are launched in its body.
+
+    The current stream is named because torch does not bring it back after a failure. Other threads
+    may use the GPU meanwhile. No garbage is collected: an older graph that is freed during a
+    capture ends it.
+    """
+    with (
+        _one_at_a_time,
+        torch.cuda.stream(torch.cuda.current_stream()),
+    ):
+        gc.collect()
+        gc.disable()
+        try:
+            with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+                yield
+        finally:
+            gc.enable()
 
 
 class CudaGraph:
@@ -63,13 +87,7 @@ class CudaGraph:
             return
         graph, given = torch.cuda.CUDAGraph(), pixels.clone()
         try:
-            # The outer one brings the thread's own stream back: torch does not after a failure.
-            # Other threads may use the GPU meanwhile.
-            with (
-                _one_at_a_time,
-                torch.cuda.stream(torch.cuda.current_stream()),
-                torch.cuda.graph(graph, capture_error_mode="thread_local"),
-            ):
+            with _capturing(graph):
                 found = self._function(given)
         except RuntimeError as error:
             _refused.append(str(error).partition("\n")[0])
@@ -113,11 +131,7 @@ class GraphedSolver:
         graph, own = torch.cuda.CUDAGraph(), [each.clone() for each in given]
         self._solver.restore({**held, "x": own[0]}, own[0].device)  # the graph begins there
         try:
-            with (
-                _one_at_a_time,
-                torch.cuda.stream(torch.cuda.current_stream()),
-                torch.cuda.graph(graph, capture_error_mode="thread_local"),
-            ):
+            with _capturing(graph):
                 found = self._solver.advance(*own)
                 for name, value in self._solver.state().items():
                     if value.data_ptr() != held[name].data_ptr():

@@ -220,7 +220,5 @@ def _with_solver(state: State, solver: SafeguardedSolver) -> State:
 def _solver(config: Config, level: Level, device: torch.device) -> SafeguardedSolver:
     solver = make_solver(config, (level.height, level.width), level.steps, device)
     safeguard = Safeguard(1 if device.type == "cpu" else CHECK_EVERY)
-    steps = SafeguardedSolver(solver, safeguard, config.clamp, unweave=config.precondition > 0)
-    if device.type == "cuda":
-        steps.make_faster = GraphedSolver
-    return steps
+    make_advance = GraphedSolver if device.type == "cuda" else None
+    return SafeguardedSolver(solver, safeguard, config.clamp, config.precondition > 0, make_advance)

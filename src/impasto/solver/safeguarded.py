@@ -12,19 +12,33 @@ from impasto.solver.safeguard import Best, Safeguard
 
 __all__ = ["SafeguardedSolver"]
 
-Advance = Callable[..., list[torch.Tensor]]
+Advance = Callable[..., list[torch.Tensor]]  # as `SafeguardedSolver.advance`
 
 
 class SafeguardedSolver:
     """Take the steps of one level: the solver's, or back to the best point after trouble."""
 
-    def __init__(self, solver: Solver, safeguard: Safeguard, clamp: bool, unweave: bool = False):
-        """clamp: keep every number between 0 and 1 after each step. unweave: leave a weave of two
-        pixels out of the gradients, so that none comes into the picture."""
+    def __init__(
+        self,
+        solver: Solver,
+        safeguard: Safeguard,
+        clamp: bool,
+        unweave: bool = False,
+        make_advance: Callable[[SafeguardedSolver], Advance] | None = None,
+    ):
+        """
+        Args:
+            solver: makes the steps.
+            safeguard: looks out for trouble.
+            clamp: keep every number between 0 and 1 after each step.
+            unweave: leave a weave of two pixels out of the gradients, so that none comes into the
+                picture.
+            make_advance: makes what is called in place of `advance`, and again after trouble.
+        """
         self._solver, self._safeguard = solver, safeguard
         self._clamp, self._unweave = clamp, unweave
-        self.make_faster: Callable[[SafeguardedSolver], Advance] = lambda solver: solver.advance
-        self._advance: Advance | None = None  # begins anew after trouble
+        self._make_advance = make_advance
+        self._advance: Advance | None = None
         self._best: Best | None = None
 
     @property
@@ -63,7 +77,8 @@ class SafeguardedSolver:
             trouble = self._safeguard.check(x, value, gradient, term_values, last)
             self._best = self._safeguard.best
             return self.best.point, trouble
-        self._advance = self._advance or self.make_faster(self)
+        if self._advance is None:
+            self._advance = self._make_advance(self) if self._make_advance else self.advance
         following, *best = self._advance(x, value, gradient, term_values)
         self._best = Best(*best)
         trouble = self._safeguard.trouble()
