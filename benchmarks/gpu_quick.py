@@ -21,7 +21,6 @@ from impasto.backbone.vgg import Backbone
 from impasto.objective.objective import Objective
 from impasto.painting import cuda_graph
 from impasto.painting.batched import paint_batched
-from impasto.painting.cuda_graph import make_evaluator
 from impasto.painting.run import Run
 from impasto.solver.lbfgs import _times
 

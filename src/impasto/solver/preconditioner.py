@@ -43,7 +43,8 @@ class SpectralPreconditioner:
         height, width = x.shape[-2:]
         if x.device.type == "cuda" and x.numel() <= AT_ONCE:
             spectrum = torch.fft.rfft2(x, s=self._size) * self._gain
-            return torch.fft.irfft2(spectrum, s=self._size)[..., :height, :width].contiguous()
+            filtered: torch.Tensor = torch.fft.irfft2(spectrum, s=self._size)
+            return filtered[..., :height, :width].contiguous()
         y = torch.empty_like(x)
         for plane, out in zip(x.flatten(0, -3), y.flatten(0, -3), strict=True):
             spectrum = torch.fft.rfft2(plane, s=self._size) * self._gain
