@@ -77,6 +77,12 @@ class Seconds(click.ParamType[float]):
     help="how motion is found, or a folder of .flo files [default: dis]",
 )
 @click.option(
+    "--passes",
+    default=1,
+    type=click.IntRange(1, 2),
+    help="2: paint all frames once more, from the last to the first [default: 1]",
+)
+@click.option(
     "--audio",
     type=click.Choice(["copy", "drop"]),
     default="copy",
@@ -103,6 +109,7 @@ def film(
     every: int,
     rate: str,
     flow: str,
+    passes: int,
     audio: Literal["copy", "drop"],
     codec: str | None,
     crf: int | None,
@@ -133,7 +140,7 @@ def film(
     span = Span(begin, end, every)
     spec = FilmSpec(
         clip, _styles(styles, config), config, machine, out, later, temporal, span, flow,
-        _rate(rate), movie, keep_frames, check,
+        _rate(rate), movie, keep_frames, check, passes,
     )  # fmt: skip
     return paint_film_spec(spec, quiet, preview)
 
