@@ -54,7 +54,12 @@ def clip_of(frame: Callable[[int], torch.Tensor], count: int) -> Clip:
 
 
 def paint(
-    clip: Clip, style: Picture, config: Config, later: int, each: Callable[[FrameLine], object]
+    clip: Clip,
+    style: Picture,
+    config: Config,
+    later: int,
+    each: Callable[[FrameLine], object],
+    passes: int = 1,
 ) -> tuple[list[torch.Tensor], list[FrameLine], FramePainter]:
     """Paint a film; the frames, their lines, and the painter."""
     painter = FramePainter([style], config, Machine(), later, 1.0)
@@ -62,7 +67,7 @@ def paint(
     size = first.pixels.shape[:2]
     with (
         tempfile.TemporaryDirectory() as folder,
-        open_film_store(Path(folder), {}) as store,
+        open_film_store(Path(folder), {}, passes) as store,
     ):
         painted = paint_film(
             clip, Span(), size, painter, Extras(config, RATE), flow_method("dis"), store, print,
@@ -70,7 +75,8 @@ def paint(
         )  # fmt: skip
         for line in painted:
             each(line)
-        pixels = [store.pixels(line.number) for line in store.lines if clip.length <= 200]
+        files = [store.last_file(line.number) for line in store.lines if clip.length <= 200]
+        pixels = [read(str(file)).pixels for file in files]
         return pixels, store.lines, painter
 
 
@@ -88,7 +94,7 @@ def judged(config: Config, content: Picture, style: Picture, painted: torch.Tens
     return sums["content"], sums["style"]
 
 
-def steady(size: int, count: int, styles: Sequence[str]) -> None:
+def steady(size: int, count: int, styles: Sequence[str], passes: int) -> None:
     """Print the warping error of films against frames painted one by one."""
     film = MOTIONS["disc"](photograph(3 * size // 4, size))
     clip = clip_of(film.frame, count)
@@ -96,7 +102,7 @@ def steady(size: int, count: int, styles: Sequence[str]) -> None:
     rows = []
     for name in styles:
         style = read(sample_style(name))
-        pixels, lines, painter = paint(clip, style, config, LATER, lambda line: None)
+        pixels, lines, painter = paint(clip, style, config, LATER, lambda line: None, passes)
         contents = [frame_picture(frame, "made", film.size) for frame in clip.frames(print)]
         stills, seconds = {0: pixels[0]}, []
         for t in (1, APART):
@@ -147,7 +153,7 @@ def steady(size: int, count: int, styles: Sequence[str]) -> None:
 
     share = 3 * median_seconds(motion) / rows[-1]["seconds of a later frame"]
     print(f"flow and masks of three references: {100 * share:.1f} % of a later frame", flush=True)
-    if tuple(styles) == STYLES:
+    if tuple(styles) == STYLES and passes == 1:
         record("film", rows, size=list(film.size), frames=count, share_of_flow=share)
 
 
@@ -194,10 +200,11 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--frames", type=int, default=8)
     parser.add_argument("--styles", default=",".join(STYLES))
+    parser.add_argument("--passes", type=int, default=1)
     parser.add_argument("--still-frames", type=int, default=100)
     arguments = parser.parse_args()
     if "steady" in arguments.tables:
-        steady(arguments.size, arguments.frames, arguments.styles.split(","))
+        steady(arguments.size, arguments.frames, arguments.styles.split(","), arguments.passes)
     if "still" in arguments.tables:
         still(arguments.size, arguments.still_frames)
     if "memory" in arguments.tables:

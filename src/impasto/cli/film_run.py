@@ -121,14 +121,15 @@ def _open(spec: FilmSpec, note: Callable[[str], object]) -> _Film:
     """Open and check the clip, the styles, the masks and the output. Raises ImpastoError."""
     clip = open_clip(spec.clip, spec.rate)
     flow = flow_method(spec.flow)
-    out = check_movie(spec.out, clip, spec.movie)
     first = next(selected(clip, spec.span, note), None)
     if first is None:
         raise PictureError(f"{spec.clip} has no frame between --start and --end", spec.span)
+    size = film_size(first, spec.config)
+    out = check_movie(spec.out, clip, spec.movie, size, note)
     styles = [read(style) for style in spec.styles]
     return _Film(
         clip,
-        film_size(first, spec.config),
+        size,
         styles,
         Extras(spec.config, spec.rate),
         flow,

@@ -88,9 +88,13 @@ class Seconds(click.ParamType[float]):
     default="copy",
     help="the clip's sound and subtitles [default: copy]",
 )
-@click.option("--codec", type=click.Choice(["h264", "vp9"]), help="[default: the suffix's]")
 @click.option(
-    "--crf", type=click.IntRange(0, 63), help="quality, lower is better [default: 18; vp9: 24]"
+    "--codec", type=click.Choice(["h264", "h265", "vp9"]), help="[default: h264; .webm: vp9]"
+)
+@click.option(
+    "--crf",
+    type=click.IntRange(0, 63),
+    help="quality, lower is better [default: 18; h265: 20; vp9: 24]",
 )
 @click.option("--keep-frames", is_flag=True, help="keep the folder OUT.work with all frames")
 @click.option("--check", is_flag=True, help="measure how steady the film is")
