@@ -226,6 +226,7 @@ def test_crf_decides_the_size(tmp_path, opened, frames):
         ("out.webm", MovieSettings("h264", audio="drop"), "--codec h264 does not go into .webm"),
         ("out.webm", MovieSettings("h265", audio="drop"), "choose from vp9, or give -o film.mp4"),
         ("out.mp4", MovieSettings("vp9"), "choose from h264, h265, or give -o film.mkv"),
+        ("out.mp4", MovieSettings(crf=52), "--crf is 52: h264 takes 0 to 51"),
         ("out.gif", MovieSettings("h264"), "--codec h264 does not go into .gif: choose from gif"),
         ("no/where.mp4", MovieSettings(), "no folder"),
     ],

@@ -32,6 +32,7 @@ CODECS: dict[str, tuple[str, dict[str, str]]] = {
     "gif": ("gif", {}),
 }
 CRF = {"h264": 18, "h265": 20, "vp9": 24, "gif": None}
+MOST_CRF = {"h264": 51, "h265": 51, "vp9": 63}
 NARROW = 64  # pixels: x265 writes beyond its memory for pictures of less, seen up to 48 pixels
 # the codecs of each suffix, the usual one first, and the muxer with its options
 MOVIES: dict[str, tuple[tuple[str, ...], str, dict[str, str]]] = {
@@ -100,7 +101,10 @@ def check_movie(
     if os.path.realpath(out) == os.path.realpath(clip.path):
         raise OutputError(f"{out} is the clip itself: give another -o", path)
     suffix = out.suffix.lower()
-    _check_codec(suffix, settings.codec or MOVIES[suffix][0][0], size)
+    codec = settings.codec or MOVIES[suffix][0][0]
+    _check_codec(suffix, codec, size)
+    if (settings.crf or 0) > MOST_CRF.get(codec, MOST_CRF["vp9"]):
+        raise ConfigError(f"--crf is {settings.crf}: {codec} takes 0 to {MOST_CRF[codec]}", codec)
     if settings.audio == "copy" and clip.colors is not None and suffix not in SILENT:
         _check_sound(suffix, clip, note)
     return out
