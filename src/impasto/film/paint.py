@@ -111,7 +111,7 @@ def paint_film(
 ) -> Iterator[FrameLine]:
     """Paint the frames of a clip that the store does not have yet; yield a line for each.
 
-    A store of two passes then has its frames painted once more, backward: `paint_backward`.
+    A store of two passes then has its frames painted once more, backward.
 
     Args:
         clip, span: what is painted.
@@ -123,6 +123,23 @@ def paint_film(
         note: is told what the user should know.
         on_step: called with every solver step.
     """
+    yield from _paint_forward(clip, span, size, painter, named, flow, store, note, on_step)
+    if store.second is not None:
+        yield from _paint_backward(painter, named, flow, store, store.second, on_step)
+
+
+def _paint_forward(
+    clip: Clip,
+    span: Span,
+    size: tuple[int, int],
+    painter: FramePainter,
+    named: Extras,
+    flow: FlowMethod,
+    store: FilmStore,
+    note: Note,
+    on_step: Callable[[Step], object],
+) -> Iterator[FrameLine]:
+    """Paint the frames in their order; the arguments are `paint_film`'s."""
     shot: Shot | None = None
     first: tuple[Picture, Mapping[str, Picture]] | None = None  # of a shot the painter has not seen
     done = {line.number: line for line in store.lines}
@@ -152,19 +169,15 @@ def paint_film(
         if not cut:
             shot.add(frame.number, content.pixels)
         values = {
-            "number": frame.number,
-            "pts": frame.pts,
-            "duration": frame.duration,
+            **{name: getattr(frame, name) for name in ("number", "pts", "duration")},
             "cut": cut,
             "tile": painter.plan.tile_size if painter.plan else None,
             "seconds": time.monotonic() - began,
         }
         yield store.repeat(values) if painting is None else store.add(values, painting)
-    if store.second is not None:
-        yield from paint_backward(painter, named, flow, store, store.second, on_step)
 
 
-def paint_backward(
+def _paint_backward(
     painter: FramePainter,
     named: Extras,
     flow: FlowMethod,
