@@ -27,9 +27,9 @@ from impasto.painting.step import Step
 __all__ = ["FramePainter", "later_config"]
 
 # Share of a later frame's steps by the network of the last ones. With a still's share of 18 % a
-# later frame was 12 to 18 % farther from the style than a still; with half of them it is within
-# 6 %, and steadier (benchmarks/film.py steady).
-LATER_FINISH = 0.5
+# later frame was 12 to 18 % farther from the style than a still; with nearly half of them it is as
+# near, and steadier (benchmarks/film.py steady). Half of them took 0.35 of a still's time.
+LATER_FINISH = 0.44
 TEMPORAL = 10.0  # weight of the temporal term at `--temporal 1`: benchmarks/film.py
 # the other frames' share of the start of a second pass: Ruder et al. 2016, section 4.4 (delta)
 BLEND = 0.5
