@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -54,7 +55,12 @@ def clip_of(frame: Callable[[int], torch.Tensor], count: int) -> Clip:
 
 
 def paint(
-    clip: Clip, style: Picture, config: Config, later: int, each: Callable[[FrameLine], object]
+    clip: Clip,
+    style: Picture,
+    config: Config,
+    later: int,
+    each: Callable[[FrameLine], object],
+    passes: int = 1,
 ) -> tuple[list[torch.Tensor], list[FrameLine], FramePainter]:
     """Paint a film; the frames, their lines, and the painter."""
     painter = FramePainter([style], config, Machine(), later, 1.0)
@@ -62,7 +68,7 @@ def paint(
     size = first.pixels.shape[:2]
     with (
         tempfile.TemporaryDirectory() as folder,
-        open_film_store(Path(folder), {}) as store,
+        open_film_store(Path(folder), {}, passes) as store,
     ):
         painted = paint_film(
             clip, Span(), size, painter, Extras(config, RATE), flow_method("dis"), store, print,
@@ -70,7 +76,8 @@ def paint(
         )  # fmt: skip
         for line in painted:
             each(line)
-        pixels = [store.pixels(line.number) for line in store.lines if clip.length <= 200]
+        files = [store.last_file(line.number) for line in store.lines if clip.length <= 200]
+        pixels = [read(str(file)).pixels for file in files]
         return pixels, store.lines, painter
 
 
@@ -88,7 +95,7 @@ def judged(config: Config, content: Picture, style: Picture, painted: torch.Tens
     return sums["content"], sums["style"]
 
 
-def steady(size: int, count: int, styles: Sequence[str]) -> None:
+def steady(size: int, count: int, styles: Sequence[str], passes: int) -> None:
     """Print the warping error of films against frames painted one by one."""
     film = MOTIONS["disc"](photograph(3 * size // 4, size))
     clip = clip_of(film.frame, count)
@@ -96,13 +103,18 @@ def steady(size: int, count: int, styles: Sequence[str]) -> None:
     rows = []
     for name in styles:
         style = read(sample_style(name))
-        pixels, lines, painter = paint(clip, style, config, LATER, lambda line: None)
+        times = [time.process_time()]
+
+        def each(_: FrameLine, times: list[float] = times) -> None:
+            times.append(time.process_time())
+
+        pixels, _, painter = paint(clip, style, config, LATER, each, passes)
         contents = [frame_picture(frame, "made", film.size) for frame in clip.frames(print)]
         stills, seconds = {0: pixels[0]}, []
         for t in (1, APART):
-            began = time.monotonic()
+            began = time.process_time()
             still = painter.first(contents[t], {}, lambda step: None).pixels
-            seconds.append(time.monotonic() - began)
+            seconds.append(time.process_time() - began)
             stills[t] = still.mul(255).round() / 255
 
         def error(one: torch.Tensor, other: torch.Tensor, t: int, apart: int) -> float:
@@ -114,7 +126,7 @@ def steady(size: int, count: int, styles: Sequence[str]) -> None:
         )
         content, style_ = judged(config, contents[APART], style, pixels[APART])
         still_content, still_style = judged(config, contents[APART], style, stills[APART])
-        later = [line.seconds for line in lines[1:]]
+        later = [after - before for before, after in pairwise(times)][2:count]  # 2: and the styles
         row = {
             "style": name,
             "short": short,
@@ -125,8 +137,8 @@ def steady(size: int, count: int, styles: Sequence[str]) -> None:
             "content of a still": still_content,
             "style term": style_,
             "style term of a still": still_style,
-            "seconds of a later frame": float(np.median(later)),
-            "seconds of a still": float(np.median(seconds)),
+            "CPU seconds of a later frame": float(np.median(later)),
+            "CPU seconds of a still": float(np.median(seconds)),
         }
         rows.append(row)
         print(
@@ -134,7 +146,7 @@ def steady(size: int, count: int, styles: Sequence[str]) -> None:
             f"({row['short'] / row['short of stills']:.2f}), long {row['long']:.5f} of "
             f"{row['long of stills']:.5f} ({row['long'] / row['long of stills']:.2f}), content "
             f"{content / still_content:.3f}, style {style_ / still_style:.3f} of a still's, time "
-            f"{row['seconds of a later frame'] / row['seconds of a still']:.2f}",
+            f"{row['CPU seconds of a later frame'] / row['CPU seconds of a still']:.2f}",
             flush=True,
         )
     frames = [np.array(to_image(film.frame(t))) for t in (0, 1)]
@@ -145,9 +157,9 @@ def steady(size: int, count: int, styles: Sequence[str]) -> None:
         consistency(back, forth)
         warp(pixels[0], back)
 
-    share = 3 * median_seconds(motion) / rows[-1]["seconds of a later frame"]
+    share = 3 * median_seconds(motion) / rows[-1]["CPU seconds of a later frame"]
     print(f"flow and masks of three references: {100 * share:.1f} % of a later frame", flush=True)
-    if tuple(styles) == STYLES:
+    if tuple(styles) == STYLES and passes == 1:
         record("film", rows, size=list(film.size), frames=count, share_of_flow=share)
 
 
@@ -194,10 +206,11 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--frames", type=int, default=8)
     parser.add_argument("--styles", default=",".join(STYLES))
+    parser.add_argument("--passes", type=int, default=1)
     parser.add_argument("--still-frames", type=int, default=100)
     arguments = parser.parse_args()
     if "steady" in arguments.tables:
-        steady(arguments.size, arguments.frames, arguments.styles.split(","))
+        steady(arguments.size, arguments.frames, arguments.styles.split(","), arguments.passes)
     if "still" in arguments.tables:
         still(arguments.size, arguments.still_frames)
     if "memory" in arguments.tables:

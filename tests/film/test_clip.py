@@ -114,6 +114,14 @@ def sound_only(path):
         container.mux(stream.encode(None))
 
 
+def without_frames(path):
+    """A video of which only the header was written."""
+    with av.open(str(path), "w", options={"movflags": "empty_moov"}) as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 48, 36, "yuv420p"
+        container.start_encoding()
+
+
 def bad(tmp_path, kind):
     path = tmp_path / "clip.mp4"
     if kind == "picture":
@@ -121,6 +129,8 @@ def bad(tmp_path, kind):
         Image.new("RGB", (32, 32), "red").save(path)
     elif kind == "sound":
         sound_only(path)
+    elif kind == "frameless":
+        without_frames(path)
     elif kind == "empty":
         path.write_bytes(b"")
     elif kind == "text":
@@ -138,6 +148,7 @@ def bad(tmp_path, kind):
     [
         ("picture", "is a picture, not a clip: `impasto paint` paints it"),
         ("sound", "has sound, but no picture"),
+        ("frameless", "has no frames"),
         ("empty", "cannot be read as a video"),
         ("text", "cannot be read as a video"),
         ("playlist", "cannot be read as a video"),

@@ -120,6 +120,58 @@ def test_stopped_and_continued_it_has_the_same_bytes(film, ctrl_c, tmp_path, mon
     assert shas[0] == shas[1]
 
 
+def test_two_passes(film, clip, tmp_path):
+    assert film("--keep-frames", out="once.mp4")[0] == 0
+    code, out, err = film("--keep-frames", "--passes", "2", "--check", out="twice.mp4")
+    assert code == 0, err
+    assert "twice.mp4  (6 frames)" in out
+    once, twice = tmp_path / "once.mp4.work", tmp_path / "twice.mp4.work"
+    first, second = manifest(twice), manifest(twice / "second-pass")
+    assert [line["sha256"] for line in first] == [line["sha256"] for line in manifest(once)]
+    assert [line["number"] for line in second] == [6, 5, 4, 3, 2, 1]
+    assert [line["steps"] for line in second] == [0, 2, 2, 2, 2, 2]
+    assert [line["pts"] for line in reversed(second)] == [line["pts"] for line in first]
+    assert "temporal" in second[-1]["terms"]
+    assert second[0]["sha256"] == first[-1]["sha256"]
+    assert second[-1]["sha256"] != first[0]["sha256"]
+    assert times_of(tmp_path / "twice.mp4") == times_of(clip)
+    assert (tmp_path / "twice.mp4").read_bytes() != (tmp_path / "once.mp4").read_bytes()
+
+
+@pytest.mark.parametrize("color", ["style", "content", "luminance"])
+def test_stopped_in_the_second_pass_it_goes_on(film, ctrl_c, clip, tmp_path, monkeypatch, color):
+    more = ("--keep-frames", "--passes", "2", "--color", color)
+    assert film(*more, out="whole.mp4")[0] == 0
+    with monkeypatch.context() as patch:
+        ctrl_c(17, patch)  # twelve evaluations are the first pass's
+        code, _, err = film(*more)
+    assert code == 130
+    assert "has 6 of 6 frames, 3 of them painted twice: the same command goes on" in err
+    assert times_of(tmp_path / "film.mp4") == times_of(clip)  # playable
+    assert film(*more)[0] == 0
+    assert (tmp_path / "film.mp4").read_bytes() == (tmp_path / "whole.mp4").read_bytes()
+
+
+def test_a_second_pass_stays_in_its_shot(film, made, tmp_path):
+    other = photograph(36, 48, sample_style("glass"))[:, :, :36, :48]
+    clip = tmp_path / "clip"
+    clip.mkdir()
+    for k, pixels in enumerate([*(made.frame(t) for t in (0, 0, 1)), other, other, other]):
+        to_image(pixels).save(clip / f"{k}.png")
+    assert film("--keep-frames", "--passes", "2", source=clip, out="out/")[0] == 0
+    lines = manifest(tmp_path / "out.work" / "second-pass")
+    assert [(line["number"], line["cut"], line["steps"]) for line in lines] == [
+        (6, False, 0),
+        (5, False, 0),
+        (4, True, 0),
+        (3, False, 0),
+        (2, False, 2),
+        (1, True, 0),  # the same picture as the second
+    ]
+    frames = [(tmp_path / "out" / f"{k:06d}.png").read_bytes() for k in range(1, 7)]
+    assert frames[0] == frames[1] != frames[2]
+
+
 def test_a_damaged_frame_is_painted_again(film, tmp_path):
     assert film("--keep-frames")[0] == 0
     whole = (tmp_path / "film.mp4").read_bytes()
@@ -148,7 +200,8 @@ def test_masks_may_move(film, clip, style, made, tmp_path):
     write_clip(tmp_path / "mask.mp4", frames, range(0, 240, 40))
     Image.fromarray(frames[0]).save(tmp_path / "mask.png")
     for name in ("mask.mp4", "mask.png"):
-        code, _, err = film(*("--mask", f"{name}={style}", "--protect", name), out=f"{name}.mp4")
+        masked = ("--mask", f"{name}={style}", "--protect", name, "--passes", "2")
+        code, _, err = film(*masked, out=f"{name}.mp4")
         assert code == 0, err
     assert (tmp_path / "mask.mp4.mp4").read_bytes() != (tmp_path / "mask.png.mp4").read_bytes()
 
@@ -196,10 +249,13 @@ def test_a_missing_extra_is_one_line(refused, clip, style, options, missing, mon
 
 
 @pytest.mark.slow
-def test_killed_at_random_moments_it_ends_with_the_same_bytes(clip, style, options, tmp_path):
+@pytest.mark.parametrize("passes", ["1", "2"])
+def test_killed_at_random_moments_it_ends_with_the_same_bytes(
+    clip, style, options, tmp_path, passes
+):
     def command(out):
         words = [sys.executable, "-m", "impasto", "film", clip, style, "-o", out, *options]
-        return [str(word) for word in words]
+        return [str(word) for word in (*words, "--passes", passes)]
 
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     began = time.monotonic()

@@ -10,7 +10,9 @@ from PIL import Image
 from impasto.errors import ConfigError, OutputError
 from impasto.film.clip import open_clip
 from impasto.film.movie import MovieFrame, MovieSettings, check_movie, write_movie
-from movies import sound_of, times_of, write_clip
+from impasto.images.read import resize
+from impasto.images.write import to_image
+from movies import packets_of, sound_of, times_of, write_clip
 
 RATE = Fraction(25)
 
@@ -84,6 +86,75 @@ def test_opus_goes_into_webm(tmp_path, made, frames):
     assert times_of(out) == times_of(path)
 
 
+SUBTITLED = {
+    ".mp4": {"subtitles": "mov_text"},
+    ".mkv": {"subtitles": "subrip"},
+    ".webm": {"subtitles": "webvtt", "codec": "libvpx-vp9", "sound": "libopus"},
+}
+
+
+@pytest.fixture
+def subtitled(tmp_path, frames):
+    """Makes a clip with subtitles; returns it opened."""
+
+    def make(suffix):
+        pixels = [np.asarray(Image.open(frame.file)) for frame in frames]
+        settings = {"sound": "aac", **SUBTITLED[suffix]}
+        path = write_clip(tmp_path / f"in{suffix}", pixels, range(0, 240, 40), **settings)
+        return open_clip(str(path), RATE)
+
+    return make
+
+
+@pytest.mark.parametrize("suffix", SUBTITLED)
+def test_subtitles_are_copied(tmp_path, frames, subtitled, suffix):
+    clip, notes = subtitled(suffix), []
+    out = check_movie(str(tmp_path / f"out{suffix}"), clip, MovieSettings(), note=notes.append)
+    moved = [f._replace(pts=g.pts) for f, g in zip(frames, clip.frames(print), strict=True)]
+    write_movie(out, clip, moved, MovieSettings())
+    assert notes == []
+    for kind in ("subtitle", "audio"):
+        copied, own = packets_of(out, kind), packets_of(clip.path, kind)
+        assert [data for _, data in copied] == [data for _, data in own] != []
+    assert [
+        round(1000 * time) for time, data in packets_of(out, "subtitle") if b"ello" in data
+    ] == [40]
+    with av.open(str(out)) as container:
+        assert container.streams.subtitles[0].metadata["language"] == "fra"
+
+
+@pytest.mark.parametrize(
+    ("source", "suffix", "says"),
+    [
+        (
+            ".mp4",
+            ".mkv",
+            "subtitles in mov_text, which .mkv cannot hold: they are left out; -o film.mp4",
+        ),
+        (
+            ".mkv",
+            ".mp4",
+            "subtitles in srt, which .mp4 cannot hold: they are left out; -o film.mkv",
+        ),
+        (
+            ".webm",
+            ".mp4",
+            "subtitles in webvtt, which .mp4 cannot hold: they are left out; -o film.mkv",
+        ),
+    ],
+)
+def test_subtitles_that_do_not_fit_are_left_out_with_a_note(
+    tmp_path, frames, subtitled, source, suffix, says
+):
+    clip, notes = subtitled(source), []
+    out = check_movie(str(tmp_path / f"out{suffix}"), clip, MovieSettings(), note=notes.append)
+    write_movie(out, clip, frames, MovieSettings())
+    assert len(notes) == 1
+    assert says in notes[0]
+    assert not packets_of(out, "subtitle")
+    assert [data for _, data in sound_of(out)] == [data for _, data in sound_of(clip.path)] != []
+
+
 def test_a_part_of_the_clip_has_its_part_of_the_sound(tmp_path, clip, opened, frames):
     settings = MovieSettings(start=0.08, end=0.205)
     part = [f for f in frames if 0.08 <= float(f.pts * opened.time_base) < 0.205]
@@ -111,6 +182,34 @@ def test_color_tags_are_kept(tmp_path, made, frames):
         assert {name: getattr(context, name) for name in tags} == tags
 
 
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_h265(tmp_path, made, suffix):
+    path, files = tmp_path / "clip.mp4", []
+    pixels = [np.asarray(to_image(resize(made.frame(t), 64, 80))) for t in range(4)]
+    opened = open_clip(str(write_clip(path, pixels, [0, 40, 90, 120])), RATE)
+    for t, (frame, own) in enumerate(zip(opened.frames(print), pixels, strict=True)):
+        Image.fromarray(own).save(tmp_path / f"{t}.png")
+        files.append(MovieFrame(frame.pts, frame.duration, tmp_path / f"{t}.png"))
+    settings = MovieSettings("h265")
+    out = check_movie(str(tmp_path / f"out{suffix}"), opened, settings, (64, 80))
+    written = []
+    for _ in range(2):
+        write_movie(out, opened, files, settings)
+        written.append(out.read_bytes())
+    assert written[0] == written[1]
+    assert times_of(out) == [Fraction(t, 1000) for t in (0, 40, 90, 120)]
+    with av.open(str(out)) as container:
+        assert container.streams.video[0].codec_context.name == "hevc"
+    assert suffix == ".mkv" or b"hvc1" in written[0]
+    for frame, own in zip(open_clip(str(out), RATE).frames(print), pixels, strict=True):
+        assert np.abs(frame.pixels.astype(int) - own).mean() < 6
+
+
+def test_h265_takes_no_narrow_film(tmp_path, opened):
+    with pytest.raises(ConfigError, match="64 pixels and more a side, not 48 x 36"):
+        check_movie(str(tmp_path / "out.mp4"), opened, MovieSettings("h265"), (36, 48))
+
+
 def test_crf_decides_the_size(tmp_path, opened, frames):
     sizes = []
     for crf in (10, 40):
@@ -125,6 +224,10 @@ def test_crf_decides_the_size(tmp_path, opened, frames):
         ("out.avi", MovieSettings(), "no film's suffix"),
         ("out.webm", MovieSettings(), "audio in aac, which .webm cannot hold"),
         ("out.webm", MovieSettings("h264", audio="drop"), "--codec h264 does not go into .webm"),
+        ("out.webm", MovieSettings("h265", audio="drop"), "choose from vp9, or give -o film.mp4"),
+        ("out.mp4", MovieSettings("vp9"), "choose from h264, h265, or give -o film.mkv"),
+        ("out.mp4", MovieSettings(crf=52), "--crf is 52: h264 takes 0 to 51"),
+        ("out.gif", MovieSettings("h264"), "--codec h264 does not go into .gif: choose from gif"),
         ("no/where.mp4", MovieSettings(), "no folder"),
     ],
 )

@@ -48,7 +48,8 @@ class FilmSpec(NamedTuple):
     """The arguments of `impasto film`.
 
     later_steps: of the frames that are not the first of a shot. temporal: the weight of the term
-    that holds a frame to the one before. rate: frames a second of a folder.
+    that holds a frame to the one before. rate: frames a second of a folder. passes: over the film,
+    1 or 2.
     """
 
     clip: str
@@ -64,6 +65,7 @@ class FilmSpec(NamedTuple):
     movie: MovieSettings
     keep_frames: bool
     check: bool
+    passes: int = 1
 
 
 class _Film(NamedTuple):
@@ -95,7 +97,7 @@ def paint_film_spec(spec: FilmSpec, quiet: bool, preview: bool) -> int:
     backbone = load_with_bar(console, spec.config, machine)
     if preview:
         return _preview(spec, film, backbone, console)
-    with open_film_store(folder, _fingerprint(spec, film, backbone)) as store:
+    with open_film_store(folder, _fingerprint(spec, film, backbone), spec.passes) as store:
         stopped = _paint(spec, film, store, backbone, console)
         if not store.lines:
             raise KeyboardInterrupt
@@ -106,6 +108,8 @@ def paint_film_spec(spec: FilmSpec, quiet: bool, preview: bool) -> int:
             store.remove()
     if stopped:
         done = f"{len(store.lines)} of {film.frames} frames"
+        if store.second and store.second.lines:
+            done += f", {len(store.second.lines)} of them painted twice"
         click.echo(f"impasto: stopped; {film.out} has {done}: the same command goes on", err=True)
         return STOPPED
     if not quiet:
@@ -117,14 +121,15 @@ def _open(spec: FilmSpec, note: Callable[[str], object]) -> _Film:
     """Open and check the clip, the styles, the masks and the output. Raises ImpastoError."""
     clip = open_clip(spec.clip, spec.rate)
     flow = flow_method(spec.flow)
-    out = check_movie(spec.out, clip, spec.movie)
     first = next(selected(clip, spec.span, note), None)
     if first is None:
         raise PictureError(f"{spec.clip} has no frame between --start and --end", spec.span)
+    size = film_size(first, spec.config)
+    out = check_movie(spec.out, clip, spec.movie, size, note)
     styles = [read(style) for style in spec.styles]
     return _Film(
         clip,
-        film_size(first, spec.config),
+        size,
         styles,
         Extras(spec.config, spec.rate),
         flow,
@@ -152,6 +157,7 @@ def _fingerprint(spec: FilmSpec, film: _Film, backbone: Backbone) -> dict[str, A
         "size": film.size,
         "steps": [spec.config.steps, spec.later_steps],
         "temporal": spec.temporal,
+        "passes": spec.passes,
         "flow": spec.flow,
         "rate": str(spec.rate),
         "settings": spec.config.model_dump(mode="json"),
@@ -185,12 +191,15 @@ def _paint(
     plan = Plan(store.lines[0].tile, 0, 0) if store.lines else None
     painter = _painter(spec, film, backbone, console, plan)
     note = partial(console.print, markup=False, soft_wrap=True)
-    if store.lines:
+    done = len(store.lines) + len(store.second.lines if store.second else ())
+    if done:
         note(f"resuming after frame {len(store.lines)}")
     height, width = film.size
     title = f"{film.frames} frames of {width} x {height} pixels"
-    done = len(store.lines)
-    with GracefulShutdown() as shutdown, film_bar(console, title, film.frames, done) as bar:
+    if spec.passes > 1:
+        title += ", painted twice"
+    frames = spec.passes * film.frames
+    with GracefulShutdown() as shutdown, film_bar(console, title, frames, done) as bar:
 
         def on_step(step: Any) -> None:
             if step.number == 1 and painter.plan:
@@ -230,9 +239,11 @@ def _write(spec: FilmSpec, film: _Film, store: FilmStore, stopped: bool) -> None
         film.out.mkdir(parents=True, exist_ok=True)
         for line in store.lines:
             with atomic_write(film.out / f"{line.number:06d}.png") as part:
-                part.write_bytes(store.file(line.number).read_bytes())
+                part.write_bytes(store.last_file(line.number).read_bytes())
         return
-    frames = (MovieFrame(line.pts, line.duration, store.file(line.number)) for line in store.lines)
+    frames = (
+        MovieFrame(line.pts, line.duration, store.last_file(line.number)) for line in store.lines
+    )
     movie, last = spec.movie, store.lines[-1]
     if stopped:
         movie = movie._replace(end=float((last.pts + last.duration) * film.clip.time_base))
@@ -246,7 +257,8 @@ def _checked(spec: FilmSpec, film: _Film, store: FilmStore) -> Iterator[CheckedF
         if line := lines.get(frame.number):
             content = frame_picture(frame, "", film.size).pixels
             pixels = content[0].mul(255).round().byte().permute(1, 2, 0).contiguous().numpy()
-            yield CheckedFrame(frame.number, pixels, store.pixels(frame.number), line.cut)
+            painted = read(str(store.last_file(frame.number))).pixels
+            yield CheckedFrame(frame.number, pixels, painted, line.cut)
 
 
 def _preview(spec: FilmSpec, film: _Film, backbone: Backbone, console: Console) -> int:

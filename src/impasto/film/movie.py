@@ -14,31 +14,37 @@ import numpy as np
 from PIL import Image
 
 from impasto.errors import ConfigError, OutputError
-from impasto.film.clip import BT601, Clip, Colors, load_av, open_video
+from impasto.film.clip import BT601, Clip, Colors, Note, load_av, open_video
 from impasto.images.atomic import atomic_write
 from impasto.images.write import check_output
 
 __all__ = ["CODECS", "MOVIES", "MovieFrame", "MovieSettings", "check_movie", "write_movie"]
 
-# encoder of each codec, and its options; one thread, so that it gives the same bytes every time.
-# Not H.265: x265 writes beyond its memory for some small sizes
+# encoder of each codec, and its options; one thread, so that it gives the same bytes every time
 CODECS: dict[str, tuple[str, dict[str, str]]] = {
     # mbtree off: with AVX-512, x264's does not give the same bytes every time
     "h264": ("libx264", {"preset": "medium", "threads": "1", "mbtree": "0"}),
+    "h265": (
+        "libx265",
+        {"preset": "medium", "x265-params": "log-level=none:pools=none:frame-threads=1"},
+    ),
     "vp9": ("libvpx-vp9", {"b": "0", "deadline": "good", "cpu-used": "4", "threads": "1"}),
     "gif": ("gif", {}),
-}  # fmt: skip
-CRF = {"h264": 18, "vp9": 24, "gif": None}
+}
+CRF = {"h264": 18, "h265": 20, "vp9": 24, "gif": None}
+MOST_CRF = {"h264": 51, "h265": 51, "vp9": 63}
+NARROW = 64  # pixels: x265 writes beyond its memory for pictures of less, seen up to 48 pixels
 # the codecs of each suffix, the usual one first, and the muxer with its options
 MOVIES: dict[str, tuple[tuple[str, ...], str, dict[str, str]]] = {
-    ".mp4": (("h264",), "mp4", {"movflags": "+faststart"}),
-    ".mov": (("h264",), "mov", {"movflags": "+faststart"}),
-    ".mkv": (("h264", "vp9"), "matroska", {}),
+    ".mp4": (("h264", "h265"), "mp4", {"movflags": "+faststart"}),
+    ".mov": (("h264", "h265"), "mov", {"movflags": "+faststart"}),
+    ".mkv": (("h264", "h265", "vp9"), "matroska", {}),
     ".webm": (("vp9",), "webm", {}),
     ".gif": (("gif",), "gif", {}),
 }
 SILENT = (".gif",)
 COPIED = ("audio", "subtitle")  # kinds of streams
+TAGS = ("language", "title")  # of a copied stream
 
 
 class MovieSettings(NamedTuple):
@@ -64,14 +70,27 @@ class MovieFrame(NamedTuple):
     file: Path
 
 
-def check_movie(path: str, clip: Clip, settings: MovieSettings) -> Path:
+def check_movie(
+    path: str,
+    clip: Clip,
+    settings: MovieSettings,
+    size: tuple[int, int] | None = None,
+    note: Note = lambda text: None,
+) -> Path:
     """Check, before anything is painted, that a film can be written.
 
     A path without a suffix, or with a slash at its end, is a folder of frames.
 
+    Args:
+        path: of the film.
+        clip: what is to be painted.
+        settings: codec and sound.
+        size: (height, width) of the film, if it is known.
+        note: is told which subtitles are left out, as the format cannot hold them.
+
     Raises:
         OutputError: another suffix, no permission, the clip itself, or sound that does not fit.
-        ConfigError: the codec does not fit the suffix.
+        ConfigError: the codec does not fit the suffix or the size.
     """
     if is_folder(path):
         out = Path(path)
@@ -81,20 +100,35 @@ def check_movie(path: str, clip: Clip, settings: MovieSettings) -> Path:
     out = check_output(path, tuple(MOVIES), "film")
     if os.path.realpath(out) == os.path.realpath(clip.path):
         raise OutputError(f"{out} is the clip itself: give another -o", path)
-    codecs, muxer, _ = MOVIES[out.suffix.lower()]
-    codec = settings.codec or codecs[0]
+    suffix = out.suffix.lower()
+    codec = settings.codec or MOVIES[suffix][0][0]
+    _check_codec(suffix, codec, size)
+    if (settings.crf or 0) > MOST_CRF.get(codec, MOST_CRF["vp9"]):
+        raise ConfigError(f"--crf is {settings.crf}: {codec} takes 0 to {MOST_CRF[codec]}", codec)
+    if settings.audio == "copy" and clip.colors is not None and suffix not in SILENT:
+        _check_sound(suffix, clip, note)
+    return out
+
+
+def _check_codec(suffix: str, codec: str, size: tuple[int, int] | None) -> None:
+    codecs = MOVIES[suffix][0]
     if codec not in codecs:
+        other = next(iter(suffix for suffix, movie in MOVIES.items() if codec in movie[0]), "")
         raise ConfigError(
-            f"--codec {codec} does not go into {out.suffix}: choose from {', '.join(codecs)}", codec
+            f"--codec {codec} does not go into {suffix}: choose from {', '.join(codecs)}"
+            + (f", or give -o film{other}" if other else ""),
+            codec,
         )
-    av = load_av()
+    if codec == "h265" and size and min(size) < NARROW:
+        raise ConfigError(
+            f"--codec h265 takes films of {NARROW} pixels and more a side, not "
+            f"{size[1]} x {size[0]}: give a larger --size, or --codec h264",
+            codec,
+        )
     try:
-        av.codec.Codec(CODECS[codec][0], "w")
+        load_av().codec.Codec(CODECS[codec][0], "w")
     except ValueError:
         raise OutputError(f"this PyAV was built without {codec}: choose another", codec) from None
-    if settings.audio == "copy" and clip.colors is not None and out.suffix.lower() not in SILENT:
-        _check_sound(av, out, clip, muxer)
-    return out
 
 
 def is_folder(path: str) -> bool:
@@ -102,18 +136,31 @@ def is_folder(path: str) -> bool:
     return path.endswith(("/", os.sep)) or not Path(path).suffix or Path(path).is_dir()
 
 
-def _check_sound(av: Any, out: Path, clip: Clip, muxer: str) -> None:
-    with open_video(clip.path) as container, av.open(io.BytesIO(), "w", format=muxer) as target:
-        able = target.supported_codecs
+def _check_sound(suffix: str, clip: Clip, note: Note) -> None:
+    """Check that a format holds the clip's sound; tell the subtitles that it does not hold.
+
+    Raises OutputError.
+    """
+    with open_video(clip.path) as container:
         for stream in (*container.streams.audio, *container.streams.subtitles):
-            name = stream.codec_context.name
-            canonical = stream.codec_context.codec.canonical_name
-            if canonical not in able:
-                raise OutputError(
-                    f"{clip.path} has {stream.type} in {name}, which {out.suffix} cannot hold: "
-                    "give -o film.mkv, or --audio drop",
-                    name,
-                )
+            if _holds(suffix, stream):
+                continue
+            what = f"{stream.type}s" if stream.type == "subtitle" else stream.type
+            what = f"{clip.path} has {what} in {stream.codec_context.name}"
+            able = [f"-o film{other}" for other in MOVIES if _holds(other, stream)]
+            advice = f"give {able[0]}, or --audio drop" if able else "give --audio drop"
+            if stream.type == "audio":
+                raise OutputError(f"{what}, which {suffix} cannot hold: {advice}", suffix)
+            keep = f"; {able[0]} keeps them" if able else ""
+            note(f"{what}, which {suffix} cannot hold: they are left out{keep}")
+
+
+def _holds(suffix: str, stream: Any) -> bool:
+    """Whether a format can hold a stream of sound or subtitles as it is."""
+    if suffix in SILENT:
+        return False
+    with load_av().open(io.BytesIO(), "w", format=MOVIES[suffix][1]) as target:
+        return stream.codec_context.codec.canonical_name in target.supported_codecs
 
 
 def write_movie(
@@ -160,7 +207,7 @@ def _encode(
                 stream = _add_stream(container, codec, clip, picture.shape[:2], settings.crf)
                 if settings.audio == "copy" and clip.colors and suffix not in SILENT:
                     source = stack.enter_context(open_video(clip.path))
-                    sound = _sound(container, source, clip.begin, settings)
+                    sound = _sound(container, suffix, source, clip.begin, settings)
                 waiting = next(sound, None)
             pts = frame.pts - origin
             time = pts * clip.time_base
@@ -196,6 +243,8 @@ def _add_stream(
     stream.height, stream.width = size
     context = stream.codec_context
     context.time_base = stream.time_base = clip.time_base
+    if codec == "h265" and container.format.name in ("mp4", "mov"):
+        context.codec_tag = "hvc1"  # the name by which Apple's players know it
     if codec == "gif":
         stream.pix_fmt = "pal8"
         return stream
@@ -226,21 +275,21 @@ def _video_frame(av: Any, picture: np.ndarray, codec: str, colors: Colors) -> An
 
 
 def _sound(
-    target: Any, source: Any, begin: Fraction, settings: MovieSettings
+    target: Any, suffix: str, source: Any, begin: Fraction, settings: MovieSettings
 ) -> Iterator[tuple[Fraction, Any]]:
     """Yield the packets of the clip's sound and subtitles, and when each is due.
 
     They are copied as they are, without the time before the start. begin: of the clip's own times.
     """
     streams = {
-        stream.index: target.add_stream_from_template(stream)
+        stream.index: _copied(target, stream)
         for stream in source.streams
-        if stream.type in COPIED
+        if stream.type in COPIED and _holds(suffix, stream)
     }
     chosen = [stream for stream in source.streams if stream.index in streams]
     start = Fraction(settings.start)
     for packet in source.demux(chosen) if chosen else ():
-        if packet.dts is None:
+        if packet.dts is None or _is_gap(packet):
             continue
         time = packet.dts * packet.time_base - begin - start
         if (start and time < 0) or (settings.end is not None and time >= settings.end - start):
@@ -252,3 +301,16 @@ def _sound(
                 packet.pts -= shift
         packet.stream = streams[packet.stream.index]
         yield time, packet
+
+
+def _copied(target: Any, stream: Any) -> Any:
+    """Add a stream like another one, with its language and what it is for."""
+    copy = target.add_stream_from_template(stream)
+    copy.metadata.update({key: stream.metadata[key] for key in TAGS if key in stream.metadata})
+    copy.disposition = stream.disposition
+    return copy
+
+
+def _is_gap(packet: Any) -> bool:
+    """Whether a packet is the silence between two subtitles, which MP4 has and writes by itself."""
+    return packet.stream.codec_context.name == "mov_text" and bytes(packet) == bytes(2)

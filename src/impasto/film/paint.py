@@ -3,32 +3,26 @@
 from __future__ import annotations
 
 import time
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from typing import NamedTuple
 
-import numpy as np
 import torch
 
 from impasto.config import Config
-from impasto.errors import PictureError
 from impasto.film.clip import Clip, ClipFrame, Note, is_video, open_clip
 from impasto.film.cuts import marked_cuts
-from impasto.film.flow import FlowMethod, consistency
+from impasto.film.flow import FlowMethod
 from impasto.film.painter import FramePainter
+from impasto.film.shot import Shot, carried
 from impasto.film.store import FilmStore, FrameLine
-from impasto.film.warp import Warped, anchored, combined, warp
 from impasto.images.read import SMALLEST, Picture, read, resize
-from impasto.objective.pixel_terms import Reference
 from impasto.painting.levels import scaled_size
 from impasto.painting.problem import extras
 from impasto.painting.step import Step
 from impasto.parsing import ALPHA
 
 __all__ = ["Extras", "Span", "film_size", "frame_picture", "paint_film", "selected"]
-
-FAR = 4  # frames back: the long-term reference between the last frame and the shot's first one
 
 
 class Span(NamedTuple):
@@ -95,30 +89,13 @@ class Extras:
         return dict(self._pictures)
 
     @property
-    def moving(self) -> bool:
-        """Whether any of them is a clip."""
-        return bool(self._clips)
+    def moving(self) -> tuple[str, ...]:
+        """The names of those that are clips."""
+        return tuple(self._clips)
 
-
-class _Shot:
-    """The contents of a shot that later frames refer to: its first frame and the last few."""
-
-    def __init__(self, number: int, content: Picture, named: Mapping[str, Picture]):
-        self.key, self.named = content, named
-        self._first = (number, content.pixels)
-        self._last: deque[tuple[int, torch.Tensor]] = deque([self._first], FAR)
-
-    def add(self, number: int, content: Picture) -> None:
-        self._last.append((number, content.pixels))
-
-    @property
-    def last(self) -> tuple[int, torch.Tensor]:
-        return self._last[-1]
-
-    def references(self) -> list[tuple[int, torch.Tensor]]:
-        """Numbers and contents of the frames to refer to, nearest first, each once."""
-        far = [self._last[0]] if len(self._last) == FAR else []
-        return list({number: (number, x) for number, x in (self.last, *far, self._first)}.values())
+    def with_moving(self, moving: Sequence[Picture]) -> Mapping[str, Picture]:
+        """The pictures for a frame of which those of the clips are known, in their order."""
+        return {**self._pictures, **dict(zip(self._clips, moving, strict=True))}
 
 
 def paint_film(
@@ -134,6 +111,8 @@ def paint_film(
 ) -> Iterator[FrameLine]:
     """Paint the frames of a clip that the store does not have yet; yield a line for each.
 
+    A store of two passes then has its frames painted once more, backward.
+
     Args:
         clip, span: what is painted.
         size: (height, width) of the film.
@@ -144,36 +123,53 @@ def paint_film(
         note: is told what the user should know.
         on_step: called with every solver step.
     """
-    shot: _Shot | None = None
-    begun = False  # whether the painter knows the shot
+    yield from _paint_forward(clip, span, size, painter, named, flow, store, note, on_step)
+    if store.second is not None:
+        yield from _paint_backward(painter, named, flow, store, store.second, on_step)
+
+
+def _paint_forward(
+    clip: Clip,
+    span: Span,
+    size: tuple[int, int],
+    painter: FramePainter,
+    named: Extras,
+    flow: FlowMethod,
+    store: FilmStore,
+    note: Note,
+    on_step: Callable[[Step], object],
+) -> Iterator[FrameLine]:
+    """Paint the frames in their order; the arguments are `paint_film`'s."""
+    shot: Shot | None = None
+    first: tuple[Picture, Mapping[str, Picture]] | None = None  # of a shot the painter has not seen
     done = {line.number: line for line in store.lines}
     for frame, cut in marked_cuts(selected(clip, span, note)):
         content = frame_picture(frame, clip.path.name, size)
         pictures = named.at(frame.number)
+        if store.second is not None:
+            store.keep_inputs(frame.number, [content, *(pictures[name] for name in named.moving)])
         if cut or shot is None:
-            shot, begun = _Shot(frame.number, content, pictures), False
+            shot, first = Shot(frame.number, content.pixels), (content, pictures)
         if line := done.get(frame.number):
             if not line.cut:
-                shot.add(frame.number, content)
+                shot.add(frame.number, content.pixels)
             yield line
             continue
-        if not begun:
-            painter.begin_shot(shot.key, shot.named)
-            begun = True
+        if first:
+            painter.begin_shot(*first)
+            first = None
         began = time.monotonic()
         if cut:
             painting = painter.first(content, pictures, on_step)
         elif torch.equal(content.pixels, shot.last[1]) and not named.moving:
             painting = None  # the same picture again
         else:
-            reference = _reference(frame.number, content, shot, flow, store, painter.temporal)
-            painting = painter.next(content, reference, pictures, on_step)
+            known = carried(frame.number, content.pixels, shot, flow, store)
+            painting = painter.next(content, known, pictures, on_step)
         if not cut:
-            shot.add(frame.number, content)
+            shot.add(frame.number, content.pixels)
         values = {
-            "number": frame.number,
-            "pts": frame.pts,
-            "duration": frame.duration,
+            **{name: getattr(frame, name) for name in ("number", "pts", "duration")},
             "cut": cut,
             "tile": painter.plan.tile_size if painter.plan else None,
             "seconds": time.monotonic() - began,
@@ -181,35 +177,66 @@ def paint_film(
         yield store.repeat(values) if painting is None else store.add(values, painting)
 
 
-def _reference(
-    number: int,
-    content: Picture,
-    shot: _Shot,
+def _paint_backward(
+    painter: FramePainter,
+    named: Extras,
     flow: FlowMethod,
     store: FilmStore,
-    temporal: float,
-) -> Reference:
-    """The earlier paintings of a shot, carried to a frame."""
-    here = _bytes(content.pixels)
-    found: list[Warped] = []
-    references = shot.references()
-    for other, pixels in references:
-        there = _bytes(pixels)
-        back, forth = flow(here, there, number, other), flow(there, here, other, number)
-        if back is not None and forth is not None:
-            trusted = torch.from_numpy(consistency(back, forth))[None, None].float()
-            found.append((warp(store.pixels(other), back), trusted))
-    if not found:
-        other = shot.last[0]
-        raise PictureError(
-            f"--flow has no flow between frames {other} and {number}: it takes both "
-            f"{number:05d}-{other:05d}.flo and {other:05d}-{number:05d}.flo",
-            number,
-        )
-    return Reference(*combined(anchored(found)), temporal)
+    second: FilmStore,
+    on_step: Callable[[Step], object],
+) -> Iterator[FrameLine]:
+    """Paint the frames of a film once more, from the last to the first; yield a line for each.
+
+    The multi-pass algorithm of Ruder, Dosovitskiy & Brox 2016, "Artistic style transfer for
+    videos", section 4.4: a frame begins as a blend of its own painting with that of the frame
+    after it, carried along the flow, and is held to the latter. The first pass meets what comes
+    into the picture as a sliver at its border, or from behind something; this one brings back the
+    strokes that it had when it was seen whole. A shot's last frame is as the first pass left it.
+
+    Args:
+        painter: has painted the first pass, or goes on with it.
+        named: the pictures that the config names.
+        flow: computes the flow between two frames.
+        store: of the first pass, with what the frames were painted from.
+        second: of this pass.
+        on_step: called with every solver step.
+    """
+    done = {line.number: line for line in second.lines}
+    for lines in reversed(_by_shots(store.lines)):
+        shot: Shot | None = None
+        begun = False
+        for line in reversed(lines):
+            content, *masks = store.inputs(line.number)
+            began = time.monotonic()
+            before, shot = shot, shot or Shot(line.number, content.pixels)
+            if line.number in done:
+                pass
+            elif before is None:
+                done[line.number] = second.copy(line, store.file(line.number))
+            elif torch.equal(content.pixels, shot.last[1]) and not named.moving:
+                done[line.number] = second.copy(line, second.file(shot.last[0]))
+            else:
+                if not begun:
+                    key, *its_masks = store.inputs(lines[0].number)
+                    painter.begin_shot(key, named.with_moving(its_masks))
+                    begun = True
+                known = carried(line.number, content.pixels, shot, flow, second)
+                painting = painter.next(
+                    content, known, named.with_moving(masks), on_step, store.pixels(line.number)
+                )
+                values = line.model_dump(include={"number", "pts", "duration", "cut", "tile"})
+                values["seconds"] = time.monotonic() - began
+                done[line.number] = second.add(values, painting)
+            if before is not None:
+                shot.add(line.number, content.pixels)
+            yield done[line.number]
 
 
-def _bytes(pixels: torch.Tensor) -> np.ndarray:
-    """(1, 3, H, W) in [0, 1] -> (H, W, 3) uint8."""
-    values = pixels[0].mul(255).round().byte().permute(1, 2, 0)
-    return np.ascontiguousarray(values.numpy())
+def _by_shots(lines: Sequence[FrameLine]) -> list[list[FrameLine]]:
+    """The lines of each shot."""
+    shots: list[list[FrameLine]] = []
+    for line in lines:
+        if line.cut or not shots:
+            shots.append([])
+        shots[-1].append(line)
+    return shots

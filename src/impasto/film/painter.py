@@ -9,6 +9,7 @@ import torch
 from impasto.backbone.load import load_backbone
 from impasto.backbone.vgg import Backbone
 from impasto.config import Config, Machine
+from impasto.film.warp import Warped
 from impasto.images.color import gray
 from impasto.images.read import Picture
 from impasto.objective.extractor import FeatureExtractor
@@ -26,10 +27,12 @@ from impasto.painting.step import Step
 __all__ = ["FramePainter", "later_config"]
 
 # Share of a later frame's steps by the network of the last ones. With a still's share of 18 % a
-# later frame was 12 to 18 % farther from the style than a still; with half of them it is within
-# 6 %, and steadier (benchmarks/film.py steady).
-LATER_FINISH = 0.5
+# later frame was 12 to 18 % farther from the style than a still; with nearly half of them it is as
+# near, and steadier (benchmarks/film.py steady). Half of them took 0.35 of a still's time.
+LATER_FINISH = 0.44
 TEMPORAL = 10.0  # weight of the temporal term at `--temporal 1`: benchmarks/film.py
+# the other frames' share of the start of a second pass: Ruder et al. 2016, section 4.4 (delta)
+BLEND = 0.5
 
 
 def later_config(config: Config, steps: int) -> Config:
@@ -77,7 +80,7 @@ class FramePainter:
         self._styles, self._machine = styles, machine
         self._config = config.changed(size="original")
         self._later = later_config(self._config, later_steps)
-        self.temporal = TEMPORAL * temporal  # the weight of the term
+        self._temporal = TEMPORAL * temporal  # the weight of the term
         self.plan, self._note, self._backbone = plan, note, backbone
         self._noted: set[str] = set()
         self._targets: dict[tuple[str, int, int], StyleTargets] = {}
@@ -107,15 +110,28 @@ class FramePainter:
     def next(
         self,
         frame: Picture,
-        reference: Reference,
+        carried: Warped,
         named: Mapping[str, Picture],
         on_step: Callable[[Step], object],
+        own: torch.Tensor | None = None,
     ) -> Painting:
-        """Paint a frame from the earlier ones."""
+        """Paint a frame from others of its shot.
+
+        Args:
+            frame: the content.
+            carried: the paintings of the others, carried to this frame, and where they are known.
+            named: the pictures that the config names.
+            on_step: called with every solver step.
+            own: the frame's painting of an earlier pass (1, 3, H, W), of which the start has a
+                half where the others are known, and all elsewhere; None: the start is `carried`.
+        """
         self._measure_styles()
+        pixels, known = carried
+        start = pixels if own is None else torch.lerp(own, pixels, BLEND * known)
         if self._config.color == "luminance":
-            reference = reference._replace(pixels=gray(reference.pixels))
-        return _painted(self._prepare(frame, named, self._later, reference), on_step)
+            start, pixels = gray(start), gray(pixels)
+        reference = Reference(pixels, known, self._temporal)
+        return _painted(self._prepare(frame, named, self._later, start, reference), on_step)
 
     def _measure_styles(self) -> None:
         """Compute what the styles ask for at full size, from the shot's first frame."""
@@ -134,6 +150,7 @@ class FramePainter:
         frame: Picture,
         named: Mapping[str, Picture],
         config: Config,
+        start: torch.Tensor | None = None,
         reference: Reference | None = None,
     ) -> Run:
         def evaluator(
@@ -159,7 +176,7 @@ class FramePainter:
             config,
             self._machine,
             named=named,
-            start=reference and frame._replace(pixels=reference.pixels),
+            start=None if start is None else frame._replace(pixels=start),
             backbone=self._backbone,
             plan=plan_for if plan is None else lambda *_: plan,
             make_evaluator=evaluator,

@@ -77,14 +77,24 @@ class Seconds(click.ParamType[float]):
     help="how motion is found, or a folder of .flo files [default: dis]",
 )
 @click.option(
+    "--passes",
+    default=1,
+    type=click.IntRange(1, 2),
+    help="2: paint all frames once more, from the last to the first [default: 1]",
+)
+@click.option(
     "--audio",
     type=click.Choice(["copy", "drop"]),
     default="copy",
     help="the clip's sound and subtitles [default: copy]",
 )
-@click.option("--codec", type=click.Choice(["h264", "vp9"]), help="[default: the suffix's]")
 @click.option(
-    "--crf", type=click.IntRange(0, 63), help="quality, lower is better [default: 18; vp9: 24]"
+    "--codec", type=click.Choice(["h264", "h265", "vp9"]), help="[default: h264; .webm: vp9]"
+)
+@click.option(
+    "--crf",
+    type=click.IntRange(0, 63),
+    help="quality, lower is better [default: 18; h265: 20; vp9: 24]",
 )
 @click.option("--keep-frames", is_flag=True, help="keep the folder OUT.work with all frames")
 @click.option("--check", is_flag=True, help="measure how steady the film is")
@@ -103,6 +113,7 @@ def film(
     every: int,
     rate: str,
     flow: str,
+    passes: int,
     audio: Literal["copy", "drop"],
     codec: str | None,
     crf: int | None,
@@ -133,7 +144,7 @@ def film(
     span = Span(begin, end, every)
     spec = FilmSpec(
         clip, _styles(styles, config), config, machine, out, later, temporal, span, flow,
-        _rate(rate), movie, keep_frames, check,
+        _rate(rate), movie, keep_frames, check, passes,
     )  # fmt: skip
     return paint_film_spec(spec, quiet, preview)
 
