@@ -29,10 +29,11 @@ from impasto.web.controls import (
 )
 from impasto.web.drawings import brush
 from impasto.web.drawn_masks import MEANINGS, masks_of
-from impasto.web.job import Job, PaintRequest, Upload, clean
+from impasto.web.job import Job
 from impasto.web.pictures import content_and_style, more_styles, picture_input
 from impasto.web.policy import BASE
 from impasto.web.queue import Studio
+from impasto.web.request import PaintRequest, Upload, clean
 from impasto.web.shown import try_placed
 from impasto.web.uploads import read_upload
 

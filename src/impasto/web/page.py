@@ -12,10 +12,10 @@ from impasto.errors import ConfigError, ImpastoError, PictureError
 from impasto.web.form import form_of
 from impasto.web.history import SCRIPT as HISTORY_SCRIPT
 from impasto.web.html import EXAMPLE, line
-from impasto.web.job import PaintRequest, Upload
 from impasto.web.looking import connect_looks
 from impasto.web.pictures import picture_input
 from impasto.web.queue import Studio
+from impasto.web.request import PaintRequest, Upload
 from impasto.web.uploads import check_uploads
 from impasto.web.watching import EVERY, Display, address_of, connect
 

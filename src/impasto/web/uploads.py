@@ -15,8 +15,8 @@ from PIL import Image
 from impasto.errors import PictureError
 from impasto.images.files import header_size
 from impasto.images.read import bytes_of
-from impasto.web.job import BusyError, Upload
 from impasto.web.previews import FRAME_SIDE, thumbnail
+from impasto.web.request import BusyError, Upload
 
 __all__ = ["ReadingMemory", "check_uploads", "read_upload"]
 
