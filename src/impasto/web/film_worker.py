@@ -36,7 +36,7 @@ def work_on_film(job: Job, limits: Limits, machine: Machine, threads: int) -> St
     """Paint the frames of a film until the end, or until something else is requested; the job's
     next state. The next call goes on after the last frame that is there."""
     use_threads(machine, threads)
-    with own_names(job):
+    with own_names(clip_of(job), job.content):
         film = open_film(job, limits)
     work = _Work(job, film, limits, machine)
     if job.film.preview:
@@ -47,6 +47,7 @@ def work_on_film(job: Job, limits: Limits, machine: Machine, threads: int) -> St
             return "paused"
         if job.requested == "cancel" or not store.lines:
             return "cancelled"
+        work.end()
         _write(work, store, stopped)
         store.remove()
     return "stopped" if stopped else "done"
@@ -171,8 +172,6 @@ def _paint(work: _Work, store: FilmStore) -> str:
             raise
         job.note = why
         return why
-    finally:
-        work.end()
     return ""
 
 

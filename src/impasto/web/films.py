@@ -28,12 +28,14 @@ from impasto.web.uploads import ReadingMemory
 
 __all__ = [
     "MOST_EVERY",
+    "MOST_TEMPORAL",
     "NOT_OURS",
     "OpenFilm",
     "check_extra",
     "check_film",
     "check_settings",
     "clip_of",
+    "describe",
     "open_film",
     "own_names",
 ]
@@ -77,10 +79,7 @@ def check_settings(config: Config) -> None:
 def check_film(job: Job, policy: Policy, reading: ReadingMemory) -> None:
     """Read a film's clip and styles once, for all that is wrong with them. Raises ImpastoError."""
     limits, chosen = policy.limits, job.film
-    size = clip_of(job).stat().st_size
-    if size > limits.clip:
-        most = f"more than this server's {limits.clip / 1e6:g} MB"
-        raise PictureError(f"{job.content} has {size / 1e6:,.0f} MB, {most}: give a shorter clip")
+    check_bytes(clip_of(job), job.content, limits)
     if not 1 <= chosen.every <= MOST_EVERY:
         raise ConfigError(f"every is {chosen.every}: give 1 to {MOST_EVERY}", chosen.every)
     if not 0 <= chosen.temporal <= MOST_TEMPORAL:  # not NaN either
@@ -91,7 +90,7 @@ def check_film(job: Job, policy: Policy, reading: ReadingMemory) -> None:
         raise ConfigError(text, chosen.later_steps)
     sizes = [header_size(data, name, limits.read_pixels) for data, name in _styles(job)]
     enough = enough_for(*sizes[0], job.config) if sizes else 1
-    with reading.reserved(sizes or [(1, 1)], enough), own_names(job):
+    with reading.reserved(sizes or [(1, 1)], enough), own_names(clip_of(job), job.content):
         film = open_film(job, limits)
     job.movie = _suffix(job)
     height, width = film.size
@@ -119,12 +118,33 @@ def _styles(job: Job) -> list[tuple[bytes, str]]:
 
 
 @contextmanager
-def own_names(job: Job) -> Iterator[None]:
+def own_names(path: Path, name: str) -> Iterator[None]:
     """Have errors name the clip as its visitor does; one of a film's file is the visitor's too."""
     try:
         yield
     except (PictureError, OutputError) as error:
-        raise PictureError(str(error).replace(str(clip_of(job)), job.content)) from None
+        raise PictureError(str(error).replace(str(path), name)) from None
+
+
+def describe(path: Path, name: str, limits: Limits) -> str:
+    """What a clip is: its frames, seconds and pixels. Raises ImpastoError."""
+    check_bytes(path, name, limits)
+    with own_names(path, name):
+        clip = open_clip(str(path), Fraction(25))
+        height, width, _ = next(clip.frames(lambda _: None)).pixels.shape
+    text = f"{clip.length:,} frames, {clip.length / float(clip.rate):.1f} s, {width} × {height} pixels"
+    if clip.length > limits.frames:
+        every = math.ceil(clip.length / limits.frames)
+        text += f": more than {limits.frames:,} frames, so paint every {every}th or fewer"
+    return f"{text}."
+
+
+def check_bytes(path: Path, name: str, limits: Limits) -> None:
+    """Raise PictureError if a clip has too many bytes."""
+    size = path.stat().st_size
+    if size > limits.clip:
+        most = f"more than this server's {limits.clip / 1e6:g} MB"
+        raise PictureError(f"{name} has {size / 1e6:,.0f} MB, {most}: give a shorter clip")
 
 
 def _suffix(job: Job) -> str:

@@ -68,7 +68,7 @@ def connect_looks(studio: Studio, form: Form, preview: gr.HTML, result: gr.HTML)
 
 def _is_of(studio: Studio, request: PaintRequest, job: Job) -> bool:
     """True if a job has been asked for with these pictures and settings."""
-    if studio.policy.config_of(request) != job.config:
+    if job.kind != "painting" or studio.policy.config_of(request) != job.config:
         return False
     uploads = [request.content, *request.styles, *request.named.values()]
     kept = [job.kept_input(k) for k in range(1 + len(job.styles) + len(job.named))]
