@@ -215,3 +215,16 @@ def test_a_film_is_in_the_downloads_and_the_schema(client: httpx.Client, place: 
     schema = client.get("/api/openapi.json").json()
     assert "post" in schema["paths"]["/api/films"]
     assert "get" in schema["paths"]["/api/paintings/{id}/film"]
+
+
+def test_without_the_extra_the_page_has_no_control_of_it(tiny_weights):
+    def told(url: str) -> str:
+        return httpx.get(f"{url}/config", timeout=20).text
+
+    with running(tiny_weights) as place:
+        assert "Paint the film" in told(place.url)
+    with (
+        patch("impasto.web.form_layout.has_extra", lambda _: False),
+        running(tiny_weights) as place,
+    ):
+        assert "Paint the film" not in told(place.url)

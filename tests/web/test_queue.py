@@ -193,7 +193,7 @@ class Gate:
 @pytest.fixture
 def gate(monkeypatch) -> Gate:
     found = Gate()
-    monkeypatch.setattr(studios, "work", found.work)
+    monkeypatch.setattr(studios, "work_on", found.work)
     return found
 
 

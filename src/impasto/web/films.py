@@ -132,7 +132,9 @@ def describe(path: Path, name: str, limits: Limits) -> str:
     with own_names(path, name):
         clip = open_clip(str(path), Fraction(25))
         height, width, _ = next(clip.frames(lambda _: None)).pixels.shape
-    text = f"{clip.length:,} frames, {clip.length / float(clip.rate):.1f} s, {width} × {height} pixels"
+    text = (
+        f"{clip.length:,} frames, {clip.length / float(clip.rate):.1f} s, {width} × {height} pixels"
+    )
     if clip.length > limits.frames:
         every = math.ceil(clip.length / limits.frames)
         text += f": more than {limits.frames:,} frames, so paint every {every}th or fewer"

@@ -98,9 +98,9 @@ def preview(job: Job) -> str:
     now = job.progress
     if now is None or not (job.frame or job.kind == "sheet"):
         return EMPTY
+    if job.finished and job.kind != "painting":
+        return ""  # what it was is in the state
     if job.kind == "sheet":
-        if job.over:
-            return ""
         numbers = f"{now.frame} of {now.frames} styles · {now.seconds:.1f} s"
         return _bar(job, now, numbers) + cells(job, False)
     if job.kind == "film":
