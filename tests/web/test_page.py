@@ -401,14 +401,14 @@ def test_all_styles_are_tried_and_one_is_chosen(open_page, place, photo, style, 
     for picture in page.locator("#result .cells img").all():
         expect(picture).to_have_js_property("complete", True)
     for width in (1300, 800, 390):
-        page.set_viewport_size({"width": width, "height": 900})
+        page.set_viewport_size({"width": width, "height": 1000})
         assert not findings(page)
     page.reload()
     expect(chosen).to_have_count(7)
     settle(page, 64, 4)
     page.get_by_role("button", name="Paint in the style glass").click()
-    shows(page, "Done")
-    expect(page.locator("#result .compared img").first).to_have_js_property("naturalWidth", 64)
+    painted = page.locator("#result .compared img").first
+    expect(painted).to_have_js_property("naturalWidth", 64, timeout=15_000)
     assert last_job(place).styles == ["glass.jpg"]
     assert last_job(place).content == mine.name
     expect(page.locator("#history li")).to_have_count(2)

@@ -12,6 +12,7 @@ from gradio.components import Component
 from impasto.config import Config
 from impasto.errors import ConfigError
 from impasto.parsing import AUTO
+from impasto.presets import QUICK
 from impasto.web.controls import (
     values_of,
 )
@@ -49,22 +50,20 @@ class Form(NamedTuple):
         """The components that `restored` sets."""
         drawn = [self.mask, self.meaning, self.subject]
         more = [*self.pictures.values(), *self.settings.values()]
-        film = self.film.inputs if self.film else []
-        return [self.content, *self.styles, *self.shares, *drawn, *more, *film]
+        return [self.content, *self.styles, *self.shares, *drawn, *more]
 
     def restored(self, studio: Studio, job: Job) -> dict[Component, Any]:
         """Updates that bring back a painting's pictures, as far as they are kept, and settings."""
-        if job.kind == "sheet":  # its settings are not those of the page
-            return {self.content: try_placed(job.kept_input(0), studio)}
+        not_its_own = {"sheet": tuple(QUICK), "film": ("steps",)}.get(job.kind, ())
         own = {name: value for name, value in job.config if name in self.settings}
-        if job.kind == "film":
-            own.pop("steps", None)
+        own = {name: value for name, value in own.items() if name not in not_its_own}
         if BASE in job.config.start:  # painted on from another: that picture is not in the form
             own |= {name: Config.model_fields[name].default for name in ("start", "levels")}
         names = list(self.settings)
         values = values_of(Config(**own), names, studio.networks)
         updates: dict[Component, Any] = dict(zip(self.settings.values(), values, strict=True))
-        blended, shares = iter(range(len(job.styles))), iter(job.config.blend)
+        count = 0 if job.kind == "sheet" else len(job.styles)  # it has all styles
+        blended, shares = iter(range(count)), iter(job.config.blend)
         for k, (at, share) in enumerate(zip(self.styles, self.shares, strict=True), 1):
             if f"style {k}" in job.named:  # of a region
                 updates[at] = try_placed(job.kept_named(f"style {k}"), studio)
@@ -74,12 +73,15 @@ class Form(NamedTuple):
             updates[at] = None if number is None else try_placed(job.kept_input(1 + number), studio)
         for name, at in self.pictures.items():
             updates[at] = try_placed(job.kept_named(name), studio)
-        if job.kind == "film" and self.film:
-            return updates | self.film.restored(studio, job)
         mask, meaning = _mask_of(job)
         updates |= {self.mask: try_placed(mask, studio), self.meaning: meaning}
         updates[self.subject] = job.config.protect == AUTO
-        return updates | {self.content: try_placed(job.kept_input(0), studio)}
+        photograph: Job | None = job
+        if job.kind == "film":  # it has a clip: the photograph is that of the newest other one
+            jobs = reversed(studio.of(job.owner))
+            photograph = next((other for other in jobs if other.kind != "film"), None)
+        content = photograph.kept_input(0) if photograph else None
+        return updates | {self.content: try_placed(content, studio)}
 
     def _masks(self, value: dict[Component, Any]) -> dict[str, Upload]:
         """The masks by what is white in them: drawn, or uploaded. Raises ConfigError."""

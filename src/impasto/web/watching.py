@@ -113,7 +113,7 @@ async def _watch(studio: Studio, job: Job, display: Display) -> AsyncIterator[Up
 def connect(studio: Studio, form: Form, display: Display, page: gr.Blocks) -> None:
     """Connect the buttons, the history, and the opening of the page."""
     _connect_starts(studio, form, display)
-    chosen = _connect_history(studio, form, display)
+    chosen, film = _connect_history(studio, form, display)
 
     def current(request: gr.Request) -> Job | None:
         jobs = reversed(studio.of(owner_in(request)))
@@ -142,24 +142,27 @@ def connect(studio: Studio, form: Form, display: Display, page: gr.Blocks) -> No
             yield updates
         yield display.buttons(False, _can_be_painted_on(job if job.finished else newest))
 
-    def newest(request: gr.Request) -> Choice:
+    def newest(request: gr.Request) -> tuple[Choice, Choice]:
         jobs = studio.of(owner_in(request))
-        return (jobs[-1].id, 0.0) if jobs else NONE
+        films = [job for job in jobs if job.kind == "film"]
+        last, film = ((some[-1].id, 0.0) if some else NONE for some in (jobs, films))
+        return last, film
 
     display.pause.click(pause, **QUIET)
     display.stop.click(stop, **QUIET)
     display.follow.click(follow, None, display.outputs, **QUIET)
-    page.load(newest, None, chosen, **QUIET)
+    page.load(newest, None, [chosen, film], **QUIET)
     page.load(follow, None, display.outputs, **QUIET)
 
 
-def _connect_history(studio: Studio, form: Form, display: Display) -> gr.State:
+def _connect_history(studio: Studio, form: Form, display: Display) -> tuple[gr.State, gr.State]:
     """Connect the buttons of the earlier paintings: choose one, compare two, or delete one.
 
-    Returns the choice, which brings back a painting's pictures and settings when it changes. The
-    form is no output of the buttons: gradio would forget what its pictures take for an upload.
+    Returns the choice, which brings back a painting's pictures and settings when it changes, and
+    that of a film, which brings back its clip. The form is no output of the buttons: gradio would
+    forget what its pictures take for an upload.
     """
-    chosen = gr.State(NONE)
+    chosen, film = gr.State(NONE), gr.State(NONE)
 
     async def act(request: gr.Request, shown: str, event: gr.EventData) -> Updates:
         given = event._data if isinstance(event._data, dict) else {}
@@ -184,17 +187,27 @@ def _connect_history(studio: Studio, form: Form, display: Display) -> gr.State:
         updates |= display.buttons(running, _can_be_painted_on(job))
         if job.kind == "sheet":  # it is for choosing: the form stays as it is
             return updates
-        return updates | {chosen: (job.id, time.time())}
+        choice = job.id, time.time()
+        return updates | {chosen: choice} | ({film: choice} if job.kind == "film" else {})
 
-    async def restore(request: gr.Request, choice: Choice) -> Updates:
+    def own(request: gr.Request, choice: Choice) -> Job:
         job = studio.jobs.get(choice[0])
         if job is None or job.owner != owner_in(request):
             raise gr.Error("This painting is not kept any more.", print_exception=False)
-        return await asyncio.to_thread(form.restored, studio, job)
+        return job
 
-    display.history.click(act, display.shown, [*display.outputs, chosen], **QUIET)
+    async def restore(request: gr.Request, choice: Choice) -> Updates:
+        return await asyncio.to_thread(form.restored, studio, own(request, choice))
+
+    def restore_film(request: gr.Request, choice: Choice) -> Updates:
+        assert form.film is not None
+        return form.film.restored(studio, own(request, choice))
+
+    display.history.click(act, display.shown, [*display.outputs, chosen, film], **QUIET)
     chosen.change(restore, chosen, form.restorable, **QUIET)
-    return chosen
+    if form.film:
+        film.change(restore_film, film, form.film.inputs, **QUIET)
+    return chosen, film
 
 
 def _history(studio: Studio, owner: str, shown: str) -> str:
