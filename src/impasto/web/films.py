@@ -13,7 +13,7 @@ from impasto.config import Config
 from impasto.errors import ConfigError, OutputError, PictureError
 from impasto.extras import has_extra, needs_extra
 from impasto.fields import marked, option_name
-from impasto.film.clip import Clip, open_clip
+from impasto.film.clip import Clip, open_clip, open_video
 from impasto.film.movie import MovieSettings, check_movie
 from impasto.film.paint import Span, film_size, frame_picture, selected
 from impasto.images.files import header_size
@@ -130,7 +130,7 @@ def describe(path: Path, name: str, limits: Limits) -> str:
     """What a clip is: its frames, seconds and pixels. Raises ImpastoError."""
     check_bytes(path, name, limits)
     with own_names(path, name):
-        clip = open_clip(str(path), Fraction(25))
+        clip = _clip(path, name, limits)
         height, width, _ = next(clip.frames(lambda _: None)).pixels.shape
     text = (
         f"{clip.length:,} frames, {clip.length / float(clip.rate):.1f} s, {width} × {height} pixels"
@@ -139,6 +139,18 @@ def describe(path: Path, name: str, limits: Limits) -> str:
         every = math.ceil(clip.length / limits.frames)
         text += f": more than {limits.frames:,} frames, so paint every {every}th or fewer"
     return f"{text}."
+
+
+def _clip(path: Path, name: str, limits: Limits) -> Clip:
+    """Open a clip, after a look at the size of its frames. Raises ImpastoError."""
+    with open_video(path) as container:
+        for stream in container.streams.video:
+            if stream.width * stream.height > limits.read_pixels:
+                raise PictureError(
+                    f"{name} has {stream.width} x {stream.height} pixels, more than this server's "
+                    f"{limits.read_pixels:,}: scale it down first"
+                )
+    return open_clip(str(path), Fraction(25))
 
 
 def check_bytes(path: Path, name: str, limits: Limits) -> None:
@@ -158,15 +170,9 @@ def _suffix(job: Job) -> str:
 
 def open_film(job: Job, limits: Limits) -> OpenFilm:
     """Open the clip and the styles. Raises ImpastoError."""
-    clip = open_clip(str(clip_of(job)), Fraction(25))
+    clip = _clip(clip_of(job), job.content, limits)
     span = Span(every=job.film.every)
     first = next(selected(clip, span, lambda _: None))
-    height, width, _ = first.pixels.shape
-    if height * width > limits.read_pixels:
-        raise PictureError(
-            f"{job.content} has {width} x {height} pixels, more than this server's "
-            f"{limits.read_pixels:,}: scale it down first"
-        )
     movie, out = MovieSettings(), str(job.file(f"film{_suffix(job)}"))
     try:
         check_movie(out, clip, movie)
