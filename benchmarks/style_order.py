@@ -1,4 +1,4 @@
-"""Whether a quick look orders styles as the final painting does, by the referee of docs/defaults.md.
+"""Whether a quick look orders styles as the painting does, by the measure of docs/defaults.md.
 
 Each photograph is painted in each style, as a quick look and in full. Both are scored by w2: the
 squared Wasserstein distance of their features from the style's, as a share of the style's own, the
@@ -81,9 +81,8 @@ def agreement(rows: Sequence[dict]) -> tuple[list[bool], list[bool]]:
     for one, other in combinations(rows, 2):
         if one["photograph"] != other["photograph"]:
             continue
-        looks, paintings = (
-            (a[key], b[key]) for key in ("quick look", "painting") for a, b in [(one, other)]
-        )
+        looks = one["quick look"], other["quick look"]
+        paintings = one["painting"], other["painting"]
         agree = (looks[0] < looks[1]) == (paintings[0] < paintings[1])
         same.append(agree)
         if abs(paintings[0] - paintings[1]) > CLOSE * max(paintings):
@@ -106,22 +105,13 @@ def main() -> None:
     for content in contents:
         for name in STYLES:
             rows.append(row := score(content, sample_style(name), config, backbone))
-            print(
-                "{photograph:14} {style:12} {quick look:8.4f} {painting:8.4f}".format(**row),
-                flush=True,
-            )
+            scores = f"{row['quick look']:8.4f} {row['painting']:8.4f}"
+            print(f"{content.stem:14} {name:12} {scores}", flush=True)
     same, clear = agreement(rows)
     print(f"{machine()}; {args.size} pixels")
     print(f"the same order: {sum(same)} of {len(same)} pairs")
     print(f"of those more than {CLOSE:.0%} apart: {sum(clear)} of {len(clear)}")
-    record(
-        "style_order",
-        rows,
-        size=args.size,
-        same=sum(same),
-        pairs=len(same),
-        clear=[sum(clear), len(clear)],
-    )
+    record("style_order", rows, size=args.size)
 
 
 if __name__ == "__main__":
