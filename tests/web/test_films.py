@@ -16,6 +16,7 @@ from films import MOTIONS, photograph
 from impasto.images.read import read_bytes
 from impasto.images.write import to_image
 from impasto.web import films as web_films
+from impasto.web.request import PaintRequest, Upload
 from movies import sound_of, times_of, write_clip
 from studios import Place, running
 
@@ -169,6 +170,24 @@ def test_stopped_while_it_is_paused(client, ask):
     client.post(f"{at}/stop")
     assert over(client, at)["state"] == "stopped"
     assert client.get(f"{at}/film").status_code == 200
+
+
+def test_a_film_lets_others_be_painted_between_its_frames(
+    client, ask, place, photo, style, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("impasto.web.film_worker.TURN", 0.0)
+    monkeypatch.setattr("impasto.web.queue.TICK", 0.02)
+    at = accepted(ask({"size": 32, "steps": 2}, later_steps=300))
+    until(lambda: client.get(at).json()["frame"] >= 2)
+    content, brush = (Upload(path.name, path.read_bytes) for path in (photo, style))
+    order = PaintRequest(content, [brush], QUICK)
+    job = place.studio.submit(order, "somebody else")
+    until(lambda: job.over)
+    assert job.state == "done"
+    assert client.get(at).json()["state"] in ("waiting", "painting"), "it is not done yet"
+    assert over(client, at)["frame"] == FRAMES
+    (path := tmp_path / "film.mp4").write_bytes(client.get(f"{at}/film").content)
+    assert len(times_of(path)) == FRAMES
 
 
 def test_cancelled_nothing_is_left(client, ask, place):

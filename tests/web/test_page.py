@@ -405,7 +405,7 @@ def test_all_styles_are_tried_and_one_is_chosen(open_page, place, photo, style, 
         assert not findings(page)
     page.reload()
     expect(chosen).to_have_count(7)
-    settle(page, 64, 4)
+    expect(page.locator("#setting-size input")).to_have_value("64")
     page.get_by_role("button", name="Paint in the style glass").click()
     painted = page.locator("#result .compared img").first
     expect(painted).to_have_js_property("naturalWidth", 64, timeout=15_000)

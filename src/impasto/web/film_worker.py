@@ -26,6 +26,8 @@ from impasto.web.worker import cached_backbone
 __all__ = ["work_on_film"]
 
 WORK = "film.work"  # the folder of the frames while it is painted
+TURN = 60.0  # seconds after which a film lets others be painted
+OTHERS = "others are painted meanwhile"
 
 
 class _InterruptedError(Exception):
@@ -45,6 +47,8 @@ def work_on_film(job: Job, limits: Limits, machine: Machine, threads: int) -> St
         stopped = _paint(work, store)
         if job.requested == "pause" and stopped:
             return "paused"
+        if stopped == OTHERS:
+            return "waiting"
         if job.requested == "cancel" or not store.lines:
             return "cancelled"
         work.end()
@@ -57,7 +61,7 @@ class _Work:
     """The painter of a film, and its progress: over all frames, by their steps."""
 
     def __init__(self, job: Job, film: OpenFilm, limits: Limits, machine: Machine):
-        self.job, self.film, self._limits = job, film, limits
+        self.job, self.film, self.limits = job, film, limits
         config = settled(job.config, machine)
         self._first_steps = config.steps
         self._later_steps = job.film.later_steps or max(1, round(config.steps / 4))
@@ -94,14 +98,22 @@ class _Work:
         within = self._share(self.done + 1) - self._share(self.done)
         self._show(self._share(self.done) + within * step.fraction, step)
         self.job.show_sometimes(step)
-        if self.job.requested or self.seconds > self._limits.seconds:
+        if self.job.requested or self.seconds > self.limits.seconds:
             raise _InterruptedError
 
     def on_frame(self) -> None:
         """Count a frame. Raises _InterruptedError."""
         self.done += 1
-        if self.done < self.frames and (self.job.requested or self.seconds > self._limits.seconds):
+        if self.done < self.frames and (
+            self.job.requested or self.seconds > self.limits.seconds or self.gives_way
+        ):
             raise _InterruptedError
+
+    @property
+    def gives_way(self) -> bool:
+        """Whether others wait, and it had its turn."""
+        turn_is_over = time.monotonic() - self._began > TURN
+        return self.job.give_way and turn_is_over and not self.job.film.preview
 
     @property
     def seconds(self) -> float:
@@ -159,12 +171,14 @@ def _paint(work: _Work, store: FilmStore) -> str:
         for count, _ in enumerate(painted, 1):
             if count > there:
                 work.on_frame()
-            if count >= work._limits.frames:
+            if count >= work.limits.frames:
                 break  # the file says that it has fewer
     except _InterruptedError:
         if job.requested:
             return "stopped by hand"
-        minutes = f"{work._limits.seconds / 60:g}"
+        if work.gives_way and work.seconds <= work.limits.seconds:
+            return OTHERS
+        minutes = f"{work.limits.seconds / 60:g}"
         job.note = f"this server paints for at most {minutes} minutes"
         return job.note
     except (MemoryError, RuntimeError, ImpastoError) as error:

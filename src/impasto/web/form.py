@@ -12,7 +12,6 @@ from gradio.components import Component
 from impasto.config import Config
 from impasto.errors import ConfigError
 from impasto.parsing import AUTO
-from impasto.presets import QUICK
 from impasto.web.controls import (
     values_of,
 )
@@ -54,9 +53,10 @@ class Form(NamedTuple):
 
     def restored(self, studio: Studio, job: Job) -> dict[Component, Any]:
         """Updates that bring back a painting's pictures, as far as they are kept, and settings."""
-        not_its_own = {"sheet": tuple(QUICK), "film": ("steps",)}.get(job.kind, ())
-        own = {name: value for name, value in job.config if name in self.settings}
-        own = {name: value for name, value in own.items() if name not in not_its_own}
+        config = Config(**job.settings) if job.kind == "sheet" else job.config
+        own = {name: value for name, value in config if name in self.settings}
+        if job.kind == "film":
+            own.pop("steps", None)  # they are among the film's own controls
         if BASE in job.config.start:  # painted on from another: that picture is not in the form
             own |= {name: Config.model_fields[name].default for name in ("start", "levels")}
         names = list(self.settings)

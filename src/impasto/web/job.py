@@ -6,7 +6,7 @@ import secrets
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from impasto.errors import PictureError
 from impasto.images.files import header_size
@@ -78,10 +78,10 @@ class Job:
 
     owner: a visitor or a program; owners take turns. visitor: an address, whose places in the
     queue are counted. content, styles, named: the names of its pictures, in the order of their
-    files. last_seen: seconds since the epoch when its visitor was last there; None: a program's.
-    saved: where else the painting was written. input_bytes: of its pictures that are kept. cells:
-    of a sheet, by the number of the style: "", or why there is no painting. movie: of a film, the
-    suffix of its file.
+    files. settings: as they were asked for; those of a sheet are for its page only. last_seen:
+    seconds since the epoch when its visitor was last there; None: a program's. saved: where else
+    the painting was written. input_bytes: of its pictures that are kept. cells: of a sheet, by the
+    number of the style: "", or why there is no painting. movie: of a film, the suffix of its file.
     """
 
     id: str
@@ -95,6 +95,7 @@ class Job:
     timelapse: str
     kind: Kind = "painting"
     film: FilmChoices = field(default_factory=FilmChoices)
+    settings: dict[str, Any] = field(default_factory=dict)
     last_seen: float | None = None
     state: State = "waiting"
     requested: Requested = ""
@@ -108,6 +109,7 @@ class Job:
     curve: list[tuple[int, float | None]] = field(default_factory=list)  # level, objective by step
     cells: dict[int, str] = field(default_factory=dict)
     movie: str = ""
+    give_way: bool = False  # a film's: whether others wait
     begun: bool = False  # whether a worker has had it
     started: Started | None = None
     ended: float = 0.0  # seconds since the epoch
@@ -133,6 +135,7 @@ class Job:
             timelapse=request.timelapse,
             kind=request.kind,
             film=request.film,
+            settings=dict(request.settings),
         )
 
     @property

@@ -22,7 +22,7 @@ from impasto.errors import ImpastoError, OutputError
 from impasto.painting.allocator import give_back, keep_big_blocks
 from impasto.web.folders import UPLOAD_FOLDER, RoomError, own_folder, remove_old
 from impasto.web.job import OVER, Job, Requested, State
-from impasto.web.keeping import abandoned, in_turn, surplus
+from impasto.web.keeping import abandoned, in_turn, is_to_give_way, surplus
 from impasto.web.kinds import check, config_for, work_on
 from impasto.web.limits import Limits
 from impasto.web.looks import Look, Looks
@@ -136,8 +136,7 @@ class Studio:
         self._check_place(visitor)
         if request.base:
             request = continue_from(request, self.jobs.get(request.base))
-        config = config_for(request, self.policy)
-        folder = self.folder / secrets.token_hex(16)
+        config, folder = config_for(request, self.policy), self.folder / secrets.token_hex(16)
         job = Job.from_request(request, owner, visitor, config, folder)
         try:
             job.keep_inputs(request)
@@ -306,7 +305,8 @@ class Studio:
                 log.exception("looking after the paintings failed")
 
     def _look_after(self, job: Job) -> None:
-        if abandoned(job, list(self.jobs.values()), self.limits.keep):
+        job.give_way = is_to_give_way(job, jobs := list(self.jobs.values()))
+        if abandoned(job, jobs, self.limits.keep):
             (self.forget if job.over else self.cancel)(job)
         elif job.state == "paused" and job.requested == "stop":
             self._request(job, "stop", paused="painting")
