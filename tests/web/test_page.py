@@ -455,6 +455,12 @@ def test_a_clip_is_tried_and_becomes_a_film(open_page, clip, place, tmp_path) ->
     unfold(page, "A film")
     expect(page.locator("#clip")).to_contain_text("walk")  # it need not be uploaded again
     expect(page.locator("#clip")).to_contain_text("mp4")
+    page.reload()
+    expect(film).to_be_visible()
+    expect(page.locator("#style-1 img").first).to_be_visible()
+    page.wait_for_timeout(1500)  # a quick look would take its place
+    expect(film).to_be_visible()
+    unfold(page, "A film")
     page.get_by_role("button", name=re.compile("three frames")).first.click()
     expect(page.locator("#result img.three")).to_be_visible()
 

@@ -64,15 +64,16 @@ class FilmForm(NamedTuple):
 def film_form(studio: Studio) -> FilmForm:
     """Put the controls where the page is being built."""
     limits, usual = studio.limits, studio.policy.defaults["steps"]
-    most = f"up to {limits.clip / 1e6:g} MB"
+    most = f"of up to {limits.clip / 1e6:g} MB"
     if limits.frames <= MOST_FRAMES_SAID:
         most += f" and {limits.frames:,} frames"
     with gr.Accordion("A film", open=False, elem_id="film"):
         gr.Markdown(
-            "A clip is painted in the styles above, with the settings of this page. The photograph "
-            "and its marked parts are not used. Try three frames first: a film takes its time."
+            f"A clip, MP4, WebM or GIF {most}, is painted in the styles above, with the settings of "
+            "this page. The photograph and its marked parts are not used. Try three frames first: "
+            "a film takes its time."
         )
-        clip = _clip_input(f"Clip: MP4, WebM or GIF, {most}", studio)
+        clip = _clip_input(studio)
         with gr.Accordion("How the film is painted", open=False):
             with gr.Row():
                 steps = _number("Steps of the first frame", usual, limits.steps, "film-steps")
@@ -100,9 +101,9 @@ def _number(label: str, value: int, most: int, name: str) -> gr.Number:
     )
 
 
-def _clip_input(label: str, studio: Studio) -> gr.File:
+def _clip_input(studio: Studio) -> gr.File:
     """A place for a clip. Events get it as an Upload, or None."""
-    clip = gr.File(label=label, file_types=KINDS, elem_id="clip", height=120)
+    clip = gr.File(label="Clip", file_types=KINDS, elem_id="clip", height=120)
     about = gr.HTML("", elem_id="about-clip")
 
     def as_upload(payload: FileData | None) -> Upload | None:

@@ -82,7 +82,7 @@ def page_of(studio: Studio, demo: bool) -> gr.Blocks:
             with gr.Column(scale=5, min_width=320, elem_id="easel"):
                 display = _display(form)
         connect(studio, form, display, page)
-        connect_looks(studio, form, display.preview, display.result)
+        connect_looks(studio, form, display.preview, display.result, display.shown)
         _for_programs(studio)
     page.queue(default_concurrency_limit=None, max_size=None)
     return page
