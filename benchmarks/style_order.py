@@ -96,9 +96,11 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--size", type=int, default=256)
+    parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE")
     parser.add_argument("--photographs", type=int, choices=(1, 2, 3), default=3)
     args = parser.parse_args()
-    config = Config(size=args.size)
+    settings = dict(each.split("=", 1) for each in args.set)
+    config = Config(size=args.size).changed(**settings)
     backbone = load_backbone(config, Machine())
     contents = (sample_photograph(), sample_portrait(), sample_still_life())[: args.photographs]
     rows = []
@@ -108,10 +110,10 @@ def main() -> None:
             scores = f"{row['quick look']:8.4f} {row['painting']:8.4f}"
             print(f"{content.stem:14} {name:12} {scores}", flush=True)
     same, clear = agreement(rows)
-    print(f"{machine()}; {args.size} pixels")
+    print(f"{machine()}; {args.size} pixels {settings or ''}")
     print(f"the same order: {sum(same)} of {len(same)} pairs")
     print(f"of those more than {CLOSE:.0%} apart: {sum(clear)} of {len(clear)}")
-    record("style_order", rows, size=args.size)
+    record("style_order", rows, size=args.size, settings=settings)
 
 
 if __name__ == "__main__":

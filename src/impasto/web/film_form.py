@@ -69,9 +69,9 @@ def film_form(studio: Studio) -> FilmForm:
         most += f" and {limits.frames:,} frames"
     with gr.Accordion("A film", open=False, elem_id="film"):
         gr.Markdown(
-            f"A clip, MP4, WebM or GIF {most}, is painted in the styles above, with the settings of "
-            "this page. The photograph and its marked parts are not used. Try three frames first: "
-            "a film takes its time."
+            f"A clip (MP4, WebM, GIF) {most} is painted in the styles above, with the settings "
+            "of this page. The photograph and its marked parts are not used. Try three frames "
+            "first: a film takes its time."
         )
         clip = _clip_input(studio)
         with gr.Accordion("How the film is painted", open=False):
