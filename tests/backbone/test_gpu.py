@@ -112,3 +112,23 @@ def test_a_batch_paints_what_each_paints_alone(photo, style) -> None:
     *_, last = paint_batched(runs)
     for run, step in zip(runs, last, strict=True):
         assert (run.painting(step).pixels - alone).abs().mean() < 0.01
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"optimizer": "adam", "learning_rate": 0.005}, {"edge_weight": 0.1}, {"history": 3}],
+    ids=str,
+)
+def test_steps_as_a_graph_paint_the_same(photo, style, settings, monkeypatch, caplog) -> None:
+    config = Config(size=128, steps=16, levels=1, finish=0, style_term="gram", **settings)
+    ends, pictures = [], []
+    for refused in ([], ["not asked for"]):
+        monkeypatch.setattr("impasto.painting.cuda_graph._refused_steps", refused)
+        run = Run.prepare(read(photo), [read(style)], config, Machine(device="cuda"))
+        painting = run.paint()
+        ends.append(painting.value)
+        pictures.append(painting.pixels)
+    assert ends[0] == pytest.approx(ends[1], rel=0.005)
+    assert (pictures[0] - pictures[1]).abs().mean() < 0.01
+    assert not caplog.records

@@ -29,6 +29,7 @@ from impasto.objective.losses import (
 )
 from impasto.objective.objective import Objective
 from impasto.objective.regions import Region, StyleSource
+from impasto.objective.style_terms import layer_factor
 from layouts import NAMES, random_kernels
 
 WEIGHTS = Weights("random", random_kernels(), "BGR", (0.4, 0.45, 0.5), (4.0, 4.5, 5.0))
@@ -130,6 +131,7 @@ def plainly(
     for layer, weight in config.style_layers.items():
         target = blended([gram(each[layer], config.gram_divisor) for each in patterns])
         loss = pattern_loss(gram(here[layer], config.gram_divisor), target)
+        weight *= layer_factor(config, layer, here[layer].shape[2] * here[layer].shape[3])
         terms[f"style {layer}"] = config.strength * config.style_weight * weight * loss
     if config.grain_weight:
         loss = grain_between(

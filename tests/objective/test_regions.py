@@ -23,6 +23,7 @@ from impasto.objective.losses import differences, energy, total_variation
 from impasto.objective.moments import LEAST, RIDGE
 from impasto.objective.objective import Objective
 from impasto.objective.regions import Region, StyleSource
+from impasto.objective.style_terms import layer_factor
 from impasto.objective.terms import layer_weights
 from impasto.painting.problem import prepare_problem, regions_at
 from layouts import random_kernels
@@ -166,6 +167,7 @@ def plainly(
                 moments(here[layer], averaged(part.mask, layer)),
                 mixed(found, part.styles),
             )
+            weight *= layer_factor(config, layer, here[layer].shape[2] * here[layer].shape[3])
             terms[f"style {layer} {part.name}".strip()] = (
                 strength * config.style_weight * weight * apart
             )

@@ -22,7 +22,7 @@ from impasto.objective.pixel_terms import (
 )
 from impasto.objective.regions import Region
 from impasto.objective.style_targets import StyleTargets, neighbor_count, variation_factors
-from impasto.objective.style_terms import STYLE_TERMS, Place
+from impasto.objective.style_terms import STYLE_TERMS, Place, layer_factor
 from impasto.objective.terms import Content, Term, in_metric, layer_weights
 from impasto.objective.tiles import Sums, Tile
 
@@ -153,6 +153,7 @@ def _style_terms(
                 continue
             name = f"style {layer} {region.name}".strip()
             scale = config.style_factor * config.style_weight * weight / len(regions)
+            scale *= layer_factor(config, layer, place.rows * place.columns)
             term = STYLE_TERMS[config.style_term]
             floor = least[layer] if _flat(region) else 0.0
             yield term.term(extractor, name, place, by_layer[layer], scale, floor)

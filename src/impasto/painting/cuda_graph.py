@@ -6,26 +6,52 @@ compute. A graph holds all its kernels and is launched at once.
 
 from __future__ import annotations
 
+import gc
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
 import torch
 
 from impasto.objective.objective import Loss, Objective, evaluate_batched
+from impasto.solver.safeguarded import SafeguardedSolver
 
-__all__ = ["CudaGraph", "GraphedObjective", "evaluate_fast", "make_evaluator"]
+__all__ = ["CudaGraph", "GraphedObjective", "GraphedSolver", "evaluate_fast", "make_evaluator"]
 
 WARM_UPS = 2  # calls before the graph is made: libraries choose their kernels in the first
 
 log = logging.getLogger("impasto")
 
 _one_at_a_time = threading.Lock()  # torch captures one graph in a process at a time
-_refused: list[str] = []  # why a graph could not be made here: torch keeps its memory, so one try
+# Why a graph could not be made here: torch keeps its memory, so there is one try.
+_refused: list[str] = []
+_refused_steps: list[str] = []
 
 Evaluated = list[tuple[Loss, torch.Tensor]]
+
+
+@contextmanager
+def _capturing(graph: torch.cuda.CUDAGraph) -> Iterator[None]:
+    """Capture the kernels that are launched in its body.
+
+    The current stream is named because torch does not bring it back after a failure. Other threads
+    may use the GPU meanwhile. No garbage is collected: an older graph that is freed during a
+    capture ends it.
+    """
+    with (
+        _one_at_a_time,
+        torch.cuda.stream(torch.cuda.current_stream()),
+    ):
+        gc.collect()
+        gc.disable()
+        try:
+            with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+                yield
+        finally:
+            gc.enable()
 
 
 class CudaGraph:
@@ -61,19 +87,61 @@ class CudaGraph:
             return
         graph, given = torch.cuda.CUDAGraph(), pixels.clone()
         try:
-            # The outer one brings the thread's own stream back: torch does not after a failure.
-            # Other threads may use the GPU meanwhile.
-            with (
-                _one_at_a_time,
-                torch.cuda.stream(torch.cuda.current_stream()),
-                torch.cuda.graph(graph, capture_error_mode="thread_local"),
-            ):
+            with _capturing(graph):
                 found = self._function(given)
         except RuntimeError as error:
             _refused.append(str(error).partition("\n")[0])
             log.warning("no CUDA graphs, so steps take longer to launch: %s", _refused[0])
             return
         self._graph, self._given, self._found = graph, given, found
+
+
+class GraphedSolver:
+    """Makes the steps of a solver, and after some replays them as a CUDA graph.
+
+    The graph changes the solver's state in memory of its own; what it returns is copied.
+    """
+
+    def __init__(self, solver: SafeguardedSolver):
+        self._solver, self._calls = solver, 0
+        self._graph: torch.cuda.CUDAGraph | None = None
+        self._given: list[torch.Tensor] = []
+        self._found: list[torch.Tensor] = []
+
+    def __call__(self, *given: torch.Tensor) -> list[torch.Tensor]:
+        """Return what `SafeguardedSolver.advance` does."""
+        self._calls += 1
+        if self._calls == WARM_UPS + 1:
+            self._capture(given)
+        if self._graph is None:
+            return self._solver.advance(*given)
+        for own, new in zip(self._given, given, strict=True):
+            own.copy_(new)
+        self._graph.replay()
+        return [each.clone() for each in self._found]
+
+    def _capture(self, given: tuple[torch.Tensor, ...]) -> None:
+        if _refused_steps:
+            return
+        # other tensors may be shared with earlier steps; the pairs are the solver's own
+        held = {
+            name: value if name == "solver.pairs" else value.clone()
+            for name, value in self._solver.state().items()
+        }
+        graph, own = torch.cuda.CUDAGraph(), [each.clone() for each in given]
+        self._solver.restore({**held, "x": own[0]}, own[0].device)  # the graph begins there
+        try:
+            with _capturing(graph):
+                found = self._solver.advance(*own)
+                for name, value in self._solver.state().items():
+                    if value.data_ptr() != held[name].data_ptr():
+                        held[name].copy_(value)
+        except RuntimeError as error:
+            _refused_steps.append(str(error).partition("\n")[0])
+            log.warning("no CUDA graphs of the solver's steps: %s", _refused_steps[0])
+        else:
+            self._graph, self._given, self._found = graph, own, found
+        self._solver.restore({**held, "x": own[0]}, own[0].device)
 
 
 class GraphedObjective:

@@ -14,6 +14,7 @@ from impasto.config import Config
 from impasto.images.read import Picture, resize
 from impasto.objective.objective import Loss
 from impasto.painting.allocator import give_back
+from impasto.painting.cuda_graph import GraphedSolver
 from impasto.painting.levels import enlarged, starting_point
 from impasto.painting.memory import Plan
 from impasto.painting.problem import Problem, at_level, regions_at
@@ -219,4 +220,5 @@ def _with_solver(state: State, solver: SafeguardedSolver) -> State:
 def _solver(config: Config, level: Level, device: torch.device) -> SafeguardedSolver:
     solver = make_solver(config, (level.height, level.width), level.steps, device)
     safeguard = Safeguard(1 if device.type == "cpu" else CHECK_EVERY)
-    return SafeguardedSolver(solver, safeguard, config.clamp, unweave=config.precondition > 0)
+    make_advance = GraphedSolver if device.type == "cuda" else None
+    return SafeguardedSolver(solver, safeguard, config.clamp, config.precondition > 0, make_advance)

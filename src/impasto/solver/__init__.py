@@ -65,7 +65,8 @@ def _lbfgs(config: Config, size: tuple[int, int], steps: int, device: torch.devi
     power = config.precondition
     preconditioner = SpectralPreconditioner(*size, power, device) if power else None
     history = min(config.history, steps)
-    return LBFGS(learning_rate(config), history, config.first_step, preconditioner)
+    fixed = device.type == "cuda"  # for its graphs
+    return LBFGS(learning_rate(config), history, config.first_step, preconditioner, fixed)
 
 
 def _adam(config: Config, size: tuple[int, int], steps: int, device: torch.device) -> Adam:

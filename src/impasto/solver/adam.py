@@ -20,21 +20,20 @@ class Adam:
         """Forget both moments."""
         self._m: torch.Tensor | None = None
         self._v: torch.Tensor | None = None
-        self._count = 0
+        self._count: torch.Tensor | None = None  # steps so far, (); on the device
 
     def state(self) -> dict[str, torch.Tensor]:
         """All that `restore` needs; copy or write the tensors before the next step."""
         state = {
-            "count": torch.tensor(self._count),
             "rate": torch.tensor(self.rate, dtype=torch.float64),
         }
-        if self._m is not None and self._v is not None:
-            state |= {"m": self._m, "v": self._v}
+        if self._m is not None and self._v is not None and self._count is not None:
+            state |= {"m": self._m, "v": self._v, "count": self._count}
         return state
 
     def restore(self, state: dict[str, torch.Tensor]) -> None:
         """Restore from `state()`."""
-        self._count, self.rate = int(state["count"]), float(state["rate"])
+        self.rate, self._count = float(state["rate"]), state.get("count")
         self._m, self._v = state.get("m"), state.get("v")
 
     @torch.no_grad()
@@ -48,7 +47,11 @@ class Adam:
         v = torch.zeros_like(x) if self._v is None else self._v
         self._m = m.lerp(gradient, 1 - first)
         self._v = v.lerp(gradient.square(), 1 - second)
-        self._count += 1
+        wide = torch.float32 if x.device.type == "mps" else torch.float64
+        before = (
+            torch.zeros((), dtype=wide, device=x.device) if self._count is None else self._count
+        )
+        self._count = before + 1
         unbiased_m = self._m / (1 - first**self._count)
         unbiased_v = self._v / (1 - second**self._count)
         return x - self.rate * unbiased_m / (unbiased_v.sqrt() + self.epsilon)

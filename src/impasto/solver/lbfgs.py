@@ -42,18 +42,24 @@ class LBFGS:
         history: int = 20,
         first: float = 0.0,
         precondition: Preconditioner | None = None,
+        fixed_shapes: bool = False,
     ):
+        """fixed_shapes: from the first pair on, compute as if all pairs were known, with zeros for
+        those that are not: the same numbers, and shapes as a CUDA graph needs them."""
         self.rate, self.history, self.first = rate, history, first
+        self._fixed_shapes = fixed_shapes
         self.precondition = precondition or (lambda x: x)
         self.reset()
 
     def reset(self) -> None:
         """Forget all pairs: the next step goes along the gradient."""
-        self._count = 0  # pairs written so far; the newest is in row (count - 1) % history
+        self._known = 0  # pairs, up to `history`
         self._before: tuple[torch.Tensor, torch.Tensor] | None = None  # point and gradient
         self._pairs = torch.empty(0)  # (2, history, n): S and Y as rows
-        self._products = torch.empty(0)  # (history, history): S'Y in the rows' order
-        self._accepted = torch.empty(0)  # (history,): whether a row's pair has s.y > 0
+        # Of the pairs by age, the newest last:
+        self._rows = torch.empty(0)  # (history,): where they are
+        self._products = torch.empty(0)  # (history, history): S'Y
+        self._accepted = torch.empty(0)  # (history,): whether s.y > 0
         self._scale = torch.empty(0)  # c
 
     @torch.no_grad()
@@ -75,16 +81,15 @@ class LBFGS:
 
     def state(self) -> dict[str, torch.Tensor]:
         """All that `restore` needs; copy or write the tensors before the next step."""
-        known = min(self._count, self.history)
         state = {
-            "count": torch.tensor(self._count),
             "rate": torch.tensor(self.rate, dtype=torch.float64),
         }
         if self._before is not None:
             state |= {"x": self._before[0], "gradient": self._before[1], "scale": self._scale}
-        if known:
+        if self._known:
             state |= {
-                "pairs": self._pairs[:, :known],
+                "pairs": self._pairs[:, : self._known],
+                "rows": self._rows,
                 "products": self._products,
                 "accepted": self._accepted,
             }
@@ -93,14 +98,17 @@ class LBFGS:
     def restore(self, state: dict[str, torch.Tensor]) -> None:
         """Restore from `state()` of a solver with the same history and preconditioner."""
         self.reset()
-        self._count, self.rate = int(state["count"]), float(state["rate"])
+        self.rate = float(state["rate"])
         if "x" in state:
             self._before, self._scale = (state["x"], state["gradient"]), state["scale"]
-        if self._count:
-            pairs = state["pairs"]
-            self._pairs = pairs.new_empty(2, self.history, pairs.shape[2])
-            self._pairs[:, : pairs.shape[1]] = pairs
-            self._products, self._accepted = state["products"], state["accepted"]
+        if "pairs" in state:
+            pairs = self._pairs = state["pairs"]
+            self._known = pairs.shape[1]
+            if self._known < self.history:
+                self._pairs = pairs.new_empty(2, self.history, pairs.shape[2])
+                self._pairs[:, : self._known] = pairs
+            self._rows, self._products = state["rows"], state["products"]
+            self._accepted = state["accepted"]
 
     def _first_length(self, g: torch.Tensor, direction: torch.Tensor) -> torch.Tensor:
         if not self.first:
@@ -108,45 +116,68 @@ class LBFGS:
         return self.first / direction.square().mean().sqrt().clamp_min(TINY)
 
     def _allocate(self, x: torch.Tensor) -> None:
-        """Memory for the pairs; their products in float64, which MPS devices do not have."""
+        """Memory for the pairs; their products in float64, which MPS devices do not have.
+
+        Where there is no pair yet, it is as if one had been rejected.
+        """
         wide = torch.float32 if x.device.type == "mps" else torch.float64
-        self._pairs = x.new_empty(2, self.history, x.numel())
-        self._products = torch.zeros(self.history, self.history, dtype=wide, device=x.device)
+        shape = 2, self.history, x.numel()
+        self._pairs = x.new_zeros(shape) if self._fixed_shapes else x.new_empty(shape)
+        self._known = self.history if self._fixed_shapes else 0
+        self._rows = torch.arange(self.history, device=x.device)
+        self._products = torch.eye(self.history, dtype=wide, device=x.device)
         self._accepted = torch.zeros(self.history, dtype=torch.bool, device=x.device)
 
     def _update_history(
         self, x: torch.Tensor, g: torch.Tensor, x_before: torch.Tensor, g_before: torch.Tensor
     ) -> None:
         """Replace the oldest pair by the newest."""
-        if not self._count:
+        if not self._known:
             self._allocate(x)
-        row = self._count % self.history
-        self._count += 1
-        s, y = self._pairs[:, row]
-        torch.sub(x, x_before, out=s.view_as(x))
-        torch.sub(g, g_before, out=y.view_as(g))
-        products = (self._pairs[0, : self._count] @ y).to(self._products)  # S'y
-        sy, ss, yy = products[row], s.dot(s).to(products), y.dot(y).to(products)
-        accepted = sy > 1e-10 * (ss * yy).sqrt()
-        self._scale = torch.where(
-            accepted, sy / y.dot(self.precondition(y.view_as(g)).flatten()), self._scale
-        ).to(g)
-        self._accepted[row] = accepted
-        self._products[: self._count, row] = products * self._accepted[: self._count] * accepted
-        self._products[row, row] += ~accepted  # a rejected pair must not make R singular
+        self._known = min(self._known + 1, self.history)
+        self._rows = self._rows.roll(-1)
+        s, y = x - x_before, g - g_before
+        for pairs, newest in zip(self._pairs, (s, y), strict=True):
+            pairs.index_copy_(0, self._rows[-1:], newest.view(1, -1))
+        ss, yy = (v.flatten().dot(v.flatten()) for v in (s, y))
+        del s, newest
+        products = self._by_age(_times(self._pairs[0, : self._known], y)).to(self._products)  # S'y
+        sy = products[-1]
+        accepted = sy > 1e-10 * (ss.to(sy) * yy.to(sy)).sqrt()
+        ypy = y.flatten().dot(self.precondition(y).flatten())
+        self._scale = torch.where(accepted, sy / ypy, self._scale).to(g)
+        self._accepted = torch.cat([self._accepted[1:], accepted[None]])
+        self._products = self._products.roll((-1, -1), (0, 1))
+        self._products[-self._known :, -1] = products * self._accepted[-self._known :] * accepted
+        self._products[-1, -1] += ~accepted  # a rejected pair must not make R singular
 
     def _inverse_hessian_times(self, gradient: torch.Tensor) -> torch.Tensor:
-        g = gradient.flatten()
-        known = min(self._count, self.history)
-        oldest = self._count % known
+        g, known = gradient.flatten(), self._known
         s, y = self._pairs[:, :known]  # (known, n)
-        accepted = self._accepted[:known]
-        sy = self._products[:known, :known].roll((-oldest, -oldest), (0, 1))  # by age
+        accepted = self._accepted[-known:]
+        sy = self._products[-known:, -known:]
         r = sy.triu()
-        sg = ((s @ g) * accepted).to(sy).roll(-oldest)
+        sg = (self._by_age(_times(s, gradient)) * accepted).to(sy)
         u = torch.linalg.solve_triangular(r, sg[:, None], upper=True)[:, 0]
-        w = torch.addmv(g, y.mT, u.roll(oldest).to(g), beta=-1)  # Y u - g, (n,)
+        w = torch.addmv(g, y.mT, self._by_row(u).to(g), beta=-1)  # Y u - g, (n,)
         w = self._scale * self.precondition(w.view_as(gradient)).flatten()
-        yw = ((y @ w) * accepted).to(sy).roll(-oldest)
+        yw = (self._by_age(_times(y, w.view_as(gradient))) * accepted).to(sy)
         v = torch.linalg.solve_triangular(r.mT, (sy.diag() * u + yw)[:, None], upper=False)[:, 0]
-        return torch.addmv(w, s.mT, v.roll(oldest).to(g), beta=-1).view_as(gradient)
+        return torch.addmv(w, s.mT, self._by_row(v).to(g), beta=-1).view_as(gradient)
+
+    def _by_age(self, of_rows: torch.Tensor) -> torch.Tensor:
+        """Numbers of the known pairs, (known,), from the rows' order to that of age."""
+        return of_rows.index_select(0, self._rows[-self._known :])
+
+    def _by_row(self, of_pairs: torch.Tensor) -> torch.Tensor:
+        """The way back from `_by_age`."""
+        return of_pairs.scatter(0, self._rows[-self._known :], of_pairs)
+
+
+def _times(rows: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+    """The products of a vector with rows (m, n), (m,); v: n numbers of any shape."""
+    if v.device.type != "cuda":
+        return rows @ v.flatten()
+    # Of few long sums a GPU computes few at once: here line by line of the picture.
+    lines = rows.view(len(rows), -1, v.shape[-1]).transpose(0, 1)  # (lines, m, width)
+    return (lines @ v.reshape(len(lines), -1, 1)).sum(0)[:, 0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +15,7 @@ __all__ = ["SpectralPreconditioner", "without_weave"]
 # The size of a transform is a multiple of this: with a large prime factor it takes four times as
 # long.
 FAST = 32
+AT_ONCE = 1 << 24  # values of a picture that a GPU transforms with all its planes at once
 
 
 class SpectralPreconditioner:
@@ -37,9 +39,14 @@ class SpectralPreconditioner:
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """Filter x (..., height, width).
 
-        Plane by plane, as a transform takes several times the memory of its input.
+        Plane by plane, as a transform takes several times the memory of its input; at once where
+        that is little and kernels are launched one by one, on a GPU.
         """
         height, width = x.shape[-2:]
+        if x.device.type == "cuda" and x.numel() <= AT_ONCE:
+            spectrum = torch.fft.rfft2(x, s=self._size) * self._gain
+            filtered: torch.Tensor = torch.fft.irfft2(spectrum, s=self._size)
+            return filtered[..., :height, :width].contiguous()
         y = torch.empty_like(x)
         with _one_thread():
             for plane, out in zip(x.flatten(0, -3), y.flatten(0, -3), strict=True):
@@ -73,9 +80,15 @@ def without_weave(gradient: torch.Tensor) -> torch.Tensor:
     gain is 1 - (sin(pi f_down) sin(pi f_across))^8: 0 there, a half at 0.4, and 1 for all that
     varies in one direction.
     """
-    second = torch.tensor([1.0, -2, 1]).to(gradient) / 4  # second differences: -sin^2(pi f)
-    kernel = second.outer(second)[None, None]
+    kernel = _weave_kernel(gradient.device, gradient.dtype)
     weave = gradient.flatten(0, 1)[:, None]
     for _ in range(4):
         weave = F.conv2d(F.pad(weave, (1, 1, 1, 1), mode="replicate"), kernel)
     return gradient - weave.view_as(gradient)
+
+
+@cache
+def _weave_kernel(device: torch.device, dtype: torch.dtype) -> torch.Tensor:
+    """The kernel, copied to a device once: a CUDA graph can hold no copy from here."""
+    second = torch.tensor([1.0, -2, 1]).to(device, dtype) / 4  # second differences: -sin^2(pi f)
+    return second.outer(second)[None, None]

@@ -94,14 +94,29 @@ class Safeguard:
         Raises:
             SolverError: no loss has been finite so far, so there is no point to go back to.
         """
+        self.take(x, value, gradient, term_values)
+        return self.trouble(last)
+
+    @torch.no_grad()
+    def take(
+        self,
+        x: torch.Tensor,
+        value: torch.Tensor,
+        gradient: torch.Tensor,
+        term_values: torch.Tensor,
+    ) -> None:
+        """Take in one evaluation, as `check` does, on the device alone."""
         finite = torch.isfinite(value + gradient.abs().max())
-        now = torch.where(finite, value, torch.inf)
+        now = value.masked_fill(~finite, torch.inf)
         if self._best is None:
             self._best, self._first = Best(x, now, term_values), now
             self._above = torch.zeros_like(now)
             self._trouble = torch.stack([torch.zeros_like(now)] * 3)  # kind, loss, best loss then
         self._update_best(Best(x, now, term_values))
         self._update_trouble(now, value, finite)
+
+    def trouble(self, last: bool = False) -> str:
+        """What has gone wrong, where it is time to ask; see `check`."""
         self._checked += 1
         due = last or self._checked == 1 or self._checked % self.check_every == 0
         return self._read_status() if due else ""
@@ -120,11 +135,11 @@ class Safeguard:
         lowest = self.best.value
         # the loss may be 0, or rounded to less
         unit = torch.maximum(lowest.abs(), NEAR_ZERO * self._first.abs())
-        self._above = torch.where(now > lowest + (STRAYED - 1) * unit, self._above + 1, 0)
-        kind = torch.where(self._above >= PATIENCE, STAYED_ABOVE, 0)
-        kind = torch.where(now > lowest + (BLOW_UP - 1) * unit, ROSE, kind)
-        kind = torch.where(finite, kind, NOT_FINITE)
-        self._above = torch.where(kind == STAYED_ABOVE, 0, self._above)
+        self._above = (self._above + 1) * (now > lowest + (STRAYED - 1) * unit)
+        kind = (self._above >= PATIENCE) * STAYED_ABOVE
+        kind = kind.masked_fill(now > lowest + (BLOW_UP - 1) * unit, ROSE)
+        kind = kind.masked_fill(~finite, NOT_FINITE)
+        self._above = self._above * (kind != STAYED_ABOVE)
         self._trouble = torch.where(
             self._trouble[0] > 0, self._trouble, torch.stack([kind.to(now), value, lowest])
         )
@@ -132,7 +147,7 @@ class Safeguard:
     def _read_status(self) -> str:
         """The first trouble since the last reading; waits for the device."""
         kind, value, lowest = self._trouble.tolist()
-        self._trouble = torch.zeros_like(self._trouble)
+        self._trouble.zero_()
         if kind == NOT_FINITE:
             words = f"the objective is {value}, or its gradient is not finite"
             if self.best.value == torch.inf:

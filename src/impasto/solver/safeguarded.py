@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 
 from impasto.solver import Solver
@@ -10,20 +12,39 @@ from impasto.solver.safeguard import Best, Safeguard
 
 __all__ = ["SafeguardedSolver"]
 
+Advance = Callable[..., list[torch.Tensor]]  # as `SafeguardedSolver.advance`
+
 
 class SafeguardedSolver:
     """Take the steps of one level: the solver's, or back to the best point after trouble."""
 
-    def __init__(self, solver: Solver, safeguard: Safeguard, clamp: bool, unweave: bool = False):
-        """clamp: keep every number between 0 and 1 after each step. unweave: leave a weave of two
-        pixels out of the gradients, so that none comes into the picture."""
+    def __init__(
+        self,
+        solver: Solver,
+        safeguard: Safeguard,
+        clamp: bool,
+        unweave: bool = False,
+        make_advance: Callable[[SafeguardedSolver], Advance] | None = None,
+    ):
+        """
+        Args:
+            solver: makes the steps.
+            safeguard: looks out for trouble.
+            clamp: keep every number between 0 and 1 after each step.
+            unweave: leave a weave of two pixels out of the gradients, so that none comes into the
+                picture.
+            make_advance: makes what is called in place of `advance`, and again after trouble.
+        """
         self._solver, self._safeguard = solver, safeguard
         self._clamp, self._unweave = clamp, unweave
+        self._make_advance = make_advance
+        self._advance: Advance | None = None
+        self._best: Best | None = None
 
     @property
     def best(self) -> Best:
         """The lowest loss so far and its point; there is one after the first step."""
-        return self._safeguard.best
+        return self._best or self._safeguard.best
 
     def has_improved(self, before: bool) -> bool:
         """Whether any point was better than the level's first; may wait for the device.
@@ -52,15 +73,33 @@ class SafeguardedSolver:
         Raises:
             SolverError: no loss has been finite so far.
         """
-        trouble = self._safeguard.check(x, value, gradient, term_values, last)
         if last:
+            trouble = self._safeguard.check(x, value, gradient, term_values, last)
+            self._best = self._safeguard.best
             return self.best.point, trouble
-        if trouble:
-            self._solver.reset()
-            self._solver.rate /= 2
-            return self.best.point, trouble
+        if self._advance is None:
+            self._advance = self._make_advance(self) if self._make_advance else self.advance
+        following, *best = self._advance(x, value, gradient, term_values)
+        self._best = Best(*best)
+        trouble = self._safeguard.trouble()
+        if not trouble:
+            return following, ""
+        self._solver.reset()
+        self._solver.rate /= 2
+        self._advance = None
+        return self.best.point, trouble
+
+    def advance(
+        self,
+        x: torch.Tensor,
+        value: torch.Tensor,
+        gradient: torch.Tensor,
+        term_values: torch.Tensor,
+    ) -> list[torch.Tensor]:
+        """The solver's point after `x`, and the parts of `best`; on the device alone."""
+        self._safeguard.take(x, value, gradient, term_values)
         x = self._solver.step(x, without_weave(gradient) if self._unweave else gradient)
-        return x.clamp(0, 1) if self._clamp else x, ""
+        return [x.clamp(0, 1) if self._clamp else x, *self._safeguard.best]
 
     def state(self) -> dict[str, torch.Tensor]:
         """All that `restore` needs, after a step; copy or write the tensors before the next."""
