@@ -62,7 +62,9 @@ ONLY = {
         for each in (
             "controls",
             "drawings",
+            "film_form",
             "form",
+            "form_layout",
             "history",
             "looking",
             "multipart",

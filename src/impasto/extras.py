@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-__all__ = ["EXTRAS", "needs_extra"]
+from importlib.util import find_spec
+
+__all__ = ["EXTRAS", "has_extra", "needs_extra"]
 
 EXTRAS = {  # the modules of each extra of pyproject.toml
     "cli": ("click", "rich"),
@@ -14,6 +16,11 @@ EXTRAS = {  # the modules of each extra of pyproject.toml
     "web": ("fastapi", "gradio", "prometheus_client", "uvicorn"),
     "cluster": ("ray",),
 }
+
+
+def has_extra(extra: str) -> bool:
+    """Return whether the libraries of an extra are installed."""
+    return all(find_spec(name) is not None for name in EXTRAS[extra])
 
 
 def needs_extra(what: str, extra: str) -> str:

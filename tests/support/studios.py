@@ -36,6 +36,8 @@ def running(
     **limits: Any,
 ) -> Iterator[Place]:
     """A studio as `impasto serve` opens it. limits: fields of `Limits`."""
+    if "upload" in limits:
+        limits.setdefault("clip", limits["upload"])
     studio = Studio(Limits(**limits), MACHINE, [str(weights)])
     # the application sets GRADIO_TEMP_DIR
     with patch.dict("os.environ"), server.listen("127.0.0.1", 0) as sock:

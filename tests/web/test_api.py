@@ -1056,6 +1056,7 @@ def test_openapi_describes_every_route(client) -> None:
     base = "/api/paintings/{id}"
     there = {
         ("/api/paintings", "post"),
+        ("/api/films", "post"),
         (base, "get"),
         (base, "delete"),
         ("/api/paintings.zip", "get"),
@@ -1064,7 +1065,8 @@ def test_openapi_describes_every_route(client) -> None:
         ("/metrics", "get"),
     }
     there |= {(f"{base}/{act}", "post") for act in ("pause", "resume", "stop")}
-    there |= {(f"{base}/{what}", "get") for what in ("events", "frame", *OF_A_PAINTING)}
+    of_others = ("film", "cells/{number}")
+    there |= {(f"{base}/{what}", "get") for what in ("events", "frame", *OF_A_PAINTING, *of_others)}
     assert told == there
     for methods in found["paths"].values():
         for operation in methods.values():

@@ -14,10 +14,14 @@ from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from films import MOTIONS, photograph
 from impasto.config import Config
 from impasto.images.read import read_settings
+from impasto.images.write import to_image
+from impasto.presets import QUICK
 from impasto.web import job as jobs
 from impasto.web import policy
+from movies import write_clip
 from studios import running
 
 CHROMIUM = (
@@ -49,6 +53,7 @@ pytestmark = [
 def place(tiny_weights):
     with (
         patch.multiple("impasto.painting.preview", SIDE=64, STEPS=2),
+        patch.dict(QUICK, size=32, steps=2),
         running(tiny_weights, steps=LONG, upload=2_000_000) as place,
     ):
         yield place
@@ -59,6 +64,14 @@ def place(tiny_weights):
 def browser(place) -> Iterator[Browser]:
     with sync_playwright() as driver:
         yield driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory) -> Path:
+    """A clip of three frames."""
+    film = MOTIONS["pan"](photograph(48, 64))
+    frames = [np.asarray(to_image(film.frame(t))) for t in range(3)]
+    return write_clip(tmp_path_factory.mktemp("clip") / "walk.mp4", frames, (0, 40, 80))
 
 
 @pytest.fixture
@@ -370,6 +383,86 @@ def test_a_reload_in_mid_painting_finds_the_painting(open_page, place) -> None:
     page.click("#stop")
     shows(page, "Stopped after")
     assert job.state == "stopped"
+
+
+def test_all_styles_are_tried_and_one_is_chosen(open_page, place, photo, style, tmp_path) -> None:
+    page = open_page(filled=False)
+    mine = tmp_path / "mine.png"
+    shutil.copy(photo, mine)
+    upload(page, "content", mine)
+    upload(page, "style-1", style)
+    settle(page, 64, 4)
+    page.get_by_role("button", name="Try all styles").click()
+    shows(page, "Choose a picture to paint in its style.")
+    chosen = page.locator("#result .cells button")
+    expect(chosen).to_have_count(7)  # the visitor's, and the six of the package
+    names = ["style", "strokes", "woodcut", "glass", "points", "watercolor", "facets"]
+    assert [text.strip() for text in chosen.all_inner_texts()] == names
+    for picture in page.locator("#result .cells img").all():
+        expect(picture).to_have_js_property("complete", True)
+    for width in (1300, 800, 390):
+        page.set_viewport_size({"width": width, "height": 1000})
+        assert not findings(page)
+    page.reload()
+    expect(chosen).to_have_count(7)
+    expect(page.locator("#setting-size input")).to_have_value("64")
+    page.get_by_role("button", name="Paint in the style glass").click()
+    painted = page.locator("#result .compared img").first
+    expect(painted).to_have_js_property("naturalWidth", 64, timeout=15_000)
+    assert last_job(place).styles == ["glass.jpg"]
+    assert last_job(place).content == mine.name
+    expect(page.locator("#history li")).to_have_count(2)
+    page.get_by_role("button", name=re.compile("all styles")).first.click()
+    expect(chosen).to_have_count(7)
+
+
+def test_a_sheet_is_stopped_and_keeps_what_there_is(open_page, place, monkeypatch) -> None:
+    monkeypatch.setattr("impasto.painting.sheet.TOGETHER", 1)
+    monkeypatch.setitem(QUICK, "steps", 4000)
+    page = open_page()
+    page.click("#try-all")
+    shows(page, "Trying all styles")
+    expect(page.locator("#preview")).to_contain_text("0 of 7 styles")
+    page.click("#stop")
+    shows(page, "Cancelled")  # nothing was finished yet
+    assert last_job(place).state == "cancelled"
+
+
+def test_a_clip_is_tried_and_becomes_a_film(open_page, clip, place, tmp_path) -> None:
+    page = open_page()
+    unfold(page, "A film")
+    page.locator("#clip input[type=file]").set_input_files(clip)
+    expect(page.locator("#about-clip")).to_contain_text("3 frames, 0.1 s, 64 × 48 pixels.")
+    unfold(page, "How the film is painted")
+    page.wait_for_timeout(300)
+    for name, value in (("steps", "3"), ("later", str(LONG))):
+        page.locator(f"#film-{name} input").fill(value)
+        page.keyboard.press("Tab")
+    page.click("#film-three")
+    expect(page.locator("#result img.three")).to_be_visible()
+    page.click("#film-paint")
+    expect(page.locator("#preview")).to_contain_text("frame 2/3")
+    page.reload()
+    expect(page.locator("#preview")).to_contain_text("frame 2/3")
+    page.click("#stop")
+    shows(page, "Stopped after 1 of 3 frames")
+    film = page.locator("#result video")
+    expect(film).to_be_visible()
+    page.wait_for_function("document.querySelector('#result video').videoWidth == 64")
+    assert not findings(page)
+    assert take_home(page, "MP4", tmp_path).name == "walk-style.mp4"
+    expect(page.locator("#history li")).to_have_count(2)
+    unfold(page, "A film")
+    expect(page.locator("#clip")).to_contain_text("walk")  # it need not be uploaded again
+    expect(page.locator("#clip")).to_contain_text("mp4")
+    page.reload()
+    expect(film).to_be_visible()
+    expect(page.locator("#style-1 img").first).to_be_visible()
+    page.wait_for_timeout(1500)  # a quick look would take its place
+    expect(film).to_be_visible()
+    unfold(page, "A film")
+    page.get_by_role("button", name=re.compile("three frames")).first.click()
+    expect(page.locator("#result img.three")).to_be_visible()
 
 
 @pytest.mark.slow

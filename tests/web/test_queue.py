@@ -23,10 +23,11 @@ from impasto.painting.run import Run
 from impasto.web import keeping
 from impasto.web import queue as studios
 from impasto.web import worker as working
-from impasto.web.job import BusyError, Job, PaintRequest, Upload, clean
+from impasto.web.job import Job
 from impasto.web.limits import MORE_IN, Limits
 from impasto.web.policy import BASE
 from impasto.web.queue import Studio
+from impasto.web.request import BusyError, PaintRequest, Upload, clean
 
 QUICK = {"size": 32, "steps": 2}
 SLOW = {"size": 96, "steps": 2000}  # surely still being painted when a test acts on it
@@ -192,7 +193,7 @@ class Gate:
 @pytest.fixture
 def gate(monkeypatch) -> Gate:
     found = Gate()
-    monkeypatch.setattr(studios, "work", found.work)
+    monkeypatch.setattr(studios, "work_on", found.work)
     return found
 
 

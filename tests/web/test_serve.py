@@ -253,6 +253,8 @@ def test_its_numbers_are_the_studio_s_limits(opened, monkeypatch) -> None:
         "max-upload": 1.5,
         "max-pixels": 5000,
         "max-steps": 300,
+        "max-clip": 2.5,
+        "max-frames": 60,
         "max-minutes": 3,
         "keep": 2,
         "save-to": "here",
@@ -260,8 +262,9 @@ def test_its_numbers_are_the_studio_s_limits(opened, monkeypatch) -> None:
     opened(*(part for name, number in numbers.items() for part in (f"--{name}", number)))
     opened()
     opened("--host", "0.0.0.0", "--no-auth")
-    own = Limits(steps=MOST_STEPS, seconds=float("inf"))
-    assert limits == [Limits(2, 7, 1_500_000, 5000, 300, 120.0, 180.0), own, Limits()]
+    own = Limits(steps=MOST_STEPS, seconds=float("inf"), frames=sys.maxsize)
+    asked = Limits(2, 7, 1_500_000, 5000, 300, 120.0, 180.0, 2_500_000, 60)
+    assert limits == [asked, own, Limits()]
     assert folders == [Path("here"), Path.home() / "Pictures" / "impasto", None]
 
 

@@ -17,8 +17,8 @@ from PIL import Image
 from impasto.errors import PictureError
 from impasto.web import job as jobs
 from impasto.web import middleware
-from impasto.web.job import BusyError, PaintRequest, Upload
 from impasto.web.limits import MORE_IN
+from impasto.web.request import BusyError, PaintRequest, Upload
 from impasto.web.uploads import ReadingMemory, check_uploads, read_upload
 from studios import running
 

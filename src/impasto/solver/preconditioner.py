@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 
 import torch
@@ -46,10 +48,29 @@ class SpectralPreconditioner:
             filtered: torch.Tensor = torch.fft.irfft2(spectrum, s=self._size)
             return filtered[..., :height, :width].contiguous()
         y = torch.empty_like(x)
-        for plane, out in zip(x.flatten(0, -3), y.flatten(0, -3), strict=True):
-            spectrum = torch.fft.rfft2(plane, s=self._size) * self._gain
-            out.copy_(torch.fft.irfft2(spectrum, s=self._size)[:height, :width])
+        with _one_thread():
+            for plane, out in zip(x.flatten(0, -3), y.flatten(0, -3), strict=True):
+                spectrum = torch.fft.rfft2(plane, s=self._size) * self._gain
+                out.copy_(torch.fft.irfft2(spectrum, s=self._size)[:height, :width])
         return y
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Compute on the CPU with one thread.
+
+    The threads of MKL's transforms wait for each other at full load: on a processor that does
+    other work besides, two of them took up to a hundred times as long as one.
+    """
+    threads = torch.get_num_threads()
+    if threads == 1:
+        yield
+        return
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def without_weave(gradient: torch.Tensor) -> torch.Tensor:

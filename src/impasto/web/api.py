@@ -3,100 +3,44 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, File, Form, HTTPException, Request, Response, UploadFile
-from fastapi import Path as InPath
+from fastapi import APIRouter, File, Form, HTTPException, Request, Response, UploadFile
 from fastapi.responses import PlainTextResponse
 from fastapi.sse import EventSourceResponse, ServerSentEvent
-from pydantic import BaseModel, Field
+from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
 
-from impasto.config import Config
-from impasto.errors import ConfigError, ImpastoError, as_arguments, did_you_mean, shortened
+from impasto.errors import as_arguments
 from impasto.fields import changed_fields
 from impasto.figures.timelapse import FilmSuffix
-from impasto.presets import PRESETS, preset
-from impasto.web.addresses import network_of
-from impasto.web.folders import RoomError
-from impasto.web.job import BusyError, Job, PaintRequest, State, Upload
+from impasto.presets import PRESETS
+from impasto.web.endpoints import (
+    ACCEPTED,
+    ONE,
+    SETTINGS,
+    AnyJob,
+    Status,
+    TheStudio,
+    errors,
+    only_fields,
+    settings_of,
+    status_of,
+    taken,
+    upload_of,
+)
 from impasto.web.multipart import BoundedRoute
-from impasto.web.queue import Studio
+from impasto.web.request import PaintRequest
 
-__all__ = ["ONE", "AnyJob", "FinishedJob", "errors", "routes"]
+__all__ = ["routes"]
 
 EVERY = 0.3  # seconds between two looks at a painting that is followed
-RETRY_AFTER = "60"  # seconds
 FilmOrNone = Literal["", FilmSuffix]
 
 
-class Status(BaseModel):
-    """A painting that was asked for. seconds_left: null if it is too early to say. terms: of the
-    objective, weighted, by name."""
-
-    id: str
-    state: State
-    title: str
-    before: int = Field(description="paintings before this one, those being painted included")
-    step: int = 0
-    steps: int
-    level: int = 0
-    levels: int = 0
-    fraction: float = 0.0
-    seconds: float = 0.0
-    seconds_left: float | None = None
-    objective: float | None = None
-    terms: dict[str, float | None] = {}
-    error: str = ""
-    note: str = ""
-
-
-def status_of(studio: Studio, job: Job) -> Status:
-    """The state and the progress of a job."""
-    progress = {"steps": job.config.steps} if job.progress is None else job.progress._asdict()
-    return Status(
-        id=job.id,
-        state=job.state,
-        title=job.title,
-        before=studio.place(job),
-        error=as_arguments(job.error),
-        note=as_arguments(job.note),
-        **progress,
-    )
-
-
-ERRORS = {
-    404: "not here",
-    409: "not yet",
-    413: "too large",
-    422: "something to put right",
-    503: "busy: try again",
-    507: "no room on the server: try again later",
-}
-DETAIL = {"schema": {"type": "object", "properties": {"detail": {"type": "string"}}}}
-
-
-def errors(*codes: int) -> dict[int | str, dict[str, Any]]:
-    """The errors of an endpoint, for OpenAPI."""
-    content = {"application/json": DETAIL}
-    return {code: {"description": ERRORS[code], "content": content} for code in codes}
-
-
-ONE = "/api/paintings/{id}"
 routes = APIRouter(route_class=BoundedRoute)  # its application's `state.studio` is the studio
 paintings = APIRouter(prefix=ONE, tags=["paintings"], responses=errors(404))
-
-
-async def _studio(request: Request) -> Studio:
-    return request.app.state.studio  # type: ignore[no-any-return]
-
-
-TheStudio = Annotated[Studio, Depends(_studio)]
-Id = Annotated[
-    str, InPath(description="the painting's id; who has it may see the painting and end it")
-]
 
 
 class PresetInfo(BaseModel):
@@ -108,55 +52,15 @@ class PresetInfo(BaseModel):
     sources: dict[str, str]
 
 
-async def _only_known_fields(request: Request) -> None:
-    """Refuse a form with a field that there is none of."""
-    given = [*request.query_params, *(await request.form())]
-    for name in given:
-        if name in Config.model_fields and name != "look":
-            text = f"{shortened(name)} is a setting: send it in the field settings, a JSON object"
-            raise HTTPException(422, text)
-        if name not in FIELDS:
-            raise HTTPException(422, f"no field {shortened(name)}: {did_you_mean(name, FIELDS)}")
-
-
-async def _job(id: Id, studio: TheStudio) -> Job:
-    job = studio.jobs.get(id)
-    if job is None:
-        raise HTTPException(
-            404, "no such painting: it was never asked for, or is not kept any more"
-        )
-    return job
-
-
-AnyJob = Annotated[Job, Depends(_job)]
-
-
-async def _finished(job: AnyJob) -> Job:
-    if not job.finished:
-        raise HTTPException(409, f"there is no painting: it is {job.state}")
-    return job
-
-
-FinishedJob = Annotated[Job, Depends(_finished)]
-
-
 FIELDS = ("content", "style", "preset", "look", "settings", "pictures", "timelapse", "base")
-LOCATION = {"description": "the painting's address", "schema": {"type": "string"}}
-SETTINGS = {
-    "contentMediaType": "application/json",
-    "contentSchema": {"$ref": "#/components/schemas/Settings"},
-}
 
 
 @routes.post(
     "/api/paintings",
     status_code=202,
-    responses={
-        **errors(413, 422, 503, 507),
-        202: {"description": "taken: follow it", "headers": {"Location": LOCATION}},
-    },
+    responses=ACCEPTED,
     tags=["paintings"],
-    dependencies=[Depends(_only_known_fields)],
+    dependencies=[only_fields(*FIELDS)],
 )
 async def submit(
     studio: TheStudio,
@@ -179,29 +83,18 @@ async def submit(
     base: Annotated[str, Form(description="id of an earlier painting to start from")] = "",
 ) -> Status:
     """Ask for a painting."""
-    named = [_upload(file) for file in pictures or []]
+    named = [upload_of(file) for file in pictures or []]
     if len({upload.name for upload in named}) < len(named):
         raise HTTPException(422, "two of the pictures have the same name: give each its own")
     order = PaintRequest(
-        _upload(content),
-        [_upload(file) for file in style],
-        _chosen(preset, look, _object(settings)),
+        upload_of(content),
+        [upload_of(file) for file in style],
+        settings_of(preset, look, settings),
         {upload.name: upload for upload in named},
         timelapse,
         base,
     )
-    address = network_of(request.client.host if request.client else "")
-    try:
-        job = await studio.submit_async(order, f"program {address}", visitor=address)
-    except BusyError as error:
-        raise HTTPException(503, str(error), {"Retry-After": RETRY_AFTER}) from None
-    except RoomError as error:
-        raise HTTPException(507, str(error)) from None
-    except ImpastoError as error:
-        raise HTTPException(422, as_arguments(str(error))) from None
-    path = routes.url_path_for("status", id=job.id)
-    response.headers["Location"] = f"{request.scope.get('root_path', '')}{path}"
-    return status_of(studio, job)
+    return await taken(studio, request, response, order)
 
 
 @routes.get("/api/presets", tags=["settings"])
@@ -279,34 +172,3 @@ async def metrics(studio: TheStudio) -> Response:
 
 
 routes.include_router(paintings)
-
-
-def _upload(file: UploadFile) -> Upload:
-    return Upload(file.filename or "picture", file.file.read)
-
-
-def _chosen(name: str, look: str, settings: dict[str, Any]) -> dict[str, Any]:
-    """The settings of a request, on top of a preset and a look. Raises HTTPException."""
-    base: dict[str, Any] = {}
-    try:
-        if name:
-            base = dict(changed_fields(preset(name).config))
-    except ConfigError as error:
-        raise HTTPException(422, str(error)) from None
-    if settings.get("optimizer", base.get("optimizer")) != base.get("optimizer"):
-        base.pop("learning_rate", None)  # each optimizer has its own
-    return {**base, **({"look": look} if look else {}), **settings}
-
-
-def _object(settings: str) -> dict[str, Any]:
-    """The settings of a request. Raises HTTPException if they are not a JSON object."""
-    try:
-        parsed = json.loads(settings or "{}")
-        json.dumps(parsed, ensure_ascii=False).encode()  # half a character is no text
-    except (ValueError, RecursionError):
-        parsed = None
-    if not isinstance(parsed, dict):
-        raise HTTPException(
-            422, f"settings are {settings[:100]!r}: give a JSON object of impasto.Config's fields"
-        )
-    return parsed

@@ -22,8 +22,9 @@ from impasto.images.read import read_settings
 from impasto.images.samples import sample_painting, sample_photograph
 from impasto.images.write import write
 from impasto.painting.callbacks import read_trace
-from impasto.web.api import ONE, AnyJob, FinishedJob, errors
+from impasto.web.endpoints import ONE, AnyJob, FinishedJob, PaintedPicture, errors
 from impasto.web.job import Job
+from impasto.web.sheets import cell_file
 from impasto.web.visitors import owner_of
 
 __all__ = ["everything", "pictures"]
@@ -54,7 +55,7 @@ async def download_all(request: Request) -> StreamingResponse:
     for job in paintings:
         names[job.title] += 1
         number = f"-{names[job.title]}" if names[job.title] > 1 else ""
-        entries.append((f"{job.title}{number}.png", job.file("painting.png")))
+        entries.append((f"{job.title}{number}{job.product.suffix}", job.product))
     header = {"Content-Disposition": "attachment; filename=paintings.zip"}
     return StreamingResponse(_zipped(entries), media_type="application/zip", headers=header)
 
@@ -74,7 +75,9 @@ async def frame(job: AnyJob) -> Response:
 
 
 @pictures.get("/picture", responses=PNG)
-async def picture(job: FinishedJob, format: Literal["png", "jpeg", "webp"] = "png") -> FileResponse:
+async def picture(
+    job: PaintedPicture, format: Literal["png", "jpeg", "webp"] = "png"
+) -> FileResponse:
     """The painting, with its settings inside."""
     try:
         path = await run_in_threadpool(_in_format, job, format)
@@ -103,17 +106,36 @@ async def after(job: FinishedJob) -> FileResponse:
 
 @pictures.get("/timelapse", responses=_file("application/octet-stream", 409))
 async def timelapse(job: FinishedJob) -> FileResponse:
-    """The film of the painting, if one was asked for."""
+    """The time-lapse of the painting, if one was asked for."""
     path = job.file(f"timelapse{job.timelapse}")
     if not job.timelapse or not path.exists():
-        raise HTTPException(404, "no film was asked for")
+        raise HTTPException(404, "no time-lapse was asked for")
     return FileResponse(path, filename=f"{job.title}{job.timelapse}")
 
 
 @pictures.get("/curve", responses=PNG)
 async def curve(job: FinishedJob) -> FileResponse:
     """The loss curves."""
+    if job.kind != "painting":
+        raise HTTPException(404, "only a painting has loss curves")
     return FileResponse(await run_in_threadpool(_curve, job), media_type="image/png")
+
+
+@pictures.get("/film", responses=_file("video/mp4", 409))
+async def film(job: FinishedJob) -> FileResponse:
+    """The film, of the kind of the clip: MP4, WebM or GIF."""
+    if not job.is_film:
+        raise HTTPException(404, "this is no film")
+    name = f"{job.title}{job.movie}"
+    return FileResponse(job.product, filename=name, content_disposition_type="inline")
+
+
+@pictures.get("/cells/{number}", responses=JPEG)
+async def cell(job: AnyJob, number: int) -> FileResponse:
+    """One painting of a sheet of all styles."""
+    if job.cells.get(number) != "":
+        raise HTTPException(404, "no such painting in this sheet")
+    return FileResponse(job.file(cell_file(number)))
 
 
 class _Sink(io.RawIOBase):

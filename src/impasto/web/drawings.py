@@ -22,8 +22,8 @@ from impasto.errors import PictureError
 from impasto.images.files import header_size
 from impasto.web.controls import QUIET
 from impasto.web.drawn_masks import COLORS, MEANINGS
-from impasto.web.job import BusyError, Upload
 from impasto.web.queue import Studio
+from impasto.web.request import BusyError, Upload
 from impasto.web.uploads import read_upload
 
 __all__ = ["LatestDrawings", "brush", "check_layer"]

@@ -83,8 +83,9 @@ def remove_old(folder: Path, spared: Collection[Path], keep: float) -> int:
     return stored
 
 
-def save_as_new(picture: Path, folder: Path, title: str) -> Path:
-    """Copy a finished painting into `folder` as TITLE.png, or with a number if that is taken.
+def save_as_new(file: Path, folder: Path, title: str) -> Path:
+    """Copy a finished painting or film into `folder` as TITLE.png, or with a number if that is
+    taken; the suffix is the file's.
 
     Returns the new file. Raises OutputError.
     """
@@ -93,13 +94,13 @@ def save_as_new(picture: Path, folder: Path, title: str) -> Path:
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
     for k in itertools.count(1):
-        target = folder / (f"{stem}.png" if k == 1 else f"{stem}-{k}.png")
+        target = folder / (stem + ("" if k == 1 else f"-{k}") + file.suffix)
         with writing(target), suppress(FileExistsError):
             target.open("xb").close()  # takes the name: two studios may write there
             break
     try:
         with atomic_write(target) as part:
-            shutil.copyfile(picture, part)
+            shutil.copyfile(file, part)
     except OutputError:
         target.unlink(missing_ok=True)
         raise

@@ -18,7 +18,7 @@ __all__ = ["SCRIPT", "finished", "history", "owner_in", "side_by_side"]
 SCRIPT = """
 element.addEventListener("click", (event) => {
   const button = event.target.closest("[data-act]");
-  if (button) trigger("click", { act: button.dataset.act, id: button.dataset.id });
+  if (button) trigger("click", { ...button.dataset });
 });
 """
 TWO = "<svg viewBox='0 0 16 16' aria-hidden='true'><path d='M1 3h6v10H1zM9 3h6v10H9z'/></svg>"
@@ -37,8 +37,12 @@ def finished(studio: Studio, owner: str) -> list[Job]:
 def caption(job: Job) -> str:
     """What tells a painting from the others: style, look, strength, size."""
     config = job.config
+    if job.kind == "sheet":
+        return f"all styles · {Path(job.content).stem}"
     styles = " + ".join(Path(name).stem for name in job.styles) or "parts"
     parts = [styles, config.look]
+    if job.kind == "film":
+        parts.insert(0, "film" if job.is_film else "three frames")
     if config.strength != 1:
         parts.append(f"strength {config.strength:g}")
     if config.style_scale != 1:
@@ -55,18 +59,19 @@ def history(jobs: Sequence[Job], shown: str, beside: str = "") -> str:
     """
     if not jobs:
         return ""
-    items = "".join(_item(job, shown, beside) for job in jobs)
+    paintings = {job.id for job in jobs if job.kind == "painting"}
+    items = "".join(_item(job, shown, beside, paintings >= {job.id, shown}) for job in jobs)
     everything = ""
     if len(jobs) > 1:
         everything = "<a download href='api/paintings.zip'>Download all</a>"
     return f"<header><h2>Your paintings</h2>{everything}</header><ul>{items}</ul>"
 
 
-def _item(job: Job, shown: str, beside: str) -> str:
+def _item(job: Job, shown: str, beside: str, comparable: bool) -> str:
     text = escape(caption(job), quote=True)
     now = " aria-current='true'" if job.id == shown else ""
     pair = ""
-    if shown and job.id != shown:
+    if comparable and job.id != shown:
         is_beside = job.id == beside
         pair = (
             f"<button class='beside' data-act='{'alone' if is_beside else 'beside'}' "

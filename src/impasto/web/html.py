@@ -6,20 +6,21 @@ import base64
 import math
 import re
 from html import escape
+from pathlib import Path
 
 from impasto.painting.callbacks import format_terms, format_time_left
-from impasto.web.job import Job
+from impasto.web.job import Job, Progress
 
 __all__ = [
     "EMPTY",
     "EXAMPLE",
     "as_labels",
+    "cells",
     "error",
     "label",
     "line",
     "preview",
     "quick_look",
-    "result",
     "sentence",
     "status",
 ]
@@ -33,11 +34,6 @@ EXAMPLE = (
     "</figure>"
 )
 WIDTH, HEIGHT = 320, 64  # of the loss curve's box
-DOWNLOADS = (
-    ("picture?format=png", "PNG"),
-    ("picture?format=jpeg", "JPEG"),
-    ("picture?format=webp", "WebP"),
-)
 
 
 def label(name: str) -> str:
@@ -71,40 +67,89 @@ def status(job: Job, before: int) -> str:
     if job.state == "failed":
         return error(job.error)
     seconds = f"{job.progress.seconds:.1f} s" if job.progress else ""
-    steps = job.progress.step if job.progress else 0
     first = "1 painting comes" if before == 1 else f"{before} paintings come"
     text = {
         "waiting": f"In the queue: {first} first." if before else "Starting.",
-        "painting": "Painting.",
+        "painting": {"painting": "Painting.", "sheet": "Trying all styles."}.get(
+            job.kind, "Painting three frames." if job.film.preview else "Painting the film."
+        ),
         "paused": "Paused. Others may be painted meanwhile.",
         "done": f"Done, in {seconds}.",
-        "stopped": f"Stopped after {steps} of {job.config.steps} steps, in {seconds}.",
+        "stopped": f"Stopped after {_done(job)}, in {seconds}.",
         "cancelled": "Cancelled.",
     }[job.state]
+    if job.kind == "sheet" and job.finished:
+        text += " Choose a picture to paint in its style."
     return line(f"{text} {job.note[:1].upper()}{job.note[1:]}." if job.note else text)
 
 
-def preview(job: Job) -> str:
-    """The newest live picture with level, step, curve and time left."""
-    if not job.frame or job.progress is None:
-        return EMPTY
+def _done(job: Job) -> str:
+    """How much of a stopped job there is: "3 of 40 frames"."""
     now = job.progress
-    bar = picture = left = ""
-    if not job.over:
-        left = format_time_left(now.seconds_left) or "…"
-        label = "aria-label='share of the work done'"
-        bar = f"<progress max='1' value='{now.fraction:.4f}' {label}></progress>"
-    if not job.finished:  # then it is shown beside the photograph
-        picture = (
-            f"<img alt='The painting at step {now.step} of {now.steps}' "
-            f"src='data:image/jpeg;base64,{base64.b64encode(job.frame).decode()}'>"
-        )
+    if now is None:
+        return "no step"
+    if job.kind == "painting":
+        return f"{now.step} of {job.config.steps} steps"
+    return f"{now.frame} of {now.frames} {'styles' if job.kind == 'sheet' else 'frames'}"
+
+
+def preview(job: Job) -> str:
+    """How far a job is: a bar, the time left, and what there is to see of it."""
+    now = job.progress
+    if now is None or not (job.frame or job.kind == "sheet"):
+        return EMPTY
+    if job.finished and job.kind != "painting":
+        return ""  # what it was is in the state
+    if job.kind == "sheet":
+        numbers = f"{now.frame} of {now.frames} styles · {now.seconds:.1f} s"
+        return _bar(job, now, numbers) + cells(job, False)
+    if job.kind == "film":
+        numbers = f"frame {now.frame}/{now.frames} · step {now.step}/{now.steps}"
+        numbers += f" · {now.seconds:.1f} s"
+        return f"{_bar(job, now, numbers)}<figure>{_picture(job, now)}</figure>"
     numbers = f"level {now.level}/{now.levels} · step {now.step}/{now.steps} · {now.seconds:.1f} s"
     terms = escape(format_terms(now.terms))
     return (
-        f"{bar}<p class='numbers'><strong>{left}</strong> {numbers}</p><figure>{picture}"
+        f"{_bar(job, now, numbers)}<figure>{_picture(job, now)}"
         f"<figcaption>{_curve(job)}<p class='numbers'>{terms}</p></figcaption></figure>"
     )
+
+
+def _bar(job: Job, now: Progress, numbers: str) -> str:
+    """The share of the work that is done, the time left, and the numbers."""
+    if job.over:
+        return f"<p class='numbers'>{numbers}</p>"
+    left = format_time_left(now.seconds_left) or "…"
+    label = "aria-label='share of the work done'"
+    return (
+        f"<progress max='1' value='{now.fraction:.4f}' {label}></progress>"
+        f"<p class='numbers'><strong>{left}</strong> {numbers}</p>"
+    )
+
+
+def _picture(job: Job, now: Progress) -> str:
+    """The live picture; none at the end: then the result is shown."""
+    if job.finished:
+        return ""
+    data = base64.b64encode(job.frame).decode()
+    alt = f"The painting at step {now.step} of {now.steps}"
+    return f"<img alt='{alt}' src='data:image/jpeg;base64,{data}'>"
+
+
+def cells(job: Job, buttons: bool) -> str:
+    """The paintings of a sheet so far. buttons: each can be chosen."""
+    items = ""
+    for number, why in sorted(job.cells.items()):
+        name = escape(Path(job.styles[number]).stem)
+        if why:
+            items += f"<li class='missing'><span>{name}: {escape(why)}</span></li>"
+            continue
+        picture = f"<img alt='' src='api/paintings/{job.id}/cells/{number}'><span>{name}</span>"
+        if buttons:
+            about = f"data-act='style' data-id='{job.id}' data-cell='{number}'"
+            picture = f"<button {about} aria-label='Paint in the style {name}'>{picture}</button>"
+        items += f"<li>{picture}</li>"
+    return f"<ul class='cells'>{items}</ul>"
 
 
 def _curve(job: Job) -> str:
@@ -131,38 +176,6 @@ def _curve(job: Job) -> str:
         f"<svg class='curve' viewBox='0 0 {WIDTH} {HEIGHT}' role='img' preserveAspectRatio='none' "
         f"aria-label='Loss curve: {first:.3g} at first, {now:.3g} now'>{drawn}</svg>"
         f"<p class='numbers'>objective {now:.3g}</p>"
-    )
-
-
-def _remarks(job: Job) -> str:
-    """Where the painting was saved, and the notes on how it was painted."""
-    lines = [f"Saved as {job.saved}"] if job.saved else []
-    lines += [as_labels(note[:1].upper() + note[1:]) for note in job.notes]
-    items = "".join(f"<li>{escape(text)}</li>" for text in lines)
-    return f"<ul class='notes'>{items}</ul>" if items else ""
-
-
-def result(job: Job) -> str:
-    """A finished painting: compared with the photograph by a slider, which keys move too, and as
-    downloads."""
-    at = f"api/paintings/{job.id}"
-    links = [f"<a download href='{at}/{path}'>{kind}</a>" for path, kind in DOWNLOADS]
-    if job.timelapse:
-        kind = job.timelapse[1:]
-        links.append(f"<a download href='{at}/timelapse'>Time-lapse ({kind})</a>")
-    links.append(f"<a target='_blank' href='{at}/curve'>Loss curves</a>")
-    return (
-        f"<div class='viewer'><div class='compared'><img src='{at}/after' "
-        f"data-real='{at}/picture' alt='The painting'>"
-        f"<img class='before' src='{at}/before' alt='The photograph'>"
-        "<input type='range' min='0' max='100' value='0' "
-        "aria-label='Share of the photograph that is shown' "
-        "oninput=\"this.parentElement.style.setProperty('--at', this.value + '%')\"></div></div>"
-        "<p class='view'>"
-        "<button data-view='hold' title='Key: P'>Hold to see the photograph</button>"
-        "<button data-view='full' title='Key: F'>Full screen</button>"
-        "<button data-view='real' title='Key: R' aria-pressed='false'>Real pixels</button></p>"
-        f"<nav aria-label='Downloads'><span>Download</span> {' '.join(links)}</nav>{_remarks(job)}"
     )
 
 

@@ -6,19 +6,19 @@ import secrets
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from impasto.errors import ImpastoError, PictureError
+from impasto.errors import PictureError
 from impasto.images.files import header_size
 from impasto.images.read import Picture, read_bytes
 from impasto.images.write import write
 from impasto.painting.callbacks import objective_and_terms, seconds_left
 from impasto.painting.levels import enough_for, painted_size
 from impasto.web.previews import FRAME_SIDE, jpeg, reduced
+from impasto.web.request import FilmChoices, Kind, PaintRequest, Upload, clean
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator
 
     import torch
 
@@ -29,15 +29,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "OVER",
-    "BusyError",
     "Job",
-    "PaintRequest",
     "Progress",
     "Requested",
     "Started",
     "State",
-    "Upload",
-    "clean",
 ]
 
 State = Literal["waiting", "painting", "paused", "done", "stopped", "failed", "cancelled"]
@@ -46,34 +42,11 @@ OVER = ("done", "stopped", "failed", "cancelled")  # the final states
 FRAME_EVERY = 0.3  # seconds between two live pictures: each costs a copy from the device
 
 
-class BusyError(ImpastoError):
-    """The queue is full: try again later."""
-
-
-class Upload(NamedTuple):
-    """An uploaded picture: its name, which never becomes a path, and how to read its bytes."""
-
-    name: str
-    read: Callable[[], bytes]
-
-
-class PaintRequest(NamedTuple):
-    """What a visitor wants painted.
-
-    named: the pictures that the settings name. timelapse: the film's suffix, or "". base: the id
-    of an earlier painting to start from, or "".
-    """
-
-    content: Upload
-    styles: list[Upload]
-    settings: dict[str, Any]
-    named: Mapping[str, Upload] = MappingProxyType({})
-    timelapse: str = ""
-    base: str = ""
-
-
 class Progress(NamedTuple):
-    """How far a painting is. seconds_left: None if it is too early to say."""
+    """How far a painting is. seconds_left: None if it is too early to say.
+
+    frame, frames: of a film, the one that is painted now; of a sheet, the paintings that are done.
+    """
 
     step: int
     steps: int
@@ -84,6 +57,8 @@ class Progress(NamedTuple):
     seconds_left: float | None
     objective: float | None
     terms: dict[str, float | None]
+    frame: int = 0
+    frames: int = 0
 
 
 @dataclass
@@ -98,12 +73,15 @@ class Started:
 
 @dataclass
 class Job:
-    """A painting that was asked for. The studio's lock guards `state` and `requested`.
+    """A painting, sheet or film that was asked for. The studio's lock guards `state` and
+    `requested`.
 
     owner: a visitor or a program; owners take turns. visitor: an address, whose places in the
     queue are counted. content, styles, named: the names of its pictures, in the order of their
-    files. last_seen: seconds since the epoch when its visitor was last there; None: a program's.
-    saved: where else the painting was written. input_bytes: of its pictures that are kept.
+    files. settings: as they were asked for; those of a sheet are for its page only. last_seen:
+    seconds since the epoch when its visitor was last there; None: a program's. saved: where else
+    the painting was written. input_bytes: of its pictures that are kept. cells: of a sheet, by the
+    number of the style: "", or why there is no painting. movie: of a film, the suffix of its file.
     """
 
     id: str
@@ -115,6 +93,9 @@ class Job:
     styles: list[str]
     named: list[str]
     timelapse: str
+    kind: Kind = "painting"
+    film: FilmChoices = field(default_factory=FilmChoices)
+    settings: dict[str, Any] = field(default_factory=dict)
     last_seen: float | None = None
     state: State = "waiting"
     requested: Requested = ""
@@ -126,6 +107,9 @@ class Job:
     progress: Progress | None = None
     frame: bytes = b""  # the newest live picture, a JPEG
     curve: list[tuple[int, float | None]] = field(default_factory=list)  # level, objective by step
+    cells: dict[int, str] = field(default_factory=dict)
+    movie: str = ""
+    give_way: bool = False  # a film's: whether others wait
     begun: bool = False  # whether a worker has had it
     started: Started | None = None
     ended: float = 0.0  # seconds since the epoch
@@ -149,6 +133,9 @@ class Job:
             styles=[clean(style.name) for style in request.styles],
             named=list(request.named),
             timelapse=request.timelapse,
+            kind=request.kind,
+            film=request.film,
+            settings=dict(request.settings),
         )
 
     @property
@@ -164,7 +151,18 @@ class Job:
     @property
     def title(self) -> str:
         """The name of its files without a suffix: CONTENT-STYLE."""
-        return "-".join(Path(name).stem for name in [self.content, *self.styles[:1]])
+        second = ["styles"] if self.kind == "sheet" else self.styles[:1]
+        return "-".join(Path(name).stem for name in [self.content, *second])
+
+    @property
+    def is_film(self) -> bool:
+        """True if what it makes is a film, and not the picture of three frames of one."""
+        return self.kind == "film" and not self.film.preview
+
+    @property
+    def product(self) -> Path:
+        """The file of what it makes."""
+        return self.file(f"film{self.movie}" if self.is_film else "painting.png")
 
     def file(self, name: str) -> Path:
         """The path of one of its files."""
@@ -274,6 +272,10 @@ class Job:
         if step.note and not self.note:
             mended = "went back to the best picture with a smaller step"
             self.note = f"{step.note} at step {step.number}: {mended}"
+        self.show_sometimes(step)
+
+    def show_sometimes(self, step: Step) -> None:
+        """Make a step's picture the live one, if that was not done a moment ago."""
         if time.monotonic() - self._framed_at >= FRAME_EVERY:
             self.show(step.shown)
 
@@ -294,10 +296,3 @@ def _sizes(files: list[tuple[bytes, str]], most: int) -> list[tuple[int, int]]:
             f"the pictures have more than {2 * most:,} pixels together: scale them down first"
         )
     return sizes
-
-
-def clean(name: str) -> str:
-    """An uploaded file's name for settings and titles: no folder, printable, at most 100 long."""
-    last = name.replace("\\", "/").rpartition("/")[2]
-    kept = "".join(letter for letter in last if letter.isprintable() and letter != "=")
-    return kept.strip()[-100:] or "picture"

@@ -9,7 +9,7 @@ from itertools import zip_longest
 
 from impasto.web.job import Job
 
-__all__ = ["abandoned", "in_turn", "surplus"]
+__all__ = ["abandoned", "in_turn", "is_to_give_way", "surplus"]
 
 HISTORY = 60  # finished paintings that are kept for a visitor
 
@@ -18,7 +18,8 @@ def in_turn(jobs: Iterable[Job], owners: Sequence[str]) -> list[Job]:
     """The jobs that wait for a worker, the next one first.
 
     Owners take turns, each with its oldest job (round robin). A painting that was begun and
-    resumed comes before all others: it holds memory. owners: the first had the last turn.
+    resumed comes before all others: it holds memory; a film holds none. owners: the first had the
+    last turn.
     """
     queues: dict[str, list[Job]] = {owner: [] for owner in owners}
     for job in jobs:
@@ -28,7 +29,13 @@ def in_turn(jobs: Iterable[Job], owners: Sequence[str]) -> list[Job]:
         queues[owner] = queues.pop(owner)
     rounds = zip_longest(*queues.values())
     waiting = [job for turn in rounds for job in turn if job is not None]
-    return sorted(waiting, key=lambda job: not job.begun)
+    return sorted(waiting, key=lambda job: not job.begun or job.kind == "film")
+
+
+def is_to_give_way(job: Job, jobs: Iterable[Job]) -> bool:
+    """True if a film keeps other owners waiting: it goes on after them."""
+    others = (other for other in jobs if other.owner != job.owner)
+    return job.kind == "film" and any(other.state == "waiting" for other in others)
 
 
 def abandoned(job: Job, jobs: Iterable[Job], keep: float) -> bool:

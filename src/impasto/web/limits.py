@@ -1,8 +1,10 @@
-"""How many paintings a studio takes, and how large they and their pictures may be."""
+"""How many paintings a studio takes, and how large they, their pictures and clips may be."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
+
+from impasto.extras import has_extra
 
 __all__ = ["MORE_IN", "Limits"]
 
@@ -18,7 +20,14 @@ class Limits(NamedTuple):
     pixels: int = 4_194_304  # of a painting
     steps: int = 2000
     keep: float = 1800.0  # seconds that files are kept, and that a painting goes on unwatched
-    seconds: float = 3600.0  # of a painting
+    seconds: float = 3600.0  # of a painting or a film
+    clip: int = 200_000_000  # bytes of a film's clip
+    frames: int = 1500  # of a film
+
+    @property
+    def largest_upload(self) -> int:
+        """Bytes that a file of any kind may have: a clip, where films can be made."""
+        return max(self.upload, self.clip) if has_extra("video") else self.upload
 
     @property
     def read_pixels(self) -> int:

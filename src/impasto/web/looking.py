@@ -16,9 +16,10 @@ from impasto.web.controls import IN_SIGHT, QUIET
 from impasto.web.form import Form
 from impasto.web.history import owner_in
 from impasto.web.html import quick_look
-from impasto.web.job import Job, PaintRequest
+from impasto.web.job import Job
 from impasto.web.looks import Look
 from impasto.web.queue import Studio
+from impasto.web.request import PaintRequest
 
 __all__ = ["connect_looks"]
 
@@ -30,12 +31,19 @@ class _Change:
     """The last change that a visitor made; it is gone with the event that shows it."""
 
 
-def connect_looks(studio: Studio, form: Form, preview: gr.HTML, result: gr.HTML) -> None:
+def connect_looks(
+    studio: Studio, form: Form, preview: gr.HTML, result: gr.HTML, shown: gr.State
+) -> None:
     """Show quick looks, each finer, when a picture or a setting in sight is changed, while no
-    painting is being made: it would slow that down. The next change ends them."""
+    painting is being made: it would slow that down. The next change ends them.
+
+    shown: has the id of what is shown. There is no quick look at what is there already.
+    """
     last = WeakValueDictionary[str, _Change]()
 
-    async def look(request: gr.Request, *values: Any) -> AsyncIterator[dict[Component, Any]]:
+    async def look(
+        request: gr.Request, now: str, *values: Any
+    ) -> AsyncIterator[dict[Component, Any]]:
         # gradio empties the outputs of a generator that yields nothing
         yield {preview: gr.skip(), result: gr.skip()}
         owner = owner_in(request)
@@ -43,12 +51,13 @@ def connect_looks(studio: Studio, form: Form, preview: gr.HTML, result: gr.HTML)
         await asyncio.sleep(TOGETHER)
         if last.get(owner) is not change:
             return
-        jobs = studio.of(owner)
+        there = [*studio.of(owner)[-1:], *(job for job in studio.of(owner) if job.id == now)]
         asked: Look | None = None
         try:
             order = form.request(values, "")
-            if bool(jobs) and await to_thread.run_sync(_is_of, studio, order, jobs[-1]):
-                return
+            for job in there:
+                if await to_thread.run_sync(_is_of, studio, order, job):
+                    return
             asked = studio.look(order, owner)
             while asked and (picture := await to_thread.run_sync(asked.next)):
                 if last.get(owner) is not change:
@@ -62,13 +71,20 @@ def connect_looks(studio: Studio, form: Form, preview: gr.HTML, result: gr.HTML)
 
     inputs = [form.content, *form.styles, *(form.settings[name] for name in SEEN)]
     changes = [component.change for component in inputs]  # type: ignore[attr-defined]
-    gr.on(changes, look, form.flat, [preview, result], trigger_mode="multiple", **QUIET)
+    gr.on(changes, look, [shown, *form.flat], [preview, result], trigger_mode="multiple", **QUIET)
 
 
 def _is_of(studio: Studio, request: PaintRequest, job: Job) -> bool:
-    """True if a job has been asked for with these pictures and settings."""
-    if studio.policy.config_of(request) != job.config:
+    """True if a job has been asked for with these pictures and settings; for a film, which has
+    steps of its own and no photograph, with these styles."""
+    if job.kind == "sheet":
         return False
-    uploads = [request.content, *request.styles, *request.named.values()]
-    kept = [job.kept_input(k) for k in range(1 + len(job.styles) + len(job.named))]
+    config = studio.policy.config_of(request)
+    if job.kind == "film":
+        config = config.changed(steps=job.config.steps)
+    if config != job.config:
+        return False
+    first = 1 if job.kind == "film" else 0
+    uploads = [request.content, *request.styles, *request.named.values()][first:]
+    kept = [job.kept_input(k) for k in range(first, 1 + len(job.styles) + len(job.named))]
     return [upload.read() for upload in uploads] == [old.read() if old else b"" for old in kept]

@@ -10,9 +10,9 @@ from queue import Empty, SimpleQueue
 from impasto.images.files import header_size
 from impasto.images.read import read_bytes
 from impasto.painting.preview import SHOWN, previews
-from impasto.web.job import BusyError, PaintRequest, clean
 from impasto.web.policy import Policy
 from impasto.web.previews import jpeg
+from impasto.web.request import BusyError, PaintRequest, clean
 from impasto.web.uploads import ReadingMemory
 from impasto.web.worker import cached_backbone
 

@@ -34,7 +34,8 @@ ROUTES = re.compile(
     r"|component_server|startup-events|app_id|call/paint(/\w+)?)/?"
 )
 FILES = "/gradio_api/file="
-UPLOADS = ("/gradio_api/upload", "/gradio_api/component_server", "/api/paintings")
+UPLOADS = ("/gradio_api/component_server", "/api/paintings")  # of pictures
+CLIPS = ("/gradio_api/upload", "/api/films")  # or of clips
 SMALL = 1_000_000  # bytes of all other bodies: 36 MB of JSON brackets kept everybody waiting 12 s
 OURS = ("/api/", "/healthz", "/metrics")  # all other routes are gradio's
 OPEN = ("/healthz",)  # needs no password: monitoring asks there
@@ -174,8 +175,13 @@ class StudioMiddleware:
         kinds, upload = headers.getlist("content-type"), self._studio.limits.upload
         # anything else is read as JSON
         is_form = len(kinds) == 1 and kinds[0].startswith("multipart/form-data")
-        large = is_form and scope["method"] == "POST" and scope["path"].removesuffix("/") in UPLOADS
-        return upload if large else min(SMALL, upload)
+        path = scope["path"].removesuffix("/")
+        if is_form and scope["method"] == "POST":
+            if path in CLIPS:
+                return self._studio.limits.largest_upload + (upload if path == "/api/films" else 0)
+            if path in UPLOADS:
+                return upload
+        return min(SMALL, upload)
 
     def _known(self, path: str) -> bool:
         """True for a route of gradio's that is used here, and for an upload."""

@@ -1,7 +1,7 @@
 () => {
   // On a phone the picture is far below the button that begins it.
   document.addEventListener("click", (event) => {
-    if (event.target.closest("#paint, #paint-on") && window.innerWidth <= 700) {
+    if (event.target.closest("#paint, #paint-on, #try-all, #film-three, #film-paint, [data-act=style]") && window.innerWidth <= 700) {
       document.getElementById("status")?.scrollIntoView({ behavior: "smooth" });
     }
   });

@@ -9,13 +9,14 @@ from typing import Any
 import gradio as gr
 
 from impasto.errors import ConfigError, ImpastoError, PictureError
-from impasto.web.form import form_of
+from impasto.web.form import Form
+from impasto.web.form_layout import form_of
 from impasto.web.history import SCRIPT as HISTORY_SCRIPT
 from impasto.web.html import EXAMPLE, line
-from impasto.web.job import PaintRequest, Upload
 from impasto.web.looking import connect_looks
 from impasto.web.pictures import picture_input
 from impasto.web.queue import Studio
+from impasto.web.request import PaintRequest, Upload
 from impasto.web.uploads import check_uploads
 from impasto.web.watching import EVERY, Display, address_of, connect
 
@@ -79,15 +80,15 @@ def page_of(studio: Studio, demo: bool) -> gr.Blocks:
             with gr.Column(scale=4, min_width=320):
                 form = form_of(studio, demo)
             with gr.Column(scale=5, min_width=320, elem_id="easel"):
-                display = _display()
+                display = _display(form)
         connect(studio, form, display, page)
-        connect_looks(studio, form, display.preview, display.result)
+        connect_looks(studio, form, display.preview, display.result, display.shown)
         _for_programs(studio)
     page.queue(default_concurrency_limit=None, max_size=None)
     return page
 
 
-def _display() -> Display:
+def _display(form: Form) -> Display:
     with gr.Row(elem_id="actions"):
         paint = gr.Button("Paint", variant="primary", elem_id="paint")
         pause = gr.Button("Pause", interactive=False, elem_id="pause")
@@ -96,7 +97,7 @@ def _display() -> Display:
     start = line("Drop in a photograph and a painting, and press Paint.")
     return Display(
         status=gr.HTML(start, elem_id="status"),
-        result=gr.HTML("", elem_id="result"),
+        result=gr.HTML("", elem_id="result", js_on_load=HISTORY_SCRIPT),
         preview=gr.HTML(EXAMPLE, elem_id="preview"),
         history=gr.HTML("", elem_id="history", js_on_load=HISTORY_SCRIPT),
         shown=gr.State(""),
@@ -105,6 +106,7 @@ def _display() -> Display:
         stop=stop,
         paint_on=paint_on,
         follow=gr.Button("Follow", elem_id="follow", visible="hidden"),
+        others=[form.try_all, *([form.film.three, form.film.paint] if form.film else [])],
     )
 
 

@@ -21,8 +21,8 @@ from impasto.images.samples import (
 )
 from impasto.web.controls import QUIET
 from impasto.web.html import sentence
-from impasto.web.job import BusyError, Upload, clean
 from impasto.web.queue import Studio
+from impasto.web.request import BusyError, Upload, clean
 from impasto.web.shown import Shown, original_of, suffix_of, try_placed
 from impasto.web.uploads import read_upload
 

@@ -15,8 +15,9 @@ from impasto.figures.timelapse import films
 from impasto.painting.levels import painted_size, style_size
 from impasto.painting.memory import SHARE, free_memory
 from impasto.painting.problem import extras, prepare_problem
-from impasto.web.job import BusyError, Job, PaintRequest, Upload
+from impasto.web.job import Job
 from impasto.web.limits import Limits
+from impasto.web.request import BusyError, PaintRequest, Upload
 
 __all__ = ["BASE", "Policy", "continue_from"]
 
@@ -117,6 +118,8 @@ class Policy(NamedTuple):
                 f"{self.limits.pixels:,}: give a smaller --size",
                 (width, height),
             )
+        if job.kind == "sheet":
+            styles = styles[:1]  # each is painted alone
         problem = prepare_problem(content, styles, job.config, named)
         most, last = self.limits.read_pixels, problem.levels[-1]
         sizes = [style_size(last, style, job.config, last) for style in problem.style_sources]
@@ -135,7 +138,7 @@ def continue_from(request: PaintRequest, earlier: Job | None) -> PaintRequest:
 
     Raises ConfigError if there is no such painting.
     """
-    if earlier is None or not earlier.finished:
+    if earlier is None or not earlier.finished or earlier.kind != "painting":
         raise ConfigError(
             "the painting to paint on from is not here any more: start a new one", request.base
         )

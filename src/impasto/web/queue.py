@@ -21,14 +21,16 @@ from impasto.config import Config, Machine
 from impasto.errors import ImpastoError, OutputError
 from impasto.painting.allocator import give_back, keep_big_blocks
 from impasto.web.folders import UPLOAD_FOLDER, RoomError, own_folder, remove_old
-from impasto.web.job import OVER, BusyError, Job, PaintRequest, Requested, State
-from impasto.web.keeping import abandoned, in_turn, surplus
+from impasto.web.job import OVER, Job, Requested, State
+from impasto.web.keeping import abandoned, in_turn, is_to_give_way, surplus
+from impasto.web.kinds import check, config_for, work_on
 from impasto.web.limits import Limits
 from impasto.web.looks import Look, Looks
 from impasto.web.metrics import Metrics
 from impasto.web.policy import Policy, continue_from
+from impasto.web.request import BusyError, PaintRequest
 from impasto.web.uploads import ReadingMemory
-from impasto.web.worker import failure, save_copy, warm_up, work
+from impasto.web.worker import failure, save_copy, warm_up
 
 __all__ = ["Studio"]
 
@@ -134,14 +136,11 @@ class Studio:
         self._check_place(visitor)
         if request.base:
             request = continue_from(request, self.jobs.get(request.base))
-        config = self.policy.config_of(request)
-        folder = self.folder / secrets.token_hex(16)
+        config, folder = config_for(request, self.policy), self.folder / secrets.token_hex(16)
         job = Job.from_request(request, owner, visitor, config, folder)
         try:
             job.keep_inputs(request)
-            sizes = job.sizes(self.limits.read_pixels)
-            with self.reading.reserved(sizes, job.enough(sizes)):
-                self.policy.check(job)
+            check(job, self.policy, self.reading)
             job.last_seen = time.time() if watched else None
             with self._change:
                 self._check_place(visitor)  # again: others were queued meanwhile
@@ -281,7 +280,7 @@ class Studio:
     def _work_on(self, job: Job, threads: int) -> None:
         state: State = "failed"
         try:
-            state = work(job, self.limits, self.policy.machine, threads)
+            state = work_on(job, self.limits, self.policy.machine, threads)
         except Exception as error:
             job.error = failure(error)
         if self.save_to and state in ("done", "stopped"):
@@ -306,7 +305,8 @@ class Studio:
                 log.exception("looking after the paintings failed")
 
     def _look_after(self, job: Job) -> None:
-        if abandoned(job, list(self.jobs.values()), self.limits.keep):
+        job.give_way = is_to_give_way(job, jobs := list(self.jobs.values()))
+        if abandoned(job, jobs, self.limits.keep):
             (self.forget if job.over else self.cancel)(job)
         elif job.state == "paused" and job.requested == "stop":
             self._request(job, "stop", paused="painting")

@@ -26,6 +26,7 @@ from impasto.version import __version__
 from impasto.web.api import routes
 from impasto.web.connections import Connection, end_slow, most_connections
 from impasto.web.downloads import everything, pictures
+from impasto.web.film_api import films
 from impasto.web.logs import OneLine, kept_short
 from impasto.web.middleware import StudioMiddleware
 from impasto.web.multipart import BoundedParser
@@ -99,6 +100,7 @@ def application(
     )
     app.state.studio = studio
     app.include_router(routes)
+    app.include_router(films)
     app.include_router(pictures)
     app.include_router(everything)
     add_documentation(app)
@@ -120,7 +122,7 @@ def _mount_page(app: FastAPI, studio: Studio, demo: bool, root_path: str) -> Non
         js=SCRIPT,
         footer_links=[],
         show_error=False,
-        max_file_size=studio.limits.upload,
+        max_file_size=studio.limits.largest_upload,
         ssr_mode=False,
         allowed_paths=[],
         enable_monitoring=False,

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from impasto.errors import ImpastoError
-from impasto.web.job import Upload
 from impasto.web.queue import Studio
+from impasto.web.request import Upload
 from impasto.web.uploads import ReadingMemory
 
 __all__ = ["Shown", "original_of", "placed", "suffix_of", "try_placed"]

@@ -15,10 +15,10 @@ from PIL import Image
 from impasto.errors import PictureError
 from impasto.images.files import header_size
 from impasto.images.read import bytes_of
-from impasto.web.job import BusyError, Upload
 from impasto.web.previews import FRAME_SIDE, thumbnail
+from impasto.web.request import BusyError, Upload
 
-__all__ = ["ReadingMemory", "check_uploads", "read_upload"]
+__all__ = ["ReadingMemory", "check_uploads", "read_upload", "upload_path"]
 
 NOT_HERE = "this picture is not kept here: upload it again"
 DECODED, KEPT = 12, 32  # bytes a pixel: while a picture is decoded, and of what is kept of it
@@ -31,7 +31,7 @@ def read_upload(path: str | os.PathLike[str], folder: Path) -> bytes:
     nobody learns which paths exist.
     """
     try:
-        return bytes_of(_upload(path, folder))
+        return bytes_of(upload_path(path, folder))
     except PictureError:
         raise PictureError(NOT_HERE) from None
 
@@ -43,13 +43,13 @@ def check_uploads(values: Any, folder: Path) -> None:
         value = left.pop()
         if isinstance(value, dict):
             if isinstance(path := value.get("path"), str):
-                _upload(path, folder)
+                upload_path(path, folder)
             left += value.values()
         elif isinstance(value, list):
             left += value
 
 
-def _upload(path: str | os.PathLike[str], folder: Path) -> Path:
+def upload_path(path: str | os.PathLike[str], folder: Path) -> Path:
     """The real path of an upload. Raises PictureError."""
     with suppress(OSError, ValueError):  # ValueError: a null byte in the path
         real = Path(os.path.realpath(path, strict=True))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import gradio as gr
@@ -15,9 +16,12 @@ from impasto.web.addresses import network_of
 from impasto.web.controls import QUIET
 from impasto.web.form import Form
 from impasto.web.history import finished, history, owner_in, side_by_side
-from impasto.web.html import EMPTY, EXAMPLE, error, line, preview, result, status
+from impasto.web.html import EMPTY, EXAMPLE, error, line, preview, status
 from impasto.web.job import Job
 from impasto.web.queue import Studio
+from impasto.web.request import PaintRequest
+from impasto.web.results import result
+from impasto.web.shown import try_placed
 
 __all__ = ["EVERY", "Display", "address_of", "connect"]
 
@@ -41,10 +45,17 @@ class Display(NamedTuple):
     stop: gr.Button
     paint_on: gr.Button
     follow: gr.Button  # pressed by the page's script when the connection was lost
+    others: Sequence[gr.Button]  # that begin something else
+
+    @property
+    def outputs(self) -> list[Component]:
+        """All of them, as an event takes them."""
+        return [*self[:-1], *self.others]
 
     def buttons(self, running: bool, shown: bool) -> Updates:
         """Updates of the buttons. shown: whether there is a painting to paint on."""
         return {
+            **{button: gr.update(interactive=not running) for button in self.others},
             self.paint: gr.update(interactive=not running),
             self.pause: gr.update(interactive=running, value="Pause"),
             self.stop: gr.update(interactive=running),
@@ -83,7 +94,7 @@ async def _watch(studio: Studio, job: Job, display: Display) -> AsyncIterator[Up
     while not over:
         studio.seen(job.owner)
         over = job.over
-        now = (job.state, studio.place(job), job.frame)
+        now = (job.state, studio.place(job), job.frame or job.progress)
         if now != last or time.monotonic() - sent > ALIVE:
             label = "Go on" if job.state == "paused" else "Pause"
             updates: Updates = {display.pause: gr.update(value=label)}
@@ -101,8 +112,8 @@ async def _watch(studio: Studio, job: Job, display: Display) -> AsyncIterator[Up
 
 def connect(studio: Studio, form: Form, display: Display, page: gr.Blocks) -> None:
     """Connect the buttons, the history, and the opening of the page."""
-    _connect_paint(studio, form, display)
-    chosen = _connect_history(studio, form, display)
+    _connect_starts(studio, form, display)
+    chosen, film = _connect_history(studio, form, display)
 
     def current(request: gr.Request) -> Job | None:
         jobs = reversed(studio.of(owner_in(request)))
@@ -123,32 +134,35 @@ def connect(studio: Studio, form: Form, display: Display, page: gr.Blocks) -> No
         job = current(request)
         if job is None:
             last = display.show(studio, newest) if newest else {}
-            yield last | display.buttons(False, newest is not None)
+            yield last | display.buttons(False, _can_be_painted_on(newest))
             return
         shown = {display.history: history(paintings, ""), display.result: ""}
         yield display.buttons(True, False) | shown
         async for updates in _watch(studio, job, display):
             yield updates
-        yield display.buttons(False, job.finished or newest is not None)
+        yield display.buttons(False, _can_be_painted_on(job if job.finished else newest))
 
-    def newest(request: gr.Request) -> Choice:
+    def newest(request: gr.Request) -> tuple[Choice, Choice]:
         jobs = studio.of(owner_in(request))
-        return (jobs[-1].id, 0.0) if jobs else NONE
+        films = [job for job in jobs if job.kind == "film"]
+        last, film = ((some[-1].id, 0.0) if some else NONE for some in (jobs, films))
+        return last, film
 
     display.pause.click(pause, **QUIET)
     display.stop.click(stop, **QUIET)
-    display.follow.click(follow, None, list(display), **QUIET)
-    page.load(newest, None, chosen, **QUIET)
-    page.load(follow, None, list(display), **QUIET)
+    display.follow.click(follow, None, display.outputs, **QUIET)
+    page.load(newest, None, [chosen, film], **QUIET)
+    page.load(follow, None, display.outputs, **QUIET)
 
 
-def _connect_history(studio: Studio, form: Form, display: Display) -> gr.State:
+def _connect_history(studio: Studio, form: Form, display: Display) -> tuple[gr.State, gr.State]:
     """Connect the buttons of the earlier paintings: choose one, compare two, or delete one.
 
-    Returns the choice, which brings back a painting's pictures and settings when it changes. The
-    form is no output of the buttons: gradio would forget what its pictures take for an upload.
+    Returns the choice, which brings back a painting's pictures and settings when it changes, and
+    that of a film, which brings back its clip. The form is no output of the buttons: gradio would
+    forget what its pictures take for an upload.
     """
-    chosen = gr.State(NONE)
+    chosen, film = gr.State(NONE), gr.State(NONE)
 
     async def act(request: gr.Request, shown: str, event: gr.EventData) -> Updates:
         given = event._data if isinstance(event._data, dict) else {}
@@ -169,42 +183,123 @@ def _connect_history(studio: Studio, form: Form, display: Display) -> gr.State:
         if given.get("act") == "alone":  # no longer beside another
             return display.show(studio, first or job)
         running = any(not other.over for other in studio.of(owner))
-        updates = display.show(studio, job) | display.buttons(running, True)
-        return updates | {chosen: (job.id, time.time())}
+        updates = display.show(studio, job)
+        updates |= display.buttons(running, _can_be_painted_on(job))
+        if job.kind == "sheet":  # it is for choosing: the form stays as it is
+            return updates
+        choice = job.id, time.time()
+        return updates | {chosen: choice} | ({film: choice} if job.kind == "film" else {})
 
-    async def restore(request: gr.Request, choice: Choice) -> Updates:
+    def own(request: gr.Request, choice: Choice) -> Job:
         job = studio.jobs.get(choice[0])
         if job is None or job.owner != owner_in(request):
             raise gr.Error("This painting is not kept any more.", print_exception=False)
-        return await asyncio.to_thread(form.restored, studio, job)
+        return job
 
-    display.history.click(act, display.shown, [*display, chosen], **QUIET)
+    async def restore(request: gr.Request, choice: Choice) -> Updates:
+        return await asyncio.to_thread(form.restored, studio, own(request, choice))
+
+    def restore_film(request: gr.Request, choice: Choice) -> Updates:
+        assert form.film is not None
+        return form.film.restored(studio, own(request, choice))
+
+    display.history.click(act, display.shown, [*display.outputs, chosen, film], **QUIET)
     chosen.change(restore, chosen, form.restorable, **QUIET)
-    return chosen
+    if form.film:
+        film.change(restore_film, film, form.film.inputs, **QUIET)
+    return chosen, film
 
 
 def _history(studio: Studio, owner: str, shown: str) -> str:
     return history(finished(studio, owner), shown)
 
 
-def _connect_paint(studio: Studio, form: Form, display: Display) -> None:
-    """Connect the buttons that begin a painting: a new one, or from the one that is shown."""
+def _connect_starts(studio: Studio, form: Form, display: Display) -> None:
+    """Connect the buttons that begin something: a painting, or one from the one that is shown, a
+    sheet of all styles, a film; and the choice of a style from a sheet."""
 
-    async def begin(
-        request: gr.Request, base: str, shown: str, *values: Any
-    ) -> AsyncIterator[Updates]:
+    def sheet(owner: str, _: str, values: Sequence[Any]) -> PaintRequest:
+        return form.sheet_request(values, list(reversed(studio.of(owner))))
+
+    def paint(_: str, __: str, values: Sequence[Any]) -> PaintRequest:
+        return form.request(values, "")
+
+    def film_of(preview: bool, _: str, __: str, values: Sequence[Any]) -> PaintRequest:
+        return form.film_request(values, preview)
+
+    begin = partial(_begin, studio, display)
+    _on(display, display.paint.click, begin(paint), form.flat)
+    painting_on = begin(lambda _, shown, values: form.request(values, shown))
+    _on(display, display.paint_on.click, painting_on, form.flat)
+    _on(display, form.try_all.click, begin(sheet), form.flat)
+    if film := form.film:
+        inputs = [*form.flat, *film.inputs]
+        for button, preview in ((film.three, True), (film.paint, False)):
+            _on(display, button.click, begin(partial(film_of, preview)), inputs)
+    picked = _connect_sheet(studio, form, display)
+    _on(display, picked.then, begin(paint), form.flat)
+
+
+def _on(
+    display: Display, event: Callable[..., Any], start: Callable[..., Any], inputs: list[Component]
+) -> None:
+    event(start, [display.shown, *inputs], display.outputs, **QUIET)
+
+
+def _begin(
+    studio: Studio, display: Display, make: Callable[[str, str, Sequence[Any]], PaintRequest]
+) -> Callable[..., AsyncIterator[Updates]]:
+    """An event that queues what `make` asks for, by owner, shown painting and inputs, and shows
+    how it is made."""
+
+    async def begin(request: gr.Request, shown: str, *values: Any) -> AsyncIterator[Updates]:
         empty = {display.status: line("Starting."), display.preview: EMPTY, display.result: ""}
         yield display.buttons(True, False) | empty
         try:
-            order = form.request(values, base)
             owner, address = owner_in(request), address_of(request)
+            order = await asyncio.to_thread(make, owner, shown, values)
             job = await studio.submit_async(order, owner, watched=True, visitor=address)
         except ImpastoError as refusal:
-            yield display.buttons(False, bool(shown)) | {display.status: error(str(refusal))}
+            again = _can_be_painted_on(studio.jobs.get(shown))
+            yield display.buttons(False, again) | {display.status: error(str(refusal))}
             return
         async for updates in _watch(studio, job, display):
             yield updates
-        yield display.buttons(False, bool(shown) or job.finished)
+        now = job if job.finished else studio.jobs.get(shown)
+        yield display.buttons(False, _can_be_painted_on(now))
 
-    for button, base in ((display.paint, gr.State("")), (display.paint_on, display.shown)):
-        button.click(begin, [base, display.shown, *form.flat], list(display), **QUIET)
+    return begin
+
+
+def _can_be_painted_on(job: Job | None) -> bool:
+    return job is not None and job.finished and job.kind == "painting"
+
+
+def _connect_sheet(studio: Studio, form: Form, display: Display) -> Any:
+    """Have the choice of a picture in a sheet make its style the only one; returns the event, after
+    which the painting is to be begun."""
+    picked = gr.State(NONE)
+    number = gr.State(0)
+
+    def pick(request: gr.Request, event: gr.EventData) -> Updates:
+        given = event._data if isinstance(event._data, dict) else {}
+        job, cell = studio.jobs.get(str(given.get("id"))), str(given.get("cell"))
+        if job is None or job.owner != owner_in(request) or job.kind != "sheet":
+            return {display.status: line("This sheet is not kept any more.")}
+        if not cell.isdecimal() or job.cells.get(int(cell)) != "":
+            return {display.status: line("There is no such style in this sheet.")}
+        return {picked: (job.id, time.time()), number: int(cell)}
+
+    def fill(request: gr.Request, choice: Choice, cell: int) -> Updates:
+        job = studio.jobs.get(choice[0])
+        style = None
+        if job is not None and job.owner == owner_in(request):
+            style = try_placed(job.kept_input(1 + cell), studio)
+        if style is None:
+            raise gr.Error("This style is not kept any more.", print_exception=False)
+        others = dict.fromkeys(form.styles[1:])
+        return {form.styles[0]: style, **others, form.shares[0]: 1.0}
+
+    display.result.click(pick, None, [picked, number, display.status], **QUIET)
+    outputs = [*form.styles, form.shares[0]]
+    return picked.change(fill, [picked, number], outputs, **QUIET)

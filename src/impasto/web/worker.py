@@ -101,9 +101,11 @@ def _finish(job: Job, started: Started, stopped: str) -> None:
 
 
 def save_copy(job: Job, folder: Path) -> None:
-    """Write a finished painting into a folder of the user's; a failure is a note on it."""
+    """Write a finished painting or film into a folder of the user's; a failure is a note on it."""
+    if job.kind == "sheet" or (job.kind == "film" and not job.is_film):
+        return  # these are for choosing
     try:
-        job.saved = str(save_as_new(job.file("painting.png"), folder, job.title))
+        job.saved = str(save_as_new(job.product, folder, job.title))
     except OutputError as error:
         log.error("%s", error)
         job.note = job.note or str(error)

@@ -88,10 +88,23 @@ LIMITS = Limits()  # the defaults
     metavar="N",
 )
 @click.option(
+    "--max-clip",
+    default=LIMITS.clip / 1e6,
+    type=click.FloatRange(0.1, 100_000),
+    help=f"MB of a clip to make a film of [default: {LIMITS.clip / 1e6:g}]",
+    metavar="MB",
+)
+@click.option(
+    "--max-frames",
+    type=click.IntRange(1),
+    help=f"frames of a film [default: {LIMITS.frames}; any number on your own machine]",
+    metavar="N",
+)
+@click.option(
     "--max-minutes",
     type=click.FloatRange(0.1),
     metavar="MINUTES",
-    help="time of a painting; then it ends with the best picture so far "
+    help="time of a painting or a film; then it ends with what there is "
     f"[default: {LIMITS.seconds / 60:g}; any time on your own machine]",
 )
 @click.option(
@@ -126,6 +139,8 @@ def serve(
     max_upload: float,
     max_pixels: int,
     max_steps: int | None,
+    max_clip: float,
+    max_frames: int | None,
     max_minutes: float | None,
     keep: float,
     save_to: str | None,
@@ -140,7 +155,8 @@ def serve(
     """
     # before seconds of imports: bad values fail at once
     config, machine = changed_by(given(values), Config())
-    _check(auth, {"--max-upload": max_upload, "--max-minutes": max_minutes, "--keep": keep})
+    numbers = {"--max-upload": max_upload, "--max-clip": max_clip, "--max-minutes": max_minutes}
+    _check(auth, {**numbers, "--keep": keep})
     own = _is_own(host, auth, no_auth)
     if root_path and not re.fullmatch(r"(/[\w.~-]+)+", root_path, re.ASCII):
         raise ConfigError(
@@ -161,6 +177,8 @@ def serve(
         max_steps or (MOST_STEPS if own else LIMITS.steps),
         keep * 60,
         max_minutes * 60 if max_minutes else (math.inf if own else LIMITS.seconds),
+        round(max_clip * 1e6),
+        max_frames or (sys.maxsize if own else LIMITS.frames),
     )
     studio = Studio(limits, machine, list(networks), _folder(save_to, own))
     try:

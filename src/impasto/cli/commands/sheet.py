@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,9 +19,10 @@ from impasto.cli.options import (
 )
 from impasto.config import Config, Machine, changed_by
 from impasto.errors import ImpastoError, PictureError
+from impasto.presets import QUICK
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from PIL import Image
     from rich.console import Console
@@ -33,10 +33,6 @@ if TYPE_CHECKING:
 
 __all__ = ["sheet"]
 
-# Small and quick: what a style does to the picture shows, its finest strokes do not.
-QUICK = {"size": 192, "steps": 16, "finish": 0}
-TOGETHER = 6 * 192 * 192  # pixels that are painted in one pass, about
-INSET = 0.25  # of the painting's height: the picture that was taken from the folder
 SETTINGS = ("look", "strength", "color", "size", "style_scale", "backbone", "style_term", "steps")
 
 
@@ -70,6 +66,7 @@ def sheet(
     from impasto.cli.progress_bar import make_console
     from impasto.figures.contact_sheet import contact_sheet, in_rows
     from impasto.images.write import FIGURES, write
+    from impasto.painting.sheet import shown_small
 
     config, machine = changed_by({**QUICK, **given(values)}, Config())
     first = _read(picture, config)
@@ -81,7 +78,7 @@ def sheet(
         raise PictureError(f"there is no picture to read in {', '.join(folders)}", folders)
     cells = _cells(console, first, others, photos, config, machine)
     caption = "style" if photos else "photograph"
-    cells.insert(0, (_image(first, config), f"{caption}\n{Path(picture).name}"))
+    cells.insert(0, (shown_small(first, config), f"{caption}\n{Path(picture).name}"))
     height = max(image.height for image, _ in cells if not isinstance(image, str))
     write(contact_sheet(in_rows(cells), height=height), target, suffixes=FIGURES)
     click.echo(str(target))
@@ -137,75 +134,37 @@ def _cells(
 ) -> list[Cell]:
     """Paint the cells of the sheet: a painting, or why there is none, for each other picture."""
     from impasto.cli.terminal import load_with_bar, prepare
+    from impasto.painting.sheet import shown_small, with_inset
 
     backbone = load_with_bar(console, config, machine)
     cells: dict[str, Cell] = {}
-    runs: list[tuple[Picture, Run]] = []
+    runs: dict[str, tuple[Picture, Run]] = {}
     for other in others:
         pair = [other, first] if photos else [first, other]
         try:
-            runs.append((other, prepare(console, pair, config, machine, backbone)))
+            runs[other.name] = other, prepare(console, pair, config, machine, backbone)
         except ImpastoError as error:
             cells[other.name] = (str(error), Path(other.name).name)
-    for batch, images in _painted(console, runs):
-        for (other, _), image in zip(batch, images, strict=True):
-            if not isinstance(image, str):
-                image = _with_inset(image, _image(other, config))
-            cells[other.name] = (image, Path(other.name).name)
+    painted = _painted(console, [run for _, run in runs.values()])
+    for number, (name, (other, _)) in enumerate(runs.items()):
+        image = painted[number]
+        if not isinstance(image, str):
+            image = with_inset(image, shown_small(other, config))
+        cells[name] = (image, Path(name).name)
     return [cells[other.name] for other in others]
 
 
-def _painted(
-    console: Console, runs: Sequence[tuple[Picture, Run]]
-) -> Iterator[tuple[list[tuple[Picture, Run]], list[Image.Image | str]]]:
-    """Yield batches of the runs with their paintings, or with the reason why there are none."""
+def _painted(console: Console, runs: Sequence[Run]) -> dict[int, Image.Image | str]:
+    """Paint the runs; their paintings by number, or why there are none."""
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from impasto.painting.batched import batch_key, paint_batched
+    from impasto.painting.sheet import paint_sheet
 
-    columns = (BarColumn(), TextColumn("{task.fields[done]} of {task.total}"))
+    columns = (BarColumn(), TextColumn("{task.fields[done]} of {task.fields[count]}"))
+    painted: dict[int, Image.Image | str] = {}
     with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as bar:
-        task = bar.add_task("", total=len(runs), done=0)
-        done = 0
-        for _, equal in groupby(runs, lambda pair: batch_key(pair[1])):
-            group = list(equal)
-            level = group[0][1].problem.levels[-1]
-            most = max(1, TOGETHER // (level.height * level.width))
-            if batch_key(group[0][1]) is None:
-                most = 1
-            for batch in (group[k : k + most] for k in range(0, len(group), most)):
-                try:
-                    for steps in paint_batched([run for _, run in batch]):
-                        bar.update(task, completed=done + len(batch) * steps[0].fraction)
-                    images: list[Image.Image | str] = [
-                        run.painting(step).image
-                        for (_, run), step in zip(batch, steps, strict=True)
-                    ]
-                except ImpastoError as error:
-                    images = [str(error)] * len(batch)
-                done += len(batch)
-                bar.update(task, completed=done, done=done)
-                yield batch, images
-
-
-def _image(picture: Picture, config: Config) -> Image.Image:
-    """Return a picture at the size of the sheet's paintings."""
-    from impasto.images.read import resize
-    from impasto.images.write import to_image
-    from impasto.painting.levels import painted_size
-
-    height, width = painted_size(picture, config)
-    alpha = None if picture.alpha is None else resize(picture.alpha, height, width)
-    return to_image(resize(picture.pixels, height, width), alpha)
-
-
-def _with_inset(painting: Image.Image, other: Image.Image) -> Image.Image:
-    """Draw the picture that a painting was made from into its lower left corner, framed."""
-    from PIL import ImageOps
-
-    height = max(1, round(INSET * painting.height))
-    width = max(1, min(round(height * other.width / other.height), painting.width // 2))
-    small = ImageOps.expand(other.convert("RGB").resize((width, height)), 2, "white")
-    shown = painting.copy()
-    shown.paste(small, (0, painting.height - small.height))
-    return shown
+        task = bar.add_task("", total=1, done=0, count=len(runs))
+        for progress in paint_sheet(runs):
+            painted |= progress.finished
+            bar.update(task, completed=progress.fraction, done=progress.done)
+    return painted

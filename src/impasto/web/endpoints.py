@@ -1,0 +1,213 @@
+"""What the endpoints of the HTTP API share: jobs, states, errors, and what a request asks for."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+from fastapi import Depends, HTTPException, Request, Response, UploadFile
+from fastapi import Path as InPath
+from pydantic import BaseModel, Field
+
+from impasto.config import Config
+from impasto.errors import ConfigError, ImpastoError, as_arguments, did_you_mean, shortened
+from impasto.fields import changed_fields
+from impasto.presets import preset
+from impasto.web.addresses import network_of
+from impasto.web.folders import RoomError
+from impasto.web.job import Job, State
+from impasto.web.queue import Studio
+from impasto.web.request import BusyError, Kind, PaintRequest, Upload
+
+__all__ = [
+    "ACCEPTED",
+    "ONE",
+    "SETTINGS",
+    "AnyJob",
+    "FinishedJob",
+    "PaintedPicture",
+    "Status",
+    "TheStudio",
+    "errors",
+    "only_fields",
+    "settings_of",
+    "status_of",
+    "taken",
+    "upload_of",
+]
+
+RETRY_AFTER = "60"  # seconds
+ONE = "/api/paintings/{id}"
+LOCATION = {"description": "the painting's address", "schema": {"type": "string"}}
+SETTINGS = {
+    "contentMediaType": "application/json",
+    "contentSchema": {"$ref": "#/components/schemas/Settings"},
+}
+
+
+class Status(BaseModel):
+    """A painting, or a film, that was asked for. seconds_left: null if it is too early to say.
+    terms: of the objective, weighted, by name."""
+
+    id: str
+    kind: Kind
+    state: State
+    title: str
+    before: int = Field(description="paintings before this one, those being painted included")
+    step: int = 0
+    steps: int
+    frame: int = Field(0, description="of a film, the one that is painted now")
+    frames: int = 0
+    level: int = 0
+    levels: int = 0
+    fraction: float = 0.0
+    seconds: float = 0.0
+    seconds_left: float | None = None
+    objective: float | None = None
+    terms: dict[str, float | None] = {}
+    error: str = ""
+    note: str = ""
+
+
+def status_of(studio: Studio, job: Job) -> Status:
+    """The state and the progress of a job."""
+    progress = {"steps": job.config.steps} if job.progress is None else job.progress._asdict()
+    return Status(
+        id=job.id,
+        kind=job.kind,
+        state=job.state,
+        title=job.title,
+        before=studio.place(job),
+        error=as_arguments(job.error),
+        note=as_arguments(job.note),
+        **progress,
+    )
+
+
+ERRORS = {
+    404: "not here",
+    409: "not yet",
+    413: "too large",
+    422: "something to put right",
+    503: "busy: try again",
+    507: "no room on the server: try again later",
+}
+DETAIL = {"schema": {"type": "object", "properties": {"detail": {"type": "string"}}}}
+
+
+def errors(*codes: int) -> dict[int | str, dict[str, Any]]:
+    """The errors of an endpoint, for OpenAPI."""
+    content = {"application/json": DETAIL}
+    return {code: {"description": ERRORS[code], "content": content} for code in codes}
+
+
+ACCEPTED = {
+    **errors(413, 422, 503, 507),
+    202: {"description": "taken: follow it", "headers": {"Location": LOCATION}},
+}
+
+
+async def _studio(request: Request) -> Studio:
+    return request.app.state.studio  # type: ignore[no-any-return]
+
+
+TheStudio = Annotated[Studio, Depends(_studio)]
+Id = Annotated[
+    str, InPath(description="the painting's id; who has it may see the painting and end it")
+]
+
+
+def only_fields(*known: str) -> Any:
+    """A dependency that refuses a form with a field that there is none of."""
+
+    async def check(request: Request) -> None:
+        given = [*request.query_params, *(await request.form())]
+        for name in given:
+            if name in Config.model_fields and name not in known:
+                text = f"{shortened(name)} is a setting: send it in the field settings, "
+                raise HTTPException(422, text + "a JSON object")
+            if name not in known:
+                raise HTTPException(422, f"no field {shortened(name)}: {did_you_mean(name, known)}")
+
+    return Depends(check)
+
+
+async def _job(id: Id, studio: TheStudio) -> Job:
+    job = studio.jobs.get(id)
+    if job is None:
+        raise HTTPException(
+            404, "no such painting: it was never asked for, or is not kept any more"
+        )
+    return job
+
+
+AnyJob = Annotated[Job, Depends(_job)]
+
+
+async def _finished(job: AnyJob) -> Job:
+    if not job.finished:
+        raise HTTPException(409, f"there is no painting: it is {job.state}")
+    return job
+
+
+FinishedJob = Annotated[Job, Depends(_finished)]
+
+
+async def _picture(job: FinishedJob) -> Job:
+    if job.is_film:
+        raise HTTPException(404, "this is a film: its file is at .../film")
+    return job
+
+
+PaintedPicture = Annotated[Job, Depends(_picture)]
+
+
+async def taken(
+    studio: Studio, request: Request, response: Response, order: PaintRequest
+) -> Status:
+    """Queue an order; the answer says where it can be followed. Raises HTTPException."""
+    address = network_of(request.client.host if request.client else "")
+    try:
+        job = await studio.submit_async(order, f"program {address}", visitor=address)
+    except BusyError as error:
+        raise HTTPException(503, str(error), {"Retry-After": RETRY_AFTER}) from None
+    except RoomError as error:
+        raise HTTPException(507, str(error)) from None
+    except ImpastoError as error:
+        raise HTTPException(422, as_arguments(str(error))) from None
+    root = request.scope.get("root_path", "")
+    response.headers["Location"] = root + ONE.format(id=job.id)
+    return status_of(studio, job)
+
+
+def upload_of(file: UploadFile) -> Upload:
+    """An uploaded file of a form."""
+    return Upload(file.filename or "picture", file.file.read)
+
+
+def settings_of(name: str, look: str, text: str) -> dict[str, Any]:
+    """The settings of a request, JSON, on top of a preset and a look. Raises HTTPException."""
+    settings = _object(text)
+    base: dict[str, Any] = {}
+    try:
+        if name:
+            base = dict(changed_fields(preset(name).config))
+    except ConfigError as error:
+        raise HTTPException(422, str(error)) from None
+    if settings.get("optimizer", base.get("optimizer")) != base.get("optimizer"):
+        base.pop("learning_rate", None)  # each optimizer has its own
+    return {**base, **({"look": look} if look else {}), **settings}
+
+
+def _object(settings: str) -> dict[str, Any]:
+    """The settings of a request. Raises HTTPException if they are not a JSON object."""
+    try:
+        parsed = json.loads(settings or "{}")
+        json.dumps(parsed, ensure_ascii=False).encode()  # half a character is no text
+    except (ValueError, RecursionError):
+        parsed = None
+    if not isinstance(parsed, dict):
+        raise HTTPException(
+            422, f"settings are {settings[:100]!r}: give a JSON object of impasto.Config's fields"
+        )
+    return parsed

@@ -1,0 +1,48 @@
+"""What the studio makes: paintings, sheets and films, each checked and painted in its own way."""
+
+from __future__ import annotations
+
+from impasto.config import Config, Machine
+from impasto.presets import QUICK
+from impasto.web.film_worker import work_on_film
+from impasto.web.films import check_extra, check_film, check_settings
+from impasto.web.job import Job, State
+from impasto.web.limits import Limits
+from impasto.web.policy import Policy
+from impasto.web.request import PaintRequest
+from impasto.web.sheets import work_on_sheet
+from impasto.web.uploads import ReadingMemory
+from impasto.web.worker import work
+
+__all__ = ["check", "config_for", "work_on"]
+
+
+def config_for(request: PaintRequest, policy: Policy) -> Config:
+    """The config of a request. Raises ConfigError."""
+    if request.kind == "film":
+        check_extra()
+        config = policy.config_of(request)
+        check_settings(config)
+        return config
+    if request.kind == "sheet":
+        request = request._replace(settings={**request.settings, **QUICK})
+    return policy.config_of(request)
+
+
+def check(job: Job, policy: Policy, reading: ReadingMemory) -> None:
+    """Read a job's files once, for all that is wrong with them. Raises ImpastoError."""
+    if job.kind == "film":
+        check_film(job, policy, reading)
+        return
+    sizes = job.sizes(policy.limits.read_pixels)
+    with reading.reserved(sizes, job.enough(sizes)):
+        policy.check(job)
+
+
+def work_on(job: Job, limits: Limits, machine: Machine, threads: int) -> State:
+    """Paint a job until it ends, or until something else is requested; its next state."""
+    if job.kind == "film":
+        return work_on_film(job, limits, machine, threads)
+    if job.kind == "sheet":
+        return work_on_sheet(job, limits, machine, threads)
+    return work(job, limits, machine, threads)

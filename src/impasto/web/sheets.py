@@ -1,0 +1,144 @@
+"""Try all styles: a small painting of one photograph in each of many styles."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterable
+
+from PIL import Image
+
+from impasto.config import Machine
+from impasto.errors import ImpastoError
+from impasto.figures.contact_sheet import Cell, contact_sheet, in_rows
+from impasto.images.samples import STYLES, sample_style
+from impasto.images.write import write
+from impasto.painting.run import Run
+from impasto.painting.sheet import SheetProgress, paint_sheet, shown_small, with_inset
+from impasto.painting.tuning import use_threads
+from impasto.web.job import Job, Progress, State
+from impasto.web.limits import Limits
+from impasto.web.request import Upload
+from impasto.web.worker import cached_backbone
+
+__all__ = ["MOST_IN_SHEET", "all_styles", "cell_file", "work_on_sheet"]
+
+MOST_IN_SHEET = 20  # styles
+
+
+def all_styles(chosen: Iterable[Upload], earlier: Iterable[Job]) -> list[Upload]:
+    """The styles at hand, each once: those on the page, those of earlier paintings, the samples.
+
+    earlier: a visitor's, the newest first.
+    """
+    samples = [Upload(f"{name}.jpg", sample_style(name).read_bytes) for name in STYLES]
+    known = {_digest(style) for style in samples}
+    own: list[Upload] = []
+    for style in (*chosen, *(style for job in earlier for style in _styles_of(job))):
+        if len(own) + len(samples) < MOST_IN_SHEET and (digest := _digest(style)) not in known:
+            known.add(digest)
+            own.append(style)
+    return [*own, *samples]
+
+
+def _styles_of(job: Job) -> list[Upload]:
+    kept = (job.kept_input(1 + number) for number in range(len(job.styles)))
+    return [style for style in kept if style is not None]
+
+
+def _digest(style: Upload) -> str:
+    return hashlib.sha256(style.read()).hexdigest()
+
+
+def cell_file(number: int) -> str:
+    """The name of the file of a sheet's painting."""
+    return f"cell-{number}.jpg"
+
+
+def work_on_sheet(job: Job, limits: Limits, machine: Machine, threads: int) -> State:
+    """Paint the cells of a sheet until the end, or until something else is requested; the job's
+    next state. The next call goes on with the cells that are not there yet."""
+    use_threads(machine, threads)
+    content, styles, _ = job.inputs(limits.read_pixels)
+    runs: dict[int, Run] = {}
+    for number, style in enumerate(styles):
+        if number not in job.cells:
+            try:
+                runs[number] = Run.prepare(
+                    content, [style], job.config, machine, backbone=cached_backbone
+                )
+            except ImpastoError as error:
+                job.cells[number] = str(error)
+    numbers = list(runs)
+    clock = _Clock(job, len(styles))
+    for progress in paint_sheet(list(runs.values())):
+        for k, picture in progress.finished.items():
+            number = numbers[k]
+            if not isinstance(picture, str):
+                picture = with_inset(picture, shown_small(styles[number], job.config))
+            _keep(job, number, picture)
+        clock.on_progress(progress)
+        if job.requested:
+            break
+    finished = len(job.cells) == len(styles)
+    if job.requested == "pause" and not finished:
+        return "paused"
+    if job.requested == "cancel" or "" not in job.cells.values():
+        return "cancelled" if job.requested else _failed(job)
+    _finish(job)
+    return "done" if finished else "stopped"
+
+
+class _Clock:
+    """The progress of a sheet, whose paintings may be made in several goes."""
+
+    def __init__(self, job: Job, count: int):
+        self._job, self._count, self._before = job, count, len(job.cells)
+        self._spent = job.progress.seconds if job.progress else 0.0
+        self._began = time.monotonic()
+
+    def on_progress(self, progress: SheetProgress) -> None:
+        """Note how far a go is."""
+        spent = time.monotonic() - self._began
+        share = 1 - self._before / self._count  # of this go
+        self._job.progress = Progress(
+            step=0,
+            steps=self._job.config.steps,
+            level=0,
+            levels=0,
+            fraction=1 - share * (1 - progress.fraction),
+            seconds=self._spent + spent,
+            seconds_left=spent / progress.fraction - spent if progress.fraction > 0.05 else None,
+            objective=None,
+            terms={},
+            frame=len(self._job.cells),
+            frames=self._count,
+        )
+
+
+def _keep(job: Job, number: int, picture: Image.Image | str) -> None:
+    """Keep a painting of the sheet, or why there is none."""
+    if isinstance(picture, str):
+        job.cells[number] = picture
+        return
+    write(picture, job.file(cell_file(number)))
+    job.cells[number] = ""
+
+
+def _finish(job: Job) -> None:
+    """Draw the sheet."""
+    cells: list[Cell] = []
+    for number, why in sorted(job.cells.items()):
+        if why:
+            cells.append((why, job.styles[number]))
+            continue
+        with Image.open(job.file(cell_file(number)), formats=("JPEG",)) as image:
+            cells.append((image.convert("RGB"), job.styles[number]))
+    sheet = contact_sheet(in_rows(cells))
+    write(sheet, job.product)
+    write(sheet, job.file("after.jpg"))
+
+
+def _failed(job: Job) -> State:
+    job.error = next(iter(job.cells.values()), "there is no style to try")
+    return "failed"
