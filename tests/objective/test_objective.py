@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from configs import gram_config
+from configs import gram_config, position_factor
 from framing import seen
 from grains import grain_between
 from impasto import Config, paint
@@ -29,7 +29,6 @@ from impasto.objective.losses import (
 )
 from impasto.objective.objective import Objective
 from impasto.objective.regions import Region, StyleSource
-from impasto.objective.style_terms import layer_factor
 from layouts import NAMES, random_kernels
 
 WEIGHTS = Weights("random", random_kernels(), "BGR", (0.4, 0.45, 0.5), (4.0, 4.5, 5.0))
@@ -131,7 +130,7 @@ def plainly(
     for layer, weight in config.style_layers.items():
         target = blended([gram(each[layer], config.gram_divisor) for each in patterns])
         loss = pattern_loss(gram(here[layer], config.gram_divisor), target)
-        weight *= layer_factor(config, layer, here[layer].shape[2] * here[layer].shape[3])
+        weight *= position_factor(config, layer, here[layer])
         terms[f"style {layer}"] = config.strength * config.style_weight * weight * loss
     if config.grain_weight:
         loss = grain_between(

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from configs import gram_config
+from configs import gram_config, position_factor
 from framing import seen
 from grains import grain_between
 from impasto import Config, paint
@@ -23,7 +23,6 @@ from impasto.objective.losses import differences, energy, total_variation
 from impasto.objective.moments import LEAST, RIDGE
 from impasto.objective.objective import Objective
 from impasto.objective.regions import Region, StyleSource
-from impasto.objective.style_terms import layer_factor
 from impasto.objective.terms import layer_weights
 from impasto.painting.problem import prepare_problem, regions_at
 from layouts import random_kernels
@@ -167,7 +166,7 @@ def plainly(
                 moments(here[layer], averaged(part.mask, layer)),
                 mixed(found, part.styles),
             )
-            weight *= layer_factor(config, layer, here[layer].shape[2] * here[layer].shape[3])
+            weight *= position_factor(config, layer, here[layer])
             terms[f"style {layer} {part.name}".strip()] = (
                 strength * config.style_weight * weight * apart
             )

@@ -4,7 +4,6 @@ from contextlib import contextmanager, nullcontext
 
 import pytest
 import torch
-from support.recorded_graph import RecordedGraph, record
 
 from impasto.painting.cuda_graph import GraphedSolver
 from impasto.solver.adam import Adam
@@ -12,6 +11,7 @@ from impasto.solver.lbfgs import LBFGS
 from impasto.solver.preconditioner import SpectralPreconditioner
 from impasto.solver.safeguard import Safeguard
 from impasto.solver.safeguarded import SafeguardedSolver
+from recorded_graph import RecordedGraph, record
 
 HEIGHT, WIDTH, STEPS = 20, 30, 25
 SOLVERS = {

@@ -21,6 +21,7 @@ __all__ = [
     "energy",
     "gram",
     "gram_divisor",
+    "layer_factor",
     "position_sum",
     "reduction_factor",
     "second_moment_sum",
@@ -180,3 +181,12 @@ def _upcast(x: torch.Tensor) -> torch.Tensor:
 
 def _accumulation_dtype(x: torch.Tensor) -> torch.dtype:
     return torch.float32 if x.dtype in (torch.bfloat16, torch.float16) else x.dtype
+
+
+def layer_factor(positions: int, channels: int) -> float:
+    """Return what a style layer weighs for the number of its positions: min(1, N / C)^2.
+
+    Moments of C channels over N < C positions are met only by positions that are the style's own:
+    its largest things would be laid over the photograph.
+    """
+    return min(1.0, positions / channels) ** 2

@@ -6,12 +6,12 @@ from collections.abc import Iterator, Sequence
 
 import torch
 
-from impasto.backbone.architecture import layer_stride
+from impasto.backbone.architecture import VGG19, convolution_of, layer_stride
 from impasto.backbone.vgg import Features
 from impasto.errors import ConfigError
 from impasto.images.margins import is_flat
 from impasto.objective.extractor import FeatureExtractor
-from impasto.objective.losses import energy, reduction_factor
+from impasto.objective.losses import energy, layer_factor, reduction_factor
 from impasto.objective.pixel_terms import (
     Edges,
     Grain,
@@ -22,7 +22,7 @@ from impasto.objective.pixel_terms import (
 )
 from impasto.objective.regions import Region
 from impasto.objective.style_targets import StyleTargets, neighbor_count, variation_factors
-from impasto.objective.style_terms import STYLE_TERMS, Place, layer_factor
+from impasto.objective.style_terms import STYLE_TERMS, Place
 from impasto.objective.terms import Content, Term, in_metric, layer_weights
 from impasto.objective.tiles import Sums, Tile
 
@@ -153,7 +153,9 @@ def _style_terms(
                 continue
             name = f"style {layer} {region.name}".strip()
             scale = config.style_factor * config.style_weight * weight / len(regions)
-            scale *= layer_factor(config, layer, place.rows * place.columns)
+            if config.normalize == "energy" and config.content_layers:  # no texture, no recipe
+                channels = VGG19.channels[convolution_of(layer)]  # the network in the box has fewer
+                scale *= layer_factor(place.rows * place.columns, channels)
             term = STYLE_TERMS[config.style_term]
             floor = least[layer] if _flat(region) else 0.0
             yield term.term(extractor, name, place, by_layer[layer], scale, floor)

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 
 import torch
 
-from impasto.backbone.architecture import VGG19, convolution_of, layer_stride
+from impasto.backbone.architecture import layer_stride
 from impasto.config import Config
 from impasto.objective.extractor import FeatureExtractor
 from impasto.objective.losses import energy, gram_divisor, reduction_factor
@@ -40,7 +40,6 @@ __all__ = [
     "MomentTerm",
     "Place",
     "StyleTerm",
-    "layer_factor",
 ]
 
 LEAST = 1e-6  # share of a layer's positions: a mask that covers less covers none of them
@@ -72,18 +71,6 @@ class Place(NamedTuple):
     def total_weight(self) -> float:
         """The number of positions, or the sum of their weights."""
         return self.rows * self.columns if self.weights is None else float(self.weights.sum())
-
-
-def layer_factor(config: Config, layer: str, positions: int) -> float:
-    """Return what a style layer weighs for the number of its positions: min(1, N / C)^2.
-
-    Moments of C channels over N < C positions are met only by positions that are the style's own:
-    its largest things would be laid over the photograph. C is VGG-19's, whatever the network. A
-    texture has no photograph, and in published recipes (`normalize` "none") it is 1.
-    """
-    if config.normalize != "energy" or not config.content_layers:
-        return 1.0
-    return min(1.0, positions / VGG19.channels[convolution_of(layer)]) ** 2
 
 
 class StyleTerm(Protocol):
