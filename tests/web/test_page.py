@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from impasto.config import Config
 from impasto.images.read import read_settings
@@ -36,8 +36,10 @@ FLAGS = [
 ]
 # in the order of need
 CONTROLS = ("style-1", "setting-look", "slider-strength", "slider-style_scale", "setting-color")
+WIDE = {"width": 1300, "height": 1000}
 FRAME = "#preview img[alt^='The painting at step']"
 LONG = 20_000  # steps that nobody waits for
+SMALL = {"size": 64, "steps": 4}  # what the page's form begins with
 
 pytestmark = [
     pytest.mark.browser,
@@ -49,6 +51,7 @@ pytestmark = [
 def place(tiny_weights):
     with (
         patch.multiple("impasto.painting.preview", SIDE=64, STEPS=2),
+        patch.object(policy.Policy, "defaults", SMALL),
         running(tiny_weights, steps=LONG, upload=2_000_000) as place,
     ):
         yield place
@@ -57,34 +60,45 @@ def place(tiny_weights):
 @pytest.fixture(scope="module")
 # after `place`: Playwright leaves a loop running, which that cannot have
 def browser(place) -> Iterator[Browser]:
+    expect.set_options(timeout=15_000)  # other tests may take the processors for seconds
     with sync_playwright() as driver:
         yield driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
 
 
+@pytest.fixture(scope="module")
+def visitor(browser) -> BrowserContext:
+    """The first visitor of every test, who is another one without the cookie. What it has cached
+    is kept: a new one would load and compile the page's scripts again, for two seconds."""
+    return browser.new_context(viewport=WIDE)
+
+
 @pytest.fixture
-def open_page(browser, place, photo, style):
+def open_page(browser, visitor, place, photo, style):
     """Opens pages, each as a visitor of its own, with the two pictures in it unless told
     otherwise."""
     visitors, asked = [], []
+    visitor.clear_cookies()
 
     def open(filled: bool = True, **options: object) -> Page:
-        visitors.append(
-            browser.new_context(**{"viewport": {"width": 1300, "height": 1000}, **options})
-        )
+        first = not (visitors or options)
+        visitors.append(visitor if first else browser.new_context(**{"viewport": WIDE, **options}))
         page = visitors[-1].new_page()
         page.set_default_timeout(15_000)
         page.on("request", lambda request: asked.append(request.url))
         page.on("pageerror", lambda error: asked.append(f"error: {error}"))
-        page.goto(place.url)
+        with page.expect_response(re.compile("/queue/join")):  # its first event: it is alive
+            page.goto(place.url)
         if filled:
             upload(page, "content", photo)
             upload(page, "style-1", style)
-            settle(page, size=64, steps=4)
         return page
 
     yield open
-    for visitor in visitors:
-        visitor.close()
+    for page in list(visitor.pages):
+        page.close()
+    for other in visitors:
+        if other is not visitor:
+            other.close()
     strange = [url for url in asked if not url.startswith((place.url, "data:", "blob:"))]
     assert not strange, "the page asked others, or failed"
 
@@ -98,7 +112,9 @@ def settle(page: Page, size: int, steps: int) -> None:
     """Set the size, in sight, and the steps, in a folder of a folder."""
     choose(page, "size", str(size))
     if not page.locator("#setting-steps").is_visible():
-        unfold(page, "All settings", "Solver")
+        if not page.locator("#preset").is_visible():
+            unfold(page, "All settings")
+        unfold(page, "Solver")
         # what is unfolded comes with its own value, faster than anybody types
         page.wait_for_timeout(300)
     box = page.locator("#setting-steps input")
@@ -190,6 +206,7 @@ def test_a_finished_painting_is_compared_and_taken_home_in_every_format(
     open_page, tmp_path
 ) -> None:
     page = open_page()
+    unfold(page, "All settings")
     page.locator("#timelapse input").click()
     page.get_by_role("option", name="gif").click()
     page.click("#paint")
@@ -447,7 +464,7 @@ def test_pictures_that_are_missing_are_asked_for(open_page, photo) -> None:
 @pytest.mark.slow
 def test_a_setting_out_of_range_is_told_by_its_label(open_page) -> None:
     page = open_page()
-    unfold(page, "Objective")
+    unfold(page, "All settings", "Objective")
     page.locator("#setting-style_layers textarea").fill("relu9_1")
     page.click("#paint")
     shows(page, "relu9_1")
@@ -529,6 +546,7 @@ def test_parts_are_drawn_on_the_photograph(open_page, place, photo) -> None:
     page = open_page()
     unfold(page, "More styles", "Parts of the photograph")
     upload(page, "style-2", photo)
+    page.locator("#brush").scroll_into_view_if_needed()
     for k, height in ((0, 0.4), (1, 0.6)):
         if k:
             page.locator("#brush").get_by_label("Color").click()
@@ -647,6 +665,7 @@ def test_axe_finds_nothing_serious(open_page, look) -> None:
         page,
         "More styles",
         "Parts of the photograph",
+        "All settings",
         "Picture",
         "Network",
         "Objective",
@@ -681,7 +700,7 @@ def test_the_first_look_on_a_phone_fits(open_page) -> None:
 
 def test_every_control_says_what_the_command_line_says(open_page) -> None:
     page = open_page()
-    unfold(page, "Picture", "Network", "Objective")
+    unfold(page, "All settings", "Picture", "Network", "Objective", "Solver")
     for name in ("strength", "style_scale", "tv_weight", "padding", "history"):
         text = re.sub(r"--[a-z-]+", "", Config.model_fields[name].description)
         expect(page.locator(f"#setting-{name}")).to_contain_text(text[:40])
