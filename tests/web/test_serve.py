@@ -360,6 +360,7 @@ def test_ended_in_mid_painting_it_leaves_nothing(temporary, machine, photo, styl
     assert process.returncode == 0
 
 
+@pytest.mark.slow  # its quick kin: SIGTERM in mid-painting, above
 def test_ctrl_c_closes_it_also_with_a_page_open(temporary, machine) -> None:
     with (
         program(temporary, *machine) as process,
