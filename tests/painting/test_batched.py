@@ -80,12 +80,12 @@ ODD = [
     {"fine": "t"},
     {"history": 2, "precondition": 0},
 ]
+QUICK = (0, 1, 2, 9, 10, 11)
 
 
 @pytest.mark.parametrize(
     "odd",
-    [*ODD[:3], *(pytest.param(odd, marks=pytest.mark.slow) for odd in ODD[3:-4]), *ODD[-4:-1]]
-    + [pytest.param(ODD[-1], marks=pytest.mark.slow)],
+    [pytest.param(odd, marks=[] if k in QUICK else pytest.mark.slow) for k, odd in enumerate(ODD)],
     ids=str,
 )
 def test_each_of_several_is_at_every_step_what_it_is_alone(run, config, album, odd) -> None:

@@ -597,6 +597,7 @@ def test_a_mask_is_uploaded_and_comes_back_with_the_painting(
     expect(page.get_by_label("Protect the subject")).to_be_checked()
 
 
+@pytest.mark.slow  # its quick kin is the mask above, a TIFF
 def test_a_picture_that_browsers_do_not_show_is_converted_for_the_page(
     open_page, place, photo, tmp_path
 ) -> None:
@@ -698,6 +699,7 @@ def test_the_first_look_on_a_phone_fits(open_page) -> None:
     assert page.locator("#status").bounding_box()["y"] < 844, "the page went to where it is painted"
 
 
+@pytest.mark.slow  # its quick kin are the controls of test_controls.py
 def test_every_control_says_what_the_command_line_says(open_page) -> None:
     page = open_page()
     unfold(page, "All settings", "Picture", "Network", "Objective", "Solver")
