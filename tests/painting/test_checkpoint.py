@@ -20,7 +20,8 @@ from PIL import Image, ImageSequence
 from safetensors import SafetensorError
 
 from impasto import Config
-from impasto.config import changed_by
+from impasto.backbone.vgg import Method
+from impasto.config import Machine, changed_by
 from impasto.errors import CheckpointError, OutputError
 from impasto.locking import exclusive_lock
 from impasto.objective.objective import Objective
@@ -535,6 +536,28 @@ def test_ctrl_c_keeps_what_there_is_and_resume_ends_it(
         for text in (whole, (tmp_path / "run.jsonl").read_text())
     ]
     assert [row["objective"] for row in lines[0]] == [row["objective"] for row in lines[1]]
+
+
+def test_resumed_it_convolves_as_it_began_whatever_is_the_fastest_now(
+    painted, impasto, ctrl_c, tmp_path, monkeypatch
+) -> None:
+    monkeypatch.setattr("impasto.painting.checkpoint.SOONEST", 0.0)
+    monkeypatch.setattr("impasto.painting.checkpoint.COST", 1e9)
+    fastest = ["winograd"]
+
+    def measured(_: object, machine: Machine) -> Method:
+        return Method(
+            "float32", fastest[0] if machine.convolution == "auto" else machine.convolution
+        )
+
+    monkeypatch.setattr("impasto.backbone.load.fastest", measured)
+    painted("--steps", 9, out="whole.png")
+    with monkeypatch.context() as patch:
+        ctrl_c(5, patch)
+        painted("--steps", 9, "--checkpoint", "kept")
+    fastest[0] = "direct"
+    assert impasto("resume", "kept")[0] == 0
+    assert (tmp_path / "out.png").read_bytes() == (tmp_path / "whole.png").read_bytes()
 
 
 def test_ctrl_c_at_the_last_step_is_too_late(painted, impasto, monkeypatch) -> None:

@@ -34,8 +34,8 @@ class BatchSpec(NamedTuple):
     settings: ConfigRecord
     engine: Literal["local", "ray"]
     address: Text | None
-    depth: Literal[8, 16] = 8
-    metadata: Literal["basic", "all", "none"] = "basic"
+    depth: Literal[8, 16]
+    metadata: Literal["basic", "all", "none"]
 
 
 FOLDER_SCHEMA, SPEC_SCHEMA = TypeAdapter(Text), TypeAdapter(BatchSpec)
