@@ -89,7 +89,7 @@ def cut_off(run: Run, folder: Path, *at: int) -> None:
     ],
     ids=str,
 )
-def test_a_run_goes_on_and_ends_as_if_never_cut_off(job, tmp_path, changes, at) -> None:
+def test_a_resumed_run_ends_as_if_never_interrupted(job, tmp_path, changes, at) -> None:
     run = job(**changes)
     whole = run.paint()
     cut_off(run, tmp_path, at)
@@ -123,7 +123,7 @@ def test_a_run_that_went_wrong_goes_on_as_it_would_have(job, tmp_path) -> None:
     assert torch.equal(again.pixels, whole.pixels)
 
 
-def test_without_a_checkpoint_there_is_none(job, tmp_path) -> None:
+def test_loading_from_an_empty_folder_gives_none(job, tmp_path) -> None:
     problem, config, backbone = of(job())
     assert load(tmp_path, problem, config, backbone) is None
 
@@ -138,7 +138,7 @@ def test_a_broken_checkpoint_is_refused(job, tmp_path, broken) -> None:
         load(tmp_path, *of(run))
 
 
-def test_what_would_end_with_another_picture_is_refused(
+def test_resume_refuses_a_run_that_would_end_with_another_picture(
     job, tmp_path, style, tiny_weights, monkeypatch
 ) -> None:
     cut_off(job(), tmp_path, 3)
@@ -345,7 +345,7 @@ def test_a_finished_run_keeps_no_checkpoint_and_says_so(painted, impasto, tmp_pa
     assert (code, out) == (0, "kept is finished: the painting is out.png\n")
 
 
-def test_a_finished_run_whose_painting_is_gone_is_told(
+def test_resume_says_where_the_painting_of_a_finished_run_is_gone(
     painted, impasto, tmp_path, monkeypatch
 ) -> None:
     painted("--checkpoint", "kept")
@@ -380,7 +380,7 @@ class KilledError(BaseException):
     ("saved", "killed"), [((2,), 4), ((3, 6), 9), pytest.param((9, 13), 14, marks=pytest.mark.slow)]
 )
 @pytest.mark.parametrize("damaged", [False, True])
-def test_a_film_that_goes_on_has_the_bytes_of_one_never_cut_off(
+def test_a_resumed_film_has_the_bytes_of_an_uninterrupted_one(
     painted, impasto, tmp_path, monkeypatch, saved, killed, damaged
 ) -> None:
     monkeypatch.setattr("impasto.figures.timelapse.FRAMES", 2)
@@ -469,7 +469,7 @@ def test_where_there_are_no_locks_it_paints_without(painted, monkeypatch, number
     )
 
 
-def test_somebody_s_files_in_the_folder_stay(painted, tmp_path) -> None:
+def test_other_files_in_the_folder_stay(painted, tmp_path) -> None:
     (tmp_path / "film").mkdir()
     for name in ("film/00000001.png", "lock", "checkpoint.txt"):
         (tmp_path / name).write_text("somebody's")

@@ -182,7 +182,7 @@ def findings(page: Page) -> list[str]:
     ]
 
 
-def test_a_newcomer_paints_watches_stops_and_downloads(open_page, tmp_path) -> None:
+def test_a_visitor_paints_watches_stops_and_downloads(open_page, tmp_path) -> None:
     page = open_page()
     settle(page, 96, LONG)
     page.get_by_role("button", name="Paint", exact=True).click()
@@ -411,7 +411,7 @@ def test_a_page_that_is_opened_again_finds_painting_and_history(open_page, place
 
 
 @pytest.mark.slow
-def test_a_lost_connection_finds_the_painting_again(open_page, place) -> None:
+def test_the_painting_is_shown_again_after_a_lost_connection(open_page, place) -> None:
     page = open_page()
     settle(page, 96, LONG)
     page.click("#paint")
@@ -633,7 +633,7 @@ def test_a_change_shows_a_quick_look_until_it_is_painted(open_page, place) -> No
 
 
 @pytest.mark.slow
-def test_keys_alone_are_enough(open_page) -> None:
+def test_the_page_works_with_the_keyboard_alone(open_page) -> None:
     page = open_page()
     page.locator("#setting-size input").focus()
     for _ in range(60):

@@ -1,4 +1,4 @@
-"""What a batch was asked for, kept in its folder so that `impasto resume` can go on with it."""
+"""The arguments of a batch, kept in its folder for `impasto resume`."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ class ConfigOption(click.Option):
 
 
 def _hint(choices: str, default: Any) -> str:
-    """What an option takes, if that needs saying, and its default: " [a or b; default: a]"."""
+    """The allowed values and the default of an option, for its help: " [a or b; default: a]"."""
     parts = []
     if not isinstance(default, bool) and (" or " in choices or "number" in choices):
         parts.append(choices)

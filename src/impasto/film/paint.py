@@ -32,7 +32,7 @@ FAR = 4  # frames back: the long-term reference between the last frame and the s
 
 
 class Span(NamedTuple):
-    """Which frames of a clip: from `start` to before `end` in seconds, every so manieth of them."""
+    """Which frames of a clip: from `start` to before `end` in seconds, every n-th of them."""
 
     start: float = 0.0
     end: float | None = None

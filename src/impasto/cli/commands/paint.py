@@ -219,7 +219,7 @@ def _first_style(pictures: Sequence[str], config: Config) -> str:
 
 
 def _check_streams(spec: RunSpec, checkpoint: str | None, asks_for_file: bool) -> None:
-    """Check that what standard input and output cannot do is not asked for. Raises ConfigError."""
+    """Refuse options that need a file, for standard input and output. Raises ConfigError."""
     from impasto.painting.callbacks import Snapshots
 
     reads, writes = spec.pictures.count(STREAM), spec.outputs.streamed
