@@ -69,7 +69,7 @@ def browser(place) -> Iterator[Browser]:
 def visitor(browser) -> BrowserContext:
     """The first visitor of every test, who is another one without the cookie. What it has cached
     is kept: a new one would load and compile the page's scripts again, for two seconds."""
-    return browser.new_context(viewport=WIDE)
+    return browser.new_context(viewport=WIDE, reduced_motion="reduce")
 
 
 @pytest.fixture
@@ -475,7 +475,7 @@ def test_a_setting_out_of_range_is_told_by_its_label(open_page) -> None:
 
 
 def test_the_first_look_is_a_finished_example(open_page) -> None:
-    page = open_page(filled=False)
+    page = open_page(filled=False, reduced_motion="no-preference")
     for picture in page.locator("#preview .example img").all():
         expect(picture).to_have_js_property("complete", True)
         assert picture.evaluate("e => e.naturalWidth") > 500

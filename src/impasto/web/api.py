@@ -109,7 +109,7 @@ class PresetInfo(BaseModel):
 
 
 async def _only_known_fields(request: Request) -> None:
-    """Refuse a form with a field that there is none of."""
+    """Refuse a form with an unknown field."""
     given = [*request.query_params, *(await request.form())]
     for name in given:
         if name in Config.model_fields and name != "look":

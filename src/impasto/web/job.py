@@ -58,7 +58,7 @@ class Upload(NamedTuple):
 
 
 class PaintRequest(NamedTuple):
-    """What a visitor wants painted.
+    """A visitor's request for a painting.
 
     named: the pictures that the settings name. timelapse: the film's suffix, or "". base: the id
     of an earlier painting to start from, or "".
