@@ -60,7 +60,7 @@ def place(tiny_weights):
 @pytest.fixture(scope="module")
 # after `place`: Playwright leaves a loop running, which that cannot have
 def browser(place) -> Iterator[Browser]:
-    expect.set_options(timeout=15_000)  # other tests may take the processors for seconds
+    expect.set_options(timeout=30_000)  # other tests may take the processors for seconds
     with sync_playwright() as driver:
         yield driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
 
@@ -83,7 +83,7 @@ def open_page(browser, visitor, place, photo, style):
         first = not (visitors or options)
         visitors.append(visitor if first else browser.new_context(**{"viewport": WIDE, **options}))
         page = visitors[-1].new_page()
-        page.set_default_timeout(15_000)
+        page.set_default_timeout(30_000)
         page.on("request", lambda request: asked.append(request.url))
         page.on("pageerror", lambda error: asked.append(f"error: {error}"))
         with page.expect_response(re.compile("/queue/join")):  # its first event: it is alive
