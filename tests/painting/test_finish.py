@@ -118,7 +118,7 @@ def test_from_and_draft_on_the_command_line(impasto, config, photo, style, tmp_p
     assert read_settings(tmp_path / "draft.png")["finisher"] == ""
 
 
-def test_a_run_with_the_automatic_finish_is_resumed_on_the_command_line(
+def test_the_automatic_finish_is_resumed_and_painted_again_with_the_same_bytes(
     impasto, ctrl_c, finisher, photo, style, tmp_path, monkeypatch
 ) -> None:
     monkeypatch.setattr("impasto.painting.checkpoint.SOONEST", 0.0)
@@ -127,6 +127,8 @@ def test_a_run_with_the_automatic_finish_is_resumed_on_the_command_line(
     given = ("paint", photo, style, *settings, "--finish-backbone", finisher)
     assert impasto(*given, "-o", "whole.png")[0] == 0
     assert read_settings(tmp_path / "whole.png")["config"]["finish"] == "auto"
+    assert impasto("paint", "--from", "whole.png", "-o", "again.png")[0] == 0
+    assert (tmp_path / "again.png").read_bytes() == (tmp_path / "whole.png").read_bytes()
     with monkeypatch.context() as patch:
         ctrl_c(4, patch)
         impasto(*given, "-o", "out.png", "--checkpoint", "kept")
