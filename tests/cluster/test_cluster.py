@@ -291,7 +291,7 @@ def test_pictures_that_are_faulty_themselves_do_not_end_a_batch(
     head = cluster.head_node.node_id
 
     def faulty(self, tasks):
-        def fault(_):
+        def fault(*_):
             raise RuntimeError("an impossible thing")
 
         if "0.png" in tasks[0].content.name:
