@@ -5,7 +5,7 @@ PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constra
 DEMO := .venv/.demo
 READY := .venv/.ready
 
-.PHONY: setup demo test test-all test-gpu check format dist man docs styles gallery bench train clean
+.PHONY: setup demo test test-cluster test-others test-all test-gpu types check format dist man docs styles gallery bench train clean
 
 setup: $(READY)
 
@@ -23,11 +23,19 @@ $(READY): $(DEMO)
 demo: $(DEMO)
 	$(BIN)/impasto demo
 
-# Four workers on two cores: many tests wait for servers and browsers. The tests of a file share one studio.
-# tests/conftest.py puts the longest files first. Ray has many processes of its own: beside others it takes six times as long.
-test: $(READY)
+test: test-cluster test-others
+
+# Ray has many processes of its own: beside all others they take six times as long.
+test-cluster: $(READY)
 	$(BIN)/python -m pytest tests/cluster
+
+# Four workers on two cores: many tests wait for servers and browsers. The tests of a file share one studio.
+# tests/conftest.py puts the longest files first.
+test-others: $(READY)
 	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder --ignore tests/cluster
+
+types: $(READY)
+	$(BIN)/mypy
 
 test-all: $(READY)
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'slow or not slow'
@@ -39,8 +47,8 @@ test-gpu: $(READY)
 check: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy
-	$(MAKE) --no-print-directory test
+	$(MAKE) --no-print-directory --jobs 2 --output-sync types test-cluster
+	$(MAKE) --no-print-directory test-others
 
 format: $(READY)
 	$(BIN)/ruff format .

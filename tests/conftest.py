@@ -161,7 +161,7 @@ def sheets(monkeypatch):
 
 @pytest.fixture
 def ctrl_c(monkeypatch):
-    """Has Ctrl-C pressed while the so-manieth evaluation is made, counted over all paintings."""
+    """Presses Ctrl-C during the n-th evaluation, counted over all paintings."""
 
     def press(at: int, patch: pytest.MonkeyPatch = monkeypatch) -> None:
         evaluate, made = Objective.evaluate, []

@@ -30,6 +30,10 @@ painting.save("painting.png")
 assert [step.number for step in impasto.paint_steps(photo, style, **settings)] == [1, 2]
 impasto.texture(style, (32, 32), steps=2, backbone=sys.argv[1])
 contact_sheet([[(painting.image, "painted")]])
+try:
+    import impasto.figures.plots
+except impasto.OutputError as error:
+    print(error)
 """
 
 
@@ -43,10 +47,13 @@ def python(code: str, *arguments: object, cwd: Path) -> subprocess.CompletedProc
     )
 
 
-def test_without_extras_the_library_paints(tiny_weights, photo, style, tmp_path):
+def test_without_extras_the_library_paints_and_a_plot_says_what_it_needs(
+    tiny_weights, photo, style, tmp_path
+):
     done = python(PAINT, tiny_weights, photo, style, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "painting.png").exists()
+    assert done.stdout == needs_extra("a plot", "plots") + "\n"
 
 
 def test_without_its_extra_the_command_line_says_how_to_install_it(tmp_path):
@@ -56,15 +63,6 @@ def test_without_its_extra_the_command_line_says_how_to_install_it(tmp_path):
         "impasto: the command line needs an extra: pip install 'impasto[cli]' "
         "(in a checkout: pip install -e '.[cli]')\n"
     )
-
-
-def test_a_plot_says_how_to_install_matplotlib(monkeypatch):
-    # a process of its own: the module has been imported here
-    code = (
-        "from impasto.errors import OutputError\ntry:\n    import impasto.figures.plots\n"
-        "except OutputError as error:\n    print(error)"
-    )
-    assert python(code, cwd=ROOT).stdout == needs_extra("a plot", "plots") + "\n"
 
 
 def test_a_file_of_keras_says_how_to_install_h5py(monkeypatch):

@@ -8,10 +8,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-import hypothesis
 import numpy as np
 import pytest
-import schemathesis
 import torch
 from PIL import Image
 
@@ -168,11 +166,6 @@ def place(tiny_weights):
         yield place
 
 
-@pytest.fixture(scope="module")
-def normalized_settings(place):
-    return schemathesis.openapi.from_url(f"{place.url}/api/openapi.json")
-
-
 def hold(case: Any) -> None:
     """What must hold of every answer: no fault of the server's, no traceback in it, and one line of
     what is wrong."""
@@ -184,18 +177,22 @@ def hold(case: Any) -> None:
         assert "\n" not in answer.json()["detail"]
 
 
-@pytest.mark.parametrize("examples", [3, pytest.param(300, marks=pytest.mark.slow)])
-def test_http_holds_against_any_request(normalized_settings, examples) -> None:
+@pytest.mark.slow  # its quick kin are the odd requests of tests/web/test_api.py
+def test_http_holds_against_any_request(place) -> None:
     """Requests as the OpenAPI describes them, and some that it forbids."""
+    import hypothesis  # here: the two take four seconds to import
+    import schemathesis
+
     settings = hypothesis.settings(
-        max_examples=examples,
+        max_examples=300,
         deadline=None,
         derandomize=True,
         database=None,
         suppress_health_check=list(hypothesis.HealthCheck),
     )
     tried = 0
-    for found in normalized_settings.get_all_operations():
+    described = schemathesis.openapi.from_url(f"{place.url}/api/openapi.json")
+    for found in described.get_all_operations():
         operation = found.ok()
         for mode in schemathesis.GenerationMode:
             with suppress(hypothesis.errors.Unsatisfiable):  # there is nothing to forbid

@@ -13,7 +13,7 @@ RECIPES = [name for name in PRESETS if name != "default"]
 SMALL = {"size": 64, "steps": 3}
 
 
-def test_the_house_is_the_default() -> None:
+def test_the_default_preset_is_the_default_config() -> None:
     assert PRESETS["default"].config == Config()
 
 
@@ -31,7 +31,7 @@ def test_every_source_belongs_to_a_field(name: str) -> None:
     "name",
     [RECIPES[0], *(pytest.param(name, marks=pytest.mark.slow) for name in RECIPES[1:])],
 )
-def test_every_recipe_paints_a_real_pair_with_compact(name: str) -> None:
+def test_every_preset_paints_a_real_pair_with_compact(name: str) -> None:
     values: list[float] = []
     config = PRESETS[name].config.changed(**SMALL, backbone="compact").changed(size=96, steps=40)
     # D's own needs thousands
@@ -47,7 +47,7 @@ def test_every_recipe_paints_a_real_pair_with_compact(name: str) -> None:
 
 @pytest.mark.parametrize("layout", ["keras", "torchvision"])
 @pytest.mark.parametrize("name", RECIPES)
-def test_every_recipe_runs_with_weights_of_the_true_layouts(
+def test_every_preset_runs_with_weights_of_the_true_layouts(
     name: str, layout: str, photo, style, tmp_path
 ) -> None:
     write, suffix = (write_keras, "h5") if layout == "keras" else (write_torchvision, "pth")
@@ -58,7 +58,7 @@ def test_every_recipe_runs_with_weights_of_the_true_layouts(
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_every_recipe_paints_with_the_true_network_at_once(name, photo, style, monkeypatch) -> None:
+def test_every_preset_paints_with_the_true_network_at_once(name, photo, style, monkeypatch) -> None:
     monkeypatch.setattr("impasto.backbone.weights.download", lambda *_: pytest.fail("a download"))
     painting = paint(photo, style, PRESETS[name].config.changed(**SMALL))
     assert painting.steps == 3
@@ -66,7 +66,7 @@ def test_every_recipe_paints_with_the_true_network_at_once(name, photo, style, m
     assert torch.isfinite(painting.pixels).all()
 
 
-def test_a_recipe_without_the_package_of_its_network_says_what_would_work(
+def test_a_preset_without_the_package_of_its_network_says_what_would_work(
     photo, style, monkeypatch
 ) -> None:
     def missing(name: str) -> None:
@@ -153,7 +153,7 @@ TABLE = {
 @pytest.mark.parametrize(
     ("name", "field"), [(name, field) for name in TABLE for field in TABLE[name]]
 )
-def test_the_recipes_are_what_was_published(name: str, field: str) -> None:
+def test_the_presets_are_what_was_published(name: str, field: str) -> None:
     config = PRESETS[name].config
     assert getattr(config, field) == TABLE[name][field]
     assert config.normalize == "none"
@@ -162,7 +162,7 @@ def test_the_recipes_are_what_was_published(name: str, field: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", RECIPES)
-def test_every_recipe_runs_with_a_network_of_vgg19s_true_size(
+def test_every_preset_runs_with_a_network_of_vgg19s_true_size(
     name: str, photo, style, tmp_path, monkeypatch
 ) -> None:
     monkeypatch.setattr(

@@ -2,11 +2,11 @@
 
 import torch
 
+from impasto.objective.losses import product_in_blocks
 from networks import LAYERS, Features
 
 KEPT = 0.95  # of the heads' moments, from one batch to the next
 EVERY = 8  # steps for which a head serves: it changes slowly
-BLOCK = 16384  # positions that one product adds up
 DENSE = 3  # the first stage whose features are taken at all positions, not at a quarter of them
 # share of the mean that is taken away: a Gram matrix needs the mean, but most of it is easy
 CENTERED = 0.9
@@ -40,8 +40,9 @@ class Heads:
             x.permute(0, 2, 3, 1).flatten(0, 2).float() for x in (feature, target)
         )  # (positions, channels)
         mean_f, mean_t = f.mean(0), t.mean(0)
-        ff = _product(f, f) / len(f) - CENTERED * mean_f.outer(mean_f)
-        tf = _product(t, f) / len(f) - CENTERED * mean_t.outer(mean_f)
+        # (1, positions, channels)
+        ff = product_in_blocks(f[None], f[None])[0] / len(f) - CENTERED * mean_f.outer(mean_f)
+        tf = product_in_blocks(t[None], f[None])[0] / len(f) - CENTERED * mean_t.outer(mean_f)
         variance = t.square().sum() / len(t) - CENTERED * mean_t.square().sum()
         tf = tf / variance.sqrt()
         with torch.no_grad():
@@ -56,15 +57,6 @@ class Heads:
             self._count += 1
         w = self._solved[name]
         return 1 - 2 * (w * tf).sum() + ((w @ ff) * w).sum()
-
-
-def _product(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    """a^T b of (positions, channels), in blocks: a GPU is slow at one long sum."""
-    blocks = max(1, len(a) // BLOCK)
-    if len(a) % blocks:
-        return a.mT @ b
-    by_block = [x.view(blocks, -1, x.shape[1]) for x in (a, b)]
-    return torch.bmm(by_block[0].mT, by_block[1]).sum(0)
 
 
 def _solve(ff: torch.Tensor, tf: torch.Tensor, ridge: float) -> torch.Tensor:

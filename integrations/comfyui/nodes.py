@@ -68,7 +68,7 @@ STEPS = setting("steps", "Int", min=1, max=10000)
 SEED = setting("seed", "Int", min=0, max=2**32 - 1, control_after_generate=True)
 STRENGTH = setting("strength", "Float", min=0.0, max=1000.0, step=0.1)
 LOOK = [setting("look", "Combo"), STRENGTH, setting("color", "Combo")]
-PRESET = {"options": list(PRESETS), "default": "default", "tooltip": "a recipe"}
+PRESET = {"options": list(PRESETS), "default": "default", "tooltip": "a preset, by name"}
 JSON = {"default": "", "multiline": True, "tooltip": "other settings, as JSON"}
 MORE = [Input("preset", "Combo", PRESET), Input("settings", "String", JSON)]
 

@@ -213,12 +213,12 @@ PRESETS: dict[str, Preset] = {
             "--backbone vgg19-torchvision",
             "style_layers": "1.0, 0.8, 0.5, 0.3, 0.1: "
             f"{UDACITY} style-transfer/Style_Transfer_Exercise.ipynb, Loss and Weights",
-            "style_weight": "1e4: the published recipe; the notebook has 1e6",
+            "style_weight": "1e4, whose source is not known; the notebook has 1e6",
             "gram_divisor": "mean squares of plain Grams, divided by the layer's C*H*W: its "
             "root before squaring",
             "learning_rate": "Udacity's notebook: 0.003 on normalized pixels, whose unit is "
             "0.226 of the range",
-            "steps": "5,000: the published recipe; the notebook recommends 2,000 or more",
+            "steps": "5,000, whose source is not known; the notebook recommends 2,000 or more",
             "size": "400 at most: Udacity's notebook, load_image",
             "clamp": "none while painting: Udacity's notebook",
         },

@@ -265,7 +265,7 @@ def test_a_batch_s_folder_can_be_painted_from(batch) -> None:
 @pytest.mark.parametrize(
     "other", ["--strength 2", "--start noise", "--start content=1,noise=0.3", "--mask half.png", ""]
 )
-def test_somebody_s_painting_of_the_same_pictures_is_not_overwritten(
+def test_an_older_painting_of_the_same_pictures_is_not_overwritten(
     batch, ctrl_c, impasto, tiny, monkeypatch, other, begun
 ) -> None:
     asked = "photos/a.png --style art/s.png --steps 4"

@@ -241,10 +241,8 @@ def test_a_pipe_of_standard_input_and_output(photo, style, tiny, tmp_path) -> No
     assert os.listdir(tmp_path) == ["run.jsonl"]
 
 
-@pytest.mark.parametrize(
-    "encoding",
-    ["ascii", *(pytest.param(name, marks=pytest.mark.slow) for name in ("latin-1", "cp1252"))],
-)
+@pytest.mark.slow  # a process each; their quick kin are the bar and the escapes below
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252"])
 def test_text_in_any_encoding(photo, style, tiny, tmp_path, encoding) -> None:
     name = "Москва-\udcff.png"  # and a byte that is no Unicode
     shutil.copy(photo, tmp_path / os.fsdecode(os.fsencode(name)))

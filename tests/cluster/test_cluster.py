@@ -215,7 +215,9 @@ def test_work_is_pulled_and_ends_with_the_bytes_that_it_has_here(
 
 
 @pytest.mark.slow
-def test_what_dies_is_painted_elsewhere_from_its_last_checkpoint(batch, cluster, watched, tmp_path):
+def test_the_task_of_a_lost_worker_is_resumed_elsewhere_from_its_checkpoint(
+    batch, cluster, watched, tmp_path
+):
     third = cluster.add_node(**NODE)
     done = {}
 
@@ -241,7 +243,7 @@ def test_what_dies_is_painted_elsewhere_from_its_last_checkpoint(batch, cluster,
 
 
 @pytest.mark.slow
-def test_a_task_that_kills_whoever_has_it_is_given_up_and_the_others_are_painted(
+def test_a_task_that_kills_its_workers_is_given_up_and_the_others_are_painted(
     batch, cluster, watched, monkeypatch, tmp_path
 ):
     head = cluster.head_node.node_id
@@ -266,7 +268,7 @@ def test_a_task_that_kills_whoever_has_it_is_given_up_and_the_others_are_painted
 
 
 @pytest.mark.slow
-def test_a_sick_machine_fails_nothing(batch, cluster, watched, monkeypatch, tmp_path):
+def test_a_faulty_machine_fails_no_painting(batch, cluster, watched, monkeypatch, tmp_path):
     head = cluster.head_node.node_id
 
     def sicken(self, tasks):
@@ -289,7 +291,7 @@ def test_pictures_that_are_faulty_themselves_do_not_end_a_batch(
     head = cluster.head_node.node_id
 
     def faulty(self, tasks):
-        def fault(_):
+        def fault(*_):
             raise RuntimeError("an impossible thing")
 
         if "0.png" in tasks[0].content.name:
@@ -413,7 +415,7 @@ def test_ctrl_c_does_not_disturb_the_leaving_of_a_cluster():
     assert signal.getsignal(signal.SIGINT) is before
 
 
-def test_where_no_cluster_is_it_is_said_at_once(tmp_path, photo, style, tiny):
+def test_a_missing_cluster_is_reported_at_once(tmp_path, photo, style, tiny):
     command = [
         sys.executable,
         "-m",
@@ -550,7 +552,7 @@ def test_shares_of_the_tiles_add_up_to_the_objective(poster, kind):
 
 
 @pytest.mark.slow
-def test_a_painting_there_is_gone_on_with(
+def test_a_painting_on_the_cluster_is_resumed(
     impasto, photo, style, tiny, cluster, tmp_path, monkeypatch
 ):
     evaluate, made = distributed.DistributedObjective.evaluate, []
@@ -607,18 +609,18 @@ def workers(cluster, tiny_weights):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["all", "plain", "neighbors"])
-def test_tiles_there_make_the_picture_that_is_made_here(poster, workers, kind):
+def test_remote_tiles_make_the_picture_of_one_process(poster, workers, kind):
     assert str(workers) == "2 devices (cpu)"
     assert poster(kind).plan.tile_size == 88
     there = painted_by(poster(kind, **CALM), make_evaluator=workers.objective)
     assert apart(there, painted_by(poster(kind, **CALM, tile=160))) < 1e-3, "as in one piece"
 
 
-def test_tiles_there_make_the_picture_of_the_same_tiles_here_to_the_last_bit(poster, workers):
+def test_remote_tiles_make_the_picture_of_local_tiles_to_the_last_bit(poster, workers):
     assert torch.equal(painted_by(poster(), make_evaluator=workers.objective), painted_by(poster()))
 
 
-def test_too_little_memory_there_is_said_as_of_here(poster, workers, monkeypatch):
+def test_too_little_memory_on_a_worker_is_reported_as_on_this_machine(poster, workers, monkeypatch):
     monkeypatch.setattr(workers, "_free", 100_000)
     run = poster()
     with pytest.raises(ConfigError, match=r"^100kB of free memory is too little to paint"):

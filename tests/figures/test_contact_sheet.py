@@ -275,12 +275,12 @@ THREE_LINES = "optimizer\u00a0lbfgs\n12.3\u00a0s, 200\u00a0evaluations\nobjectiv
 @pytest.mark.parametrize(
     ("shape", "count", "columns"),
     [
-        ((1200, 900), 24, 0),
+        pytest.param((1200, 900), 24, 0, marks=pytest.mark.slow),
         ((600, 800), 24, 0),
-        ((640, 360), 60, 0),
+        pytest.param((640, 360), 60, 0, marks=pytest.mark.slow),
         ((32, 27), 60, 0),
         ((800, 600), 24, 8),
-        ((800, 600), 24, 2),
+        pytest.param((800, 600), 24, 2, marks=pytest.mark.slow),
     ],
 )
 def test_a_sheet_of_many_large_pictures_stays_within_its_bounds(shape, count, columns):

@@ -364,7 +364,14 @@ def test_a_header_that_lies_about_the_size_is_refused(kind, tmp_path) -> None:
         header_size(data, "liar")
 
 
-@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA", "LA", "I;16"])
+@pytest.mark.parametrize(
+    "mode",
+    [
+        "1",
+        "RGB",
+        *(pytest.param(m, marks=pytest.mark.slow) for m in ("L", "P", "RGBA", "LA", "I;16")),
+    ],
+)
 @pytest.mark.parametrize("kind", ["PNG", "GIF", "JPEG"])
 def test_an_empty_picture_is_no_lie(mode, kind) -> None:
     """What compresses best of all: one color everywhere."""

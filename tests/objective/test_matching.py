@@ -116,7 +116,9 @@ def test_features_of_nothing_have_a_finite_gradient() -> None:
 
 
 @pytest.mark.parametrize("masked", [False, True])
-@pytest.mark.parametrize("side", [17, 25, 33, 48, 66])
+@pytest.mark.parametrize(
+    "side", [17, 48, *(pytest.param(side, marks=pytest.mark.slow) for side in (25, 33, 66))]
+)
 def test_neighbors_over_tiles_are_those_of_the_whole(side: int, masked: bool) -> None:
     config, backbone = (
         Config(**LAYERS, style_term="neighbors"),

@@ -10,12 +10,12 @@ import torch.nn.functional as F
 from configs import gram_config, position_factor
 from framing import seen
 from grains import grain_between
-from impasto import Config, paint
+from impasto import Config
 from impasto.backbone.pooling import AVERAGE_GAIN
 from impasto.backbone.vgg import Backbone
 from impasto.backbone.weight_files import Weights
 from impasto.backbone.weights import load
-from impasto.images.read import read, resize
+from impasto.images.read import resize
 from impasto.images.samples import sample_portrait, sample_style
 from impasto.objective import losses
 from impasto.objective.losses import (
@@ -29,6 +29,8 @@ from impasto.objective.losses import (
 )
 from impasto.objective.objective import Objective
 from impasto.objective.regions import Region, StyleSource
+from impasto.painting.problem import regions_at
+from impasto.painting.run import Run
 from layouts import NAMES, random_kernels
 
 WEIGHTS = Weights("random", random_kernels(), "BGR", (0.4, 0.45, 0.5), (4.0, 4.5, 5.0))
@@ -423,18 +425,15 @@ def test_a_painting_in_bfloat16_is_as_good_as_one_in_float32() -> None:
         Backbone(weights, pooling=config.pooling, padding=config.padding, dtype=dtype)
         for dtype in (torch.float32, torch.bfloat16)
     )
-    ones = [
-        paint(sample_portrait(), sample_style("strokes"), config, backbone=each)
+    runs = [
+        Run.prepare(sample_portrait(), sample_style("strokes"), config, backbone=each)
         for each in (exact, rough)
     ]
-    height, width = ones[0].pixels.shape[2:]
-    style = read(sample_style("strokes")).pixels
-    scale = 128 / max(style.shape[2:])
-    style = resize(style, *(round(side * scale) for side in style.shape[2:]))
-    objective = Objective(
-        config, exact, resize(read(sample_portrait()).pixels, height, width), [style]
-    )
+    ones, problem = [run.paint() for run in runs], runs[0].problem
+    (level,) = problem.levels
+    content = resize(problem.content.pixels, level.height, level.width)
+    objective = Objective(config, exact, content, regions_at(problem, level, config))
     values = [float(objective(each.pixels).total) for each in ones]
     # it is the objective that was painted with
     assert values[0] == pytest.approx(ones[0].value, rel=1e-5)
-    assert values[1] == pytest.approx(values[0], rel=0.02)
+    assert values[1] < 1.02 * values[0]

@@ -153,7 +153,7 @@ def test_the_gradient_is_that_of_the_sum(tiny_weights) -> None:
     torch.testing.assert_close((gradient * direction).sum(), slope, rtol=1e-4, atol=1e-6)
 
 
-def test_units_of_the_recipe_carry_over_to_another_network(tiny_weights) -> None:
+def test_feature_units_carry_over_to_another_network(tiny_weights) -> None:
     # the same network told to take pixels from 0 to 255, without biases, has features 255 * 0.226
     # times as large
     small = load(str(tiny_weights))

@@ -306,7 +306,7 @@ def test_a_trace_has_a_traces_suffix(tmp_path):
         check_trace(str(tmp_path / "run.csv"))
 
 
-def test_readers_do_not_change_the_picture(painted, tmp_path):
+def test_callbacks_do_not_change_the_picture(painted, tmp_path):
     assert painted(*TWO_LEVELS, out="plain.png")[0] == 0
     assert (
         painted(

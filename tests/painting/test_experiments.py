@@ -36,7 +36,7 @@ def backbone(config):
     return load_backbone(config, EXACT)
 
 
-def test_a_canvas_is_a_size_and_no_picture():
+def test_a_blank_content_is_a_size_and_no_picture():
     picture = blank_content(40, 24)
     assert picture.pixels.shape == (1, 3, 24, 40)
     assert not picture.pixels.any()
@@ -46,7 +46,7 @@ def test_a_canvas_is_a_size_and_no_picture():
 
 
 @pytest.mark.parametrize("size", [(15, 64), (64, 15), (0, 64), (-64, 64), (65537, 64), (64, 65537)])
-def test_a_canvas_out_of_range_is_told_in_one_line(size):
+def test_a_blank_content_out_of_range_is_one_line(size):
     with pytest.raises(
         ConfigError,
         match=f"{size[0]} x {size[1]} pixels cannot be painted: each side takes 16 to 65536",
@@ -79,7 +79,7 @@ def test_a_texture_is_like_its_style_and_as_large_as_asked_for(style, config):
     assert painting.value == pytest.approx(sum(painting.terms.values()), rel=1e-4)
 
 
-def test_a_texture_begins_as_noise_of_the_canvas_size(style, config):
+def test_a_texture_begins_as_noise_of_its_size(style, config):
     starts = []
     texture(
         style,
@@ -104,7 +104,7 @@ def test_a_texture_of_two_levels_begins_each_with_the_one_before(style, config):
     assert painting.pixels.shape == (1, 3, 128, 160)
 
 
-def test_a_texture_records_its_canvas_and_its_style(style, config, tmp_path):
+def test_a_texture_records_its_size_and_its_style(style, config, tmp_path):
     painting = texture(style, (48, 32), config, backbone=load_backbone(config, EXACT))
     settings = read_settings(painting.save(tmp_path / "texture.png"))
     assert [(each["role"], each["name"]) for each in settings["inputs"]] == [

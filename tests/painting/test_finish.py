@@ -118,6 +118,24 @@ def test_from_and_draft_on_the_command_line(impasto, config, photo, style, tmp_p
     assert read_settings(tmp_path / "draft.png")["finisher"] == ""
 
 
+def test_the_automatic_finish_is_resumed_and_painted_again_with_the_same_bytes(
+    impasto, ctrl_c, finisher, photo, style, tmp_path, monkeypatch
+) -> None:
+    monkeypatch.setattr("impasto.painting.checkpoint.SOONEST", 0.0)
+    monkeypatch.setattr("impasto.painting.checkpoint.COST", 1e9)
+    settings = ("--size", 32, "--steps", 8, "--levels", 1, "--device", "cpu")
+    given = ("paint", photo, style, *settings, "--finish-backbone", finisher)
+    assert impasto(*given, "-o", "whole.png")[0] == 0
+    assert read_settings(tmp_path / "whole.png")["config"]["finish"] == "auto"
+    assert impasto("paint", "--from", "whole.png", "-o", "again.png")[0] == 0
+    assert (tmp_path / "again.png").read_bytes() == (tmp_path / "whole.png").read_bytes()
+    with monkeypatch.context() as patch:
+        ctrl_c(4, patch)
+        impasto(*given, "-o", "out.png", "--checkpoint", "kept")
+    assert impasto("resume", "kept")[0] == 0
+    assert (tmp_path / "out.png").read_bytes() == (tmp_path / "whole.png").read_bytes()
+
+
 def test_networks_are_told_apart(config) -> None:
     keys = {
         network_key(config.changed(**changes), EXACT)

@@ -237,9 +237,16 @@ def taken(
     return count.most
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("pooling", ["max", pytest.param("average", marks=pytest.mark.slow)])
-@pytest.mark.parametrize("tile", ["auto", 85])
+@pytest.mark.parametrize(
+    ("dtype", "tile"),
+    [
+        (torch.float32, "auto"),
+        (torch.bfloat16, 85),
+        pytest.param(torch.float32, 85, marks=pytest.mark.slow),
+        pytest.param(torch.bfloat16, "auto", marks=pytest.mark.slow),
+    ],
+)
 def test_a_painting_takes_what_its_plan_says(
     tiny_weights, dtype: torch.dtype, pooling: str, tile: object
 ) -> None:

@@ -150,7 +150,7 @@ def test_the_safeguard_lets_a_detour_pass_but_not_a_blow_up() -> None:
     assert "rose" in checked(safeguard, 51.0)
 
 
-def test_the_safeguard_loses_patience_with_a_run_that_strayed() -> None:
+def test_a_run_that_stays_above_its_best_is_reported_once() -> None:
     safeguard = Safeguard()
     checked(safeguard, 5.0)
     said = [checked(safeguard, 9.0) for _ in range(30)]
@@ -352,7 +352,7 @@ def nobody_asks(monkeypatch):
     return begin
 
 
-def test_a_step_waits_for_nothing(nobody_asks) -> None:
+def test_a_step_does_not_wait_for_the_device(nobody_asks) -> None:
     solvers = [LBFGS(history=3), LBFGS(history=20, first=0.01), Adam()]
     given = path({4, 9})
     nobody_asks()
@@ -361,7 +361,7 @@ def test_a_step_waits_for_nothing(nobody_asks) -> None:
             solver.step(x, g)
 
 
-def test_a_check_waits_only_when_it_looks(nobody_asks) -> None:
+def test_the_safeguard_waits_for_the_device_only_at_a_check(nobody_asks) -> None:
     safeguard = Safeguard(check_every=10)
     evaluation = torch.ones(4), torch.tensor(3.0), torch.ones(4), torch.ones(2)
     safeguard.check(*evaluation)  # the first is always asked about
@@ -378,7 +378,7 @@ def test_a_check_waits_only_when_it_looks(nobody_asks) -> None:
 # --- a safeguard that looks now and then
 
 
-def test_trouble_between_looks_is_told_at_the_next_and_the_best_is_kept() -> None:
+def test_divergence_between_checks_is_reported_at_the_next_and_the_best_is_kept() -> None:
     safeguard = Safeguard(check_every=3)
     assert [checked(safeguard, value, x=value) for value in (5.0, math.nan)] == ["", ""]
     assert "not finite" in checked(safeguard, 4.0, x=4.0)
@@ -389,14 +389,14 @@ def test_trouble_between_looks_is_told_at_the_next_and_the_best_is_kept() -> Non
     assert safeguard.best.value == 3
 
 
-def test_of_several_troubles_between_looks_the_first_is_told() -> None:
+def test_the_first_of_several_divergences_between_checks_is_reported() -> None:
     safeguard = Safeguard(check_every=4)
     said = [checked(safeguard, value) for value in (5.0, 60.0, math.nan, 4.0)]
     assert said == ["", "", "", "the objective rose from 5 to 60"]
     assert safeguard.best.value == 4
 
 
-def test_lost_patience_is_told_at_the_next_look_and_once() -> None:
+def test_a_run_that_stays_above_its_best_is_reported_at_the_next_check() -> None:
     safeguard = Safeguard(check_every=7)
     said = [checked(safeguard, value) for value in [5.0] + [9.0] * 47]
     # the 25th step above is the 26th
@@ -404,7 +404,7 @@ def test_lost_patience_is_told_at_the_next_look_and_once() -> None:
     assert "stayed above" in said[27]
 
 
-def test_the_best_is_known_between_looks() -> None:
+def test_the_best_is_known_between_checks() -> None:
     safeguard = Safeguard(check_every=100)
     for value in (5.0, 2.0, math.nan, 7.0):
         checked(safeguard, value, x=value)
@@ -418,7 +418,7 @@ def test_a_first_value_that_is_not_finite_ends_the_run_at_once(bad: float) -> No
         checked(Safeguard(check_every=3), bad)
 
 
-def test_trouble_after_the_last_look_is_told_with_the_last_evaluation() -> None:
+def test_divergence_after_the_last_check_is_reported_with_the_last_evaluation() -> None:
     safeguard = Safeguard(check_every=3)
     assert [checked(safeguard, value) for value in (5.0, 4.0, 3.0, math.nan)] == [""] * 4
     last = torch.zeros(2), torch.tensor(2.0), torch.zeros(2), torch.tensor([2.0])

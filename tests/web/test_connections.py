@@ -102,7 +102,7 @@ SLOW = {
 }
 
 
-def test_clients_who_are_slow_to_ask_are_ended(port) -> None:
+def test_slow_requests_are_closed(port) -> None:
     with ExitStack() as stack:
         there = {name: stack.enter_context(line(port, sent)) for name, (sent, _) in SLOW.items()}
         deadline = time.monotonic() + 4
@@ -113,7 +113,7 @@ def test_clients_who_are_slow_to_ask_are_ended(port) -> None:
         assert list(there) == []
 
 
-def test_a_client_who_does_not_read_is_ended(port, monkeypatch) -> None:
+def test_a_client_that_does_not_read_is_closed(port, monkeypatch) -> None:
     monkeypatch.setattr(connections, "RATE", 100_000_000)
     with line(port, b"GET /big HTTP/1.1\r\nhost: localhost\r\n\r\n") as sock:
         time.sleep(2.5)
@@ -125,7 +125,7 @@ def test_a_client_who_does_not_read_is_ended(port, monkeypatch) -> None:
         assert received < BIG
 
 
-def test_a_client_who_reads_slowly_but_steadily_gets_all(port, monkeypatch) -> None:
+def test_a_slow_but_steady_reader_gets_the_whole_answer(port, monkeypatch) -> None:
     monkeypatch.setattr(connections, "WHOLE", 0.5)
     with line(port, b"GET /big HTTP/1.1\r\nhost: localhost\r\n\r\n") as sock:
         received, began = 0, time.monotonic()
@@ -150,7 +150,7 @@ def test_an_answer_may_take_as_long_as_it_likes(port) -> None:
         assert len(answer.read()) == 21
 
 
-def test_who_waits_for_the_longest_makes_room_for_others(monkeypatch) -> None:
+def test_the_connection_that_has_waited_longest_is_closed_for_a_new_one(monkeypatch) -> None:
     monkeypatch.setattr(server, "most_connections", lambda: 8)
     with serving() as (port, service), ExitStack() as stack:
         slow = [stack.enter_context(line(port, b"GET /")) for _ in range(8)]
@@ -180,7 +180,7 @@ def is_answered(sock: socket.socket) -> bool:
     return received.endswith(b"0\r\n\r\n")
 
 
-def test_whoever_has_most_of_the_connections_that_are_answered_makes_room(monkeypatch) -> None:
+def test_the_address_with_most_open_answers_loses_its_oldest_connection(monkeypatch) -> None:
     monkeypatch.setattr(server, "most_connections", lambda: 8)
     with serving() as (port, _), ExitStack() as stack:
         others = [streaming(stack, port, "127.0.0.3") for _ in range(2)]
@@ -194,12 +194,12 @@ def test_whoever_has_most_of_the_connections_that_are_answered_makes_room(monkey
         ]
 
 
-def test_nobody_can_say_to_come_from_elsewhere(port) -> None:
+def test_a_forwarded_address_is_not_believed(port) -> None:
     headers = {"x-forwarded-for": "192.0.2.7", "x-forwarded-proto": "https"}
     assert httpx.get(f"http://127.0.0.1:{port}/who", headers=headers).text == "127.0.0.1"
 
 
-def test_where_all_are_being_answered_the_next_is_told_so(monkeypatch) -> None:
+def test_a_new_connection_is_refused_where_all_are_being_answered(monkeypatch) -> None:
     monkeypatch.setattr(server, "most_connections", lambda: 3)
     with serving() as (port, _), ExitStack() as stack:
         for k in range(3):
@@ -230,7 +230,7 @@ def test_half_of_the_handles_are_left_for_pictures(monkeypatch) -> None:
         b"GET /stream HTTP/1.1\r\nhost: localhost\r\n\r\n\0\0\r\n\r\n",
     ],
 )
-def test_what_is_no_http_leaves_no_traceback(port, sent, caplog, capfd) -> None:
+def test_a_request_that_is_not_http_leaves_no_traceback(port, sent, caplog, capfd) -> None:
     with line(port, sent) as sock:
         time.sleep(0.2)
         sock.settimeout(3)

@@ -33,7 +33,7 @@ def send(
 
 
 @pytest.mark.parametrize("kind", ["background", "composite"])
-def test_what_nobody_reads_is_not_kept(editor, kind) -> None:
+def test_blobs_that_are_no_layers_are_dropped(editor, kind) -> None:
     for index in ("null", "None", ""):
         send(editor, "one", kind=kind, index=index)
     assert not editor.blob_storage
@@ -59,14 +59,14 @@ def test_a_large_layer_is_refused(editor) -> None:
     assert not editor.blob_storage
 
 
-def test_all_together_hold_so_much_and_the_oldest_goes(editor) -> None:
+def test_the_oldest_drawing_goes_where_all_hold_too_many_bytes(editor) -> None:
     for k in range(6):
         send(editor, f"{k}")
     send(editor, "1", index="1")
     assert list(editor.blob_storage) == ["3", "4", "5", "1"]
 
 
-def test_so_many_are_kept(editor) -> None:
+def test_the_number_of_drawings_is_limited(editor) -> None:
     for k in range(60):
         send(editor, f"{k}", 1)
     assert list(editor.blob_storage) == [str(k) for k in range(10, 60)]

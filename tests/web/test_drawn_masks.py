@@ -99,14 +99,14 @@ def test_what_is_hidden_under_no_opacity_means_nothing():
 
 
 @pytest.mark.parametrize(("pixels", "kept"), [(1, False), (2, True)])
-def test_a_slip_of_the_hand_is_no_mask(pixels, kept):
+def test_a_tiny_stroke_is_ignored(pixels, kept):
     slip = np.zeros((100, 150, 4), np.uint8)  # 15,000 pixels: LEAST is one and a half
     slip[0, :pixels] = [*color_of("protect"), 255]
     assert bool(masks_of([slip])) is kept
     assert LEAST == 1e-4
 
 
-def test_a_slip_beside_a_stroke_is_no_mask_either():
+def test_a_tiny_stroke_beside_a_larger_one_is_ignored():
     large = np.zeros((200, 200, 4), np.uint8)
     large[:100] = [*color_of("style 2"), 255]
     large[150, 150] = [*color_of("protect"), 255]
@@ -126,7 +126,7 @@ def test_layers_of_other_colors_are_other_masks():
     assert (found["style 3"][RIGHT] == 255).all()
 
 
-def test_what_is_covered_by_a_higher_layer_is_not_meant():
+def test_a_higher_layer_covers_the_strokes_below():
     found = drawn(layer(("style 2", ALL, 255)), layer(("style 3", RIGHT, 255)))
     assert (found["style 2"][RIGHT] == 0).all()
 

@@ -33,7 +33,7 @@ def flood(guessed: Guesses, addresses: list[str]) -> tuple[int, float]:
     return asyncio.run(all_of_them()), time.monotonic() - began
 
 
-def test_one_after_the_other_each_takes_its_time() -> None:
+def test_each_wrong_password_is_answered_late() -> None:
     guessed, began = Guesses(), time.monotonic()
     for _ in range(4):
         assert flood(guessed, ["192.0.2.1"])[0] == 1
@@ -46,18 +46,18 @@ def still(monkeypatch) -> None:
     monkeypatch.setattr(guesses, "time", SimpleNamespace(monotonic=lambda: 0.0))
 
 
-def test_of_many_at_once_few_are_looked_at(still) -> None:
+def test_few_of_many_passwords_at_once_are_checked(still) -> None:
     assert flood(Guesses(), ["192.0.2.1"] * 500)[0] <= 11
 
 
-def test_another_address_is_looked_at_all_the_same() -> None:
+def test_the_password_of_another_address_is_still_checked() -> None:
     assert (
         flood(Guesses(), ["192.0.2.1"] * 100 + ["192.0.2.2"])[0]
         == flood(Guesses(), ["192.0.2.1"] * 100)[0] + 1
     )
 
 
-def test_where_the_right_password_has_come_from_before_more_are_looked_at(still) -> None:
+def test_a_trusted_address_gets_more_checks(still) -> None:
     guessed = Guesses()
     guessed.right("192.0.2.1")
     few = flood(Guesses(), ["192.0.2.1"] * 500)[0]
@@ -67,7 +67,7 @@ def test_where_the_right_password_has_come_from_before_more_are_looked_at(still)
 
 
 @pytest.mark.slow
-def test_a_trusted_address_has_so_many_looks_a_second(monkeypatch) -> None:
+def test_the_checks_of_a_trusted_address_are_limited(monkeypatch) -> None:
     now = [0.0]
     monkeypatch.setattr(guesses, "EACH", 0.5)
     monkeypatch.setattr(guesses, "time", SimpleNamespace(monotonic=lambda: now[0]))
@@ -82,14 +82,14 @@ def test_a_trusted_address_has_so_many_looks_a_second(monkeypatch) -> None:
     assert not guessed.too_many("192.0.2.1")
 
 
-def test_an_address_is_looked_at_again_after_a_while() -> None:
+def test_an_address_is_checked_again_after_a_while() -> None:
     guessed = Guesses()
     flood(guessed, ["192.0.2.1"] * 100)
     time.sleep(0.15)
     assert not guessed.too_many("192.0.2.1")
 
 
-def test_few_wait_at_a_time() -> None:
+def test_few_late_answers_are_held_at_a_time() -> None:
     guessed = Guesses()
     count, took = flood(guessed, [f"192.0.2.{k}" for k in range(200)])
     assert count == 200

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from films import MOTIONS, photograph
 from impasto.config import Config
@@ -40,8 +40,10 @@ FLAGS = [
 ]
 # in the order of need
 CONTROLS = ("style-1", "setting-look", "slider-strength", "slider-style_scale", "setting-color")
+WIDE = {"width": 1300, "height": 1000}
 FRAME = "#preview img[alt^='The painting at step']"
 LONG = 20_000  # steps that nobody waits for
+SMALL = {"size": 64, "steps": 4}  # what the page's form begins with
 
 pytestmark = [
     pytest.mark.browser,
@@ -54,6 +56,7 @@ def place(tiny_weights):
     with (
         patch.multiple("impasto.painting.preview", SIDE=64, STEPS=2),
         patch.dict(QUICK, size=32, steps=2),
+        patch.object(policy.Policy, "defaults", SMALL),
         running(tiny_weights, steps=LONG, upload=2_000_000) as place,
     ):
         yield place
@@ -62,6 +65,7 @@ def place(tiny_weights):
 @pytest.fixture(scope="module")
 # after `place`: Playwright leaves a loop running, which that cannot have
 def browser(place) -> Iterator[Browser]:
+    expect.set_options(timeout=30_000)  # other tests may take the processors for seconds
     with sync_playwright() as driver:
         yield driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
 
@@ -74,30 +78,40 @@ def clip(tmp_path_factory) -> Path:
     return write_clip(tmp_path_factory.mktemp("clip") / "walk.mp4", frames, (0, 40, 80))
 
 
+@pytest.fixture(scope="module")
+def visitor(browser) -> BrowserContext:
+    """The first visitor of every test, who is another one without the cookie. What it has cached
+    is kept: a new one would load and compile the page's scripts again, for two seconds."""
+    return browser.new_context(viewport=WIDE, reduced_motion="reduce")
+
+
 @pytest.fixture
-def open_page(browser, place, photo, style):
+def open_page(browser, visitor, place, photo, style):
     """Opens pages, each as a visitor of its own, with the two pictures in it unless told
     otherwise."""
     visitors, asked = [], []
+    visitor.clear_cookies()
 
     def open(filled: bool = True, **options: object) -> Page:
-        visitors.append(
-            browser.new_context(**{"viewport": {"width": 1300, "height": 1000}, **options})
-        )
+        first = not (visitors or options)
+        visitors.append(visitor if first else browser.new_context(**{"viewport": WIDE, **options}))
         page = visitors[-1].new_page()
-        page.set_default_timeout(15_000)
+        page.set_default_timeout(30_000)
         page.on("request", lambda request: asked.append(request.url))
         page.on("pageerror", lambda error: asked.append(f"error: {error}"))
-        page.goto(place.url)
+        with page.expect_response(re.compile("/queue/join")):  # its first event: it is alive
+            page.goto(place.url)
         if filled:
             upload(page, "content", photo)
             upload(page, "style-1", style)
-            settle(page, size=64, steps=4)
         return page
 
     yield open
-    for visitor in visitors:
-        visitor.close()
+    for page in list(visitor.pages):
+        page.close()
+    for other in visitors:
+        if other is not visitor:
+            other.close()
     strange = [url for url in asked if not url.startswith((place.url, "data:", "blob:"))]
     assert not strange, "the page asked others, or failed"
 
@@ -111,7 +125,9 @@ def settle(page: Page, size: int, steps: int) -> None:
     """Set the size, in sight, and the steps, in a folder of a folder."""
     choose(page, "size", str(size))
     if not page.locator("#setting-steps").is_visible():
-        unfold(page, "All settings", "Solver")
+        if not page.locator("#preset").is_visible():
+            unfold(page, "All settings")
+        unfold(page, "Solver")
         # what is unfolded comes with its own value, faster than anybody types
         page.wait_for_timeout(300)
     box = page.locator("#setting-steps input")
@@ -179,7 +195,7 @@ def findings(page: Page) -> list[str]:
     ]
 
 
-def test_a_newcomer_paints_watches_stops_and_downloads(open_page, tmp_path) -> None:
+def test_a_visitor_paints_watches_stops_and_downloads(open_page, tmp_path) -> None:
     page = open_page()
     settle(page, 96, LONG)
     page.get_by_role("button", name="Paint", exact=True).click()
@@ -203,6 +219,7 @@ def test_a_finished_painting_is_compared_and_taken_home_in_every_format(
     open_page, tmp_path
 ) -> None:
     page = open_page()
+    unfold(page, "All settings")
     page.locator("#timelapse input").click()
     page.get_by_role("option", name="gif").click()
     page.click("#paint")
@@ -487,7 +504,7 @@ def test_a_page_that_is_opened_again_finds_painting_and_history(open_page, place
 
 
 @pytest.mark.slow
-def test_a_lost_connection_finds_the_painting_again(open_page, place) -> None:
+def test_the_painting_is_shown_again_after_a_lost_connection(open_page, place) -> None:
     page = open_page()
     settle(page, 96, LONG)
     page.click("#paint")
@@ -540,7 +557,7 @@ def test_pictures_that_are_missing_are_asked_for(open_page, photo) -> None:
 @pytest.mark.slow
 def test_a_setting_out_of_range_is_told_by_its_label(open_page) -> None:
     page = open_page()
-    unfold(page, "Objective")
+    unfold(page, "All settings", "Objective")
     page.locator("#setting-style_layers textarea").fill("relu9_1")
     page.click("#paint")
     shows(page, "relu9_1")
@@ -551,7 +568,7 @@ def test_a_setting_out_of_range_is_told_by_its_label(open_page) -> None:
 
 
 def test_the_first_look_is_a_finished_example(open_page) -> None:
-    page = open_page(filled=False)
+    page = open_page(filled=False, reduced_motion="no-preference")
     for picture in page.locator("#preview .example img").all():
         expect(picture).to_have_js_property("complete", True)
         assert picture.evaluate("e => e.naturalWidth") > 500
@@ -622,6 +639,7 @@ def test_parts_are_drawn_on_the_photograph(open_page, place, photo) -> None:
     page = open_page()
     unfold(page, "More styles", "Parts of the photograph")
     upload(page, "style-2", photo)
+    page.locator("#brush").scroll_into_view_if_needed()
     for k, height in ((0, 0.4), (1, 0.6)):
         if k:
             page.locator("#brush").get_by_label("Color").click()
@@ -672,6 +690,7 @@ def test_a_mask_is_uploaded_and_comes_back_with_the_painting(
     expect(page.get_by_label("Protect the subject")).to_be_checked()
 
 
+@pytest.mark.slow  # its quick kin is the mask above, a TIFF
 def test_a_picture_that_browsers_do_not_show_is_converted_for_the_page(
     open_page, place, photo, tmp_path
 ) -> None:
@@ -707,7 +726,7 @@ def test_a_change_shows_a_quick_look_until_it_is_painted(open_page, place) -> No
 
 
 @pytest.mark.slow
-def test_keys_alone_are_enough(open_page) -> None:
+def test_the_page_works_with_the_keyboard_alone(open_page) -> None:
     page = open_page()
     page.locator("#setting-size input").focus()
     for _ in range(60):
@@ -740,6 +759,7 @@ def test_axe_finds_nothing_serious(open_page, look) -> None:
         page,
         "More styles",
         "Parts of the photograph",
+        "All settings",
         "Picture",
         "Network",
         "Objective",
@@ -772,9 +792,10 @@ def test_the_first_look_on_a_phone_fits(open_page) -> None:
     assert page.locator("#status").bounding_box()["y"] < 844, "the page went to where it is painted"
 
 
+@pytest.mark.slow  # its quick kin are the controls of test_controls.py
 def test_every_control_says_what_the_command_line_says(open_page) -> None:
     page = open_page()
-    unfold(page, "Picture", "Network", "Objective")
+    unfold(page, "All settings", "Picture", "Network", "Objective", "Solver")
     for name in ("strength", "style_scale", "tv_weight", "padding", "history"):
         text = re.sub(r"--[a-z-]+", "", Config.model_fields[name].description)
         expect(page.locator(f"#setting-{name}")).to_contain_text(text[:40])

@@ -315,7 +315,7 @@ def test_a_clean_name_is_printable(name):
 # --------------------------------------------------------------------------------------------------
 
 
-def test_owners_take_turns_and_places_are_right_at_every_moment(studio, queue, gate):
+def test_owners_take_turns_and_their_places_are_counted_right(studio, queue, gate):
     jobs = [queue(owner) for owner in ("ann", "ann", "ann", "ann", "ann", "bob", "cy", "cy")]
     expected = [jobs[k] for k in (0, 5, 6, 1, 7, 2, 3, 4)]
     while expected:
@@ -333,7 +333,7 @@ def test_the_order_may_be_asked_for_while_a_worker_takes_a_job(studio, monkeypat
     assert studio.waiting() == []
 
 
-def test_who_asks_again_later_is_not_behind_those_who_asked_for_many(studio, queue, gate):
+def test_a_second_request_is_not_queued_behind_many_of_one_owner(studio, queue, gate):
     first, *_, last = [queue("ann") for _ in range(5)]
     assert gate.through() is first
     bobs = queue("bob")
@@ -342,7 +342,7 @@ def test_who_asks_again_later_is_not_behind_those_who_asked_for_many(studio, que
     assert studio.place(again) < studio.place(last)
 
 
-def test_newcomers_do_not_starve_a_second_painting(queue, gate):
+def test_new_owners_do_not_starve_a_second_painting(queue, gate):
     queue("ann")
     second = queue("ann")
     for k in range(60):  # thrice as many as may wait
@@ -379,7 +379,7 @@ def test_pausing_does_not_make_room_without_end(opened, order):
         studio.submit(order(**SLOW), "ann")
 
 
-def test_who_is_refused_for_the_paused_is_told_how_many_come_first(opened, order):
+def test_a_refusal_because_of_paused_paintings_says_how_many_there_are(opened, order):
     studio = opened(waiting=1)
     for _ in range(2):
         put_aside(studio, studio.submit(order(**SLOW), "ann"))
@@ -663,7 +663,7 @@ def test_resumed_as_the_worker_sees_the_pause_it_goes_on(studio, order, when):
         ("cancel", "resume", "cancelled"),
     ],
 )
-def test_of_two_wishes_the_stronger_counts(studio, order, when, first, then, end):
+def test_the_stronger_of_two_requests_counts(studio, order, when, first, then, end):
     def both():
         for wish in (first, then):
             getattr(studio, wish)(studio.of("ann")[0])
@@ -1135,7 +1135,7 @@ def test_painting_on_needs_a_painting_that_is_there(studio, order, refused):
             studio.submit(order(base=job.id), "ann")
 
 
-def test_who_knows_an_id_may_paint_on_and_nobody_guesses_one(studio, order):
+def test_an_id_is_enough_to_paint_on_and_cannot_be_guessed(studio, order):
     earlier, other = (studio.submit(order(), "ann") for _ in range(2))
     ended(earlier)
     assert ended(studio.submit(order(base=earlier.id), "bob")) == "done"

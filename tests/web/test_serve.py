@@ -363,6 +363,7 @@ def test_ended_in_mid_painting_it_leaves_nothing(temporary, machine, photo, styl
     assert process.returncode == 0
 
 
+@pytest.mark.slow  # its quick kin: SIGTERM in mid-painting, above
 def test_ctrl_c_closes_it_also_with_a_page_open(temporary, machine) -> None:
     with (
         program(temporary, *machine) as process,
@@ -435,7 +436,7 @@ INSIDE = [
 
 
 @pytest.mark.parametrize("path", INSIDE)
-def test_strangers_see_nothing(closed, path) -> None:
+def test_requests_without_the_password_see_nothing(closed, path) -> None:
     answer = httpx.get(closed.url + path)
     assert answer.status_code == 401
     assert answer.headers["www-authenticate"].startswith("Basic ")
@@ -445,7 +446,7 @@ def test_strangers_see_nothing(closed, path) -> None:
 @pytest.mark.parametrize(
     "path", ["/api/paintings", "/gradio_api/upload", "/gradio_api/queue/join", "/login"]
 )
-def test_strangers_can_do_nothing(closed, path) -> None:
+def test_requests_without_the_password_change_nothing(closed, path) -> None:
     assert httpx.post(closed.url + path, files={"files": b"x"}).status_code == 401
     assert list(closed.studio.jobs) == []
 
@@ -525,7 +526,9 @@ def guess(place: Any, password: str, source: str = "127.0.0.1") -> int:
         return line.getresponse().status
 
 
-def test_many_guesses_are_not_looked_at_and_delay_nobody_else(tiny_weights, monkeypatch) -> None:
+def test_many_wrong_passwords_are_not_checked_and_delay_no_other_address(
+    tiny_weights, monkeypatch
+) -> None:
     monkeypatch.setattr(guesses, "EACH", 0.5)
     monkeypatch.setattr(guesses, "MOST_DUE", 0.5)
     right = ANN.partition(":")[2]
@@ -547,7 +550,7 @@ def test_many_guesses_are_not_looked_at_and_delay_nobody_else(tiny_weights, monk
 
 
 @pytest.mark.slow
-def test_what_a_killed_one_leaves_is_removed_by_the_next_and_gradio_s_name_is_nobody_s(
+def test_files_of_a_killed_studio_are_removed_by_the_next_and_gradio_s_folder_is_unused(
     temporary, machine, photo, style
 ) -> None:
     (temporary / "gradio").touch()  # a stranger's

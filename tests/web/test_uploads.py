@@ -181,13 +181,13 @@ def test_a_huge_layer_of_a_drawing_is_not_decoded(client, photo, style) -> None:
 # --------------------------------------------------------------------------------------------------
 
 
-def test_what_does_not_fit_into_memory_is_not_read() -> None:
+def test_pictures_that_do_not_fit_into_memory_are_not_read() -> None:
     memory = ReadingMemory(lambda: 100_000_000)
     with pytest.raises(PictureError, match=r"takes 1,342 MB of memory, and this server has 100 MB"):
         memory.reserved([(8190, 8190)], 4000).__enter__()
 
 
-def test_what_does_not_fit_beside_another_is_told_to_come_again_at_once() -> None:
+def test_busy_is_answered_at_once_where_pictures_do_not_fit_beside_others() -> None:
     memory = ReadingMemory(lambda: 100_000_000)
     with memory.reserved([(2000, 1000)], 4000):
         with pytest.raises(BusyError, match="other pictures are being read"):
@@ -198,7 +198,7 @@ def test_what_does_not_fit_beside_another_is_told_to_come_again_at_once() -> Non
         pass
 
 
-def test_who_finds_no_memory_only_because_others_are_reading_is_told_to_come_again() -> None:
+def test_busy_is_answered_where_other_uploads_take_the_memory() -> None:
     free = [100_000_000]
     memory = ReadingMemory(lambda: free[0])
     with memory.reserved([(2000, 1000)], 4000):
@@ -209,7 +209,7 @@ def test_who_finds_no_memory_only_because_others_are_reading_is_told_to_come_aga
             memory.reserved([(8190, 8190)], 4000).__enter__()
 
 
-def test_one_orders_reading_does_not_delay_anothers(place, photo, style, monkeypatch) -> None:
+def test_reading_one_request_does_not_delay_another(place, photo, style, monkeypatch) -> None:
     """The first order's picture takes as long to read as the test likes; the second is read
     meanwhile."""
     reading, go_on = threading.Event(), threading.Event()
@@ -271,7 +271,7 @@ def until_painting(job) -> None:
         time.sleep(0.01)
 
 
-def test_nobody_may_have_more_places_than_are_left_free(place, order) -> None:
+def test_a_visitor_has_no_more_places_than_are_left_free(place, order) -> None:
     studio = place.studio
     until_painting(studio.submit(order, "first"))
     for _ in range(5):
@@ -287,9 +287,7 @@ def test_nobody_may_have_more_places_than_are_left_free(place, order) -> None:
         studio.submit(order, "dora")
 
 
-def test_the_places_of_an_address_count_together_whoever_its_pages_say_they_are(
-    place, order
-) -> None:
+def test_the_places_of_an_address_are_counted_together_whatever_its_cookies(place, order) -> None:
     studio = place.studio
     until_painting(studio.submit(order, "first"))
     for k in range(5):

@@ -53,12 +53,17 @@ class _Trace(NamedTuple):
 class Backbone:
     """A frozen VGG network on one device, in one precision.
 
-    weights: from `impasto.backbone.weights.load`.
-    pooling: "average" is scaled so that the features keep their energy.
-    padding: of the first convolution; the later ones are padded with zeros, as they were trained.
-    convolution: "winograd" for Winograd's algorithm where it pays, on a CPU in float32.
-
     finisher: the network that makes a painting's last steps, or None.
+
+    Args:
+        weights: from `impasto.backbone.weights.load`.
+        pooling: "average" is scaled so that the features keep their energy.
+        padding: of the first convolution; the later ones are padded with zeros, as trained.
+        convolution: "winograd" for Winograd's algorithm where it pays, on a CPU in float32.
+
+    Example:
+        backbone = load_backbone("vgg19")
+        features = backbone(pixels, ["relu4_2"])["relu4_2"]
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""What the scheduler of a batch and the place where the paintings are made tell each other."""
+"""The interface between the scheduler of a batch and its executors: assignments and updates."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the terminal shows of a batch: how much is done, what each worker paints, what failed."""
+"""Show the progress of a batch on the terminal: bars, notes and failures."""
 
 from __future__ import annotations
 
@@ -66,23 +66,23 @@ class BatchProgress:
             self._bar.console.print(message, markup=False, soft_wrap=True)
 
     def failed(self, message: str) -> None:
-        """A painting could not be made."""
+        """Note why a painting could not be made."""
         self.failures.append(message)
         if not self._console.quiet:
             self.note(f"failed: {message}")
         self._refresh()
 
     def doubted(self, message: str) -> None:
-        """A painting has been made that is hardly what was meant."""
+        """Note why a finished painting is doubtful."""
         self.doubts += 1
         self.note(message)
 
     def done_before(self) -> None:
-        """A painting is there from an earlier call."""
+        """Count a painting that an earlier call has made."""
         self.before += 1
 
     def done(self) -> None:
-        """A painting has been made."""
+        """Count a painting that has been made."""
         self.painted += 1
         self._refresh()
 

@@ -1,4 +1,4 @@
-"""Decide which worker paints what, and record in the store what comes of it."""
+"""Decide which worker paints what, and record the results in the store."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a batch was asked for, kept in its folder so that `impasto resume` can go on with it."""
+"""The arguments of a batch, kept in its folder for `impasto resume`."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ class BatchSpec(NamedTuple):
     settings: ConfigRecord
     engine: Literal["local", "ray"]
     address: Text | None
-    depth: Literal[8, 16] = 8
-    metadata: Literal["basic", "all", "none"] = "basic"
+    depth: Literal[8, 16]
+    metadata: Literal["basic", "all", "none"]
 
 
 FOLDER_SCHEMA, SPEC_SCHEMA = TypeAdapter(Text), TypeAdapter(BatchSpec)

@@ -69,7 +69,7 @@ class FilmSpec(NamedTuple):
 
 
 class _Film(NamedTuple):
-    """What is opened and checked before anything is painted."""
+    """The opened and checked inputs of a film."""
 
     clip: Clip
     size: tuple[int, int]

@@ -38,7 +38,7 @@ __all__ = ["cli", "main"]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line and exit with a code. arguments: None: those of the process."""
+    """Run the command line and exit with a code. arguments: None: the process's."""
     accept_any_text()
     before = use_option_names()
     try:

@@ -1,4 +1,4 @@
-"""Names of output files that nobody gave: they fit the file system, and take no other file's."""
+"""Default names of output files: short enough for the file system, and not yet in use."""
 
 from __future__ import annotations
 

@@ -27,6 +27,7 @@ __all__ = [
     "json_option",
     "overwrite_option",
     "parse_layers",
+    "preset_option",
     "quiet_option",
     "style_option",
 ]
@@ -66,7 +67,7 @@ class ConfigOption(click.Option):
 
 
 def _hint(choices: str, default: Any) -> str:
-    """What an option takes, if that needs saying, and its default: " [a or b; default: a]"."""
+    """The allowed values and the default of an option, for its help: " [a or b; default: a]"."""
     parts = []
     if not isinstance(default, bool) and (" or " in choices or "number" in choices):
         parts.append(choices)
@@ -186,8 +187,15 @@ def depth_option(command: Callable[..., Any]) -> Callable[..., Any]:
         "--depth",
         type=click.Choice(["8", "16"]),
         default="8",
+        callback=lambda context, parameter, value: int(value),
         help="bits a sample of the painting's file; 16: .png and .tif [default: 8]",
     )(command)
+
+
+def preset_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the option `--preset` to a command; None: it was not given."""
+    help = "a preset by name; see `impasto presets` [default: default]"
+    return click.option("--preset", "preset_name", metavar="NAME", help=help)(command)
 
 
 def quiet_option(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from impasto.painting.step import Step
 
-__all__ = ["FilmBar", "download_bar", "film_bar", "make_console", "painting_bar"]
+__all__ = ["FilmBar", "download_bar", "film_bar", "make_console", "note", "painting_bar"]
 
 REFRESH = 0.1  # seconds between two updates; each reads the objective, and so waits for the device
 
@@ -37,6 +37,11 @@ def make_console(quiet: bool = False) -> Console:
     # have rich load its table of widths now: later there may be no file handles left
     cell_len("…")
     return Console(stderr=True, highlight=False, quiet=quiet)
+
+
+def note(console: Console, message: str) -> None:
+    """Print a line as it is: no markup, and not wrapped."""
+    console.print(message, markup=False, soft_wrap=True)
 
 
 @contextmanager
@@ -55,7 +60,7 @@ def painting_bar(console: Console, title: str) -> Iterator[Callable[[Step], None
     def show(step: Step) -> None:
         nonlocal shown, noted
         if step.number == 1:
-            console.print(title, markup=False, soft_wrap=True)
+            note(console, title)
             bar.start()
         if step.note and not noted:
             bar.console.print(
@@ -141,7 +146,7 @@ def film_bar(console: Console, title: str, frames: int, done: int) -> Iterator[F
         frames: about how many there are.
         done: how many an earlier run has painted.
     """
-    console.print(title, markup=False, soft_wrap=True)
+    note(console, title)
     with _progress(console) as bar:
         yield FilmBar(bar, frames, done)
 

@@ -179,8 +179,8 @@ class FileRecord(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    depth: Literal[8, 16] = 8
-    metadata: Literal["basic", "all", "none"] = "basic"
+    depth: Literal[8, 16]
+    metadata: Literal["basic", "all", "none"]
 
 
 class RunRecord(BaseModel):
@@ -191,7 +191,7 @@ class RunRecord(BaseModel):
     machine: ConfigRecord
     outputs: OutputRecord
     snapshots: SnapshotsRecord
-    file: FileRecord = FileRecord()  # older runs have none
+    file: FileRecord
     engine: Literal["local", "ray"]
     address: Text | None
     folder: Text

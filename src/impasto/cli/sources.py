@@ -82,7 +82,7 @@ def with_styles(pictures: tuple[str, ...], styles: tuple[str, ...]) -> tuple[str
 
 
 def check_styles(pictures: Sequence[str], styles: Sequence[str], blended: bool) -> None:
-    """Check that of several pictures it was said which are styles: *.png may be many photographs.
+    """Check that the styles are named where there are many pictures: *.png may be photographs.
 
     Args:
         pictures: content and styles, as given.

@@ -15,12 +15,12 @@ import torch
 from impasto.backbone.load import load_backbone, load_weights, unused_gpu
 from impasto.backbone.weights import load as load_named
 from impasto.cli.outputs import report, write_contact_sheet
-from impasto.cli.progress_bar import download_bar, make_console, painting_bar
+from impasto.cli.progress_bar import download_bar, make_console, note, painting_bar
 from impasto.cli.run_folder import FRAMES, RunSpec, mark_finished
 from impasto.cli.signals import GracefulShutdown
 from impasto.cli.streams import picture_source, write_stdout
 from impasto.errors import CheckpointError, OutputError
-from impasto.painting.checkpoint import Checkpoints, load
+from impasto.painting.checkpoint import Checkpoints, as_begun, load
 from impasto.painting.checkpoint_file import BEFORE, NAME
 from impasto.painting.cuda_graph import make_evaluator
 from impasto.painting.levels import read_pictures
@@ -90,8 +90,8 @@ def prepare(
     )
     tune_allocator(prepared.plan, prepared.backbone.device)
     unused = unused_gpu() if machine.device == "auto" else ""
-    for note in (*([unused] if unused else []), *prepared.problem.notes):
-        console.print(note, markup=False, soft_wrap=True)
+    for message in (*([unused] if unused else []), *prepared.problem.notes):
+        note(console, message)
     return prepared
 
 
@@ -153,6 +153,8 @@ def paint_spec(spec: RunSpec, folder: Path | None, quiet: bool, as_json: bool) -
     folder: for checkpoints; a run with a checkpoint there is resumed. None: no checkpoints.
     Returns the exit code.
     """
+    if folder:
+        spec = spec._replace(machine=as_begun(folder, spec.machine))
     # before the network is loaded: bad pictures fail at once
     first, *others = (picture_source(picture) for picture in spec.pictures)
     content, styles = read_pictures(first, others, spec.config)
@@ -210,7 +212,7 @@ def _log(console: Console, message: str) -> None:
     if console.quiet:
         click.echo(f"impasto: {message}", err=True)
     else:
-        console.print(message, markup=False, soft_wrap=True)
+        note(console, message)
 
 
 def _load(folder: Path, problem: Problem, config: Config, backbone: Backbone) -> Checkpoint | None:

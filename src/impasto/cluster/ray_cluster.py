@@ -79,7 +79,7 @@ def _for_this_machine_only() -> Iterator[None]:
 
 @contextmanager
 def _signals_ignored() -> Iterator[None]:
-    """Ignore Ctrl-C and SIGTERM meanwhile."""
+    """Ignore Ctrl-C and SIGTERM until the `with` ends."""
     if threading.current_thread() is not threading.main_thread():  # others get no signals
         yield
         return

@@ -26,7 +26,7 @@ __all__ = ["Extras", "Span", "film_size", "frame_picture", "paint_film", "select
 
 
 class Span(NamedTuple):
-    """Which frames of a clip: from `start` to before `end` in seconds, every so manieth of them."""
+    """Which frames of a clip: from `start` to before `end` in seconds, every n-th of them."""
 
     start: float = 0.0
     end: float | None = None

@@ -49,7 +49,7 @@ def later_config(config: Config, steps: int) -> Config:
 
 
 class FramePainter:
-    """Paint frame after frame; what the styles ask for is computed once.
+    """Paint frame after frame; the styles' targets are computed once.
 
     If the styles are given the content's colors, these are of a shot's first frame.
     """
@@ -134,7 +134,7 @@ class FramePainter:
         return _painted(self._prepare(frame, named, self._later, start, reference), on_step)
 
     def _measure_styles(self) -> None:
-        """Compute what the styles ask for at full size, from the shot's first frame."""
+        """Compute the styles' targets at full size, from the shot's first frame."""
         if self._shot is None:
             return
         run = self._prepare(*self._shot, self._later)
@@ -192,7 +192,7 @@ class FramePainter:
         tile_size: int | None,
         regions: Sequence[Region],
     ) -> StyleTargets:
-        """What the styles of regions ask for at a size: computed once, then kept."""
+        """The targets of the regions' styles at a size: computed once, then kept."""
         key = network.weights.name, height, width
         if key not in self._targets:
             extractor = FeatureExtractor(self._config, network, tile_size)

@@ -23,6 +23,7 @@ __all__ = [
     "gram_divisor",
     "layer_factor",
     "position_sum",
+    "product_in_blocks",
     "reduction_factor",
     "second_moment_sum",
     "squared_distance",
@@ -38,7 +39,7 @@ def second_moment_sum(features: torch.Tensor) -> torch.Tensor:
     f = features.permute(0, 2, 3, 1).flatten(1, 2)  # (B, H*W, C), no copy where channels come last
     narrow = f.dtype != _accumulation_dtype(f)
     # a GPU is slow at one long sum
-    return _blockwise_gram(f) if narrow or f.device.type == "cuda" else f.mT @ f
+    return product_in_blocks(f, f) if narrow or f.device.type == "cuda" else f.mT @ f
 
 
 def position_sum(features: torch.Tensor) -> torch.Tensor:
@@ -71,30 +72,31 @@ def gram(features: torch.Tensor, divisor: str = "hw") -> torch.Tensor:
     return second_moment_sum(features) / gram_divisor(divisor, features.shape)
 
 
-def _blockwise_gram(f: torch.Tensor) -> torch.Tensor:
-    """f^T f of (B, K, C), at least float32; (B, C, C).
+def product_in_blocks(f: torch.Tensor, g: torch.Tensor) -> torch.Tensor:
+    """Sums over positions f^T g of (B, K, C) and (B, K, D); (B, C, D), at least float32.
 
     Several blocks of positions are faster than one long sum.
     """
     blocks = max(1, f.shape[1] // BLOCK)
     whole = blocks * (f.shape[1] // blocks)
-    by_block = f[:, :whole].reshape(len(f) * blocks, whole // blocks, f.shape[2])
-    # (B * blocks, C, C) -> (B, C, C)
-    total = _wide_gram(by_block).view(len(f), blocks, f.shape[2], f.shape[2]).sum(1)
-    return total + _wide_gram(f[:, whole:]) if whole < f.shape[1] else total
+    by_block = [x[:, :whole].reshape(len(x) * blocks, whole // blocks, x.shape[2]) for x in (f, g)]
+    # (B * blocks, C, D) -> (B, C, D)
+    total = _wide_product(*by_block).view(len(f), blocks, f.shape[2], g.shape[2]).sum(1)
+    return total + _wide_product(f[:, whole:], g[:, whole:]) if whole < f.shape[1] else total
 
 
-def _wide_gram(f: torch.Tensor) -> torch.Tensor:
-    """f^T f of (B, K, C), of bfloat16 to some 17 bits; (B, C, C), at least float32."""
+def _wide_product(f: torch.Tensor, g: torch.Tensor) -> torch.Tensor:
+    """f^T g of (B, K, C) and (B, K, D), of bfloat16 to some 17 bits; (B, C, D), at least
+    float32."""
     if f.dtype == _accumulation_dtype(f):
-        return torch.bmm(f.mT, f)
+        return torch.bmm(f.mT, g)
     if f.device.type == "cuda" and torch.__version__ >= "2.8":
-        wide: torch.Tensor = torch.bmm(f.mT, f, out_dtype=torch.float32)
+        wide: torch.Tensor = torch.bmm(f.mT, g, out_dtype=torch.float32)
         return wide
     # The hardware accumulates in float32 but returns bfloat16: P, within 2^-9. The same product
     # less P, which is subtracted before it rounds, returns what was lost.
-    product = torch.bmm(f.mT, f)
-    return product.float() + torch.baddbmm(product, f.mT, f, beta=-1).float()
+    product = torch.bmm(f.mT, g)
+    return product.float() + torch.baddbmm(product, f.mT, g, beta=-1).float()
 
 
 def squared_distance(features: torch.Tensor, target: torch.Tensor) -> torch.Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,11 +13,12 @@ import torch
 
 from impasto.backbone.vgg import Backbone
 from impasto.config import Config, Machine
-from impasto.errors import CheckpointError, OutputError, is_disk_full
+from impasto.errors import CheckpointError, ConfigError, OutputError, is_disk_full
 from impasto.painting.checkpoint_file import (
     BEFORE,
     NAME,
     is_whole,
+    read_record,
     read_state,
     remove_pieces,
     write_state,
@@ -28,7 +30,7 @@ from impasto.painting.run import Run
 from impasto.painting.step import State, Step
 from impasto.version import __version__
 
-__all__ = ["COST", "Checkpoint", "Checkpoints", "load"]
+__all__ = ["COST", "Checkpoint", "Checkpoints", "as_begun", "load"]
 
 COST = 0.015  # the largest share of the run's time for checkpoints
 SOONEST = 2.0  # seconds, at least, before the first one and between two
@@ -122,6 +124,19 @@ class Checkpoints:
         older = self._before if self._newest_is_whole else None
         write_state(self._path, older, state, self._plan, self._fingerprint)
         self._newest_is_whole = True
+
+
+def as_begun(folder: Path, machine: Machine) -> Machine:
+    """The settings with the precision and convolution of the folder's checkpoint, if it has one.
+
+    Those that are not "auto" stay. Measured again, another method could be the fastest.
+    """
+    record = read_record(folder)
+    for name in ("precision", "convolution"):
+        if getattr(machine, name) == "auto" and name in record:
+            with suppress(ConfigError):  # `load` refuses it
+                machine = machine.changed(**{name: record[name]})
+    return machine
 
 
 def load(

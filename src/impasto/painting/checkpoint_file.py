@@ -29,6 +29,7 @@ __all__ = [
     "is_whole",
     "newest",
     "put",
+    "read_record",
     "read_state",
     "remove_pieces",
     "write_state",
@@ -117,6 +118,21 @@ def read_state(path: Path, most: int | None = None) -> tuple[State, Plan, dict[s
         raise CheckpointError(
             f"{path} is not a checkpoint that can be read: {error}", str(path)
         ) from None
+
+
+def read_record(folder: Path) -> dict[str, Any]:
+    """Read what the newest checkpoint of a folder says of its run, without its tensors.
+
+    Nothing is verified: `read_state` does that. Returns {} if there is no checkpoint to read.
+    """
+    for path in (folder / NAME, folder / BEFORE):
+        with suppress(OSError, SafetensorError, ValueError, LookupError, TypeError):
+            open_regular(path).close()
+            with safe_open(path, "pt") as file:
+                record = parse_json((file.metadata() or {})[KEY])
+            if isinstance(record, dict):
+                return record
+    return {}
 
 
 def newest(folder: Path) -> Path | None:

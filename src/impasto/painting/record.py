@@ -21,15 +21,15 @@ def recorded_settings(recorded: dict[str, Any]) -> tuple[Config, Machine]:
     """Restore the settings from a painting's record.
 
     A painting's record has the precision and the way to convolve that it was painted with, so that
-    the picture is the same. On another kind of device they are chosen anew. Raises ConfigError.
+    the picture is the same. On another kind of device they are chosen anew, and which steps the
+    finishing network makes stays as it was. Raises ConfigError.
     """
-    machine = Machine(**recorded["machine"])
+    config, machine = Config(**recorded["config"]), Machine(**recorded["machine"])
     device = recorded.get("device")  # the settings of a run that has not ended have none
     if device and device != find_device(machine.device).type:
         machine = machine.changed(precision="auto", convolution="auto")
-    config = Config(**recorded["config"])
-    if config.finisher:  # no other device leaves all steps to it
-        config = config.changed(finish=config.finish_steps)
+        if config.finisher:
+            config = config.changed(finish=config.finish_steps)
     return config, machine
 
 

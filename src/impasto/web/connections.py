@@ -163,7 +163,7 @@ class Connection(H11Protocol):
             self.transport.close()
 
     def _unsupported_upgrade_warning(self) -> None:
-        """No warning: who asks for WebSockets is answered in HTTP."""
+        """No warning: requests for WebSockets are answered in HTTP."""
 
 
 def end_slow(connections: Iterable[object]) -> None:

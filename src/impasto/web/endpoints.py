@@ -118,7 +118,7 @@ Id = Annotated[
 
 
 def only_fields(*known: str) -> Any:
-    """A dependency that refuses a form with a field that there is none of."""
+    """A dependency that refuses a form with an unknown field."""
 
     async def check(request: Request) -> None:
         given = [*request.query_params, *(await request.form())]

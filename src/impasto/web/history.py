@@ -35,7 +35,7 @@ def finished(studio: Studio, owner: str) -> list[Job]:
 
 
 def caption(job: Job) -> str:
-    """What tells a painting from the others: style, look, strength, size."""
+    """The caption of a painting: style, look, strength, size."""
     config = job.config
     if job.kind == "sheet":
         return f"all styles · {Path(job.content).stem}"

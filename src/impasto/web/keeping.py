@@ -1,4 +1,4 @@
-"""Whose turn it is in the queue, and which paintings are not kept any longer."""
+"""The order of the queue, and which paintings are deleted."""
 
 from __future__ import annotations
 

@@ -37,8 +37,8 @@
   // Names for screen readers where gradio gives none: buttons that are only an example picture or a color.
   const name = () => {
     for (const button of document.querySelectorAll("button.gallery-item:not([aria-label])")) {
-      const file = button.querySelector("img")?.src.split("/").pop() ?? "";
-      button.setAttribute("aria-label", "Example: " + decodeURIComponent(file).replace(/\.\w+$/, "").replace(/_/g, " "));
+      const file = button.querySelector("img")?.src.split("/").pop();  // none before the picture is there
+      if (file) button.setAttribute("aria-label", "Example: " + decodeURIComponent(file).replace(/\.\w+$/, "").replace(/_/g, " "));
     }
     document.querySelectorAll("#brush button.color").forEach((button, k) => {
       const meaning = document.querySelectorAll(".patches li")[k]?.innerText;

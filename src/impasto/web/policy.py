@@ -52,16 +52,12 @@ class Policy(NamedTuple):
             if name in settings:
                 raise ConfigError(f"{option_name(name)} is the server's choice: leave it out", name)
         config = Config(**{"backbone": self.networks[0], **self.defaults, **settings})
-        if config.backbone not in self.networks:
-            choice, given = ", ".join(self.networks), shortened(config.backbone)
-            raise ConfigError(
-                f"no network {given} on this server: choose from {choice}", config.backbone
-            )
-        if config.finisher and config.finisher not in self.networks:
-            choice, given = ", ".join(self.networks), shortened(config.finisher)
-            raise ConfigError(
-                f"no network {given} on this server: choose from {choice}", config.finisher
-            )
+        for network in (config.backbone, config.finisher or config.backbone):
+            if network not in self.networks:
+                choice, given = ", ".join(self.networks), shortened(network)
+                raise ConfigError(
+                    f"no network {given} on this server: choose from {choice}", network
+                )
         if config.steps > self.limits.steps:
             raise ConfigError(
                 f"{config.steps:,} steps are more than this server's {self.limits.steps:,}",

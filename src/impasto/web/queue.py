@@ -1,4 +1,4 @@
-"""The studio's queue and its workers: who is painted next, and what ends without being asked."""
+"""The studio's queue and workers: which painting is next, and which end by themselves."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ class FilmChoices(NamedTuple):
 
 
 class PaintRequest(NamedTuple):
-    """What a visitor wants painted.
+    """A visitor's request for a painting.
 
     content: a photograph; for a film, a clip. kind: a painting in all styles, or a sheet with one
     small painting in each, or a film.

@@ -1,4 +1,4 @@
-"""Which files count as uploads, and how much memory reading them may take."""
+"""Check the paths of uploads, and limit the memory for reading them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who a visitor is: a cookie, so that a reload or a lost connection finds the same paintings."""
+"""Recognize visitors by a cookie: a reload or a lost connection finds the same paintings."""
 
 from __future__ import annotations
 

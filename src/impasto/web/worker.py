@@ -133,7 +133,7 @@ def warm_up(config: Config, machine: Machine) -> None:
 
 
 def failure(error: Exception) -> str:
-    """What a visitor is told of a painting that failed; the server's own faults are logged."""
+    """The message for the visitor of a failed painting; the server's own faults are logged."""
     if isinstance(error, OutputError):
         log.error("a painting could not be written: %s", error)
         return "the server could not write the painting; try again later"

@@ -17,6 +17,7 @@ from impasto.cli.options import (
     engine_options,
     file_options,
     given,
+    preset_option,
     quiet_option,
 )
 from impasto.config import Config, Machine, changed_by
@@ -54,13 +55,7 @@ __all__ = ["batch", "paint_batch"]
     help="every content in every style; the first in the first and so on; or a table with the "
     "columns content, style, out, preset and any setting [default: all]",
 )
-@click.option(
-    "--preset",
-    "preset_name",
-    default="default",
-    metavar="NAME",
-    help="a preset by name [default: default]",
-)
+@preset_option
 @file_options
 @engine_options
 @quiet_option
@@ -69,8 +64,8 @@ def batch(
     styles: tuple[str, ...],
     folder: str,
     pairs: str,
-    preset_name: str,
-    depth: str,
+    preset_name: str | None,
+    depth: Literal[8, 16],
     metadata: Literal["basic", "all", "none"],
     engine: Literal["local", "ray"],
     address: str | None,
@@ -90,11 +85,11 @@ def batch(
         list(contents),
         list(styles),
         pairs,
-        preset_name,
+        preset_name or "default",
         settings,
         engine,
         address,
-        16 if depth == "16" else 8,
+        depth,
         metadata,
     )
     return paint_batch(spec, folder, quiet)

@@ -15,6 +15,7 @@ from impasto.cli.options import (
     config_options,
     given,
     overwrite_option,
+    preset_option,
     quiet_option,
     style_option,
 )
@@ -42,13 +43,7 @@ __all__ = ["compare"]
     help="a setting (or preset, content, style) and its values; once or twice. If the values "
     "contain commas, separate them by ;",
 )
-@click.option(
-    "--preset",
-    "preset_name",
-    default="default",
-    metavar="NAME",
-    help="the preset that is varied [default: default]",
-)
+@preset_option
 @overwrite_option
 @quiet_option
 def compare(
@@ -57,7 +52,7 @@ def compare(
     out: str | None,
     overwrite: bool,
     vary: tuple[str, ...],
-    preset_name: str,
+    preset_name: str | None,
     quiet: bool,
     **values: Any,
 ) -> int:
@@ -77,7 +72,8 @@ def compare(
     from impasto.painting.problem import extras
 
     varied = _parse_vary(vary)
-    varieties = variations(varied, preset_name, ("content", "style"), **given(values))
+    base = preset_name or "default"
+    varieties = variations(varied, base, ("content", "style"), **given(values))
     contents, of_styles = _pictures(pictures, styles, varied)
     check_styles(
         [*contents[:1], *of_styles], styles, all(config.blend for _, config, _ in varieties)

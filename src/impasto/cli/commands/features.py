@@ -15,6 +15,7 @@ from impasto.cli.options import (
     given,
     overwrite_option,
     parse_layers,
+    preset_option,
 )
 from impasto.config import Config, Machine, changed_by
 from impasto.errors import ConfigError, PictureError
@@ -37,13 +38,7 @@ PUBLISHED = ("vgg19", "vgg19-keras", "vgg19-torchvision")  # networks drawn with
 @click.argument("picture", required=False)
 @click.option("-o", "--out", help="the figure's file [default: features.png, or network.png]")
 @click.option("--layers", help="layers to show, as relu1_1,relu4_2 [default: those of the preset]")
-@click.option(
-    "--preset",
-    "preset_name",
-    default="default",
-    metavar="NAME",
-    help="the preset whose layers are shown [default: default]",
-)
+@preset_option
 @click.option(
     "--network", is_flag=True, help="draw the network itself, with the preset's layers marked"
 )
@@ -52,7 +47,7 @@ def features(
     picture: str | None,
     out: str | None,
     layers: str | None,
-    preset_name: str,
+    preset_name: str | None,
     network: bool,
     overwrite: bool,
     **values: Any,
@@ -61,6 +56,7 @@ def features(
 
     impasto features photo.jpg -o features.png
     """
+    preset_name = preset_name or "default"
     config, machine = changed_by(given(values), preset(preset_name).config)
     if network and (picture is not None or layers is not None):
         raise ConfigError(

@@ -9,7 +9,13 @@ from typing import Any, Literal
 
 import click
 
-from impasto.cli.options import GroupedCommand, config_options, given, quiet_option
+from impasto.cli.options import (
+    GroupedCommand,
+    config_options,
+    given,
+    preset_option,
+    quiet_option,
+)
 from impasto.config import MOST_STEPS, Config, Machine, changed_by
 from impasto.errors import ConfigError
 from impasto.fields import marked
@@ -48,7 +54,7 @@ class Seconds(click.ParamType[float]):
     required=True,
     help="the film: .mp4, .mov, .mkv, .webm or .gif, or a folder of frames, as frames/",
 )
-@click.option("--preset", "preset_name", metavar="NAME", help="a preset by name [default: default]")
+@preset_option
 @click.option(
     "--steps",
     "step_counts",

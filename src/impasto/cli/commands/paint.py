@@ -6,7 +6,7 @@ import os
 import tempfile
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -20,6 +20,7 @@ from impasto.cli.options import (
     given,
     json_option,
     overwrite_option,
+    preset_option,
     quiet_option,
     style_option,
 )
@@ -46,12 +47,7 @@ __all__ = ["paint"]
     help="the painting's file; its suffix is its format; -: a PNG to standard output "
     "[default: CONTENT-STYLE.png]",
 )
-@click.option(
-    "--preset",
-    "preset_name",
-    metavar="NAME",
-    help="a preset by name; see `impasto presets` [default: default]",
-)
+@preset_option
 @click.option(
     "--from",
     "source",
@@ -122,7 +118,7 @@ def paint(
     save_every: int,
     save_at: str,
     checkpoint: str | None,
-    depth: str,
+    depth: Literal[8, 16],
     metadata: Kept,
     engine: str,
     address: str | None,
@@ -155,7 +151,7 @@ def paint(
         return _show_preview(pictures, config, machine)
     picture = out or default_name(joined_name(pictures[0], first_style), overwrite)
     at_steps = check_snapshots(save_every, save_at, config.steps)
-    options = FileOptions(16 if depth == "16" else 8, metadata)
+    options = FileOptions(depth, metadata)
     outputs = check_outputs(
         picture, timelapse, figure, trace, used, at_steps, config.steps, options
     )
@@ -223,7 +219,7 @@ def _first_style(pictures: Sequence[str], config: Config) -> str:
 
 
 def _check_streams(spec: RunSpec, checkpoint: str | None, asks_for_file: bool) -> None:
-    """Check that what standard input and output cannot do is not asked for. Raises ConfigError."""
+    """Refuse options that need a file, for standard input and output. Raises ConfigError."""
     from impasto.painting.callbacks import Snapshots
 
     reads, writes = spec.pictures.count(STREAM), spec.outputs.streamed

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, Literal
 
 import click
 
@@ -14,6 +14,7 @@ from impasto.cli.options import (
     depth_option,
     given,
     overwrite_option,
+    preset_option,
     quiet_option,
 )
 from impasto.cli.sources import sources_of
@@ -31,7 +32,7 @@ __all__ = ["texture"]
 @click.option(
     "-o", "--out", help="the texture's file; its suffix is its format [default: STYLE-texture.png]"
 )
-@click.option("--preset", "preset_name", metavar="NAME", help="a preset by name [default: default]")
+@preset_option
 @click.option(
     "--from", "source", metavar="FILE", help="make a texture again with the settings of its file"
 )
@@ -44,7 +45,7 @@ def texture(
     out: str | None,
     preset_name: str | None,
     source: str | None,
-    depth: str,
+    depth: Literal[8, 16],
     overwrite: bool,
     quiet: bool,
     **values: Any,
@@ -72,7 +73,7 @@ def texture(
     outputs = check_outputs(
         out or default_name(joined_name(pictures[0], "texture"), overwrite),
         used=used,
-        options=FileOptions(16 if depth == "16" else 8),
+        options=FileOptions(depth),
     )
     inputs = [
         blank_content(width, height),
