@@ -9,7 +9,7 @@ import torch.nn.functional as F
 
 from configs import gram_config
 from framing import seen
-from grains import grain_between
+from grains import flatness_between, grain_between
 from impasto import Config, paint
 from impasto.backbone.pooling import AVERAGE_GAIN
 from impasto.backbone.vgg import Backbone
@@ -136,6 +136,8 @@ def plainly(
             gram(differences(x)), blended([gram(differences(each)) for each in styles])
         )
         terms["grain"] = config.strength * config.grain_weight * loss
+        loss = flatness_between(differences(x), [differences(each) for each in styles], blended)
+        terms["flatness"] = config.strength * config.grain_weight * loss
     if config.tv_weight:
         form, reduction = config.tv_form, config.tv_reduction
         unit = (
