@@ -68,7 +68,7 @@ KNOWN = {
             "compact",
             "in impasto: a small network that VGG-19 has taught",
             "sha256",
-            "696fcec6294ba53791416f8fac584eba5228f26e49162c9b3f80a778c5cd9ee2",
+            "7b3c8f6d6bb01746a077683a67b665bca6e614faf779b905ab240eb9df881617",
             package="impasto",
             file="backbone/compact.safetensors",
         ),
