@@ -9,8 +9,8 @@ import torch.nn.functional as F
 
 from configs import gram_config, position_factor
 from framing import seen
-from grains import grain_between
-from impasto import Config
+from grains import flatness_between, grain_between
+from impasto import Config, paint
 from impasto.backbone.pooling import AVERAGE_GAIN
 from impasto.backbone.vgg import Backbone
 from impasto.backbone.weight_files import Weights
@@ -139,6 +139,8 @@ def plainly(
             gram(differences(x)), blended([gram(differences(each)) for each in styles])
         )
         terms["grain"] = config.strength * config.grain_weight * loss
+        loss = flatness_between(differences(x), [differences(each) for each in styles], blended)
+        terms["flatness"] = config.strength * config.grain_weight * loss
     if config.tv_weight:
         form, reduction = config.tv_form, config.tv_reduction
         unit = (

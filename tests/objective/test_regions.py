@@ -13,7 +13,7 @@ from PIL import Image
 
 from configs import gram_config, position_factor
 from framing import seen
-from grains import grain_between
+from grains import flatness_between, grain_between
 from impasto import Config, paint
 from impasto.backbone.architecture import layer_stride
 from impasto.backbone.vgg import Backbone
@@ -181,6 +181,20 @@ def plainly(
             strength
             * config.grain_weight
             * grain_between(mine[1][None], mixed(others, part.styles)[1][None])
+        )
+        masks = [None if mask is None else mask[..., :-1, :-1] for _, mask in pictures]
+        terms[f"flatness {part.name}".strip()] = (
+            strength
+            * config.grain_weight
+            * flatness_between(
+                differences(x),
+                [differences(pixels) for pixels, _ in pictures],
+                lambda found, styles=part.styles: mixed([(each, each) for each in found], styles)[
+                    0
+                ],
+                None if part.mask is None else part.mask[..., :-1, :-1],
+                masks,
+            )
         )
     if config.edge_weight:
         apart = (laplacian(x) - laplacian(CONTENT)).square().sum()

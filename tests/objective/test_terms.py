@@ -118,7 +118,8 @@ def test_blended_styles_are_between(backbone: Backbone) -> None:
 def test_content_alone_and_style_alone(backbone: Backbone, config: Config) -> None:
     value = value_of(config, backbone, picture(9))
     kinds = {name.split()[0] for name in value.terms}
-    assert kinds == ({"style", "grain"} if not config.content_layers else {"content", "grain"})
+    kind = "content" if config.content_layers else "style"
+    assert kinds == {kind, "grain", "flatness"}
 
 
 def test_a_black_content_and_a_flat_style_give_finite_terms(backbone: Backbone) -> None:

@@ -19,7 +19,7 @@ from impasto.painting.run import Run
 from impasto.painting.step import Step
 
 KEYS = ["step", "level", "seconds", "evaluations", "objective", "terms"]
-TERMS = {"content relu4_2", *(f"style relu{k}_1" for k in range(1, 6)), "grain"}
+TERMS = {"content relu4_2", *(f"style relu{k}_1" for k in range(1, 6)), "grain", "flatness"}
 TWO_LEVELS = ("--size", 160, "--levels", 2, "--steps", 5, "--step-ratio", 1.5)
 ROW = {
     "step": 1,

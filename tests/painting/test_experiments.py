@@ -73,7 +73,7 @@ def test_a_texture_is_like_its_style_and_as_large_as_asked_for(style, config):
     assert painting.pixels.std() > 0.05
     assert (painting.alpha, painting.steps, painting.finished, len(steps)) == (None, 60, True, 60)
     of_noise = {name: float(value) for name, value in steps[0].terms.items()}
-    assert [name.split()[0] for name in of_noise] == ["style"] * 5 + ["grain"]
+    assert [name.split()[0] for name in of_noise] == ["style"] * 5 + ["grain", "flatness"]
     assert all(painting.terms[name] < 0.5 * of_noise[name] for name in of_noise)
     assert sum(painting.terms.values()) < 0.1 * sum(of_noise.values())
     assert painting.value == pytest.approx(sum(painting.terms.values()), rel=1e-4)
@@ -332,7 +332,7 @@ def test_a_texture_is_as_large_as_asked_for_and_named_after_its_style(
         ("style", str(style)),
     ]
     assert settings["config"]["content_layers"] == {}
-    assert {name.split()[0] for name in settings["terms"]} == {"style", "grain"}
+    assert {name.split()[0] for name in settings["terms"]} == {"style", "grain", "flatness"}
 
 
 @pytest.mark.parametrize("size", ["32x20", " 32 × 20 ", "32,20", None])

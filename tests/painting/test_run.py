@@ -52,6 +52,7 @@ def test_steps_tell_where_the_run_is(config: Config, photo, style) -> None:
         "content relu4_2",
         *(f"style relu{k}_1" for k in range(1, 6)),
         "grain",
+        "flatness",
     }
     assert float(steps[5].value) == pytest.approx(
         sum(float(term) for term in steps[5].terms.values()), rel=1e-5

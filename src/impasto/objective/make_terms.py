@@ -11,6 +11,7 @@ from impasto.backbone.vgg import Features
 from impasto.errors import ConfigError
 from impasto.images.margins import is_flat
 from impasto.objective.extractor import FeatureExtractor
+from impasto.objective.flatness import Flatness
 from impasto.objective.losses import energy, layer_factor, reduction_factor
 from impasto.objective.pixel_terms import (
     Edges,
@@ -197,15 +198,17 @@ def _grain_terms(
     content: torch.Tensor,
     regions: Sequence[Region],
     targets: StyleTargets,
-) -> Iterator[Grain]:
+) -> Iterator[Grain | Flatness]:
     config = extractor.config
     if not config.grain_weight:
         return
-    for region, target in zip(regions, targets.grain, strict=True):
+    for region, target, flat in zip(regions, targets.grain, targets.flatness, strict=True):
         scale = config.style_factor * config.grain_weight / len(regions)
         height, width = content.shape[2:]
         count = neighbor_count(height, width, region.mask)
         yield Grain(f"grain {region.name}".strip(), target, count, scale, region.mask)
+        name = f"flatness {region.name}".strip()
+        yield Flatness(name, flat, count, scale, region.mask)
 
 
 def _edge_terms(extractor: FeatureExtractor, content: torch.Tensor) -> Iterator[Edges]:

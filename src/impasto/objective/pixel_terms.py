@@ -11,11 +11,7 @@ from typing import Any, NamedTuple
 import torch
 import torch.nn.functional as F
 
-from impasto.objective.losses import (
-    difference_sums,
-    differences,
-    second_moment_sum,
-)
+from impasto.objective.losses import difference_sums, differences, second_moment_sum
 from impasto.objective.moments import Solved, grain_distance, grain_target
 from impasto.objective.tiles import Tile
 
@@ -26,6 +22,7 @@ __all__ = [
     "Reference",
     "Temporal",
     "Variation",
+    "add_by_differences",
     "grain_sums",
     "laplacian",
     "tile_difference_sums",
@@ -80,14 +77,7 @@ class Grain:
         more = (by_sums @ d.flatten(2)).view_as(d)
         if self.weights is not None:
             more *= grain_weights(self.weights, tile, d)
-        across, down, twice = more.chunk(3, 1)
-        g = torch.zeros_like(x) if g is None else g
-        inner = g[(..., *_extended(tile, 1, 1))]
-        inner[..., :-1, 1:] += across - twice
-        inner[..., 1:, :-1] += down - twice
-        inner[..., :-1, :-1] += twice - across - down
-        inner[..., 1:, 1:] += twice
-        return g
+        return add_by_differences(g, x, tile, more)
 
 
 class Variation:
@@ -292,6 +282,20 @@ def tile_difference_sums(
         across = across * grain_weights(factors, tile, across)
         down = down * grain_weights(factors, tile, down)
     return difference_sums(across, down, form)
+
+
+def add_by_differences(
+    g: torch.Tensor | None, x: torch.Tensor, tile: Tile, by_differences: torch.Tensor
+) -> torch.Tensor:
+    """Add the gradient to the pixels x from that to `tile_differences(x, tile)`; None is 0."""
+    across, down, twice = by_differences.chunk(3, 1)
+    g = torch.zeros_like(x) if g is None else g
+    inner = g[(..., *_extended(tile, 1, 1))]
+    inner[..., :-1, 1:] += across - twice
+    inner[..., 1:, :-1] += down - twice
+    inner[..., :-1, :-1] += twice - across - down
+    inner[..., 1:, 1:] += twice
+    return g
 
 
 def _differences(x: torch.Tensor, tile: Tile) -> tuple[torch.Tensor, torch.Tensor]:

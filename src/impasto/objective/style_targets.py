@@ -9,6 +9,7 @@ import torch
 
 from impasto.config import Config
 from impasto.objective.extractor import FeatureExtractor
+from impasto.objective.flatness import FlatnessTarget, flat_scale, flat_sums
 from impasto.objective.losses import reduction_factor
 from impasto.objective.pixel_terms import grain_sums, tile_difference_sums
 from impasto.objective.regions import Region, StyleSource, normalized
@@ -22,17 +23,21 @@ __all__ = [
     "variation_factors",
 ]
 
+LEAST_SHARE = 0.01  # of flat pixels in a style: none at all would have no size
+
 
 class StyleTargets(NamedTuple):
     """What the styles of each region ask for.
 
     by_layer: for each region the style term's targets, by layer. grain: for each region the Gram
-    matrix (1, 9, 9) of differences; empty without a grain term. variation: the styles' total
-    variation; 0 where there is no such term.
+    matrix (1, 9, 9) of differences; empty without a grain term. flatness: for each region what is
+    flat in the styles; empty likewise. variation: the styles' total variation; 0 where there is no
+    such term.
     """
 
     by_layer: list[dict[str, Any]]
     grain: list[torch.Tensor]
+    flatness: list[FlatnessTarget]
     variation: float
 
 
@@ -50,6 +55,10 @@ def style_targets(extractor: FeatureExtractor, regions: Sequence[Region]) -> Sty
     return StyleTargets(
         [term.targets(extractor, region.styles) for region in regions],
         grain,
+        [
+            _flatness(extractor, region, second)
+            for region, second in zip(regions, grain, strict=False)
+        ],
         _variation(extractor, regions) if config.tv_weight else 0.0,
     )
 
@@ -81,6 +90,18 @@ def _grain(extractor: FeatureExtractor, region: Region) -> torch.Tensor:
             part = grain_sums(crop, tile, style.mask)
             target = target.to(part) + style.weight * part / count
     return target
+
+
+def _flatness(extractor: FeatureExtractor, region: Region, second: torch.Tensor) -> FlatnessTarget:
+    """What of the styles is flat, by the scale of their blended grain."""
+    scale, share = flat_scale(second), torch.zeros(())
+    for style in normalized(region.styles, ""):
+        height, width = style.pixels.shape[2:]
+        count = neighbor_count(height, width, style.mask)
+        for tile, crop, _ in extractor.crops(style.pixels):
+            part = flat_sums(crop, tile, scale, style.mask)
+            share = share.to(part) + style.weight * part / count
+    return FlatnessTarget(scale, share.clamp_min(LEAST_SHARE))
 
 
 def _variation(extractor: FeatureExtractor, regions: Sequence[Region]) -> float:
