@@ -424,3 +424,16 @@ def test_divergence_after_the_last_check_is_reported_with_the_last_evaluation() 
     last = torch.zeros(2), torch.tensor(2.0), torch.zeros(2), torch.tensor([2.0])
     assert "not finite" in safeguard.check(*last, last=True)
     assert safeguard.best.value == 2
+
+
+def test_points_and_gradients_may_lie_in_memory_as_they_like() -> None:
+    # that of a film's frame has its channels last
+    torch.manual_seed(0)
+    start, target = torch.rand(2, 1, 3, 6, 5)
+    ends = []
+    for layout in (torch.contiguous_format, torch.channels_last):
+        solver, x = LBFGS(), start.clone()
+        for _ in range(5):
+            x = solver.step(x, (x - target).contiguous(memory_format=layout))
+        ends.append(x)
+    assert torch.equal(*ends)

@@ -138,7 +138,7 @@ class LBFGS:
         self._rows = self._rows.roll(-1)
         s, y = x - x_before, g - g_before
         for pairs, newest in zip(self._pairs, (s, y), strict=True):
-            pairs.index_copy_(0, self._rows[-1:], newest.view(1, -1))
+            pairs.index_copy_(0, self._rows[-1:], newest.reshape(1, -1))
         ss, yy = (v.flatten().dot(v.flatten()) for v in (s, y))
         del s, newest
         products = self._by_age(_times(self._pairs[0, : self._known], y)).to(self._products)  # S'y
