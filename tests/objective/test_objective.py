@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from configs import gram_config, position_factor
 from framing import seen
 from grains import flatness_between, grain_between
-from impasto import Config, paint
+from impasto import Config
 from impasto.backbone.pooling import AVERAGE_GAIN
 from impasto.backbone.vgg import Backbone
 from impasto.backbone.weight_files import Weights

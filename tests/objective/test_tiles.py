@@ -416,8 +416,10 @@ def test_in_bfloat16_tiles_add_little_to_its_rounding() -> None:
 # --- a painting over tiles
 
 
+# with the terms of pixels rounding grows a hundredfold every few steps
+@pytest.mark.parametrize(("grain", "steps"), [(0.0, 10), (1.0, 6)])
 def test_a_painting_over_tiles_is_the_painting_in_one_piece(
-    tiny_weights, photo, style, monkeypatch
+    grain, steps, tiny_weights, photo, style, monkeypatch
 ) -> None:
     tiles: list[int] = []
     make = Objective.__init__
@@ -427,7 +429,9 @@ def test_a_painting_over_tiles_is_the_painting_in_one_piece(
         tiles.append(len(self.tiles))
 
     monkeypatch.setattr(Objective, "__init__", counting)
-    config = gram_config(backbone=str(tiny_weights), size=192, steps=10, levels=2)
+    config = gram_config(
+        backbone=str(tiny_weights), size=192, steps=steps, levels=2, grain_weight=grain
+    )
     whole, tiled = (
         paint(photo, style, config, machine=EXACT.changed(tile=tile)) for tile in ("auto", 85)
     )
