@@ -177,7 +177,7 @@ def test_a_film_lets_others_be_painted_between_its_frames(
 ):
     monkeypatch.setattr("impasto.web.film_worker.TURN", 0.0)
     monkeypatch.setattr("impasto.web.queue.TICK", 0.02)
-    at = accepted(ask({"size": 32, "steps": 2}, later_steps=300))
+    at = accepted(ask({"size": 32, "steps": 2}, later_steps=100))
     until(lambda: client.get(at).json()["frame"] >= 2)
     content, brush = (Upload(path.name, path.read_bytes) for path in (photo, style))
     order = PaintRequest(content, [brush], QUICK)
