@@ -91,8 +91,9 @@ def test_grid_shows_the_snapshots_by_step_with_their_terms(impasto, sheets, snap
     for (image, caption), path, step in zip(cells, snapshots, range(1, 5), strict=True):
         terms = read_settings(path)["terms"]
         style = sum(value for name, value in terms.items() if name.startswith("style"))
-        content, grain = terms["content relu4_2"], terms["grain"]
-        words = f"content{NB}{content:.2g}, style{NB}{style:.2g}, grain{NB}{grain:.2g}"
+        shown = {"content": terms["content relu4_2"], "style": style}
+        shown |= {name: terms[name] for name in ("grain", "flatness")}
+        words = ", ".join(f"{name}{NB}{value:.2g}" for name, value in shown.items())
         assert caption == f"step{NB}{step}\n{words}"
         np.testing.assert_array_equal(np.asarray(image), np.asarray(Image.open(path)))
 
