@@ -172,6 +172,7 @@ def test_stopped_while_it_is_paused(client, ask):
     assert client.get(f"{at}/film").status_code == 200
 
 
+@pytest.mark.slow
 def test_a_film_lets_others_be_painted_between_its_frames(
     client, ask, place, photo, style, tmp_path, monkeypatch
 ):

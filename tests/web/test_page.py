@@ -365,6 +365,7 @@ def test_two_paintings_are_compared_side_by_side(open_page) -> None:
     expect(page.locator("#result .pair")).to_have_count(0)
 
 
+@pytest.mark.slow
 def test_two_visitors_take_turns_and_see_nothing_of_each_other(open_page, place) -> None:
     one, two = open_page(), open_page()
     settle(one, 96, LONG)
@@ -594,6 +595,7 @@ def test_an_example_is_a_click_away(open_page) -> None:
     shows(page, "Done")
 
 
+@pytest.mark.slow
 def test_an_earlier_painting_restores_its_settings(open_page, place, tmp_path) -> None:
     page = open_page()
     page.get_by_label("of the photo", exact=True).check()
@@ -635,6 +637,7 @@ def test_several_styles_are_blended_by_their_shares(open_page, place, photo) -> 
     assert (job.config.blend, job.styles) == ((1.0, 0.25), ["style.png", "photo.png"])
 
 
+@pytest.mark.slow
 def test_parts_are_drawn_on_the_photograph(open_page, place, photo) -> None:
     page = open_page()
     unfold(page, "More styles", "Parts of the photograph")
