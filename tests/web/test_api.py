@@ -728,6 +728,7 @@ def anything(name: str, dice: random.Random) -> Any:
     )
 
 
+@pytest.mark.slow
 def test_settings_of_any_kind_are_painted_or_refused(ask, client) -> None:
     dice, outcomes = random.Random(7), []
     names = sorted(Config.model_fields.keys() - {"backbone"})

@@ -112,6 +112,9 @@ def open_page(browser, visitor, place, photo, style):
     for other in visitors:
         if other is not visitor:
             other.close()
+    for job in list(place.studio.jobs.values()):  # what is left running delays the next test
+        if not job.over:
+            place.studio.cancel(job)
     strange = [url for url in asked if not url.startswith((place.url, "data:", "blob:"))]
     assert not strange, "the page asked others, or failed"
 
@@ -434,6 +437,7 @@ def test_all_styles_are_tried_and_one_is_chosen(open_page, place, photo, style, 
     expect(chosen).to_have_count(7)
 
 
+@pytest.mark.slow  # its quick kin is in test_sheets.py
 def test_a_sheet_is_stopped_and_keeps_what_there_is(open_page, place, monkeypatch) -> None:
     monkeypatch.setattr("impasto.painting.sheet.TOGETHER", 1)
     monkeypatch.setitem(QUICK, "steps", 4000)
