@@ -41,17 +41,16 @@ def _capturing(graph: torch.cuda.CUDAGraph) -> Iterator[None]:
     may use the GPU meanwhile. No garbage is collected: an older graph that is freed during a
     capture ends it.
     """
-    with (
-        _one_at_a_time,
-        torch.cuda.stream(torch.cuda.current_stream()),
-    ):
+    with _one_at_a_time, torch.cuda.stream(torch.cuda.current_stream()):
         gc.collect()
+        collects = gc.isenabled()
         gc.disable()
         try:
             with torch.cuda.graph(graph, capture_error_mode="thread_local"):
                 yield
         finally:
-            gc.enable()
+            if collects:
+                gc.enable()
 
 
 class CudaGraph:
