@@ -21,6 +21,8 @@ from impasto.web.endpoints import (
     ONE,
     SETTINGS,
     AnyJob,
+    LookName,
+    PresetName,
     Status,
     TheStudio,
     errors,
@@ -68,10 +70,8 @@ async def submit(
     response: Response,
     content: Annotated[UploadFile, File(description="the picture to paint")],
     style: Annotated[list[UploadFile], File(description="a style picture, or several")],
-    preset: Annotated[
-        str, Form(description="a preset by name, which the settings change; see /api/presets")
-    ] = "",
-    look: Annotated[str, Form(description="how much is painted: subtle, painted or bold")] = "",
+    preset: PresetName = "",
+    look: LookName = "",
     settings: Annotated[
         str, Form(description="settings as a JSON object, see Settings", json_schema_extra=SETTINGS)
     ] = "{}",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Annotated, Any
 
-from fastapi import Depends, HTTPException, Request, Response, UploadFile
+from fastapi import Depends, Form, HTTPException, Request, Response, UploadFile
 from fastapi import Path as InPath
 from pydantic import BaseModel, Field
 
@@ -25,7 +25,9 @@ __all__ = [
     "SETTINGS",
     "AnyJob",
     "FinishedJob",
+    "LookName",
     "PaintedPicture",
+    "PresetName",
     "Status",
     "TheStudio",
     "errors",
@@ -43,6 +45,10 @@ SETTINGS = {
     "contentMediaType": "application/json",
     "contentSchema": {"$ref": "#/components/schemas/Settings"},
 }
+PresetName = Annotated[
+    str, Form(description="a preset by name, which the settings change; see /api/presets")
+]
+LookName = Annotated[str, Form(description="how much is painted: subtle, painted or bold")]
 
 
 class Status(BaseModel):

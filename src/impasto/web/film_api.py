@@ -9,6 +9,8 @@ from fastapi import APIRouter, File, Form, Request, Response, UploadFile
 from impasto.web.endpoints import (
     ACCEPTED,
     SETTINGS,
+    LookName,
+    PresetName,
     Status,
     TheStudio,
     only_fields,
@@ -37,10 +39,8 @@ async def submit_film(
     response: Response,
     clip: Annotated[UploadFile, File(description="the video to paint: MP4, WebM, GIF ...")],
     style: Annotated[list[UploadFile], File(description="a style picture, or several")],
-    preset: Annotated[
-        str, Form(description="a preset by name, which the settings change; see /api/presets")
-    ] = "",
-    look: Annotated[str, Form(description="how much is painted: subtle, painted or bold")] = "",
+    preset: PresetName = "",
+    look: LookName = "",
     settings: Annotated[
         str,
         Form(
