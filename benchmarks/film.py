@@ -1,6 +1,7 @@
 """Films: warping error against frames painted one by one, drift, time, memory (docs/film.md).
 
-python benchmarks/film.py [--size 128] [--frames 8] [steady] [still] [memory]: prints a table each.
+python benchmarks/film.py [--size 128] [--frames 8] [--passes 2] [steady] [still] [memory]: prints a
+table each; with two passes the figures of both.
 
 The films are made from the sample photograph by known motion, so that flow and what is hidden are
 exact (tests/support/films.py).
@@ -10,7 +11,7 @@ import argparse
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -61,8 +62,8 @@ def paint(
     later: int,
     each: Callable[[FrameLine], object],
     passes: int = 1,
-) -> tuple[list[torch.Tensor], list[FrameLine], FramePainter]:
-    """Paint a film; the frames, their lines, and the painter."""
+) -> tuple[list[list[torch.Tensor]], FramePainter]:
+    """Paint a film; the frames as each pass left them, and the painter."""
     painter = FramePainter([style], config, Machine(), later, 1.0)
     first = next(clip.frames(print))
     size = first.pixels.shape[:2]
@@ -76,90 +77,136 @@ def paint(
         )  # fmt: skip
         for line in painted:
             each(line)
-        files = [store.last_file(line.number) for line in store.lines if clip.length <= 200]
-        pixels = [read(str(file)).pixels for file in files]
-        return pixels, store.lines, painter
+        stores = [store, store.second] if store.second else [store]
+        numbers = range(1, clip.length + 1) if clip.length <= 200 else ()
+        return [[one.pixels(number) for number in numbers] for one in stores], painter
 
 
-def judged(config: Config, content: Picture, style: Picture, painted: torch.Tensor) -> tuple:
-    """Content and style of a painting, in the features of VGG-19."""
+def judged(
+    config: Config, content: Picture, style: Picture, painted: Sequence[torch.Tensor]
+) -> list[tuple[float, float]]:
+    """Content and style of paintings of a frame, in the features of VGG-19."""
     config = config.changed(backbone="vgg19", finish=0, size="original")
     backbone = load_backbone(config)
     problem = prepare_problem(content, [style], config)
     regions = regions_at(problem, problem.levels[-1], config)
-    terms = Objective(config, backbone, content.pixels, regions)(painted).terms
-    sums = dict.fromkeys(("content", "style"), 0.0)
-    for name, value in terms.items():
-        if name.split()[0] in sums:
-            sums[name.split()[0]] += float(value)
-    return sums["content"], sums["style"]
+    objective = Objective(config, backbone, content.pixels, regions)
+    found = []
+    for pixels in painted:
+        sums = dict.fromkeys(("content", "style"), 0.0)
+        for name, value in objective(pixels).terms.items():
+            if name.split()[0] in sums:
+                sums[name.split()[0]] += float(value)
+        found.append((sums["content"], sums["style"]))
+    return found
+
+
+def sharpness(pixels: torch.Tensor) -> float:
+    """The mean squared difference of neighbors."""
+    return float((pixels[..., 1:] - pixels[..., :-1]).square().mean())
+
+
+def warping_errors(film: MadeFilm, frames: Mapping[int, torch.Tensor], apart: int) -> float:
+    """The mean warping error of all frames of which the one `apart` frames later is known."""
+    pairs = [(t, t + apart) for t in frames if t + apart in frames]
+    return float(
+        np.mean(
+            [
+                warping_error(frames[t], frames[u], film.flow(t, u), film.visible(t, u))
+                for t, u in pairs
+            ]
+        )
+    )
+
+
+def stills_of(
+    painter: FramePainter, contents: Sequence[Picture], first: torch.Tensor
+) -> tuple[dict[int, torch.Tensor], float]:
+    """Frames 0, 1 and `APART` painted one by one, and the CPU seconds of one.
+
+    first: frame 0, which a film paints so too.
+    """
+    stills, seconds = {0: first}, []
+    for t in (1, APART):
+        began = time.process_time()
+        still = painter.first(contents[t], {}, lambda step: None).pixels
+        seconds.append(time.process_time() - began)
+        stills[t] = still.mul(255).round() / 255
+    return stills, float(np.median(seconds))
+
+
+def pass_figures(
+    film: MadeFilm,
+    painted: Sequence[torch.Tensor],
+    stills: Mapping[int, torch.Tensor],
+    judge: Callable[[int, Sequence[torch.Tensor]], list[tuple[float, float]]],
+) -> dict[str, float]:
+    """The figures of a pass: warping errors, and frames 1 and `APART` against stills of them."""
+    frames = dict(enumerate(painted))
+    figures = {
+        "short": warping_errors(film, frames, 1),
+        "long": warping_errors(film, frames, APART),
+        "sharpness": sharpness(painted[APART]) / sharpness(stills[APART]),
+    }
+    for t in (1, APART):
+        (content, style), (still_content, still_style) = judge(t, [painted[t], stills[t]])
+        figures[f"content, frame {t + 1}"] = content / still_content
+        figures[f"style, frame {t + 1}"] = style / still_style
+    return figures
+
+
+def steady_row(film: MadeFilm, clip: Clip, name: str, passes: int) -> dict:
+    """Paint a film in a style and print its figures, of each pass; they are returned."""
+    config, style = Config(), read(sample_style(name))
+    times = [time.process_time()]
+    painted, painter = paint(
+        clip, style, config, LATER, lambda line: times.append(time.process_time()), passes
+    )
+    contents = [frame_picture(frame, "made", film.size) for frame in clip.frames(print)]
+    stills, still_seconds = stills_of(painter, contents, painted[0][0])
+    short, long = warping_errors(film, stills, 1), warping_errors(film, stills, APART)
+    later = [after - before for before, after in pairwise(times)][2 : clip.length]  # 2: styles too
+    seconds = float(np.median(later))
+    row = {
+        "style": name,
+        "short of stills": short,
+        "long of stills": long,
+        "CPU seconds of a later frame": seconds,
+        "CPU seconds of a still": still_seconds,
+        "passes": [],
+    }
+    print(f"{name}: a later frame takes {seconds / still_seconds:.2f} of a still's time")
+    for number, frames in enumerate(painted, 1):
+        figures = pass_figures(
+            film, frames, stills, lambda t, two: judged(config, contents[t], style, two)
+        )
+        row["passes"].append(figures)
+        others = ", ".join(f"{key} {value:.3f}" for key, value in list(figures.items())[2:])
+        print(
+            f"  pass {number}: warping error {figures['short']:.5f} of {short:.5f} "
+            f"({figures['short'] / short:.2f}), over {APART + 1} frames {figures['long']:.5f} of "
+            f"{long:.5f} ({figures['long'] / long:.2f}); times a still's: {others}",
+            flush=True,
+        )
+    return row
 
 
 def steady(size: int, count: int, styles: Sequence[str], passes: int) -> None:
     """Print the warping error of films against frames painted one by one."""
     film = MOTIONS["disc"](photograph(3 * size // 4, size))
     clip = clip_of(film.frame, count)
-    config = Config()
-    rows = []
-    for name in styles:
-        style = read(sample_style(name))
-        times = [time.process_time()]
-
-        def each(_: FrameLine, times: list[float] = times) -> None:
-            times.append(time.process_time())
-
-        pixels, _, painter = paint(clip, style, config, LATER, each, passes)
-        contents = [frame_picture(frame, "made", film.size) for frame in clip.frames(print)]
-        stills, seconds = {0: pixels[0]}, []
-        for t in (1, APART):
-            began = time.process_time()
-            still = painter.first(contents[t], {}, lambda step: None).pixels
-            seconds.append(time.process_time() - began)
-            stills[t] = still.mul(255).round() / 255
-
-        def error(one: torch.Tensor, other: torch.Tensor, t: int, apart: int) -> float:
-            return warping_error(one, other, film.flow(t, t + apart), film.visible(t, t + apart))
-
-        short = np.mean([error(pixels[t], pixels[t + 1], t, 1) for t in range(count - 1)])
-        long = np.mean(
-            [error(pixels[t], pixels[t + APART], t, APART) for t in range(count - APART)]
-        )
-        content, style_ = judged(config, contents[APART], style, pixels[APART])
-        still_content, still_style = judged(config, contents[APART], style, stills[APART])
-        later = [after - before for before, after in pairwise(times)][2:count]  # 2: and the styles
-        row = {
-            "style": name,
-            "short": short,
-            "short of stills": error(stills[0], stills[1], 0, 1),
-            "long": long,
-            "long of stills": error(stills[0], stills[APART], 0, APART),
-            "content": content,
-            "content of a still": still_content,
-            "style term": style_,
-            "style term of a still": still_style,
-            "CPU seconds of a later frame": float(np.median(later)),
-            "CPU seconds of a still": float(np.median(seconds)),
-        }
-        rows.append(row)
-        print(
-            f"{name}: warping error {row['short']:.5f} of {row['short of stills']:.5f} "
-            f"({row['short'] / row['short of stills']:.2f}), long {row['long']:.5f} of "
-            f"{row['long of stills']:.5f} ({row['long'] / row['long of stills']:.2f}), content "
-            f"{content / still_content:.3f}, style {style_ / still_style:.3f} of a still's, time "
-            f"{row['CPU seconds of a later frame'] / row['CPU seconds of a still']:.2f}",
-            flush=True,
-        )
+    rows = [steady_row(film, clip, name, passes) for name in styles]
     frames = [np.array(to_image(film.frame(t))) for t in (0, 1)]
     flow = flow_method("dis")
 
     def motion() -> None:
         back, forth = flow(frames[1], frames[0], 2, 1), flow(frames[0], frames[1], 1, 2)
         consistency(back, forth)
-        warp(pixels[0], back)
+        warp(film.frame(0), back)
 
     share = 3 * median_seconds(motion) / rows[-1]["CPU seconds of a later frame"]
     print(f"flow and masks of three references: {100 * share:.1f} % of a later frame", flush=True)
-    if tuple(styles) == STYLES and passes == 1:
+    if tuple(styles) == STYLES:
         record("film", rows, size=list(film.size), frames=count, share_of_flow=share)
 
 
@@ -171,11 +218,11 @@ def still(size: int, count: int) -> None:
         generator = torch.Generator().manual_seed(t)
         return (scene + 0.01 * torch.randn(scene.shape, generator=generator)).clamp(0, 1)
 
-    pixels, _, _ = paint(
+    (pixels,), _ = paint(
         clip_of(frame, count), read(sample_style("strokes")), Config(), LATER, lambda line: None
     )
     light = [255 * float(gray(x).mean()) for x in pixels]
-    sharp = [float((x[..., 1:] - x[..., :-1]).square().mean()) for x in pixels]
+    sharp = [sharpness(x) for x in pixels]
     for t in (0, 1, 3, 7, 15, 31, 63, count - 1):
         if t < count:
             print(f"frame {t + 1}: lightness {light[t]:.2f}, sharpness {sharp[t] / sharp[0]:.3f}")
