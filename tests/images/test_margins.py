@@ -64,6 +64,105 @@ def test_a_margin_of_rough_paper_is_found() -> None:
     assert found == Box(30, 150, 40, 200)
 
 
+def with_uneven_edges(
+    kind: str, color: tuple[int, int, int], sides: str, least: float, most: float, size: int = 256
+) -> Image.Image:
+    """Strokes within a margin whose inner edge is slanted, bowed or torn."""
+    place = np.linspace(0, 1, size)
+    torn = np.random.default_rng(2).uniform(0, 1, size // 6 + 2)
+    shape = {
+        "slanted": place,
+        "bowed": 4 * (place - 0.5) ** 2,
+        "torn": np.interp(np.arange(size) / 6, np.arange(len(torn)), torn),
+    }[kind]
+    depth = least + (most - least) * shape
+    near = np.clip(depth[None] - np.arange(size)[:, None], 0, 1)  # of the upper side
+    turns = {"top": near, "bottom": near[::-1], "left": near.T, "right": near.T[:, ::-1]}
+    cover = np.max([turns[side] for side in sides.split()], axis=0)[..., None]
+    pixels = painting(size, size) * (1 - cover) + np.array(color) * cover
+    return Image.fromarray(pixels.round().astype(np.uint8))
+
+
+@pytest.mark.parametrize("kind", ["slanted", "bowed", "torn"])
+@pytest.mark.parametrize("color", [(255, 255, 255), (0, 0, 0), (238, 229, 208), (20, 90, 160)])
+@pytest.mark.parametrize(
+    "sides", ["left", "top", "left right", "top right", "top bottom left right"]
+)
+@pytest.mark.parametrize(("least", "most"), [(3, 5), (2, 4), (8, 12), (26, 32)])
+def test_a_margin_with_an_uneven_edge_is_trimmed_to_the_picture(
+    kind: str, color: tuple[int, int, int], sides: str, least: int, most: int
+) -> None:
+    if most > 5 and " " not in sides:
+        pytest.skip("one side may have a thin one only")
+    image = with_uneven_edges(kind, color, sides, least, most)
+    box = picture_box(read(image).pixels)
+    assert box is not None
+    cut = {"top": box.top, "bottom": 256 - box.bottom, "left": box.left, "right": 256 - box.right}
+    for side, depth in cut.items():
+        low, high = (most - max(1, 0.15 * most), most + 3) if side in sides.split() else (0, 0)
+        assert low <= depth <= high, cut
+
+
+def test_a_thin_rim_of_a_jpeg_is_found() -> None:
+    image = as_jpeg(with_uneven_edges("slanted", (250, 250, 250), "left right", 3, 6, 512), 85)
+    box = picture_box(read(image).pixels)
+    assert box is not None and (box.top, box.bottom) == (0, 512)
+    assert 5 <= box.left <= 9 and 5 <= 512 - box.right <= 9
+
+
+def gradient_sky() -> Image.Image:
+    pixels = painting(140, 200)
+    pixels[:70] = np.linspace(120, 235, 70).astype(np.uint8)[:, None, None]
+    return Image.fromarray(pixels)
+
+
+def light_sky() -> Image.Image:
+    """A white sky to three sides, above a straight horizon with a tree."""
+    pixels = painting(140, 200)
+    pixels[:70] = 255
+    pixels[30:70, 50:62] = 40
+    return Image.fromarray(pixels)
+
+
+def vignette() -> Image.Image:
+    rows, columns = np.mgrid[:140, :200]
+    far = np.hypot((rows - 70) / 140, (columns - 100) / 200)
+    return Image.fromarray(
+        (painting(140, 200) * np.clip(1.5 - 3 * far**2, 0, 1)[..., None]).astype(np.uint8)
+    )
+
+
+def backdrop() -> Image.Image:
+    """A disc on plain gray, on a table of another gray."""
+    pixels = np.array(disc())
+    pixels[(pixels == 255).all(2)] = 235
+    pixels[125:][(pixels[125:] == 235).all(2)] = 205
+    return Image.fromarray(pixels)
+
+
+def wide_things() -> Image.Image:
+    """Two things side by side on black that reach from side to side."""
+    pixels = np.zeros((160, 280, 3), np.uint8)
+    rows, columns = np.mgrid[:160, :280]
+    for middle in (70, 210):
+        inside = ((rows - 95) / 30) ** 2 + ((columns - middle) / 68) ** 2 < 1
+        pixels[inside] = painting(160, 280, low=90)[inside]
+    return Image.fromarray(pixels)
+
+
+def waterfront() -> Image.Image:
+    """A strip of water below everything: more than a rim, on one side only."""
+    pixels = painting(240, 320)
+    pixels[-9:] = (86, 148, 157)
+    return Image.fromarray(pixels)
+
+
+def thin_stripes() -> Image.Image:
+    pixels = np.full((240, 200, 3), (200, 20, 40), np.uint8)
+    pixels[np.arange(240) // 4 % 2 == 1] = (250, 240, 220)
+    return Image.fromarray(pixels)
+
+
 def drawing() -> Image.Image:
     """Lines of ink in the middle of white paper."""
     image = Image.new("RGB", (200, 160), "white")
@@ -123,7 +222,11 @@ def stripes() -> Image.Image:
 
 
 @pytest.mark.parametrize(
-    "make", [drawing, to_the_edge, outlined, disc, night, horizon, square, stripes]
+    "make",
+    [
+        *(drawing, to_the_edge, outlined, disc, night, horizon, square, stripes, gradient_sky),
+        *(light_sky, vignette, backdrop, wide_things, waterfront, thin_stripes),
+    ],
 )
 @pytest.mark.parametrize("jpeg", [False, True])
 def test_plain_areas_that_are_no_margin_are_kept(make, jpeg: bool) -> None:

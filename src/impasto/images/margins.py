@@ -159,7 +159,13 @@ def _within(distance: np.ndarray, tolerance: float) -> Box | None:
     if sum(edge > 0 for edge in edges) < 2:
         return None
     top, bottom, left, right = edges
-    return Box(top, height - bottom, left, width - right)
+    box = Box(top, height - bottom, left, width - right)
+    part = other[top : box.bottom, left : box.right]
+    # beside a thing on a plain ground, which reaches from side to side, most is ground
+    outermost = (part[0], part[-1], part[:, 0], part[:, -1])
+    if any(edge and line.mean() < FILLED for edge, line in zip(edges, outermost, strict=True)):
+        return None
+    return box
 
 
 def _margins(shares: np.ndarray) -> tuple[int, int]:
