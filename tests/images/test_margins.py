@@ -106,8 +106,10 @@ def test_a_margin_with_an_uneven_edge_is_trimmed_to_the_picture(
 def test_a_thin_rim_of_a_jpeg_is_found() -> None:
     image = as_jpeg(with_uneven_edges("slanted", (250, 250, 250), "left right", 3, 6, 512), 85)
     box = picture_box(read(image).pixels)
-    assert box is not None and (box.top, box.bottom) == (0, 512)
-    assert 5 <= box.left <= 9 and 5 <= 512 - box.right <= 9
+    assert box is not None
+    assert (box.top, box.bottom) == (0, 512)
+    assert 5 <= box.left <= 9
+    assert 5 <= 512 - box.right <= 9
 
 
 def gradient_sky() -> Image.Image:

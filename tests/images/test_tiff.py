@@ -298,3 +298,24 @@ def test_jpeg_and_palette_and_fax_are_pillows():
         out = io.BytesIO()
         image.save(out, "TIFF", **options)
         assert error(out.getvalue(), np.asarray(image.convert("RGB"))) < 0.01
+
+
+@pytest.mark.parametrize("bits", [9, 10, 11, 12, 14, 16])
+@pytest.mark.parametrize("byteorder", ["<", ">"])
+def test_the_bits_that_ome_says_are_used_are_the_range(bits: int, byteorder: str) -> None:
+    """Dark, so that the values themselves would tell fewer bits."""
+    truth = GRAY // 8
+    values = np.round(truth / 255 * (2**bits - 1)).astype(np.uint16)
+    out = io.BytesIO()
+    metadata = {"axes": "YX", "SignificantBits": bits}
+    tifffile.imwrite(out, values, ome=True, metadata=metadata, byteorder=byteorder)
+    data = out.getvalue()
+    assert error(data, values / (2**bits - 1) * 255) < 1e-3
+    assert any("as it says" in note for note in read_bytes(data, "it").notes) == (bits < 16)
+
+
+def test_values_above_the_bits_that_ome_says_are_kept() -> None:
+    values = GRAY.astype(np.uint16) * 257
+    out = io.BytesIO()
+    tifffile.imwrite(out, values, ome=True, metadata={"axes": "YX", "SignificantBits": 12})
+    assert error(out.getvalue(), GRAY) < 1e-3

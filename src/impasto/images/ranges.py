@@ -46,9 +46,13 @@ def value_range(
         stated = None
     if dtype.kind == "f":
         return _of_floats(low, top, mean, stated)
+    bits = 8 * dtype.itemsize
     if stated is not None:
         top = max(top, stated[1])
-    bits = 8 * dtype.itemsize
+        used = float(np.log2(stated[1] + 1))
+        if dtype.kind == "u" and top == stated[1] and used.is_integer() and used < bits:
+            note = f"its {bits}-bit values are read as {used:.0f} bits, as it says"
+            return Range(0, top, note)
     if dtype.kind == "i":
         return _of_signed(low, top, bits)
     depth = _depth(top, bits)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import logging
+import re
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -45,6 +46,7 @@ PREMULTIPLIED = 1
 PACKBITS = 32773
 ALPHAS = (PREMULTIPLIED, 2)  # kinds of extra samples
 MOST_SAMPLES = 16  # of a pixel
+SIGNIFICANT_BITS = re.compile(r"<(?:\w+:)?Pixels\b[^>]*\bSignificantBits=[\"'](\d{1,2})[\"']")
 
 
 class KindError(ValueError):
@@ -212,7 +214,15 @@ def _page_note(page: TiffPage, pages: list[TiffPage]) -> str:
 
 
 def _stated_range(page: TiffPage) -> tuple[float, float] | None:
-    """The least and largest value that a page says its samples can have."""
+    """The least and largest value that a page says its samples can have.
+
+    OME-TIFF says how many bits of a sample are used (schema 2016-06, Pixels: SignificantBits); of
+    several pictures in a file the largest number counts.
+    """
+    if page.dtype is not None and page.dtype.kind == "u":
+        bits = [int(n) for n in SIGNIFICANT_BITS.findall(page.parent.ome_metadata or "")]
+        if bits and 1 <= max(bits) <= 8 * page.dtype.itemsize:
+            return 0.0, 2.0 ** max(bits) - 1
     for low, high in (("SMinSampleValue", "SMaxSampleValue"), ("MinSampleValue", "MaxSampleValue")):
         if (tag := page.tags.get(high)) is not None:
             least = page.tags.get(low)
