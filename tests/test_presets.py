@@ -33,7 +33,7 @@ def test_every_source_belongs_to_a_field(name: str) -> None:
 )
 def test_every_preset_paints_a_real_pair_with_compact(name: str) -> None:
     values: list[float] = []
-    config = PRESETS[name].config.changed(**SMALL, backbone="compact").changed(size=96, steps=40)
+    config = PRESETS[name].config.changed(**SMALL, backbone="compact").changed(size=96, steps=20)
     # D's own needs thousands
     config = config.changed(learning_rate=0.02) if config.optimizer == "adam" else config
     paint(

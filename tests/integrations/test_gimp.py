@@ -93,11 +93,11 @@ def test_what_is_sent_as_protected_is_opaque_outside_of_the_selection(plug_in, p
 
 
 def test_the_progress_is_shown(run, picture):
-    more = '{"size": 48, "steps": 150, "levels": 1}'
+    more = '{"size": 48, "steps": 60, "levels": 1}'
     assert run(GimpImage(picture), settings=more)[0] is Gimp.PDBStatusType.SUCCESS
     assert gimp_host.progress == sorted(gimp_host.progress)
     assert len(gimp_host.progress) >= 1
-    assert any(text.endswith("of 150") for text in gimp_host.texts)
+    assert any(text.endswith("of 60") for text in gimp_host.texts)
 
 
 @pytest.mark.parametrize(
