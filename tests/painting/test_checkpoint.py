@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -643,13 +644,20 @@ def words(weights, photo, style, out, steps) -> list[object]:
     return ["paint", photo, style, "-o", out, *options.split()]
 
 
-def begin(weights, photo, style, folder, out, steps, *more) -> subprocess.Popen:
+@contextlib.contextmanager
+def begin(weights, photo, style, folder, out, steps, *more) -> Iterator[subprocess.Popen]:
     command = [*words(weights, photo, style, out, steps), *more]
-    return subprocess.Popen([sys.executable, "-c", DRIVER, *map(str, command)], cwd=folder)
+    with subprocess.Popen(
+        [sys.executable, "-c", DRIVER, *map(str, command)], cwd=folder
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()  # a test that fails would wait for its end
 
 
 def until(path: Path) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not path.exists():
         assert time.monotonic() < deadline
         time.sleep(0.01)
