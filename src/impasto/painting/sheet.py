@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from functools import partial
@@ -22,7 +23,7 @@ from impasto.painting.run import Run
 
 __all__ = ["SheetProgress", "paint_sheet", "shown_small", "with_inset"]
 
-TOGETHER = 8  # paintings that a GPU paints in one pass
+TOGETHER, TOGETHER_ON_GPU = 4, 8  # paintings in one pass, at most
 INSET = 0.25  # of a painting's height: the other picture that it was made from
 
 
@@ -46,8 +47,7 @@ class _Advance(NamedTuple):
 def paint_sheet(
     prepare: Sequence[Callable[[], Run]], device: torch.device
 ) -> Generator[SheetProgress, None, None]:
-    """Paint small pictures: on a CPU each in one thread, several at a time; on a GPU several in one
-    pass.
+    """Paint small pictures, several in one pass; on a CPU each pass in one thread, side by side.
 
     To stop is to close it. A painting that fails is told by its reason, and the others go on.
 
@@ -59,13 +59,11 @@ def paint_sheet(
     Yields:
         The progress after every step, and the paintings as they are finished, in any order.
     """
-    together = 1 if device.type == "cpu" else TOGETHER
-    count = len(prepare)
-    groups = [range(k, min(k + together, count)) for k in range(0, count, together)]
-    work = partial(_paint, prepare)
+    count, work = len(prepare), partial(_paint, prepare)
     if device.type == "cpu":
-        advances = as_they_come(groups, work)
+        advances = as_they_come(_groups(count, torch.get_num_threads(), TOGETHER), work)
     else:
+        groups = _groups(count, 1, TOGETHER_ON_GPU)
         advances = (advance for group in groups for advance in work(group))
     fractions, done = [0.0] * count, 0
     with closing(advances):  # its threads end with it
@@ -74,6 +72,12 @@ def paint_sheet(
                 fractions[number] = fraction
             done += len(finished)
             yield SheetProgress(sum(fractions) / count, done, finished)
+
+
+def _groups(count: int, threads: int, most: int) -> list[range]:
+    """Split `count` numbers into groups of at most `most`, as many for each thread."""
+    parts = min(count, threads * math.ceil(count / (threads * most)))
+    return [range(count * k // parts, count * (k + 1) // parts) for k in range(parts)]
 
 
 def _paint(prepare: Sequence[Callable[[], Run]], numbers: Sequence[int]) -> Iterator[_Advance]:

@@ -22,7 +22,7 @@ from impasto.cli.options import (
 )
 from impasto.config import Config, Machine, changed_by
 from impasto.errors import PictureError
-from impasto.presets import QUICK
+from impasto.presets import QUICK, quick
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -73,6 +73,7 @@ def sheet(
     from impasto.painting.sheet import shown_small
 
     config, machine = changed_by({**QUICK, **given(values)}, Config())
+    config = quick(config)
     first = _read(picture, config)
     paths = _paths(folders)
     target = check_figure(out or default_name("sheet.jpg", overwrite), [picture, *paths])
