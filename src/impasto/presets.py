@@ -12,7 +12,7 @@ from typing import Any
 from impasto.config import Config
 from impasto.errors import ConfigError, did_you_mean
 
-__all__ = ["PRESETS", "QUICK", "Preset", "preset", "quick"]
+__all__ = ["OF_QUICK", "PRESETS", "QUICK", "Preset", "preset", "quick"]
 
 FIRST_CONVOLUTIONS = {f"conv{stage}_1": 1.0 for stage in range(1, 6)}
 # Where the recipes were published. Gatys et al. 2016: "Image Style Transfer Using Convolutional
@@ -26,7 +26,7 @@ TENSORFLOW = "https://www.tensorflow.org/tutorials/generative/style_transfer"
 OF_QUICK: dict[str, Any] = {
     "style_layers": {f"relu{stage}_1": 1.0 for stage in range(1, 5)},
     "style_weight": 5.0,
-    "first_step": 0.02,
+    "first_step": 0.05,
     "step_ratio": 0.5,
 }
 # Small and quick, for a sheet of many paintings: what a style does to the picture shows, its finest

@@ -60,13 +60,11 @@ def work_on_sheet(job: Job, limits: Limits, machine: Machine, threads: int) -> S
     """Paint the cells of a sheet until the end, or until something else is requested; the job's
     next state. The next call goes on with the cells that are not there yet."""
     use_threads(machine, threads)
-    content, styles, _ = job.inputs(limits.read_pixels)
+    content, styles, named = job.inputs(limits.read_pixels)
     backbone = cached_backbone(job.config, machine)
     numbers = [number for number in range(len(styles)) if number not in job.cells]
-    prepare = [
-        partial(Run.prepare, content, [styles[number]], job.config, machine, backbone=backbone)
-        for number in numbers
-    ]
+    paint = partial(Run.prepare, config=job.config, machine=machine, named=named)
+    prepare = [partial(paint, content, [styles[number]], backbone=backbone) for number in numbers]
     clock = _Clock(job, len(styles))
     with closing(paint_sheet(prepare, backbone.device)) as painting:  # its threads end with it
         for progress in painting:
