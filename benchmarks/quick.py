@@ -18,18 +18,23 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from common import machine, record
-from PIL import Image
+from impasto.threads import prepare_threads
 
-from impasto.backbone.load import load_backbone
-from impasto.config import Config, Machine
-from impasto.images.samples import STYLES, sample_photograph, sample_style
-from impasto.painting.preview import preview, preview_config
-from impasto.painting.tuning import use_threads
+prepare_threads()  # before torch is imported, as the command does
+
+from common import machine, record  # noqa: E402
+from PIL import Image  # noqa: E402
+
+from impasto.backbone.load import load_backbone  # noqa: E402
+from impasto.config import Config, Machine  # noqa: E402
+from impasto.images.samples import STYLES, sample_photograph, sample_style  # noqa: E402
+from impasto.painting.preview import preview, preview_config  # noqa: E402
+from impasto.painting.tuning import use_threads  # noqa: E402
 
 
 def turned(folder: Path) -> Path:
-    """24 styles: the samples, each turned in four ways."""
+    """24 styles in a new folder: the samples, each turned in four ways."""
+    folder.mkdir()
     for name in STYLES:
         with Image.open(sample_style(name)) as picture:
             for degrees in (0, 90, 180, 270):
@@ -68,9 +73,7 @@ def main() -> None:
     look()
     rows = [{"what": "quick look", **medians(look, 2 * args.runs + 1)}]
     with tempfile.TemporaryDirectory() as place:
-        folder = args.styles or turned(Path(place))
-        out = Path(place) / "out" / "sheet.jpg"
-        out.parent.mkdir()
+        folder, out = args.styles or turned(Path(place) / "styles"), Path(place) / "sheet.jpg"
         command = [sys.executable, "-m", "impasto", "sheet", args.photograph, folder, "-o", out]
 
         def sheet() -> None:
