@@ -31,7 +31,7 @@ OF_QUICK: dict[str, Any] = {
 }
 # Small and quick, for a sheet of many paintings: what a style does to the picture shows, its finest
 # strokes do not.
-QUICK = {"size": 192, "steps": 9, "finish": 0}
+QUICK = {"size": 192, "steps": 8, "finish": 0}
 
 
 @dataclass(frozen=True)
