@@ -65,18 +65,26 @@ def w2(painted: torch.Tensor, targets: dict[str, Moments]) -> float:
 
 
 def score(content: Path, style: Path, config: Config, backbone: Backbone) -> dict[str, object]:
-    """The scores of the quick look, the sheet's cell and the painting, at the painting's size."""
-    small = preview(content, style, config, backbone=backbone)
-    cell = paint(content, style, quick(config.changed(**QUICK)), backbone=backbone).pixels
-    painted = paint(content, style, config, backbone=backbone).pixels
-    picture = read(style)
-    style_pixels = resize(picture.pixels, *scaled_size(*picture.pixels.shape[2:], config))
-    targets = {layer: with_sqrt(each) for layer, each in moments(style_pixels).items()}
-    kinds = {"quick look": small, "sheet": cell, "painting": painted}
-    scores = {
-        kind: w2(resize(pixels, *painted.shape[2:]), targets) for kind, pixels in kinds.items()
+    """The scores of the quick look, the sheet's cell and the painting, each at its own size."""
+    kinds = {
+        "quick look": preview(content, style, config, backbone=backbone),
+        "sheet": cell(content, style, config, backbone),
+        "painting": paint(content, style, config, backbone=backbone).pixels,
     }
+    scores = {kind: w2(pixels, targets_of(style, pixels)) for kind, pixels in kinds.items()}
     return {"photograph": content.stem, "style": style.stem, **scores}
+
+
+def cell(content: Path, style: Path, config: Config, backbone: Backbone) -> torch.Tensor:
+    """A sheet's small painting, (1, 3, h, w)."""
+    return paint(content, style, quick(config.changed(**QUICK)), backbone=backbone).pixels
+
+
+def targets_of(style: Path, painted: torch.Tensor) -> dict[str, Moments]:
+    """What a style asks of a painting (1, 3, H, W), whose long side it has."""
+    picture = read(style).pixels
+    size = scaled_size(*picture.shape[2:], Config(size=max(painted.shape[2:])))
+    return {layer: with_sqrt(each) for layer, each in moments(resize(picture, *size)).items()}
 
 
 def agreement(rows: Sequence[dict], kind: str) -> tuple[list[bool], list[bool]]:

@@ -23,7 +23,7 @@ from impasto.painting.run import Run
 
 __all__ = ["SheetProgress", "paint_sheet", "shown_small", "with_inset"]
 
-TOGETHER, TOGETHER_ON_GPU = 4, 8  # paintings in one pass, at most
+TOGETHER, TOGETHER_ON_GPU = 6, 8  # paintings in one pass, at most
 INSET = 0.25  # of a painting's height: the other picture that it was made from
 
 
