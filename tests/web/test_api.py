@@ -1056,6 +1056,7 @@ def test_openapi_describes_every_route(client) -> None:
     there = {
         ("/api/paintings", "post"),
         ("/api/films", "post"),
+        ("/api/sheets", "post"),
         (base, "get"),
         (base, "delete"),
         ("/api/paintings.zip", "get"),
