@@ -13,9 +13,9 @@ from pathlib import Path
 from krita import Extension, Krita, Selection
 
 try:  # Krita 6
-    from PyQt6 import QtCore, QtGui, QtWidgets
+    from PyQt6 import QtCore, QtWidgets
 except ImportError:
-    from PyQt5 import QtCore, QtGui, QtWidgets
+    from PyQt5 import QtCore, QtWidgets
 
 STUDIO = os.environ["IMPASTO_STUDIO"]
 SAMPLES = Path(os.environ["IMPASTO_SAMPLES"])
