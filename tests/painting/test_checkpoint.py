@@ -20,7 +20,7 @@ from PIL import Image, ImageSequence
 from safetensors import SafetensorError
 
 from impasto import Config
-from impasto.backbone.vgg import Method
+from impasto.backbone.convolution import Method
 from impasto.config import Machine, changed_by
 from impasto.errors import CheckpointError, OutputError
 from impasto.locking import exclusive_lock

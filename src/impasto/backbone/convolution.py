@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 from functools import cache, cached_property
+from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
 
 from impasto.backbone.winograd import TILE, WinogradConvolution, pays
 
-__all__ = ["Convolution", "has_fused", "unpadded"]
+__all__ = ["Convolution", "Method", "has_fused", "unpadded"]
 
 # Positions of the shorter side of a map: below it oneDNN takes kernels in orders of their own, and
 # one in another order is turned at every call, which took 30 times as long as the convolution.
 SMALL = 16
+
+
+class Method(NamedTuple):
+    """How a network computes: the name of its dtype, and how it convolves."""
+
+    precision: str
+    convolution: Literal["direct", "winograd"] = "direct"
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The dtype of the name."""
+        dtype: torch.dtype = getattr(torch, self.precision)
+        return dtype
 
 
 class Convolution:
@@ -69,6 +83,11 @@ class Convolution:
             held = self._layouts[turned] = size, kernel
         return held[1]
 
+    def prepare(self, rows: int, columns: int) -> None:
+        """Make the kernel's form for Winograd's algorithm, if maps of this size make it pay."""
+        if any(self._pays(rows, columns, backward=backward) for backward in (False, True)):
+            _ = self._winograd
+
     def forget_layouts(self) -> None:
         """Free the kernel in all orders but its own."""
         self.__dict__.pop("_winograd", None)
@@ -105,10 +124,11 @@ class Convolution:
         return F.conv2d(gradient, kernel, padding=padding)
 
     def _winograd_pays(self, y: torch.Tensor, padding: int, *, backward: bool) -> bool:
+        return padding == 1 and self._pays(*y.shape[2:], backward=backward)
+
+    def _pays(self, rows: int, columns: int, *, backward: bool) -> bool:
         outward, inward = self._kernel.shape[:2]
-        rows, columns = y.shape[2:]
-        fits = self._may_winograd and padding == 1
-        return fits and pays(inward, outward, rows, columns, backward=backward)
+        return self._may_winograd and pays(inward, outward, rows, columns, backward=backward)
 
 
 def has_fused(dtype: torch.dtype) -> bool:
