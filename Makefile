@@ -4,8 +4,10 @@ BIN := .venv/bin
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 DEMO := .venv/.demo
 READY := .venv/.ready
+# Every worker of the tests would compile all of them anew.
+unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: setup demo test test-cluster test-others test-all test-gpu types check format dist man docs styles gallery bench train clean
+.PHONY: setup demo test test-cluster test-others compiled test-all test-gpu types check format dist man docs styles gallery bench train clean
 
 setup: $(READY)
 
@@ -29,13 +31,17 @@ test: test-cluster test-others
 test-cluster: $(READY)
 	$(BIN)/python -m pytest tests/cluster
 
-# Four workers on two cores: many tests wait for servers and browsers. The tests of a file share one studio.
+# Three workers on two cores: many tests wait for servers and browsers. The tests of a file share one studio.
 # tests/conftest.py puts the longest files first.
 test-others: $(READY)
-	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder --ignore tests/cluster
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder --ignore tests/cluster
 
 types: $(READY)
 	$(BIN)/mypy
+
+# pytest compiles every test file: once, before the workers do so at the same time.
+compiled: $(READY)
+	$(BIN)/python -m pytest --collect-only -qq --ignore tests/cluster > .venv/.collected || { cat .venv/.collected; exit 1; }
 
 test-all: $(READY)
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'slow or not slow'
@@ -47,7 +53,7 @@ test-gpu: $(READY)
 check: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(MAKE) --no-print-directory --jobs 2 --output-sync types test-cluster
+	$(MAKE) --no-print-directory --jobs 2 --output-sync test-cluster types compiled
 	$(MAKE) --no-print-directory test-others
 
 format: $(READY)

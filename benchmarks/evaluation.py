@@ -8,8 +8,9 @@ from baseline import Baseline
 from common import ceilings, median_seconds, record
 
 from impasto.backbone.architecture import layer_stride
+from impasto.backbone.convolution import Method
 from impasto.backbone.fastest import METHODS
-from impasto.backbone.vgg import Backbone, Method
+from impasto.backbone.vgg import Backbone
 from impasto.backbone.weight_files import Weights
 from impasto.backbone.weights import load
 from impasto.objective.objective import Objective

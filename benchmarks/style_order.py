@@ -1,9 +1,9 @@
-"""Whether a quick look orders styles as the painting does, by the measure of docs/defaults.md.
+"""Whether quick looks and sheets order styles as paintings do, by the measure of docs/defaults.md.
 
-Each photograph is painted in each style, as a quick look and in full. Both are scored by w2: the
-squared Wasserstein distance of their features from the style's, as a share of the style's own, the
-mean of five layers of VGG-19. For each two styles of a photograph: is the one that is nearer to its
-style in the quick look also the nearer one in the painting?
+Each photograph is painted in each style, as a quick look, as a sheet's cell, and in full. All are
+scored by w2: the squared Wasserstein distance of their features from the style's, as a share of the
+style's own, the mean of five layers of VGG-19. For each two styles of a photograph: is the one that
+is nearer to its style in the quick look also the nearer one in the painting?
 
     python benchmarks/style_order.py --size 256
 """
@@ -33,6 +33,7 @@ from impasto.objective.moments import Moments, wasserstein_distance, with_sqrt
 from impasto.painting.levels import scaled_size
 from impasto.painting.preview import preview
 from impasto.painting.run import paint
+from impasto.presets import QUICK, quick
 
 LAYERS = tuple(f"relu{stage}_1" for stage in range(1, 6))
 CLOSE = 0.05  # two scores that differ by less, relative to the larger, are hardly an order
@@ -58,30 +59,42 @@ def w2(painted: torch.Tensor, targets: dict[str, Moments]) -> float:
     found = moments(painted)
     shares = []
     for layer, target in targets.items():
-        distance, *_ = wasserstein_distance(found[layer], with_sqrt(target))
+        distance, *_ = wasserstein_distance(found[layer], target)
         shares.append(float(distance / target.second.diagonal(dim1=-2, dim2=-1).sum()))
     return sum(shares) / len(shares)
 
 
 def score(content: Path, style: Path, config: Config, backbone: Backbone) -> dict[str, object]:
-    """The scores of the quick look and of the painting, at the painting's size."""
-    small = preview(content, style, config, backbone=backbone)
-    painted = paint(content, style, config, backbone=backbone).pixels
-    picture = read(style)
-    targets = moments(resize(picture.pixels, *scaled_size(*picture.pixels.shape[2:], config)))
-    looked = resize(small, *painted.shape[2:])
-    row = {"quick look": w2(looked, targets), "painting": w2(painted, targets)}
-    return {"photograph": content.stem, "style": style.stem, **row}
+    """The scores of the quick look, the sheet's cell and the painting, each at its own size."""
+    kinds = {
+        "quick look": preview(content, style, config, backbone=backbone),
+        "sheet": cell(content, style, config, backbone),
+        "painting": paint(content, style, config, backbone=backbone).pixels,
+    }
+    scores = {kind: w2(pixels, targets_of(style, pixels)) for kind, pixels in kinds.items()}
+    return {"photograph": content.stem, "style": style.stem, **scores}
 
 
-def agreement(rows: Sequence[dict]) -> tuple[list[bool], list[bool]]:
-    """For each two styles of a photograph, whether both order them the same; and of those whose
-    paintings differ clearly."""
+def cell(content: Path, style: Path, config: Config, backbone: Backbone) -> torch.Tensor:
+    """A sheet's small painting, (1, 3, h, w)."""
+    return paint(content, style, quick(config.changed(**QUICK)), backbone=backbone).pixels
+
+
+def targets_of(style: Path, painted: torch.Tensor) -> dict[str, Moments]:
+    """What a style asks of a painting (1, 3, H, W), whose long side it has."""
+    picture = read(style).pixels
+    size = scaled_size(*picture.shape[2:], Config(size=max(painted.shape[2:])))
+    return {layer: with_sqrt(each) for layer, each in moments(resize(picture, *size)).items()}
+
+
+def agreement(rows: Sequence[dict], kind: str) -> tuple[list[bool], list[bool]]:
+    """For each two styles of a photograph, whether `kind` orders them as the paintings do; and of
+    those whose paintings differ clearly."""
     same, clear = [], []
     for one, other in combinations(rows, 2):
         if one["photograph"] != other["photograph"]:
             continue
-        looks = one["quick look"], other["quick look"]
+        looks = one[kind], other[kind]
         paintings = one["painting"], other["painting"]
         agree = (looks[0] < looks[1]) == (paintings[0] < paintings[1])
         same.append(agree)
@@ -107,12 +120,13 @@ def main() -> None:
     for content in contents:
         for name in STYLES:
             rows.append(row := score(content, sample_style(name), config, backbone))
-            scores = f"{row['quick look']:8.4f} {row['painting']:8.4f}"
+            scores = " ".join(f"{row[kind]:8.4f}" for kind in ("quick look", "sheet", "painting"))
             print(f"{content.stem:14} {name:12} {scores}", flush=True)
-    same, clear = agreement(rows)
     print(f"{machine()}; {args.size} pixels {settings or ''}")
-    print(f"the same order: {sum(same)} of {len(same)} pairs")
-    print(f"of those more than {CLOSE:.0%} apart: {sum(clear)} of {len(clear)}")
+    for kind in ("quick look", "sheet"):
+        same, clear = agreement(rows, kind)
+        print(f"{kind}: the same order in {sum(same)} of {len(same)} pairs,", end=" ")
+        print(f"in {sum(clear)} of {len(clear)} that are more than {CLOSE:.0%} apart")
     record("style_order", rows, size=args.size, settings=settings)
 
 

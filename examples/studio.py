@@ -23,6 +23,10 @@ FLAGS = [
     "--enable-unsafe-swiftshader",
 ]
 
+# both pictures and those of the examples
+LOADED = """[...document.images].filter(image => image.naturalWidth).length > 10
+    && !document.body.innerText.includes('Loading')"""
+
 
 def painted(page: Page) -> None:
     """Press Paint and wait until it is done."""
@@ -84,6 +88,7 @@ def main() -> None:
         keep(page, "studio")
         phone = browser.new_page(viewport={"width": 390, "height": 844}, device_scale_factor=2)
         phone.goto(url)
+        phone.wait_for_function(LOADED, timeout=60_000)
         phone.wait_for_timeout(1000)
         keep(phone, "studio-phone")
         browser.close()

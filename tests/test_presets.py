@@ -6,7 +6,7 @@ import torch
 from impasto import PRESETS, Config, paint
 from impasto.errors import ConfigError, WeightsError
 from impasto.images.samples import sample_portrait, sample_style
-from impasto.presets import preset
+from impasto.presets import OF_QUICK, preset, quick
 from layouts import random_kernels, write_keras, write_torchvision
 
 RECIPES = [name for name in PRESETS if name != "default"]
@@ -33,7 +33,7 @@ def test_every_source_belongs_to_a_field(name: str) -> None:
 )
 def test_every_preset_paints_a_real_pair_with_compact(name: str) -> None:
     values: list[float] = []
-    config = PRESETS[name].config.changed(**SMALL, backbone="compact").changed(size=96, steps=40)
+    config = PRESETS[name].config.changed(**SMALL, backbone="compact").changed(size=96, steps=20)
     # D's own needs thousands
     config = config.changed(learning_rate=0.02) if config.optimizer == "adam" else config
     paint(
@@ -172,3 +172,11 @@ def test_every_preset_runs_with_a_network_of_vgg19s_true_size(
     assert file.stat().st_size > 75e6
     painting = paint(photo, style, PRESETS[name].config.changed(**SMALL, backbone=str(file)))
     assert painting.steps == 3
+
+
+def test_quick_settings_are_for_the_default_s_objective_alone() -> None:
+    changed = quick(Config(size=192, look="bold"))
+    assert changed == Config(size=192, look="bold", **OF_QUICK)
+    for own in (Config(style_weight=100), Config(style_layers={"relu3_1": 1}), *RECIPES):
+        config = PRESETS[own].config if isinstance(own, str) else own
+        assert quick(config) == config

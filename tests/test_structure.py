@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from types import FunctionType
@@ -80,10 +81,16 @@ ONLY = {
 }
 
 
+@cache
+def nodes_of(module: str) -> list[ast.AST]:
+    return list(ast.walk(ast.parse((ROOT / f"{module}.py").read_text())))
+
+
+@cache
 def imported(module: str) -> set[str]:
     """Full names that a module imports, also inside functions and under TYPE_CHECKING."""
     names = set()
-    for node in ast.walk(ast.parse((ROOT / f"{module}.py").read_text())):
+    for node in nodes_of(module):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -92,6 +99,7 @@ def imported(module: str) -> set[str]:
     return names
 
 
+@cache
 def neighbors(module: str) -> set[str]:
     """The modules of the package that a module imports."""
     found = set()
@@ -134,7 +142,7 @@ def test_torch_stays_out(module: str) -> None:
 
 def test_no_private_name_crosses_a_room() -> None:
     for module in MODULES:
-        for node in ast.walk(ast.parse((ROOT / f"{module}.py").read_text())):
+        for node in nodes_of(module):
             if isinstance(node, ast.ImportFrom) and node.module.startswith("impasto"):
                 assert not [
                     a.name
@@ -146,7 +154,7 @@ def test_no_private_name_crosses_a_room() -> None:
 def test_no_picture_is_opened_in_any_format_that_pillow_knows() -> None:
     """Some of them, as PostScript, are programs that would be run."""
     for module in MODULES:
-        for node in ast.walk(ast.parse((ROOT / f"{module}.py").read_text())):
+        for node in nodes_of(module):
             if isinstance(node, ast.Call) and ast.unparse(node.func) == "Image.open":
                 assert "formats" in {each.arg for each in node.keywords}, (
                     f"{module} line {node.lineno}"
@@ -164,7 +172,7 @@ LONGER = {
 def test_files_and_functions_are_short(module: str) -> None:
     text = (ROOT / f"{module}.py").read_text()
     assert len(text.splitlines()) <= LONGER.get(module, 320), module
-    for node in ast.walk(ast.parse(text)):
+    for node in nodes_of(module):
         # most have at most 40 lines; the longest are commands, with their options
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             assert node.end_lineno - node.lineno < 60, f"{module}.{node.name}"

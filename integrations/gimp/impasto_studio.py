@@ -96,6 +96,7 @@ class Studio:
                 raise StudioError(f"{self.url} says {error.code} {error.reason}") from None
         except (OSError, ValueError, http.client.HTTPException) as error:
             reason = getattr(error, "reason", error)
+            reason = getattr(reason, "strerror", None) or reason
             raise StudioError(
                 f"no studio answers at {self.url} ({reason}): start one with `impasto serve`"
             ) from None
@@ -113,6 +114,15 @@ def multipart(fields, files):
         for head, data in parts
     )
     return body + f"--{boundary}--\r\n".encode(), f"multipart/form-data; boundary={boundary}"
+
+
+def contents(path):
+    """Return a file's bytes. Raises StudioError."""
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError as error:
+        raise StudioError(f"{path} cannot be read: {error.strerror}") from None
 
 
 def doing(job):
@@ -198,8 +208,7 @@ def paint(image, config):
     except (ValueError, TypeError):
         raise StudioError('settings are not a JSON object, as {"levels": 2}') from None
     name = os.path.basename(style.get_path())
-    with open(style.get_path(), "rb") as file:
-        brush = file.read()
+    brush = contents(style.get_path())
     Gimp.progress_init("impasto")
     studio = Studio(config.get_property("studio"))
     painting = studio.paint(visible(image), brush, name, not_selected(image), settings, show)
@@ -218,7 +227,7 @@ def run(procedure, run_mode, image, drawables, config, data):
             return procedure.new_return_values(Gimp.PDBStatusType.CANCEL, GLib.Error())
     try:
         paint(image, config)
-    except (StudioError, OSError) as error:
+    except (StudioError, OSError, ValueError) as error:
         failed = Gimp.PDBStatusType.EXECUTION_ERROR
         return procedure.new_return_values(failed, GLib.Error(str(error)))
     return procedure.new_return_values(Gimp.PDBStatusType.SUCCESS, GLib.Error())

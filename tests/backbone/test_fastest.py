@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from impasto.backbone import fastest as module
+from impasto.backbone.convolution import Method
 from impasto.backbone.fastest import fastest, processor_abilities
 from impasto.backbone.load import find_device
-from impasto.backbone.vgg import Method
 from impasto.config import Machine
 
 CPU = torch.device("cpu")

@@ -261,7 +261,7 @@ def test_a_batch_s_folder_can_be_painted_from(batch) -> None:
     assert set(pictures("more")) == {"a-s-t.png"}
 
 
-@pytest.mark.parametrize("begun", [True, False])
+@pytest.mark.parametrize("begun", [True, pytest.param(False, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     "other", ["--strength 2", "--start noise", "--start content=1,noise=0.3", "--mask half.png", ""]
 )
@@ -558,11 +558,16 @@ def test_the_bar_counts_each_painting_once() -> None:
 @pytest.mark.parametrize(
     ("at", "how"),
     [
-        (6, "resume"),
-        (20, "again"),
+        (20, "resume"),
         *(
             pytest.param(at, how, marks=pytest.mark.slow)
-            for at, how in ((1, "again"), (6, "again"), (23, "resume"))
+            for at, how in (
+                (1, "again"),
+                (6, "again"),
+                (6, "resume"),
+                (20, "again"),
+                (23, "resume"),
+            )
         ),
     ],
 )

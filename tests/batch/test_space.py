@@ -143,8 +143,9 @@ def after(monkeypatch, tmp_path):
     return arrange
 
 
-def whatever(*names):
-    return pytest.mark.parametrize("what", names)
+def whatever(*names, slow=()):
+    marked = [pytest.param(name, marks=pytest.mark.slow) for name in slow]
+    return pytest.mark.parametrize("what", [*names, *marked])
 
 
 def states(folder):
@@ -262,7 +263,7 @@ def test_a_place_that_cannot_be_written_from_the_start(painted, batch, disk, wha
     assert run()[0] == 0
 
 
-@whatever("full", "crowded", "read_only", "renamed", "handles", "gone")
+@whatever("full", "crowded", "gone", slow=("read_only", "renamed", "handles"))
 def test_a_batch_ends_with_one_line_and_the_next_call_goes_on(
     batch, disk, after, tmp_path, what
 ) -> None:

@@ -3,6 +3,10 @@
 import pytest
 from PIL import Image
 
+from impasto.fields import option_name
+from impasto.parsing import format_value
+from impasto.presets import OF_QUICK
+
 
 @pytest.fixture
 def folder(photo, style, tmp_path):
@@ -44,6 +48,8 @@ def test_each_cell_is_the_painting_that_paint_makes(
 ):
     assert sheet(photo, folder / "a.png", folder / "b.png")[0] == 0
     few = [word for word in tiny if word not in ("--levels", "1")]
+    for name, value in OF_QUICK.items():
+        few += [option_name(name), format_value(value)]
     impasto("paint", photo, folder / "b.png", *few, "--finish", 0, "-o", "out.png")
     painted = Image.open(tmp_path / "out.png")
     shown = next(image for row in sheets[0] for image, caption in row if caption == "b.png")

@@ -100,7 +100,9 @@ def test_the_same_frame_again_is_not_painted_again(film, made, tmp_path):
     assert lines[0]["sha256"] == lines[2]["sha256"] != lines[3]["sha256"]
 
 
-@pytest.mark.parametrize("color", ["style", "content", "luminance"])
+@pytest.mark.parametrize(
+    "color", ["style", "luminance", pytest.param("content", marks=pytest.mark.slow)]
+)
 def test_stopped_and_continued_it_has_the_same_bytes(film, ctrl_c, tmp_path, monkeypatch, color):
     more = ("--keep-frames", "--color", color)
     assert film(*more, out="whole.mp4")[0] == 0
@@ -138,7 +140,10 @@ def test_two_passes(film, clip, tmp_path):
     assert (tmp_path / "twice.mp4").read_bytes() != (tmp_path / "once.mp4").read_bytes()
 
 
-@pytest.mark.parametrize("color", ["style", "content", "luminance"])
+@pytest.mark.parametrize(
+    "color",
+    ["content", *(pytest.param(each, marks=pytest.mark.slow) for each in ("style", "luminance"))],
+)
 def test_stopped_in_the_second_pass_it_goes_on(film, ctrl_c, clip, tmp_path, monkeypatch, color):
     more = ("--keep-frames", "--passes", "2", "--color", color)
     assert film(*more, out="whole.mp4")[0] == 0

@@ -93,11 +93,11 @@ def test_what_is_sent_as_protected_is_opaque_outside_of_the_selection(plug_in, p
 
 
 def test_the_progress_is_shown(run, picture):
-    more = '{"size": 48, "steps": 150, "levels": 1}'
+    more = '{"size": 48, "steps": 60, "levels": 1}'
     assert run(GimpImage(picture), settings=more)[0] is Gimp.PDBStatusType.SUCCESS
     assert gimp_host.progress == sorted(gimp_host.progress)
     assert len(gimp_host.progress) >= 1
-    assert any(text.endswith("of 150") for text in gimp_host.texts)
+    assert any(text.endswith("of 60") for text in gimp_host.texts)
 
 
 @pytest.mark.parametrize(
@@ -107,10 +107,11 @@ def test_the_progress_is_shown(run, picture):
         ({"settings": "steps=3"}, 'settings are not a JSON object, as {"levels": 2}'),
         ({"settings": '{"stepps": 3}'}, "stepps"),
         ({"style": None}, "no style: choose the file of a painting"),
-        ({"style": GioFile("/nowhere/a.png")}, "/nowhere/a.png"),
+        ({"style": GioFile("/nowhere/a.png")}, "/nowhere/a.png cannot be read: No such file"),
         ({"style": GioFile(__file__)}, "test_gimp.py"),
         ({"studio": "http://127.0.0.1:9"}, "start one with `impasto serve`"),
         ({"studio": "nonsense://"}, "no studio answers at nonsense://"),
+        ({"studio": "http://["}, "Invalid IPv6 URL"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line_and_nothing_changes(run, picture, answers, line):

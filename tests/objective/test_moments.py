@@ -102,7 +102,7 @@ def test_wasserstein_of_normal_distributions_is_what_it_is_known_to_be(monkeypat
 
 
 def test_wasserstein_is_that_of_eigenvalues():
-    (mean, second, _), (wanted, wanted_second, _) = moments(features(1)), moments(features(2))
+    (mean, second, *_), (wanted, wanted_second, *_) = moments(features(1)), moments(features(2))
     covariance, other = (b[0] - a.T @ a for a, b in ((mean, second), (wanted, wanted_second)))
     ridge = statistics.RIDGE * other.diagonal().mean() * torch.eye(5)
     covariance, other = covariance + ridge, other + ridge
@@ -163,7 +163,7 @@ def test_moments_that_rounding_left_askew_do_not_break_the_root():
     # few positions most eigenvalues are 0, and the lower half of a root's square had some below 0
     styles, x = (features(seed, 300, 192).float() for seed in (1, 2))
     target = statistics.with_sqrt(moments(styles[:40]))
-    mean, second, _ = moments(x[:40])
+    mean, second, *_ = moments(x[:40])
     noise = torch.randn(192, 192, generator=torch.Generator().manual_seed(3)).triu(1)
     askew = 3e-6 * second.abs().max() * noise
     _, _, expected = DISTANCES["wasserstein"](Moments(mean, second), target)

@@ -51,7 +51,7 @@ def minimize(solver, make_advance, bad=None) -> tuple[list[torch.Tensor], list[s
     return points, notes
 
 
-@pytest.mark.parametrize("bad", [None, 13])
+@pytest.mark.parametrize("bad", [pytest.param(None, marks=pytest.mark.slow), 13])
 @pytest.mark.parametrize("name", SOLVERS)
 def test_steps_as_a_graph_are_the_same(name, bad) -> None:
     plain, notes = minimize(SOLVERS[name](), None, bad)

@@ -24,7 +24,7 @@ def config(tiny_weights, monkeypatch) -> Config:
 
 def test_it_is_small_and_leaves_the_finish_out():
     config = preview_config(Config(look="bold", size=2048, steps=5000))
-    assert (config.size, config.steps, config.finish, config.look) == (224, 14, 0, "bold")
+    assert (config.size, config.steps, config.finish, config.look) == (224, 10, 0, "bold")
 
 
 def test_it_has_the_shape_of_the_painting_and_the_size_of_a_screen(config, photo, style):

@@ -11,6 +11,7 @@ from impasto.backbone.load import load_backbone
 from impasto.batch.job import normalized_settings
 from impasto.config import Machine
 from impasto.images.read import read
+from impasto.painting import subject
 from impasto.painting.problem import extras, prepare_problem
 from impasto.painting.run import Run, paint
 from impasto.painting.subject import subject_mask, with_subject
@@ -60,7 +61,8 @@ def test_a_head_is_found_and_the_sky_is_not(portrait) -> None:
     assert float(part(170, 0, 200, 60).mean()) < 0.1
 
 
-def test_the_mask_is_the_same_every_time_and_at_any_size(portrait) -> None:
+def test_the_mask_is_the_same_every_time_and_at_any_size(portrait, monkeypatch) -> None:
+    monkeypatch.setattr(subject, "PIXELS", 160 * 120)
     network = load_backbone("vgg19", device="cpu", precision="float32", convolution="direct")
     pixels = read(portrait).pixels
     one, same = (subject_mask(pixels, network) for _ in range(2))
@@ -81,7 +83,10 @@ def test_in_a_flat_picture_nothing_is_protected(tiny_weights) -> None:
     assert run.problem.notes[-1] == "protecting nothing: no subject stands out in the content"
 
 
-def test_a_painting_with_auto_is_recorded_and_made_again(portrait, style, tiny_weights) -> None:
+def test_a_painting_with_auto_is_recorded_and_made_again(
+    portrait, style, tiny_weights, monkeypatch
+) -> None:
+    monkeypatch.setattr(subject, "PIXELS", 160 * 120)
     config = gram_config(backbone=str(tiny_weights), size=48, steps=6, levels=1, protect="auto")
     assert not list(extras(config))  # it is no picture
     machine = Machine(device="cpu", precision="float32")

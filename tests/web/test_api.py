@@ -338,7 +338,7 @@ def test_two_may_ask_for_the_same_format_at_once(painted, client, monkeypatch) -
 
 def test_events_tell_the_progress_and_end_with_the_state(ask, client) -> None:
     with client.stream(
-        "GET", f"/api/paintings/{taken(ask({'size': 48, 'steps': 60}))}/events"
+        "GET", f"/api/paintings/{taken(ask({'size': 48, 'steps': 25}))}/events"
     ) as stream:
         assert stream.headers["content-type"].startswith("text/event-stream")
         found = list(events(stream))
@@ -346,7 +346,7 @@ def test_events_tell_the_progress_and_end_with_the_state(ask, client) -> None:
     assert (found[-1][0], found[-1][1]["state"]) == ("done", "done")
     steps = [status["step"] for _, status in found]
     assert steps == sorted(steps)
-    assert steps[-1] == 60
+    assert steps[-1] == 25
 
 
 def test_two_follow_a_painting_at_once(busy, client) -> None:
@@ -1056,6 +1056,7 @@ def test_openapi_describes_every_route(client) -> None:
     there = {
         ("/api/paintings", "post"),
         ("/api/films", "post"),
+        ("/api/sheets", "post"),
         (base, "get"),
         (base, "delete"),
         ("/api/paintings.zip", "get"),
@@ -1384,11 +1385,13 @@ def test_nothing_that_is_asked_leaves_a_traceback(place, caplog, capfd) -> None:
 @pytest.mark.parametrize(
     "data",
     [
-        [1, 2, 3],
         [{"path": "x"}] * 200,
-        *(pytest.param(data, marks=pytest.mark.slow) for data in ([], [None] * 3, ["x"] * 3)),
+        *(
+            pytest.param(data, marks=pytest.mark.slow)
+            for data in ([1, 2, 3], [], [None] * 3, ["x"] * 3)
+        ),
     ],
-    ids=["numbers", "files", "nothing", "nulls", "texts"],
+    ids=["files", "numbers", "nothing", "nulls", "texts"],
 )
 def test_data_that_does_not_fit_an_event_leaves_no_traceback(client, caplog, capfd, data) -> None:
     dependencies = client.get("/config").json()["dependencies"]

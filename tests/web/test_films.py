@@ -53,10 +53,13 @@ def clip(tmp_path_factory, frames) -> Path:
 def ask(client, clip, style):
     """Asks for a film of the clip, unless told otherwise."""
 
-    def ask(settings: Any = QUICK, given: Any = None, **fields: object) -> httpx.Response:
+    def ask(
+        settings: Any = QUICK, given: Any = None, pictures: Any = (), **fields: object
+    ) -> httpx.Response:
         files = [
             ("clip", given or (clip.name, clip.read_bytes())),
             ("style", (style.name, style.read_bytes())),
+            *(("pictures", each) for each in pictures),
         ]
         data = {"settings": json.dumps(settings), **{k: str(v) for k, v in fields.items()}}
         return client.post("/api/films", files=files, data=data)
@@ -224,6 +227,21 @@ def test_what_is_wrong_is_said_when_it_is_asked_for(client, ask, photo, frames, 
 @pytest.mark.parametrize("name", ["protect", "palette", "fine"])
 def test_no_setting_reads_a_file_of_the_server(ask, style, name):
     assert "no picture of that name came with them" in refusal(ask({**QUICK, name: str(style)}))
+
+
+@pytest.mark.parametrize("preview", [False, True])
+def test_masks_and_a_palette_come_with_it(client, ask, style, preview):
+    mask = Image.new("L", (64, 48), 0)
+    mask.paste(255, (0, 0, 32, 48))
+    mask.save(out := io.BytesIO(), "PNG")
+    pictures = [("left.png", out.getvalue()), ("other.png", style.read_bytes())]
+    settings = {**QUICK, "mask": ["left.png=other.png"], "protect": "left.png"}
+    address = accepted(ask(settings, pictures=pictures, preview=preview))
+    assert until(lambda: client.get(address).json()["state"] in ("done", "failed"))
+    assert client.get(address).json()["state"] == "done"
+    assert "left.png is not a picture" in refusal(
+        ask(settings, pictures=[("left.png", b"no"), pictures[1]])
+    )
 
 
 def test_without_the_extra_it_says_which_one(ask):

@@ -347,7 +347,7 @@ def test_ended_in_mid_painting_it_leaves_nothing(temporary, machine, photo, styl
         assert time.monotonic() - began < 15
         assert httpx.get(f"{url}/metrics").status_code == 401
         files = {"content": photo.read_bytes(), "style": style.read_bytes()}
-        settings = {"settings": json.dumps({"size": 256, "steps": LONG}), "timelapse": ".gif"}
+        settings = {"settings": json.dumps({"size": 96, "steps": LONG}), "timelapse": ".gif"}
         id = httpx.post(f"{url}/api/paintings", files=files, data=settings, auth=who).json()["id"]
         with httpx.stream(
             "GET", f"{url}/api/paintings/{id}/events", auth=who, timeout=20

@@ -62,7 +62,7 @@ def test_a_sheet_has_a_painting_in_each_style(studio, photo, styles, tmp_path):
 
 
 def test_a_pause_loses_nothing_and_a_stop_keeps_what_there_is(studio, photo, styles, monkeypatch):
-    monkeypatch.setitem(QUICK, "steps", 300)
+    monkeypatch.setitem(QUICK, "steps", 100)
     job = ask(studio, photo, styles)
     until(lambda: job.cells)
     studio.pause(job)

@@ -94,6 +94,7 @@ class Studio:
                 raise StudioError(f"{self.url} says {error.code} {error.reason}") from None
         except (OSError, ValueError, http.client.HTTPException) as error:
             reason = getattr(error, "reason", error)
+            reason = getattr(reason, "strerror", None) or reason
             raise StudioError(
                 f"no studio answers at {self.url} ({reason}): start one with `impasto serve`"
             ) from None
@@ -113,6 +114,15 @@ def multipart(fields, files):
     return body + f"--{boundary}--\r\n".encode(), f"multipart/form-data; boundary={boundary}"
 
 
+def contents(path):
+    """Return a file's bytes. Raises StudioError."""
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError as error:
+        raise StudioError(f"{path} cannot be read: {error.strerror}") from None
+
+
 def doing(job):
     """Return what a studio is doing for a painting, in words."""
     if job["state"] == "waiting":
@@ -122,11 +132,10 @@ def doing(job):
 
 def png(image):
     """Return a QImage as the bytes of a PNG."""
-    data = QtCore.QByteArray()
-    buffer = QtCore.QBuffer(data)
+    buffer = QtCore.QBuffer()
     buffer.open(QtCore.QIODevice.OpenModeFlag.WriteOnly)
     image.save(buffer, "PNG")
-    return bytes(data)
+    return bytes(buffer.data())
 
 
 def gray(data, width, height):
@@ -185,17 +194,15 @@ def wait_for(work):
 
 
 def paint(document, style, settings, studio):
-    """Paint a document; style: a file's path. Raises StudioError and OSError."""
+    """Paint a document; style: a file's path. Raises StudioError."""
     size = document.width(), document.height()
     selection = document.selection()
     selected = None if selection is None else bytes(selection.pixelData(0, 0, *size))
     outside = None if selected is None else selected.translate(bytes(range(255, -1, -1)))
     mask = png(gray(outside, *size)) if outside and any(outside) else None
     content, name = png(document.projection(0, 0, *size)), os.path.basename(style)
-    with open(style, "rb") as file:
-        brush = file.read()
-    open_studio = Studio(studio)
-    painting = wait_for(lambda s: open_studio.paint(content, brush, name, mask, settings, s))
+    files = content, contents(style), name, mask
+    painting = wait_for(lambda show: Studio(studio).paint(*files, settings, show))
     if painting is not None:
         add_layer(document, painting, selected, f"painted like {name}")
 
@@ -272,7 +279,7 @@ class Impasto(Extension):
                 raise StudioError("no document is open")
             if self.dialog.exec():
                 paint(document, *self.dialog.values())
-        except (StudioError, OSError) as error:
+        except (StudioError, ValueError) as error:
             QtWidgets.QMessageBox.warning(None, "impasto", str(error))
 
 

@@ -2,18 +2,42 @@
 
 from __future__ import annotations
 
+import threading
 from functools import cache, cached_property
+from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
 
 from impasto.backbone.winograd import TILE, WinogradConvolution, pays
 
-__all__ = ["Convolution", "has_fused", "unpadded"]
+__all__ = ["Convolution", "Method", "has_fused", "unpadded"]
 
 # Positions of the shorter side of a map: below it oneDNN takes kernels in orders of their own, and
 # one in another order is turned at every call, which took 30 times as long as the convolution.
 SMALL = 16
+
+
+class _Layouts(threading.local):
+    """The kernel in the orders that oneDNN takes, by whether it is turned around for the way back,
+    each with the size that it is for. Each thread has its own: another's pictures have other
+    sizes."""
+
+    def __init__(self) -> None:
+        self.held: dict[bool, tuple[list[int] | None, torch.Tensor]] = {}
+
+
+class Method(NamedTuple):
+    """How a network computes: the name of its dtype, and how it convolves."""
+
+    precision: str
+    convolution: Literal["direct", "winograd"] = "direct"
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The dtype of the name."""
+        dtype: torch.dtype = getattr(torch, self.precision)
+        return dtype
 
 
 class Convolution:
@@ -44,8 +68,7 @@ class Convolution:
         self._fused = device.type == "cpu" and has_fused(dtype)
         self._may_winograd = winograd and device.type == "cpu" and dtype == torch.float32
         self._kernel, self._bias = kernel.detach(), bias.detach().to(device, dtype)
-        # By whether it is turned around for the way back: the size it is for, and the kernel.
-        self._layouts: dict[bool, tuple[list[int] | None, torch.Tensor]] = {}
+        self._layouts = _Layouts()
         self._cudnn = device.type == "cuda" and has_cudnn_relu(device, dtype)
 
     # Each is made when it is first needed: a large picture needs the one, a small one the others.
@@ -57,7 +80,7 @@ class Convolution:
     def _laid_out(self, y: torch.Tensor, *, turned: bool) -> torch.Tensor:
         """The kernel, or that of the way back, in the order in which oneDNN takes it for y."""
         size = list(y.shape) if self._fused and min(y.shape[2:]) < SMALL else None
-        held = self._layouts.get(turned)  # another thread may forget it meanwhile
+        held = self._layouts.held.get(turned)
         if held is None or held[0] != size:
             kernel = self._kernel.flip(2, 3).transpose(0, 1) if turned else self._kernel
             kernel = kernel.to(self._device, self._dtype)
@@ -66,13 +89,18 @@ class Convolution:
                 kernel = torch.ops.mkldnn._reorder_convolution_weight(
                     kernel, [1, 1], [1, 1], [1, 1], 1, size
                 )
-            held = self._layouts[turned] = size, kernel
+            held = self._layouts.held[turned] = size, kernel
         return held[1]
 
+    def prepare(self, rows: int, columns: int) -> None:
+        """Make the kernel's form for Winograd's algorithm, if maps of this size make it pay."""
+        if any(self._pays(rows, columns, backward=backward) for backward in (False, True)):
+            _ = self._winograd
+
     def forget_layouts(self) -> None:
-        """Free the kernel in all orders but its own."""
+        """Free the kernel in all orders of this thread but its own."""
         self.__dict__.pop("_winograd", None)
-        self._layouts.clear()
+        self._layouts.held.clear()
 
     @property
     def winograd_bytes(self) -> int:
@@ -105,10 +133,11 @@ class Convolution:
         return F.conv2d(gradient, kernel, padding=padding)
 
     def _winograd_pays(self, y: torch.Tensor, padding: int, *, backward: bool) -> bool:
+        return padding == 1 and self._pays(*y.shape[2:], backward=backward)
+
+    def _pays(self, rows: int, columns: int, *, backward: bool) -> bool:
         outward, inward = self._kernel.shape[:2]
-        rows, columns = y.shape[2:]
-        fits = self._may_winograd and padding == 1
-        return fits and pays(inward, outward, rows, columns, backward=backward)
+        return self._may_winograd and pays(inward, outward, rows, columns, backward=backward)
 
 
 def has_fused(dtype: torch.dtype) -> bool:

@@ -16,8 +16,7 @@ from time import perf_counter
 import torch
 from pydantic import TypeAdapter, ValidationError
 
-from impasto.backbone.convolution import Convolution, has_fused
-from impasto.backbone.vgg import Method
+from impasto.backbone.convolution import Convolution, Method, has_fused
 from impasto.backbone.weights import cache_folder
 from impasto.config import Machine
 from impasto.errors import OutputError

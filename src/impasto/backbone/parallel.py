@@ -9,14 +9,15 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
+from queue import SimpleQueue
 from typing import TypeVar
 
 import torch
 
-__all__ = ["alone", "on_streams", "share"]
+__all__ = ["alone", "as_they_come", "on_streams", "share"]
 
 NAME = "impasto-share"
 Piece = TypeVar("Piece")
@@ -49,6 +50,51 @@ def share(pieces: Iterable[Piece], work: Callable[[Iterator[Piece]], None]) -> N
             future.result()
     finally:
         queue.clear()
+
+
+def as_they_come(
+    pieces: Iterable[Piece], work: Callable[[Piece], Iterator[Result]]
+) -> Generator[Result, None, None]:
+    """Yield what `work` yields for every piece, in the order in which threads get there.
+
+    As many threads as torch has here take the pieces one by one, and each computes without the help
+    of others. When it is closed, each thread ends after its next result.
+
+    Args:
+        pieces: of the work, independent of one another.
+        work: yields the results of a piece; the first error of any piece is raised.
+    """
+    queue, threads = deque(pieces), torch.get_num_threads()
+    if threads == 1 or _is_shared():
+        for piece in _taken(queue):
+            yield from work(piece)
+        return
+    torch.ones(1).sqrt()  # MKL's first call in a process must not be made by several threads
+    results = SimpleQueue[Result | Future[None]]()
+    stopped = threading.Event()
+
+    def compute() -> None:
+        with torch.no_grad():
+            for piece in _taken(queue):
+                for result in work(piece):
+                    results.put(result)
+                    if stopped.is_set():
+                        return
+
+    with _started(threads) as pool:
+        running = {pool.submit(compute) for _ in range(min(threads, len(queue)))}
+        for future in running:
+            future.add_done_callback(results.put)
+        try:
+            while running:
+                result = results.get()
+                if isinstance(result, Future):
+                    running.remove(result)
+                    result.result()  # raises the thread's error
+                else:
+                    yield result
+        finally:
+            stopped.set()
 
 
 def alone(function: Callable[[], Result]) -> Result:
@@ -101,10 +147,14 @@ def _taken(queue: deque[Piece]) -> Iterator[Piece]:
 
 @cache
 def _pool(threads: int, process: int) -> ThreadPoolExecutor:
-    """The threads of a process: a fork does not take them along.
+    """The threads of a process: a fork does not take them along."""
+    return _started(threads)
 
-    Each has its own number of threads, 1. To set it for each piece of work instead would end and
-    start the threads of OpenMP every time.
+
+def _started(threads: int) -> ThreadPoolExecutor:
+    """Start threads, each of which has its own number of threads, 1.
+
+    To set it for each piece of work instead would end and start the threads of OpenMP every time.
     """
     pool = ThreadPoolExecutor(threads, NAME, initializer=_use_one_thread)
     begun = threading.Barrier(threads)  # a pool starts no thread while another has nothing to do

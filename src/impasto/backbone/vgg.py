@@ -11,28 +11,15 @@ import torch.nn.functional as F
 from torch.autograd.function import once_differentiable
 
 from impasto.backbone.architecture import convolution_of, layer_name, layer_stride
-from impasto.backbone.convolution import Convolution, unpadded
+from impasto.backbone.convolution import Convolution, Method, unpadded
 from impasto.backbone.pooling import average_pool, average_unpool, max_unpool, pooling_kernels
 from impasto.backbone.weight_files import Weights
 from impasto.errors import ConfigError, WeightsError
 
-__all__ = ["Backbone", "Features", "Method", "Tape"]
+__all__ = ["Backbone", "Features", "Tape"]
 
 Features = dict[str, torch.Tensor]
 AddGradient = Callable[[str, torch.Tensor | None], torch.Tensor | None]
-
-
-class Method(NamedTuple):
-    """How a network computes: the name of its dtype, and how it convolves."""
-
-    precision: str
-    convolution: Literal["direct", "winograd"] = "direct"
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """The dtype of the name."""
-        dtype: torch.dtype = getattr(torch, self.precision)
-        return dtype
 
 
 class _Trace(NamedTuple):
@@ -151,6 +138,15 @@ class Backbone:
         names = self.architecture.convolutions[: self.deepest(layers) + 1]
         kernels = self.weights.kernels
         return sum(kernels[name][0].numel() / layer_stride(name) ** 2 for name in names)
+
+    def prepare(self, height: int, width: int, layers: Iterable[str]) -> None:
+        """Make the forms of the kernels that pictures of height x width need.
+
+        Made at their first use they would lie among features, whose memory would be in pieces.
+        """
+        for name in self.architecture.convolutions[: self.deepest(layers) + 1]:
+            stride = layer_stride(name)
+            self._convolutions[name].prepare(height // stride, width // stride)
 
     def forget_layouts(self) -> None:
         """Free the kernels in the orders that convolutions take; they are made again when

@@ -17,8 +17,9 @@ import ray
 import torch
 
 from impasto.backbone.architecture import STRIDE, reach
+from impasto.backbone.convolution import Method
 from impasto.backbone.load import load_backbone
-from impasto.backbone.vgg import Backbone, Method
+from impasto.backbone.vgg import Backbone
 from impasto.backbone.weight_files import Weights
 from impasto.cluster.ray_cluster import VERSIONS, Device, list_devices, start_worker, use_device
 from impasto.config import Config, Machine

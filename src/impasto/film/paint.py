@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from fractions import Fraction
+from types import MappingProxyType
 from typing import NamedTuple
 
 import torch
@@ -60,15 +61,23 @@ def frame_picture(frame: ClipFrame, name: str, size: tuple[int, int]) -> Picture
 
 
 class Extras:
-    """The pictures that a config names; masks may be clips, of which each frame has its own."""
+    """The pictures that a config names; masks may be clips, of which each frame has its own.
 
-    def __init__(self, config: Config, rate: Fraction):
+    given: pictures in memory, by the names that the config has for them; other names are paths.
+    """
+
+    def __init__(
+        self, config: Config, rate: Fraction, given: Mapping[str, Picture] = MappingProxyType({})
+    ):
         self._pictures: dict[str, Picture] = {}
         self._clips: dict[str, Iterator[ClipFrame]] = {}
         self._number = 0
         self.digests: dict[str, str] = {}
         for role, path in extras(config):
-            if role in ("mask", "protect") and path != ALPHA and is_video(path):
+            if path in given:
+                self._pictures[path] = given[path]
+                self.digests[path] = given[path].sha256
+            elif role in ("mask", "protect") and path != ALPHA and is_video(path):
                 clip = open_clip(path, rate)
                 self._clips[path] = clip.frames(lambda _: None)
                 self.digests[path] = clip.sha256

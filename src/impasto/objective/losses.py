@@ -25,6 +25,7 @@ __all__ = [
     "position_sum",
     "product_in_blocks",
     "reduction_factor",
+    "row_blocks",
     "second_moment_sum",
     "squared_distance",
     "style_loss",
@@ -36,10 +37,18 @@ BLOCK = 16384  # positions that one product adds up
 
 def second_moment_sum(features: torch.Tensor) -> torch.Tensor:
     """Sums over positions P_ij = sum_k F_ik F_jk; (B, C, H, W) -> (B, C, C), at least float32."""
-    f = features.permute(0, 2, 3, 1).flatten(1, 2)  # (B, H*W, C), no copy where channels come last
-    narrow = f.dtype != _accumulation_dtype(f)
-    # a GPU is slow at one long sum
-    return product_in_blocks(f, f) if narrow or f.device.type == "cuda" else f.mT @ f
+    rows = features.permute(0, 2, 3, 1)  # (B, H, W, C)
+    if features.device.type == "cuda" or features.dtype != _accumulation_dtype(features):
+        f = rows.flatten(1, 2)  # (B, H*W, C), no copy where channels come last
+        return product_in_blocks(f, f)  # a GPU is slow at one long sum
+    blocks = (part.flatten(1, 2) for part in row_blocks(rows))  # copies of a part, not of the whole
+    first = next(blocks)
+    return sum((f.mT @ f for f in blocks), first.mT @ first)
+
+
+def row_blocks(rows: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """Cut rows of positions (..., H, W, C) into blocks of about BLOCK positions."""
+    return torch.split(rows, max(1, BLOCK // max(1, rows.shape[-2])), dim=-3)
 
 
 def position_sum(features: torch.Tensor) -> torch.Tensor:

@@ -146,8 +146,9 @@ def _style_terms(
     targets: StyleTargets,
 ) -> Iterator[Term]:
     config = extractor.config
-    least = _content_energies(extractor, content) if any(map(_flat, regions)) else {}
-    for region, by_layer in zip(regions, targets.by_layer, strict=True):
+    flat = [_flat(region) for region in regions]
+    least = _content_energies(extractor, content) if any(flat) else {}
+    for region, is_one_color, by_layer in zip(regions, flat, targets.by_layer, strict=True):
         for layer, weight in config.style_layers.items():
             place = Place.at(layer, content, region.mask)
             if place.empty:
@@ -158,7 +159,7 @@ def _style_terms(
                 channels = VGG19.channels[convolution_of(layer)]  # the network in the box has fewer
                 scale *= layer_factor(place.rows * place.columns, channels)
             term = STYLE_TERMS[config.style_term]
-            floor = least[layer] if _flat(region) else 0.0
+            floor = least[layer] if is_one_color else 0.0
             yield term.term(extractor, name, place, by_layer[layer], scale, floor)
 
 

@@ -51,12 +51,15 @@ TINY = 1e-30  # keeps a division by the size of an all-zero matrix finite
 class Moments(NamedTuple):
     """Mean (1, C), or None, and second moments (1, C, C) of features over positions, float32.
 
-    sqrt: the square root of the covariance, where it is computed once for many uses (`with_sqrt`).
+    Of a style, computed once for many uses (`with_sqrt`): variance, (), the channels' mean; sqrt
+    (1, C, C) and diagonal (1, C), of the covariance with its ridge.
     """
 
     mean: torch.Tensor | None
     second: torch.Tensor
+    variance: torch.Tensor | None = None
     sqrt: torch.Tensor | None = None
+    diagonal: torch.Tensor | None = None
 
 
 class GrainTarget(NamedTuple):
@@ -96,7 +99,7 @@ def moments_distance(x: Moments, target: Moments) -> Solved:
 
     Li et al. 2017, "Demystifying neural style transfer", eq. 12.
     """
-    (mean, second, _), (target_mean, target_second, _) = x, target
+    mean, second, target_mean, target_second = x.mean, x.second, target.mean, target.second
     assert mean is not None
     assert target_mean is not None
     deviation, target_deviation = _deviation(mean, second), _deviation(target_mean, target_second)
@@ -124,11 +127,13 @@ def wasserstein_distance(x: Moments, target: Moments) -> Solved:
     target = target if target.sqrt is not None else with_sqrt(target)
     assert x.mean is not None
     assert target.mean is not None
+    assert target.variance is not None
     assert target.sqrt is not None
-    covariance, root = _ridged(x, target), target.sqrt
+    assert target.diagonal is not None
+    covariance, root = _ridged(x, target.variance), target.sqrt
     trace, transport = _root_trace_and_transport(root, covariance)
     by_covariance = _identity_like(x.second) - transport.to(x.second)
-    traces = (covariance + _ridged(target, target)).diagonal(dim1=-2, dim2=-1).sum() - 2 * trace
+    traces = (covariance.diagonal(dim1=-2, dim2=-1) + target.diagonal).sum() - 2 * trace
     mean_error = x.mean - target.mean
     by_mean = 2 * mean_error - 2 * (by_covariance @ x.mean[..., None])[..., 0]
     return mean_error.square().sum() + traces.to(mean_error), by_mean, by_covariance
@@ -177,21 +182,25 @@ def grain_distance(second: torch.Tensor, target: GrainTarget) -> Solved:
 
 
 def with_sqrt(target: Moments) -> Moments:
-    """A style's moments with the square root of its covariance, the same in every evaluation."""
-    root, _ = sqrt_and_inverse(_ridged(target, target))
-    return target._replace(sqrt=root)
+    """A style's moments with all that `wasserstein_distance` asks of them in every evaluation."""
+    variance = _covariance(target).diagonal(dim1=-2, dim2=-1).mean()
+    covariance = _ridged(target, variance)
+    root, _ = sqrt_and_inverse(covariance)
+    diagonal = covariance.diagonal(dim1=-2, dim2=-1).clone()
+    return target._replace(variance=variance, sqrt=root, diagonal=diagonal)
 
 
-def _ridged(x: Moments, target: Moments) -> torch.Tensor:
+def _ridged(x: Moments, variance: torch.Tensor) -> torch.Tensor:
     """The covariance of x with a ridge that keeps its eigenvalues above 0; (1, C, C).
 
-    The ridge is RIDGE of the target's mean variance, and the error of rounding.
+    The ridge is RIDGE of the target's mean `variance`, and the error of rounding.
     """
     covariance = _covariance(x)
-    ridge = RIDGE * _covariance(target).diagonal(dim1=-2, dim2=-1).mean().clamp_min(TINY)
+    ridge = RIDGE * variance.clamp_min(TINY)
     if x.second.dtype == torch.float32:
         ridge = ridge + ROUNDING * x.second.diagonal(dim1=-2, dim2=-1).sum().to(ridge)
-    return covariance + ridge * _identity_like(covariance)
+    covariance.diagonal(dim1=-2, dim2=-1).add_(ridge)
+    return covariance
 
 
 def _identity_like(matrix: torch.Tensor) -> torch.Tensor:

@@ -90,11 +90,12 @@ class Objective:
             ConfigError: the style term needs the whole image at once, and it is in tiles.
         """
         extractor = FeatureExtractor(config, backbone, tile_size, shard)
+        height, width = content.shape[2:]
+        self.frame = frame_of(height, width, backbone)
+        backbone.prepare(*self.frame.size(height, width), extractor.layers)
         regions = regions_of(styles)
         targets = targets or style_targets(extractor, regions)
         self.backbone, self._shard, self.layers = backbone, shard, extractor.layers
-        height, width = content.shape[2:]
-        self.frame = frame_of(height, width, backbone)
         self.tiles = shard.select(extractor.tiles(content))
         self.terms = objective_terms(extractor, content, regions, protect, targets, reference)
         self.names = tuple(term.name for term in self.terms)

@@ -15,7 +15,12 @@ import torch
 import torch.nn.functional as F
 
 from impasto.backbone.architecture import layer_stride
-from impasto.objective.losses import position_sum, second_moment_sum, squared_distance
+from impasto.objective.losses import (
+    position_sum,
+    row_blocks,
+    second_moment_sum,
+    squared_distance,
+)
 from impasto.objective.moments import Distance, Moments, Solved, pulled_back, seen_through
 from impasto.objective.tiles import Tile
 
@@ -202,13 +207,31 @@ class Style:
                 if constant is not None:
                     part += constant[k]
                 continue
-            more = f @ matrix[k]
-            if constant is not None:
-                more += constant[k]
+            weights = None
             if self.weights is not None:
-                more *= inside(self.weights, tile, self.layer)[0, 0, :, :, None].to(more)
-            part += more
+                weights = inside(self.weights, tile, self.layer)[0, 0, :, :, None]
+            _add_products(part, f, matrix[k], None if constant is None else constant[k], weights)
         return g
+
+
+def _add_products(
+    into: torch.Tensor,
+    f: torch.Tensor,
+    matrix: torch.Tensor,
+    constant: torch.Tensor | None,
+    weights: torch.Tensor | None,
+) -> None:
+    """Add (f @ matrix + constant) * weights to `into`, by blocks of rows, for the memory's sake.
+
+    into, f: (h, w, C). matrix: (C, C). constant: (C,), or None. weights: (h, w, 1), or None.
+    """
+    for block, (part, seen) in enumerate(zip(row_blocks(into), row_blocks(f), strict=True)):
+        more = seen @ matrix
+        if constant is not None:
+            more += constant
+        if weights is not None:
+            more *= row_blocks(weights)[block].to(more)
+        part += more
 
 
 def layer_weights(mask: torch.Tensor, layer: str) -> torch.Tensor:

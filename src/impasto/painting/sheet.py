@@ -1,13 +1,18 @@
-"""Many small paintings for a contact sheet, painted quickly, several in one pass."""
+"""Many small paintings for a contact sheet, painted quickly, side by side."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing
+from functools import partial
 from itertools import groupby
 from typing import NamedTuple
 
+import torch
 from PIL import Image, ImageOps
 
+from impasto.backbone.parallel import as_they_come
 from impasto.config import Config
 from impasto.errors import ImpastoError
 from impasto.images.read import Picture, resize
@@ -18,7 +23,7 @@ from impasto.painting.run import Run
 
 __all__ = ["SheetProgress", "paint_sheet", "shown_small", "with_inset"]
 
-TOGETHER = 6 * 192 * 192  # pixels that are painted in one pass, about
+TOGETHER, TOGETHER_ON_GPU = 6, 8  # paintings in one pass, at most
 INSET = 0.25  # of a painting's height: the other picture that it was made from
 
 
@@ -31,39 +36,76 @@ class SheetProgress(NamedTuple):
     finished: Mapping[int, Image.Image | str] = {}
 
 
-def paint_sheet(runs: Sequence[Run]) -> Iterator[SheetProgress]:
-    """Paint small pictures, those of one size together.
+class _Advance(NamedTuple):
+    """How far some paintings of a sheet are, and those that are finished."""
 
-    To stop is to stop reading. A painting that fails is told by its reason, and the others go on.
+    numbers: Sequence[int]
+    fraction: float
+    finished: Mapping[int, Image.Image | str] = {}
+
+
+def paint_sheet(
+    prepare: Sequence[Callable[[], Run]], device: torch.device
+) -> Generator[SheetProgress, None, None]:
+    """Paint small pictures, several in one pass; on a CPU each pass in one thread, side by side.
+
+    To stop is to close it. A painting that fails is told by its reason, and the others go on.
 
     Args:
-        runs: of the paintings; with the settings `presets.QUICK` they are quick.
+        prepare: functions that prepare the paintings' runs, called in the threads; with the
+            settings `presets.QUICK` the runs are quick.
+        device: of the runs.
 
     Yields:
-        The progress after every step, and the paintings as they are finished.
+        The progress after every step, and the paintings as they are finished, in any order.
     """
-    done = 0
+    count, work = len(prepare), partial(_paint, prepare)
+    if device.type == "cpu":
+        advances = as_they_come(_groups(count, torch.get_num_threads(), TOGETHER), work)
+    else:
+        groups = _groups(count, 1, TOGETHER_ON_GPU)
+        advances = (advance for group in groups for advance in work(group))
+    fractions, done = [0.0] * count, 0
+    with closing(advances):  # its threads end with it
+        for numbers, fraction, finished in advances:
+            for number in numbers:
+                fractions[number] = fraction
+            done += len(finished)
+            yield SheetProgress(sum(fractions) / count, done, finished)
+
+
+def _groups(count: int, threads: int, most: int) -> list[range]:
+    """Split `count` numbers into groups of at most `most`, as many for each thread."""
+    parts = min(count, threads * math.ceil(count / (threads * most)))
+    return [range(count * k // parts, count * (k + 1) // parts) for k in range(parts)]
+
+
+def _paint(prepare: Sequence[Callable[[], Run]], numbers: Sequence[int]) -> Iterator[_Advance]:
+    """Paint some pictures of a sheet, those of one size together."""
+    runs: dict[int, Run] = {}
+    for number in numbers:
+        try:
+            runs[number] = prepare[number]()
+        except ImpastoError as error:
+            yield _Advance([number], 1.0, {number: str(error)})
     for batch in _batches(runs):
         try:
             for steps in paint_batched([runs[number] for number in batch]):
-                yield SheetProgress((done + len(batch) * steps[0].fraction) / len(runs), done)
+                yield _Advance(batch, steps[0].fraction)
             finished: dict[int, Image.Image | str] = {
                 number: runs[number].painting(step).image
                 for number, step in zip(batch, steps, strict=True)
             }
         except ImpastoError as error:
             finished = dict.fromkeys(batch, str(error))
-        done += len(batch)
-        yield SheetProgress(done / len(runs), done, finished)
+        yield _Advance(batch, 1.0, finished)
 
 
-def _batches(runs: Sequence[Run]) -> Iterator[list[int]]:
+def _batches(runs: Mapping[int, Run]) -> Iterator[list[int]]:
     """The numbers of runs that are painted in one pass, in their order."""
-    for key, equal in groupby(range(len(runs)), lambda number: batch_key(runs[number])):
+    for key, equal in groupby(runs, lambda number: batch_key(runs[number])):
         numbers = list(equal)
-        level = runs[numbers[0]].problem.levels[-1]
-        most = 1 if key is None else max(1, TOGETHER // (level.height * level.width))
-        yield from (numbers[k : k + most] for k in range(0, len(numbers), most))
+        yield from [numbers] if key is not None else ([number] for number in numbers)
 
 
 def shown_small(picture: Picture, config: Config) -> Image.Image:

@@ -76,10 +76,13 @@ class SafeguardedSolver:
         if last:
             trouble = self._safeguard.check(x, value, gradient, term_values, last)
             self._best = self._safeguard.best
+            self._solver.reset()  # its memory is for the next level
             return self.best.point, trouble
-        if self._advance is None:
-            self._advance = self._make_advance(self) if self._make_advance else self.advance
-        following, *best = self._advance(x, value, gradient, term_values)
+        if self._advance is None and self._make_advance:
+            self._advance = self._make_advance(self)
+        # a method of its own that an object keeps would keep the object's memory after its end
+        advance = self._advance or self.advance
+        following, *best = advance(x, value, gradient, term_values)
         self._best = Best(*best)
         trouble = self._safeguard.trouble()
         if not trouble:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, File, Form, HTTPException, Request, Response, UploadFile
+from fastapi import APIRouter, File, Form, Request, Response, UploadFile
 from fastapi.responses import PlainTextResponse
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from pydantic import BaseModel
@@ -22,10 +22,12 @@ from impasto.web.endpoints import (
     SETTINGS,
     AnyJob,
     LookName,
+    NamedPictures,
     PresetName,
     Status,
     TheStudio,
     errors,
+    named_uploads,
     only_fields,
     settings_of,
     status_of,
@@ -75,22 +77,16 @@ async def submit(
     settings: Annotated[
         str, Form(description="settings as a JSON object, see Settings", json_schema_extra=SETTINGS)
     ] = "{}",
-    pictures: Annotated[
-        list[UploadFile] | None,
-        File(description="pictures that the settings name (masks, palette), by file name"),
-    ] = None,
+    pictures: NamedPictures = None,
     timelapse: Annotated[FilmOrNone, Form(description="make a film too")] = "",
     base: Annotated[str, Form(description="id of an earlier painting to start from")] = "",
 ) -> Status:
     """Ask for a painting."""
-    named = [upload_of(file) for file in pictures or []]
-    if len({upload.name for upload in named}) < len(named):
-        raise HTTPException(422, "two of the pictures have the same name: give each its own")
     order = PaintRequest(
         upload_of(content),
         [upload_of(file) for file in style],
         settings_of(preset, look, settings),
-        {upload.name: upload for upload in named},
+        named_uploads(pictures),
         timelapse,
         base,
     )

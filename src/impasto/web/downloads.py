@@ -173,7 +173,8 @@ def _in_format(job: Job, format: str) -> Path:
     painted, path = job.file("painting.png"), job.file(f"painting.{format}")
     if not path.exists():
         with Image.open(painted, formats=("PNG",)) as image:
-            write(image, path, read_settings(painted), metadata_in(image))
+            settings = read_settings(painted) if job.kind == "painting" else None
+            write(image, path, settings, metadata_in(image))
     return path
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Annotated, Any
 
-from fastapi import Depends, Form, HTTPException, Request, Response, UploadFile
+from fastapi import Depends, File, Form, HTTPException, Request, Response, UploadFile
 from fastapi import Path as InPath
 from pydantic import BaseModel, Field
 
@@ -26,11 +27,13 @@ __all__ = [
     "AnyJob",
     "FinishedJob",
     "LookName",
+    "NamedPictures",
     "PaintedPicture",
     "PresetName",
     "Status",
     "TheStudio",
     "errors",
+    "named_uploads",
     "only_fields",
     "settings_of",
     "status_of",
@@ -48,12 +51,18 @@ SETTINGS = {
 PresetName = Annotated[
     str, Form(description="a preset by name, which the settings change; see /api/presets")
 ]
+NamedPictures = Annotated[
+    list[UploadFile] | None,
+    File(description="pictures that the settings name (masks, palette), by file name"),
+]
 LookName = Annotated[str, Form(description="how much is painted: subtle, painted or bold")]
 
 
 class Status(BaseModel):
-    """A painting, or a film, that was asked for. seconds_left: null if it is too early to say.
-    terms: of the objective, weighted, by name."""
+    """A painting, a sheet or a film that was asked for.
+
+    seconds_left: null if it is too early to say. terms: of the objective, weighted, by name.
+    """
 
     id: str
     kind: Kind
@@ -62,7 +71,9 @@ class Status(BaseModel):
     before: int = Field(description="paintings before this one, those being painted included")
     step: int = 0
     steps: int
-    frame: int = Field(0, description="of a film, the one that is painted now")
+    frame: int = Field(
+        0, description="of a film, the one that is painted now; of a sheet, paintings that are done"
+    )
     frames: int = 0
     level: int = 0
     levels: int = 0
@@ -189,6 +200,15 @@ async def taken(
 def upload_of(file: UploadFile) -> Upload:
     """An uploaded file of a form."""
     return Upload(file.filename or "picture", file.file.read)
+
+
+def named_uploads(files: Sequence[UploadFile] | None) -> dict[str, Upload]:
+    """The pictures that the settings name. Raises HTTPException."""
+    uploads = [upload_of(file) for file in files or []]
+    named = {upload.name: upload for upload in uploads}
+    if len(named) < len(uploads):
+        raise HTTPException(422, "two of the pictures have the same name: give each its own")
+    return named
 
 
 def settings_of(name: str, look: str, text: str) -> dict[str, Any]:

@@ -10,9 +10,11 @@ from impasto.web.endpoints import (
     ACCEPTED,
     SETTINGS,
     LookName,
+    NamedPictures,
     PresetName,
     Status,
     TheStudio,
+    named_uploads,
     only_fields,
     settings_of,
     taken,
@@ -24,14 +26,14 @@ from impasto.web.request import FilmChoices, PaintRequest
 __all__ = ["films"]
 
 films = APIRouter(route_class=BoundedRoute, tags=["films"])
-FIELDS = ("clip", "style", "preset", "look", "settings", "later_steps", "every", "temporal")
+FIELDS = ("clip", "style", "preset", "look", "settings", "pictures", "later_steps", "every")
 
 
 @films.post(
     "/api/films",
     status_code=202,
     responses=ACCEPTED,
-    dependencies=[only_fields(*FIELDS, "preview")],
+    dependencies=[only_fields(*FIELDS, "temporal", "preview")],
 )
 async def submit_film(
     studio: TheStudio,
@@ -49,6 +51,7 @@ async def submit_film(
             json_schema_extra=SETTINGS,
         ),
     ] = "{}",
+    pictures: NamedPictures = None,
     later_steps: Annotated[
         int, Form(description="steps of all other frames; 0: a quarter of the first's")
     ] = 0,
@@ -66,6 +69,7 @@ async def submit_film(
         upload_of(clip),
         [upload_of(file) for file in style],
         settings_of(preset, look, settings),
+        named_uploads(pictures),
         kind="film",
         film=FilmChoices(later_steps, every, temporal, preview),
     )

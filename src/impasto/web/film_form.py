@@ -70,8 +70,8 @@ def film_form(studio: Studio) -> FilmForm:
     with gr.Accordion("A film", open=False, elem_id="film"):
         gr.Markdown(
             f"A clip (MP4, WebM, GIF) {most} is painted in the styles above, with the settings "
-            "of this page. The photograph and its marked parts are not used. Try three frames "
-            "first: a film takes its time."
+            "of this page. The photograph and what is drawn on it are not used; an uploaded mask "
+            "is, for every frame. Try three frames first: a film takes its time."
         )
         clip = _clip_input(studio)
         with gr.Accordion("How the film is painted", open=False):

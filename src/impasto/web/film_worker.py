@@ -161,7 +161,7 @@ def _paint(work: _Work, store: FilmStore) -> str:
         film.span,
         film.size,
         work.painter,
-        Extras(job.config, film.clip.rate),
+        Extras(job.config, film.clip.rate, film.named),
         flow_method("dis"),
         store,
         work.note,
@@ -219,8 +219,8 @@ def _paint_three(work: _Work) -> State:
             if count not in wanted:
                 continue
             content = frame_picture(frame, job.content, film.size)
-            painter.begin_shot(content, {})
-            painting = painter.first(content, {}, work.on_step)
+            painter.begin_shot(content, film.named)
+            painting = painter.first(content, film.named, work.on_step)
             seconds = float(frame.pts * film.clip.time_base)
             rows[0].append((to_image(content.pixels), f"frame {frame.number}\n{seconds:.2f} s"))
             rows[1].append((painting.image, f"painted\n{painting.steps} steps"))

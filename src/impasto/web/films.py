@@ -20,10 +20,12 @@ from impasto.images.files import header_size
 from impasto.images.read import Picture, read_bytes
 from impasto.images.write import write
 from impasto.painting.levels import enough_for
+from impasto.painting.problem import prepare_problem
 from impasto.web.job import Job
 from impasto.web.limits import Limits
 from impasto.web.policy import Policy
 from impasto.web.previews import reduced
+from impasto.web.request import clean
 from impasto.web.uploads import ReadingMemory
 
 __all__ = [
@@ -47,13 +49,17 @@ NOT_OURS = ("start", *marked(Config, "not_for", "film"))  # settings that a film
 
 
 class OpenFilm(NamedTuple):
-    """A clip that was opened and checked; size is (height, width), frames how many there are."""
+    """A clip that was opened and checked; size is (height, width), frames how many there are.
+
+    named: the pictures that the settings name.
+    """
 
     clip: Clip
     span: Span
     first: Picture
     size: tuple[int, int]
     styles: list[Picture]
+    named: dict[str, Picture]
     frames: int
     movie: MovieSettings
 
@@ -88,7 +94,7 @@ def check_film(job: Job, policy: Policy, reading: ReadingMemory) -> None:
     if not 0 <= chosen.later_steps <= limits.steps:
         text = f"later_steps is {chosen.later_steps:,}: give 1 to {limits.steps:,}"
         raise ConfigError(text, chosen.later_steps)
-    sizes = [header_size(data, name, limits.read_pixels) for data, name in _styles(job)]
+    sizes = [header_size(data, name, limits.read_pixels) for data, name in _pictures(job)]
     enough = enough_for(*sizes[0], job.config) if sizes else 1
     with reading.reserved(sizes or [(1, 1)], enough), own_names(clip_of(job), job.content):
         film = open_film(job, limits)
@@ -106,14 +112,15 @@ def check_film(job: Job, policy: Policy, reading: ReadingMemory) -> None:
             "shorter clip, or a larger every",
             film.frames,
         )
+    prepare_problem(film.first, film.styles, job.config, film.named)
     write(reduced(film.first.pixels, height, width), job.file("before.jpg"))
 
 
-def _styles(job: Job) -> list[tuple[bytes, str]]:
-    """The bytes of a film's styles, and their names."""
+def _pictures(job: Job) -> list[tuple[bytes, str]]:
+    """The bytes of a film's styles and of the pictures that its settings name, and their names."""
     return [
         (job.file(f"input-{number}").read_bytes(), name)
-        for number, name in enumerate(job.styles, 1)
+        for number, name in enumerate([*job.styles, *map(clean, job.named)], 1)
     ]
 
 
@@ -181,8 +188,16 @@ def open_film(job: Job, limits: Limits) -> OpenFilm:
         check_movie(out, clip, movie)
     size = film_size(first, job.config)
     enough = enough_for(*size, job.config)
-    styles = [read_bytes(data, name, limits.read_pixels, enough) for data, name in _styles(job)]
+    read = [read_bytes(data, name, limits.read_pixels, enough) for data, name in _pictures(job)]
+    styles, named = read[: len(job.styles)], read[len(job.styles) :]
     frames = math.ceil(clip.length / span.every)
     return OpenFilm(
-        clip, span, frame_picture(first, job.content, size), size, styles, frames, movie
+        clip,
+        span,
+        frame_picture(first, job.content, size),
+        size,
+        styles,
+        dict(zip(job.named, named, strict=True)),
+        frames,
+        movie,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -109,11 +109,28 @@ class Form(NamedTuple):
         value = dict(zip(self.flat, values, strict=True))
         if value[self.content] is None:
             raise ConfigError("drop a photograph in first")
+        blended, settings, named = self._asked(value, self._masks(value))
+        return PaintRequest(
+            value[self.content],
+            blended,
+            settings,
+            named,
+            value[self.timelapse] or "",
+            base,
+        )
+
+    def _asked(
+        self, value: dict[Component, Any], masks: Mapping[str, Upload]
+    ) -> tuple[list[Upload], dict[str, Any], dict[str, Upload]]:
+        """The styles that are blended, the settings, and the pictures that these name.
+
+        masks: by what is white in them. Raises ConfigError.
+        """
         named: dict[str, Upload] = {name: value[at] for name, at in self.pictures.items()}
         named = {name: upload for name, upload in named.items() if upload is not None}
         settings = self._settings(value) | {name: name for name in named}
         styles = self._styles(value)
-        for name, mask in self._masks(value).items():
+        for name, mask in masks.items():
             if name == "protect":
                 settings["protect"], named["protect"] = name, mask
                 continue
@@ -134,14 +151,7 @@ class Form(NamedTuple):
         blended = _blended(styles, settings)
         if not blended and not {"fine", "coarse", "mask"} & settings.keys():
             raise ConfigError("drop a painting in first, for its style")
-        return PaintRequest(
-            value[self.content],
-            blended,
-            settings,
-            named,
-            value[self.timelapse] or "",
-            base,
-        )
+        return blended, settings, named
 
     def _settings(self, value: dict[Component, Any]) -> dict[str, Any]:
         """The settings of the controls that are not empty."""
@@ -175,12 +185,12 @@ class Form(NamedTuple):
         value = dict(zip(self.flat, values[:count], strict=True))
         clip, steps, choices = self.film.chosen(list(values[count:]), preview)
         left_out = (*NOT_OURS, "seed")
-        settings = {name: at for name, at in self._settings(value).items() if name not in left_out}
+        mask = value[self.mask]  # what is drawn is drawn on the photograph
+        masks = {} if mask is None else {value[self.meaning]: mask}
+        styles, settings, named = self._asked(value, masks)
+        settings = {name: each for name, each in settings.items() if name not in left_out}
         settings["steps"] = steps
-        styles = _blended(self._styles(value), settings)
-        if not styles:
-            raise ConfigError("drop a painting in first, for its style")
-        return PaintRequest(clip, styles, settings, kind="film", film=choices)
+        return PaintRequest(clip, styles, settings, named, kind="film", film=choices)
 
 
 def _blended(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from impasto.config import Config, Machine
-from impasto.presets import QUICK
+from impasto.presets import QUICK, quick
 from impasto.web.film_worker import work_on_film
 from impasto.web.films import check_extra, check_film, check_settings
 from impasto.web.job import Job, State
@@ -26,6 +26,7 @@ def config_for(request: PaintRequest, policy: Policy) -> Config:
         return config
     if request.kind == "sheet":
         request = request._replace(settings={**request.settings, **QUICK})
+        return quick(policy.config_of(request))
     return policy.config_of(request)
 
 

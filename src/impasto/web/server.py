@@ -33,6 +33,7 @@ from impasto.web.multipart import BoundedParser
 from impasto.web.openapi import add_documentation
 from impasto.web.page import CSS, SCRIPT, page_of, theme
 from impasto.web.queue import Studio
+from impasto.web.sheet_api import sheets
 
 __all__ = ["Server", "application", "listen", "serve"]
 
@@ -101,6 +102,7 @@ def application(
     app.state.studio = studio
     app.include_router(routes)
     app.include_router(films)
+    app.include_router(sheets)
     app.include_router(pictures)
     app.include_router(everything)
     add_documentation(app)

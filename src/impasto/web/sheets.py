@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Iterable
+from contextlib import closing
+from functools import partial
 
 from PIL import Image
 
 from impasto.config import Machine
-from impasto.errors import ImpastoError
 from impasto.figures.contact_sheet import Cell, contact_sheet, in_rows
 from impasto.images.samples import STYLES, sample_style
 from impasto.images.write import write
@@ -59,27 +60,22 @@ def work_on_sheet(job: Job, limits: Limits, machine: Machine, threads: int) -> S
     """Paint the cells of a sheet until the end, or until something else is requested; the job's
     next state. The next call goes on with the cells that are not there yet."""
     use_threads(machine, threads)
-    content, styles, _ = job.inputs(limits.read_pixels)
-    runs: dict[int, Run] = {}
-    for number, style in enumerate(styles):
-        if number not in job.cells:
-            try:
-                runs[number] = Run.prepare(
-                    content, [style], job.config, machine, backbone=cached_backbone
-                )
-            except ImpastoError as error:
-                job.cells[number] = str(error)
-    numbers = list(runs)
+    content, styles, named = job.inputs(limits.read_pixels)
+    backbone = cached_backbone(job.config, machine)
+    numbers = [number for number in range(len(styles)) if number not in job.cells]
+    paint = partial(Run.prepare, config=job.config, machine=machine, named=named)
+    prepare = [partial(paint, content, [styles[number]], backbone=backbone) for number in numbers]
     clock = _Clock(job, len(styles))
-    for progress in paint_sheet(list(runs.values())):
-        for k, picture in progress.finished.items():
-            number = numbers[k]
-            if not isinstance(picture, str):
-                picture = with_inset(picture, shown_small(styles[number], job.config))
-            _keep(job, number, picture)
-        clock.on_progress(progress)
-        if job.requested:
-            break
+    with closing(paint_sheet(prepare, backbone.device)) as painting:  # its threads end with it
+        for progress in painting:
+            for k, picture in progress.finished.items():
+                number = numbers[k]
+                if not isinstance(picture, str):
+                    picture = with_inset(picture, shown_small(styles[number], job.config))
+                _keep(job, number, picture)
+            clock.on_progress(progress)
+            if job.requested:
+                break
     finished = len(job.cells) == len(styles)
     if job.requested == "pause" and not finished:
         return "paused"

@@ -97,7 +97,9 @@ async def _watch(studio: Studio, job: Job, display: Display) -> AsyncIterator[Up
         now = (job.state, studio.place(job), job.frame or job.progress)
         if now != last or time.monotonic() - sent > ALIVE:
             label = "Go on" if job.state == "paused" else "Pause"
-            updates: Updates = {display.pause: gr.update(value=label)}
+            # all buttons: the end of an earlier event sends its last updates once more
+            updates = display.buttons(True, False)
+            updates[display.pause] = gr.update(value=label, interactive=True)
             if now[:2] != last[:2]:
                 updates[display.status] = status(job, studio.place(job))
             if now != last:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,12 +21,13 @@ from impasto.cli.options import (
     quiet_option,
 )
 from impasto.config import Config, Machine, changed_by
-from impasto.errors import ImpastoError, PictureError
-from impasto.presets import QUICK
+from impasto.errors import PictureError
+from impasto.presets import QUICK, quick
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
+    import torch
     from PIL import Image
     from rich.console import Console
 
@@ -69,6 +73,7 @@ def sheet(
     from impasto.painting.sheet import shown_small
 
     config, machine = changed_by({**QUICK, **given(values)}, Config())
+    config = quick(config)
     first = _read(picture, config)
     paths = _paths(folders)
     target = check_figure(out or default_name("sheet.jpg", overwrite), [picture, *paths])
@@ -105,12 +110,20 @@ def _paths(folders: Sequence[str]) -> list[str]:
 
 def _readable(paths: Sequence[str], config: Config) -> list[Picture]:
     """Read the pictures; those that cannot be read are named on stderr, and left out."""
-    pictures = []
-    for path in paths:
+
+    def read_or_error(path: str) -> Picture | PictureError:
         try:
-            pictures.append(_read(path, config))
+            return _read(path, config)
         except PictureError as error:
-            click.echo(f"impasto: left out: {error}", err=True)
+            return error
+
+    pictures = []
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for found in pool.map(read_or_error, paths):
+            if isinstance(found, PictureError):
+                click.echo(f"impasto: left out: {found}", err=True)
+            else:
+                pictures.append(found)
     return pictures
 
 
@@ -133,28 +146,35 @@ def _cells(
     machine: Machine,
 ) -> list[Cell]:
     """Paint the cells of the sheet: a painting, or why there is none, for each other picture."""
-    from impasto.cli.terminal import load_with_bar, prepare
+    from impasto.cli.progress_bar import note
+    from impasto.cli.terminal import load_with_bar
+    from impasto.painting.run import Run
     from impasto.painting.sheet import shown_small, with_inset
+    from impasto.painting.tuning import use_threads
 
+    use_threads(machine)
     backbone = load_with_bar(console, config, machine)
-    cells: dict[str, Cell] = {}
-    runs: dict[str, tuple[Picture, Run]] = {}
-    for other in others:
-        pair = [other, first] if photos else [first, other]
-        try:
-            runs[other.name] = other, prepare(console, pair, config, machine, backbone)
-        except ImpastoError as error:
-            cells[other.name] = (str(error), Path(other.name).name)
-    painted = _painted(console, [run for _, run in runs.values()])
-    for number, (name, (other, _)) in enumerate(runs.items()):
+
+    def prepare(other: Picture) -> Run:
+        content, style = (other, first) if photos else (first, other)
+        run = Run.prepare(content, [style], config, machine, backbone=backbone)
+        for message in run.problem.notes:
+            note(console, message)
+        return run
+
+    painted = _painted(console, [partial(prepare, other) for other in others], backbone.device)
+    cells: list[Cell] = []
+    for number, other in enumerate(others):
         image = painted[number]
         if not isinstance(image, str):
             image = with_inset(image, shown_small(other, config))
-        cells[name] = (image, Path(name).name)
-    return [cells[other.name] for other in others]
+        cells.append((image, Path(other.name).name))
+    return cells
 
 
-def _painted(console: Console, runs: Sequence[Run]) -> dict[int, Image.Image | str]:
+def _painted(
+    console: Console, prepare: Sequence[Callable[[], Run]], device: torch.device
+) -> dict[int, Image.Image | str]:
     """Paint the runs; their paintings by number, or why there are none."""
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -163,8 +183,9 @@ def _painted(console: Console, runs: Sequence[Run]) -> dict[int, Image.Image | s
     columns = (BarColumn(), TextColumn("{task.fields[done]} of {task.fields[count]}"))
     painted: dict[int, Image.Image | str] = {}
     with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as bar:
-        task = bar.add_task("", total=1, done=0, count=len(runs))
-        for progress in paint_sheet(runs):
-            painted |= progress.finished
-            bar.update(task, completed=progress.fraction, done=progress.done)
+        task = bar.add_task("", total=1, done=0, count=len(prepare))
+        with closing(paint_sheet(prepare, device)) as painting:
+            for progress in painting:
+                painted |= progress.finished
+                bar.update(task, completed=progress.fraction, done=progress.done)
     return painted
