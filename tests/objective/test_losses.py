@@ -33,10 +33,10 @@ def test_gram_of_a_batch_is_each_pictures_own() -> None:
 
 
 def test_gram_of_many_positions_is_the_sum_over_blocks_of_rows() -> None:
-    framed = torch.randn(1, 3, 170, 150).contiguous(memory_format=torch.channels_last)
-    features = framed[:, :, 3:-3, 5:-5]
-    flat = features.double().flatten(2)
-    torch.testing.assert_close(gram(features, "none"), (flat @ flat.mT).float())
+    framed = torch.randn(1, 3, 170, 150, dtype=torch.float64)
+    features = framed.contiguous(memory_format=torch.channels_last)[:, :, 3:-3, 5:-5]
+    flat = features.flatten(2)
+    torch.testing.assert_close(gram(features, "none"), flat @ flat.mT)
 
 
 def test_gram_of_bfloat16_features_accumulates_in_float32() -> None:
