@@ -17,7 +17,7 @@ from typing import TypeVar
 
 import torch
 
-__all__ = ["alone", "as_they_come", "on_streams", "share"]
+__all__ = ["alone", "as_they_come", "initialize_sqrt", "on_streams", "share"]
 
 NAME = "impasto-share"
 Piece = TypeVar("Piece")
@@ -69,7 +69,7 @@ def as_they_come(
         for piece in _taken(queue):
             yield from work(piece)
         return
-    torch.ones(1).sqrt()  # MKL's first call in a process must not be made by several threads
+    initialize_sqrt()
     results = SimpleQueue[Result | Future[None]]()
     stopped = threading.Event()
 
@@ -95,6 +95,15 @@ def as_they_come(
                     yield result
         finally:
             stopped.set()
+
+
+def initialize_sqrt() -> None:
+    """Compute one square root, so that all later ones are equally precise.
+
+    If several threads make MKL's first call in a process at once, some of them get less precise
+    results: one painting in ten came out different.
+    """
+    torch.ones(1).sqrt()
 
 
 def alone(function: Callable[[], Result]) -> Result:

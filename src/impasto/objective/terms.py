@@ -225,12 +225,14 @@ def _add_products(
 
     into, f: (h, w, C). matrix: (C, C). constant: (C,), or None. weights: (h, w, 1), or None.
     """
-    for block, (part, seen) in enumerate(zip(row_blocks(into), row_blocks(f), strict=True)):
+    parts, blocks = row_blocks(into), row_blocks(f)
+    of_parts = [None] * len(parts) if weights is None else row_blocks(weights)
+    for part, seen, weight in zip(parts, blocks, of_parts, strict=True):
         more = seen @ matrix
         if constant is not None:
             more += constant
-        if weights is not None:
-            more *= row_blocks(weights)[block].to(more)
+        if weight is not None:
+            more *= weight.to(more)
         part += more
 
 

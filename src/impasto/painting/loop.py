@@ -9,6 +9,7 @@ from typing import Protocol
 
 import torch
 
+from impasto.backbone.parallel import initialize_sqrt
 from impasto.backbone.vgg import Backbone
 from impasto.config import Config
 from impasto.images.read import Picture, resize
@@ -76,7 +77,7 @@ class Loop:
         """
         self._problem, self._config, self._backbone, self._plan = problem, config, backbone, plan
         self._start, self._resume, self._make_evaluator = start, resume, make_evaluator
-        _initialize_sqrt()
+        initialize_sqrt()
         self._number, self._work, self._mended, self._improved = 0, 0.0, 0, False
         self._began = time.perf_counter()
         if resume:
@@ -202,15 +203,6 @@ class Loop:
             self._point = resize(self._point, level.height, level.width)
         original = resize(problem.original.pixels, level.height, level.width)
         self._recolor = partial(problem.recolored, content=original)
-
-
-def _initialize_sqrt() -> None:
-    """Compute one square root, so that all later ones are equally precise.
-
-    If several threads make MKL's first call in a process at once, some of them get less precise
-    results: one painting in ten came out different.
-    """
-    torch.ones(1).sqrt()
 
 
 def _with_solver(state: State, solver: SafeguardedSolver) -> State:
