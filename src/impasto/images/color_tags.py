@@ -6,6 +6,7 @@ thing: littleCMS converts those.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import NamedTuple
 
 import numpy as np
@@ -35,6 +36,9 @@ NAMES = {PQ: "PQ", HLG: "HLG"}
 WHITE = 203.0  # cd/m^2 of paper white in HDR pictures (ITU-R BT.2408, section 2.2)
 KNEE = 0.8  # of white: brighter HDR light is compressed
 ROWS = 256  # converted at a time
+GAMMAS_OF_PNG = 0.05, 20.0  # other exponents are errors
+# the black and white of studio video (ITU-R BT.601), of 255
+STUDIO_BLACK, STUDIO_WHITE = 16 / 255, 235 / 255
 # Bradford's cone responses (ICC.1:2022, annex E)
 BRADFORD = np.array(
     [[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]]
@@ -44,12 +48,14 @@ BRADFORD = np.array(
 class ColorTags(NamedTuple):
     """The colors of a file. gamma: the exponent that makes its values light; None: sRGB's curve.
 
-    hdr: PQ or HLG, in place of a gamma; 0: neither.
+    hdr: PQ or HLG, in place of a gamma; 0: neither. narrow: whether black and white are those of
+    studio video, 16 and 235 of 255.
     """
 
     primaries: Primaries = SRGB
     gamma: float | None = None
     hdr: int = 0
+    narrow: bool = False
 
     @property
     def note(self) -> str:
@@ -59,24 +65,34 @@ class ColorTags(NamedTuple):
         return f"its brightness (HDR, {NAMES[self.hdr]}) was compressed to that of a screen"
 
 
-def from_codes(primaries: int, transfer: int) -> ColorTags | None:
-    """The colors that two codes of ITU-T H.273 name; None: sRGB, or nothing is said."""
+def from_codes(primaries: int, transfer: int, narrow: bool = False) -> ColorTags | None:
+    """The colors that two codes of ITU-T H.273 name; None: sRGB, or nothing is said.
+
+    narrow: whether the values have the range of studio video.
+    """
     tags = ColorTags(
         PRIMARIES.get(primaries, SRGB),
         GAMMAS.get(transfer),
         transfer if transfer in NAMES else 0,
+        narrow,
     )
     return None if tags == ColorTags() else tags
 
 
 def from_gamma(gamma: float | None, chromaticities: Primaries | None) -> ColorTags | None:
-    """The colors of PNG's gAMA (the encoding exponent) and cHRM; None: sRGB, or nothing is said."""
+    """The colors of PNG's gAMA (the encoding exponent) and cHRM; None: sRGB, or nothing is said.
+
+    What makes no sense is passed over, as in viewers.
+    """
     exponent = None
-    if gamma and abs(gamma * 2.2 - 1) > 0.05:  # libpng's own threshold
+    least, most = GAMMAS_OF_PNG
+    if gamma and least <= gamma <= most and abs(gamma * 2.2 - 1) > 0.05:  # libpng's threshold
         exponent = 1 / gamma
     primaries: Primaries = SRGB
     if chromaticities and max(abs(np.subtract(chromaticities, SRGB))) > 0.005:
-        primaries = chromaticities
+        with suppress(ValueError):
+            _to_linear_srgb(chromaticities)
+            primaries = chromaticities
     tags = ColorTags(primaries, exponent)
     return None if tags == ColorTags() else tags
 
@@ -89,7 +105,10 @@ def to_srgb(pixels: np.ndarray, tags: ColorTags) -> np.ndarray:
     matrix = _to_linear_srgb(tags.primaries).astype(np.float32)
     out = np.empty_like(pixels)
     for row in range(0, len(pixels), ROWS):
-        light = _light(pixels[row : row + ROWS], tags) @ matrix.T
+        values = pixels[row : row + ROWS]
+        if tags.narrow:
+            values = ((values - STUDIO_BLACK) / (STUDIO_WHITE - STUDIO_BLACK)).clip(0, 1)
+        light = _light(values, tags) @ matrix.T
         out[row : row + ROWS] = _encoded(np.clip(light, 0, 1))
     return out
 

@@ -6,7 +6,7 @@ import io
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, ImageCms
+from PIL import GifImagePlugin, Image, ImageCms
 
 from impasto.images.color_tags import ColorTags, from_gamma, to_srgb
 from impasto.images.ranges import Range, unit, value_range
@@ -18,7 +18,14 @@ __all__ = ["Decoded", "Stated", "from_image", "from_tiff", "shrink_factor"]
 ORIENTATION = 0x0112  # EXIF's tag
 DEEP = Range(0, 65535)
 LAB_BYTES = 2  # of a sample of Lab that is read here; Pillow reads those of one
-ANIMATED = ("GIF", "WEBP", "PNG", "AVIF", "HEIF")  # an MPO's other pictures are the camera's own
+ANIMATED = (
+    "GIF",
+    "WEBP",
+    "PNG",
+    "AVIF",
+    "HEIF",
+    "JXL",
+)  # an MPO's other pictures are the camera's own
 
 
 class Decoded(NamedTuple):
@@ -71,6 +78,7 @@ def from_image(image: Image.Image, stated: Stated, enough: int | None = None) ->
     if factor > 1:
         image.draft(None, (image.width // factor, image.height // factor))
     make_room(image)
+    box = _box_in(image)
     image.load()  # here, so that only the EXIF itself can fail in `_orientation`
     notes = [_frames_note(image)]
     factor = shrink_factor((image.height, image.width), enough)
@@ -78,11 +86,30 @@ def from_image(image: Image.Image, stated: Stated, enough: int | None = None) ->
         pixels, alpha, note = _from_deep(image, stated, factor)
         notes.append(note)
     else:
+        if box is not None and not image.has_transparency_data:
+            image = _framed(image, box)
         pixels, alpha = _from_shallow(image, stated, factor)
     if stated.colors is not None and not stated.profile:
         pixels = to_srgb(pixels, stated.colors)
         notes.append(stated.colors.note)
     return _upright(pixels, alpha, size, _orientation(image), notes)
+
+
+def _box_in(image: Image.Image) -> tuple[int, int, int, int] | None:
+    """Where in its canvas a GIF's first frame is; None: everywhere. `image` is not loaded yet."""
+    if not isinstance(image, GifImagePlugin.GifImageFile) or not image.tile:
+        return None
+    box = image.tile[0].extents
+    return None if box == (0, 0, *image.size) else box
+
+
+def _framed(image: Image.Image, box: tuple[int, int, int, int]) -> Image.Image:
+    """A GIF's first frame that does not fill its canvas, transparent around, as in browsers."""
+    shown = image.convert("RGBA")
+    alpha = Image.new("L", image.size)
+    alpha.paste(255, box)
+    shown.putalpha(alpha)
+    return shown
 
 
 def shrink_factor(size: tuple[int, int], enough: int | None) -> int:
@@ -94,7 +121,7 @@ def _from_shallow(
     image: Image.Image, stated: Stated, factor: int
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Decode an image of up to 8 bits a sample to pixels (H, W, 3) and alpha (H, W)."""
-    gray_mode = image.mode in ("1", "L", "LA", "La")
+    kind, gray_mode = image.format, image.mode in ("1", "L", "LA", "La")
     if stated.transparent is not None and image.mode in ("1", "L"):
         # Pillow has scaled the grays to 8 bits, but not the transparent one
         image.info["transparency"] = stated.transparent * 255 // (2**stated.depth - 1)
@@ -110,6 +137,8 @@ def _from_shallow(
     alpha = None
     if transparent:
         alpha = np.asarray(image.getchannel("A"), dtype=np.float32) / 255
+        if kind == "TGA" and not alpha.any():  # 32 bits, of which 8 say nothing
+            alpha = None
         image = image.convert("L" if gray_mode else "RGB")
     return _from_profile(image, stated.profile), alpha
 
@@ -180,6 +209,13 @@ def _frames_note(image: Image.Image) -> str:
 
 
 def _orientation(image: Image.Image) -> int:
+    """EXIF's orientation, where the decoder has not turned the picture upright already.
+
+    JPEG XL has its own, which its decoder applies (ISO/IEC 18181-2, annex A), unless it gives back
+    the JPEG that the file was made from.
+    """
+    if image.format == "JXL" and not getattr(image, "jpeg", False):
+        return 1
     try:
         return int(image.getexif().get(ORIENTATION, 1))
     # Pillow's EXIF reader raises errors of any kind; a broken EXIF says nothing about the pixels
@@ -215,7 +251,7 @@ def _turned(values: np.ndarray, orientation: int) -> np.ndarray:
 
 
 def from_tiff(picture: TiffPicture, enough: int | None = None) -> Decoded:
-    """Decode a page of a TIFF file whose samples have 16 bits or more, or are signed or floats.
+    """Decode a page of a TIFF file that Pillow does not read, or reads wrongly.
 
     Args:
         picture: the page.
@@ -227,22 +263,50 @@ def from_tiff(picture: TiffPicture, enough: int | None = None) -> Decoded:
     width, height = picture.size
     samples = picture.samples(shrink_factor((height, width), enough))
     notes = [picture.note]
+    if samples.unused:
+        count = picture.page.samplesperpixel
+        notes.append(f"the first {count - samples.unused} of its {count} channels are used")
+    found = _range_of(samples)
+    alpha = _opacity(samples, found.high)
     if samples.photometric == LAB:
         pixels = _from_deep_lab(samples, picture)
     else:
-        mean = float(samples.values.mean(dtype=np.float64))
-        found = value_range(samples.dtype, samples.low, samples.top, mean, samples.stated)
         notes.append(found.note)
         values = unit(samples.values, found)
-        if samples.premultiplied and samples.alpha is not None:
-            values = (values / np.maximum(samples.alpha, 1e-6)[..., None]).clip(0, 1)
+        if samples.premultiplied and alpha is not None:
+            values = (values / np.maximum(alpha, 1e-6)[..., None]).clip(0, 1)
         if samples.photometric == CMYK:
             inks = (values * 255).round().astype(np.uint8)
             pixels = _from_profile(_image_of(inks, "CMYK"), picture.profile)
         else:
             values = 1 - values if samples.photometric == WHITE_IS_ZERO else values
             pixels = _from_unit(values, picture.profile)
-    return _upright(pixels, samples.alpha, (height, width), picture.orientation, notes)
+    return _upright(pixels, alpha, (height, width), picture.orientation, notes)
+
+
+def _range_of(samples: Samples) -> Range:
+    """The range that the colors of a TIFF page are in."""
+    if samples.bits < 8 * samples.dtype.itemsize:
+        return Range(0, 2.0**samples.bits - 1)
+    mean = float(samples.values.mean(dtype=np.float64))
+    return value_range(samples.dtype, samples.low, samples.top, mean, samples.stated)
+
+
+def _opacity(samples: Samples, high: float) -> np.ndarray | None:
+    """The alpha of a TIFF page, (H, W) in [0, 1], or None.
+
+    high: the value of white. Alpha has the range of the colors, unless it has larger values; that
+    of floats is in [0, 1], unless it has larger ones.
+    """
+    if samples.alpha is None:
+        return None
+    top = float(samples.alpha.max(initial=0))
+    floats = samples.dtype.kind == "f"
+    full = 1.0 if floats else float(np.iinfo(samples.dtype).max)
+    if top > full if floats else top <= high:
+        full = high
+    scaled: np.ndarray = np.clip(samples.alpha / full, 0, 1).astype(np.float32)
+    return scaled
 
 
 def _from_deep_lab(samples: Samples, picture: TiffPicture) -> np.ndarray:

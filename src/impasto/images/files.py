@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 import numpy as np
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import ExifTags, Image, ImagePalette, UnidentifiedImageError
 
 from impasto import cgroups
 from impasto.errors import PictureError
@@ -15,10 +15,11 @@ from impasto.images.color_tags import from_codes
 from impasto.images.decode import Decoded, Stated, from_image, from_tiff, shrink_factor
 from impasto.images.formats import check_kind, most_pixels, opened
 from impasto.images.jxl import is_jxl, jxl_size
-from impasto.images.metadata import Metadata, metadata_of
+from impasto.images.metadata import NOTHING, Metadata, metadata_of
+from impasto.images.netpbm import is_netpbm, opened_netpbm
 from impasto.images.png import is_png, read_chunks
 from impasto.images.quiet import NO_WARNINGS
-from impasto.images.tiff import KindError, TiffPicture, is_tiff, opened_tiff, pointing_at
+from impasto.images.tiff import WEBP, KindError, TiffPicture, is_tiff, opened_tiff, pointing_at
 from impasto.images.write import KEY
 
 __all__ = ["decode_file", "decoding", "header_size", "metadata_in", "record_in"]
@@ -26,9 +27,11 @@ __all__ = ["decode_file", "decoding", "header_size", "metadata_in", "record_in"]
 # Bytes a pixel while a picture is decoded, and of what is left when it is scaled down; JPEG's
 # decoder scales down itself, by up to 8.
 DECODED, LEFT, JPEG_SCALE = 4, 36, 8
-# What may follow a JPEG whose end is missing: it makes no difference if all pixels are there.
+VERSION_INFO = 1057  # of Photoshop's resources: whether the file has a picture beside its layers
+# What may follow a JPEG whose end is missing: it makes no difference if all pixels are there. They
+# differ from the first bit on from the zeros that libjpeg fills in itself, and from each other.
 JPEG_END = b"\xff\xd9"
-FILLERS = (b"", bytes(range(1, 129)) * 2)
+FILLERS = (b"", b"\x55" * 256, b"\xaa" * 256)
 
 
 @contextmanager
@@ -57,6 +60,10 @@ def header_size(data: bytes, name: str, most: int | None = None) -> tuple[int, i
         if is_jxl(data):
             _check_size(size := jxl_size(data), data, name, most)
             return size
+        if is_netpbm(data):
+            plain = opened_netpbm(data)
+            _check_size(plain.size, data, name, most, plain.most_pixels)
+            return plain.size
         if is_tiff(data):
             with opened_tiff(data) as picture:
                 _check_size(picture.size, data, name, most, picture.most_pixels)
@@ -75,12 +82,19 @@ def decode_file(
         with opened_tiff(data) as picture:
             _check_size(picture.size, data, name, most, picture.most_pixels)
             return _decoded_tiff(picture, data, name, most, enough)
+    if is_netpbm(data):
+        plain = opened_netpbm(data)
+        _check_size(plain.size, data, name, most, plain.most_pixels)
+        if most is None:
+            _check_memory(plain.size, name, enough)
+        return plain.decoded(enough), NOTHING
     if is_jxl(data):
         _check_size(jxl_size(data), data, name, most)
     chunks = read_chunks(data) if is_png(data) else None
     with opened(chunks.data if chunks else data) as image:
         bound = most_pixels(image, len(data))
         _check_size(image.size, data, name, most, bound)
+        _check_layers(image, name)
         if most is None:
             _check_memory(image.size, name, enough, image.format in ("JPEG", "MPO"))
         if chunks:
@@ -111,7 +125,8 @@ def _without_end(data: bytes, stated: Stated, enough: int | None) -> Decoded | N
     for filler in FILLERS:
         with opened(data.rstrip(b"\xff") + filler + JPEG_END) as image:
             tries.append(from_image(image, stated, enough))
-    return tries[0] if np.array_equal(tries[0].pixels, tries[1].pixels) else None
+    same = all(np.array_equal(tries[0].pixels, other.pixels) for other in tries[1:])
+    return tries[0] if same else None
 
 
 def _decoded_tiff(
@@ -130,9 +145,17 @@ def _decoded_tiff(
     stated = Stated(picture.profile, depth=bits if isinstance(bits, int) else 8)
     try:
         with opened(pointing_at(data, picture.page.offset)) as image:
+            colors = picture.page.colormap
+            if image.mode == "P" and colors is not None and colors.max() < 256:
+                # of 8 bits, as old programs write them, in place of 16
+                image.palette = ImagePalette.raw("RGB;L", colors.astype(np.uint8).tobytes())
             decoded = from_image(image, stated, enough)
     except UnidentifiedImageError:
         raise picture.refused() from None
+    except OSError:
+        if picture.page.compression == WEBP:  # few builds of libtiff read it
+            raise picture.refused() from None
+        raise
     notes = tuple(note for note in (picture.note, *decoded.notes) if note)
     return decoded._replace(notes=notes), metadata
 
@@ -165,6 +188,17 @@ def _check_size(
         )
 
 
+def _check_layers(image: Image.Image, name: str) -> None:
+    """Raise PictureError for a Photoshop file that has layers alone: its picture is blank."""
+    for key, _, inside in getattr(image, "resources", ()):
+        if image.format == "PSD" and key == VERSION_INFO and len(inside) > 4 and not inside[4]:
+            raise PictureError(
+                f"{name} has layers and no picture: save it in Photoshop with 'Maximize "
+                "compatibility', or as TIFF or PNG",
+                name,
+            )
+
+
 def _check_memory(size: tuple[int, int], name: str, enough: int | None, jpeg: bool = False) -> None:
     """Raise PictureError if reading a picture of (width, height) takes more memory than is free."""
     width, height = size
@@ -186,7 +220,7 @@ def record_in(data: bytes, name: str) -> object:
     Raises PictureError, and Pillow's errors.
     """
     check_kind(data, name)
-    if is_jxl(data):  # its plugin decodes what it opens, and impasto writes none
+    if is_jxl(data) or is_netpbm(data):  # impasto writes none
         return None
     if is_tiff(data):
         exif = Image.Exif()

@@ -15,7 +15,8 @@ from impasto.errors import OutputError, PictureError
 from impasto.extras import needs_extra
 from impasto.images.boxes import brands
 from impasto.images.jxl import is_jxl
-from impasto.images.tiff import RAW, is_tiff
+from impasto.images.others import RAW, what_else
+from impasto.images.tiff import is_tiff
 
 __all__ = ["check_kind", "is_raw_name", "most_pixels", "opened", "readable", "register_heif"]
 
@@ -40,6 +41,9 @@ READ = (
     "PSD",
     "QOI",
     "JXL",
+    "DDS",
+    "SGI",
+    "PCX",
 )
 HEIF_SUFFIXES = {".heic", ".heif", ".heics", ".heifs", ".hif"}
 # ISO/IEC 23008-12, annexes B and C; the first letters are shared by versions for layers and films
@@ -53,24 +57,12 @@ RAW_SUFFIXES = {
     *(".k25", ".kdc", ".mef", ".mos", ".mrw", ".nef", ".nrw", ".orf", ".pef", ".raf", ".raw"),
     *(".rw2", ".rwl", ".sr2", ".srf", ".srw", ".x3f"),
 }
-# files that people take for pictures, or that are, of kinds that are not read
-OTHERS = {
-    b"%PDF": "a PDF: export its page as PNG",
-    b"%!PS": "a PostScript file: export it as PNG",
-    b"<svg": "a drawing (SVG): export it as PNG",
-    b"<?xml": "a drawing (SVG) or other XML: export it as PNG",
-    b"#?RADIANCE": "a Radiance HDR picture: save it as TIFF or PNG",
-    b"v/1\x01": "an OpenEXR picture: save it as TIFF or PNG",
-    b"\x1aE\xdf\xa3": "a film: take a frame of it",
-    b"gimp xcf": "GIMP's own file: export it as PNG",
-    b"SIMPLE  =": "a FITS file: save it as TIFF or PNG",
-    b"PK\x03\x04": "an archive (ZIP, or a painting program's own file): export a PNG",
-}
 # The most pixels that one byte of a file can hold, by format. JPEG: a bit for each block of 8 x 8
 # (Rec. T.81, F.1.2). GIF: 12 bits for a string of up to 4,095 pixels (GIF89a, appendix F). QOI: a
-# byte for a run of up to 62.
+# byte for a run of up to 62. DDS: 8 bytes for 4 x 4. SGI and PCX: 2 bytes for runs of up to 127
+# pixels, and of 63 bytes.
 JPEG, GIF = 512, 2731
-PER_BYTE = {"JPEG": JPEG, "MPO": JPEG, "GIF": GIF, "QOI": 62}
+PER_BYTE = {"JPEG": JPEG, "MPO": JPEG, "GIF": GIF, "QOI": 62, "DDS": 2, "SGI": 64, "PCX": 8 * 32}
 DEFLATE = 1032  # bytes that one compressed byte can hold (zlib.net/zlib_tech.html)
 # bits of a pixel, at least; of other modes one
 PNG_BITS = {"RGB": 24, "RGBA": 32, "LA": 16, "I": 16, "I;16": 16}
@@ -110,7 +102,7 @@ def check_kind(data: bytes, name: str) -> None:
         raise PictureError(f"{name} is empty", name)
     if _is_raw(data, name):
         raise PictureError(f"{name} is {RAW}", name)
-    if what := next((OTHERS[start] for start in OTHERS if data.startswith(start)), ""):
+    if what := what_else(data):
         raise PictureError(f"{name} is {what}", name)
     ours = brands(data)
     if ours & HEIF_BRANDS and not ours & AVIF_BRANDS:
@@ -171,6 +163,7 @@ def opened(data: bytes) -> Image.Image:
     Raises Pillow's errors.
     """
     Image.init()  # registers all formats, so that those of this build are known
+    data = _with_known_brand(data)
     for kind in READ:
         if kind not in Image.OPEN:
             continue
@@ -181,6 +174,14 @@ def opened(data: bytes) -> Image.Image:
                 continue
             return make(io.BytesIO(data), "")
     raise UnidentifiedImageError("no format that is known")
+
+
+def _with_known_brand(data: bytes) -> bytes:
+    """The bytes of a HEIF or AVIF file whose first brand is one that Pillow's plugins know."""
+    ours = brands(data)
+    if not ours & (HEIF_BRANDS | AVIF_BRANDS) or data[8:12] in HEIF_BRANDS | AVIF_BRANDS:
+        return data
+    return data[:8] + (b"avif" if ours & AVIF_BRANDS else b"mif1") + data[12:]
 
 
 def most_pixels(image: Image.Image, size: int) -> float:

@@ -22,6 +22,7 @@ SIGNATURE = b"\x89PNG\r\n\x1a\n"
 PIXELS = (b"IDAT", b"fdAT")
 # what Pillow is given: pixels, transparency, animation, EXIF and texts
 KEPT = (b"IHDR", b"PLTE", b"tRNS", *PIXELS, b"acTL", b"fcTL", b"eXIf", b"IEND")
+COLORS = (b"cICP", b"iCCP", b"sRGB", b"gAMA", b"cHRM")  # hold only before the pixels
 TEXTS = (b"tEXt", b"zTXt", b"iTXt")
 # chunks that Pillow reads, too, where they have this length; what they say is read here
 HARMLESS = {b"pHYs": 9, b"gAMA": 4, b"cHRM": 32, b"sRGB": 1, b"cICP": 4, b"tIME": 7}
@@ -57,11 +58,13 @@ def read_chunks(data: bytes) -> Chunks:
     kept: list[tuple[int, int]] = []  # where the chunks that Pillow is given begin and end
     texts: dict[bytes, bytes] = {}
     length_of_texts, at, whole, cut = 0, len(SIGNATURE), True, len(data)
+    before_pixels = True
     while at + 8 <= len(data):
         length, kind = struct.unpack_from(">I4s", data, at)
         begin, end = at, at + 12 + length
         at = end
         if kind in PIXELS:
+            before_pixels = False
             if end > len(data):  # cut off: Pillow finds out whether pixels are missing
                 cut = begin
                 break
@@ -82,7 +85,7 @@ def read_chunks(data: bytes) -> Chunks:
             raise ValueError(f"the checksum of its {kind.decode()} is wrong")
         if use:
             kept.append((begin, end))
-        elif right:
+        elif right and (before_pixels or kind not in COLORS):
             found.setdefault(kind, body)
         if right and kind in (b"IHDR", b"tRNS"):
             found[kind] = body
@@ -145,7 +148,7 @@ def _profile(found: dict[bytes, bytes]) -> bytes | None:
 
 def _colors(found: dict[bytes, bytes]) -> ColorTags | None:
     if len(codes := found.get(b"cICP", b"")) == 4:
-        return from_codes(codes[0], codes[1])
+        return from_codes(codes[0], codes[1], narrow=codes[3] == 0)
     if b"iCCP" in found or b"sRGB" in found:
         return None
     gamma, points = found.get(b"gAMA", b""), found.get(b"cHRM", b"")

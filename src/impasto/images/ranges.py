@@ -9,10 +9,11 @@ import numpy as np
 __all__ = ["Range", "unit", "value_range"]
 
 DEPTHS = (8, 10, 12, 14, 16, 24, 32, 64)  # bits that cameras, scanners and microscopes have
+EXACT = range(9, 16)  # a picture whose largest value is all ones has exactly so many bits
 OVERSHOOT = 0.1  # of floats below 0 or above the range: ringing of a filter, which is cut
-# of floats, by their largest value: some are 8 or 16 bits that were only converted
-FLOAT_RANGES = (1.0, 255.0, 65535.0)
-HDR_MEAN = 2.0  # floats up to 255 whose mean is below it are light, not 8 bits
+# of floats, by their largest value: some are 8 to 16 bits that were only converted
+FLOAT_RANGES = (1.0, 255.0, 1023.0, 4095.0, 16383.0, 65535.0)
+HDR_MEAN = 2.0  # floats above 1 whose mean is below it are light, not 8 or 16 bits
 
 
 class Range(NamedTuple):
@@ -63,6 +64,9 @@ def value_range(
 
 
 def _depth(top: float, bits: int) -> int:
+    exact = int(top + 1).bit_length() - 1
+    if exact in EXACT and exact < bits and top + 1 == 2**exact:
+        return exact
     return next((depth for depth in DEPTHS if top < 2**depth and depth < bits), bits)
 
 
@@ -85,7 +89,7 @@ def _of_floats(low: float, top: float, mean: float, stated: tuple[float, float] 
         else:
             high = top if top > low else low + 1
         return Range(low, high, f"its values are read as {low:g} to {high:g}")
-    if high == FLOAT_RANGES[1] and mean < HDR_MEAN:
+    if high > 1 and mean < HDR_MEAN:
         return Range(0, 1, f"its values go up to {top:g}: what is brighter than 1, white, is cut")
     note = "" if high == 1 else f"its values are read as 0 to {high:g}"
     return Range(0, high, note)

@@ -151,7 +151,7 @@ def _picture(decoded: Decoded, name: str, digest: str, metadata: Metadata) -> Pi
         )
     if alpha is not None and alpha.min() >= 1:
         alpha = None
-    if alpha is not None:
+    if alpha is not None and alpha.any():
         seen = alpha[..., None]
         mean = (pixels * seen).sum((0, 1)) / max(float(seen.sum()), 1e-6)
         pixels = pixels * seen + mean.astype(np.float32) * (1 - seen)

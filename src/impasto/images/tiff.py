@@ -1,7 +1,7 @@
 """Read TIFF files: find the picture among their pages, and decode what Pillow does not.
 
-tifffile says what a page is. Pillow decodes 8 bits, palettes, JPEG and fax rightly; samples of 16
-bits and more, signed ones and floats are put together in tiff_samples.py.
+tifffile says what a page is. Pillow decodes 8 bits, palettes, JPEG and fax rightly; samples of more
+bits, signed ones, floats and further channels are put together in tiff_samples.py.
 """
 
 from __future__ import annotations
@@ -17,20 +17,29 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 
+from impasto.images.others import RAW
 from impasto.images.tiff_samples import (
     BYTES,
     DIFFERENCES,
     FLOAT_DIFFERENCES,
     NONE,
     assembled,
+    is_packed,
 )
 
 if TYPE_CHECKING:
     from tifffile import TiffPage
 
-__all__ = ["RAW", "KindError", "Samples", "TiffPicture", "is_tiff", "opened_tiff", "pointing_at"]
+__all__ = [
+    "WEBP",
+    "KindError",
+    "Samples",
+    "TiffPicture",
+    "is_tiff",
+    "opened_tiff",
+    "pointing_at",
+]
 
-RAW = "a camera's raw file: develop it first, and save it as TIFF, PNG or JPEG"
 STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 MOST_PAGES = 100  # that are looked at
 # codes of the tags and their values: TIFF 6.0; DNG 1.7
@@ -43,7 +52,8 @@ COLORS = {WHITE_IS_ZERO: 1, BLACK_IS_ZERO: 1, RGB: 3, CMYK: 4, LAB: 3}
 # deflate; PackBits, a byte for a run of 128 (TIFF 6.0, section 9); JPEG, of three samples.
 RATIOS = {5: 2731, 8: 1032, 32946: 1032, 32773: 64, 6: 3 * 512, 7: 3 * 512}
 PREMULTIPLIED = 1
-PACKBITS = 32773
+PACKBITS, WEBP = 32773, 50001
+FILL_ORDERS = (1, 2)
 ALPHAS = (PREMULTIPLIED, 2)  # kinds of extra samples
 MOST_SAMPLES = 16  # of a pixel
 SIGNIFICANT_BITS = re.compile(r"<(?:\w+:)?Pixels\b[^>]*\bSignificantBits=[\"'](\d{1,2})[\"']")
@@ -56,19 +66,22 @@ class KindError(ValueError):
 class Samples(NamedTuple):
     """The samples of a page as they are stored.
 
-    values: (H, W, colors), unscaled. alpha: (H, W) in [0, 1], or None. photometric: what the values
-    are. dtype, low, top: their type in the file, the least and the largest. stated: the range that
-    the file says they have. premultiplied: whether alpha has been multiplied into them.
+    values: (H, W, colors), unscaled. alpha: (H, W), unscaled, or None. photometric: what the values
+    are. dtype, bits, low, top: their type, how many bits of it the file stores, the least and the
+    largest. stated: the range that the file says they have. premultiplied: whether alpha has been
+    multiplied into them. unused: how many channels are neither colors nor alpha.
     """
 
     values: np.ndarray
     alpha: np.ndarray | None
     photometric: int
     dtype: np.dtype[Any]
+    bits: int
     low: float
     top: float
     stated: tuple[float, float] | None
     premultiplied: bool
+    unused: int
 
 
 class TiffPicture(NamedTuple):
@@ -102,14 +115,22 @@ class TiffPicture(NamedTuple):
             page.photometric in COLORS
             and page.dtype is not None
             and (page.dtype != np.uint8 or self._misread)
-            and page.bitspersample == 8 * page.dtype.itemsize
+            and (page.bitspersample == 8 * page.dtype.itemsize or is_packed(page))
             and page.samplesperpixel >= COLORS[page.photometric]
         )
 
     @property
     def _misread(self) -> bool:
-        """Whether libtiff passes over the predictor, which others apply to all compressions."""
-        return self.page.predictor == DIFFERENCES and self.page.compression in (NONE, PACKBITS)
+        """Whether Pillow refuses these 8 bits, or does not decode them as others do.
+
+        libtiff passes over the predictor of two compressions; Pillow knows few layouts of further
+        channels.
+        """
+        page = self.page
+        more = page.samplesperpixel > COLORS.get(int(page.photometric or 0), MOST_SAMPLES)
+        return (more and page.compression in (NONE, *BYTES)) or (
+            page.predictor == DIFFERENCES and page.compression in (NONE, PACKBITS)
+        )
 
     def samples(self, factor: int = 1) -> Samples:
         """Decode the samples, scaled down by a whole factor.
@@ -118,9 +139,10 @@ class TiffPicture(NamedTuple):
         """
         page = self.page
         readable = page.compression in (NONE, *BYTES) and page.samplesperpixel <= MOST_SAMPLES
-        if not readable or page.imagedepth != 1 or page.fillorder != 1:
+        if not readable or page.imagedepth != 1 or page.fillorder not in FILL_ORDERS:
             raise self.refused()
-        if page.predictor not in (1, DIFFERENCES, FLOAT_DIFFERENCES):
+        predictors = (1,) if is_packed(page) else (1, DIFFERENCES, FLOAT_DIFFERENCES)
+        if page.predictor not in predictors:
             raise self.refused()
         photometric = int(page.photometric or 0)
         colors = COLORS[photometric]
@@ -128,19 +150,17 @@ class TiffPicture(NamedTuple):
         with_alpha = bool(kinds) and kinds[0] in ALPHAS
         values, low, top = assembled(page, self.data, factor, colors, with_alpha)
         assert page.dtype is not None
-        alpha = None
-        if with_alpha:
-            full = 1.0 if page.dtype.kind == "f" else float(np.iinfo(page.dtype).max)
-            alpha = np.clip(values[..., colors] / full, 0, 1).astype(np.float32)
         return Samples(
             values[..., :colors],
-            alpha,
+            values[..., colors] if with_alpha else None,
             photometric,
             page.dtype,
+            page.bitspersample,
             low,
             top,
             _stated_range(page),
             with_alpha and kinds[0] == PREMULTIPLIED,
+            page.samplesperpixel - colors - with_alpha,
         )
 
     @property

@@ -1,4 +1,4 @@
-"""Put together the samples of a TIFF page that have 16 bits or more, or are signed or floats.
+"""Put together the samples of a TIFF page that Pillow does not read, or reads wrongly.
 
 libtiff, through Pillow, undoes their compression within the bounds of a strip or tile.
 """
@@ -15,11 +15,21 @@ from PIL import Image, TiffImagePlugin
 if TYPE_CHECKING:
     from tifffile import TiffPage
 
-__all__ = ["BYTES", "DIFFERENCES", "FLOAT_DIFFERENCES", "NONE", "assembled", "make_room"]
+__all__ = [
+    "BYTES",
+    "DIFFERENCES",
+    "FLOAT_DIFFERENCES",
+    "NONE",
+    "assembled",
+    "is_packed",
+    "make_room",
+]
 
 NONE, DIFFERENCES, FLOAT_DIFFERENCES = 1, 2, 3  # compression; predictors
 # compressions of bytes, which libtiff undoes: LZW, deflate, the same, PackBits, LZMA, Zstandard
 BYTES = (5, 8, 32946, 32773, 34925, 50000)
+LAST_BIT_FIRST = 2  # the order of bits in a byte (TIFF 6.0, FillOrder)
+REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
 def assembled(
@@ -69,6 +79,12 @@ def assembled(
     return out, float(low), float(top)
 
 
+def is_packed(page: TiffPage) -> bool:
+    """Whether samples are whole numbers of more than 8 bits that begin within bytes."""
+    bits = page.bitspersample
+    return isinstance(bits, int) and bits > 8 and bits % 8 > 0 and page.sampleformat in (None, 1)
+
+
 def _sums(block: np.ndarray, y: int, x: int, factor: int) -> np.ndarray:
     """Sums of squares of factor x factor pixels, counted from the picture's corner, not (y, x)."""
     for axis, begin in enumerate((y, x)):
@@ -91,18 +107,35 @@ def _block(
     """The samples of strip or tile number k, (rows, columns, samples)."""
     tall, columns, samples = shape
     row = columns * samples * dtype.itemsize
+    if is_packed(page):
+        row = -(-columns * samples * page.bitspersample // 8)
     packed = data[page.dataoffsets[k] : page.dataoffsets[k] + page.databytecounts[k]]
+    if page.fillorder == LAST_BIT_FIRST:
+        packed = packed.translate(REVERSED)
     raw = packed if page.compression == NONE else _unpacked(packed, page.compression, row, tall)
     if len(raw) < row * tall:
         raise ValueError("image file is truncated")
     if page.predictor == FLOAT_DIFFERENCES:
         return _undo_float_differences(raw[: row * tall], shape, dtype)
+    if is_packed(page):
+        return _unpacked_bits(raw[: row * tall], shape, page.bitspersample)
     block = np.frombuffer(raw, dtype, tall * columns * samples).reshape(shape)
     if page.predictor == DIFFERENCES:
         whole = dtype.newbyteorder("=").str.replace("f", "u").replace("i", "u")
         bits = block.astype(dtype.newbyteorder("=")).view(whole)
         return np.cumsum(bits, axis=1, dtype=bits.dtype).view(dtype.newbyteorder("="))
     return block
+
+
+def _unpacked_bits(raw: bytes, shape: tuple[int, int, int], bits: int) -> np.ndarray:
+    """Samples of `bits` bits that follow each other without gaps; rows begin at whole bytes."""
+    tall, columns, samples = shape
+    values = np.empty(shape, np.uint16 if bits < 16 else np.uint32)
+    weights = 1 << np.arange(bits - 1, -1, -1, dtype=values.dtype)
+    for k, row in enumerate(np.frombuffer(raw, np.uint8).reshape(tall, -1)):
+        ones = np.unpackbits(row, count=columns * samples * bits).reshape(-1, bits)
+        values[k] = (ones @ weights).reshape(columns, samples)
+    return values
 
 
 def _undo_float_differences(raw: bytes, shape: tuple[int, int, int], dtype: np.dtype) -> np.ndarray:
