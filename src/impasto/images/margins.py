@@ -15,11 +15,13 @@ __all__ = ["Box", "is_flat", "opaque_box", "picture_box"]
 SEEN = 1 / 255  # of opacity: less is not seen
 TOLERANCE = 8 / 255  # from a margin's color, and NOISES of its own deviations more
 NOISES = 4
-NOISIEST = 4 / 255  # deviation of a margin: more is a texture
+NOISIEST = 4 / 255  # deviation of a strip: more is a texture
+ROUGH_PAPER = 10 / 255  # deviation of a margin on two sides or more
 ROUGHEST = 20 / 255  # deviation of a rim, which is mostly blur and ringing
 RIM_TOLERANCE = 24 / 255  # from a rim's color, at least
 STRAY = 0.01  # share of a margin's row that may have another color: dust, ringing of JPEG
 WRITTEN = 0.12  # share of a row, within a margin, that may: a signature, a shadow
+CAPTION = 0.3  # share of a row of letters, of a row of the picture
 FILLED = 0.75  # share of a picture's first row that has another color: fewer is a drawing on paper
 HALF_FILLED = 0.5  # of a rim that other sides have too
 CLEAN = 0.97  # of the share of other colors within: what is cut off ends where a row has so much
@@ -27,6 +29,9 @@ RISING = 0.02  # of that share, within 0.5 % of the picture's size, while the pi
 STEP = 16 / 255  # between a margin and the picture, at least: less is a gradient
 TIMES = 2.5  # a margin's own distance from its color: so much farther is the picture, at least
 UNEVEN = 0.05  # of the picture's size: how far an edge may be slanted or torn
+NESTED = 3  # margins within each other
+BLACK, WHITE = 4 / 255, 251 / 255  # of a bar that is alone
+DEEPEST_BAR = 0.3  # of the picture's size
 THIN = 0.05  # of the picture's size: a rim
 THINNEST = 0.02  # one that a side may have alone: a strip of water or floor is mostly wider
 SEARCHED = 0.25  # of the picture's size, within which the color of a rim must not fill rows again
@@ -48,6 +53,10 @@ class Box(NamedTuple):
     def area(self) -> int:
         """The number of its pixels."""
         return (self.bottom - self.top) * (self.right - self.left)
+
+    def moved(self, down: int, right: int) -> Box:
+        """Return the box that is so many pixels lower and further to the right."""
+        return Box(self.top + down, self.bottom + down, self.left + right, self.right + right)
 
     def cut(self, pixels: torch.Tensor) -> torch.Tensor:
         """Return this part of `pixels` (..., H, W)."""
@@ -98,14 +107,23 @@ def picture_box(pixels: torch.Tensor) -> Box | None:
 
 
 def _without_paper(image: np.ndarray) -> Box:
-    """The part of an image (H, W, 3) within margins of one color on two sides or more."""
+    """The part of an image (H, W, 3) within margins of one color on two sides or more.
+
+    Margins may be nested: a bar around the paper around a picture.
+    """
     height, width = image.shape[:2]
     found = Box(0, height, 0, width)
-    for side in (image[0], image[-1], image[:, 0], image[:, -1]):
-        if (plain := _plain_color(side, NOISIEST, WRITTEN)) is not None:
-            box = _within(np.abs(image - plain.color).max(2), plain.tolerance)
-            if box and box.area < found.area:
-                found = box
+    for _ in range(NESTED):
+        part = image[found.top : found.bottom, found.left : found.right]
+        boxes = []
+        for side in (part[0], part[-1], part[:, 0], part[:, -1]):
+            if (plain := _plain_color(side, ROUGH_PAPER, WRITTEN)) is not None:
+                distance = np.abs(part - plain.color).max(2)
+                boxes += [_within(distance, plain, share) for share in (WRITTEN, CAPTION)]
+        inner = min((box for box in boxes if box), key=lambda box: box.area, default=None)
+        if inner is None:
+            break
+        found = inner.moved(found.top, found.left)
     return found
 
 
@@ -136,12 +154,19 @@ def _plain_color(
     return PlainColor(color, tolerance)
 
 
-def _within(distance: np.ndarray, tolerance: float) -> Box | None:
-    """The part within a margin; distance (H, W) of the pixels from the margin's color."""
+def _within(distance: np.ndarray, plain: PlainColor, written: float) -> Box | None:
+    """The part within a margin, or None.
+
+    Args:
+        distance: of the pixels from the margin's color, (H, W).
+        plain: that color.
+        written: the share of other colors, of a row of the picture, that a row may have.
+    """
     height, width = distance.shape
+    tolerance = plain.tolerance
     other = distance > tolerance
-    top, bottom = _margins(other.mean(1))
-    left, right = _margins(other.mean(0))
+    top, bottom = _margins(other.mean(1), written)
+    left, right = _margins(other.mean(0), written)
     if top + bottom >= height or left + right >= width:
         return None
     tall, wide = height - top - bottom, width - left - right
@@ -156,7 +181,7 @@ def _within(distance: np.ndarray, tolerance: float) -> Box | None:
             (columns[::-1], wide, right),
         )
     ]
-    if sum(edge > 0 for edge in edges) < 2:
+    if sum(edge > 0 for edge in edges) < 2 and not _is_bar(plain, edges, distance):
         return None
     top, bottom, left, right = edges
     box = Box(top, height - bottom, left, width - right)
@@ -168,13 +193,28 @@ def _within(distance: np.ndarray, tolerance: float) -> Box | None:
     return box
 
 
-def _margins(shares: np.ndarray) -> tuple[int, int]:
+def _is_bar(plain: PlainColor, edges: list[int], distance: np.ndarray) -> bool:
+    """Whether a margin of a single side is black or white throughout, with a straight edge."""
+    top, bottom, left, right = edges
+    depth = max(edges)
+    lines = distance if top or bottom else distance.T
+    lines = lines[::-1] if bottom or right else lines
+    low, high = float(plain.color.min()), float(plain.color.max())
+    return (
+        0 < depth <= DEEPEST_BAR * len(lines)
+        and (high <= BLACK or low >= WHITE)
+        and bool((lines[: depth - 2] <= plain.tolerance).all())
+        and float((lines[depth + 1] > plain.tolerance).mean()) >= CLEAN
+    )
+
+
+def _margins(shares: np.ndarray, written: float) -> tuple[int, int]:
     """How many rows at either end are plain, of the shares (n,) of other colors in all of them."""
     full = np.flatnonzero(shares > STRAY)
     if not len(full):
         return len(shares), 0
-    written = np.flatnonzero(shares > WRITTEN * shares.max())
-    return int(written[0]), len(shares) - 1 - int(written[-1])
+    rows = np.flatnonzero(shares > written * shares.max())
+    return int(rows[0]), len(shares) - 1 - int(rows[-1])
 
 
 def _edge(distance: np.ndarray, size: int, margin: int, tolerance: float, filled: float) -> int:
