@@ -1,4 +1,4 @@
-"""Decode PIL images and pages of TIFF files into float32 sRGB and alpha."""
+"""Decode PIL images into float32 sRGB and alpha."""
 
 from __future__ import annotations
 
@@ -10,14 +10,20 @@ from PIL import GifImagePlugin, Image, ImageCms
 
 from impasto.images.color_tags import ColorTags, from_gamma, to_srgb
 from impasto.images.ranges import Range, unit, value_range
-from impasto.images.tiff import CMYK, LAB, WHITE_IS_ZERO, Samples, TiffPicture
 from impasto.images.tiff_samples import make_room
 
-__all__ = ["Decoded", "Stated", "from_image", "from_tiff", "shrink_factor"]
+__all__ = [
+    "Decoded",
+    "Stated",
+    "from_image",
+    "from_profile",
+    "from_unit",
+    "shrink_factor",
+    "upright",
+]
 
 ORIENTATION = 0x0112  # EXIF's tag
 DEEP = Range(0, 65535)
-LAB_BYTES = 2  # of a sample of Lab that is read here; Pillow reads those of one
 ANIMATED = (
     "GIF",
     "WEBP",
@@ -92,7 +98,7 @@ def from_image(image: Image.Image, stated: Stated, enough: int | None = None) ->
     if stated.colors is not None and not stated.profile:
         pixels = to_srgb(pixels, stated.colors)
         notes.append(stated.colors.note)
-    return _upright(pixels, alpha, size, _orientation(image), notes)
+    return upright(pixels, alpha, size, _orientation(image), notes)
 
 
 def _box_in(image: Image.Image) -> tuple[int, int, int, int] | None:
@@ -140,7 +146,7 @@ def _from_shallow(
         if kind == "TGA" and not alpha.any():  # 32 bits, of which 8 say nothing
             alpha = None
         image = image.convert("L" if gray_mode else "RGB")
-    return _from_profile(image, stated.profile), alpha
+    return from_profile(image, stated.profile), alpha
 
 
 def _from_deep(
@@ -160,19 +166,19 @@ def _from_deep(
     gray = unit(values, found)
     if factor > 1:
         gray = np.asarray(Image.fromarray(gray).reduce(factor))
-    return _from_unit(gray[..., None], stated.profile), alpha, found.note
+    return from_unit(gray[..., None], stated.profile), alpha, found.note
 
 
-def _from_unit(values: np.ndarray, profile: bytes | None) -> np.ndarray:
+def from_unit(values: np.ndarray, profile: bytes | None) -> np.ndarray:
     """sRGB (H, W, 3) of grays or colors (H, W, 1 or 3) in [0, 1] with a color profile or none."""
     if profile:  # Pillow's littleCMS takes 8 bits
         eight = (values * 255).round().astype(np.uint8)
         gray = values.shape[2] == 1
-        return _from_profile(Image.fromarray(eight[..., 0] if gray else eight), profile)
+        return from_profile(Image.fromarray(eight[..., 0] if gray else eight), profile)
     return np.repeat(values, 3, axis=2) if values.shape[2] == 1 else values
 
 
-def _from_profile(image: Image.Image, profile: bytes | None) -> np.ndarray:
+def from_profile(image: Image.Image, profile: bytes | None) -> np.ndarray:
     """sRGB (H, W, 3) in [0, 1] of an image with a color profile, or none that fits."""
     if image.mode == "LAB":  # it states its colors itself
         lab, target = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
@@ -223,7 +229,7 @@ def _orientation(image: Image.Image) -> int:
         return 1
 
 
-def _upright(
+def upright(
     pixels: np.ndarray,
     alpha: np.ndarray | None,
     size: tuple[int, int],
@@ -248,76 +254,3 @@ def _turned(values: np.ndarray, orientation: int) -> np.ndarray:
     if orientation in (2, 3, 7, 8):
         values = values[:, ::-1]
     return values.swapaxes(0, 1) if orientation in (5, 6, 7, 8) else values
-
-
-def from_tiff(picture: TiffPicture, enough: int | None = None) -> Decoded:
-    """Decode a page of a TIFF file that Pillow does not read, or reads wrongly.
-
-    Args:
-        picture: the page.
-        enough: pixels of a side that will be used, as for `from_image`.
-
-    Raises:
-        KindError: it is of a kind that is not read.
-    """
-    width, height = picture.size
-    samples = picture.samples(shrink_factor((height, width), enough))
-    notes = [picture.note]
-    if samples.unused:
-        count = picture.page.samplesperpixel
-        notes.append(f"the first {count - samples.unused} of its {count} channels are used")
-    found = _range_of(samples)
-    alpha = _opacity(samples, found.high)
-    if samples.photometric == LAB:
-        pixels = _from_deep_lab(samples, picture)
-    else:
-        notes.append(found.note)
-        values = unit(samples.values, found)
-        if samples.premultiplied and alpha is not None:
-            values = (values / np.maximum(alpha, 1e-6)[..., None]).clip(0, 1)
-        if samples.photometric == CMYK:
-            inks = (values * 255).round().astype(np.uint8)
-            pixels = _from_profile(_image_of(inks, "CMYK"), picture.profile)
-        else:
-            values = 1 - values if samples.photometric == WHITE_IS_ZERO else values
-            pixels = _from_unit(values, picture.profile)
-    return _upright(pixels, alpha, (height, width), picture.orientation, notes)
-
-
-def _range_of(samples: Samples) -> Range:
-    """The range that the colors of a TIFF page are in."""
-    if samples.bits < 8 * samples.dtype.itemsize:
-        return Range(0, 2.0**samples.bits - 1)
-    mean = float(samples.values.mean(dtype=np.float64))
-    return value_range(samples.dtype, samples.low, samples.top, mean, samples.stated)
-
-
-def _opacity(samples: Samples, high: float) -> np.ndarray | None:
-    """The alpha of a TIFF page, (H, W) in [0, 1], or None.
-
-    high: the value of white. Alpha has the range of the colors, unless it has larger values; that
-    of floats is in [0, 1], unless it has larger ones.
-    """
-    if samples.alpha is None:
-        return None
-    top = float(samples.alpha.max(initial=0))
-    floats = samples.dtype.kind == "f"
-    full = 1.0 if floats else float(np.iinfo(samples.dtype).max)
-    if top > full if floats else top <= high:
-        full = high
-    scaled: np.ndarray = np.clip(samples.alpha / full, 0, 1).astype(np.float32)
-    return scaled
-
-
-def _from_deep_lab(samples: Samples, picture: TiffPicture) -> np.ndarray:
-    """sRGB (H, W, 3) of CIE Lab with 16 bits: L is unsigned, a and b are signed (TIFF 6.0, section
-    23); of each the high byte is used."""
-    if samples.dtype.itemsize != LAB_BYTES or samples.dtype.kind == "f":
-        raise picture.refused()
-    words = samples.values.astype(np.int64) & 0xFFFF
-    return _from_profile(_image_of((words >> 8).astype(np.uint8), "LAB"), None)
-
-
-def _image_of(values: np.ndarray, mode: str) -> Image.Image:
-    height, width = values.shape[:2]
-    return Image.frombytes(mode, (width, height), np.ascontiguousarray(values).tobytes())

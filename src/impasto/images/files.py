@@ -12,7 +12,8 @@ from impasto import cgroups
 from impasto.errors import PictureError
 from impasto.images.boxes import color_codes
 from impasto.images.color_tags import from_codes
-from impasto.images.decode import Decoded, Stated, from_image, from_tiff, shrink_factor
+from impasto.images.decode import Decoded, Stated, from_image, shrink_factor
+from impasto.images.decode_tiff import from_tiff
 from impasto.images.formats import check_kind, most_pixels, opened
 from impasto.images.jxl import is_jxl, jxl_size
 from impasto.images.metadata import NOTHING, Metadata, metadata_of
