@@ -336,6 +336,18 @@ def test_jpeg_xl_is_read_or_named(monkeypatch):
         (b"v/1\x01\2\0\0\0", "is an OpenEXR picture"),
         (b"\0\0\0\x18ftypisom\0\0\2\0isomiso2", "is a film"),
         (b"gimp xcf v011", "is GIMP's own file"),
+        (b"\xef\xbb\xbf\n <!-- x --><svg/>", "is a drawing"),
+        ("\ufeff<svg/>".encode("utf-16-le"), "is a drawing"),
+        (b"<!DOCTYPE html><title>404</title>", "is a web page"),
+        (b"not found\n", "is not a picture, but a text"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "is a pointer of Git LFS"),
+        (b"RIFF\0\0\1\0AVI LIST", "is a film"),
+        (b"8BPS\0\2", "is a large Photoshop file"),
+        (bytes(128) + b"DICM", "is a DICOM picture"),
+        (b"II\xbc\x01", "is a JPEG XR"),
+        (b"\xff\xd8\xff\xfe\0\4xx\xff\xc1\0\x0b\x0c", "is a JPEG of 12 bits a sample"),
+        (b"\x89PNG\r\n\x1a\n\0\0\0\4CgBI", "is a PNG for telephones alone"),
+        (b"\x1f\x8b\x08", "is an archive"),
     ],
 )
 def test_what_is_no_picture_is_named(data, said):

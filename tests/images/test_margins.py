@@ -47,6 +47,36 @@ def test_a_plain_margin_is_found_to_the_pixel(color, sides: tuple[int, ...]) -> 
     assert box == Box(top, top + 120, left, left + 160)
 
 
+def test_nested_margins_are_found() -> None:
+    paper = np.asarray(framed(250, 20, 20, 20, 20))
+    black = np.pad(paper, ((12, 12), (12, 12), (0, 0)))
+    assert picture_box(read(black).pixels) == Box(32, 152, 32, 192)
+
+
+def test_a_caption_is_part_of_the_margin() -> None:
+    pixels = np.array(framed(255, 20, 50, 20, 20))
+    pixels[155:163, 50:130:2] = 20  # a fifth of a row is ink
+    assert picture_box(read(pixels).pixels) == Box(20, 140, 20, 180)
+
+
+@pytest.mark.parametrize("color", [0, 255])
+@pytest.mark.parametrize("sides", [(0, 30, 0, 0), (25, 0, 0, 0), (0, 0, 40, 0), (0, 0, 0, 40)])
+def test_a_black_or_white_bar_of_one_side_is_found(color: int, sides: tuple[int, ...]) -> None:
+    top, _, left, _ = sides
+    box = picture_box(read(framed(color, *sides)).pixels)
+    assert box == Box(top, top + 120, left, left + 160)
+    assert picture_box(read(framed(128, *sides)).pixels) is None
+
+
+@pytest.mark.parametrize("roughness", [6, 8])
+def test_a_margin_of_paper_with_a_grain_is_found(roughness: int) -> None:
+    pixels = np.array(framed((238, 229, 208), 24, 24, 24, 24), float)
+    pixels += np.random.default_rng(0).normal(0, roughness, pixels.shape)
+    box = picture_box(read(pixels.clip(0, 255).astype(np.uint8)).pixels)
+    assert box is not None
+    assert np.abs(np.subtract(box, (24, 144, 24, 184))).max() <= 2
+
+
 @pytest.mark.parametrize("color", [0, 250])
 @pytest.mark.parametrize("quality", [60, 90])
 def test_a_margin_of_jpeg_noise_is_found(color: int, quality: int) -> None:

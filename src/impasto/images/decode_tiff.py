@@ -29,7 +29,9 @@ def from_tiff(picture: TiffPicture, enough: int | None = None) -> Decoded:
     notes = [picture.note]
     if samples.unused:
         count = picture.page.samplesperpixel
-        notes.append(f"the first {count - samples.unused} of its {count} channels are used")
+        used = count - samples.unused
+        which = "the first" if used == 1 else f"the first {used}"
+        notes.append(f"only {which} of its {count} channels {'is' if used == 1 else 'are'} used")
     found = _range_of(samples)
     alpha = _opacity(samples, found.high)
     if samples.photometric == LAB:

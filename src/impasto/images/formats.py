@@ -85,7 +85,7 @@ def readable() -> set[str]:
     """The suffixes of pictures that can be read, with the extras where they are installed."""
     Image.init()
     known = {suffix for suffix, kind in Image.registered_extensions().items() if kind in READ}
-    return {*HEIF_SUFFIXES, ".jxl", *known}
+    return {*HEIF_SUFFIXES, ".jxl", ".pam", *known}
 
 
 def is_raw_name(name: str) -> bool:
