@@ -50,6 +50,8 @@ def decoding(name: str) -> Iterator[None]:
     # every format has its own decoder, which raises errors of any kind on broken bytes
     except Exception as error:
         reason = " ".join(str(error).split()) or "it is broken"
+        if reason.startswith("decoder error"):  # Pillow's, with a number
+            reason = "its compressed pixels are broken"
         raise PictureError(f"{name} cannot be read as a picture: {reason}", name) from error
 
 

@@ -127,10 +127,11 @@ class TiffPicture(NamedTuple):
         channels.
         """
         page = self.page
-        more = page.samplesperpixel > COLORS.get(int(page.photometric or 0), MOST_SAMPLES)
-        return (more and page.compression in (NONE, *BYTES)) or (
-            page.predictor == DIFFERENCES and page.compression in (NONE, PACKBITS)
-        )
+        kind = int(page.photometric or 0)
+        more = page.samplesperpixel > COLORS.get(kind, MOST_SAMPLES)
+        if more and page.compression in (NONE, *BYTES):
+            return kind != RGB or page.samplesperpixel > 4
+        return page.predictor == DIFFERENCES and page.compression in (NONE, PACKBITS)
 
     def samples(self, factor: int = 1) -> Samples:
         """Decode the samples, scaled down by a whole factor.
