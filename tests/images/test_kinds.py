@@ -336,6 +336,7 @@ def test_jpeg_xl_is_read_or_named(monkeypatch):
         (b"v/1\x01\2\0\0\0", "is an OpenEXR picture"),
         (b"\0\0\0\x18ftypisom\0\0\2\0isomiso2", "is a film"),
         (b"gimp xcf v011", "is GIMP's own file"),
+        (b"\0\0\0\x20ftypisom", "is a film"),
         (b"\xef\xbb\xbf\n <!-- x --><svg/>", "is a drawing"),
         ("\ufeff<svg/>".encode("utf-16-le"), "is a drawing"),
         (b"<!DOCTYPE html><title>404</title>", "is a web page"),

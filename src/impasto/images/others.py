@@ -87,7 +87,7 @@ def _text(data: bytes) -> str:
         text = data.decode(encoding, "ignore" if cut else "strict")
     except UnicodeDecodeError:
         return ""
-    text = text.strip("\0").lstrip()
+    text = text.rstrip("\0").lstrip()
     if not text or CONTROLS & set(text) or text.startswith(TEXTS_WITH_PIXELS):
         return ""
     if text.startswith("<"):

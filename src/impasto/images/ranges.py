@@ -98,7 +98,7 @@ def _of_floats(low: float, top: float, mean: float, stated: tuple[float, float] 
 def unit(values: np.ndarray, found: Range) -> np.ndarray:
     """Scale values to [0, 1], float32; what is outside the range is cut."""
     small = values.dtype.itemsize <= 2 or values.dtype == np.float32
-    scaled = values.astype(np.float32 if small else np.float64)  # 32 bits hold 16 exactly
-    scaled -= found.low
-    scaled /= found.high - found.low
+    dtype = np.float32 if small else np.float64  # 32 bits hold 16 exactly
+    scaled: np.ndarray = np.subtract(values, found.low, dtype=dtype)
+    np.divide(scaled, found.high - found.low, out=scaled)
     return np.clip(scaled, 0, 1, out=scaled).astype(np.float32, copy=False)
