@@ -66,7 +66,7 @@ ONLY = {
             "film_form",
             "form",
             "form_layout",
-            "history",
+            "visitors",
             "looking",
             "multipart",
             "page",

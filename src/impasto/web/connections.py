@@ -15,7 +15,7 @@ import h11
 import psutil
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from impasto.web.addresses import network_of
+from impasto.web.visitors import network_of
 
 __all__ = ["Connection", "end_slow", "most_connections"]
 

@@ -15,7 +15,7 @@ from impasto.parsing import AUTO
 from impasto.web.controls import (
     values_of,
 )
-from impasto.web.drawn_masks import MEANINGS, masks_of
+from impasto.web.drawings import MEANINGS, masks_of
 from impasto.web.film_form import FilmForm
 from impasto.web.films import NOT_OURS
 from impasto.web.job import Job

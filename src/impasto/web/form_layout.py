@@ -26,8 +26,7 @@ from impasto.web.controls import (
     slider,
     values_of,
 )
-from impasto.web.drawings import brush
-from impasto.web.drawn_masks import MEANINGS
+from impasto.web.drawings import MEANINGS, brush
 from impasto.web.film_form import film_form
 from impasto.web.form import Form
 from impasto.web.pictures import content_and_style, more_styles, picture_input

@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass
 from typing import TypeVar
 
-from impasto.web.addresses import network_of
+from impasto.web.visitors import network_of
 
 __all__ = ["Guesses"]
 

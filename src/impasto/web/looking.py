@@ -14,12 +14,12 @@ from gradio.components import Component
 from impasto.errors import ImpastoError
 from impasto.web.controls import IN_SIGHT, QUIET
 from impasto.web.form import Form
-from impasto.web.history import owner_in
 from impasto.web.html import quick_look
 from impasto.web.job import Job
 from impasto.web.looks import Look
 from impasto.web.queue import Studio
 from impasto.web.request import PaintRequest
+from impasto.web.visitors import owner_in
 
 __all__ = ["connect_looks"]
 

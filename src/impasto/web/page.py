@@ -18,7 +18,8 @@ from impasto.web.pictures import picture_input
 from impasto.web.queue import Studio
 from impasto.web.request import PaintRequest, Upload
 from impasto.web.uploads import check_uploads
-from impasto.web.watching import EVERY, Display, address_of, connect
+from impasto.web.visitors import address_of
+from impasto.web.watching import EVERY, Display, connect
 
 __all__ = ["CSS", "SCRIPT", "page_of", "theme"]
 

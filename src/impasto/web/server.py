@@ -26,14 +26,12 @@ from impasto.version import __version__
 from impasto.web.api import routes
 from impasto.web.connections import Connection, end_slow, most_connections
 from impasto.web.downloads import everything, pictures
-from impasto.web.film_api import films
 from impasto.web.logs import OneLine, kept_short
 from impasto.web.middleware import StudioMiddleware
 from impasto.web.multipart import BoundedParser
 from impasto.web.openapi import add_documentation
 from impasto.web.page import CSS, SCRIPT, page_of, theme
 from impasto.web.queue import Studio
-from impasto.web.sheet_api import sheets
 
 __all__ = ["Server", "application", "listen", "serve"]
 
@@ -101,8 +99,6 @@ def application(
     )
     app.state.studio = studio
     app.include_router(routes)
-    app.include_router(films)
-    app.include_router(sheets)
     app.include_router(pictures)
     app.include_router(everything)
     add_documentation(app)

@@ -12,18 +12,17 @@ import gradio as gr
 from gradio.components import Component
 
 from impasto.errors import ImpastoError
-from impasto.web.addresses import network_of
 from impasto.web.controls import QUIET
 from impasto.web.form import Form
-from impasto.web.history import finished, history, owner_in, side_by_side
-from impasto.web.html import EMPTY, EXAMPLE, error, line, preview, status
+from impasto.web.history import finished, history, side_by_side
+from impasto.web.html import EMPTY, EXAMPLE, error, line, preview, result, status
 from impasto.web.job import Job
 from impasto.web.queue import Studio
 from impasto.web.request import PaintRequest
-from impasto.web.results import result
 from impasto.web.shown import try_placed
+from impasto.web.visitors import address_of, owner_in
 
-__all__ = ["EVERY", "Display", "address_of", "connect"]
+__all__ = ["EVERY", "Display", "connect"]
 
 EVERY = 0.3  # seconds between two looks at the painting
 ALIVE = 1.0  # seconds after which a page is sent something in any case: it shows that it is there
@@ -80,11 +79,6 @@ class Display(NamedTuple):
             self.result: side_by_side(first, second),
             self.history: history(finished(studio, first.owner), first.id, second.id),
         }
-
-
-def address_of(request: gr.Request) -> str:
-    """The visitor's address: a page may choose its cookie, but not its address."""
-    return network_of(request.client.host if request.client else "")
 
 
 async def _watch(studio: Studio, job: Job, display: Display) -> AsyncIterator[Updates]:

@@ -17,8 +17,8 @@ from impasto.cli.options import GroupedCommand, config_options, given
 from impasto.config import MOST_STEPS, Config, Machine, changed_by
 from impasto.errors import ConfigError
 from impasto.extras import EXTRAS, needs_extra
-from impasto.web.addresses import is_loopback
 from impasto.web.limits import MORE_IN, Limits
+from impasto.web.visitors import is_loopback
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
