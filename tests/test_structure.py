@@ -67,7 +67,7 @@ ONLY = {
             "form",
             "form_layout",
             "visitors",
-            "looking",
+            "quick_look_events",
             "multipart",
             "page",
             "pictures",

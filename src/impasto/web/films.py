@@ -14,8 +14,9 @@ from impasto.errors import ConfigError, OutputError, PictureError
 from impasto.extras import has_extra, needs_extra
 from impasto.fields import marked, option_name
 from impasto.film.clip import Clip, open_clip, open_video
+from impasto.film.flow import flow_method
 from impasto.film.movie import MovieSettings, check_movie
-from impasto.film.paint import Span, film_size, frame_picture, selected
+from impasto.film.paint import Extras, FilmInput, Span, film_size, frame_picture, selected
 from impasto.images.files import header_size
 from impasto.images.read import Picture, read_bytes
 from impasto.images.write import write
@@ -49,15 +50,13 @@ NOT_OURS = ("start", *marked(Config, "not_for", "film"))  # settings that a film
 
 
 class OpenFilm(NamedTuple):
-    """A clip that was opened and checked; size is (height, width), frames how many there are.
+    """A film whose clip and styles were opened and checked. first: a frame. frames: how many.
 
     named: the pictures that the settings name.
     """
 
-    clip: Clip
-    span: Span
+    input: FilmInput
     first: Picture
-    size: tuple[int, int]
     styles: list[Picture]
     named: dict[str, Picture]
     frames: int
@@ -99,7 +98,7 @@ def check_film(job: Job, policy: Policy, reading: ReadingMemory) -> None:
     with reading.reserved(sizes or [(1, 1)], enough), own_names(clip_of(job), job.content):
         film = open_film(job, limits)
     job.movie = _suffix(job)
-    height, width = film.size
+    height, width = film.input.size
     if height * width > limits.pixels:
         raise ConfigError(
             f"{width} x {height} pixels are more than this server's {limits.pixels:,}: "
@@ -189,15 +188,8 @@ def open_film(job: Job, limits: Limits) -> OpenFilm:
     size = film_size(first, job.config)
     enough = enough_for(*size, job.config)
     read = [read_bytes(data, name, limits.read_pixels, enough) for data, name in _pictures(job)]
-    styles, named = read[: len(job.styles)], read[len(job.styles) :]
+    named = dict(zip(job.named, read[len(job.styles) :], strict=True))
+    film = FilmInput(clip, span, size, Extras(job.config, clip.rate, named), flow_method("dis"))
     frames = math.ceil(clip.length / span.every)
-    return OpenFilm(
-        clip,
-        span,
-        frame_picture(first, job.content, size),
-        size,
-        styles,
-        dict(zip(job.named, named, strict=True)),
-        frames,
-        movie,
-    )
+    picture = frame_picture(first, job.content, size)
+    return OpenFilm(film, picture, read[: len(job.styles)], named, frames, movie)

@@ -20,7 +20,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from impasto.errors import is_disk_full
-from impasto.web.guesses import Guesses
+from impasto.web.passwords import Guesses
 from impasto.web.queue import Studio
 from impasto.web.visitors import new_cookie, owner_of
 

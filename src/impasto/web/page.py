@@ -13,9 +13,9 @@ from impasto.web.form import Form
 from impasto.web.form_layout import form_of
 from impasto.web.history import SCRIPT as HISTORY_SCRIPT
 from impasto.web.html import EXAMPLE, line
-from impasto.web.looking import connect_looks
 from impasto.web.pictures import picture_input
 from impasto.web.queue import Studio
+from impasto.web.quick_look_events import connect_looks
 from impasto.web.request import PaintRequest, Upload
 from impasto.web.uploads import check_uploads
 from impasto.web.visitors import address_of

@@ -22,12 +22,18 @@ from impasto.errors import ImpastoError, OutputError
 from impasto.painting.allocator import give_back, keep_big_blocks
 from impasto.web.folders import UPLOAD_FOLDER, RoomError, own_folder, remove_old
 from impasto.web.job import OVER, Job, Requested, State
-from impasto.web.keeping import abandoned, in_turn, is_to_give_way, surplus
 from impasto.web.kinds import check, config_for, work_on
 from impasto.web.limits import Limits
-from impasto.web.looks import Look, Looks
 from impasto.web.metrics import Metrics
-from impasto.web.policy import Policy, continue_from
+from impasto.web.policy import (
+    Policy,
+    abandoned,
+    continue_from,
+    in_turn,
+    is_to_give_way,
+    surplus,
+)
+from impasto.web.quick_looks import Look, Looks
 from impasto.web.request import BusyError, PaintRequest
 from impasto.web.uploads import ReadingMemory
 from impasto.web.worker import failure, save_copy, warm_up

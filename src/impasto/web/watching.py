@@ -17,9 +17,9 @@ from impasto.web.form import Form
 from impasto.web.history import finished, history, side_by_side
 from impasto.web.html import EMPTY, EXAMPLE, error, line, preview, result, status
 from impasto.web.job import Job
+from impasto.web.pictures import try_placed
 from impasto.web.queue import Studio
 from impasto.web.request import PaintRequest
-from impasto.web.shown import try_placed
 from impasto.web.visitors import address_of, owner_in
 
 __all__ = ["EVERY", "Display", "connect"]
@@ -27,6 +27,7 @@ __all__ = ["EVERY", "Display", "connect"]
 EVERY = 0.3  # seconds between two looks at the painting
 ALIVE = 1.0  # seconds after which a page is sent something in any case: it shows that it is there
 Updates = dict[Component, Any]
+Values = dict[Component, Any]  # of an event's inputs
 Choice = tuple[str, float]  # a painting's id, and when it was chosen
 NONE: Choice = ("", 0.0)
 
@@ -214,46 +215,47 @@ def _connect_starts(studio: Studio, form: Form, display: Display) -> None:
     """Connect the buttons that begin something: a painting, or one from the one that is shown, a
     sheet of all styles, a film; and the choice of a style from a sheet."""
 
-    def sheet(owner: str, _: str, values: Sequence[Any]) -> PaintRequest:
-        return form.sheet_request(values, list(reversed(studio.of(owner))))
-
-    def paint(_: str, __: str, values: Sequence[Any]) -> PaintRequest:
+    def paint(_: str, values: Values) -> PaintRequest:
         return form.request(values, "")
 
-    def film_of(preview: bool, _: str, __: str, values: Sequence[Any]) -> PaintRequest:
+    def paint_on(_: str, values: Values) -> PaintRequest:
+        return form.request(values, values[display.shown])
+
+    def sheet(owner: str, values: Values) -> PaintRequest:
+        return form.sheet_request(values, list(reversed(studio.of(owner))))
+
+    def film(preview: bool, _: str, values: Values) -> PaintRequest:
         return form.film_request(values, preview)
 
-    begin = partial(_begin, studio, display)
-    _on(display, display.paint.click, begin(paint), form.flat)
-    painting_on = begin(lambda _, shown, values: form.request(values, shown))
-    _on(display, display.paint_on.click, painting_on, form.flat)
-    _on(display, form.try_all.click, begin(sheet), form.flat)
-    if film := form.film:
-        inputs = [*form.flat, *film.inputs]
-        for button, preview in ((film.three, True), (film.paint, False)):
-            _on(display, button.click, begin(partial(film_of, preview)), inputs)
     picked = _connect_sheet(studio, form, display)
-    _on(display, picked.then, begin(paint), form.flat)
-
-
-def _on(
-    display: Display, event: Callable[..., Any], start: Callable[..., Any], inputs: list[Component]
-) -> None:
-    event(start, [display.shown, *inputs], display.outputs, **QUIET)
+    starts = [
+        (display.paint.click, paint),
+        (display.paint_on.click, paint_on),
+        (form.try_all.click, sheet),
+        (picked.then, paint),
+    ]
+    if form.film:
+        starts += [
+            (form.film.three.click, partial(film, True)),
+            (form.film.paint.click, partial(film, False)),
+        ]
+    inputs = {display.shown, *form.inputs}
+    for event, make in starts:
+        event(_begin(studio, display, make), inputs, display.outputs, **QUIET)
 
 
 def _begin(
-    studio: Studio, display: Display, make: Callable[[str, str, Sequence[Any]], PaintRequest]
+    studio: Studio, display: Display, make: Callable[[str, Values], PaintRequest]
 ) -> Callable[..., AsyncIterator[Updates]]:
-    """An event that queues what `make` asks for, by owner, shown painting and inputs, and shows
-    how it is made."""
+    """An event that queues what `make` asks for, by owner and inputs, and shows how it is made."""
 
-    async def begin(request: gr.Request, shown: str, *values: Any) -> AsyncIterator[Updates]:
+    async def begin(request: gr.Request, values: Values) -> AsyncIterator[Updates]:
         empty = {display.status: line("Starting."), display.preview: EMPTY, display.result: ""}
         yield display.buttons(True, False) | empty
+        shown = values[display.shown]
         try:
             owner, address = owner_in(request), address_of(request)
-            order = await asyncio.to_thread(make, owner, shown, values)
+            order = await asyncio.to_thread(make, owner, values)
             job = await studio.submit_async(order, owner, watched=True, visitor=address)
         except ImpastoError as refusal:
             again = _can_be_painted_on(studio.jobs.get(shown))
