@@ -18,8 +18,6 @@ from impasto.images.read import bytes_of, read_bytes
 from impasto.images.write import KEY, to_image, write
 from impasto.records import open_regular
 
-__all__ = ["is_contact_sheet", "write_contact_sheets"]
-
 # inside its file, as settings are in a painting's
 MARK = {"program": "impasto", "sheet": "of a batch"}
 NAME = re.compile(r"contact-sheet(-\d{3})?(-sheet\d+(-\d+)?)?\.png")

@@ -11,17 +11,6 @@ from impasto.backbone.weight_files import Weights
 from impasto.config import Config, Machine
 from impasto.images.write import FileOptions
 
-__all__ = [
-    "Assignment",
-    "Done",
-    "Executor",
-    "Failure",
-    "File",
-    "StopRequest",
-    "Task",
-    "WorkerUpdate",
-]
-
 
 class File(NamedTuple):
     """A picture's file: its path and the sha256 of its bytes."""

@@ -14,8 +14,6 @@ from impasto.painting.callbacks import format_time_left
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["BatchProgress"]
-
 
 class BatchProgress:
     """A bar for the batch, and one for each worker; a quiet console shows only what went wrong."""

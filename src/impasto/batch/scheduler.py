@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from impasto.batch.executor import StopRequest
     from impasto.batch.progress import BatchProgress
 
-__all__ = ["Scheduler"]
-
 MOST_LOSSES = 3  # workers that may be lost over a task before it is given up
 
 # small paintings are painted several at once: more than these would gain nothing

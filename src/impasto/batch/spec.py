@@ -14,8 +14,6 @@ from impasto.errors import CheckpointError, reason
 from impasto.records import ConfigRecord, Text, open_regular, parse_json, read_regular, validate
 from impasto.signing import is_signed, key_file, sign
 
-__all__ = ["BatchSpec", "is_batch", "load_spec", "save_spec"]
-
 SPEC = ".impasto/batch.json"
 MOST_BYTES = 1 << 24  # of that file: system and shell take no longer command line
 Paths = Annotated[list[Text], Field(max_length=1_000_000)]

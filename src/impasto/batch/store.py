@@ -23,8 +23,6 @@ from impasto.locking import exclusive_lock
 from impasto.painting.checkpoint_file import clear
 from impasto.records import AnyText, FileName, Text, parse_json, read_lines, validate
 
-__all__ = ["BatchStore", "free_name", "open_store"]
-
 MANIFEST = "manifest.jsonl"
 WORK = ".impasto"  # the folder of checkpoints and of the lock
 PAINTING = "painting"  # a finished one, in the work folder of its key, until its line is written

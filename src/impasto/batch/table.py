@@ -28,8 +28,6 @@ from impasto.images.formats import is_raw_name, readable
 from impasto.images.write import check_format
 from impasto.painting.problem import check_settings
 
-__all__ = ["MOST_BYTES", "list_jobs", "pictures_in"]
-
 COLUMNS = ("content", "style", "out", "preset")  # of a table, besides the settings
 MOST_BYTES = 1 << 26  # of a table
 

@@ -47,8 +47,6 @@ if TYPE_CHECKING:
     from impasto.backbone.vgg import Backbone
     from impasto.config import Config, Machine
 
-__all__ = ["FilmSpec", "paint_film_spec"]
-
 WORK = ".work"  # added to the film's name: the folder of its frames while it is painted
 
 

@@ -15,24 +15,6 @@ from impasto.parsing import format_value
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = [
-    "GroupedCommand",
-    "as_options",
-    "check_engine",
-    "config_options",
-    "depth_option",
-    "engine_options",
-    "file_options",
-    "given",
-    "json_option",
-    "overwrite_option",
-    "parse_layers",
-    "preset_option",
-    "quiet_option",
-    "style_option",
-]
-
-
 MODELS = (Config, Machine)
 FIRST = ("look", "strength", "color", "size")  # in the help: what one tries first
 

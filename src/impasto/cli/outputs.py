@@ -50,15 +50,6 @@ if TYPE_CHECKING:
     from impasto.painting.run import Run
     from impasto.painting.step import Step
 
-__all__ = [
-    "Outputs",
-    "check_figure",
-    "check_outputs",
-    "check_snapshots",
-    "report",
-    "write_contact_sheet",
-]
-
 NO_SNAPSHOTS = Snapshots()
 
 

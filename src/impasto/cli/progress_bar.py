@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
     from impasto.painting.step import Step
 
-__all__ = ["FilmBar", "download_bar", "film_bar", "make_console", "note", "painting_bar"]
-
 REFRESH = 0.1  # seconds between two updates; each reads the objective, and so waits for the device
 
 

@@ -48,8 +48,6 @@ if TYPE_CHECKING:
     from impasto.painting.run import Resume
     from impasto.painting.step import State, Step
 
-__all__ = ["load_with_bar", "paint_spec", "prepare", "run", "save_all"]
-
 
 def load_with_bar(console: Console, config: Config, machine: Machine) -> Backbone:
     """Load the config's network, with a progress bar if it is downloaded."""

@@ -32,8 +32,6 @@ from impasto.objective.tiles import Shard, Tile, sum_tiles
 from impasto.painting.memory import Plan, free_memory, plan_for
 from impasto.painting.problem import Problem
 
-__all__ = ["DistributedObjective", "TileWorkers", "tile_workers"]
-
 START_TIMEOUT = 120.0  # seconds that workers may take to start
 MOST_LOSSES = 3  # of workers in one evaluation, after which it is given up
 T = TypeVar("T")

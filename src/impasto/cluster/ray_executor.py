@@ -23,8 +23,6 @@ from impasto.errors import ClusterError, OutputError
 from impasto.locking import exclusive_lock, remove_dead_folders
 from impasto.painting.checkpoint_file import NAME, newest
 
-__all__ = ["RayExecutor"]
-
 UPDATE_EVERY = 0.5  # seconds between progress reports
 CHECK_EVERY = 2.0  # seconds between checks for new devices
 LONG = 30.0  # seconds without any worker, after which the user is told

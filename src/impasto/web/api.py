@@ -28,8 +28,6 @@ from impasto.web.endpoints import (
 )
 from impasto.web.multipart import BoundedRoute
 
-__all__ = ["routes"]
-
 EVERY = 0.3  # seconds between two looks at a painting that is followed
 
 

@@ -17,8 +17,6 @@ from impasto.presets import QUICK, preset
 from impasto.web.request import FilmChoices, PaintRequest, Upload
 from impasto.web.sheets import MOST_IN_SHEET, all_styles
 
-__all__ = ["FilmFields", "PaintingFields", "SheetFields", "check_fields"]
-
 SETTINGS: Any = {
     "contentMediaType": "application/json",
     "contentSchema": {"$ref": "#/components/schemas/Settings"},

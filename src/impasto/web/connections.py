@@ -17,8 +17,6 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from impasto.web.visitors import network_of
 
-__all__ = ["Connection", "end_slow", "most_connections"]
-
 HEAD = 20.0  # seconds for the head of a request, from the connection's beginning or the last answer
 STALL = 30.0  # seconds without a byte of a request's body
 WHOLE = 600.0  # seconds for the whole body of a request: 50 MB at 83 kB/s

@@ -15,21 +15,6 @@ from impasto.fields import allowed, marked
 from impasto.parsing import format_value
 from impasto.web.html import as_labels, label
 
-__all__ = [
-    "CHOICES",
-    "DRAWN",
-    "FIRST",
-    "IN_SIGHT",
-    "PICTURES",
-    "QUIET",
-    "SLIDERS",
-    "WORDS",
-    "by_group",
-    "control",
-    "slider",
-    "values_of",
-]
-
 FIRST = marked(Config, "control", "first")  # what stands in sight
 # and what has a slider there, beside its exact control among the others
 SLIDERS = marked(Config, "control", "slider")

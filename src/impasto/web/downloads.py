@@ -27,8 +27,6 @@ from impasto.web.job import Job
 from impasto.web.sheets import cell_file
 from impasto.web.visitors import owner_of
 
-__all__ = ["everything", "pictures"]
-
 log = logging.getLogger("impasto.studio")
 everything = APIRouter()
 pictures = APIRouter(

@@ -26,8 +26,6 @@ from impasto.web.queue import Studio
 from impasto.web.request import BusyError, Upload
 from impasto.web.uploads import read_upload
 
-__all__ = ["COLORS", "MEANINGS", "LatestDrawings", "brush", "check_layer", "masks_of"]
-
 # Each color has a meaning, which the page names beside the brush. They are nearly the corners of a
 # tetrahedron in RGB: half way between two of them no third one is near. Light and dark differ, for
 # those who see colors differently.

@@ -16,19 +16,6 @@ from impasto.web.queue import Studio
 from impasto.web.request import BusyError, Kind, PaintRequest
 from impasto.web.visitors import address_of
 
-__all__ = [
-    "ACCEPTED",
-    "ONE",
-    "AnyJob",
-    "FinishedJob",
-    "PaintedPicture",
-    "Status",
-    "TheStudio",
-    "errors",
-    "status_of",
-    "taken",
-]
-
 RETRY_AFTER = "60"  # seconds
 ONE = "/api/paintings/{id}"
 LOCATION = {"description": "the painting's address", "schema": {"type": "string"}}

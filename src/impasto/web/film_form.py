@@ -22,8 +22,6 @@ from impasto.web.queue import Studio
 from impasto.web.request import FilmChoices, Upload, clean
 from impasto.web.uploads import read_upload, upload_path
 
-__all__ = ["FilmForm", "film_form"]
-
 MOST_FRAMES_SAID = 10**6  # a limit above it is none
 KINDS = [".mp4", ".webm", ".gif", ".mov", ".m4v", ".mkv"]
 

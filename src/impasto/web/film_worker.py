@@ -22,8 +22,6 @@ from impasto.web.limits import Limits
 from impasto.web.previews import reduced
 from impasto.web.worker import cached_backbone
 
-__all__ = ["work_on_film"]
-
 WORK = "film.work"  # the folder of the frames while it is painted
 TURN = 60.0  # seconds after which a film lets others be painted
 OTHERS = "others are painted meanwhile"

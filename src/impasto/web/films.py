@@ -29,20 +29,6 @@ from impasto.web.previews import reduced
 from impasto.web.request import clean
 from impasto.web.uploads import ReadingMemory
 
-__all__ = [
-    "MOST_EVERY",
-    "MOST_TEMPORAL",
-    "NOT_OURS",
-    "OpenFilm",
-    "check_extra",
-    "check_film",
-    "check_settings",
-    "clip_of",
-    "describe",
-    "open_film",
-    "own_names",
-]
-
 # by the first bytes of the clip: what a browser shows; other clips become MP4
 SUFFIXES = {b"GIF8": ".gif", b"\x1aE\xdf\xa3": ".webm"}
 MOST_EVERY, MOST_TEMPORAL = 1000, 1000.0

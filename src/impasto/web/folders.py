@@ -15,15 +15,6 @@ from impasto.errors import OutputError, reason
 from impasto.images.atomic import atomic_write, writing
 from impasto.locking import LOCK, exclusive_lock, remove_dead_folders
 
-__all__ = [
-    "UPLOAD_FOLDER",
-    "RoomError",
-    "own_folder",
-    "remove_old",
-    "save_as_new",
-    "temporary_files_in",
-]
-
 PREFIX = "impasto-studio-"
 UPLOAD_FOLDER = "uploads"
 LONGEST = 150  # bytes of a saved painting's name, without number and suffix

@@ -23,8 +23,6 @@ from impasto.web.queue import Studio
 from impasto.web.request import PaintRequest, Upload
 from impasto.web.sheets import all_styles
 
-__all__ = ["Form"]
-
 
 class Form(NamedTuple):
     """The components that say what is to be painted."""

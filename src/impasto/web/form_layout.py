@@ -34,8 +34,6 @@ from impasto.web.queue import Studio
 from impasto.web.request import Upload, clean
 from impasto.web.uploads import read_upload
 
-__all__ = ["form_of"]
-
 
 def form_of(studio: Studio, demo: bool) -> Form:
     """Put the form where the page is being built. demo: fill in the samples."""

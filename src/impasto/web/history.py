@@ -9,8 +9,6 @@ from pathlib import Path
 from impasto.web.job import Job
 from impasto.web.queue import Studio
 
-__all__ = ["SCRIPT", "finished", "history", "side_by_side"]
-
 # what the buttons of the list tell the server
 SCRIPT = """
 element.addEventListener("click", (event) => {

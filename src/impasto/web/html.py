@@ -11,21 +11,6 @@ from pathlib import Path
 from impasto.painting.callbacks import format_terms, format_time_left
 from impasto.web.job import Job, Progress
 
-__all__ = [
-    "EMPTY",
-    "EXAMPLE",
-    "as_labels",
-    "cells",
-    "error",
-    "label",
-    "line",
-    "preview",
-    "quick_look",
-    "result",
-    "sentence",
-    "status",
-]
-
 EMPTY = "<p class='empty'>The picture appears here while it is painted.</p>"
 # moves from the photograph to the painting, by the style sheet
 EXAMPLE = (

@@ -27,15 +27,6 @@ if TYPE_CHECKING:
     from impasto.painting.run import Run
     from impasto.painting.step import Step
 
-__all__ = [
-    "OVER",
-    "Job",
-    "Progress",
-    "Requested",
-    "Started",
-    "State",
-]
-
 State = Literal["waiting", "painting", "paused", "done", "stopped", "failed", "cancelled"]
 Requested = Literal["", "pause", "stop", "cancel"]
 OVER = ("done", "stopped", "failed", "cancelled")  # the final states

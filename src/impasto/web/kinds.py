@@ -14,8 +14,6 @@ from impasto.web.sheets import work_on_sheet
 from impasto.web.uploads import ReadingMemory
 from impasto.web.worker import work
 
-__all__ = ["check", "config_for", "work_on"]
-
 
 def config_for(request: PaintRequest, policy: Policy) -> Config:
     """The config of a request. Raises ConfigError."""

@@ -6,8 +6,6 @@ from typing import NamedTuple
 
 from impasto.extras import has_extra
 
-__all__ = ["MORE_IN", "Limits"]
-
 MORE_IN = 16  # an uploaded picture may have this many times the pixels of a painting
 
 

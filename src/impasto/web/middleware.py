@@ -24,8 +24,6 @@ from impasto.web.passwords import Guesses
 from impasto.web.queue import Studio
 from impasto.web.visitors import new_cookie, owner_of
 
-__all__ = ["StudioMiddleware"]
-
 log = logging.getLogger("impasto.studio")
 # Those of gradio's routes that the page and gradio's clients use. Others fetch files of other
 # hosts, run workflows, reveal paths ...

@@ -14,8 +14,6 @@ from impasto.errors import as_arguments
 from impasto.fields import allowed
 from impasto.parsing import format_value
 
-__all__ = ["add_documentation"]
-
 OURS = ("group", "takes", "usual", "path", "network", "repeated", "aliases", "not_for", "control")
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem;

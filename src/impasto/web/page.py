@@ -21,8 +21,6 @@ from impasto.web.uploads import check_uploads
 from impasto.web.visitors import address_of
 from impasto.web.watching import EVERY, Display, connect
 
-__all__ = ["CSS", "SCRIPT", "page_of", "theme"]
-
 SCRIPT = (Path(__file__).parent / "page.js").read_text(encoding="utf-8")
 CSS = (Path(__file__).parent / "page.css").read_text(encoding="utf-8")
 # contrast of text at least 4.5 (WCAG 2.2, 1.4.3), light and dark

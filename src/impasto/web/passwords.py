@@ -10,8 +10,6 @@ from typing import TypeVar
 
 from impasto.web.visitors import network_of
 
-__all__ = ["Guesses"]
-
 EACH = 0.5  # seconds that a wrong password costs its address
 MOST_DUE = 5.0  # seconds that an address may owe; while it owes more, no password is checked
 TRUSTED = 20  # passwords a second that are checked even then, where the right one has come from

@@ -30,8 +30,6 @@ from impasto.web.queue import Studio
 from impasto.web.request import BusyError, Upload, clean
 from impasto.web.uploads import read_upload
 
-__all__ = ["Shown", "content_and_style", "more_styles", "picture_input", "try_placed"]
-
 log = logging.getLogger("impasto.studio")
 MOST_STYLES = 4
 ORIGINAL = "original"  # the uploaded file, beside the one that is shown in its place

@@ -22,16 +22,6 @@ from impasto.web.job import Job
 from impasto.web.limits import Limits
 from impasto.web.request import BusyError, PaintRequest, Upload
 
-__all__ = [
-    "BASE",
-    "Policy",
-    "abandoned",
-    "continue_from",
-    "in_turn",
-    "is_to_give_way",
-    "surplus",
-]
-
 MOST_PICTURES, MOST_MASKS = 24, 8  # of a painting; each mask is held at the painting's size
 HISTORY = 60  # finished paintings that are kept for a visitor
 BASE = "the painting so far.png"  # the name of an earlier painting in the settings

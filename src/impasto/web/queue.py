@@ -38,8 +38,6 @@ from impasto.web.request import BusyError, PaintRequest
 from impasto.web.uploads import ReadingMemory
 from impasto.web.worker import failure, save_copy, warm_up
 
-__all__ = ["Studio"]
-
 STRENGTH: dict[Requested, int] = {"": 0, "pause": 0, "stop": 1, "cancel": 2}
 ENDING = 6.0  # seconds that a painting may take to end when it is cancelled
 PAUSE = 600.0  # seconds after which a paused painting is stopped: it holds memory

@@ -21,8 +21,6 @@ from impasto.web.quick_looks import Look
 from impasto.web.request import PaintRequest
 from impasto.web.visitors import owner_in
 
-__all__ = ["connect_looks"]
-
 SEEN = [name for name in IN_SIGHT if name != "size"]  # settings whose effect a quick look shows
 TOGETHER = 0.05  # seconds: a preset changes many settings at once
 

@@ -16,8 +16,6 @@ from impasto.web.request import BusyError, PaintRequest, clean
 from impasto.web.uploads import ReadingMemory
 from impasto.web.worker import cached_backbone
 
-__all__ = ["Look", "Looks"]
-
 MOST = 4  # that wait for a worker
 MOST_PICTURES, LARGEST_BRUSH = 6, 3.0  # with more, or a larger one, it would not be quick
 PATIENCE = 60.0  # seconds: a painting may have begun meanwhile

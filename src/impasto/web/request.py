@@ -8,8 +8,6 @@ from typing import Any, Literal, NamedTuple
 
 from impasto.errors import ImpastoError
 
-__all__ = ["BusyError", "FilmChoices", "Kind", "PaintRequest", "Upload", "clean"]
-
 Kind = Literal["painting", "sheet", "film"]
 
 

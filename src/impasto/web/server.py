@@ -33,8 +33,6 @@ from impasto.web.openapi import add_documentation
 from impasto.web.page import CSS, SCRIPT, page_of, theme
 from impasto.web.queue import Studio
 
-__all__ = ["Server", "application", "listen", "serve"]
-
 LONGEST = 300  # characters of an error's line
 PATIENCE = 2  # seconds that pages and streams have to end when the server does
 BURSTS = 8  # this part of the connections is accepted in a turn of the loop, which counts after it

@@ -22,8 +22,6 @@ from impasto.web.limits import Limits
 from impasto.web.request import Upload
 from impasto.web.worker import cached_backbone
 
-__all__ = ["MOST_IN_SHEET", "all_styles", "cell_file", "work_on_sheet"]
-
 MOST_IN_SHEET = 20  # styles
 
 

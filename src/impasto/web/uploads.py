@@ -18,8 +18,6 @@ from impasto.images.read import bytes_of
 from impasto.web.previews import FRAME_SIDE, thumbnail
 from impasto.web.request import BusyError, Upload
 
-__all__ = ["ReadingMemory", "check_uploads", "read_upload", "upload_path"]
-
 NOT_HERE = "this picture is not kept here: upload it again"
 DECODED, KEPT = 12, 32  # bytes a pixel: while a picture is decoded, and of what is kept of it
 

@@ -12,8 +12,6 @@ if TYPE_CHECKING:
     import gradio as gr
     from fastapi import Request
 
-__all__ = ["address_of", "is_loopback", "network_of", "new_cookie", "owner_in", "owner_of"]
-
 COOKIE = "impasto_visitor"
 DAYS = 365
 VALUE = re.compile(r"[\w-]{22}", re.ASCII)  # 128 bits: who has it has the paintings

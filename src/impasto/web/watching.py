@@ -22,8 +22,6 @@ from impasto.web.queue import Studio
 from impasto.web.request import PaintRequest
 from impasto.web.visitors import address_of, owner_in
 
-__all__ = ["EVERY", "Display", "connect"]
-
 EVERY = 0.3  # seconds between two looks at the painting
 ALIVE = 1.0  # seconds after which a page is sent something in any case: it shows that it is there
 Updates = dict[Component, Any]

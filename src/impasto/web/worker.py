@@ -23,8 +23,6 @@ from impasto.web.job import Job, Requested, Started, State
 from impasto.web.limits import Limits
 from impasto.web.previews import SHOWN_SIDE, jpeg
 
-__all__ = ["cached_backbone", "failure", "save_copy", "warm_up", "work"]
-
 log = logging.getLogger("impasto.studio")
 
 

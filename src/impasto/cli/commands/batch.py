@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     from impasto.batch.job import Inputs, Job
     from impasto.batch.scheduler import Scheduler
 
-__all__ = ["batch", "paint_batch"]
-
 
 @click.command(cls=GroupedCommand)
 @click.argument("contents", nargs=-1, metavar="CONTENTS ...")

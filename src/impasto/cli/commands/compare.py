@@ -28,8 +28,6 @@ from impasto.fields import marked
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["compare"]
-
 
 @click.command(cls=GroupedCommand)
 @click.argument("pictures", nargs=-1, metavar="CONTENT STYLE")

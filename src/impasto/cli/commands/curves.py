@@ -15,8 +15,6 @@ from impasto.figures.curve import PLOTS, Curve
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["curves"]
-
 
 @click.command()
 @click.argument("runs", nargs=-1, required=True, metavar="RUN [RUN ...]")

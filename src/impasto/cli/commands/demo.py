@@ -11,8 +11,6 @@ from impasto.cli.options import overwrite_option
 from impasto.config import Config, Machine
 from impasto.images.samples import STYLES, sample_photograph, sample_style
 
-__all__ = ["demo"]
-
 
 @click.command()
 @click.option(

@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from impasto.figures.contact_sheet import Cell
     from impasto.painting.experiments import LayerMaps
 
-__all__ = ["features"]
-
 MAPS = 6  # channels shown per layer
 PUBLISHED = ("vgg19", "vgg19-keras", "vgg19-torchvision")  # networks drawn without their weights
 

@@ -21,8 +21,6 @@ from impasto.errors import ConfigError
 from impasto.fields import marked
 from impasto.presets import preset
 
-__all__ = ["film"]
-
 # a film has its own --steps and --start; the seed is of a start with noise
 OWN = ("steps", "start", "seed")
 

@@ -14,8 +14,6 @@ from impasto.errors import ConfigError
 if TYPE_CHECKING:
     from impasto.figures.contact_sheet import Cell
 
-__all__ = ["grid"]
-
 MOST_SNAPSHOTS = 60  # in one grid; more would be too small to see
 
 Snapshot = tuple[dict[str, Any], str]  # its settings and path

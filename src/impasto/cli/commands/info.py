@@ -13,8 +13,6 @@ from impasto.config import Config, Machine, changed_by
 from impasto.extras import EXTRAS
 from impasto.version import __version__
 
-__all__ = ["info"]
-
 
 @click.command(cls=GroupedCommand)
 def info(**values: Any) -> None:

@@ -35,8 +35,6 @@ if TYPE_CHECKING:
     from impasto.config import Config, Machine
     from impasto.images.metadata import Kept
 
-__all__ = ["paint"]
-
 
 @click.command(cls=GroupedCommand)
 @click.argument("pictures", nargs=-1, metavar="CONTENT STYLE")

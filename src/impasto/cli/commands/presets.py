@@ -11,8 +11,6 @@ from impasto.fields import changed_fields, option_name
 from impasto.parsing import format_value
 from impasto.presets import PRESETS, preset
 
-__all__ = ["presets"]
-
 
 @click.command()
 @click.argument("name", required=False)

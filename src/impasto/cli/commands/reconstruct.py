@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from impasto.figures.contact_sheet import Cell
     from impasto.images.read import Picture
 
-__all__ = ["SMALL", "STYLE_LAYERS", "reconstruct"]
-
 # the defaults of a reconstruction: the figure shows it small
 SMALL = {"size": 256, "steps": 200}
 CONTENT_LAYERS = "conv1_2,conv2_2,conv3_2,conv4_2,conv5_2"  # Gatys et al. 2016, figure 1

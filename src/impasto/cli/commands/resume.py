@@ -18,8 +18,6 @@ from impasto.cli.run_folder import (
 )
 from impasto.errors import CheckpointError, ConfigError
 
-__all__ = ["resume"]
-
 
 @click.command()
 @click.argument("folder")

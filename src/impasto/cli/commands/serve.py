@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
     from impasto.web.queue import Studio
 
-__all__ = ["serve"]
-
 LIMITS = Limits()  # the defaults
 
 

@@ -35,8 +35,6 @@ if TYPE_CHECKING:
     from impasto.images.read import Picture
     from impasto.painting.run import Run
 
-__all__ = ["sheet"]
-
 SETTINGS = ("look", "strength", "color", "size", "style_scale", "backbone", "style_term", "steps")
 
 

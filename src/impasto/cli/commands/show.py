@@ -11,8 +11,6 @@ import click
 
 from impasto.cli.options import as_options
 
-__all__ = ["CONTROLS", "show"]
-
 CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]")  # control characters, for terminals
 
 

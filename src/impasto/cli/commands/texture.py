@@ -21,8 +21,6 @@ from impasto.cli.sources import sources_of
 from impasto.cli.streams import picture_source
 from impasto.errors import ConfigError
 
-__all__ = ["texture"]
-
 
 @click.command(cls=GroupedCommand)
 @click.argument("styles", nargs=-1, metavar="STYLE [STYLE ...]")
