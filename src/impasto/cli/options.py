@@ -13,7 +13,7 @@ from impasto.fields import allowed, marked, option_name
 from impasto.parsing import format_value
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
 MODELS = (Config, Machine)
 FIRST = ("look", "strength", "color", "size")  # in the help: what one tries first
@@ -134,73 +134,55 @@ def as_options(settings: Mapping[str, Any]) -> list[str]:
     return words
 
 
-def engine_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options `--engine` and `--address` to a command."""
-    engine = click.option(
-        "--engine",
-        type=click.Choice(["local", "ray"]),
-        default="local",
-        help="paint in this process, or on the devices of a Ray cluster (extra: cluster) "
-        "[default: local]",
-    )
-    address = click.option(
-        "--address",
-        metavar="ADDRESS",
-        help="the Ray cluster to join, as auto or 10.0.0.1:6379 [default: one of its own]",
-    )
-    return engine(address(command))
-
-
-def file_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options `--depth` and `--metadata` to a command."""
-    metadata = click.option(
-        "--metadata",
-        type=click.Choice(["basic", "all", "none"]),
-        default="basic",
-        help="what is kept of the content's file: date, author, copyright, resolution and color "
-        "profile; its whole EXIF, also where it was taken; or nothing [default: basic]",
-    )
-    return depth_option(metadata(command))
-
-
-def depth_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the option `--depth` to a command."""
-    return click.option(
-        "--depth",
-        type=click.Choice(["8", "16"]),
-        default="8",
-        callback=lambda context, parameter, value: int(value),
-        help="bits a sample of the painting's file; 16: .png and .tif [default: 8]",
-    )(command)
-
-
-def preset_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the option `--preset` to a command; None: it was not given."""
-    help = "a preset by name; see `impasto presets` [default: default]"
-    return click.option("--preset", "preset_name", metavar="NAME", help=help)(command)
-
-
-def quiet_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the option `--quiet` to a command."""
-    return click.option("--quiet", is_flag=True, help="print errors only")(command)
-
-
-def json_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the option `--json` to a command."""
-    help = "print the result as one line of JSON"
-    return click.option("--json", "as_json", is_flag=True, help=help)(command)
-
-
-def overwrite_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the option `--overwrite` to a command."""
-    help = "without -o: write over a file of the default name [default: add a number to the name]"
-    return click.option("--overwrite", is_flag=True, help=help)(command)
-
-
-def style_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the option `--style` to a command."""
-    help = "a STYLE picture; may be given again: several styles are blended"
-    return click.option("--style", "styles", multiple=True, metavar="STYLE", help=help)(command)
+# Options that several commands have.
+depth_option = click.option(
+    "--depth",
+    type=click.Choice(["8", "16"]),
+    default="8",
+    callback=lambda context, parameter, value: int(value),
+    help="bits a sample of the painting's file; 16: .png and .tif [default: 8]",
+)
+preset_option = click.option(  # None: it was not given
+    "--preset",
+    "preset_name",
+    metavar="NAME",
+    help="a preset by name; see `impasto presets` [default: default]",
+)
+quiet_option = click.option("--quiet", is_flag=True, help="print errors only")
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="print the result as one line of JSON"
+)
+overwrite_option = click.option(
+    "--overwrite",
+    is_flag=True,
+    help="without -o: write over a file of the default name [default: add a number to the name]",
+)
+style_option = click.option(
+    "--style",
+    "styles",
+    multiple=True,
+    metavar="STYLE",
+    help="a STYLE picture; may be given again: several styles are blended",
+)
+metadata_option = click.option(
+    "--metadata",
+    type=click.Choice(["basic", "all", "none"]),
+    default="basic",
+    help="what is kept of the content's file: date, author, copyright, resolution and color "
+    "profile; its whole EXIF, also where it was taken; or nothing [default: basic]",
+)
+engine_option = click.option(
+    "--engine",
+    type=click.Choice(["local", "ray"]),
+    default="local",
+    help="paint in this process, or on the devices of a Ray cluster (extra: cluster) "
+    "[default: local]",
+)
+address_option = click.option(
+    "--address",
+    metavar="ADDRESS",
+    help="the Ray cluster to join, as auto or 10.0.0.1:6379 [default: one of its own]",
+)
 
 
 def check_engine(engine: str, address: str | None) -> None:

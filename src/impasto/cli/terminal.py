@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -242,12 +242,15 @@ def _tile_workers(console: Console, spec: RunSpec) -> Iterator[TileWorkers | Non
     if spec.engine != "ray":
         yield None
         return
-    from impasto.cluster.distributed import tile_workers
+    from impasto.cluster.distributed import TileWorkers
     from impasto.cluster.ray_cluster import connected
 
     with download_bar(console, spec.config.backbone) as progress:
         weights = load_weights(spec.config, partial(load_named, progress=progress))
-    with connected(spec.address), tile_workers(spec.config, spec.machine, weights) as workers:
+    with (
+        connected(spec.address),
+        closing(TileWorkers(spec.config, spec.machine, weights)) as workers,
+    ):
         yield workers
 
 

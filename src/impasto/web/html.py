@@ -215,29 +215,24 @@ def _painting(job: Job) -> str:
         "<button data-view='hold' title='Key: P'>Hold to see the photograph</button>"
         "<button data-view='full' title='Key: F'>Full screen</button>"
         "<button data-view='real' title='Key: R' aria-pressed='false'>Real pixels</button></p>"
-        f"<nav aria-label='Downloads'><span>Download</span> {' '.join(links)}</nav>{_remarks(job)}"
+        f"{_downloads('Download', *links)}{_remarks(job)}"
     )
 
 
 def _sheet(job: Job) -> str:
     """A photograph in all styles; choosing one begins a painting."""
     at = f"api/paintings/{job.id}"
-    links = f"<a download href='{at}/picture'>PNG</a>"
-    return (
-        f"{cells(job, True)}"
-        f"<nav aria-label='Downloads'><span>Download the sheet</span> {links}</nav>"
-    )
+    link = f"<a download href='{at}/picture'>PNG</a>"
+    return cells(job, True) + _downloads("Download the sheet", link)
 
 
 def _film(job: Job) -> str:
     """A finished film, or the picture of three of its frames."""
     at = f"api/paintings/{job.id}"
     if not job.is_film:
-        return (
-            f"<img class='three' src='{at}/after' alt='Three frames of the clip, and painted'>"
-            f"<nav aria-label='Downloads'><span>Download</span> "
-            f"<a download href='{at}/picture'>PNG</a></nav>{_remarks(job)}"
-        )
+        link = f"<a download href='{at}/picture'>PNG</a>"
+        shown = f"<img class='three' src='{at}/after' alt='Three frames of the clip, and painted'>"
+        return shown + _downloads("Download", link) + _remarks(job)
     if job.movie == ".gif":
         shown = f"<img class='film' src='{at}/film' alt='The film'>"
     else:
@@ -247,7 +242,9 @@ def _film(job: Job) -> str:
         )
     kind = job.movie[1:]
     kind = {"webm": "WebM"}.get(kind, kind.upper())
-    return (
-        f"{shown}<nav aria-label='Downloads'><span>Download</span> "
-        f"<a download href='{at}/film'>{kind}</a></nav>{_remarks(job)}"
-    )
+    link = f"<a download href='{at}/film'>{kind}</a>"
+    return shown + _downloads("Download", link) + _remarks(job)
+
+
+def _downloads(label: str, *links: str) -> str:
+    return f"<nav aria-label='Downloads'><span>{label}</span> {' '.join(links)}</nav>"

@@ -20,7 +20,7 @@ from anyio import CapacityLimiter, to_thread
 from impasto.config import Config, Machine
 from impasto.errors import ImpastoError, OutputError
 from impasto.painting.allocator import give_back, keep_big_blocks
-from impasto.web.folders import UPLOAD_FOLDER, RoomError, own_folder, remove_old
+from impasto.web.folders import UPLOAD_FOLDER, RoomError, remove_old, studio_folder
 from impasto.web.job import OVER, Job, Requested, State
 from impasto.web.kinds import check, config_for, work_on
 from impasto.web.limits import Limits
@@ -64,7 +64,7 @@ class Studio:
     ):
         self.limits, self.networks, self.save_to = limits, tuple(networks), save_to
         self._held = ExitStack()
-        self.folder = self._held.enter_context(own_folder())
+        self.folder = self._held.enter_context(studio_folder())
         self.uploads = self.folder / UPLOAD_FOLDER
         self.policy = Policy(limits, machine, self.networks)
         self.reading = ReadingMemory(self.policy.memory)

@@ -161,8 +161,8 @@ def _connect_history(studio: Studio, form: Form, display: Display) -> tuple[gr.S
 
     async def act(request: gr.Request, shown: str, event: gr.EventData) -> Updates:
         given = event._data if isinstance(event._data, dict) else {}
-        owner, job = owner_in(request), studio.jobs.get(str(given.get("id")))
-        if job is None or job.owner != owner or not job.finished:
+        owner, job = owner_in(request), _own(studio, request, given.get("id"))
+        if job is None or not job.finished:
             gone = "This painting is not kept any more."
             return {display.status: line(gone), display.history: _history(studio, owner, shown)}
         if given.get("act") == "delete":
@@ -172,8 +172,8 @@ def _connect_history(studio: Studio, form: Form, display: Display) -> tuple[gr.S
                 updates |= {display.result: "", display.preview: EXAMPLE, display.shown: ""}
                 updates |= {display.status: line("Deleted.")} | display.buttons(False, False)
             return updates
-        first = studio.jobs.get(shown)
-        if given.get("act") == "beside" and first is not None and first.owner == owner:
+        first = _own(studio, request, shown)
+        if given.get("act") == "beside" and first is not None:
             return display.pair(studio, first, job)
         if given.get("act") == "alone":  # no longer beside another
             return display.show(studio, first or job)
@@ -185,24 +185,30 @@ def _connect_history(studio: Studio, form: Form, display: Display) -> tuple[gr.S
         choice = job.id, time.time()
         return updates | {chosen: choice} | ({film: choice} if job.kind == "film" else {})
 
-    def own(request: gr.Request, choice: Choice) -> Job:
-        job = studio.jobs.get(choice[0])
-        if job is None or job.owner != owner_in(request):
+    def chosen_job(request: gr.Request, choice: Choice) -> Job:
+        job = _own(studio, request, choice[0])
+        if job is None:
             raise gr.Error("This painting is not kept any more.", print_exception=False)
         return job
 
     async def restore(request: gr.Request, choice: Choice) -> Updates:
-        return await asyncio.to_thread(form.restored, studio, own(request, choice))
+        return await asyncio.to_thread(form.restored, studio, chosen_job(request, choice))
 
     def restore_film(request: gr.Request, choice: Choice) -> Updates:
         assert form.film is not None
-        return form.film.restored(studio, own(request, choice))
+        return form.film.restored(studio, chosen_job(request, choice))
 
     display.history.click(act, display.shown, [*display.outputs, chosen, film], **QUIET)
     chosen.change(restore, chosen, form.restorable, **QUIET)
     if form.film:
         film.change(restore_film, film, form.film.inputs, **QUIET)
     return chosen, film
+
+
+def _own(studio: Studio, request: gr.Request, id: object) -> Job | None:
+    """The visitor's job with this id, if it is kept."""
+    job = studio.jobs.get(str(id))
+    return job if job and job.owner == owner_in(request) else None
 
 
 def _history(studio: Studio, owner: str, shown: str) -> str:
@@ -279,18 +285,16 @@ def _connect_sheet(studio: Studio, form: Form, display: Display) -> Any:
 
     def pick(request: gr.Request, event: gr.EventData) -> Updates:
         given = event._data if isinstance(event._data, dict) else {}
-        job, cell = studio.jobs.get(str(given.get("id"))), str(given.get("cell"))
-        if job is None or job.owner != owner_in(request) or job.kind != "sheet":
+        job, cell = _own(studio, request, given.get("id")), str(given.get("cell"))
+        if job is None or job.kind != "sheet":
             return {display.status: line("This sheet is not kept any more.")}
         if not cell.isdecimal() or job.cells.get(int(cell)) != "":
             return {display.status: line("There is no such style in this sheet.")}
         return {picked: (job.id, time.time()), number: int(cell)}
 
     def fill(request: gr.Request, choice: Choice, cell: int) -> Updates:
-        job = studio.jobs.get(choice[0])
-        style = None
-        if job is not None and job.owner == owner_in(request):
-            style = try_placed(job.kept_input(1 + cell), studio)
+        job = _own(studio, request, choice[0])
+        style = try_placed(job.kept_input(1 + cell), studio) if job else None
         if style is None:
             raise gr.Error("This style is not kept any more.", print_exception=False)
         others = dict.fromkeys(form.styles[1:])

@@ -12,11 +12,13 @@ from impasto.batch.spec import BatchSpec, save_spec
 from impasto.cli.exit_codes import DOUBTFUL, PARTLY, STOPPED
 from impasto.cli.options import (
     GroupedCommand,
+    address_option,
     check_engine,
     config_options,
-    engine_options,
-    file_options,
+    depth_option,
+    engine_option,
     given,
+    metadata_option,
     preset_option,
     quiet_option,
 )
@@ -54,8 +56,10 @@ if TYPE_CHECKING:
     "columns content, style, out, preset and any setting [default: all]",
 )
 @preset_option
-@file_options
-@engine_options
+@depth_option
+@metadata_option
+@engine_option
+@address_option
 @quiet_option
 def batch(
     contents: tuple[str, ...],

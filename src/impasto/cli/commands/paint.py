@@ -13,12 +13,14 @@ import click
 from impasto.cli.names import default_name, joined_name
 from impasto.cli.options import (
     GroupedCommand,
+    address_option,
     check_engine,
     config_options,
-    engine_options,
-    file_options,
+    depth_option,
+    engine_option,
     given,
     json_option,
+    metadata_option,
     overwrite_option,
     preset_option,
     quiet_option,
@@ -91,8 +93,10 @@ if TYPE_CHECKING:
     metavar="FOLDER",
     help="save the run's state there, for `impasto resume FOLDER` after an interruption",
 )
-@file_options
-@engine_options
+@depth_option
+@metadata_option
+@engine_option
+@address_option
 @click.option(
     "--open",
     "show_it",
