@@ -130,7 +130,7 @@ class Scheduler:
         return None
 
     def _next_keys(self, worker: str) -> list[str]:
-        """What to paint next: alike tasks are given together, but no more than a worker's share.
+        """Choose what to paint next: alike tasks together, but no more than a worker's share.
 
         A task over which workers were lost is given alone, and to another worker if there is one:
         the device may be faulty.
@@ -218,7 +218,7 @@ class Scheduler:
         self._progress.failed(f"{self._jobs[key]}: {message}")
 
     def _record(self, key: str) -> dict[str, Any]:
-        """What the manifest tells of a job, done or failed."""
+        """The part of a manifest's line that done and failed jobs share."""
         job, task = self._jobs[key], self._tasks[key]
         inputs = [("content", task.content), *(("style", file) for file in task.styles)]
         inputs += [("named", file) for file in task.named]
@@ -244,7 +244,7 @@ class Scheduler:
 
     @property
     def waiting(self) -> int:
-        """How many tasks no worker has yet."""
+        """The number of tasks that no worker has yet."""
         return len(self._waiting)
 
     def results(self) -> Iterator[tuple[Job, Path | str | None]]:
@@ -253,7 +253,7 @@ class Scheduler:
 
 
 def at_once(config: Config) -> int:
-    """How many tasks of a config's size are given to a worker at once."""
+    """The number of tasks of a config's size that a worker is given at once."""
     if config.size == "original":
         return 1
     return max(1, min(MOST_AT_ONCE, PIXELS_AT_ONCE // config.size**2))

@@ -40,7 +40,7 @@ FOLDER_SCHEMA, SPEC_SCHEMA = TypeAdapter(Text), TypeAdapter(BatchSpec)
 
 
 def is_batch(folder: Path) -> bool:
-    """Whether a batch has been painted into a folder."""
+    """True if a batch has been painted into a folder."""
     return os.path.isfile(folder / SPEC)  # unlike Path.is_file it never raises
 
 

@@ -144,13 +144,13 @@ class BatchStore:
         for key, name in wanted.items():
             before = self._done.get(key)
             if before and before.out.casefold() not in here:
-                self._names[key] = before.out  # somebody removed it
+                self._names[key] = before.out  # it was removed
             else:
                 self._names[key] = free_name(name, key[:12], lambda name: name.casefold() in taken)
             taken.add(self._names[key].casefold())
 
     def path(self, key: str) -> Path:
-        """Where the painting of a key is written."""
+        """The path of a key's painting."""
         return self.folder / self._names[key]
 
     def _work_folder(self, key: str) -> Path:

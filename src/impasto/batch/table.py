@@ -115,7 +115,7 @@ def pictures_in(folder: Path, note: Note) -> list[str]:
 
 
 def _why_not(name: str) -> str:
-    """Why a file in a folder is passed over, by its name."""
+    """The reason to pass over a file in a folder, by its name."""
     if is_raw_name(name):
         return "a camera's raw file: develop it first"
     return "no picture's name"

@@ -68,7 +68,7 @@ class Outputs(NamedTuple):
 
     @property
     def streamed(self) -> bool:
-        """Whether the picture is written to standard output."""
+        """True if the picture is written to standard output."""
         return str(self.picture) == STREAM
 
     def named(self) -> dict[str, Path]:

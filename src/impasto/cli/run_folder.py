@@ -163,7 +163,7 @@ class SnapshotsRecord(BaseModel):
 
 
 class FileRecord(BaseModel):
-    """How the painting's file is written."""
+    """The options of the painting's file."""
 
     model_config = ConfigDict(extra="forbid")
 

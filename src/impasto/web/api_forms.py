@@ -129,7 +129,7 @@ class FilmFields(Fields):
         description="steps of all frames but the first of a shot, whose steps are in the settings; "
         "0: a quarter of those",
     )
-    every: int = Field(1, description="paint every so manieth frame")
+    every: int = Field(1, description="paint every n-th frame only")
     temporal: float = Field(
         1.0, description="how much a frame is held to the one before it: 0 not at all"
     )

@@ -150,7 +150,7 @@ class _Sink(io.RawIOBase):
         return len(data)
 
     def taken(self) -> Iterator[bytes]:
-        """What was written since the last call."""
+        """Return what was written since the last call."""
         chunks, self.chunks = self.chunks, []
         yield from chunks
 

@@ -1,4 +1,4 @@
-"""What the endpoints of the HTTP API share: jobs, states, errors, and the queue."""
+"""Shared parts of the HTTP API's endpoints: jobs, states, errors, and the queue."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ class FilmForm(NamedTuple):
 
     @property
     def inputs(self) -> list[Component]:
-        """Those with choices, as an event takes them."""
+        """The components with choices, as an event takes them."""
         return [self.clip, self.steps, self.later, self.every, self.temporal]
 
     def chosen(self, value: dict[Component, Any], preview: bool) -> tuple[Upload, int, FilmChoices]:

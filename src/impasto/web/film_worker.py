@@ -109,7 +109,7 @@ class _Work:
 
     @property
     def gives_way(self) -> bool:
-        """Whether others wait, and it had its turn."""
+        """True if others wait, and it had its turn."""
         turn_is_over = time.monotonic() - self._began > TURN
         return self.job.give_way and turn_is_over and not self.job.film.preview
 

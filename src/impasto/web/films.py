@@ -119,7 +119,7 @@ def own_names(path: Path, name: str) -> Iterator[None]:
 
 
 def describe(path: Path, name: str, limits: Limits) -> str:
-    """What a clip is: its frames, seconds and pixels. Raises ImpastoError."""
+    """Describe a clip: its frames, seconds and pixels. Raises ImpastoError."""
     check_bytes(path, name, limits)
     with own_names(path, name):
         clip = _clip(path, name, limits)

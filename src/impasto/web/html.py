@@ -75,7 +75,7 @@ def status(job: Job, before: int) -> str:
 
 
 def _done(job: Job) -> str:
-    """How much of a stopped job there is: "3 of 40 frames"."""
+    """The finished part of a stopped job: "3 of 40 frames"."""
     now = job.progress
     if now is None:
         return "no step"
@@ -85,7 +85,7 @@ def _done(job: Job) -> str:
 
 
 def preview(job: Job) -> str:
-    """How far a job is: a bar, the time left, and what there is to see of it."""
+    """The progress of a job: a bar, the time left, and what there is to see of it."""
     now = job.progress
     if now is None or not (job.frame or job.kind == "sheet"):
         return EMPTY
@@ -181,7 +181,7 @@ def quick_look(picture: bytes) -> str:
 
 
 def _remarks(job: Job) -> str:
-    """Where the painting was saved, and the notes on how it was painted."""
+    """The path of the saved copy, and the notes on how it was painted."""
     lines = [f"Saved as {job.saved}"] if job.saved else []
     lines += [as_labels(note[:1].upper() + note[1:]) for note in job.notes]
     items = "".join(f"<li>{escape(text)}</li>" for text in lines)
@@ -189,7 +189,7 @@ def _remarks(job: Job) -> str:
 
 
 def result(job: Job) -> str:
-    """What a finished job has made."""
+    """The product of a finished job."""
     if job.kind == "sheet":
         return _sheet(job)
     return _film(job) if job.kind == "film" else _painting(job)

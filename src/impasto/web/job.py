@@ -34,7 +34,7 @@ FRAME_EVERY = 0.3  # seconds between two live pictures: each costs a copy from t
 
 
 class Progress(NamedTuple):
-    """How far a painting is. seconds_left: None if it is too early to say.
+    """The progress of a painting. seconds_left: None if it is too early to say.
 
     frame, frames: of a film, the one that is painted now; of a sheet, the paintings that are done.
     """

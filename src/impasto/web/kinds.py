@@ -1,4 +1,4 @@
-"""What the studio makes: paintings, sheets and films, each checked and painted in its own way."""
+"""The three kinds of jobs, paintings, sheets and films, each checked and painted in its way."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How many paintings a studio takes, and how large they, their pictures and clips may be."""
+"""The limits of a studio: number and size of paintings, uploads and clips, time and steps."""
 
 from __future__ import annotations
 

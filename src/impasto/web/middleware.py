@@ -34,7 +34,7 @@ ROUTES = re.compile(
 FILES = "/gradio_api/file="
 UPLOADS = ("/gradio_api/component_server", "/api/paintings")  # of pictures
 CLIPS = ("/gradio_api/upload", "/api/films")  # or of clips
-SMALL = 1_000_000  # bytes of all other bodies: 36 MB of JSON brackets kept everybody waiting 12 s
+SMALL = 1_000_000  # bytes of all other bodies: 36 MB of JSON brackets stopped all answers for 12 s
 OURS = ("/api/", "/healthz", "/metrics")  # all other routes are gradio's
 OPEN = ("/healthz",)  # needs no password: monitoring asks there
 LOGGED = 200  # characters of a path, or of an error, in the log

@@ -173,7 +173,7 @@ def abandoned(job: Job, jobs: Iterable[Job], keep: float) -> bool:
     """True if a painting is to be deleted, or cancelled if it is not finished.
 
     A finished one is, `keep` seconds after its end and after its visitor was last there. Another
-    is only if somebody else waits, and never if a program asked for it.
+    is only if another visitor waits, and never if a program asked for it.
     """
     last = max(job.ended, job.last_seen or 0.0)
     if time.time() - last <= keep:

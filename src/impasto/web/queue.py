@@ -25,14 +25,7 @@ from impasto.web.job import OVER, Job, Requested, State
 from impasto.web.kinds import check, config_for, work_on
 from impasto.web.limits import Limits
 from impasto.web.metrics import Metrics
-from impasto.web.policy import (
-    Policy,
-    abandoned,
-    continue_from,
-    in_turn,
-    is_to_give_way,
-    surplus,
-)
+from impasto.web.policy import Policy, abandoned, continue_from, in_turn, is_to_give_way, surplus
 from impasto.web.quick_looks import Look, Looks
 from impasto.web.request import BusyError, PaintRequest
 from impasto.web.uploads import ReadingMemory
@@ -295,7 +288,7 @@ class Studio:
             self._enter(job, state)
 
     def _sweep(self) -> None:
-        """Once a TICK: end what nobody waits for, and delete what is old."""
+        """Once a TICK: end abandoned paintings, and delete what is old."""
         while not self._closed:
             time.sleep(TICK)
             try:

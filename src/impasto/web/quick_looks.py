@@ -34,7 +34,7 @@ class Look:
         self._pictures.put(picture)
 
     def give_up(self) -> None:
-        """End it: nobody waits for its pictures any more."""
+        """End it: its pictures are not wanted any more."""
         self.given_up = True
         self.add(None)
 
@@ -112,7 +112,7 @@ class Looks:
         made = 0
 
         def wanted() -> bool:
-            # a finer one than the second is for when nobody else waits
+            # a finer one than the second only if no other look waits
             return not (look.given_up or self._paintings() or (made > 1 and self._waiting))
 
         try:

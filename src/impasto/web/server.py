@@ -41,7 +41,7 @@ log = logging.getLogger("impasto.studio")
 
 
 async def _invalid(_: Request, error: Exception) -> JSONResponse:
-    """What is wrong with a request, in one line like every other error."""
+    """Answer an invalid request with one line, like every other error."""
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
     where = " ".join(str(part) for part in first["loc"][1:])
@@ -49,7 +49,7 @@ async def _invalid(_: Request, error: Exception) -> JSONResponse:
 
 
 async def _http_error(request: Request, error: Exception) -> Response:
-    """FastAPI's answer, unless a form could not be read because the disk is full."""
+    """Answer as FastAPI does, unless a form could not be read because the disk is full."""
     assert isinstance(error, HTTPException)
     if is_disk_full(error):
         return await _not_written(request, error)
@@ -57,7 +57,7 @@ async def _http_error(request: Request, error: Exception) -> Response:
 
 
 async def _not_written(_: Request, error: Exception) -> JSONResponse:
-    """A file that could not be written here."""
+    """Answer that a file could not be written here."""
     log.error("something could not be written: %s", error.__cause__ or error)
     if is_disk_full(error):
         detail = "the server has no room for the pictures; try again later"

@@ -26,7 +26,7 @@ def read_upload(path: str | os.PathLike[str], folder: Path) -> bytes:
     """The bytes of an uploaded file. path: from the visitor, whatever gradio has checked.
 
     Raises PictureError for everything but a regular file in `folder`, always in the same words:
-    nobody learns which paths exist.
+    they do not tell which paths exist.
     """
     try:
         return bytes_of(upload_path(path, folder))

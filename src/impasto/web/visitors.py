@@ -1,4 +1,4 @@
-"""Who is who: visitors have their paintings by a cookie, and places in the queue by an address."""
+"""Tell visitors apart: a cookie finds their paintings, an address counts their queue places."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What happens on the page: its buttons, and how it follows a painting."""
+"""The events of the page: its buttons, and following a painting."""
 
 from __future__ import annotations
 

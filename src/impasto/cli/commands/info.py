@@ -35,7 +35,7 @@ config_options(info, *Machine.model_fields)
 
 
 def _of_torch(machine: Machine) -> dict[str, str]:
-    """Where and how a painting would be computed, and why."""
+    """Return the device and the method of computing a painting, with the reasons."""
     import torch
 
     from impasto.backbone.fastest import fastest, processor_abilities
@@ -65,7 +65,7 @@ def _of_torch(machine: Machine) -> dict[str, str]:
 
 
 def _of_files() -> dict[str, str]:
-    """The networks that are here, and the folder of those that are downloaded."""
+    """Return the networks that are here, and the folder of downloaded ones."""
     from impasto.backbone.weights import cache_folder, cached, known
 
     here = [f"{name} {'here' if cached(name) else 'not here'}" for name in known()]
@@ -73,6 +73,6 @@ def _of_files() -> dict[str, str]:
 
 
 def _extra(name: str) -> str:
-    """Whether the libraries of an extra are installed."""
+    """Say whether the libraries of an extra are installed."""
     missing = [module for module in EXTRAS[name] if find_spec(module) is None]
     return f"lacks {', '.join(missing)}" if missing else "installed"

@@ -202,7 +202,7 @@ def _is_own(host: str, auth: str | None, no_auth: bool) -> bool:
 
 
 def _folder(given: str | None, own: bool) -> Path | None:
-    """Where finished paintings are also written."""
+    """The folder for copies of finished paintings, if there is to be one."""
     if given is None:
         return Path.home() / "Pictures" / "impasto" if own else None
     return None if given == "none" else Path(given).expanduser()
