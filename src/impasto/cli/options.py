@@ -86,7 +86,7 @@ class GroupedCommand(click.Command):
                     formatter.write_dl(records)
 
 
-def config_options(command: click.Command, *fields: str) -> click.Command:
+def add_settings(command: click.Command, *fields: str) -> click.Command:
     """Add settings to a command as options.
 
     Args:
@@ -135,50 +135,50 @@ def as_options(settings: Mapping[str, Any]) -> list[str]:
 
 
 # Options that several commands have.
-depth_option = click.option(
+depth = click.option(
     "--depth",
     type=click.Choice(["8", "16"]),
     default="8",
     callback=lambda context, parameter, value: int(value),
     help="bits a sample of the painting's file; 16: .png and .tif [default: 8]",
 )
-preset_option = click.option(  # None: it was not given
+preset = click.option(  # None: it was not given
     "--preset",
     "preset_name",
     metavar="NAME",
     help="a preset by name; see `impasto presets` [default: default]",
 )
-quiet_option = click.option("--quiet", is_flag=True, help="print errors only")
-json_option = click.option(
+quiet = click.option("--quiet", is_flag=True, help="print errors only")
+json_output = click.option(
     "--json", "as_json", is_flag=True, help="print the result as one line of JSON"
 )
-overwrite_option = click.option(
+overwrite = click.option(
     "--overwrite",
     is_flag=True,
     help="without -o: write over a file of the default name [default: add a number to the name]",
 )
-style_option = click.option(
+styles = click.option(
     "--style",
     "styles",
     multiple=True,
     metavar="STYLE",
     help="a STYLE picture; may be given again: several styles are blended",
 )
-metadata_option = click.option(
+metadata = click.option(
     "--metadata",
     type=click.Choice(["basic", "all", "none"]),
     default="basic",
     help="what is kept of the content's file: date, author, copyright, resolution and color "
     "profile; its whole EXIF, also where it was taken; or nothing [default: basic]",
 )
-engine_option = click.option(
+engine = click.option(
     "--engine",
     type=click.Choice(["local", "ray"]),
     default="local",
     help="paint in this process, or on the devices of a Ray cluster (extra: cluster) "
     "[default: local]",
 )
-address_option = click.option(
+address = click.option(
     "--address",
     metavar="ADDRESS",
     help="the Ray cluster to join, as auto or 10.0.0.1:6379 [default: one of its own]",

@@ -8,19 +8,19 @@ from typing import Any
 
 import click
 
-from impasto.cli.options import GroupedCommand, config_options, given
+from impasto.cli import options
 from impasto.config import Config, Machine, changed_by
 from impasto.extras import EXTRAS
 from impasto.version import __version__
 
 
-@click.command(cls=GroupedCommand)
+@click.command(cls=options.GroupedCommand)
 def info(**values: Any) -> None:
     """Print the version, the device, the networks and the extras that are here, for a report.
 
     impasto info
     """
-    _, machine = changed_by(given(values), Config())
+    _, machine = changed_by(options.given(values), Config())
     lines = {
         "impasto": f"{__version__}, Python {platform.python_version()}, {platform.platform()}",
         **_of_torch(machine),
@@ -31,7 +31,7 @@ def info(**values: Any) -> None:
         click.echo(f"{name:12} {text}")
 
 
-config_options(info, *Machine.model_fields)
+options.add_settings(info, *Machine.model_fields)
 
 
 def _of_torch(machine: Machine) -> dict[str, str]:

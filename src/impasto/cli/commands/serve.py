@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from impasto.cli.options import GroupedCommand, config_options, given
+from impasto.cli import options
 from impasto.config import MOST_STEPS, Config, Machine, changed_by
 from impasto.errors import ConfigError
 from impasto.extras import EXTRAS, needs_extra
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 LIMITS = Limits()  # the defaults
 
 
-@click.command(cls=GroupedCommand)
+@click.command(cls=options.GroupedCommand)
 @click.option(
     "--host",
     default="127.0.0.1",
@@ -152,7 +152,7 @@ def serve(
     impasto serve
     """
     # before seconds of imports: bad values fail at once
-    config, machine = changed_by(given(values), Config())
+    config, machine = changed_by(options.given(values), Config())
     numbers = {"--max-upload": max_upload, "--max-clip": max_clip, "--max-minutes": max_minutes}
     _check(auth, {**numbers, "--keep": keep})
     own = _is_own(host, auth, no_auth)
@@ -255,7 +255,7 @@ def _open(
         server.serve(app, sock, lambda: _announce(address, show_it), studio.close)
 
 
-config_options(serve, "backbone", *Machine.model_fields)
+options.add_settings(serve, "backbone", *Machine.model_fields)
 
 
 def _announce(address: str, show_it: bool) -> None:
