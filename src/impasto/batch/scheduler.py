@@ -8,11 +8,12 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from impasto.backbone.load import network_key
-from impasto.batch.executor import Assignment, Done, Executor, File, Task, WorkerUpdate
+from impasto.batch.executor import Assignment, Done, Executor, File, StopRequest, Task, WorkerUpdate
 from impasto.batch.job import Inputs, Job
+from impasto.batch.progress import BatchProgress
 from impasto.batch.store import BatchStore
 from impasto.config import Config
 from impasto.errors import OutputError, PictureError, is_disk_full
@@ -20,10 +21,6 @@ from impasto.images.read import bytes_of
 from impasto.images.write import DEFAULT_OPTIONS, FORMATS, FileOptions
 from impasto.painting.checkpoint_file import put
 from impasto.version import __version__
-
-if TYPE_CHECKING:
-    from impasto.batch.executor import StopRequest
-    from impasto.batch.progress import BatchProgress
 
 MOST_LOSSES = 3  # workers that may be lost over a task before it is given up
 

@@ -6,16 +6,19 @@ from collections.abc import Callable, Iterator
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import click
 import torch
+from rich.console import Console
 
 from impasto.backbone.load import settled
+from impasto.backbone.vgg import Backbone
 from impasto.cli.exit_codes import STOPPED
 from impasto.cli.progress_bar import film_bar, make_console, note
 from impasto.cli.signals import GracefulShutdown
 from impasto.cli.terminal import load_with_bar
+from impasto.config import Config, Machine
 from impasto.errors import PictureError
 from impasto.figures.contact_sheet import contact_sheet
 from impasto.film.check import CheckedFrame, steadiness
@@ -40,12 +43,6 @@ from impasto.images.write import write
 from impasto.painting.memory import Plan
 from impasto.painting.tuning import tune_allocator, use_threads
 from impasto.version import __version__
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from impasto.backbone.vgg import Backbone
-    from impasto.config import Config, Machine
 
 WORK = ".work"  # added to the film's name: the folder of its frames while it is painted
 

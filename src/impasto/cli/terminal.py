@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
@@ -11,42 +12,35 @@ from typing import TYPE_CHECKING
 
 import click
 import torch
+from rich.console import Console
 
 from impasto.backbone.load import load_backbone, load_weights, unused_gpu
+from impasto.backbone.vgg import Backbone
 from impasto.backbone.weights import load as load_named
-from impasto.cli.outputs import report, write_contact_sheet
+from impasto.cli.outputs import Outputs, report, write_contact_sheet
 from impasto.cli.progress_bar import download_bar, make_console, note, painting_bar
 from impasto.cli.run_folder import FRAMES, RunSpec, mark_finished
 from impasto.cli.signals import GracefulShutdown
 from impasto.cli.streams import picture_source, write_stdout
+from impasto.config import Config, Machine
 from impasto.errors import CheckpointError, OutputError
-from impasto.painting.checkpoint import Checkpoints, as_begun, load
+from impasto.figures.timelapse import Film
+from impasto.images.read import Picture
+from impasto.images.write import FileOptions
+from impasto.painting.callbacks import Log, StepCallback
+from impasto.painting.checkpoint import Checkpoint, Checkpoints, as_begun, load
 from impasto.painting.checkpoint_file import BEFORE, NAME
 from impasto.painting.cuda_graph import make_evaluator
 from impasto.painting.levels import read_pictures
-from impasto.painting.memory import plan_for
+from impasto.painting.memory import Plan, plan_for
 from impasto.painting.outcome import Painting
-from impasto.painting.run import Run
+from impasto.painting.problem import Problem
+from impasto.painting.run import Resume, Run
+from impasto.painting.step import State, Step
 from impasto.painting.tuning import tune_allocator, use_threads
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
-    from rich.console import Console
-
-    from impasto.backbone.vgg import Backbone
-    from impasto.cli.outputs import Outputs
     from impasto.cluster.distributed import TileWorkers
-    from impasto.config import Config, Machine
-    from impasto.figures.timelapse import Film
-    from impasto.images.read import Picture
-    from impasto.images.write import FileOptions
-    from impasto.painting.callbacks import Log, StepCallback
-    from impasto.painting.checkpoint import Checkpoint
-    from impasto.painting.memory import Plan
-    from impasto.painting.problem import Problem
-    from impasto.painting.run import Resume
-    from impasto.painting.step import State, Step
 
 
 def load_with_bar(console: Console, config: Config, machine: Machine) -> Backbone:

@@ -54,14 +54,10 @@ def clip_of(job: Job) -> Path:
     return job.file("input-0")
 
 
-def check_extra() -> None:
-    """Raise ConfigError if the extra that films need is missing."""
+def check_settings(config: Config) -> None:
+    """Raise ConfigError for a setting that a film does not take, or if films need an extra."""
     if not has_extra("video"):
         raise ConfigError(needs_extra("a film", "video"))
-
-
-def check_settings(config: Config) -> None:
-    """Raise ConfigError for a setting that a film does not take."""
     for name in NOT_OURS:
         if getattr(config, name) != getattr(Config(), name):
             raise ConfigError(f"{option_name(name)} is not for a film: leave it out", name)

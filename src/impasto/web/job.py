@@ -4,28 +4,25 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
+import torch
+
+from impasto.config import Config
 from impasto.errors import PictureError
+from impasto.figures.timelapse import Film
 from impasto.images.files import header_size
 from impasto.images.read import Picture, read_bytes
 from impasto.images.write import write
 from impasto.painting.callbacks import objective_and_terms, seconds_left
 from impasto.painting.levels import enough_for, painted_size
+from impasto.painting.run import Run
+from impasto.painting.step import Step
 from impasto.web.previews import FRAME_SIDE, jpeg, reduced
 from impasto.web.request import FilmChoices, Kind, PaintRequest, Upload, clean
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    import torch
-
-    from impasto.config import Config
-    from impasto.figures.timelapse import Film
-    from impasto.painting.run import Run
-    from impasto.painting.step import Step
 
 State = Literal["waiting", "painting", "paused", "done", "stopped", "failed", "cancelled"]
 Requested = Literal["", "pause", "stop", "cancel"]

@@ -97,10 +97,13 @@ def _operation(method: str, path: str, operation: dict[str, Any], schema: dict[s
     ]
     for kind in operation.get("requestBody", {}).get("content", {}).values():
         name = kind["schema"].get("$ref", "").rpartition("/")[2]
-        properties = schema["components"]["schemas"].get(name, {}).get("properties", {})
+        form = schema["components"]["schemas"].get(name, {})
+        needed = form.get("required", [])
         fields += [
             (f"<code>{escape(field)}</code>", escape(part.get("description", "")))
-            for field, part in properties.items()
+            for field, part in sorted(
+                form.get("properties", {}).items(), key=lambda item: item[0] not in needed
+            )
         ]
     answers = [
         (f"<code>{code}</code>", escape(answer.get("description", "")))

@@ -77,8 +77,11 @@ def work_on_sheet(job: Job, limits: Limits, machine: Machine, threads: int) -> S
     finished = len(job.cells) == len(styles)
     if job.requested == "pause" and not finished:
         return "paused"
-    if job.requested == "cancel" or "" not in job.cells.values():
-        return "cancelled" if job.requested else _failed(job)
+    if job.requested == "cancel" or "" not in job.cells.values():  # "": a painting is there
+        if job.requested:
+            return "cancelled"
+        job.error = next(iter(job.cells.values()), "there is no style to try")
+        return "failed"
     _finish(job)
     return "done" if finished else "stopped"
 
@@ -131,8 +134,3 @@ def _finish(job: Job) -> None:
     sheet = contact_sheet(in_rows(cells))
     write(sheet, job.product)
     write(sheet, job.file("after.jpg"))
-
-
-def _failed(job: Job) -> State:
-    job.error = next(iter(job.cells.values()), "there is no style to try")
-    return "failed"

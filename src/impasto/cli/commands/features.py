@@ -58,7 +58,8 @@ def features(
     elif picture is None:
         raise ConfigError("give a PICTURE to look at: impasto features photo.jpg; or --network")
     else:
-        names = _layers_of(config) if layers is None else options.parse_layers(layers)
+        shallow_to_deep = sorted({*config.content_layers, *config.style_layers}, key=LAYERS.index)
+        names = shallow_to_deep if layers is None else options.parse_layers(layers)
         _draw_features(
             picture, config, machine, names, out or default_name("features.png", overwrite)
         )
@@ -67,11 +68,6 @@ def features(
 options.add_settings(
     features, "size", "size_of", *marked(Config, "network"), *marked(Machine, "network")
 )
-
-
-def _layers_of(config: Config) -> list[str]:
-    """Return the layers of a config, shallow to deep."""
-    return sorted({*config.content_layers, *config.style_layers}, key=LAYERS.index)
 
 
 def _draw_features(

@@ -14,6 +14,7 @@ from impasto.cli import options
 from impasto.cli.names import default_name, joined_name
 from impasto.cli.sources import check_styles, sources_of, with_styles
 from impasto.cli.streams import STREAM
+from impasto.config import DRAFT
 from impasto.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -129,7 +130,7 @@ def paint(
     from impasto.painting.problem import extras
 
     asked = with_styles(pictures, styles)
-    typed = _with_draft(options.given(values)) if draft else options.given(values)
+    typed = {**(DRAFT if draft else {}), **options.given(values)}
     config, machine, pictures, blank_content = sources_of(asked, preset_name, source, typed)
     _refuse_texture(blank_content, source)
     first_style = _first_style(pictures, config)
@@ -183,13 +184,6 @@ def _show_preview(pictures: Sequence[str], config: Config, machine: Machine) -> 
     click.echo(str(target))
     click.launch(str(target))
     return 0
-
-
-def _with_draft(typed: dict[str, Any]) -> dict[str, Any]:
-    """The settings of --draft, where others were not typed."""
-    from impasto.config import DRAFT
-
-    return {**DRAFT, **typed}
 
 
 def _first_style(pictures: Sequence[str], config: Config) -> str:
