@@ -9,7 +9,7 @@ import click
 from impasto.backbone.architecture import layer_name
 from impasto.config import GROUPS, Config, Machine
 from impasto.errors import ConfigError
-from impasto.fields import allowed, marked, option_name
+from impasto.fields import allowed, marked, marks_of, option_name
 from impasto.parsing import format_value
 
 if TYPE_CHECKING:
@@ -25,17 +25,15 @@ class ConfigOption(click.Option):
     def __init__(self, field: str):
         model = next(model for model in MODELS if field in model.model_fields)
         info = model.model_fields[field]
-        extra = info.json_schema_extra
-        assert isinstance(extra, dict)
-        self.group = str(extra["group"])
+        marks = marks_of(info)
+        self.group = marks["group"]
         flag = info.annotation is bool
         name = option_name(field)
         help = f"{info.description}{_hint(allowed(model, field), info.default)}"
-        aliases: list[str] = extra["aliases"]  # type: ignore[assignment]
         super().__init__(
-            [f"{name}/--no-{name[2:]}" if flag else name, *aliases],
+            [f"{name}/--no-{name[2:]}" if flag else name, *marks["aliases"]],
             default=None,
-            multiple=bool(extra["repeated"]),
+            multiple=marks["repeated"],
             help=help,
             metavar=None if flag else "TEXT",
             is_flag=flag,
@@ -86,19 +84,19 @@ class GroupedCommand(click.Command):
                     formatter.write_dl(records)
 
 
-def add_settings(command: click.Command, *fields: str) -> click.Command:
+def add_settings(command: click.Command, *fields: str, without: tuple[str, ...] = ()) -> None:
     """Add settings to a command as options.
 
     Args:
         command: the command.
         fields: the settings; none: all but those marked as not for this command.
+        without: those of them that are left out.
     """
     if not fields:
         excluded = {name for model in MODELS for name in marked(model, "not_for", command.name)}
         names = [name for model in MODELS for name in model.model_fields]
-        fields = tuple(name for name in names if name not in excluded)
+        fields = tuple(name for name in names if name not in (*excluded, *without))
     command.params.extend(ConfigOption(field) for field in fields)
-    return command
 
 
 def given(values: dict[str, Any]) -> dict[str, Any]:

@@ -11,10 +11,9 @@ from fastapi.responses import HTMLResponse
 
 from impasto.config import Config
 from impasto.errors import as_arguments
-from impasto.fields import allowed
+from impasto.fields import allowed, marks_of
 from impasto.parsing import format_value
 
-OURS = ("group", "takes", "usual", "path", "network", "repeated", "aliases", "not_for", "control")
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem;
   color: #222; background: #fff; }
@@ -51,8 +50,8 @@ def add_documentation(app: FastAPI) -> None:
 def _settings() -> dict[str, Any]:
     """The JSON schema of the settings, in the words of the API."""
     schema = Config.model_json_schema()
-    for part in schema["properties"].values():
-        for mark in OURS:
+    for name, part in schema["properties"].items():
+        for mark in marks_of(Config.model_fields[name]):  # for the command line and the page
             part.pop(mark, None)
         part["description"] = as_arguments(part["description"])
     schema["description"] = "All settings of a painting; what is left out has its default."

@@ -10,9 +10,8 @@ from typing import Any, Literal
 import click
 
 from impasto.cli import options
-from impasto.config import MOST_STEPS, Config, Machine, changed_by
+from impasto.config import MOST_STEPS, Config, changed_by
 from impasto.errors import ConfigError
-from impasto.fields import marked
 from impasto.presets import preset
 
 # a film has its own --steps and --start; the seed is of a start with noise
@@ -147,15 +146,7 @@ def film(
     return paint_film_spec(spec, quiet, preview)
 
 
-options.add_settings(
-    film,
-    *(
-        name
-        for model in (Config, Machine)
-        for name in model.model_fields
-        if name not in (*OWN, *marked(model, "not_for", "film"))
-    ),
-)
+options.add_settings(film, without=OWN)
 
 
 def _styles(styles: tuple[str, ...], config: Config) -> tuple[str, ...]:
