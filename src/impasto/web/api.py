@@ -45,7 +45,7 @@ class PresetInfo(BaseModel):
 
 
 @routes.post("/api/paintings", status_code=202, responses=ACCEPTED, tags=["paintings"])
-async def submit_painting(
+async def submit(
     studio: TheStudio,
     request: Request,
     response: Response,
