@@ -578,7 +578,7 @@ def test_nothing_changes_a_painting_that_is_over(studio, order, when, end):
     before = (
         job.state,
         job.ended,
-        job.suspended_seconds,
+        job.progress,
         listing(job.folder),
         counted(studio)[f"impasto_paintings_total {end}"],
     )
@@ -587,7 +587,7 @@ def test_nothing_changes_a_painting_that_is_over(studio, order, when, end):
         now = (
             job.state,
             job.ended,
-            job.suspended_seconds,
+            job.progress,
             listing(job.folder),
             counted(studio)[f"impasto_paintings_total {end}"],
         )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 from impasto.backbone.load import settled
 from impasto.config import Machine
 from impasto.errors import ImpastoError
@@ -17,7 +15,7 @@ from impasto.painting.outcome import why_stopped
 from impasto.painting.step import Step
 from impasto.painting.tuning import tune_allocator, use_threads
 from impasto.web.films import OpenFilm, clip_of, open_film, own_names
-from impasto.web.job import Job, Progress, State
+from impasto.web.job import Clock, Job, Progress, State
 from impasto.web.limits import Limits
 from impasto.web.previews import reduced
 from impasto.web.worker import cached_backbone
@@ -75,8 +73,7 @@ class _Work:
         self.frames = preview_count(film.frames) if job.film.preview else film.frames
         self.done = 0  # frames
         self._here = 0.0  # the share of the work that was done before
-        self._spent = job.progress.seconds if job.progress else 0.0
-        self._began = time.monotonic()
+        self.clock = Clock(job)
 
     def note(self, text: str) -> None:
         """Keep a note for the visitor."""
@@ -96,33 +93,28 @@ class _Work:
         within = self._share(self.done + 1) - self._share(self.done)
         self._show(self._share(self.done) + within * step.fraction, step)
         self.job.show_sometimes(step)
-        if self.job.requested or self.seconds > self.limits.seconds:
+        if self.job.requested or self.clock.total > self.limits.seconds:
             raise _InterruptedError
 
     def on_frame(self) -> None:
         """Count a frame. Raises _InterruptedError."""
         self.done += 1
         if self.done < self.frames and (
-            self.job.requested or self.seconds > self.limits.seconds or self.gives_way
+            self.job.requested or self.clock.total > self.limits.seconds or self.gives_way
         ):
             raise _InterruptedError
 
     @property
     def gives_way(self) -> bool:
         """True if others wait, and it had its turn."""
-        turn_is_over = time.monotonic() - self._began > TURN
+        turn_is_over = self.clock.turn > TURN
         return self.job.give_way and turn_is_over and not self.job.film.preview
-
-    @property
-    def seconds(self) -> float:
-        """Seconds that were spent on the film."""
-        return self._spent + time.monotonic() - self._began
 
     def end(self) -> None:
         """Note that it is done."""
         if self.job.progress:
             self.job.progress = self.job.progress._replace(
-                frame=self.done, seconds=self.seconds, seconds_left=0.0
+                frame=self.done, seconds=self.clock.total, seconds_left=0.0
             )
 
     def _share(self, frames: int) -> float:
@@ -132,14 +124,14 @@ class _Work:
         return min(1.0, steps / (self._first_steps + later * (self.frames - 1)))
 
     def _show(self, share: float, step: Step) -> None:
-        spent, here = time.monotonic() - self._began, share - self._here
+        spent, here = self.clock.turn, share - self._here
         self.job.progress = Progress(
             step=step.number,
             steps=step.steps,
             level=step.level,
             levels=step.levels,
             fraction=share,
-            seconds=self._spent + spent,
+            seconds=self.clock.total,
             seconds_left=spent / here * (1 - share) if here > 0 and spent > 1 else None,
             objective=None,
             terms={},
@@ -164,7 +156,7 @@ def _paint(work: _Work, store: FilmStore) -> str:
     except _InterruptedError:
         if job.requested:
             return "stopped by hand"
-        if work.gives_way and work.seconds <= work.limits.seconds:
+        if work.gives_way and work.clock.total <= work.limits.seconds:
             return OTHERS
         minutes = f"{work.limits.seconds / 60:g}"
         job.note = f"this server paints for at most {minutes} minutes"

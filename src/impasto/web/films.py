@@ -26,7 +26,6 @@ from impasto.web.job import Job
 from impasto.web.limits import Limits
 from impasto.web.policy import Policy
 from impasto.web.previews import reduced
-from impasto.web.request import clean
 from impasto.web.uploads import ReadingMemory
 
 # by the first bytes of the clip: what a browser shows; other clips become MP4
@@ -75,7 +74,7 @@ def check_film(job: Job, policy: Policy, reading: ReadingMemory) -> None:
     if not 0 <= chosen.later_steps <= limits.steps:
         text = f"later_steps is {chosen.later_steps:,}: give 1 to {limits.steps:,}"
         raise ConfigError(text, chosen.later_steps)
-    sizes = [header_size(data, name, limits.read_pixels) for data, name in _pictures(job)]
+    sizes = [header_size(data, name, limits.read_pixels) for data, name in job.files(1)]
     enough = enough_for(*sizes[0], job.config) if sizes else 1
     with reading.reserved(sizes or [(1, 1)], enough), own_names(clip_of(job), job.content):
         film = open_film(job, limits)
@@ -95,14 +94,6 @@ def check_film(job: Job, policy: Policy, reading: ReadingMemory) -> None:
         )
     prepare_problem(film.first, film.styles, job.config, film.named)
     write(reduced(film.first.pixels, height, width), job.file("before.jpg"))
-
-
-def _pictures(job: Job) -> list[tuple[bytes, str]]:
-    """The bytes of a film's styles and of the pictures that its settings name, and their names."""
-    return [
-        (job.file(f"input-{number}").read_bytes(), name)
-        for number, name in enumerate([*job.styles, *map(clean, job.named)], 1)
-    ]
 
 
 @contextmanager
@@ -169,7 +160,7 @@ def open_film(job: Job, limits: Limits) -> OpenFilm:
         check_movie(out, clip, movie)
     size = film_size(first, job.config)
     enough = enough_for(*size, job.config)
-    read = [read_bytes(data, name, limits.read_pixels, enough) for data, name in _pictures(job)]
+    read = [read_bytes(data, name, limits.read_pixels, enough) for data, name in job.files(1)]
     named = dict(zip(job.named, read[len(job.styles) :], strict=True))
     film = FilmInput(clip, span, size, Extras(job.config, clip.rate, named), flow_method("dis"))
     frames = math.ceil(clip.length / span.every)

@@ -101,9 +101,7 @@ class Job:
     begun: bool = False  # whether a worker has had it
     started: Started | None = None
     ended: float = 0.0  # seconds since the epoch
-    paused_at: float = 0.0  # by time.monotonic(), as is the next one
-    suspended_at: float | None = None  # when it left its worker unfinished
-    suspended_seconds: float = 0.0  # spent so, until it was painted again
+    paused_at: float = 0.0  # by time.monotonic()
     _framed_at: float = float("-inf")
 
     @classmethod
@@ -171,16 +169,8 @@ class Job:
 
     def enter(self, state: State) -> None:
         """Change the state, and what goes with it: the times, and at the end the memory."""
-        now = time.monotonic()
-        if state == "painting" and self.suspended_at is not None:
-            self.suspended_seconds += now - self.suspended_at
-            self.suspended_at = None
-        elif (
-            self.state == "painting" and state != "painting" and self.started and self.started.last
-        ):
-            self.suspended_at = now
         if state == "paused" and self.state != "paused":
-            self.paused_at = now
+            self.paused_at = time.monotonic()
         self.begun = self.begun or state == "painting"
         if state in OVER:
             self.ended = time.time()
@@ -220,12 +210,13 @@ class Job:
         Raises PictureError, also for a picture of more than `most` pixels, and if all together
         have more than twice that.
         """
-        return _sizes(self._files(), most)
+        return _sizes(self.files(), most)
 
-    def _files(self) -> list[tuple[bytes, str]]:
-        """The bytes of its pictures, and their names in errors."""
+    def files(self, first: int = 0) -> list[tuple[bytes, str]]:
+        """The bytes of its pictures from the `first` one on, and their names in errors."""
         names = [self.content, *self.styles, *map(clean, self.named)]
-        return [(self.file(f"input-{k}").read_bytes(), name) for k, name in enumerate(names)]
+        numbered = list(enumerate(names))[first:]
+        return [(self.file(f"input-{k}").read_bytes(), name) for k, name in numbered]
 
     def enough(self, sizes: list[tuple[int, int]]) -> int:
         """The side, in pixels, up to which its pictures are worth decoding: twice the long side
@@ -238,7 +229,7 @@ class Job:
 
         Raises PictureError as `sizes` does.
         """
-        files, styles = self._files(), len(self.styles)
+        files, styles = self.files(), len(self.styles)
         enough = self.enough(_sizes(files, most))
         read = [read_bytes(data, name, most, enough) for data, name in files]
         return read[0], read[1 : 1 + styles], dict(zip(self.named, read[1 + styles :], strict=True))
@@ -275,6 +266,24 @@ class Job:
         """Write the content as it is compared with the painting: in its shape, of screen size."""
         height, width = painted_size(content, self.config)
         write(reduced(content.pixels, height, width), self.file("before.jpg"))
+
+
+class Clock:
+    """The seconds that are spent on a job, over all its turns with a worker; each begins one."""
+
+    def __init__(self, job: Job):
+        self._before = job.progress.seconds if job.progress else 0.0
+        self._began = time.monotonic()
+
+    @property
+    def turn(self) -> float:
+        """The seconds of this turn."""
+        return time.monotonic() - self._began
+
+    @property
+    def total(self) -> float:
+        """The seconds of all turns."""
+        return self._before + self.turn
 
 
 def _sizes(files: list[tuple[bytes, str]], most: int) -> list[tuple[int, int]]:
