@@ -15,11 +15,10 @@ from impasto.images.color_tags import from_codes
 from impasto.images.decode import Decoded, Stated, from_image, from_tiff, shrink_factor
 from impasto.images.formats import check_kind, most_pixels, opened
 from impasto.images.jxl import is_jxl, jxl_size
-from impasto.images.metadata import Metadata, metadata_of
+from impasto.images.metadata import KEY, Metadata, metadata_of
 from impasto.images.png import is_png, read_chunks
 from impasto.images.quiet import NO_WARNINGS
 from impasto.images.tiff import KindError, TiffPicture, is_tiff, opened_tiff, pointing_at
-from impasto.images.write import KEY
 
 __all__ = ["decode_file", "decoding", "header_size", "metadata_in", "record_in"]
 
