@@ -28,7 +28,7 @@ from impasto.config import Config, Machine
 from impasto.film.check import warping_error
 from impasto.film.clip import Clip, ClipFrame
 from impasto.film.flow import consistency, flow_method
-from impasto.film.paint import Extras, Span, frame_picture, paint_film
+from impasto.film.paint import Extras, FilmInput, Span, frame_picture, paint_film
 from impasto.film.painter import FramePainter
 from impasto.film.store import FrameLine, open_film_store
 from impasto.film.warp import warp
@@ -71,10 +71,8 @@ def paint(
         tempfile.TemporaryDirectory() as folder,
         open_film_store(Path(folder), {}, passes) as store,
     ):
-        painted = paint_film(
-            clip, Span(), size, painter, Extras(config, RATE), flow_method("dis"), store, print,
-            lambda step: None,
-        )  # fmt: skip
+        film = FilmInput(clip, Span(), size, Extras(config, RATE), flow_method("dis"))
+        painted = paint_film(film, painter, store, print, lambda step: None)
         for line in painted:
             each(line)
         stores = [store, store.second] if store.second else [store]

@@ -13,13 +13,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from statistics import median
 
 from common import record, recorded
 from PIL import Image
 
-from impasto import Config
+from impasto import Config, Machine
 from impasto.backbone.load import load_backbone
 from impasto.images.read import read, resize
 from impasto.images.samples import sample_portrait, sample_style
@@ -228,12 +229,12 @@ def tiles() -> list[dict]:
     data sent."""
     from ray.cluster_utils import Cluster
 
-    from impasto.cluster.distributed import tile_workers
+    from impasto.cluster.distributed import TileWorkers
     from impasto.cluster.ray_cluster import connected
 
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    config = Config(size=1536, levels=1, precision="bfloat16")
-    backbone = load_backbone(config)
+    config, machine = Config(size=1536, levels=1), Machine(precision="bfloat16")
+    backbone = load_backbone(config, machine)
     problem = prepare_problem(read(sample_portrait()), [read(sample_style("strokes"))], config)
     level = problem.levels[0]
     content = resize(problem.content.pixels, level.height, level.width)
@@ -241,10 +242,13 @@ def tiles() -> list[dict]:
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
     cluster.add_node(num_cpus=1)
     try:
-        with connected(cluster.address), tile_workers(config, backbone.weights) as workers:
-            plan = workers.fit(problem, config, backbone)
-            here = Objective(config, backbone, content, regions, plan.side)
-            there = workers.objective(config, backbone, content, regions, plan.side)
+        with (
+            connected(cluster.address),
+            closing(TileWorkers(config, machine, backbone.weights)) as workers,
+        ):
+            plan = workers.plan_for(problem, config, machine, backbone)
+            here = Objective(config, backbone, content, regions, plan.tile_size)
+            there = workers.objective(config, backbone, content, regions, plan.tile_size)
             pairs = [
                 (seconds(lambda: here.evaluate(content)), seconds(lambda: there.evaluate(content)))
                 for _ in range(7)

@@ -29,7 +29,7 @@ from impasto.images.samples import (
     sample_still_life,
     sample_style,
 )
-from impasto.objective.moments import Moments, wasserstein_distance, with_sqrt
+from impasto.objective.style_distances import Moments, wasserstein_distance, with_sqrt
 from impasto.painting.levels import scaled_size
 from impasto.painting.preview import preview
 from impasto.painting.run import paint

@@ -66,13 +66,13 @@ ONLY = {
             "film_form",
             "form",
             "form_layout",
-            "history",
-            "looking",
             "multipart",
             "page",
+            "page_events",
             "pictures",
+            "quick_look_events",
             "server",
-            "watching",
+            "visitors",
         )
     },
     "ray": {

@@ -8,7 +8,7 @@ it can still mend them.
 import torch
 
 from data import Crops
-from impasto.objective.moments import sqrt_and_inverse
+from impasto.objective.style_distances import sqrt_and_inverse
 from networks import Features, Student
 
 STYLE, CONTENT, LAST = ("1_1", "2_1", "3_1", "4_1", "5_1"), "4_2", "5_1"

@@ -18,7 +18,7 @@ from comfy.utils import ProgressBar
 from impasto import PRESETS, Painting, Step, paint, texture
 from impasto.film.clip import Clip, ClipFrame
 from impasto.film.flow import flow_method
-from impasto.film.paint import Extras, Span, film_size, paint_film
+from impasto.film.paint import Extras, FilmInput, Span, film_size, paint_film
 from impasto.film.painter import FramePainter
 from impasto.film.store import open_film_store
 from impasto.images.masks import NOTHING, read_mask
@@ -133,11 +133,11 @@ def paint_frames(
     )
     styles = [read(picture) for picture in each(style)]
     painter = FramePainter(styles, config, machine, later_steps, temporal, note=logging.warning)
-    size, extras, flow = film_size(inputs[0], config), Extras(config, rate), flow_method("dis")
+    size = film_size(inputs[0], config)
+    film = FilmInput(clip, Span(), size, Extras(config, rate), flow_method("dis"))
     progress = Progress(len(inputs))
-    note = logging.warning
     with tempfile.TemporaryDirectory() as folder, open_film_store(Path(folder), {}) as store:
-        for _ in paint_film(clip, Span(), size, painter, extras, flow, store, note, progress):
+        for _ in paint_film(film, painter, store, logging.warning, progress):
             progress.done += 1
         painted = [store.pixels(frame.number) for frame in inputs]
     return torch.cat(painted).permute(0, 2, 3, 1).contiguous()

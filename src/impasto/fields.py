@@ -26,6 +26,7 @@ __all__ = [
     "describe",
     "explain",
     "marked",
+    "marks_of",
     "option_name",
     "setting",
 ]
@@ -77,14 +78,19 @@ def setting(
     return Field(default, description=help, json_schema_extra=extra, **limits)
 
 
+def marks_of(info: FieldInfo) -> dict[str, Any]:
+    """Return the marks of a field: the arguments of `setting` that are not pydantic's."""
+    extra = info.json_schema_extra
+    assert isinstance(extra, dict)
+    return extra
+
+
 def marked(model: type[BaseModel], mark: str, value: Any = True) -> tuple[str, ...]:
     """List the fields whose mark (an argument of `setting`) is or contains `value`."""
     names = []
     for name, info in model.model_fields.items():
-        extra = info.json_schema_extra
-        assert isinstance(extra, dict)
-        marks = extra[mark]
-        if value in marks if isinstance(marks, list) else marks == value:
+        found = marks_of(info)[mark]
+        if value in found if isinstance(found, list) else found == value:
             names.append(name)
     return tuple(names)
 
@@ -102,13 +108,7 @@ def changed_fields(settings: BaseModel) -> list[tuple[str, Any]]:
 
 def by_group(model: type[BaseModel]) -> Iterator[tuple[str, Iterator[tuple[str, FieldInfo]]]]:
     """Yield each group of the fields of `model`, in their order, with its fields by name."""
-
-    def group(field: tuple[str, FieldInfo]) -> str:
-        extra = field[1].json_schema_extra
-        assert isinstance(extra, dict)
-        return str(extra["group"])
-
-    return groupby(model.model_fields.items(), group)
+    return groupby(model.model_fields.items(), lambda field: str(marks_of(field[1])["group"]))
 
 
 def describe(model: type[BaseModel]) -> None:

@@ -266,7 +266,7 @@ def test_a_progress_bar_in_any_encoding(encoding) -> None:
 
 
 def test_escapes_in_print_and_bytes_for_programs(tmp_path) -> None:
-    code = "from impasto.cli.streams import *; accept_any_text(); print('ж\\udcff═é')"
+    code = "from impasto.cli.streams import accept_any_text; accept_any_text(); print('ж\\udcff═é')"
     done = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,

@@ -13,6 +13,7 @@ import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -31,13 +32,13 @@ from impasto.batch import scheduler as batch_scheduler
 from impasto.batch.executor import WorkerUpdate
 from impasto.batch.scheduler import Scheduler
 from impasto.cluster import distributed, ray_cluster, ray_executor
-from impasto.cluster.distributed import tile_workers
+from impasto.cluster.distributed import TileWorkers
 from impasto.cluster.ray_cluster import connected, start_worker
 from impasto.config import changed_by
 from impasto.errors import ConfigError
 from impasto.extras import needs_extra
 from impasto.images.read import read, resize
-from impasto.locking import exclusive_lock, remove_dead_folders
+from impasto.locking import exclusive_lock, own_folder
 from impasto.objective.objective import Objective
 from impasto.objective.tiles import Shard, sum_tiles
 from impasto.painting.problem import regions_at
@@ -367,17 +368,12 @@ def test_nothing_is_left_on_the_workers(batch, watched, tmp_path):
 
 def test_what_killed_workers_have_left_is_removed(monkeypatch, tmp_path):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    for name in ("dead", "alive", "young"):
-        (tmp_path / f"{ray_executor.FOLDER}{name}" / "key").mkdir(parents=True)
-        if name != "young":
-            os.utime(tmp_path / f"{ray_executor.FOLDER}{name}", (0, 0))
-    with exclusive_lock(tmp_path / f"{ray_executor.FOLDER}alive"):
-        os.utime(tmp_path / f"{ray_executor.FOLDER}alive", (0, 0))
-        remove_dead_folders(ray_executor.FOLDER, ray_executor.YOUNG)
-    assert {each.name for each in tmp_path.iterdir()} == {
-        f"{ray_executor.FOLDER}alive",
-        f"{ray_executor.FOLDER}young",
-    }
+    dead, alive = (tmp_path / f"{ray_executor.FOLDER}{name}" for name in ("dead", "alive"))
+    for folder in (dead, alive):
+        (folder / "key").mkdir(parents=True)
+    with exclusive_lock(alive), own_folder(ray_executor.FOLDER) as new:
+        assert set(tmp_path.iterdir()) == {alive, new}
+    assert set(tmp_path.iterdir()) == {alive}
 
 
 @pytest.mark.slow
@@ -603,7 +599,7 @@ def workers(cluster, tiny_weights):
     """The workers of tiles, for all tests from here on: they hold both devices."""
     of = changed_by({"backbone": str(tiny_weights), **TILES}, Config())
     weights = load_backbone(*of).weights
-    with connected(cluster.address), tile_workers(*of, weights) as made:
+    with connected(cluster.address), closing(TileWorkers(*of, weights)) as made:
         yield made
 
 

@@ -13,7 +13,7 @@ from impasto.config import Config, Machine
 from impasto.film.check import warping_error
 from impasto.film.clip import Clip, ClipFrame
 from impasto.film.flow import flow_method
-from impasto.film.paint import Extras, Span, frame_picture, paint_film
+from impasto.film.paint import Extras, FilmInput, Span, frame_picture, paint_film
 from impasto.film.painter import FramePainter
 from impasto.film.store import open_film_store
 from impasto.images.color import gray
@@ -40,13 +40,11 @@ def clip_of(frame: Callable[[int], torch.Tensor], count: int) -> Clip:
 
 def painted(clip: Clip, painter: FramePainter, folder: Path) -> list[torch.Tensor]:
     """The frames of a film."""
+    film = FilmInput(clip, Span(), SIZE, Extras(CONFIG, RATE), flow_method("dis"))
     with open_film_store(folder, {}) as store:
         lines = list(
-            paint_film(
-                clip, Span(), SIZE, painter, Extras(CONFIG, RATE), flow_method("dis"), store, print,
-                lambda step: None,
-            )
-        )  # fmt: skip
+            paint_film(film, painter, store, print, lambda step: None),
+        )
         return [store.pixels(line.number) for line in lines]
 
 

@@ -11,9 +11,9 @@ from impasto import Config
 from impasto.backbone.vgg import Backbone
 from impasto.backbone.weights import load
 from impasto.errors import WeightsError
-from impasto.objective.moments import Moments, gram_distance, pulled_back, seen_through
-from impasto.objective.moments import wasserstein_distance as wasserstein
 from impasto.objective.objective import Objective
+from impasto.objective.style_distances import Moments, gram_distance, pulled_back, seen_through
+from impasto.objective.style_distances import wasserstein_distance as wasserstein
 
 LAYERS = {"content_layers": "relu3_1", "style_layers": "relu1_1,relu2_1"}
 

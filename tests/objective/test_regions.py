@@ -20,9 +20,9 @@ from impasto.backbone.vgg import Backbone
 from impasto.backbone.weight_files import Weights
 from impasto.images.read import read
 from impasto.objective.losses import differences, energy, total_variation
-from impasto.objective.moments import LEAST, RIDGE
 from impasto.objective.objective import Objective
 from impasto.objective.regions import Region, StyleSource
+from impasto.objective.style_distances import LEAST, RIDGE
 from impasto.objective.terms import layer_weights
 from impasto.painting.problem import prepare_problem, regions_at
 from layouts import random_kernels

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from impasto.objective.moments import grain_distance, grain_target
+from impasto.objective.style_distances import grain_distance, grain_target
 
 __all__ = ["flatness_between", "grain_between"]
 

@@ -13,13 +13,12 @@ import pytest
 
 from impasto import locking
 from impasto.locking import exclusive_lock
-from impasto.web import folders
-from impasto.web.folders import PREFIX, UPLOAD_FOLDER, RoomError, own_folder, temporary_files_in
+from impasto.web.folders import PREFIX, UPLOAD_FOLDER, RoomError, studio_folder, temporary_files_in
 
 KILLED = """
 import os, signal
-from impasto.web.folders import own_folder
-held = own_folder()
+from impasto.web.folders import studio_folder
+held = studio_folder()
 folder = held.__enter__()
 (folder / "photo.png").write_bytes(b"x")
 os.kill(os.getpid(), signal.SIGKILL)
@@ -33,7 +32,7 @@ def temporary(tmp_path, monkeypatch) -> Path:
 
 
 def test_nobody_else_may_look_in(temporary) -> None:
-    with own_folder() as folder:
+    with studio_folder() as folder:
         assert folder.stat().st_mode & 0o777 == 0o700
         assert folder.parent == temporary
     assert not folder.exists()
@@ -46,14 +45,14 @@ def test_what_a_killed_studio_has_left_is_removed_by_the_next(temporary) -> None
     assert done.returncode == -signal.SIGKILL
     (left,) = temporary.iterdir()
     assert (left / "photo.png").exists()
-    with own_folder() as folder:
+    with studio_folder() as folder:
         assert list(temporary.iterdir()) == [folder]
 
 
 def test_the_folder_of_a_studio_that_is_open_stays(temporary) -> None:
-    with own_folder() as one:
+    with studio_folder() as one:
         (one / "photo.png").touch()
-        with own_folder() as two:
+        with studio_folder() as two:
             assert sorted(temporary.iterdir()) == sorted([one, two])
         assert (one / "photo.png").exists()
 
@@ -64,7 +63,7 @@ def test_where_there_are_no_locks_nobody_is_taken_for_dead(temporary, monkeypatc
         raise OSError(code, os.strerror(code))
 
     monkeypatch.setattr(locking, "_lock", fails)
-    with own_folder() as one, own_folder() as two:
+    with studio_folder() as one, studio_folder() as two:
         with exclusive_lock(one) as held:
             assert not held
         assert sorted(temporary.iterdir()) == sorted([one, two])
@@ -79,13 +78,13 @@ def test_only_folders_of_studios_of_this_user_are_removed(
     (temporary / f"{PREFIX}file").touch()
     (temporary / "impasto-other").mkdir()
     before = set(temporary.iterdir())
-    with own_folder():
+    with studio_folder():
         pass
     assert set(temporary.iterdir()) == before
     assert (elsewhere / "kept.txt").exists()
     (temporary / f"{PREFIX}theirs").mkdir()
     monkeypatch.setattr(os, "getuid", lambda: os.geteuid() + 1)
-    with own_folder():
+    with studio_folder():
         assert (temporary / f"{PREFIX}theirs").exists()
 
 
@@ -100,8 +99,8 @@ def test_a_folder_that_another_start_takes_for_a_dead_one_s_is_made_anew(
             folder.rmdir()
         return exclusive_lock(folder)
 
-    monkeypatch.setattr(folders, "exclusive_lock", taken)
-    with own_folder() as folder:
+    monkeypatch.setattr(locking, "exclusive_lock", taken)
+    with studio_folder() as folder:
         assert folder != raced[0]
         assert (folder / UPLOAD_FOLDER).is_dir()
 
@@ -111,7 +110,7 @@ def test_without_room_it_says_so_and_leaves_nothing(temporary, monkeypatch) -> N
         raise OSError(28, "No space left on device", "uploads")
 
     monkeypatch.setattr(Path, "mkdir", full)
-    with pytest.raises(RoomError, match="No space left on device"), own_folder():
+    with pytest.raises(RoomError, match="No space left on device"), studio_folder():
         pass
     assert list(temporary.iterdir()) == []
 
@@ -119,7 +118,7 @@ def test_without_room_it_says_so_and_leaves_nothing(temporary, monkeypatch) -> N
 def test_all_temporary_files_go_where_they_are_told(temporary, monkeypatch) -> None:
     monkeypatch.setenv("GRADIO_TEMP_DIR", "/elsewhere")
     monkeypatch.delenv("GRADIO_EXAMPLES_CACHE", raising=False)
-    with own_folder() as folder, temporary_files_in(folder):
+    with studio_folder() as folder, temporary_files_in(folder):
         with tempfile.NamedTemporaryFile() as file:
             assert Path(file.name).parent == folder
         for name in ("GRADIO_TEMP_DIR", "GRADIO_EXAMPLES_CACHE"):

@@ -20,7 +20,7 @@ from impasto.config import Config, Machine
 from impasto.errors import ConfigError, ImpastoError, PictureError
 from impasto.images.read import read_bytes, read_settings
 from impasto.painting.run import Run
-from impasto.web import keeping
+from impasto.web import policy
 from impasto.web import queue as studios
 from impasto.web import worker as working
 from impasto.web.job import Job
@@ -578,7 +578,7 @@ def test_nothing_changes_a_painting_that_is_over(studio, order, when, end):
     before = (
         job.state,
         job.ended,
-        job.suspended_seconds,
+        job.progress,
         listing(job.folder),
         counted(studio)[f"impasto_paintings_total {end}"],
     )
@@ -587,7 +587,7 @@ def test_nothing_changes_a_painting_that_is_over(studio, order, when, end):
         now = (
             job.state,
             job.ended,
-            job.suspended_seconds,
+            job.progress,
             listing(job.folder),
             counted(studio)[f"impasto_paintings_total {end}"],
         )
@@ -788,7 +788,7 @@ def test_the_pictures_of_a_visitor_s_painting_are_kept_with_it(studio, order, ph
 
 
 def test_a_visitor_s_oldest_paintings_and_pictures_make_room(opened, order, photo, monkeypatch):
-    monkeypatch.setattr(keeping, "HISTORY", 2)
+    monkeypatch.setattr(policy, "HISTORY", 2)
     monkeypatch.setattr(studios, "UPLOADS", 1)
     studio = opened(upload=photo.stat().st_size)
     jobs = [studio.submit(order(), "ann", watched=True) for _ in range(4)]

@@ -25,7 +25,7 @@ from gradio_client import Client, handle_file
 
 from impasto.config import MOST_STEPS, Machine
 from impasto.errors import ConfigError
-from impasto.web import guesses, server
+from impasto.web import passwords, server
 from impasto.web import queue as studio
 from impasto.web.limits import Limits
 from impasto.web.queue import Studio
@@ -405,7 +405,7 @@ def test_help_imports_nothing_heavy() -> None:
 @pytest.fixture(scope="module")
 def closed(tiny_weights):
     with pytest.MonkeyPatch.context() as patch, running(tiny_weights, auth=ANN) as place:
-        patch.setattr(guesses, "EACH", 0.01)
+        patch.setattr(passwords, "EACH", 0.01)
         yield place
 
 
@@ -529,8 +529,8 @@ def guess(place: Any, password: str, source: str = "127.0.0.1") -> int:
 def test_many_wrong_passwords_are_not_checked_and_delay_no_other_address(
     tiny_weights, monkeypatch
 ) -> None:
-    monkeypatch.setattr(guesses, "EACH", 0.5)
-    monkeypatch.setattr(guesses, "MOST_DUE", 0.5)
+    monkeypatch.setattr(passwords, "EACH", 0.5)
+    monkeypatch.setattr(passwords, "MOST_DUE", 0.5)
     right = ANN.partition(":")[2]
     with running(tiny_weights, auth=ANN) as place, ThreadPoolExecutor(30) as pool:
         answers = [pool.submit(guess, place, "wrong", "127.0.0.2") for _ in range(60)]

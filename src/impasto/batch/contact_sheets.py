@@ -14,11 +14,10 @@ from impasto.batch.job import Job
 from impasto.batch.store import free_name
 from impasto.errors import PictureError
 from impasto.figures.contact_sheet import Cell, contact_sheet, in_rows
+from impasto.images.metadata import KEY
 from impasto.images.read import bytes_of, read_bytes
-from impasto.images.write import KEY, to_image, write
+from impasto.images.write import to_image, write
 from impasto.records import open_regular
-
-__all__ = ["is_contact_sheet", "write_contact_sheets"]
 
 # inside its file, as settings are in a painting's
 MARK = {"program": "impasto", "sheet": "of a batch"}
@@ -73,7 +72,7 @@ def _sheet_path(folder: Path, number: int) -> Path:
 
 
 def is_contact_sheet(path: Path) -> bool:
-    """Whether a file is a contact sheet of a batch."""
+    """True if a file is a contact sheet of a batch."""
     if not path.name.startswith("contact-sheet"):
         return False
     try:
@@ -84,7 +83,7 @@ def is_contact_sheet(path: Path) -> bool:
 
 
 def _columns(jobs: Sequence[Job]) -> int:
-    """How many columns: one for each style if all contents have the same few styles, else 0."""
+    """The number of columns: one a style if all contents have the same few styles, else 0."""
     count = len({job.styles for job in jobs})
     rows = [jobs[start : start + count] for start in range(0, len(jobs), count)]
     same = all([job.styles for job in row] == [job.styles for job in rows[0]] for row in rows)

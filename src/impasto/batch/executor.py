@@ -11,17 +11,6 @@ from impasto.backbone.weight_files import Weights
 from impasto.config import Config, Machine
 from impasto.images.write import FileOptions
 
-__all__ = [
-    "Assignment",
-    "Done",
-    "Executor",
-    "Failure",
-    "File",
-    "StopRequest",
-    "Task",
-    "WorkerUpdate",
-]
-
 
 class File(NamedTuple):
     """A picture's file: its path and the sha256 of its bytes."""
@@ -73,7 +62,7 @@ class Done(NamedTuple):
 
 
 class Failure(NamedTuple):
-    """Why a painting could not be made. unexpected: by no known error; a device may be faulty."""
+    """The reason of a failure. unexpected: it is no known error; a device may be faulty."""
 
     message: str
     unexpected: bool = False
@@ -81,7 +70,7 @@ class Failure(NamedTuple):
 
 @dataclass
 class WorkerUpdate:
-    """What has happened on a worker since its last update.
+    """News from a worker since its last update.
 
     worker: its name. in_progress: the work done on unfinished paintings, in paintings. saved: keys
     with a new checkpoint in their folder. states: the bytes of these checkpoints, by key, from
@@ -128,7 +117,7 @@ class Executor(Protocol):
 
 
 class StopRequest(Protocol):
-    """Whether the user wants the batch to end."""
+    """A request of the user to end the batch."""
 
     asked: bool
 

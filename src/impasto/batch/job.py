@@ -18,9 +18,6 @@ from impasto.images.read import bytes_of
 from impasto.painting.problem import extras
 from impasto.parsing import ALPHA, AUTO, mask_parts
 
-__all__ = ["Inputs", "Job", "normalized_settings"]
-
-
 LONGEST_NAME = 150  # bytes of a name: file systems take 255, with what is put around it
 
 

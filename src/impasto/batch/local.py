@@ -5,8 +5,6 @@ from __future__ import annotations
 from impasto.batch.executor import Assignment, WorkerUpdate
 from impasto.batch.worker import Worker
 
-__all__ = ["LocalExecutor"]
-
 
 class LocalExecutor:
     """An `Executor` with one nameless worker, which paints a step whenever it is waited for."""

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
 
 import click
+from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Column
 
 from impasto.painting.callbacks import format_time_left
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-__all__ = ["BatchProgress"]
 
 
 class BatchProgress:

@@ -8,11 +8,12 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from impasto.backbone.load import network_key
-from impasto.batch.executor import Assignment, Done, Executor, File, Task, WorkerUpdate
+from impasto.batch.executor import Assignment, Done, Executor, File, StopRequest, Task, WorkerUpdate
 from impasto.batch.job import Inputs, Job
+from impasto.batch.progress import BatchProgress
 from impasto.batch.store import BatchStore
 from impasto.config import Config
 from impasto.errors import OutputError, PictureError, is_disk_full
@@ -20,12 +21,6 @@ from impasto.images.read import bytes_of
 from impasto.images.write import DEFAULT_OPTIONS, FORMATS, FileOptions
 from impasto.painting.checkpoint_file import put
 from impasto.version import __version__
-
-if TYPE_CHECKING:
-    from impasto.batch.executor import StopRequest
-    from impasto.batch.progress import BatchProgress
-
-__all__ = ["Scheduler"]
 
 MOST_LOSSES = 3  # workers that may be lost over a task before it is given up
 
@@ -132,7 +127,7 @@ class Scheduler:
         return None
 
     def _next_keys(self, worker: str) -> list[str]:
-        """What to paint next: alike tasks are given together, but no more than a worker's share.
+        """Choose what to paint next: alike tasks together, but no more than a worker's share.
 
         A task over which workers were lost is given alone, and to another worker if there is one:
         the device may be faulty.
@@ -220,7 +215,7 @@ class Scheduler:
         self._progress.failed(f"{self._jobs[key]}: {message}")
 
     def _record(self, key: str) -> dict[str, Any]:
-        """What the manifest tells of a job, done or failed."""
+        """The part of a manifest's line that done and failed jobs share."""
         job, task = self._jobs[key], self._tasks[key]
         inputs = [("content", task.content), *(("style", file) for file in task.styles)]
         inputs += [("named", file) for file in task.named]
@@ -246,7 +241,7 @@ class Scheduler:
 
     @property
     def waiting(self) -> int:
-        """How many tasks no worker has yet."""
+        """The number of tasks that no worker has yet."""
         return len(self._waiting)
 
     def results(self) -> Iterator[tuple[Job, Path | str | None]]:
@@ -255,7 +250,7 @@ class Scheduler:
 
 
 def at_once(config: Config) -> int:
-    """How many tasks of a config's size are given to a worker at once."""
+    """The number of tasks of a config's size that a worker is given at once."""
     if config.size == "original":
         return 1
     return max(1, min(MOST_AT_ONCE, PIXELS_AT_ONCE // config.size**2))

@@ -14,8 +14,6 @@ from impasto.errors import CheckpointError, reason
 from impasto.records import ConfigRecord, Text, open_regular, parse_json, read_regular, validate
 from impasto.signing import is_signed, key_file, sign
 
-__all__ = ["BatchSpec", "is_batch", "load_spec", "save_spec"]
-
 SPEC = ".impasto/batch.json"
 MOST_BYTES = 1 << 24  # of that file: system and shell take no longer command line
 Paths = Annotated[list[Text], Field(max_length=1_000_000)]
@@ -42,7 +40,7 @@ FOLDER_SCHEMA, SPEC_SCHEMA = TypeAdapter(Text), TypeAdapter(BatchSpec)
 
 
 def is_batch(folder: Path) -> bool:
-    """Whether a batch has been painted into a folder."""
+    """True if a batch has been painted into a folder."""
     return os.path.isfile(folder / SPEC)  # unlike Path.is_file it never raises
 
 

@@ -11,21 +11,69 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from impasto.batch.manifest import DoneLine, manifest_lines
-from impasto.errors import OutputError, PictureError, reason
+from pydantic import AfterValidator, BaseModel, Discriminator, TypeAdapter
+
+from impasto.errors import OutputError, PictureError, reason, shortened
 from impasto.images.atomic import atomic_write, writing
 from impasto.images.read import bytes_of, read
+from impasto.images.write import FORMATS
 from impasto.locking import exclusive_lock
 from impasto.painting.checkpoint_file import clear
-
-__all__ = ["BatchStore", "free_name", "open_store"]
+from impasto.records import AnyText, FileName, Text, parse_json, read_lines, validate
 
 MANIFEST = "manifest.jsonl"
 WORK = ".impasto"  # the folder of checkpoints and of the lock
 PAINTING = "painting"  # a finished one, in the work folder of its key, until its line is written
 PIECE = re.compile(r"\..+\.\d+-\d+\.part")  # what an `atomic_write` that was killed leaves
+
+
+def _picture_name(name: str) -> str:
+    if Path(name).suffix.lower() not in FORMATS:
+        raise ValueError(f"{shortened(name)} is no picture's name")
+    return name
+
+
+class DoneLine(BaseModel):
+    """A painting that was made: what is read back of its line."""
+
+    key: Text
+    state: Literal["done"]
+    out: Annotated[FileName, AfterValidator(_picture_name)]
+    sha256: Text
+
+
+class FailedLine(BaseModel):
+    """A painting that could not be made: what is read back of its line."""
+
+    key: Text
+    state: Literal["failed"]
+    error: AnyText
+
+
+LINE: TypeAdapter[DoneLine | FailedLine] = TypeAdapter(
+    Annotated[DoneLine | FailedLine, Discriminator("state")]
+)
+
+
+def _manifest_lines(path: Path) -> Iterator[tuple[DoneLine | FailedLine, int]]:
+    """Read each whole line of a manifest, with its length in bytes; none if there is no manifest.
+
+    Raises:
+        OutputError: the manifest cannot be opened, or a line of it is no record.
+    """
+    number = 0
+    try:
+        for number, line in enumerate(read_lines(path), 1):  # noqa: B007 (the error tells it)
+            yield validate(LINE, parse_json(line)), len(line)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise OutputError(f"{path} cannot be opened: {reason(error)}", str(path)) from error
+    except ValueError as error:
+        message = f"line {number} is no record ({error}); mend or remove it"
+        raise OutputError(f"{path} is not a manifest that can be read: {message}", number) from None
 
 
 class BatchStore:
@@ -47,7 +95,7 @@ class BatchStore:
     def _read_manifest(self) -> None:
         """Read which paintings are done: the last line of a key counts."""
         whole = 0
-        for line, length in manifest_lines(path := self.folder / MANIFEST):
+        for line, length in _manifest_lines(path := self.folder / MANIFEST):
             whole += length
             if isinstance(line, DoneLine):
                 self._done[line.key] = line
@@ -96,13 +144,13 @@ class BatchStore:
         for key, name in wanted.items():
             before = self._done.get(key)
             if before and before.out.casefold() not in here:
-                self._names[key] = before.out  # somebody removed it
+                self._names[key] = before.out  # it was removed
             else:
                 self._names[key] = free_name(name, key[:12], lambda name: name.casefold() in taken)
             taken.add(self._names[key].casefold())
 
     def path(self, key: str) -> Path:
-        """Where the painting of a key is written."""
+        """The path of a key's painting."""
         return self.folder / self._names[key]
 
     def _work_folder(self, key: str) -> Path:

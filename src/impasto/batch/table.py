@@ -28,8 +28,6 @@ from impasto.images.formats import is_raw_name, readable
 from impasto.images.write import check_format
 from impasto.painting.problem import check_settings
 
-__all__ = ["MOST_BYTES", "list_jobs", "pictures_in"]
-
 COLUMNS = ("content", "style", "out", "preset")  # of a table, besides the settings
 MOST_BYTES = 1 << 26  # of a table
 
@@ -117,7 +115,7 @@ def pictures_in(folder: Path, note: Note) -> list[str]:
 
 
 def _why_not(name: str) -> str:
-    """Why a file in a folder is passed over, by its name."""
+    """The reason to pass over a file in a folder, by its name."""
     if is_raw_name(name):
         return "a camera's raw file: develop it first"
     return "no picture's name"

@@ -24,8 +24,6 @@ from impasto.painting.run import Run
 from impasto.painting.step import State, Step
 from impasto.painting.tuning import MOST_THREADS, tune_allocator, use_threads
 
-__all__ = ["Worker"]
-
 log = logging.getLogger("impasto.batch")
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["BROKEN_PIPE", "DOUBTFUL", "ERROR", "PARTLY", "STOPPED"]
-
 BROKEN_PIPE = 1  # the reader of the output has closed it
 ERROR = 2  # an error that the user can fix
 PARTLY = 3  # some pictures could not be painted

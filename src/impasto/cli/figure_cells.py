@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from impasto.images.read import Picture
     from impasto.painting.outcome import Painting
 
-__all__ = ["Trial", "paint_cells", "report_figure"]
-
 STOPPED_BEFORE = "stopped before this one"
 
 

@@ -6,40 +6,43 @@ from collections.abc import Callable, Iterator
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import click
 import torch
+from rich.console import Console
 
 from impasto.backbone.load import settled
+from impasto.backbone.vgg import Backbone
 from impasto.cli.exit_codes import STOPPED
-from impasto.cli.progress_bar import film_bar, make_console
+from impasto.cli.progress_bar import film_bar, make_console, note
 from impasto.cli.signals import GracefulShutdown
 from impasto.cli.terminal import load_with_bar
+from impasto.config import Config, Machine
 from impasto.errors import PictureError
-from impasto.figures.contact_sheet import Cell, contact_sheet
+from impasto.figures.contact_sheet import contact_sheet
 from impasto.film.check import CheckedFrame, steadiness
 from impasto.film.clip import Clip, load_av, open_clip
 from impasto.film.flow import flow_method, load_cv2
-from impasto.film.movie import MovieFrame, MovieSettings, check_movie, is_folder, write_movie
-from impasto.film.paint import Extras, Span, film_size, frame_picture, paint_film, selected
+from impasto.film.movie import MovieSettings, check_movie, is_folder
+from impasto.film.paint import (
+    Extras,
+    FilmInput,
+    Span,
+    film_size,
+    paint_film,
+    selected,
+    write_film,
+)
 from impasto.film.painter import FramePainter
+from impasto.film.preview import preview_count, preview_frames
 from impasto.film.store import METHOD, FilmStore, open_film_store, recorded_machine
 from impasto.images.atomic import atomic_write
 from impasto.images.read import Picture, read
-from impasto.images.write import to_image, write
+from impasto.images.write import write
 from impasto.painting.memory import Plan
 from impasto.painting.tuning import tune_allocator, use_threads
 from impasto.version import __version__
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from impasto.backbone.vgg import Backbone
-    from impasto.config import Config, Machine
-    from impasto.film.flow import FlowMethod
-
-__all__ = ["FilmSpec", "paint_film_spec"]
 
 WORK = ".work"  # added to the film's name: the folder of its frames while it is painted
 
@@ -69,13 +72,10 @@ class FilmSpec(NamedTuple):
 
 
 class _Film(NamedTuple):
-    """The opened and checked inputs of a film."""
+    """The opened and checked inputs of a film. frames: about how many it has."""
 
-    clip: Clip
-    size: tuple[int, int]
+    input: FilmInput
     styles: list[Picture]
-    named: Extras
-    flow: FlowMethod
     out: Path
     frames: int
 
@@ -88,8 +88,8 @@ def paint_film_spec(spec: FilmSpec, quiet: bool, preview: bool) -> int:
     load_av()
     use_threads(spec.machine)
     console = make_console(quiet)
-    note = partial(console.print, markup=False, soft_wrap=True)
-    film = _open(spec, note)
+    tell = partial(note, console)
+    film = _open(spec, tell)
     folder = film.out.with_name(film.out.name + WORK)
     # a film that goes on is painted with the precision and convolution that it was begun with
     machine = spec.machine if preview else recorded_machine(folder, spec.machine)
@@ -103,7 +103,7 @@ def paint_film_spec(spec: FilmSpec, quiet: bool, preview: bool) -> int:
             raise KeyboardInterrupt
         _write(spec, film, store, stopped)
         if spec.check and not stopped:
-            click.echo(str(steadiness(_checked(spec, film, store), film.flow)))
+            click.echo(str(steadiness(_checked(spec, film, store), film.input.flow)))
         if not stopped and not spec.keep_frames:
             store.remove()
     if stopped:
@@ -126,16 +126,8 @@ def _open(spec: FilmSpec, note: Callable[[str], object]) -> _Film:
         raise PictureError(f"{spec.clip} has no frame between --start and --end", spec.span)
     size = film_size(first, spec.config)
     out = check_movie(spec.out, clip, spec.movie, size, note)
-    styles = [read(style) for style in spec.styles]
-    return _Film(
-        clip,
-        size,
-        styles,
-        Extras(spec.config, spec.rate),
-        flow,
-        out,
-        _count(clip, spec.span),
-    )
+    film = FilmInput(clip, spec.span, size, Extras(spec.config, spec.rate), flow)
+    return _Film(film, [read(style) for style in spec.styles], out, _count(clip, spec.span))
 
 
 def _count(clip: Clip, span: Span) -> int:
@@ -150,11 +142,11 @@ def _fingerprint(spec: FilmSpec, film: _Film, backbone: Backbone) -> dict[str, A
     versions = (__version__, torch.__version__, load_av().__version__, load_cv2().__version__)
     return {
         "version": "impasto {}, torch {}, PyAV {}, OpenCV {}".format(*versions),
-        "clip": film.clip.sha256,
+        "clip": film.input.clip.sha256,
         "styles": [style.sha256 for style in film.styles],
-        "pictures": film.named.digests,
+        "pictures": film.input.named.digests,
         "span": spec.span,
-        "size": film.size,
+        "size": film.input.size,
         "steps": [spec.config.steps, spec.later_steps],
         "temporal": spec.temporal,
         "passes": spec.passes,
@@ -178,7 +170,7 @@ def _painter(
         spec.later_steps,
         spec.temporal,
         plan,
-        partial(console.print, markup=False, soft_wrap=True),
+        partial(note, console),
         backbone,
     )
 
@@ -190,11 +182,11 @@ def _paint(
     # a film that goes on is painted with the tiles that it was begun with
     plan = Plan(store.lines[0].tile, 0, 0) if store.lines else None
     painter = _painter(spec, film, backbone, console, plan)
-    note = partial(console.print, markup=False, soft_wrap=True)
+    tell = partial(note, console)
     done = len(store.lines) + len(store.second.lines if store.second else ())
     if done:
-        note(f"resuming after frame {len(store.lines)}")
-    height, width = film.size
+        tell(f"resuming after frame {len(store.lines)}")
+    height, width = film.input.size
     title = f"{film.frames} frames of {width} x {height} pixels"
     if spec.passes > 1:
         title += ", painted twice"
@@ -208,20 +200,8 @@ def _paint(
             shutdown.raise_if_requested()
 
         try:
-            for count, _ in enumerate(
-                paint_film(
-                    film.clip,
-                    spec.span,
-                    film.size,
-                    painter,
-                    film.named,
-                    film.flow,
-                    store,
-                    note,
-                    on_step,
-                ),
-                1,
-            ):
+            painted = paint_film(film.input, painter, store, tell, on_step)
+            for count, _ in enumerate(painted, 1):
                 if count > done:
                     bar.on_frame()
                     shutdown.raise_if_requested()
@@ -231,60 +211,42 @@ def _paint(
 
 
 def _write(spec: FilmSpec, film: _Film, store: FilmStore, stopped: bool) -> None:
-    """Write the film's file, or its folder, from the frames that are painted.
-
-    stopped: there are more to come, and the sound ends with the last one painted.
-    """
+    """Write the film's file, or its folder. stopped: it has more frames."""
     if is_folder(spec.out):
         film.out.mkdir(parents=True, exist_ok=True)
         for line in store.lines:
             with atomic_write(film.out / f"{line.number:06d}.png") as part:
                 part.write_bytes(store.last_file(line.number).read_bytes())
         return
-    frames = (
-        MovieFrame(line.pts, line.duration, store.last_file(line.number)) for line in store.lines
-    )
-    movie, last = spec.movie, store.lines[-1]
-    if stopped:
-        movie = movie._replace(end=float((last.pts + last.duration) * film.clip.time_base))
-    write_movie(film.out, film.clip, frames, movie)
+    write_film(film.out, film.input.clip, store, spec.movie, stopped)
 
 
 def _checked(spec: FilmSpec, film: _Film, store: FilmStore) -> Iterator[CheckedFrame]:
     """Yield the frames of the clip beside the painted ones."""
     lines = {line.number: line for line in store.lines}
-    for frame in selected(film.clip, spec.span, lambda _: None):
+    for frame in film.input.frames(lambda _: None):
         if line := lines.get(frame.number):
-            content = frame_picture(frame, "", film.size).pixels
+            content = film.input.picture(frame).pixels
             pixels = content[0].mul(255).round().byte().permute(1, 2, 0).contiguous().numpy()
             painted = read(str(store.last_file(frame.number))).pixels
             yield CheckedFrame(frame.number, pixels, painted, line.cut)
 
 
 def _preview(spec: FilmSpec, film: _Film, backbone: Backbone, console: Console) -> int:
-    """Paint the first, the middle and the last frame, each as a still, onto one sheet."""
-    wanted = {1, (film.frames + 1) // 2, film.frames}
+    """Paint three frames onto one sheet."""
     painter = _painter(spec, film, backbone, console, None)
-    cells: list[list[Cell]] = [[], []]
-    with GracefulShutdown() as shutdown, film_bar(console, "preview", len(wanted), 0) as bar:
+    count = preview_count(film.frames)
+    with GracefulShutdown() as shutdown, film_bar(console, "preview", count, 0) as bar:
 
         def on_step(step: Any) -> None:
             bar.on_step(step)
             shutdown.raise_if_requested()
 
-        for count, frame in enumerate(selected(film.clip, spec.span, lambda _: None), 1):
-            named = film.named.at(frame.number)
-            if count in wanted:
-                content = frame_picture(frame, film.clip.path.name, film.size)
-                painter.begin_shot(content, named)
-                painting = painter.first(content, named, on_step)
-                seconds = float(frame.pts * film.clip.time_base)
-                cells[0].append(
-                    (to_image(content.pixels), f"frame {frame.number}\n{seconds:.2f} s")
-                )
-                cells[1].append((painting.image, f"painted\n{painting.steps} steps"))
-                bar.on_frame()
+        pairs = []
+        for pair in preview_frames(film.input, film.frames, painter, lambda _: None, on_step):
+            pairs.append(pair)
+            bar.on_frame()
     out = film.out.with_name(f"{film.out.stem}-preview.png")
-    write(contact_sheet(cells), out)
+    write(contact_sheet(list(zip(*pairs, strict=True))), out)
     click.echo(str(out))
     return 0

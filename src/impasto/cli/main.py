@@ -34,8 +34,6 @@ from impasto.version import __version__
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["cli", "main"]
-
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with a code. arguments: None: the process's."""

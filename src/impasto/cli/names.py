@@ -8,8 +8,6 @@ from pathlib import Path
 
 from impasto.cli.streams import STREAM
 
-__all__ = ["default_name", "joined_name"]
-
 LONGEST = 110  # bytes of a picture's name in another; two, a step and a suffix are under 255
 
 

@@ -9,29 +9,11 @@ import click
 from impasto.backbone.architecture import layer_name
 from impasto.config import GROUPS, Config, Machine
 from impasto.errors import ConfigError
-from impasto.fields import allowed, marked, option_name
+from impasto.fields import allowed, marked, marks_of, option_name
 from impasto.parsing import format_value
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-__all__ = [
-    "GroupedCommand",
-    "as_options",
-    "check_engine",
-    "config_options",
-    "depth_option",
-    "engine_options",
-    "file_options",
-    "given",
-    "json_option",
-    "overwrite_option",
-    "parse_layers",
-    "preset_option",
-    "quiet_option",
-    "style_option",
-]
-
+    from collections.abc import Mapping
 
 MODELS = (Config, Machine)
 FIRST = ("look", "strength", "color", "size")  # in the help: what one tries first
@@ -43,17 +25,15 @@ class ConfigOption(click.Option):
     def __init__(self, field: str):
         model = next(model for model in MODELS if field in model.model_fields)
         info = model.model_fields[field]
-        extra = info.json_schema_extra
-        assert isinstance(extra, dict)
-        self.group = str(extra["group"])
+        marks = marks_of(info)
+        self.group = marks["group"]
         flag = info.annotation is bool
         name = option_name(field)
         help = f"{info.description}{_hint(allowed(model, field), info.default)}"
-        aliases: list[str] = extra["aliases"]  # type: ignore[assignment]
         super().__init__(
-            [f"{name}/--no-{name[2:]}" if flag else name, *aliases],
+            [f"{name}/--no-{name[2:]}" if flag else name, *marks["aliases"]],
             default=None,
-            multiple=bool(extra["repeated"]),
+            multiple=marks["repeated"],
             help=help,
             metavar=None if flag else "TEXT",
             is_flag=flag,
@@ -104,19 +84,19 @@ class GroupedCommand(click.Command):
                     formatter.write_dl(records)
 
 
-def config_options(command: click.Command, *fields: str) -> click.Command:
+def add_settings(command: click.Command, *fields: str, without: tuple[str, ...] = ()) -> None:
     """Add settings to a command as options.
 
     Args:
         command: the command.
         fields: the settings; none: all but those marked as not for this command.
+        without: those of them that are left out.
     """
     if not fields:
         excluded = {name for model in MODELS for name in marked(model, "not_for", command.name)}
         names = [name for model in MODELS for name in model.model_fields]
-        fields = tuple(name for name in names if name not in excluded)
+        fields = tuple(name for name in names if name not in (*excluded, *without))
     command.params.extend(ConfigOption(field) for field in fields)
-    return command
 
 
 def given(values: dict[str, Any]) -> dict[str, Any]:
@@ -152,73 +132,55 @@ def as_options(settings: Mapping[str, Any]) -> list[str]:
     return words
 
 
-def engine_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options `--engine` and `--address` to a command."""
-    engine = click.option(
-        "--engine",
-        type=click.Choice(["local", "ray"]),
-        default="local",
-        help="paint in this process, or on the devices of a Ray cluster (extra: cluster) "
-        "[default: local]",
-    )
-    address = click.option(
-        "--address",
-        metavar="ADDRESS",
-        help="the Ray cluster to join, as auto or 10.0.0.1:6379 [default: one of its own]",
-    )
-    return engine(address(command))
-
-
-def file_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options `--depth` and `--metadata` to a command."""
-    metadata = click.option(
-        "--metadata",
-        type=click.Choice(["basic", "all", "none"]),
-        default="basic",
-        help="what is kept of the content's file: date, author, copyright, resolution and color "
-        "profile; its whole EXIF, also where it was taken; or nothing [default: basic]",
-    )
-    return depth_option(metadata(command))
-
-
-def depth_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the option `--depth` to a command."""
-    return click.option(
-        "--depth",
-        type=click.Choice(["8", "16"]),
-        default="8",
-        callback=lambda context, parameter, value: int(value),
-        help="bits a sample of the painting's file; 16: .png and .tif [default: 8]",
-    )(command)
-
-
-def preset_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the option `--preset` to a command; None: it was not given."""
-    help = "a preset by name; see `impasto presets` [default: default]"
-    return click.option("--preset", "preset_name", metavar="NAME", help=help)(command)
-
-
-def quiet_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the option `--quiet` to a command."""
-    return click.option("--quiet", is_flag=True, help="print errors only")(command)
-
-
-def json_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the option `--json` to a command."""
-    help = "print the result as one line of JSON"
-    return click.option("--json", "as_json", is_flag=True, help=help)(command)
-
-
-def overwrite_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the option `--overwrite` to a command."""
-    help = "without -o: write over a file of the default name [default: add a number to the name]"
-    return click.option("--overwrite", is_flag=True, help=help)(command)
-
-
-def style_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the option `--style` to a command."""
-    help = "a STYLE picture; may be given again: several styles are blended"
-    return click.option("--style", "styles", multiple=True, metavar="STYLE", help=help)(command)
+# Options that several commands have.
+depth = click.option(
+    "--depth",
+    type=click.Choice(["8", "16"]),
+    default="8",
+    callback=lambda context, parameter, value: int(value),
+    help="bits a sample of the painting's file; 16: .png and .tif [default: 8]",
+)
+preset = click.option(  # None: it was not given
+    "--preset",
+    "preset_name",
+    metavar="NAME",
+    help="a preset by name; see `impasto presets` [default: default]",
+)
+quiet = click.option("--quiet", is_flag=True, help="print errors only")
+json_output = click.option(
+    "--json", "as_json", is_flag=True, help="print the result as one line of JSON"
+)
+overwrite = click.option(
+    "--overwrite",
+    is_flag=True,
+    help="without -o: write over a file of the default name [default: add a number to the name]",
+)
+styles = click.option(
+    "--style",
+    "styles",
+    multiple=True,
+    metavar="STYLE",
+    help="a STYLE picture; may be given again: several styles are blended",
+)
+metadata = click.option(
+    "--metadata",
+    type=click.Choice(["basic", "all", "none"]),
+    default="basic",
+    help="what is kept of the content's file: date, author, copyright, resolution and color "
+    "profile; its whole EXIF, also where it was taken; or nothing [default: basic]",
+)
+engine = click.option(
+    "--engine",
+    type=click.Choice(["local", "ray"]),
+    default="local",
+    help="paint in this process, or on the devices of a Ray cluster (extra: cluster) "
+    "[default: local]",
+)
+address = click.option(
+    "--address",
+    metavar="ADDRESS",
+    help="the Ray cluster to join, as auto or 10.0.0.1:6379 [default: one of its own]",
+)
 
 
 def check_engine(engine: str, address: str | None) -> None:

@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import click
 
 from impasto.cli.exit_codes import DOUBTFUL
 from impasto.cli.streams import STREAM, check_stdout
+from impasto.config import Config
 from impasto.errors import ConfigError, OutputError, shortened
 from impasto.figures.contact_sheet import Cell, contact_sheet
-from impasto.figures.timelapse import check_film
-from impasto.images.read import read
+from impasto.figures.timelapse import Film, check_film
+from impasto.images.read import Picture, read
 from impasto.images.write import (
     DEFAULT_OPTIONS,
     FIGURES,
@@ -36,28 +38,12 @@ from impasto.painting.callbacks import (
     trace,
 )
 from impasto.painting.levels import enough_for
+from impasto.painting.outcome import Painting
 from impasto.painting.problem import extras
+from impasto.painting.run import Run
+from impasto.painting.step import Step
 from impasto.parsing import parse_numbers
 from impasto.records import LONGEST_NAME
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    from impasto.config import Config
-    from impasto.figures.timelapse import Film
-    from impasto.images.read import Picture
-    from impasto.painting.outcome import Painting
-    from impasto.painting.run import Run
-    from impasto.painting.step import Step
-
-__all__ = [
-    "Outputs",
-    "check_figure",
-    "check_outputs",
-    "check_snapshots",
-    "report",
-    "write_contact_sheet",
-]
 
 NO_SNAPSHOTS = Snapshots()
 
@@ -77,7 +63,7 @@ class Outputs(NamedTuple):
 
     @property
     def streamed(self) -> bool:
-        """Whether the picture is written to standard output."""
+        """True if the picture is written to standard output."""
         return str(self.picture) == STREAM
 
     def named(self) -> dict[str, Path]:

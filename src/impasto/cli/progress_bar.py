@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 from rich.console import Console
@@ -21,13 +21,7 @@ from rich.table import Column
 
 from impasto.figures.contact_sheet import kinds
 from impasto.painting.callbacks import format_time_left, seconds_left
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from impasto.painting.step import Step
-
-__all__ = ["FilmBar", "download_bar", "film_bar", "make_console", "note", "painting_bar"]
+from impasto.painting.step import Step
 
 REFRESH = 0.1  # seconds between two updates; each reads the objective, and so waits for the device
 

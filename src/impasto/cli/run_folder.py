@@ -23,18 +23,6 @@ if TYPE_CHECKING:
     from impasto.cli.outputs import Outputs
     from impasto.config import Config, Machine
 
-__all__ = [
-    "FRAMES",
-    "RECORD",
-    "RunRecord",
-    "RunSpec",
-    "check_trusted",
-    "lock_folder",
-    "mark_finished",
-    "open_run_folder",
-    "read_record",
-]
-
 RECORD = "job.json"
 MOST_BYTES = 1 << 20  # of that file
 FRAMES = ".impasto-film"  # the folder for the frames of a time-lapse
@@ -175,7 +163,7 @@ class SnapshotsRecord(BaseModel):
 
 
 class FileRecord(BaseModel):
-    """How the painting's file is written."""
+    """The options of the painting's file."""
 
     model_config = ConfigDict(extra="forbid")
 

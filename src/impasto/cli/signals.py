@@ -6,8 +6,6 @@ import signal
 import threading
 from typing import Any
 
-__all__ = ["GracefulShutdown"]
-
 
 class GracefulShutdown:
     """Turn Ctrl-C and SIGTERM into the end of a run.

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
     from impasto.config import Config, Machine
 
-__all__ = ["Sources", "check_styles", "sources_of", "with_styles"]
-
 
 class Sources(NamedTuple):
     """The settings, and the paths of content and styles. blank_content: a texture's size, or ""."""

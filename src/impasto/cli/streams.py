@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
     from impasto.images.read import Picture
 
-__all__ = ["STREAM", "accept_any_text", "check_stdout", "picture_source", "write_stdout"]
-
 STREAM = "-"  # in place of a file
 ERRORS = "impasto-bytes-or-escapes"  # the name of an error handler
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -11,44 +12,35 @@ from typing import TYPE_CHECKING
 
 import click
 import torch
+from rich.console import Console
 
 from impasto.backbone.load import load_backbone, load_weights, unused_gpu
+from impasto.backbone.vgg import Backbone
 from impasto.backbone.weights import load as load_named
-from impasto.cli.outputs import report, write_contact_sheet
+from impasto.cli.outputs import Outputs, report, write_contact_sheet
 from impasto.cli.progress_bar import download_bar, make_console, note, painting_bar
 from impasto.cli.run_folder import FRAMES, RunSpec, mark_finished
 from impasto.cli.signals import GracefulShutdown
 from impasto.cli.streams import picture_source, write_stdout
+from impasto.config import Config, Machine
 from impasto.errors import CheckpointError, OutputError
-from impasto.painting.checkpoint import Checkpoints, as_begun, load
+from impasto.figures.timelapse import Film
+from impasto.images.read import Picture
+from impasto.images.write import FileOptions
+from impasto.painting.callbacks import Log, StepCallback
+from impasto.painting.checkpoint import Checkpoint, Checkpoints, as_begun, load
 from impasto.painting.checkpoint_file import BEFORE, NAME
 from impasto.painting.cuda_graph import make_evaluator
 from impasto.painting.levels import read_pictures
-from impasto.painting.memory import plan_for
+from impasto.painting.memory import Plan, plan_for
 from impasto.painting.outcome import Painting
-from impasto.painting.run import Run
+from impasto.painting.problem import Problem
+from impasto.painting.run import Resume, Run
+from impasto.painting.step import State, Step
 from impasto.painting.tuning import tune_allocator, use_threads
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
-    from rich.console import Console
-
-    from impasto.backbone.vgg import Backbone
-    from impasto.cli.outputs import Outputs
     from impasto.cluster.distributed import TileWorkers
-    from impasto.config import Config, Machine
-    from impasto.figures.timelapse import Film
-    from impasto.images.read import Picture
-    from impasto.images.write import FileOptions
-    from impasto.painting.callbacks import Log, StepCallback
-    from impasto.painting.checkpoint import Checkpoint
-    from impasto.painting.memory import Plan
-    from impasto.painting.problem import Problem
-    from impasto.painting.run import Resume
-    from impasto.painting.step import State, Step
-
-__all__ = ["load_with_bar", "paint_spec", "prepare", "run", "save_all"]
 
 
 def load_with_bar(console: Console, config: Config, machine: Machine) -> Backbone:
@@ -244,12 +236,15 @@ def _tile_workers(console: Console, spec: RunSpec) -> Iterator[TileWorkers | Non
     if spec.engine != "ray":
         yield None
         return
-    from impasto.cluster.distributed import tile_workers
+    from impasto.cluster.distributed import TileWorkers
     from impasto.cluster.ray_cluster import connected
 
     with download_bar(console, spec.config.backbone) as progress:
         weights = load_weights(spec.config, partial(load_named, progress=progress))
-    with connected(spec.address), tile_workers(spec.config, spec.machine, weights) as workers:
+    with (
+        connected(spec.address),
+        closing(TileWorkers(spec.config, spec.machine, weights)) as workers,
+    ):
         yield workers
 
 

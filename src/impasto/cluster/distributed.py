@@ -9,8 +9,7 @@ import asyncio
 import itertools
 import math
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
 import ray
@@ -31,8 +30,6 @@ from impasto.objective.style_terms import STYLE_TERMS
 from impasto.objective.tiles import Shard, Tile, sum_tiles
 from impasto.painting.memory import Plan, free_memory, plan_for
 from impasto.painting.problem import Problem
-
-__all__ = ["DistributedObjective", "TileWorkers", "tile_workers"]
 
 START_TIMEOUT = 120.0  # seconds that workers may take to start
 MOST_LOSSES = 3  # of workers in one evaluation, after which it is given up
@@ -129,7 +126,8 @@ class RemoteTileWorker:
 
 
 class TileWorkers:
-    """The workers that evaluate the tiles of one painting, one on every device.
+    """The workers that evaluate the tiles of one painting, one on every device of the cluster that
+    has been joined.
 
     backbone: the network on this machine, that computes as the workers do. device: the type
     of theirs.
@@ -143,7 +141,7 @@ class TileWorkers:
 
     def restart(self) -> None:
         """Start a worker on every device that there is now. Raises ClusterError if none starts."""
-        self.shutdown()
+        self.close()
         devices = list_devices()
         actors = [start_worker(RemoteTileWorker, device) for device in devices]
         replies = [
@@ -208,21 +206,11 @@ class TileWorkers:
             side -= STRIDE
         return plan._replace(tile_size=side if side < max(height, width) else None)
 
-    def shutdown(self) -> None:
+    def close(self) -> None:
         """Shut down all workers."""
         for actor in self.actors:
             ray.kill(actor)
         self.actors = []
-
-
-@contextmanager
-def tile_workers(config: Config, machine: Machine, weights: Weights) -> Iterator[TileWorkers]:
-    """TileWorkers on the cluster that has been joined. Raises ClusterError if none starts."""
-    workers = TileWorkers(config, machine, weights)
-    try:
-        yield workers
-    finally:
-        workers.shutdown()
 
 
 class DistributedObjective:

@@ -21,8 +21,6 @@ from impasto.errors import ClusterError, reason, use_option_names
 from impasto.threads import SPIN, processors
 from impasto.version import __version__
 
-__all__ = ["VERSIONS", "Device", "connected", "list_devices", "start_worker", "use_device"]
-
 VERSIONS = f"impasto {__version__} with torch {torch.__version__}"
 
 

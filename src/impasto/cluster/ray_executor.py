@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -20,10 +19,8 @@ from impasto.batch.executor import Assignment, Task, WorkerUpdate
 from impasto.batch.worker import Worker
 from impasto.cluster.ray_cluster import VERSIONS, Device, list_devices, start_worker, use_device
 from impasto.errors import ClusterError, OutputError
-from impasto.locking import exclusive_lock, remove_dead_folders
+from impasto.locking import own_folder
 from impasto.painting.checkpoint_file import NAME, newest
-
-__all__ = ["RayExecutor"]
 
 UPDATE_EVERY = 0.5  # seconds between progress reports
 CHECK_EVERY = 2.0  # seconds between checks for new devices
@@ -32,7 +29,6 @@ LAST_CHECKPOINTS = 30.0  # seconds that workers have to write their last checkpo
 LEAVING = 5.0  # seconds that they have to remove their files
 MOST_LOSSES = 10  # consecutive losses of a worker after which its device is no longer used
 FOLDER = "impasto-worker-"  # what the names of workers' temporary folders begin with
-YOUNG = 60.0  # seconds in which a new folder may not be locked yet
 REMEMBERED = 64  # files and networks that are kept in the object store
 
 
@@ -45,10 +41,8 @@ class RemoteWorker:
     def __init__(self, device: Device):
         use_device(device)
         self._worker = Worker(torch.get_num_threads())
-        remove_dead_folders(FOLDER, YOUNG)
-        self._folder = Path(tempfile.mkdtemp(prefix=FOLDER))
         self._held = ExitStack()
-        self._held.enter_context(exclusive_lock(self._folder))  # as long as this process lives
+        self._folder = self._held.enter_context(own_folder(FOLDER))
 
     def versions(self) -> str:
         """The versions that paint here."""
@@ -92,7 +86,7 @@ class RemoteWorker:
 
     def leave(self) -> None:
         """Remove this worker's files."""
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._held.close()
 
 
 @dataclass

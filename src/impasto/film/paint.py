@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from fractions import Fraction
+from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -14,6 +15,7 @@ from impasto.config import Config
 from impasto.film.clip import Clip, ClipFrame, Note, is_video, open_clip
 from impasto.film.cuts import marked_cuts
 from impasto.film.flow import FlowMethod
+from impasto.film.movie import MovieFrame, MovieSettings, write_movie
 from impasto.film.painter import FramePainter
 from impasto.film.shot import Shot, carried
 from impasto.film.store import FilmStore, FrameLine
@@ -23,7 +25,16 @@ from impasto.painting.problem import extras
 from impasto.painting.step import Step
 from impasto.parsing import ALPHA
 
-__all__ = ["Extras", "Span", "film_size", "frame_picture", "paint_film", "selected"]
+__all__ = [
+    "Extras",
+    "FilmInput",
+    "Span",
+    "film_size",
+    "frame_picture",
+    "paint_film",
+    "selected",
+    "write_film",
+]
 
 
 class Span(NamedTuple):
@@ -107,53 +118,65 @@ class Extras:
         return {**self._pictures, **dict(zip(self._clips, moving, strict=True))}
 
 
+class FilmInput(NamedTuple):
+    """What a film is painted from.
+
+    size: (height, width) of the film. named: the pictures that the config names. flow: computes the
+    flow between two frames.
+    """
+
+    clip: Clip
+    span: Span
+    size: tuple[int, int]
+    named: Extras
+    flow: FlowMethod
+
+    def frames(self, note: Note) -> Iterator[ClipFrame]:
+        """Yield the frames of the clip that are painted."""
+        return selected(self.clip, self.span, note)
+
+    def picture(self, frame: ClipFrame) -> Picture:
+        """A frame as a content picture."""
+        return frame_picture(frame, self.clip.path.name, self.size)
+
+
 def paint_film(
-    clip: Clip,
-    span: Span,
-    size: tuple[int, int],
+    film: FilmInput,
     painter: FramePainter,
-    named: Extras,
-    flow: FlowMethod,
     store: FilmStore,
     note: Note,
     on_step: Callable[[Step], object],
 ) -> Iterator[FrameLine]:
-    """Paint the frames of a clip that the store does not have yet; yield a line for each.
+    """Paint the frames of a film that the store does not have yet; yield a line for each.
 
     A store of two passes then has its frames painted once more, backward.
 
     Args:
-        clip, span: what is painted.
-        size: (height, width) of the film.
+        film: what is painted.
         painter: paints a frame.
-        named: the pictures that the config names.
-        flow: computes the flow between two frames.
         store: of the painted frames.
         note: is told what the user should know.
         on_step: called with every solver step.
     """
-    yield from _paint_forward(clip, span, size, painter, named, flow, store, note, on_step)
+    yield from _paint_forward(film, painter, store, note, on_step)
     if store.second is not None:
-        yield from _paint_backward(painter, named, flow, store, store.second, on_step)
+        yield from _paint_backward(film, painter, store, store.second, on_step)
 
 
 def _paint_forward(
-    clip: Clip,
-    span: Span,
-    size: tuple[int, int],
+    film: FilmInput,
     painter: FramePainter,
-    named: Extras,
-    flow: FlowMethod,
     store: FilmStore,
     note: Note,
     on_step: Callable[[Step], object],
 ) -> Iterator[FrameLine]:
     """Paint the frames in their order; the arguments are `paint_film`'s."""
+    named = film.named
     shot: Shot | None = None
     first: tuple[Picture, Mapping[str, Picture]] | None = None  # of a shot the painter has not seen
     done = {line.number: line for line in store.lines}
-    for frame, cut in marked_cuts(selected(clip, span, note)):
-        content = frame_picture(frame, clip.path.name, size)
+    for frame, cut in marked_cuts(film.frames(note)):
+        content = film.picture(frame)
         pictures = named.at(frame.number)
         if store.second is not None:
             store.keep_inputs(frame.number, [content, *(pictures[name] for name in named.moving)])
@@ -173,7 +196,7 @@ def _paint_forward(
         elif torch.equal(content.pixels, shot.last[1]) and not named.moving:
             painting = None  # the same picture again
         else:
-            known = carried(frame.number, content.pixels, shot, flow, store)
+            known = carried(frame.number, content.pixels, shot, film.flow, store)
             painting = painter.next(content, known, pictures, on_step)
         if not cut:
             shot.add(frame.number, content.pixels)
@@ -187,9 +210,8 @@ def _paint_forward(
 
 
 def _paint_backward(
+    film: FilmInput,
     painter: FramePainter,
-    named: Extras,
-    flow: FlowMethod,
     store: FilmStore,
     second: FilmStore,
     on_step: Callable[[Step], object],
@@ -203,13 +225,13 @@ def _paint_backward(
     strokes that it had when it was seen whole. A shot's last frame is as the first pass left it.
 
     Args:
+        film: what is painted.
         painter: has painted the first pass, or goes on with it.
-        named: the pictures that the config names.
-        flow: computes the flow between two frames.
         store: of the first pass, with what the frames were painted from.
         second: of this pass.
         on_step: called with every solver step.
     """
+    named = film.named
     done = {line.number: line for line in second.lines}
     for lines in reversed(_by_shots(store.lines)):
         shot: Shot | None = None
@@ -229,7 +251,7 @@ def _paint_backward(
                     key, *its_masks = store.inputs(lines[0].number)
                     painter.begin_shot(key, named.with_moving(its_masks))
                     begun = True
-                known = carried(line.number, content.pixels, shot, flow, second)
+                known = carried(line.number, content.pixels, shot, film.flow, second)
                 painting = painter.next(
                     content, known, named.with_moving(masks), on_step, store.pixels(line.number)
                 )
@@ -239,6 +261,27 @@ def _paint_backward(
             if before is not None:
                 shot.add(line.number, content.pixels)
             yield done[line.number]
+
+
+def write_film(
+    out: Path, clip: Clip, store: FilmStore, movie: MovieSettings, stopped: bool
+) -> None:
+    """Write the film's file from the frames that are painted.
+
+    Args:
+        out: the file.
+        clip: with the sound.
+        store: of the frames.
+        movie: how the file is written.
+        stopped: there are more frames to come, and the sound ends with the last one painted.
+    """
+    last = store.lines[-1]
+    if stopped:
+        movie = movie._replace(end=float((last.pts + last.duration) * clip.time_base))
+    frames = (
+        MovieFrame(line.pts, line.duration, store.last_file(line.number)) for line in store.lines
+    )
+    write_movie(out, clip, frames, movie)
 
 
 def _by_shots(lines: Sequence[FrameLine]) -> list[list[FrameLine]]:

@@ -16,12 +16,11 @@ from impasto.images.decode import Decoded, Stated, from_image, shrink_factor
 from impasto.images.decode_tiff import from_tiff
 from impasto.images.formats import check_kind, most_pixels, opened
 from impasto.images.jxl import is_jxl, jxl_size
-from impasto.images.metadata import NOTHING, Metadata, metadata_of
+from impasto.images.metadata import KEY, NOTHING, Metadata, metadata_of
 from impasto.images.netpbm import is_netpbm, opened_netpbm
 from impasto.images.png import is_png, read_chunks
 from impasto.images.quiet import NO_WARNINGS
 from impasto.images.tiff import WEBP, KindError, TiffPicture, is_tiff, opened_tiff, pointing_at
-from impasto.images.write import KEY
 
 __all__ = ["decode_file", "decoding", "header_size", "metadata_in", "record_in"]
 

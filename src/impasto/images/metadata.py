@@ -1,17 +1,32 @@
-"""Keep what a photograph's file says beside its pixels: date, author, copyright, resolution."""
+"""The metadata of a painting's file: its settings, and parts of the photograph's metadata: date,
+author, copyright, resolution."""
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from PIL import ExifTags, Image, ImageCms
+from PIL import ExifTags, Image, ImageCms, PngImagePlugin
 
-__all__ = ["NOTHING", "Kept", "Metadata", "metadata_of", "put_into", "srgb_profile"]
+__all__ = [
+    "KEY",
+    "NOTHING",
+    "Kept",
+    "Metadata",
+    "exif_of",
+    "metadata_of",
+    "save_options",
+    "settings_text",
+    "srgb_profile",
+]
 
+# of the settings in a PNG's text; other formats have them in EXIF's ImageDescription
+KEY = "impasto"
+WITH_DPI = {"PNG", "JPEG", "TIFF", "BMP"}
 Kept = Literal["basic", "all", "none"]
 Base, EXIF, GPS = ExifTags.Base, ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo
 DATES = (Base.DateTimeOriginal, Base.DateTimeDigitized)
@@ -108,7 +123,44 @@ def srgb_profile() -> bytes:
     return made[:24] + bytes(12) + made[36:]
 
 
-def put_into(exif: Image.Exif, metadata: Metadata) -> None:
+def save_options(kind: str, settings: dict[str, Any] | None, metadata: Metadata) -> dict[str, Any]:
+    """The save options that put `settings` and `metadata` into a file of this kind; BMP can hold
+    no settings."""
+    options: dict[str, Any] = {}
+    if metadata.dpi and kind in WITH_DPI:
+        options["dpi"] = metadata.dpi
+    if metadata.profile and kind not in ("BMP", "GIF"):
+        options["icc_profile"] = srgb_profile()
+    if kind == "GIF" and settings:
+        options["comment"] = settings_text(settings).encode()
+    if kind in ("BMP", "GIF", "PDF"):
+        return options
+    if kind == "PNG" and settings:
+        info = PngImagePlugin.PngInfo()
+        info.add_text(KEY, settings_text(settings))
+        options["pnginfo"] = info
+    exif = exif_of(None if kind == "PNG" else settings, metadata)
+    if len(exif):
+        options["exif"] = exif
+    return options
+
+
+def settings_text(settings: dict[str, Any]) -> str:
+    """The settings as they stand in a file."""
+    return json.dumps(settings, sort_keys=True)
+
+
+def exif_of(settings: dict[str, Any] | None, metadata: Metadata) -> Image.Exif:
+    """An EXIF with metadata, and with settings where they are in it."""
+    exif = Image.Exif()
+    _put_into(exif, metadata)
+    if settings:
+        exif[Base.ImageDescription] = settings_text(settings)
+        exif[Base.Software] = f"impasto {settings.get('version', '')}".strip()
+    return exif
+
+
+def _put_into(exif: Image.Exif, metadata: Metadata) -> None:
     """Put tags into an EXIF."""
     for tag, value in metadata.main.items():
         exif[tag] = _bytes(value)
@@ -122,7 +174,7 @@ def _fits(metadata: Metadata) -> bool:
     trial = Image.Exif()
     # values of wrong types, as a broken EXIF has them; Pillow raises errors of any kind
     with suppress(Exception):
-        put_into(trial, metadata)
+        _put_into(trial, metadata)
         return len(trial.tobytes()) <= MOST_ALL
     return False
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import os
 from collections.abc import Collection
 from os import PathLike
@@ -12,19 +11,27 @@ from typing import IO, Any, Literal, NamedTuple
 
 import numpy as np
 import torch
-from PIL import ExifTags, Image, PngImagePlugin, features
+from PIL import Image, features
 
 from impasto.errors import OutputError, did_you_mean, reason
 from impasto.images.atomic import atomic_write, partial_path, remove_pieces
 from impasto.images.deep import DEEP, write_png, write_tiff
 from impasto.images.formats import register_heif
-from impasto.images.metadata import NOTHING, Kept, Metadata, put_into, srgb_profile
+from impasto.images.metadata import (
+    KEY,
+    NOTHING,
+    Kept,
+    Metadata,
+    exif_of,
+    save_options,
+    settings_text,
+    srgb_profile,
+)
 
 __all__ = [
     "DEFAULT_OPTIONS",
     "FIGURES",
     "FORMATS",
-    "KEY",
     "FileOptions",
     "check_depth",
     "check_format",
@@ -55,11 +62,7 @@ PDF: tuple[str, dict[str, Any]] = (
 )
 FIGURES = (*FORMATS, ".pdf")
 WITH_ALPHA = {"PNG", "WEBP", "TIFF", "AVIF", "HEIF"}
-WITH_DPI = {"PNG", "JPEG", "TIFF", "BMP"}
 DEPTHS = (8, 16)  # bits of a sample
-KEY = (
-    "impasto"  # of the settings in a PNG's text; other formats have them in EXIF's ImageDescription
-)
 
 
 class FileOptions(NamedTuple):
@@ -214,7 +217,7 @@ def _save(
     if kind == "TIFF" and (metadata.exif or metadata.gps):
         _save_deep(np.asarray(image), file, kind, settings, metadata)
         return
-    image.save(file, format=kind, **options, **_carrying(kind, settings, metadata))
+    image.save(file, format=kind, **options, **save_options(kind, settings, metadata))
 
 
 def _save_deep(
@@ -226,44 +229,9 @@ def _save_deep(
 ) -> None:
     profile = srgb_profile() if metadata.profile else None
     if kind == "TIFF":
-        write_tiff(file, samples, _exif(settings, metadata), metadata.dpi, profile)
+        write_tiff(file, samples, exif_of(settings, metadata), metadata.dpi, profile)
         return
-    text = (KEY.encode(), _text(settings).encode()) if settings else None
-    exif = _exif(None, metadata)
+    text = (KEY.encode(), settings_text(settings).encode()) if settings else None
+    exif = exif_of(None, metadata)
     packed = exif.tobytes().removeprefix(b"Exif\0\0") if len(exif) else b""
     write_png(file, samples, text, packed, metadata.dpi, profile)
-
-
-def _carrying(kind: str, settings: dict[str, Any] | None, metadata: Metadata) -> dict[str, Any]:
-    """The save options that put `settings` and `metadata` into a file of this kind; BMP can hold
-    no settings."""
-    options: dict[str, Any] = {}
-    if metadata.dpi and kind in WITH_DPI:
-        options["dpi"] = metadata.dpi
-    if metadata.profile and kind not in ("BMP", "GIF"):
-        options["icc_profile"] = srgb_profile()
-    if kind == "GIF" and settings:
-        options["comment"] = _text(settings).encode()
-    if kind in ("BMP", "GIF", "PDF"):
-        return options
-    if kind == "PNG" and settings:
-        info = PngImagePlugin.PngInfo()
-        info.add_text(KEY, _text(settings))
-        options["pnginfo"] = info
-    exif = _exif(None if kind == "PNG" else settings, metadata)
-    if len(exif):
-        options["exif"] = exif
-    return options
-
-
-def _text(settings: dict[str, Any]) -> str:
-    return json.dumps(settings, sort_keys=True)
-
-
-def _exif(settings: dict[str, Any] | None, metadata: Metadata) -> Image.Exif:
-    exif = Image.Exif()
-    put_into(exif, metadata)
-    if settings:
-        exif[ExifTags.Base.ImageDescription] = _text(settings)
-        exif[ExifTags.Base.Software] = f"impasto {settings.get('version', '')}".strip()
-    return exif

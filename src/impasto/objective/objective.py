@@ -47,7 +47,7 @@ class Objective:
 
         content        |F(x) - F(c)|^2 / |F(c)|^2
         style          D(x, s) / (the style's own size): style_terms.py has each distance D
-        grain          `grain_distance` of moments.py
+        grain          `grain_distance` of style_distances.py
         tv             TV(x) / TV(s)
 
     so that 1 means "as far away as nothing at all", at every size and with every network. Otherwise

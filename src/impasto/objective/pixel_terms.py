@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 
 from impasto.objective.losses import difference_sums, differences, second_moment_sum
-from impasto.objective.moments import Solved, grain_distance, grain_target
+from impasto.objective.style_distances import Solved, grain_distance, grain_target
 from impasto.objective.tiles import Tile
 
 __all__ = [

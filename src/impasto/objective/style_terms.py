@@ -21,7 +21,8 @@ from impasto.objective.matching import (
     nearest_target,
     sliced_target,
 )
-from impasto.objective.moments import (
+from impasto.objective.regions import StyleSource, normalized
+from impasto.objective.style_distances import (
     Distance,
     Moments,
     gram_distance,
@@ -30,7 +31,6 @@ from impasto.objective.moments import (
     wasserstein_distance,
     with_sqrt,
 )
-from impasto.objective.regions import StyleSource, normalized
 from impasto.objective.terms import Style, Term, inside, layer_sums, layer_weights, moments_of
 
 __all__ = [
@@ -115,7 +115,7 @@ class StyleTerm(Protocol):
 
 @dataclass(frozen=True)
 class MomentTerm:
-    """A distance of the moments of the features from the style's (moments.py).
+    """A distance of the moments of the features from the style's (style_distances.py).
 
     compares_grams: whether it compares products of features, so that it grows with their fourth
     power, not their second, and takes the config's divisor of Gram matrices. prepare: computes

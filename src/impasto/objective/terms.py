@@ -3,8 +3,8 @@
 Every term is a function of a sum over positions (a Gram matrix, a squared distance, differences of
 neighbors), so it is exact over tiles: `measure` sums over one tile, `value` takes the sum over all
 tiles, and `add_gradient`, which needs that sum too, returns one tile's part of the gradient. The
-formulas are in losses.py and moments.py; gradients are written out. The terms of the pixels are in
-pixel_terms.py, those that compare the features themselves in matching.py.
+formulas are in losses.py and style_distances.py; gradients are written out. The terms of the pixels
+are in pixel_terms.py, those that compare the features themselves in matching.py.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from impasto.objective.losses import (
     second_moment_sum,
     squared_distance,
 )
-from impasto.objective.moments import Distance, Moments, Solved, pulled_back, seen_through
+from impasto.objective.style_distances import Distance, Moments, Solved, pulled_back, seen_through
 from impasto.objective.tiles import Tile
 
 __all__ = [
@@ -132,7 +132,7 @@ def in_metric(features: torch.Tensor, metric: torch.Tensor) -> torch.Tensor:
 
 
 class Style:
-    """scale * a distance (moments.py) of the features' moments from the style's.
+    """scale * a distance (style_distances.py) of the features' moments from the style's.
 
     Moments are sums over positions, weighted by the region's mask if there is one, divided by the
     positions' number (the sum of weights): a small region is as strong as a large one (Gatys et al.

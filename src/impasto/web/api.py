@@ -1,12 +1,12 @@
-"""The studio for programs: paintings over HTTP (see /api/openapi.json), health and metrics."""
+"""The studio for programs: paintings, sheets and films over HTTP (see /api/openapi.json)."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from fastapi import APIRouter, File, Form, Request, Response, UploadFile
+from fastapi import APIRouter, File, Request, Response
 from fastapi.responses import PlainTextResponse
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from pydantic import BaseModel
@@ -14,33 +14,21 @@ from starlette.concurrency import run_in_threadpool
 
 from impasto.errors import as_arguments
 from impasto.fields import changed_fields
-from impasto.figures.timelapse import FilmSuffix
 from impasto.presets import PRESETS
+from impasto.web.api_forms import FilmFields, PaintingFields, SheetFields
 from impasto.web.endpoints import (
     ACCEPTED,
     ONE,
-    SETTINGS,
     AnyJob,
-    LookName,
-    NamedPictures,
-    PresetName,
     Status,
     TheStudio,
     errors,
-    named_uploads,
-    only_fields,
-    settings_of,
     status_of,
     taken,
-    upload_of,
 )
 from impasto.web.multipart import BoundedRoute
-from impasto.web.request import PaintRequest
-
-__all__ = ["routes"]
 
 EVERY = 0.3  # seconds between two looks at a painting that is followed
-FilmOrNone = Literal["", FilmSuffix]
 
 
 routes = APIRouter(route_class=BoundedRoute)  # its application's `state.studio` is the studio
@@ -56,41 +44,35 @@ class PresetInfo(BaseModel):
     sources: dict[str, str]
 
 
-FIELDS = ("content", "style", "preset", "look", "settings", "pictures", "timelapse", "base")
-
-
-@routes.post(
-    "/api/paintings",
-    status_code=202,
-    responses=ACCEPTED,
-    tags=["paintings"],
-    dependencies=[only_fields(*FIELDS)],
-)
+@routes.post("/api/paintings", status_code=202, responses=ACCEPTED, tags=["paintings"])
 async def submit(
     studio: TheStudio,
     request: Request,
     response: Response,
-    content: Annotated[UploadFile, File(description="the picture to paint")],
-    style: Annotated[list[UploadFile], File(description="a style picture, or several")],
-    preset: PresetName = "",
-    look: LookName = "",
-    settings: Annotated[
-        str, Form(description="settings as a JSON object, see Settings", json_schema_extra=SETTINGS)
-    ] = "{}",
-    pictures: NamedPictures = None,
-    timelapse: Annotated[FilmOrNone, Form(description="make a film too")] = "",
-    base: Annotated[str, Form(description="id of an earlier painting to start from")] = "",
+    form: Annotated[PaintingFields, File()],
 ) -> Status:
     """Ask for a painting."""
-    order = PaintRequest(
-        upload_of(content),
-        [upload_of(file) for file in style],
-        settings_of(preset, look, settings),
-        named_uploads(pictures),
-        timelapse,
-        base,
-    )
-    return await taken(studio, request, response, order)
+    return await taken(studio, request, response, form.request())
+
+
+@routes.post("/api/sheets", status_code=202, responses=ACCEPTED, tags=["sheets"])
+async def submit_sheet(
+    studio: TheStudio, request: Request, response: Response, form: Annotated[SheetFields, File()]
+) -> Status:
+    """Ask for a sheet: one small painting in each style. It is followed, paused, stopped and
+    cancelled like a painting, under /api/paintings/{id}; its paintings are there as they are
+    finished, at .../cells/0 and so on, and the whole sheet at .../picture. The settings size, steps
+    and finish are its own."""
+    return await taken(studio, request, response, form.request())
+
+
+@routes.post("/api/films", status_code=202, responses=ACCEPTED, tags=["films"])
+async def submit_film(
+    studio: TheStudio, request: Request, response: Response, form: Annotated[FilmFields, File()]
+) -> Status:
+    """Ask for a film. It is followed, paused, stopped and cancelled like a painting, under
+    /api/paintings/{id}; stopped early, what there is is a film."""
+    return await taken(studio, request, response, form.request())
 
 
 @routes.get("/api/presets", tags=["settings"])

@@ -15,15 +15,13 @@ import h11
 import psutil
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from impasto.web.addresses import network_of
-
-__all__ = ["Connection", "end_slow", "most_connections"]
+from impasto.web.visitors import network_of
 
 HEAD = 20.0  # seconds for the head of a request, from the connection's beginning or the last answer
 STALL = 30.0  # seconds without a byte of a request's body
 WHOLE = 600.0  # seconds for the whole body of a request: 50 MB at 83 kB/s
 RATE = 1000  # bytes a second of a body, or of an answer that waits to be read, after STALL seconds
-LUMP = 2_000_000  # bytes that the systems on the way may hold: nobody knows when those are read
+LUMP = 2_000_000  # bytes that the systems on the way may hold: when those are read is unknown
 BRIEF = 0.1  # seconds that a new connection has to send its request, whatever happens
 MOST, LEAST = 1000, 8  # connections at a time
 SHARE = 4  # an address with more than this part of the connections makes room for others

@@ -9,26 +9,12 @@ from typing import Any
 import gradio as gr
 from gradio.components import Component
 
-from impasto.config import GROUPS, STARTS, Config
+from impasto.config import STARTS, Config
 from impasto.errors import ConfigError
 from impasto.fields import allowed, marked
+from impasto.fields import by_group as fields_by_group
 from impasto.parsing import format_value
 from impasto.web.html import as_labels, label
-
-__all__ = [
-    "CHOICES",
-    "DRAWN",
-    "FIRST",
-    "IN_SIGHT",
-    "PICTURES",
-    "QUIET",
-    "SLIDERS",
-    "WORDS",
-    "by_group",
-    "control",
-    "slider",
-    "values_of",
-]
 
 FIRST = marked(Config, "control", "first")  # what stands in sight
 # and what has a slider there, beside its exact control among the others
@@ -63,12 +49,11 @@ ABOUT = {"compact": "compact (in the box)"}
 
 def by_group() -> dict[str, list[str]]:
     """The fields that have a control, by group, without those in sight."""
-    found: dict[str, list[str]] = {group: [] for group in GROUPS}
-    for name, field in Config.model_fields.items():
-        if name not in (*FIRST, *PICTURES, *DRAWN):
-            extra = field.json_schema_extra
-            assert isinstance(extra, dict)
-            found[str(extra["group"])].append(name)
+    elsewhere = {*FIRST, *PICTURES, *DRAWN}
+    found = {
+        group: [name for name, _ in fields if name not in elsewhere]
+        for group, fields in fields_by_group(Config)
+    }
     return {group: names for group, names in found.items() if names}
 
 

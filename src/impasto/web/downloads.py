@@ -27,8 +27,6 @@ from impasto.web.job import Job
 from impasto.web.sheets import cell_file
 from impasto.web.visitors import owner_of
 
-__all__ = ["everything", "pictures"]
-
 log = logging.getLogger("impasto.studio")
 everything = APIRouter()
 pictures = APIRouter(
@@ -152,7 +150,7 @@ class _Sink(io.RawIOBase):
         return len(data)
 
     def taken(self) -> Iterator[bytes]:
-        """What was written since the last call."""
+        """Return what was written since the last call."""
         chunks, self.chunks = self.chunks, []
         yield from chunks
 

@@ -1,4 +1,4 @@
-"""The brush on the photograph, and limits for what pages send of their drawings.
+"""The brush on the photograph: what is drawn, within limits, and the masks that it makes.
 
 gradio keeps every layer that is sent until a painting is asked for, and takes any index for one.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import threading
+from collections.abc import Sequence
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -16,17 +17,23 @@ import numpy as np
 from fastapi import HTTPException
 from gradio.components.image_editor import AcceptBlobs, EditorData
 from gradio.data_classes import FileData
-from PIL import Image
+from PIL import Image, ImageColor
 
 from impasto.errors import PictureError
 from impasto.images.files import header_size
 from impasto.web.controls import QUIET
-from impasto.web.drawn_masks import COLORS, MEANINGS
 from impasto.web.queue import Studio
 from impasto.web.request import BusyError, Upload
 from impasto.web.uploads import read_upload
 
-__all__ = ["LatestDrawings", "brush", "check_layer"]
+# Each color has a meaning, which the page names beside the brush. They are nearly the corners of a
+# tetrahedron in RGB: half way between two of them no third one is near. Light and dark differ, for
+# those who see colors differently.
+COLORS = {"protect": "#e0189a", "style 2": "#00a8e8", "style 3": "#ffd500", "style 4": "#111111"}
+MEANINGS = {
+    name: "stays as it is" if name == "protect" else f"is painted as {name}" for name in COLORS
+}
+LEAST = 1e-4  # share of the picture: smaller strokes are ignored
 
 DRAWINGS, LAYERS = 50, 4  # drawings that are kept until they are asked for, and layers of each
 MOST_LAYER, MOST_HELD = 8_000_000, 64_000_000  # bytes of a layer, and of all drawings together
@@ -127,3 +134,26 @@ class LatestDrawings(dict[str, Any]):
     def _held(self) -> int:
         layers = (layer for drawing in list(self.values()) for layer in list(drawing.layers))
         return sum(len(layer or b"") for layer in layers)
+
+
+def masks_of(layers: Sequence[np.ndarray]) -> dict[str, bytes]:
+    """Masks as PNGs, white where something was drawn, by the color's meaning.
+
+    layers: (H, W, 4), 0 to 255, the lowest first; a higher one covers those below. A pixel belongs
+    to the nearest color, as much as it is opaque: strokes have soft edges.
+    """
+    palette = np.array([ImageColor.getrgb(color) for color in COLORS.values()], np.float32)
+    masks: dict[str, np.ndarray] = {}
+    for layer in layers:
+        distances = [((layer[..., :3] - color) ** 2).sum(-1) for color in palette]
+        nearest, opacity = np.stack(distances).argmin(0), layer[..., 3] / 255  # both (H, W)
+        for k, name in enumerate(COLORS):
+            mask = (nearest == k) * opacity
+            masks[name] = mask + masks[name] * (1 - opacity) if name in masks else mask
+    return {name: _png(mask) for name, mask in masks.items() if mask.mean() >= LEAST}
+
+
+def _png(mask: np.ndarray) -> bytes:
+    out = io.BytesIO()
+    Image.fromarray((mask * 255).round().astype(np.uint8)).save(out, "PNG")
+    return out.getvalue()

@@ -1,61 +1,24 @@
-"""What the endpoints of the HTTP API share: jobs, states, errors, and what a request asks for."""
+"""Shared parts of the HTTP API's endpoints: jobs, states, errors, and the queue."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
 from typing import Annotated, Any
 
-from fastapi import Depends, File, Form, HTTPException, Request, Response, UploadFile
+from fastapi import Depends, HTTPException, Request, Response
 from fastapi import Path as InPath
 from pydantic import BaseModel, Field
 
-from impasto.config import Config
-from impasto.errors import ConfigError, ImpastoError, as_arguments, did_you_mean, shortened
-from impasto.fields import changed_fields
-from impasto.presets import preset
-from impasto.web.addresses import network_of
+from impasto.errors import ImpastoError, as_arguments
+from impasto.web.api_forms import check_fields
 from impasto.web.folders import RoomError
 from impasto.web.job import Job, State
 from impasto.web.queue import Studio
-from impasto.web.request import BusyError, Kind, PaintRequest, Upload
-
-__all__ = [
-    "ACCEPTED",
-    "ONE",
-    "SETTINGS",
-    "AnyJob",
-    "FinishedJob",
-    "LookName",
-    "NamedPictures",
-    "PaintedPicture",
-    "PresetName",
-    "Status",
-    "TheStudio",
-    "errors",
-    "named_uploads",
-    "only_fields",
-    "settings_of",
-    "status_of",
-    "taken",
-    "upload_of",
-]
+from impasto.web.request import BusyError, Kind, PaintRequest
+from impasto.web.visitors import address_of
 
 RETRY_AFTER = "60"  # seconds
 ONE = "/api/paintings/{id}"
 LOCATION = {"description": "the painting's address", "schema": {"type": "string"}}
-SETTINGS = {
-    "contentMediaType": "application/json",
-    "contentSchema": {"$ref": "#/components/schemas/Settings"},
-}
-PresetName = Annotated[
-    str, Form(description="a preset by name, which the settings change; see /api/presets")
-]
-NamedPictures = Annotated[
-    list[UploadFile] | None,
-    File(description="pictures that the settings name (masks, palette), by file name"),
-]
-LookName = Annotated[str, Form(description="how much is painted: subtle, painted or bold")]
 
 
 class Status(BaseModel):
@@ -134,21 +97,6 @@ Id = Annotated[
 ]
 
 
-def only_fields(*known: str) -> Any:
-    """A dependency that refuses a form with an unknown field."""
-
-    async def check(request: Request) -> None:
-        given = [*request.query_params, *(await request.form())]
-        for name in given:
-            if name in Config.model_fields and name not in known:
-                text = f"{shortened(name)} is a setting: send it in the field settings, "
-                raise HTTPException(422, text + "a JSON object")
-            if name not in known:
-                raise HTTPException(422, f"no field {shortened(name)}: {did_you_mean(name, known)}")
-
-    return Depends(check)
-
-
 async def _job(id: Id, studio: TheStudio) -> Job:
     job = studio.jobs.get(id)
     if job is None:
@@ -183,7 +131,8 @@ async def taken(
     studio: Studio, request: Request, response: Response, order: PaintRequest
 ) -> Status:
     """Queue an order; the answer says where it can be followed. Raises HTTPException."""
-    address = network_of(request.client.host if request.client else "")
+    check_fields(request.query_params, ())
+    address = address_of(request)
     try:
         job = await studio.submit_async(order, f"program {address}", visitor=address)
     except BusyError as error:
@@ -195,45 +144,3 @@ async def taken(
     root = request.scope.get("root_path", "")
     response.headers["Location"] = root + ONE.format(id=job.id)
     return status_of(studio, job)
-
-
-def upload_of(file: UploadFile) -> Upload:
-    """An uploaded file of a form."""
-    return Upload(file.filename or "picture", file.file.read)
-
-
-def named_uploads(files: Sequence[UploadFile] | None) -> dict[str, Upload]:
-    """The pictures that the settings name. Raises HTTPException."""
-    uploads = [upload_of(file) for file in files or []]
-    named = {upload.name: upload for upload in uploads}
-    if len(named) < len(uploads):
-        raise HTTPException(422, "two of the pictures have the same name: give each its own")
-    return named
-
-
-def settings_of(name: str, look: str, text: str) -> dict[str, Any]:
-    """The settings of a request, JSON, on top of a preset and a look. Raises HTTPException."""
-    settings = _object(text)
-    base: dict[str, Any] = {}
-    try:
-        if name:
-            base = dict(changed_fields(preset(name).config))
-    except ConfigError as error:
-        raise HTTPException(422, str(error)) from None
-    if settings.get("optimizer", base.get("optimizer")) != base.get("optimizer"):
-        base.pop("learning_rate", None)  # each optimizer has its own
-    return {**base, **({"look": look} if look else {}), **settings}
-
-
-def _object(settings: str) -> dict[str, Any]:
-    """The settings of a request. Raises HTTPException if they are not a JSON object."""
-    try:
-        parsed = json.loads(settings or "{}")
-        json.dumps(parsed, ensure_ascii=False).encode()  # half a character is no text
-    except (ValueError, RecursionError):
-        parsed = None
-    if not isinstance(parsed, dict):
-        raise HTTPException(
-            422, f"settings are {settings[:100]!r}: give a JSON object of impasto.Config's fields"
-        )
-    return parsed

@@ -17,12 +17,10 @@ from impasto.web.controls import QUIET
 from impasto.web.films import MOST_EVERY, describe
 from impasto.web.html import error, line
 from impasto.web.job import Job
+from impasto.web.pictures import Shown
 from impasto.web.queue import Studio
 from impasto.web.request import FilmChoices, Upload, clean
-from impasto.web.shown import Shown
 from impasto.web.uploads import read_upload, upload_path
-
-__all__ = ["FilmForm", "film_form"]
 
 MOST_FRAMES_SAID = 10**6  # a limit above it is none
 KINDS = [".mp4", ".webm", ".gif", ".mov", ".m4v", ".mkv"]
@@ -41,12 +39,12 @@ class FilmForm(NamedTuple):
 
     @property
     def inputs(self) -> list[Component]:
-        """Those with choices, as an event takes them."""
+        """The components with choices, as an event takes them."""
         return [self.clip, self.steps, self.later, self.every, self.temporal]
 
-    def chosen(self, values: list[Any], preview: bool) -> tuple[Upload, int, FilmChoices]:
+    def chosen(self, value: dict[Component, Any], preview: bool) -> tuple[Upload, int, FilmChoices]:
         """The clip, the steps of the first frame, and the choices. Raises ConfigError."""
-        clip, steps, later, every, temporal = values
+        clip, steps, later, every, temporal = (value[each] for each in self.inputs)
         if clip is None:
             raise ConfigError("drop a clip in first")
         if not steps or not later or not every:

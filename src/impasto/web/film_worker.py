@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import time
-
 from impasto.backbone.load import settled
 from impasto.config import Machine
 from impasto.errors import ImpastoError
-from impasto.figures.contact_sheet import Cell, contact_sheet
-from impasto.film.flow import flow_method
-from impasto.film.movie import MovieFrame, write_movie
-from impasto.film.paint import Extras, frame_picture, paint_film, selected
+from impasto.figures.contact_sheet import contact_sheet
+from impasto.film.paint import paint_film, write_film
 from impasto.film.painter import FramePainter
+from impasto.film.preview import preview_count, preview_frames
 from impasto.film.store import FilmStore, open_film_store
-from impasto.images.write import to_image, write
+from impasto.images.write import write
 from impasto.painting.outcome import why_stopped
 from impasto.painting.step import Step
 from impasto.painting.tuning import tune_allocator, use_threads
 from impasto.web.films import OpenFilm, clip_of, open_film, own_names
-from impasto.web.job import Job, Progress, State
+from impasto.web.job import Clock, Job, Progress, State
 from impasto.web.limits import Limits
 from impasto.web.previews import reduced
 from impasto.web.worker import cached_backbone
-
-__all__ = ["work_on_film"]
 
 WORK = "film.work"  # the folder of the frames while it is painted
 TURN = 60.0  # seconds after which a film lets others be painted
@@ -75,15 +70,15 @@ class _Work:
             self.note,
             cached_backbone,
         )
-        self.frames = 3 if job.film.preview else film.frames
+        self.frames = preview_count(film.frames) if job.film.preview else film.frames
         self.done = 0  # frames
         self._here = 0.0  # the share of the work that was done before
-        self._spent = job.progress.seconds if job.progress else 0.0
-        self._began = time.monotonic()
+        self.clock = Clock(job)
 
     def note(self, text: str) -> None:
         """Keep a note for the visitor."""
-        text = text.replace(str(clip_of(self.job)), self.job.content)
+        clip = clip_of(self.job)
+        text = text.replace(str(clip), self.job.content).replace(clip.name, self.job.content)
         if text not in self.job.notes:
             self.job.notes.append(text)
 
@@ -98,33 +93,28 @@ class _Work:
         within = self._share(self.done + 1) - self._share(self.done)
         self._show(self._share(self.done) + within * step.fraction, step)
         self.job.show_sometimes(step)
-        if self.job.requested or self.seconds > self.limits.seconds:
+        if self.job.requested or self.clock.total > self.limits.seconds:
             raise _InterruptedError
 
     def on_frame(self) -> None:
         """Count a frame. Raises _InterruptedError."""
         self.done += 1
         if self.done < self.frames and (
-            self.job.requested or self.seconds > self.limits.seconds or self.gives_way
+            self.job.requested or self.clock.total > self.limits.seconds or self.gives_way
         ):
             raise _InterruptedError
 
     @property
     def gives_way(self) -> bool:
-        """Whether others wait, and it had its turn."""
-        turn_is_over = time.monotonic() - self._began > TURN
+        """True if others wait, and it had its turn."""
+        turn_is_over = self.clock.turn > TURN
         return self.job.give_way and turn_is_over and not self.job.film.preview
-
-    @property
-    def seconds(self) -> float:
-        """Seconds that were spent on the film."""
-        return self._spent + time.monotonic() - self._began
 
     def end(self) -> None:
         """Note that it is done."""
         if self.job.progress:
             self.job.progress = self.job.progress._replace(
-                frame=self.done, seconds=self.seconds, seconds_left=0.0
+                frame=self.done, seconds=self.clock.total, seconds_left=0.0
             )
 
     def _share(self, frames: int) -> float:
@@ -134,14 +124,14 @@ class _Work:
         return min(1.0, steps / (self._first_steps + later * (self.frames - 1)))
 
     def _show(self, share: float, step: Step) -> None:
-        spent, here = time.monotonic() - self._began, share - self._here
+        spent, here = self.clock.turn, share - self._here
         self.job.progress = Progress(
             step=step.number,
             steps=step.steps,
             level=step.level,
             levels=step.levels,
             fraction=share,
-            seconds=self._spent + spent,
+            seconds=self.clock.total,
             seconds_left=spent / here * (1 - share) if here > 0 and spent > 1 else None,
             objective=None,
             terms={},
@@ -156,17 +146,7 @@ def _paint(work: _Work, store: FilmStore) -> str:
     work.go_on(there)
     if job.requested:
         return "stopped by hand"
-    painted = paint_film(
-        film.clip,
-        film.span,
-        film.size,
-        work.painter,
-        Extras(job.config, film.clip.rate, film.named),
-        flow_method("dis"),
-        store,
-        work.note,
-        work.on_step,
-    )
+    painted = paint_film(film.input, work.painter, store, work.note, work.on_step)
     try:
         for count, _ in enumerate(painted, 1):
             if count > there:
@@ -176,7 +156,7 @@ def _paint(work: _Work, store: FilmStore) -> str:
     except _InterruptedError:
         if job.requested:
             return "stopped by hand"
-        if work.gives_way and work.seconds <= work.limits.seconds:
+        if work.gives_way and work.clock.total <= work.limits.seconds:
             return OTHERS
         minutes = f"{work.limits.seconds / 60:g}"
         job.note = f"this server paints for at most {minutes} minutes"
@@ -190,48 +170,32 @@ def _paint(work: _Work, store: FilmStore) -> str:
 
 
 def _write(work: _Work, store: FilmStore, stopped: str) -> None:
-    """Write the film's file from the frames that are painted, and what the page shows of it.
-
-    stopped: there are more to come, and the sound ends with the last one painted.
-    """
+    """Write the film's file, and what the page shows of it. stopped: it has more frames."""
     job, film, movie = work.job, work.film, work.film.movie
-    last = store.lines[-1]
-    if stopped:
-        movie = movie._replace(end=float((last.pts + last.duration) * film.clip.time_base))
-    frames = (MovieFrame(line.pts, line.duration, store.file(line.number)) for line in store.lines)
-    write_movie(job.product, film.clip, frames, movie)
+    write_film(job.product, film.input.clip, store, movie, bool(stopped))
     if movie.audio == "drop":
         work.note("the clip's sound does not fit into the film's file, and is left out")
-    height, width = film.size
+    height, width = film.input.size
     poster = store.pixels(store.lines[0].number)
     write(reduced(poster, height, width), job.file("after.jpg"))
     job.show(poster)
 
 
 def _paint_three(work: _Work) -> State:
-    """Paint the first, the middle and the last frame, each as a still, onto one sheet."""
-    job, film, painter = work.job, work.film, work.painter
-    wanted = {1, (film.frames + 1) // 2, film.frames}
-    work.frames = len(wanted)
-    rows: list[list[Cell]] = [[], []]
+    """Paint three frames onto one sheet."""
+    job, film = work.job, work.film
+    pairs = []
     try:
-        for count, frame in enumerate(selected(film.clip, film.span, work.note), 1):
-            if count not in wanted:
-                continue
-            content = frame_picture(frame, job.content, film.size)
-            painter.begin_shot(content, film.named)
-            painting = painter.first(content, film.named, work.on_step)
-            seconds = float(frame.pts * film.clip.time_base)
-            rows[0].append((to_image(content.pixels), f"frame {frame.number}\n{seconds:.2f} s"))
-            rows[1].append((painting.image, f"painted\n{painting.steps} steps"))
+        for pair in preview_frames(film.input, film.frames, work.painter, work.note, work.on_step):
+            pairs.append(pair)
             work.on_frame()
     except _InterruptedError:
         if job.requested == "pause":
             return "paused"
-        if job.requested == "cancel" or not rows[1]:
+        if job.requested == "cancel" or not pairs:
             return "cancelled"
     work.end()
-    sheet = contact_sheet(rows)
+    sheet = contact_sheet(list(zip(*pairs, strict=True)))
     write(sheet, job.product)
     write(sheet, job.file("after.jpg"))
-    return "done" if len(rows[1]) == len(wanted) else "stopped"
+    return "done" if len(pairs) == work.frames else "stopped"

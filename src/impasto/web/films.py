@@ -14,8 +14,9 @@ from impasto.errors import ConfigError, OutputError, PictureError
 from impasto.extras import has_extra, needs_extra
 from impasto.fields import marked, option_name
 from impasto.film.clip import Clip, open_clip, open_video
+from impasto.film.flow import flow_method
 from impasto.film.movie import MovieSettings, check_movie
-from impasto.film.paint import Span, film_size, frame_picture, selected
+from impasto.film.paint import Extras, FilmInput, Span, film_size, frame_picture, selected
 from impasto.images.files import header_size
 from impasto.images.read import Picture, read_bytes
 from impasto.images.write import write
@@ -25,22 +26,7 @@ from impasto.web.job import Job
 from impasto.web.limits import Limits
 from impasto.web.policy import Policy
 from impasto.web.previews import reduced
-from impasto.web.request import clean
 from impasto.web.uploads import ReadingMemory
-
-__all__ = [
-    "MOST_EVERY",
-    "MOST_TEMPORAL",
-    "NOT_OURS",
-    "OpenFilm",
-    "check_extra",
-    "check_film",
-    "check_settings",
-    "clip_of",
-    "describe",
-    "open_film",
-    "own_names",
-]
 
 # by the first bytes of the clip: what a browser shows; other clips become MP4
 SUFFIXES = {b"GIF8": ".gif", b"\x1aE\xdf\xa3": ".webm"}
@@ -49,15 +35,13 @@ NOT_OURS = ("start", *marked(Config, "not_for", "film"))  # settings that a film
 
 
 class OpenFilm(NamedTuple):
-    """A clip that was opened and checked; size is (height, width), frames how many there are.
+    """A film whose clip and styles were opened and checked. first: a frame. frames: how many.
 
     named: the pictures that the settings name.
     """
 
-    clip: Clip
-    span: Span
+    input: FilmInput
     first: Picture
-    size: tuple[int, int]
     styles: list[Picture]
     named: dict[str, Picture]
     frames: int
@@ -69,14 +53,10 @@ def clip_of(job: Job) -> Path:
     return job.file("input-0")
 
 
-def check_extra() -> None:
-    """Raise ConfigError if the extra that films need is missing."""
+def check_settings(config: Config) -> None:
+    """Raise ConfigError for a setting that a film does not take, or if films need an extra."""
     if not has_extra("video"):
         raise ConfigError(needs_extra("a film", "video"))
-
-
-def check_settings(config: Config) -> None:
-    """Raise ConfigError for a setting that a film does not take."""
     for name in NOT_OURS:
         if getattr(config, name) != getattr(Config(), name):
             raise ConfigError(f"{option_name(name)} is not for a film: leave it out", name)
@@ -94,12 +74,12 @@ def check_film(job: Job, policy: Policy, reading: ReadingMemory) -> None:
     if not 0 <= chosen.later_steps <= limits.steps:
         text = f"later_steps is {chosen.later_steps:,}: give 1 to {limits.steps:,}"
         raise ConfigError(text, chosen.later_steps)
-    sizes = [header_size(data, name, limits.read_pixels) for data, name in _pictures(job)]
+    sizes = [header_size(data, name, limits.read_pixels) for data, name in job.files(1)]
     enough = enough_for(*sizes[0], job.config) if sizes else 1
     with reading.reserved(sizes or [(1, 1)], enough), own_names(clip_of(job), job.content):
         film = open_film(job, limits)
     job.movie = _suffix(job)
-    height, width = film.size
+    height, width = film.input.size
     if height * width > limits.pixels:
         raise ConfigError(
             f"{width} x {height} pixels are more than this server's {limits.pixels:,}: "
@@ -116,14 +96,6 @@ def check_film(job: Job, policy: Policy, reading: ReadingMemory) -> None:
     write(reduced(film.first.pixels, height, width), job.file("before.jpg"))
 
 
-def _pictures(job: Job) -> list[tuple[bytes, str]]:
-    """The bytes of a film's styles and of the pictures that its settings name, and their names."""
-    return [
-        (job.file(f"input-{number}").read_bytes(), name)
-        for number, name in enumerate([*job.styles, *map(clean, job.named)], 1)
-    ]
-
-
 @contextmanager
 def own_names(path: Path, name: str) -> Iterator[None]:
     """Have errors name the clip as its visitor does; one of a film's file is the visitor's too."""
@@ -134,7 +106,7 @@ def own_names(path: Path, name: str) -> Iterator[None]:
 
 
 def describe(path: Path, name: str, limits: Limits) -> str:
-    """What a clip is: its frames, seconds and pixels. Raises ImpastoError."""
+    """Describe a clip: its frames, seconds and pixels. Raises ImpastoError."""
     check_bytes(path, name, limits)
     with own_names(path, name):
         clip = _clip(path, name, limits)
@@ -188,16 +160,9 @@ def open_film(job: Job, limits: Limits) -> OpenFilm:
         check_movie(out, clip, movie)
     size = film_size(first, job.config)
     enough = enough_for(*size, job.config)
-    read = [read_bytes(data, name, limits.read_pixels, enough) for data, name in _pictures(job)]
-    styles, named = read[: len(job.styles)], read[len(job.styles) :]
+    read = [read_bytes(data, name, limits.read_pixels, enough) for data, name in job.files(1)]
+    named = dict(zip(job.named, read[len(job.styles) :], strict=True))
+    film = FilmInput(clip, span, size, Extras(job.config, clip.rate, named), flow_method("dis"))
     frames = math.ceil(clip.length / span.every)
-    return OpenFilm(
-        clip,
-        span,
-        frame_picture(first, job.content, size),
-        size,
-        styles,
-        dict(zip(job.named, named, strict=True)),
-        frames,
-        movie,
-    )
+    picture = frame_picture(first, job.content, size)
+    return OpenFilm(film, picture, read[: len(job.styles)], named, frames, movie)

@@ -13,21 +13,11 @@ from pathlib import Path
 
 from impasto.errors import OutputError, reason
 from impasto.images.atomic import atomic_write, writing
-from impasto.locking import LOCK, exclusive_lock, remove_dead_folders
-
-__all__ = [
-    "UPLOAD_FOLDER",
-    "RoomError",
-    "own_folder",
-    "remove_old",
-    "save_as_new",
-    "temporary_files_in",
-]
+from impasto.locking import own_folder
 
 PREFIX = "impasto-studio-"
 UPLOAD_FOLDER = "uploads"
 LONGEST = 150  # bytes of a saved painting's name, without number and suffix
-TRIES = 10  # a studio that starts may remove the new folder of another, which has no lock yet
 
 
 class RoomError(OutputError):
@@ -35,41 +25,17 @@ class RoomError(OutputError):
 
 
 @contextmanager
-def own_folder() -> Iterator[Path]:
-    """A new folder that only this user can read, removed at the end of the `with`.
-
-    A studio holds a lock in its folder while its process lives: the folders of killed ones are
-    removed first. Raises RoomError.
-    """
-    try:
-        remove_dead_folders(PREFIX)
-        folder, lock = _make()
-    except OSError as error:
-        where = f"{reason(error)} ({error.filename})"
-        raise RoomError(f"no room for the studio's pictures: {where}") from error
-    try:
+def studio_folder() -> Iterator[Path]:
+    """A new folder that only this user can read, with one for uploads in it; removed at the end of
+    the `with`. Raises RoomError."""
+    with ExitStack() as held:
+        try:
+            folder = held.enter_context(own_folder(PREFIX))
+            (folder / UPLOAD_FOLDER).mkdir()
+        except OSError as error:
+            where = f"{reason(error)} ({error.filename})"
+            raise RoomError(f"no room for the studio's pictures: {where}") from error
         yield folder
-    finally:
-        lock.close()
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _make() -> tuple[Path, ExitStack]:
-    """A new folder with one for uploads in it, and its lock, held until that is closed."""
-    for _ in range(TRIES):
-        folder = Path(tempfile.mkdtemp(prefix=PREFIX))
-        with ExitStack() as lock:
-            try:
-                lock.enter_context(exclusive_lock(folder))
-                (folder / UPLOAD_FOLDER).mkdir()
-                if (folder / LOCK).exists():
-                    return folder, lock.pop_all()
-            except (BlockingIOError, FileNotFoundError):
-                pass  # another studio is removing it
-            except OSError:
-                shutil.rmtree(folder, ignore_errors=True)
-                raise
-    raise FileExistsError(None, "other studios keep removing it", tempfile.gettempdir())
 
 
 def remove_old(folder: Path, spared: Collection[Path], keep: float) -> int:

@@ -12,20 +12,16 @@ from gradio.components import Component
 from impasto.config import Config
 from impasto.errors import ConfigError
 from impasto.parsing import AUTO
-from impasto.web.controls import (
-    values_of,
-)
-from impasto.web.drawn_masks import MEANINGS, masks_of
+from impasto.web.controls import values_of
+from impasto.web.drawings import MEANINGS, masks_of
 from impasto.web.film_form import FilmForm
 from impasto.web.films import NOT_OURS
 from impasto.web.job import Job
+from impasto.web.pictures import try_placed
 from impasto.web.policy import BASE
 from impasto.web.queue import Studio
 from impasto.web.request import PaintRequest, Upload
 from impasto.web.sheets import all_styles
-from impasto.web.shown import try_placed
-
-__all__ = ["Form"]
 
 
 class Form(NamedTuple):
@@ -98,15 +94,13 @@ class Form(NamedTuple):
         return masks
 
     @property
-    def flat(self) -> list[Component]:
-        """All of them, as an event takes them."""
-        more = [*self.pictures.values(), *self.settings.values()]
-        drawn = [self.brush, self.mask, self.meaning, self.subject]
-        return [self.content, *self.styles, *self.shares, *drawn, self.timelapse, *more]
+    def inputs(self) -> set[Component]:
+        """The components of a request: as a set, so that events give their values by component."""
+        film = self.film.inputs if self.film else ()
+        return {*self.restorable, self.brush, self.timelapse, *film}
 
-    def request(self, values: Sequence[Any], base: str) -> PaintRequest:
-        """The request that the values of `flat` make. Raises ConfigError."""
-        value = dict(zip(self.flat, values, strict=True))
+    def request(self, value: dict[Component, Any], base: str) -> PaintRequest:
+        """The request for a painting. base: see PaintRequest. Raises ConfigError."""
         if value[self.content] is None:
             raise ConfigError("drop a photograph in first")
         blended, settings, named = self._asked(value, self._masks(value))
@@ -163,27 +157,21 @@ class Form(NamedTuple):
         pairs = zip(self.styles, self.shares, strict=True)
         return {f"style {k}": (value[at], value[share]) for k, (at, share) in enumerate(pairs, 1)}
 
-    def sheet_request(self, values: Sequence[Any], earlier: Sequence[Job]) -> PaintRequest:
+    def sheet_request(self, value: dict[Component, Any], earlier: Sequence[Job]) -> PaintRequest:
         """The request for the photograph in all styles at hand. Raises ConfigError.
 
         earlier: the visitor's jobs, the newest first: their styles are tried, too.
         """
-        value = dict(zip(self.flat, values, strict=True))
         if value[self.content] is None:
             raise ConfigError("drop a photograph in first")
         chosen = [style for style, _ in self._styles(value).values() if style is not None]
         styles = all_styles(chosen, earlier)
         return PaintRequest(value[self.content], styles, self._settings(value), kind="sheet")
 
-    def film_request(self, values: Sequence[Any], preview: bool) -> PaintRequest:
-        """The request for a film, or for three frames of it. Raises ConfigError.
-
-        values: of `flat`, then of the film's inputs.
-        """
+    def film_request(self, value: dict[Component, Any], preview: bool) -> PaintRequest:
+        """The request for a film, or for three frames of it. Raises ConfigError."""
         assert self.film is not None
-        count = len(self.flat)
-        value = dict(zip(self.flat, values[:count], strict=True))
-        clip, steps, choices = self.film.chosen(list(values[count:]), preview)
+        clip, steps, choices = self.film.chosen(value, preview)
         left_out = (*NOT_OURS, "seed")
         mask = value[self.mask]  # what is drawn is drawn on the photograph
         masks = {} if mask is None else {value[self.meaning]: mask}

@@ -26,16 +26,13 @@ from impasto.web.controls import (
     slider,
     values_of,
 )
-from impasto.web.drawings import brush
-from impasto.web.drawn_masks import MEANINGS
+from impasto.web.drawings import MEANINGS, brush
 from impasto.web.film_form import film_form
 from impasto.web.form import Form
 from impasto.web.pictures import content_and_style, more_styles, picture_input
 from impasto.web.queue import Studio
 from impasto.web.request import Upload, clean
 from impasto.web.uploads import read_upload
-
-__all__ = ["form_of"]
 
 
 def form_of(studio: Studio, demo: bool) -> Form:

@@ -6,13 +6,8 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
-import gradio as gr
-
 from impasto.web.job import Job
 from impasto.web.queue import Studio
-from impasto.web.visitors import owner_of
-
-__all__ = ["SCRIPT", "finished", "history", "owner_in", "side_by_side"]
 
 # what the buttons of the list tell the server
 SCRIPT = """
@@ -22,11 +17,6 @@ element.addEventListener("click", (event) => {
 });
 """
 TWO = "<svg viewBox='0 0 16 16' aria-hidden='true'><path d='M1 3h6v10H1zM9 3h6v10H9z'/></svg>"
-
-
-def owner_in(request: gr.Request) -> str:
-    """The owner of a page's paintings; a browser that keeps no cookies has them until a reload."""
-    return owner_of(request.cookies) or f"page {request.session_hash}"
 
 
 def finished(studio: Studio, owner: str) -> list[Job]:

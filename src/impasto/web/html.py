@@ -1,4 +1,4 @@
-"""The state of a painting as HTML for the page."""
+"""Paintings, sheets and films as HTML for the page: their state, and what they became."""
 
 from __future__ import annotations
 
@@ -11,20 +11,6 @@ from pathlib import Path
 from impasto.painting.callbacks import format_terms, format_time_left
 from impasto.web.job import Job, Progress
 
-__all__ = [
-    "EMPTY",
-    "EXAMPLE",
-    "as_labels",
-    "cells",
-    "error",
-    "label",
-    "line",
-    "preview",
-    "quick_look",
-    "sentence",
-    "status",
-]
-
 EMPTY = "<p class='empty'>The picture appears here while it is painted.</p>"
 # moves from the photograph to the painting, by the style sheet
 EXAMPLE = (
@@ -34,6 +20,11 @@ EXAMPLE = (
     "</figure>"
 )
 WIDTH, HEIGHT = 320, 64  # of the loss curve's box
+DOWNLOADS = (
+    ("picture?format=png", "PNG"),
+    ("picture?format=jpeg", "JPEG"),
+    ("picture?format=webp", "WebP"),
+)
 
 
 def label(name: str) -> str:
@@ -84,7 +75,7 @@ def status(job: Job, before: int) -> str:
 
 
 def _done(job: Job) -> str:
-    """How much of a stopped job there is: "3 of 40 frames"."""
+    """The finished part of a stopped job: "3 of 40 frames"."""
     now = job.progress
     if now is None:
         return "no step"
@@ -94,7 +85,7 @@ def _done(job: Job) -> str:
 
 
 def preview(job: Job) -> str:
-    """How far a job is: a bar, the time left, and what there is to see of it."""
+    """The progress of a job: a bar, the time left, and what there is to see of it."""
     now = job.progress
     if now is None or not (job.frame or job.kind == "sheet"):
         return EMPTY
@@ -187,3 +178,73 @@ def quick_look(picture: bytes) -> str:
         f"src='data:image/jpeg;base64,{data}'><figcaption>A quick look, painted small. "
         "Paint makes the painting itself, with all its strokes.</figcaption></figure>"
     )
+
+
+def _remarks(job: Job) -> str:
+    """The path of the saved copy, and the notes on how it was painted."""
+    lines = [f"Saved as {job.saved}"] if job.saved else []
+    lines += [as_labels(note[:1].upper() + note[1:]) for note in job.notes]
+    items = "".join(f"<li>{escape(text)}</li>" for text in lines)
+    return f"<ul class='notes'>{items}</ul>" if items else ""
+
+
+def result(job: Job) -> str:
+    """The product of a finished job."""
+    if job.kind == "sheet":
+        return _sheet(job)
+    return _film(job) if job.kind == "film" else _painting(job)
+
+
+def _painting(job: Job) -> str:
+    """A finished painting: compared with the photograph by a slider, which keys move too, and as
+    downloads."""
+    at = f"api/paintings/{job.id}"
+    links = [f"<a download href='{at}/{path}'>{kind}</a>" for path, kind in DOWNLOADS]
+    if job.timelapse:
+        kind = job.timelapse[1:]
+        links.append(f"<a download href='{at}/timelapse'>Time-lapse ({kind})</a>")
+    links.append(f"<a target='_blank' href='{at}/curve'>Loss curves</a>")
+    return (
+        f"<div class='viewer'><div class='compared'><img src='{at}/after' "
+        f"data-real='{at}/picture' alt='The painting'>"
+        f"<img class='before' src='{at}/before' alt='The photograph'>"
+        "<input type='range' min='0' max='100' value='0' "
+        "aria-label='Share of the photograph that is shown' "
+        "oninput=\"this.parentElement.style.setProperty('--at', this.value + '%')\"></div></div>"
+        "<p class='view'>"
+        "<button data-view='hold' title='Key: P'>Hold to see the photograph</button>"
+        "<button data-view='full' title='Key: F'>Full screen</button>"
+        "<button data-view='real' title='Key: R' aria-pressed='false'>Real pixels</button></p>"
+        f"{_downloads('Download', *links)}{_remarks(job)}"
+    )
+
+
+def _sheet(job: Job) -> str:
+    """A photograph in all styles; choosing one begins a painting."""
+    at = f"api/paintings/{job.id}"
+    link = f"<a download href='{at}/picture'>PNG</a>"
+    return cells(job, True) + _downloads("Download the sheet", link)
+
+
+def _film(job: Job) -> str:
+    """A finished film, or the picture of three of its frames."""
+    at = f"api/paintings/{job.id}"
+    if not job.is_film:
+        link = f"<a download href='{at}/picture'>PNG</a>"
+        shown = f"<img class='three' src='{at}/after' alt='Three frames of the clip, and painted'>"
+        return shown + _downloads("Download", link) + _remarks(job)
+    if job.movie == ".gif":
+        shown = f"<img class='film' src='{at}/film' alt='The film'>"
+    else:
+        shown = (
+            f"<video class='film' src='{at}/film' poster='{at}/after' controls loop playsinline "
+            "aria-label='The film'></video>"
+        )
+    kind = job.movie[1:]
+    kind = {"webm": "WebM"}.get(kind, kind.upper())
+    link = f"<a download href='{at}/film'>{kind}</a>"
+    return shown + _downloads("Download", link) + _remarks(job)
+
+
+def _downloads(label: str, *links: str) -> str:
+    return f"<nav aria-label='Downloads'><span>{label}</span> {' '.join(links)}</nav>"

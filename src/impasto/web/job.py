@@ -4,37 +4,25 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
+import torch
+
+from impasto.config import Config
 from impasto.errors import PictureError
+from impasto.figures.timelapse import Film
 from impasto.images.files import header_size
 from impasto.images.read import Picture, read_bytes
 from impasto.images.write import write
 from impasto.painting.callbacks import objective_and_terms, seconds_left
 from impasto.painting.levels import enough_for, painted_size
+from impasto.painting.run import Run
+from impasto.painting.step import Step
 from impasto.web.previews import FRAME_SIDE, jpeg, reduced
 from impasto.web.request import FilmChoices, Kind, PaintRequest, Upload, clean
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    import torch
-
-    from impasto.config import Config
-    from impasto.figures.timelapse import Film
-    from impasto.painting.run import Run
-    from impasto.painting.step import Step
-
-__all__ = [
-    "OVER",
-    "Job",
-    "Progress",
-    "Requested",
-    "Started",
-    "State",
-]
 
 State = Literal["waiting", "painting", "paused", "done", "stopped", "failed", "cancelled"]
 Requested = Literal["", "pause", "stop", "cancel"]
@@ -43,7 +31,7 @@ FRAME_EVERY = 0.3  # seconds between two live pictures: each costs a copy from t
 
 
 class Progress(NamedTuple):
-    """How far a painting is. seconds_left: None if it is too early to say.
+    """The progress of a painting. seconds_left: None if it is too early to say.
 
     frame, frames: of a film, the one that is painted now; of a sheet, the paintings that are done.
     """
@@ -113,9 +101,7 @@ class Job:
     begun: bool = False  # whether a worker has had it
     started: Started | None = None
     ended: float = 0.0  # seconds since the epoch
-    paused_at: float = 0.0  # by time.monotonic(), as is the next one
-    suspended_at: float | None = None  # when it left its worker unfinished
-    suspended_seconds: float = 0.0  # spent so, until it was painted again
+    paused_at: float = 0.0  # by time.monotonic()
     _framed_at: float = float("-inf")
 
     @classmethod
@@ -183,16 +169,8 @@ class Job:
 
     def enter(self, state: State) -> None:
         """Change the state, and what goes with it: the times, and at the end the memory."""
-        now = time.monotonic()
-        if state == "painting" and self.suspended_at is not None:
-            self.suspended_seconds += now - self.suspended_at
-            self.suspended_at = None
-        elif (
-            self.state == "painting" and state != "painting" and self.started and self.started.last
-        ):
-            self.suspended_at = now
         if state == "paused" and self.state != "paused":
-            self.paused_at = now
+            self.paused_at = time.monotonic()
         self.begun = self.begun or state == "painting"
         if state in OVER:
             self.ended = time.time()
@@ -232,12 +210,13 @@ class Job:
         Raises PictureError, also for a picture of more than `most` pixels, and if all together
         have more than twice that.
         """
-        return _sizes(self._files(), most)
+        return _sizes(self.files(), most)
 
-    def _files(self) -> list[tuple[bytes, str]]:
-        """The bytes of its pictures, and their names in errors."""
+    def files(self, first: int = 0) -> list[tuple[bytes, str]]:
+        """The bytes of its pictures from the `first` one on, and their names in errors."""
         names = [self.content, *self.styles, *map(clean, self.named)]
-        return [(self.file(f"input-{k}").read_bytes(), name) for k, name in enumerate(names)]
+        numbered = list(enumerate(names))[first:]
+        return [(self.file(f"input-{k}").read_bytes(), name) for k, name in numbered]
 
     def enough(self, sizes: list[tuple[int, int]]) -> int:
         """The side, in pixels, up to which its pictures are worth decoding: twice the long side
@@ -250,7 +229,7 @@ class Job:
 
         Raises PictureError as `sizes` does.
         """
-        files, styles = self._files(), len(self.styles)
+        files, styles = self.files(), len(self.styles)
         enough = self.enough(_sizes(files, most))
         read = [read_bytes(data, name, most, enough) for data, name in files]
         return read[0], read[1 : 1 + styles], dict(zip(self.named, read[1 + styles :], strict=True))
@@ -287,6 +266,24 @@ class Job:
         """Write the content as it is compared with the painting: in its shape, of screen size."""
         height, width = painted_size(content, self.config)
         write(reduced(content.pixels, height, width), self.file("before.jpg"))
+
+
+class Clock:
+    """The seconds that are spent on a job, over all its turns with a worker; each begins one."""
+
+    def __init__(self, job: Job):
+        self._before = job.progress.seconds if job.progress else 0.0
+        self._began = time.monotonic()
+
+    @property
+    def turn(self) -> float:
+        """The seconds of this turn."""
+        return time.monotonic() - self._began
+
+    @property
+    def total(self) -> float:
+        """The seconds of all turns."""
+        return self._before + self.turn
 
 
 def _sizes(files: list[tuple[bytes, str]], most: int) -> list[tuple[int, int]]:

@@ -1,11 +1,11 @@
-"""What the studio makes: paintings, sheets and films, each checked and painted in its own way."""
+"""The three kinds of jobs, paintings, sheets and films, each checked and painted in its way."""
 
 from __future__ import annotations
 
 from impasto.config import Config, Machine
 from impasto.presets import QUICK, quick
 from impasto.web.film_worker import work_on_film
-from impasto.web.films import check_extra, check_film, check_settings
+from impasto.web.films import check_film, check_settings
 from impasto.web.job import Job, State
 from impasto.web.limits import Limits
 from impasto.web.policy import Policy
@@ -14,20 +14,15 @@ from impasto.web.sheets import work_on_sheet
 from impasto.web.uploads import ReadingMemory
 from impasto.web.worker import work
 
-__all__ = ["check", "config_for", "work_on"]
-
 
 def config_for(request: PaintRequest, policy: Policy) -> Config:
     """The config of a request. Raises ConfigError."""
-    if request.kind == "film":
-        check_extra()
-        config = policy.config_of(request)
-        check_settings(config)
-        return config
     if request.kind == "sheet":
         request = request._replace(settings={**request.settings, **QUICK})
-        return quick(policy.config_of(request))
-    return policy.config_of(request)
+    config = policy.config_of(request)
+    if request.kind == "film":
+        check_settings(config)
+    return quick(config) if request.kind == "sheet" else config
 
 
 def check(job: Job, policy: Policy, reading: ReadingMemory) -> None:

@@ -1,12 +1,10 @@
-"""How many paintings a studio takes, and how large they, their pictures and clips may be."""
+"""The limits of a studio: number and size of paintings, uploads and clips, time and steps."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
 from impasto.extras import has_extra
-
-__all__ = ["MORE_IN", "Limits"]
 
 MORE_IN = 16  # an uploaded picture may have this many times the pixels of a painting
 

@@ -13,8 +13,6 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ["OneLine", "kept_short"]
-
 LOGGERS = ("asyncio", "uvicorn.error", "impasto.studio")
 EVERY = 10.0  # seconds between two equal lines
 MOST = 10  # lines of one kind in that time

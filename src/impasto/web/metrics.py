@@ -9,8 +9,6 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 
 from impasto.web.job import OVER, Job, State
 
-__all__ = ["Metrics"]
-
 SECONDS = (1, 2, 5, 10, 20, 60, 120, 300, 600, 1800)
 
 

@@ -20,11 +20,9 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from impasto.errors import is_disk_full
-from impasto.web.guesses import Guesses
+from impasto.web.passwords import Guesses
 from impasto.web.queue import Studio
 from impasto.web.visitors import new_cookie, owner_of
-
-__all__ = ["StudioMiddleware"]
 
 log = logging.getLogger("impasto.studio")
 # Those of gradio's routes that the page and gradio's clients use. Others fetch files of other
@@ -36,7 +34,7 @@ ROUTES = re.compile(
 FILES = "/gradio_api/file="
 UPLOADS = ("/gradio_api/component_server", "/api/paintings")  # of pictures
 CLIPS = ("/gradio_api/upload", "/api/films")  # or of clips
-SMALL = 1_000_000  # bytes of all other bodies: 36 MB of JSON brackets kept everybody waiting 12 s
+SMALL = 1_000_000  # bytes of all other bodies: 36 MB of JSON brackets stopped all answers for 12 s
 OURS = ("/api/", "/healthz", "/metrics")  # all other routes are gradio's
 OPEN = ("/healthz",)  # needs no password: monitoring asks there
 LOGGED = 200  # characters of a path, or of an error, in the log

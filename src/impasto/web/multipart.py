@@ -17,8 +17,6 @@ from starlette.datastructures import FormData
 
 from impasto.web.policy import MOST_PICTURES
 
-__all__ = ["BoundedParser", "BoundedRoute"]
-
 MOST_FILES = 8  # of one upload: the page sends one, and each is an open file while it comes
 MOST_FIELDS = 32  # that are not files
 

@@ -11,12 +11,9 @@ from fastapi.responses import HTMLResponse
 
 from impasto.config import Config
 from impasto.errors import as_arguments
-from impasto.fields import allowed
+from impasto.fields import allowed, marks_of
 from impasto.parsing import format_value
 
-__all__ = ["add_documentation"]
-
-OURS = ("group", "takes", "usual", "path", "network", "repeated", "aliases", "not_for", "control")
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem;
   color: #222; background: #fff; }
@@ -53,8 +50,8 @@ def add_documentation(app: FastAPI) -> None:
 def _settings() -> dict[str, Any]:
     """The JSON schema of the settings, in the words of the API."""
     schema = Config.model_json_schema()
-    for part in schema["properties"].values():
-        for mark in OURS:
+    for name, part in schema["properties"].items():
+        for mark in marks_of(Config.model_fields[name]):  # for the command line and the page
             part.pop(mark, None)
         part["description"] = as_arguments(part["description"])
     schema["description"] = "All settings of a painting; what is left out has its default."
@@ -99,10 +96,13 @@ def _operation(method: str, path: str, operation: dict[str, Any], schema: dict[s
     ]
     for kind in operation.get("requestBody", {}).get("content", {}).values():
         name = kind["schema"].get("$ref", "").rpartition("/")[2]
-        properties = schema["components"]["schemas"].get(name, {}).get("properties", {})
+        form = schema["components"]["schemas"].get(name, {})
+        needed = form.get("required", [])
         fields += [
             (f"<code>{escape(field)}</code>", escape(part.get("description", "")))
-            for field, part in properties.items()
+            for field, part in sorted(
+                form.get("properties", {}).items(), key=lambda item: item[0] not in needed
+            )
         ]
     answers = [
         (f"<code>{code}</code>", escape(answer.get("description", "")))

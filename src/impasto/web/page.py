@@ -13,14 +13,13 @@ from impasto.web.form import Form
 from impasto.web.form_layout import form_of
 from impasto.web.history import SCRIPT as HISTORY_SCRIPT
 from impasto.web.html import EXAMPLE, line
-from impasto.web.looking import connect_looks
+from impasto.web.page_events import EVERY, Display, connect
 from impasto.web.pictures import picture_input
 from impasto.web.queue import Studio
+from impasto.web.quick_look_events import connect_looks
 from impasto.web.request import PaintRequest, Upload
 from impasto.web.uploads import check_uploads
-from impasto.web.watching import EVERY, Display, address_of, connect
-
-__all__ = ["CSS", "SCRIPT", "page_of", "theme"]
+from impasto.web.visitors import address_of
 
 SCRIPT = (Path(__file__).parent / "page.js").read_text(encoding="utf-8")
 CSS = (Path(__file__).parent / "page.css").read_text(encoding="utf-8")

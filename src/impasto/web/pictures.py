@@ -1,17 +1,22 @@
-"""The page's places for pictures: checked when they come, shown whatever their kind."""
+"""The page's places for pictures: checked when they come, shown whatever their kind.
+
+Kinds that browsers do not know are converted.
+"""
 
 from __future__ import annotations
 
+import logging
+import secrets
 import shutil
 import time
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import gradio as gr
 from gradio.data_classes import ImageData
 
-from impasto.errors import PictureError
+from impasto.errors import ImpastoError, PictureError
 from impasto.images.samples import (
     STYLES,
     sample_photograph,
@@ -23,12 +28,25 @@ from impasto.web.controls import QUIET
 from impasto.web.html import sentence
 from impasto.web.queue import Studio
 from impasto.web.request import BusyError, Upload, clean
-from impasto.web.shown import Shown, original_of, suffix_of, try_placed
 from impasto.web.uploads import read_upload
 
-__all__ = ["MOST_STYLES", "content_and_style", "more_styles", "picture_input"]
-
+log = logging.getLogger("impasto.studio")
 MOST_STYLES = 4
+ORIGINAL = "original"  # the uploaded file, beside the one that is shown in its place
+# the first bytes of what every browser shows, and the suffix that the server needs for its type
+KINDS = {
+    b"\x89PNG": ".png",
+    b"\xff\xd8\xff": ".jpg",
+    b"GIF8": ".gif",
+    b"BM": ".bmp",
+}
+
+
+class Shown(NamedTuple):
+    """A picture in the folder of uploads that the page can show, and its name."""
+
+    path: Path
+    name: str
 
 
 def content_and_style(studio: Studio, demo: bool) -> tuple[gr.Image, gr.Image]:
@@ -92,7 +110,7 @@ def picture_input(label: str, studio: Studio, value: Any = None, **more: Any) ->
         if payload is None or payload.path is None:
             return None
         name = clean(payload.orig_name or payload.path)
-        return Upload(name, partial(read_upload, original_of(payload.path), studio.uploads))
+        return Upload(name, partial(read_upload, _original_of(payload.path), studio.uploads))
 
     def as_data(value: Shown | str | None) -> ImageData | None:
         if isinstance(value, Shown):
@@ -125,7 +143,7 @@ def _check_on_upload(image: gr.Image, studio: Studio) -> None:
             return None, time.time()
         except BusyError:
             return gr.skip()  # it is read again when it is painted
-        if suffix_of(upload.read()):
+        if _suffix_of(upload.read()):
             return gr.skip()
         return try_placed(upload, studio), time.time()
 
@@ -143,3 +161,43 @@ def _examples(paths: list[str], target: gr.Image, label: str, name: str) -> None
         elem_id=name,
     )
     shown.click(lambda k: paths[k], shown, target, **QUIET)
+
+
+def try_placed(upload: Upload | None, studio: Studio) -> Shown | None:
+    """Put a picture where the page can show it, under a name of our own.
+
+    Returns None if it cannot be read, or not now.
+    """
+    if upload is None:
+        return None
+    try:
+        data = upload.read()
+        suffix = _suffix_of(data)
+        small = None if suffix else studio.reading.thumbnail(upload, studio.limits.read_pixels)
+        own = studio.uploads / secrets.token_hex(16)
+        own.mkdir()
+        path = own / f"picture{suffix or '.png'}"
+        if small is None:
+            path.write_bytes(data)
+        else:
+            (own / ORIGINAL).write_bytes(data)
+            small.save(path)
+    except (OSError, ImpastoError) as error:
+        log.info("a picture could not be shown again: %s", error)
+        return None
+    return Shown(path, upload.name)
+
+
+def _suffix_of(data: bytes) -> str:
+    """The suffix of a picture that every browser shows, or ""."""
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return ".webp"
+    if data[4:12] in (b"ftypavif", b"ftypavis"):
+        return ".avif"
+    return next((suffix for start, suffix in KINDS.items() if data.startswith(start)), "")
+
+
+def _original_of(path: str) -> str:
+    """The uploaded file of a picture that the page shows."""
+    original = Path(path).with_name(ORIGINAL)
+    return str(original) if original.is_file() else path

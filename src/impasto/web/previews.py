@@ -10,8 +10,6 @@ from PIL import Image
 from impasto.images.read import read_bytes, resize
 from impasto.images.write import to_image
 
-__all__ = ["FRAME_SIDE", "SHOWN_SIDE", "jpeg", "reduced", "thumbnail"]
-
 FRAME_SIDE, SHOWN_SIDE = 768, 1600  # pixels: of a live picture; of the two compared at the end
 
 

@@ -20,19 +20,16 @@ from anyio import CapacityLimiter, to_thread
 from impasto.config import Config, Machine
 from impasto.errors import ImpastoError, OutputError
 from impasto.painting.allocator import give_back, keep_big_blocks
-from impasto.web.folders import UPLOAD_FOLDER, RoomError, own_folder, remove_old
+from impasto.web.folders import UPLOAD_FOLDER, RoomError, remove_old, studio_folder
 from impasto.web.job import OVER, Job, Requested, State
-from impasto.web.keeping import abandoned, in_turn, is_to_give_way, surplus
 from impasto.web.kinds import check, config_for, work_on
 from impasto.web.limits import Limits
-from impasto.web.looks import Look, Looks
 from impasto.web.metrics import Metrics
-from impasto.web.policy import Policy, continue_from
+from impasto.web.policy import Policy, abandoned, continue_from, in_turn, is_to_give_way, surplus
+from impasto.web.quick_looks import Look, Looks
 from impasto.web.request import BusyError, PaintRequest
 from impasto.web.uploads import ReadingMemory
 from impasto.web.worker import failure, save_copy, warm_up
-
-__all__ = ["Studio"]
 
 STRENGTH: dict[Requested, int] = {"": 0, "pause": 0, "stop": 1, "cancel": 2}
 ENDING = 6.0  # seconds that a painting may take to end when it is cancelled
@@ -60,7 +57,7 @@ class Studio:
     ):
         self.limits, self.networks, self.save_to = limits, tuple(networks), save_to
         self._held = ExitStack()
-        self.folder = self._held.enter_context(own_folder())
+        self.folder = self._held.enter_context(studio_folder())
         self.uploads = self.folder / UPLOAD_FOLDER
         self.policy = Policy(limits, machine, self.networks)
         self.reading = ReadingMemory(self.policy.memory)
@@ -291,7 +288,7 @@ class Studio:
             self._enter(job, state)
 
     def _sweep(self) -> None:
-        """Once a TICK: end what nobody waits for, and delete what is old."""
+        """Once a TICK: end abandoned paintings, and delete what is old."""
         while not self._closed:
             time.sleep(TICK)
             try:

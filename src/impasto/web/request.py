@@ -1,4 +1,4 @@
-"""What a visitor asks for, and the names of uploaded files."""
+"""A visitor's request, and the names of uploaded files."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 from impasto.errors import ImpastoError
-
-__all__ = ["BusyError", "FilmChoices", "Kind", "PaintRequest", "Upload", "clean"]
 
 Kind = Literal["painting", "sheet", "film"]
 
@@ -25,10 +23,10 @@ class Upload(NamedTuple):
 
 
 class FilmChoices(NamedTuple):
-    """How a film is painted.
+    """The choices of a film.
 
     later_steps: of the frames that are not the first of a shot; 0: a quarter of the first's.
-    every: paint every so manieth frame. temporal: how much a frame is held to the one before it.
+    every: paint every n-th frame only. temporal: how much a frame is held to the one before it.
     preview: paint three frames, to see what it would be.
     """
 

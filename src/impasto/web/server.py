@@ -26,16 +26,12 @@ from impasto.version import __version__
 from impasto.web.api import routes
 from impasto.web.connections import Connection, end_slow, most_connections
 from impasto.web.downloads import everything, pictures
-from impasto.web.film_api import films
 from impasto.web.logs import OneLine, kept_short
 from impasto.web.middleware import StudioMiddleware
 from impasto.web.multipart import BoundedParser
 from impasto.web.openapi import add_documentation
 from impasto.web.page import CSS, SCRIPT, page_of, theme
 from impasto.web.queue import Studio
-from impasto.web.sheet_api import sheets
-
-__all__ = ["Server", "application", "listen", "serve"]
 
 LONGEST = 300  # characters of an error's line
 PATIENCE = 2  # seconds that pages and streams have to end when the server does
@@ -45,7 +41,7 @@ log = logging.getLogger("impasto.studio")
 
 
 async def _invalid(_: Request, error: Exception) -> JSONResponse:
-    """What is wrong with a request, in one line like every other error."""
+    """Answer an invalid request with one line, like every other error."""
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
     where = " ".join(str(part) for part in first["loc"][1:])
@@ -53,7 +49,7 @@ async def _invalid(_: Request, error: Exception) -> JSONResponse:
 
 
 async def _http_error(request: Request, error: Exception) -> Response:
-    """FastAPI's answer, unless a form could not be read because the disk is full."""
+    """Answer as FastAPI does, unless a form could not be read because the disk is full."""
     assert isinstance(error, HTTPException)
     if is_disk_full(error):
         return await _not_written(request, error)
@@ -61,7 +57,7 @@ async def _http_error(request: Request, error: Exception) -> Response:
 
 
 async def _not_written(_: Request, error: Exception) -> JSONResponse:
-    """A file that could not be written here."""
+    """Answer that a file could not be written here."""
     log.error("something could not be written: %s", error.__cause__ or error)
     if is_disk_full(error):
         detail = "the server has no room for the pictures; try again later"
@@ -101,8 +97,6 @@ def application(
     )
     app.state.studio = studio
     app.include_router(routes)
-    app.include_router(films)
-    app.include_router(sheets)
     app.include_router(pictures)
     app.include_router(everything)
     add_documentation(app)

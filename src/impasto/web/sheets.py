@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import time
 from collections.abc import Iterable
 from contextlib import closing
 from functools import partial
@@ -17,12 +16,10 @@ from impasto.images.write import write
 from impasto.painting.run import Run
 from impasto.painting.sheet import SheetProgress, paint_sheet, shown_small, with_inset
 from impasto.painting.tuning import use_threads
-from impasto.web.job import Job, Progress, State
+from impasto.web.job import Clock, Job, Progress, State
 from impasto.web.limits import Limits
 from impasto.web.request import Upload
 from impasto.web.worker import cached_backbone
-
-__all__ = ["MOST_IN_SHEET", "all_styles", "cell_file", "work_on_sheet"]
 
 MOST_IN_SHEET = 20  # styles
 
@@ -65,7 +62,7 @@ def work_on_sheet(job: Job, limits: Limits, machine: Machine, threads: int) -> S
     numbers = [number for number in range(len(styles)) if number not in job.cells]
     paint = partial(Run.prepare, config=job.config, machine=machine, named=named)
     prepare = [partial(paint, content, [styles[number]], backbone=backbone) for number in numbers]
-    clock = _Clock(job, len(styles))
+    clock, before = Clock(job), len(job.cells)
     with closing(paint_sheet(prepare, backbone.device)) as painting:  # its threads end with it
         for progress in painting:
             for k, picture in progress.finished.items():
@@ -73,43 +70,40 @@ def work_on_sheet(job: Job, limits: Limits, machine: Machine, threads: int) -> S
                 if not isinstance(picture, str):
                     picture = with_inset(picture, shown_small(styles[number], job.config))
                 _keep(job, number, picture)
-            clock.on_progress(progress)
+            job.progress = _progress(job, len(styles), before, clock, progress)
             if job.requested:
                 break
     finished = len(job.cells) == len(styles)
     if job.requested == "pause" and not finished:
         return "paused"
-    if job.requested == "cancel" or "" not in job.cells.values():
-        return "cancelled" if job.requested else _failed(job)
+    if job.requested == "cancel" or "" not in job.cells.values():  # "": a painting is there
+        if job.requested:
+            return "cancelled"
+        job.error = next(iter(job.cells.values()), "there is no style to try")
+        return "failed"
     _finish(job)
     return "done" if finished else "stopped"
 
 
-class _Clock:
-    """The progress of a sheet, whose paintings may be made in several goes."""
-
-    def __init__(self, job: Job, count: int):
-        self._job, self._count, self._before = job, count, len(job.cells)
-        self._spent = job.progress.seconds if job.progress else 0.0
-        self._began = time.monotonic()
-
-    def on_progress(self, progress: SheetProgress) -> None:
-        """Note how far a go is."""
-        spent = time.monotonic() - self._began
-        share = 1 - self._before / self._count  # of this go
-        self._job.progress = Progress(
-            step=0,
-            steps=self._job.config.steps,
-            level=0,
-            levels=0,
-            fraction=1 - share * (1 - progress.fraction),
-            seconds=self._spent + spent,
-            seconds_left=spent / progress.fraction - spent if progress.fraction > 0.05 else None,
-            objective=None,
-            terms={},
-            frame=len(self._job.cells),
-            frames=self._count,
-        )
+def _progress(job: Job, count: int, before: int, clock: Clock, progress: SheetProgress) -> Progress:
+    """The progress of a sheet of `count` paintings, `before` of which were there before this turn,
+    whose progress is given."""
+    left = None
+    if progress.fraction > 0.05:
+        left = clock.turn / progress.fraction - clock.turn
+    return Progress(
+        step=0,
+        steps=job.config.steps,
+        level=0,
+        levels=0,
+        fraction=1 - (1 - before / count) * (1 - progress.fraction),
+        seconds=clock.total,
+        seconds_left=left,
+        objective=None,
+        terms={},
+        frame=len(job.cells),
+        frames=count,
+    )
 
 
 def _keep(job: Job, number: int, picture: Image.Image | str) -> None:
@@ -133,8 +127,3 @@ def _finish(job: Job) -> None:
     sheet = contact_sheet(in_rows(cells))
     write(sheet, job.product)
     write(sheet, job.file("after.jpg"))
-
-
-def _failed(job: Job) -> State:
-    job.error = next(iter(job.cells.values()), "there is no style to try")
-    return "failed"

@@ -18,8 +18,6 @@ from impasto.images.read import bytes_of
 from impasto.web.previews import FRAME_SIDE, thumbnail
 from impasto.web.request import BusyError, Upload
 
-__all__ = ["ReadingMemory", "check_uploads", "read_upload", "upload_path"]
-
 NOT_HERE = "this picture is not kept here: upload it again"
 DECODED, KEPT = 12, 32  # bytes a pixel: while a picture is decoded, and of what is kept of it
 
@@ -28,7 +26,7 @@ def read_upload(path: str | os.PathLike[str], folder: Path) -> bytes:
     """The bytes of an uploaded file. path: from the visitor, whatever gradio has checked.
 
     Raises PictureError for everything but a regular file in `folder`, always in the same words:
-    nobody learns which paths exist.
+    they do not tell which paths exist.
     """
     try:
         return bytes_of(upload_path(path, folder))

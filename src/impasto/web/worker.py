@@ -19,11 +19,9 @@ from impasto.painting.outcome import why_stopped
 from impasto.painting.run import Run, paint
 from impasto.painting.tuning import MOST_THREADS, tune_allocator, use_threads
 from impasto.web.folders import save_as_new
-from impasto.web.job import Job, Requested, Started, State
+from impasto.web.job import Clock, Job, Requested, Started, State
 from impasto.web.limits import Limits
 from impasto.web.previews import SHOWN_SIDE, jpeg
-
-__all__ = ["cached_backbone", "failure", "save_copy", "warm_up", "work"]
 
 log = logging.getLogger("impasto.studio")
 
@@ -36,6 +34,7 @@ def work(job: Job, limits: Limits, machine: Machine, threads: int = MOST_THREADS
     """
     use_threads(machine, threads)
     started = job.started = job.started or _begin(job, limits.read_pixels, machine)
+    clock = Clock(job)
     requested: Requested = ""
     stopped = ""
     write_trace = trace(job.file("trace.jsonl"), log.warning)
@@ -44,7 +43,7 @@ def work(job: Job, limits: Limits, machine: Machine, threads: int = MOST_THREADS
             step = next(started.steps, None)
             if step is None:
                 break
-            started.last = dataclasses.replace(step, seconds=step.seconds - job.suspended_seconds)
+            started.last = dataclasses.replace(step, seconds=clock.total)
             job.on_step(started.last)
             write_trace(started.last)
             if started.film:

@@ -9,17 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from impasto.batch.spec import BatchSpec, save_spec
+from impasto.cli import options
 from impasto.cli.exit_codes import DOUBTFUL, PARTLY, STOPPED
-from impasto.cli.options import (
-    GroupedCommand,
-    check_engine,
-    config_options,
-    engine_options,
-    file_options,
-    given,
-    preset_option,
-    quiet_option,
-)
 from impasto.config import Config, Machine, changed_by
 from impasto.errors import OutputError
 from impasto.presets import preset
@@ -32,10 +23,8 @@ if TYPE_CHECKING:
     from impasto.batch.job import Inputs, Job
     from impasto.batch.scheduler import Scheduler
 
-__all__ = ["batch", "paint_batch"]
 
-
-@click.command(cls=GroupedCommand)
+@click.command(cls=options.GroupedCommand)
 @click.argument("contents", nargs=-1, metavar="CONTENTS ...")
 @click.option(
     "--style",
@@ -55,10 +44,12 @@ __all__ = ["batch", "paint_batch"]
     help="every content in every style; the first in the first and so on; or a table with the "
     "columns content, style, out, preset and any setting [default: all]",
 )
-@preset_option
-@file_options
-@engine_options
-@quiet_option
+@options.preset
+@options.depth
+@options.metadata
+@options.engine
+@options.address
+@options.quiet
 def batch(
     contents: tuple[str, ...],
     styles: tuple[str, ...],
@@ -80,7 +71,7 @@ def batch(
     the same pictures and settings, whatever its name. In a table, paths are relative to the current
     folder, and ; separates several styles or masks of one painting.
     """
-    settings = given(values)
+    settings = options.given(values)
     spec = BatchSpec(
         list(contents),
         list(styles),
@@ -95,7 +86,7 @@ def batch(
     return paint_batch(spec, folder, quiet)
 
 
-config_options(batch)
+options.add_settings(batch)
 
 
 def paint_batch(spec: BatchSpec, folder: str, quiet: bool) -> int:
@@ -112,7 +103,7 @@ def paint_batch(spec: BatchSpec, folder: str, quiet: bool) -> int:
     from impasto.cli.progress_bar import make_console
     from impasto.images.write import FileOptions, check_depth
 
-    check_engine(spec.engine, spec.address)
+    options.check_engine(spec.engine, spec.address)
     _check_folder(folder, spec)
     console = make_console(quiet)
 

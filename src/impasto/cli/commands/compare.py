@@ -8,17 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from impasto.cli import options
 from impasto.cli.figure_cells import Trial, paint_cells, report_figure
 from impasto.cli.names import default_name
-from impasto.cli.options import (
-    GroupedCommand,
-    config_options,
-    given,
-    overwrite_option,
-    preset_option,
-    quiet_option,
-    style_option,
-)
 from impasto.cli.sources import check_styles, with_styles
 from impasto.cli.streams import picture_source
 from impasto.config import Config, Machine
@@ -28,12 +20,10 @@ from impasto.fields import marked
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["compare"]
 
-
-@click.command(cls=GroupedCommand)
+@click.command(cls=options.GroupedCommand)
 @click.argument("pictures", nargs=-1, metavar="CONTENT STYLE")
-@style_option
+@options.styles
 @click.option("-o", "--out", help="the figure's file [default: compare.png]")
 @click.option(
     "--vary",
@@ -43,9 +33,9 @@ __all__ = ["compare"]
     help="a setting (or preset, content, style) and its values; once or twice. If the values "
     "contain commas, separate them by ;",
 )
-@preset_option
-@overwrite_option
-@quiet_option
+@options.preset
+@options.overwrite
+@options.quiet
 def compare(
     pictures: tuple[str, ...],
     styles: tuple[str, ...],
@@ -73,7 +63,7 @@ def compare(
 
     varied = _parse_vary(vary)
     base = preset_name or "default"
-    varieties = variations(varied, base, ("content", "style"), **given(values))
+    varieties = variations(varied, base, ("content", "style"), **options.given(values))
     contents, of_styles = _pictures(pictures, styles, varied)
     check_styles(
         [*contents[:1], *of_styles], styles, all(config.blend for _, config, _ in varieties)
@@ -94,7 +84,7 @@ def compare(
     return report_figure(target, cells)
 
 
-config_options(compare)
+options.add_settings(compare)
 
 
 def _pictures(

@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING
 
 import click
 
+from impasto.cli import options
 from impasto.cli.names import default_name
-from impasto.cli.options import overwrite_option
 from impasto.figures.curve import PLOTS, Curve
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-__all__ = ["curves"]
 
 
 @click.command()
@@ -25,7 +23,7 @@ __all__ = ["curves"]
     "--out",
     help="the figure's file: .png, .svg or .pdf; .csv: the numbers [default: curves.png]",
 )
-@overwrite_option
+@options.overwrite
 def curves(runs: tuple[str, ...], out: str | None, overwrite: bool) -> None:
     """Draw the loss curves of one or more runs, or write them as CSV, from the files of --trace.
 

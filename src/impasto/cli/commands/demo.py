@@ -6,12 +6,10 @@ from pathlib import Path
 
 import click
 
+from impasto.cli import options
 from impasto.cli.names import default_name
-from impasto.cli.options import overwrite_option
 from impasto.config import Config, Machine
 from impasto.images.samples import STYLES, sample_photograph, sample_style
-
-__all__ = ["demo"]
 
 
 @click.command()
@@ -24,7 +22,7 @@ __all__ = ["demo"]
 @click.option(
     "--out", "folder", default=".", help="the folder for the pictures [default: this one]"
 )
-@overwrite_option
+@options.overwrite
 def demo(style_name: str, folder: str, overwrite: bool) -> int:
     """Paint the sample landscape, a mountain lake, in a sample style."""
     from impasto.cli.outputs import check_outputs, report

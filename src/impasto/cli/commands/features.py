@@ -8,15 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from impasto.backbone.architecture import LAYERS, VGG19
+from impasto.cli import options
 from impasto.cli.names import default_name
-from impasto.cli.options import (
-    GroupedCommand,
-    config_options,
-    given,
-    overwrite_option,
-    parse_layers,
-    preset_option,
-)
 from impasto.config import Config, Machine, changed_by
 from impasto.errors import ConfigError, PictureError
 from impasto.fields import marked
@@ -28,21 +21,19 @@ if TYPE_CHECKING:
     from impasto.figures.contact_sheet import Cell
     from impasto.painting.experiments import LayerMaps
 
-__all__ = ["features"]
-
 MAPS = 6  # channels shown per layer
 PUBLISHED = ("vgg19", "vgg19-keras", "vgg19-torchvision")  # networks drawn without their weights
 
 
-@click.command(cls=GroupedCommand)
+@click.command(cls=options.GroupedCommand)
 @click.argument("picture", required=False)
 @click.option("-o", "--out", help="the figure's file [default: features.png, or network.png]")
 @click.option("--layers", help="layers to show, as relu1_1,relu4_2 [default: those of the preset]")
-@preset_option
+@options.preset
 @click.option(
     "--network", is_flag=True, help="draw the network itself, with the preset's layers marked"
 )
-@overwrite_option
+@options.overwrite
 def features(
     picture: str | None,
     out: str | None,
@@ -57,7 +48,7 @@ def features(
     impasto features photo.jpg -o features.png
     """
     preset_name = preset_name or "default"
-    config, machine = changed_by(given(values), preset(preset_name).config)
+    config, machine = changed_by(options.given(values), preset(preset_name).config)
     if network and (picture is not None or layers is not None):
         raise ConfigError(
             "--network draws a network and its preset's layers: leave out PICTURE and --layers"
@@ -67,18 +58,16 @@ def features(
     elif picture is None:
         raise ConfigError("give a PICTURE to look at: impasto features photo.jpg; or --network")
     else:
-        names = _layers_of(config) if layers is None else parse_layers(layers)
+        shallow_to_deep = sorted({*config.content_layers, *config.style_layers}, key=LAYERS.index)
+        names = shallow_to_deep if layers is None else options.parse_layers(layers)
         _draw_features(
             picture, config, machine, names, out or default_name("features.png", overwrite)
         )
 
 
-config_options(features, "size", "size_of", *marked(Config, "network"), *marked(Machine, "network"))
-
-
-def _layers_of(config: Config) -> list[str]:
-    """Return the layers of a config, shallow to deep."""
-    return sorted({*config.content_layers, *config.style_layers}, key=LAYERS.index)
+options.add_settings(
+    features, "size", "size_of", *marked(Config, "network"), *marked(Machine, "network")
+)
 
 
 def _draw_features(

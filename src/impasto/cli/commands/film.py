@@ -9,19 +9,10 @@ from typing import Any, Literal
 
 import click
 
-from impasto.cli.options import (
-    GroupedCommand,
-    config_options,
-    given,
-    preset_option,
-    quiet_option,
-)
-from impasto.config import MOST_STEPS, Config, Machine, changed_by
+from impasto.cli import options
+from impasto.config import MOST_STEPS, Config, changed_by
 from impasto.errors import ConfigError
-from impasto.fields import marked
 from impasto.presets import preset
-
-__all__ = ["film"]
 
 # a film has its own --steps and --start; the seed is of a start with noise
 OWN = ("steps", "start", "seed")
@@ -45,7 +36,7 @@ class Seconds(click.ParamType[float]):
         return 3600 * hours + 60 * minutes + seconds
 
 
-@click.command(cls=GroupedCommand)
+@click.command(cls=options.GroupedCommand)
 @click.argument("clip", metavar="CLIP")
 @click.argument("styles", nargs=-1, metavar="STYLE [STYLE ...]")
 @click.option(
@@ -54,7 +45,7 @@ class Seconds(click.ParamType[float]):
     required=True,
     help="the film: .mp4, .mov, .mkv, .webm or .gif, or a folder of frames, as frames/",
 )
-@preset_option
+@options.preset
 @click.option(
     "--steps",
     "step_counts",
@@ -106,7 +97,7 @@ class Seconds(click.ParamType[float]):
 @click.option("--check", is_flag=True, help="measure how steady the film is")
 @click.option("--preview", is_flag=True, help="paint three frames only, as OUT-preview.png")
 @click.option("--draft", is_flag=True, help="leave out the last steps by the true network")
-@quiet_option
+@options.quiet
 def film(
     clip: str,
     styles: tuple[str, ...],
@@ -140,7 +131,7 @@ def film(
     from impasto.film.movie import MovieSettings
     from impasto.film.paint import Span
 
-    typed = {**given(values), **({"finish": 0} if draft else {})}
+    typed = {**options.given(values), **({"finish": 0} if draft else {})}
     config, machine = changed_by(typed, preset(preset_name or "default").config)
     first, later = _steps(step_counts, config)
     config = config.changed(steps=first)
@@ -155,15 +146,7 @@ def film(
     return paint_film_spec(spec, quiet, preview)
 
 
-config_options(
-    film,
-    *(
-        name
-        for model in (Config, Machine)
-        for name in model.model_fields
-        if name not in (*OWN, *marked(model, "not_for", "film"))
-    ),
-)
+options.add_settings(film, without=OWN)
 
 
 def _styles(styles: tuple[str, ...], config: Config) -> tuple[str, ...]:

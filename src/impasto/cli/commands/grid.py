@@ -7,14 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from impasto.cli import options
 from impasto.cli.names import default_name
-from impasto.cli.options import overwrite_option
 from impasto.errors import ConfigError
 
 if TYPE_CHECKING:
     from impasto.figures.contact_sheet import Cell
-
-__all__ = ["grid"]
 
 MOST_SNAPSHOTS = 60  # in one grid; more would be too small to see
 
@@ -32,7 +30,7 @@ Snapshot = tuple[dict[str, Any], str]  # its settings and path
     type=click.IntRange(1, 20),
     help="pictures in a row [default: what makes about 3 : 2]",
 )
-@overwrite_option
+@options.overwrite
 def grid(
     snapshots: tuple[str, ...],
     out: str | None,

@@ -8,21 +8,19 @@ from typing import Any
 
 import click
 
-from impasto.cli.options import GroupedCommand, config_options, given
+from impasto.cli import options
 from impasto.config import Config, Machine, changed_by
 from impasto.extras import EXTRAS
 from impasto.version import __version__
 
-__all__ = ["info"]
 
-
-@click.command(cls=GroupedCommand)
+@click.command(cls=options.GroupedCommand)
 def info(**values: Any) -> None:
     """Print the version, the device, the networks and the extras that are here, for a report.
 
     impasto info
     """
-    _, machine = changed_by(given(values), Config())
+    _, machine = changed_by(options.given(values), Config())
     lines = {
         "impasto": f"{__version__}, Python {platform.python_version()}, {platform.platform()}",
         **_of_torch(machine),
@@ -33,11 +31,11 @@ def info(**values: Any) -> None:
         click.echo(f"{name:12} {text}")
 
 
-config_options(info, *Machine.model_fields)
+options.add_settings(info, *Machine.model_fields)
 
 
 def _of_torch(machine: Machine) -> dict[str, str]:
-    """Where and how a painting would be computed, and why."""
+    """Return the device and the method of computing a painting, with the reasons."""
     import torch
 
     from impasto.backbone.fastest import fastest, processor_abilities
@@ -67,7 +65,7 @@ def _of_torch(machine: Machine) -> dict[str, str]:
 
 
 def _of_files() -> dict[str, str]:
-    """The networks that are here, and the folder of those that are downloaded."""
+    """Return the networks that are here, and the folder of downloaded ones."""
     from impasto.backbone.weights import cache_folder, cached, known
 
     here = [f"{name} {'here' if cached(name) else 'not here'}" for name in known()]
@@ -75,6 +73,6 @@ def _of_files() -> dict[str, str]:
 
 
 def _extra(name: str) -> str:
-    """Whether the libraries of an extra are installed."""
+    """Say whether the libraries of an extra are installed."""
     missing = [module for module in EXTRAS[name] if find_spec(module) is None]
     return f"lacks {', '.join(missing)}" if missing else "installed"

@@ -10,22 +10,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from impasto.cli import options
 from impasto.cli.names import default_name, joined_name
-from impasto.cli.options import (
-    GroupedCommand,
-    check_engine,
-    config_options,
-    engine_options,
-    file_options,
-    given,
-    json_option,
-    overwrite_option,
-    preset_option,
-    quiet_option,
-    style_option,
-)
 from impasto.cli.sources import check_styles, sources_of, with_styles
 from impasto.cli.streams import STREAM
+from impasto.config import DRAFT
 from impasto.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -35,19 +24,17 @@ if TYPE_CHECKING:
     from impasto.config import Config, Machine
     from impasto.images.metadata import Kept
 
-__all__ = ["paint"]
 
-
-@click.command(cls=GroupedCommand)
+@click.command(cls=options.GroupedCommand)
 @click.argument("pictures", nargs=-1, metavar="CONTENT STYLE")
-@style_option
+@options.styles
 @click.option(
     "-o",
     "--out",
     help="the painting's file; its suffix is its format; -: a PNG to standard output "
     "[default: CONTENT-STYLE.png]",
 )
-@preset_option
+@options.preset
 @click.option(
     "--from",
     "source",
@@ -93,17 +80,19 @@ __all__ = ["paint"]
     metavar="FOLDER",
     help="save the run's state there, for `impasto resume FOLDER` after an interruption",
 )
-@file_options
-@engine_options
+@options.depth
+@options.metadata
+@options.engine
+@options.address
 @click.option(
     "--open",
     "show_it",
     is_flag=True,
     help="show the painting in the system's viewer when it is done",
 )
-@overwrite_option
-@quiet_option
-@json_option
+@options.overwrite
+@options.quiet
+@options.json_output
 def paint(
     pictures: tuple[str, ...],
     styles: tuple[str, ...],
@@ -141,7 +130,7 @@ def paint(
     from impasto.painting.problem import extras
 
     asked = with_styles(pictures, styles)
-    typed = _with_draft(given(values)) if draft else given(values)
+    typed = {**(DRAFT if draft else {}), **options.given(values)}
     config, machine, pictures, blank_content = sources_of(asked, preset_name, source, typed)
     _refuse_texture(blank_content, source)
     first_style = _first_style(pictures, config)
@@ -151,12 +140,12 @@ def paint(
         return _show_preview(pictures, config, machine)
     picture = out or default_name(joined_name(pictures[0], first_style), overwrite)
     at_steps = check_snapshots(save_every, save_at, config.steps)
-    options = FileOptions(depth, metadata)
+    written = FileOptions(depth, metadata)
     outputs = check_outputs(
-        picture, timelapse, figure, trace, used, at_steps, config.steps, options
+        picture, timelapse, figure, trace, used, at_steps, config.steps, written
     )
     spec = RunSpec(tuple(pictures), config, machine, outputs, os.getcwd(), engine, address)
-    check_engine(engine, address)
+    options.check_engine(engine, address)
     _check_streams(spec, checkpoint, show_it or as_json)
     with open_run_folder(checkpoint, spec) as folder:
         code = paint_spec(spec, folder, quiet, as_json)
@@ -165,7 +154,7 @@ def paint(
     return code
 
 
-config_options(paint)
+options.add_settings(paint)
 
 
 def _refuse_texture(blank_content: str, source: str | None) -> None:
@@ -195,13 +184,6 @@ def _show_preview(pictures: Sequence[str], config: Config, machine: Machine) -> 
     click.echo(str(target))
     click.launch(str(target))
     return 0
-
-
-def _with_draft(typed: dict[str, Any]) -> dict[str, Any]:
-    """The settings of --draft, where others were not typed."""
-    from impasto.config import DRAFT
-
-    return {**DRAFT, **typed}
 
 
 def _first_style(pictures: Sequence[str], config: Config) -> str:

@@ -6,12 +6,10 @@ import shlex
 
 import click
 
-from impasto.cli.options import as_options
+from impasto.cli import options
 from impasto.fields import changed_fields, option_name
 from impasto.parsing import format_value
 from impasto.presets import PRESETS, preset
-
-__all__ = ["presets"]
 
 
 @click.command()
@@ -31,7 +29,7 @@ def presets(name: str | None) -> None:
             click.echo(f"{option_name(field):22} {format_value(value)}")
             if field in chosen.sources:
                 click.echo(f"{'':22}   {chosen.sources[field]}")
-    options = shlex.join(as_options(chosen.config.model_dump(mode="json")))
+    changes = shlex.join(options.as_options(chosen.config.model_dump(mode="json")))
     click.echo(f"\nimpasto paint CONTENT STYLE --preset {name}")
-    if options:
-        click.echo(f"\nor, with every option that is not the default:\n{options}")
+    if changes:
+        click.echo(f"\nor, with every option that is not the default:\n{changes}")

@@ -8,16 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from impasto.cli import options
 from impasto.cli.figure_cells import Trial, paint_cells, report_figure
 from impasto.cli.names import default_name
-from impasto.cli.options import (
-    GroupedCommand,
-    config_options,
-    given,
-    overwrite_option,
-    parse_layers,
-    quiet_option,
-)
 from impasto.config import Config, Machine, changed_by
 from impasto.errors import ConfigError
 from impasto.presets import FIRST_CONVOLUTIONS
@@ -26,15 +19,13 @@ if TYPE_CHECKING:
     from impasto.figures.contact_sheet import Cell
     from impasto.images.read import Picture
 
-__all__ = ["SMALL", "STYLE_LAYERS", "reconstruct"]
-
 # the defaults of a reconstruction: the figure shows it small
 SMALL = {"size": 256, "steps": 200}
 CONTENT_LAYERS = "conv1_2,conv2_2,conv3_2,conv4_2,conv5_2"  # Gatys et al. 2016, figure 1
 STYLE_LAYERS = ",".join(FIRST_CONVOLUTIONS)
 
 
-@click.command(cls=GroupedCommand)
+@click.command(cls=options.GroupedCommand)
 @click.option(
     "--content", metavar="PICTURE", help="show what each layer keeps of this picture's content"
 )
@@ -47,8 +38,8 @@ STYLE_LAYERS = ",".join(FIRST_CONVOLUTIONS)
 @click.option(
     "--layers", help=f"layers to show [default: {CONTENT_LAYERS}; of the style {STYLE_LAYERS}]"
 )
-@overwrite_option
-@quiet_option
+@options.overwrite
+@options.quiet
 def reconstruct(
     content: str | None,
     style: str | None,
@@ -76,7 +67,7 @@ def reconstruct(
         out or default_name("reconstruct.png", overwrite),
         [path for path in (content, style) if path],
     )
-    config, machine = changed_by({**SMALL, **given(values)}, Config())
+    config, machine = changed_by({**SMALL, **options.given(values)}, Config())
     rows = _rows(content, style, layers, config, machine)
     all_trials = [trial for _, trials in rows for trial in trials]
     for trial in all_trials:
@@ -103,7 +94,7 @@ def _rows(
     rows: list[tuple[Cell, list[Trial]]] = []
     if content is not None:
         picture = read(content)
-        names = parse_layers(CONTENT_LAYERS if layers is None else layers)
+        names = options.parse_layers(CONTENT_LAYERS if layers is None else layers)
         trials = [
             Trial(caption, alone, machine, [picture, picture])
             for caption, alone in content_reconstructions(config, names)
@@ -113,7 +104,7 @@ def _rows(
         picture = read(style)
         height, width = painted_size(picture, config)
         inputs = [blank_content(width, height), picture]
-        names = parse_layers(STYLE_LAYERS if layers is None else layers)
+        names = options.parse_layers(STYLE_LAYERS if layers is None else layers)
         trials = [
             Trial(caption, alone, machine, inputs)
             for caption, alone in style_reconstructions(config, names)
@@ -128,4 +119,4 @@ def _shown(picture: Picture, role: str) -> Cell:
     return to_image(picture.pixels, picture.alpha), f"{role}\n{Path(picture.name).name}"
 
 
-config_options(reconstruct)
+options.add_settings(reconstruct)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from impasto.cli.options import json_option, quiet_option
+from impasto.cli import options
 from impasto.cli.run_folder import (
     RECORD,
     RunRecord,
@@ -18,8 +18,6 @@ from impasto.cli.run_folder import (
 )
 from impasto.errors import CheckpointError, ConfigError
 
-__all__ = ["resume"]
-
 
 @click.command()
 @click.argument("folder")
@@ -29,8 +27,8 @@ __all__ = ["resume"]
     help="resume although no run of yours wrote the folder, which may name any file and any "
     "cluster",
 )
-@quiet_option
-@json_option
+@options.quiet
+@options.json_output
 def resume(folder: str, trust: bool, quiet: bool, as_json: bool) -> int:
     """Continue what `paint --checkpoint FOLDER` or `batch -o FOLDER` began.
 
@@ -85,12 +83,12 @@ def _resume(record: RunRecord, path: Path, quiet: bool, as_json: bool) -> int:
         gone = f"the folder that it was begun in is gone: {record.folder} ({error.strerror})"
         raise CheckpointError(gone, record.folder) from None
     at_steps = Snapshots(record.snapshots.every, tuple(record.snapshots.at))
-    options = FileOptions(record.file.depth, record.file.metadata)
+    written = FileOptions(record.file.depth, record.file.metadata)
     spec = RunSpec(
         tuple(record.pictures),
         config,
         machine,
-        check_outputs(**paths, at_steps=at_steps, steps=config.steps, options=options),
+        check_outputs(**paths, at_steps=at_steps, steps=config.steps, options=written),
         record.folder,
         record.engine,
         record.address,

@@ -13,24 +13,22 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from impasto.cli.options import GroupedCommand, config_options, given
+from impasto.cli import options
 from impasto.config import MOST_STEPS, Config, Machine, changed_by
 from impasto.errors import ConfigError
 from impasto.extras import EXTRAS, needs_extra
-from impasto.web.addresses import is_loopback
 from impasto.web.limits import MORE_IN, Limits
+from impasto.web.visitors import is_loopback
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from impasto.web.queue import Studio
 
-__all__ = ["serve"]
-
 LIMITS = Limits()  # the defaults
 
 
-@click.command(cls=GroupedCommand)
+@click.command(cls=options.GroupedCommand)
 @click.option(
     "--host",
     default="127.0.0.1",
@@ -154,7 +152,7 @@ def serve(
     impasto serve
     """
     # before seconds of imports: bad values fail at once
-    config, machine = changed_by(given(values), Config())
+    config, machine = changed_by(options.given(values), Config())
     numbers = {"--max-upload": max_upload, "--max-clip": max_clip, "--max-minutes": max_minutes}
     _check(auth, {**numbers, "--keep": keep})
     own = _is_own(host, auth, no_auth)
@@ -204,7 +202,7 @@ def _is_own(host: str, auth: str | None, no_auth: bool) -> bool:
 
 
 def _folder(given: str | None, own: bool) -> Path | None:
-    """Where finished paintings are also written."""
+    """The folder for copies of finished paintings, if there is to be one."""
     if given is None:
         return Path.home() / "Pictures" / "impasto" if own else None
     return None if given == "none" else Path(given).expanduser()
@@ -257,7 +255,7 @@ def _open(
         server.serve(app, sock, lambda: _announce(address, show_it), studio.close)
 
 
-config_options(serve, "backbone", *Machine.model_fields)
+options.add_settings(serve, "backbone", *Machine.model_fields)
 
 
 def _announce(address: str, show_it: bool) -> None:

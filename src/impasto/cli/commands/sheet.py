@@ -11,15 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from impasto.cli import options
 from impasto.cli.exit_codes import PARTLY
 from impasto.cli.names import default_name
-from impasto.cli.options import (
-    GroupedCommand,
-    config_options,
-    given,
-    overwrite_option,
-    quiet_option,
-)
 from impasto.config import Config, Machine, changed_by
 from impasto.errors import PictureError
 from impasto.presets import QUICK, quick
@@ -35,12 +29,10 @@ if TYPE_CHECKING:
     from impasto.images.read import Picture
     from impasto.painting.run import Run
 
-__all__ = ["sheet"]
-
 SETTINGS = ("look", "strength", "color", "size", "style_scale", "backbone", "style_term", "steps")
 
 
-@click.command(cls=GroupedCommand)
+@click.command(cls=options.GroupedCommand)
 @click.argument("picture")
 @click.argument("folders", nargs=-1, required=True, metavar="FOLDER [FOLDER ...]")
 @click.option(
@@ -49,8 +41,8 @@ SETTINGS = ("look", "strength", "color", "size", "style_scale", "backbone", "sty
     help="the folders have photographs, and PICTURE is the style of them all",
 )
 @click.option("-o", "--out", help="the sheet's file [default: sheet.jpg]")
-@overwrite_option
-@quiet_option
+@options.overwrite
+@options.quiet
 def sheet(
     picture: str,
     folders: tuple[str, ...],
@@ -72,7 +64,7 @@ def sheet(
     from impasto.images.write import FIGURES, write
     from impasto.painting.sheet import shown_small
 
-    config, machine = changed_by({**QUICK, **given(values)}, Config())
+    config, machine = changed_by({**QUICK, **options.given(values)}, Config())
     config = quick(config)
     first = _read(picture, config)
     paths = _paths(folders)
@@ -91,7 +83,7 @@ def sheet(
     return PARTLY if missing or len(others) < len(paths) else 0
 
 
-config_options(sheet, *SETTINGS, *Machine.model_fields)
+options.add_settings(sheet, *SETTINGS, *Machine.model_fields)
 
 
 def _paths(folders: Sequence[str]) -> list[str]:

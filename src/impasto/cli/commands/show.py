@@ -9,9 +9,7 @@ from typing import Any
 
 import click
 
-from impasto.cli.options import as_options
-
-__all__ = ["CONTROLS", "show"]
+from impasto.cli import options
 
 CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]")  # control characters, for terminals
 
@@ -54,5 +52,5 @@ def _again(settings: dict[str, Any], file: str) -> str:
     styles = [entry["name"] for entry in inputs if entry["role"] == "style"]
     if len(styles) > 1:
         styles = [word for style in styles for word in ("--style", style)]
-    changed = as_options({**settings["config"], **settings["machine"]})
+    changed = options.as_options({**settings["config"], **settings["machine"]})
     return shlex.join(["impasto", "paint", *content, *styles, *changed])

@@ -7,24 +7,14 @@ from typing import Any, Literal
 
 import click
 
+from impasto.cli import options
 from impasto.cli.names import default_name, joined_name
-from impasto.cli.options import (
-    GroupedCommand,
-    config_options,
-    depth_option,
-    given,
-    overwrite_option,
-    preset_option,
-    quiet_option,
-)
 from impasto.cli.sources import sources_of
 from impasto.cli.streams import picture_source
 from impasto.errors import ConfigError
 
-__all__ = ["texture"]
 
-
-@click.command(cls=GroupedCommand)
+@click.command(cls=options.GroupedCommand)
 @click.argument("styles", nargs=-1, metavar="STYLE [STYLE ...]")
 @click.option(
     "--size", metavar="WIDTHxHEIGHT", help="pixels of the texture, as 1024x768 [default: 512x512]"
@@ -32,13 +22,13 @@ __all__ = ["texture"]
 @click.option(
     "-o", "--out", help="the texture's file; its suffix is its format [default: STYLE-texture.png]"
 )
-@preset_option
+@options.preset
 @click.option(
     "--from", "source", metavar="FILE", help="make a texture again with the settings of its file"
 )
-@depth_option
-@overwrite_option
-@quiet_option
+@options.depth
+@options.overwrite
+@options.quiet
 def texture(
     styles: tuple[str, ...],
     size: str | None,
@@ -61,7 +51,9 @@ def texture(
     from impasto.images.write import FileOptions
     from impasto.painting.experiments import blank_content, texture_config
 
-    config, machine, pictures, earlier_size = sources_of(styles, preset_name, source, given(values))
+    config, machine, pictures, earlier_size = sources_of(
+        styles, preset_name, source, options.given(values)
+    )
     if source and not earlier_size:
         raise ConfigError(
             f"{source} is not a texture: `impasto paint --from {source}` paints it again", source
@@ -85,7 +77,7 @@ def texture(
     return report(painting, outputs, quiet, as_json=False)
 
 
-config_options(texture)
+options.add_settings(texture)
 
 
 def _parse_size(text: str) -> tuple[int, int]:

@@ -3,9 +3,14 @@
 import pytest
 import torch
 
-from impasto.objective import moments as statistics
+from impasto.objective import style_distances as statistics
 from impasto.objective.losses import second_moment_sum
-from impasto.objective.moments import Moments, grain_distance, grain_target, sqrt_and_inverse
+from impasto.objective.style_distances import (
+    Moments,
+    grain_distance,
+    grain_target,
+    sqrt_and_inverse,
+)
 from impasto.objective.style_terms import STYLE_TERMS, MomentTerm
 
 DISTANCES = {

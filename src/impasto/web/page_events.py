@@ -1,4 +1,4 @@
-"""What happens on the page: its buttons, and how it follows a painting."""
+"""The events of the page: its buttons, and following a painting."""
 
 from __future__ import annotations
 
@@ -12,22 +12,20 @@ import gradio as gr
 from gradio.components import Component
 
 from impasto.errors import ImpastoError
-from impasto.web.addresses import network_of
 from impasto.web.controls import QUIET
 from impasto.web.form import Form
-from impasto.web.history import finished, history, owner_in, side_by_side
-from impasto.web.html import EMPTY, EXAMPLE, error, line, preview, status
+from impasto.web.history import finished, history, side_by_side
+from impasto.web.html import EMPTY, EXAMPLE, error, line, preview, result, status
 from impasto.web.job import Job
+from impasto.web.pictures import try_placed
 from impasto.web.queue import Studio
 from impasto.web.request import PaintRequest
-from impasto.web.results import result
-from impasto.web.shown import try_placed
-
-__all__ = ["EVERY", "Display", "address_of", "connect"]
+from impasto.web.visitors import address_of, owner_in
 
 EVERY = 0.3  # seconds between two looks at the painting
 ALIVE = 1.0  # seconds after which a page is sent something in any case: it shows that it is there
 Updates = dict[Component, Any]
+Values = dict[Component, Any]  # of an event's inputs
 Choice = tuple[str, float]  # a painting's id, and when it was chosen
 NONE: Choice = ("", 0.0)
 
@@ -80,11 +78,6 @@ class Display(NamedTuple):
             self.result: side_by_side(first, second),
             self.history: history(finished(studio, first.owner), first.id, second.id),
         }
-
-
-def address_of(request: gr.Request) -> str:
-    """The visitor's address: a page may choose its cookie, but not its address."""
-    return network_of(request.client.host if request.client else "")
 
 
 async def _watch(studio: Studio, job: Job, display: Display) -> AsyncIterator[Updates]:
@@ -168,8 +161,8 @@ def _connect_history(studio: Studio, form: Form, display: Display) -> tuple[gr.S
 
     async def act(request: gr.Request, shown: str, event: gr.EventData) -> Updates:
         given = event._data if isinstance(event._data, dict) else {}
-        owner, job = owner_in(request), studio.jobs.get(str(given.get("id")))
-        if job is None or job.owner != owner or not job.finished:
+        owner, job = owner_in(request), _own(studio, request, given.get("id"))
+        if job is None or not job.finished:
             gone = "This painting is not kept any more."
             return {display.status: line(gone), display.history: _history(studio, owner, shown)}
         if given.get("act") == "delete":
@@ -179,8 +172,8 @@ def _connect_history(studio: Studio, form: Form, display: Display) -> tuple[gr.S
                 updates |= {display.result: "", display.preview: EXAMPLE, display.shown: ""}
                 updates |= {display.status: line("Deleted.")} | display.buttons(False, False)
             return updates
-        first = studio.jobs.get(shown)
-        if given.get("act") == "beside" and first is not None and first.owner == owner:
+        first = _own(studio, request, shown)
+        if given.get("act") == "beside" and first is not None:
             return display.pair(studio, first, job)
         if given.get("act") == "alone":  # no longer beside another
             return display.show(studio, first or job)
@@ -192,24 +185,30 @@ def _connect_history(studio: Studio, form: Form, display: Display) -> tuple[gr.S
         choice = job.id, time.time()
         return updates | {chosen: choice} | ({film: choice} if job.kind == "film" else {})
 
-    def own(request: gr.Request, choice: Choice) -> Job:
-        job = studio.jobs.get(choice[0])
-        if job is None or job.owner != owner_in(request):
+    def chosen_job(request: gr.Request, choice: Choice) -> Job:
+        job = _own(studio, request, choice[0])
+        if job is None:
             raise gr.Error("This painting is not kept any more.", print_exception=False)
         return job
 
     async def restore(request: gr.Request, choice: Choice) -> Updates:
-        return await asyncio.to_thread(form.restored, studio, own(request, choice))
+        return await asyncio.to_thread(form.restored, studio, chosen_job(request, choice))
 
     def restore_film(request: gr.Request, choice: Choice) -> Updates:
         assert form.film is not None
-        return form.film.restored(studio, own(request, choice))
+        return form.film.restored(studio, chosen_job(request, choice))
 
     display.history.click(act, display.shown, [*display.outputs, chosen, film], **QUIET)
     chosen.change(restore, chosen, form.restorable, **QUIET)
     if form.film:
         film.change(restore_film, film, form.film.inputs, **QUIET)
     return chosen, film
+
+
+def _own(studio: Studio, request: gr.Request, id: object) -> Job | None:
+    """The visitor's job with this id, if it is kept."""
+    job = studio.jobs.get(str(id))
+    return job if job and job.owner == owner_in(request) else None
 
 
 def _history(studio: Studio, owner: str, shown: str) -> str:
@@ -220,46 +219,47 @@ def _connect_starts(studio: Studio, form: Form, display: Display) -> None:
     """Connect the buttons that begin something: a painting, or one from the one that is shown, a
     sheet of all styles, a film; and the choice of a style from a sheet."""
 
-    def sheet(owner: str, _: str, values: Sequence[Any]) -> PaintRequest:
-        return form.sheet_request(values, list(reversed(studio.of(owner))))
-
-    def paint(_: str, __: str, values: Sequence[Any]) -> PaintRequest:
+    def paint(_: str, values: Values) -> PaintRequest:
         return form.request(values, "")
 
-    def film_of(preview: bool, _: str, __: str, values: Sequence[Any]) -> PaintRequest:
+    def paint_on(_: str, values: Values) -> PaintRequest:
+        return form.request(values, values[display.shown])
+
+    def sheet(owner: str, values: Values) -> PaintRequest:
+        return form.sheet_request(values, list(reversed(studio.of(owner))))
+
+    def film(preview: bool, _: str, values: Values) -> PaintRequest:
         return form.film_request(values, preview)
 
-    begin = partial(_begin, studio, display)
-    _on(display, display.paint.click, begin(paint), form.flat)
-    painting_on = begin(lambda _, shown, values: form.request(values, shown))
-    _on(display, display.paint_on.click, painting_on, form.flat)
-    _on(display, form.try_all.click, begin(sheet), form.flat)
-    if film := form.film:
-        inputs = [*form.flat, *film.inputs]
-        for button, preview in ((film.three, True), (film.paint, False)):
-            _on(display, button.click, begin(partial(film_of, preview)), inputs)
     picked = _connect_sheet(studio, form, display)
-    _on(display, picked.then, begin(paint), form.flat)
-
-
-def _on(
-    display: Display, event: Callable[..., Any], start: Callable[..., Any], inputs: list[Component]
-) -> None:
-    event(start, [display.shown, *inputs], display.outputs, **QUIET)
+    starts = [
+        (display.paint.click, paint),
+        (display.paint_on.click, paint_on),
+        (form.try_all.click, sheet),
+        (picked.then, paint),
+    ]
+    if form.film:
+        starts += [
+            (form.film.three.click, partial(film, True)),
+            (form.film.paint.click, partial(film, False)),
+        ]
+    inputs = {display.shown, *form.inputs}
+    for event, make in starts:
+        event(_begin(studio, display, make), inputs, display.outputs, **QUIET)
 
 
 def _begin(
-    studio: Studio, display: Display, make: Callable[[str, str, Sequence[Any]], PaintRequest]
+    studio: Studio, display: Display, make: Callable[[str, Values], PaintRequest]
 ) -> Callable[..., AsyncIterator[Updates]]:
-    """An event that queues what `make` asks for, by owner, shown painting and inputs, and shows
-    how it is made."""
+    """An event that queues what `make` asks for, by owner and inputs, and shows how it is made."""
 
-    async def begin(request: gr.Request, shown: str, *values: Any) -> AsyncIterator[Updates]:
+    async def begin(request: gr.Request, values: Values) -> AsyncIterator[Updates]:
         empty = {display.status: line("Starting."), display.preview: EMPTY, display.result: ""}
         yield display.buttons(True, False) | empty
+        shown = values[display.shown]
         try:
             owner, address = owner_in(request), address_of(request)
-            order = await asyncio.to_thread(make, owner, shown, values)
+            order = await asyncio.to_thread(make, owner, values)
             job = await studio.submit_async(order, owner, watched=True, visitor=address)
         except ImpastoError as refusal:
             again = _can_be_painted_on(studio.jobs.get(shown))
@@ -285,18 +285,16 @@ def _connect_sheet(studio: Studio, form: Form, display: Display) -> Any:
 
     def pick(request: gr.Request, event: gr.EventData) -> Updates:
         given = event._data if isinstance(event._data, dict) else {}
-        job, cell = studio.jobs.get(str(given.get("id"))), str(given.get("cell"))
-        if job is None or job.owner != owner_in(request) or job.kind != "sheet":
+        job, cell = _own(studio, request, given.get("id")), str(given.get("cell"))
+        if job is None or job.kind != "sheet":
             return {display.status: line("This sheet is not kept any more.")}
         if not cell.isdecimal() or job.cells.get(int(cell)) != "":
             return {display.status: line("There is no such style in this sheet.")}
         return {picked: (job.id, time.time()), number: int(cell)}
 
     def fill(request: gr.Request, choice: Choice, cell: int) -> Updates:
-        job = studio.jobs.get(choice[0])
-        style = None
-        if job is not None and job.owner == owner_in(request):
-            style = try_placed(job.kept_input(1 + cell), studio)
+        job = _own(studio, request, choice[0])
+        style = try_placed(job.kept_input(1 + cell), studio) if job else None
         if style is None:
             raise gr.Error("This style is not kept any more.", print_exception=False)
         others = dict.fromkeys(form.styles[1:])

@@ -8,9 +8,7 @@ import time
 from dataclasses import dataclass
 from typing import TypeVar
 
-from impasto.web.addresses import network_of
-
-__all__ = ["Guesses"]
+from impasto.web.visitors import network_of
 
 EACH = 0.5  # seconds that a wrong password costs its address
 MOST_DUE = 5.0  # seconds that an address may owe; while it owes more, no password is checked

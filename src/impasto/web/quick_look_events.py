@@ -14,14 +14,12 @@ from gradio.components import Component
 from impasto.errors import ImpastoError
 from impasto.web.controls import IN_SIGHT, QUIET
 from impasto.web.form import Form
-from impasto.web.history import owner_in
 from impasto.web.html import quick_look
 from impasto.web.job import Job
-from impasto.web.looks import Look
 from impasto.web.queue import Studio
+from impasto.web.quick_looks import Look
 from impasto.web.request import PaintRequest
-
-__all__ = ["connect_looks"]
+from impasto.web.visitors import owner_in
 
 SEEN = [name for name in IN_SIGHT if name != "size"]  # settings whose effect a quick look shows
 TOGETHER = 0.05  # seconds: a preset changes many settings at once
@@ -42,7 +40,7 @@ def connect_looks(
     last = WeakValueDictionary[str, _Change]()
 
     async def look(
-        request: gr.Request, now: str, *values: Any
+        request: gr.Request, values: dict[Component, Any]
     ) -> AsyncIterator[dict[Component, Any]]:
         # gradio empties the outputs of a generator that yields nothing
         yield {preview: gr.skip(), result: gr.skip()}
@@ -51,7 +49,8 @@ def connect_looks(
         await asyncio.sleep(TOGETHER)
         if last.get(owner) is not change:
             return
-        there = [*studio.of(owner)[-1:], *(job for job in studio.of(owner) if job.id == now)]
+        jobs = studio.of(owner)
+        there = [*jobs[-1:], *(job for job in jobs if job.id == values[shown])]
         asked: Look | None = None
         try:
             order = form.request(values, "")
@@ -69,9 +68,10 @@ def connect_looks(
             if asked:
                 asked.give_up()
 
-    inputs = [form.content, *form.styles, *(form.settings[name] for name in SEEN)]
-    changes = [component.change for component in inputs]  # type: ignore[attr-defined]
-    gr.on(changes, look, [shown, *form.flat], [preview, result], trigger_mode="multiple", **QUIET)
+    seen = [form.content, *form.styles, *(form.settings[name] for name in SEEN)]
+    changes = [component.change for component in seen]  # type: ignore[attr-defined]
+    inputs = {shown, *form.inputs}
+    gr.on(changes, look, inputs, [preview, result], trigger_mode="multiple", **QUIET)
 
 
 def _is_of(studio: Studio, request: PaintRequest, job: Job) -> bool:

@@ -4,8 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from impasto.web import watching
-from impasto.web.addresses import network_of
+from impasto.web.visitors import address_of, network_of
 
 
 @pytest.mark.parametrize(
@@ -28,4 +27,4 @@ def test_an_address_is_ipv4_s_own_or_a_network_of_ipv6(address, visitor) -> None
 
 def test_the_queue_counts_a_network_of_ipv6_as_one_visitor() -> None:
     pages = [SimpleNamespace(client=SimpleNamespace(host=f"2001:db8::{k}")) for k in range(3)]
-    assert {watching.address_of(each) for each in pages} == {"2001:db8::/64"}
+    assert {address_of(each) for each in pages} == {"2001:db8::/64"}

@@ -6,14 +6,14 @@ from types import SimpleNamespace
 
 import pytest
 
-from impasto.web import guesses
-from impasto.web.guesses import Guesses
+from impasto.web import passwords
+from impasto.web.passwords import Guesses
 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch) -> None:
-    monkeypatch.setattr(guesses, "EACH", 0.05)
-    monkeypatch.setattr(guesses, "MOST_DUE", 0.5)
+    monkeypatch.setattr(passwords, "EACH", 0.05)
+    monkeypatch.setattr(passwords, "MOST_DUE", 0.5)
 
 
 def flood(guessed: Guesses, addresses: list[str]) -> tuple[int, float]:
@@ -43,7 +43,7 @@ def test_each_wrong_password_is_answered_late() -> None:
 @pytest.fixture
 def still(monkeypatch) -> None:
     """Has no time pass for the guesses: however slow the machine is, all come at once."""
-    monkeypatch.setattr(guesses, "time", SimpleNamespace(monotonic=lambda: 0.0))
+    monkeypatch.setattr(passwords, "time", SimpleNamespace(monotonic=lambda: 0.0))
 
 
 def test_few_of_many_passwords_at_once_are_checked(still) -> None:
@@ -62,22 +62,24 @@ def test_a_trusted_address_gets_more_checks(still) -> None:
     guessed.right("192.0.2.1")
     few = flood(Guesses(), ["192.0.2.1"] * 500)[0]
     assert (
-        few + guesses.TRUSTED <= flood(guessed, ["192.0.2.1"] * 500)[0] <= few + guesses.TRUSTED + 1
+        few + passwords.TRUSTED
+        <= flood(guessed, ["192.0.2.1"] * 500)[0]
+        <= few + passwords.TRUSTED + 1
     )
 
 
 @pytest.mark.slow
 def test_the_checks_of_a_trusted_address_are_limited(monkeypatch) -> None:
     now = [0.0]
-    monkeypatch.setattr(guesses, "EACH", 0.5)
-    monkeypatch.setattr(guesses, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(passwords, "EACH", 0.5)
+    monkeypatch.setattr(passwords, "time", SimpleNamespace(monotonic=lambda: now[0]))
     guessed, looked = Guesses(), 0
     guessed.right("192.0.2.1")
     flood(guessed, ["192.0.2.1"] * 500)
     for _ in range(100):
         now[0] += 0.01
         looked += flood(guessed, ["192.0.2.1"] * 3)[0]
-    assert guesses.TRUSTED <= looked <= 1.5 * guesses.TRUSTED
+    assert passwords.TRUSTED <= looked <= 1.5 * passwords.TRUSTED
     now[0] += 10
     assert not guessed.too_many("192.0.2.1")
 
@@ -97,7 +99,7 @@ def test_few_late_answers_are_held_at_a_time() -> None:
 
 
 def test_few_addresses_are_remembered(monkeypatch) -> None:
-    monkeypatch.setattr(guesses, "ADDRESSES", 10)
+    monkeypatch.setattr(passwords, "ADDRESSES", 10)
     guessed = Guesses()
     flood(guessed, [f"192.0.2.{k}" for k in range(50)])
     for k in range(50):

@@ -16,8 +16,6 @@ from impasto.web.request import BusyError, PaintRequest, clean
 from impasto.web.uploads import ReadingMemory
 from impasto.web.worker import cached_backbone
 
-__all__ = ["Look", "Looks"]
-
 MOST = 4  # that wait for a worker
 MOST_PICTURES, LARGEST_BRUSH = 6, 3.0  # with more, or a larger one, it would not be quick
 PATIENCE = 60.0  # seconds: a painting may have begun meanwhile
@@ -36,7 +34,7 @@ class Look:
         self._pictures.put(picture)
 
     def give_up(self) -> None:
-        """End it: nobody waits for its pictures any more."""
+        """End it: its pictures are not wanted any more."""
         self.given_up = True
         self.add(None)
 
@@ -114,7 +112,7 @@ class Looks:
         made = 0
 
         def wanted() -> bool:
-            # a finer one than the second is for when nobody else waits
+            # a finer one than the second only if no other look waits
             return not (look.given_up or self._paintings() or (made > 1 and self._waiting))
 
         try:
