@@ -14,6 +14,8 @@ import statistics
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from PIL import Image
+
 from impasto.threads import prepare_threads
 
 prepare_threads()  # before torch is imported: beside other work its threads would spin
@@ -66,16 +68,40 @@ def league_pairs(shared: Path) -> list[tuple[Path, Path]]:
     ]
 
 
+def as_painted(content: Path, style: Path, folder: Path) -> Path:
+    """A copy of a style whose long side is the content's: as large as it is painted.
+
+    The referee scales a style by the content's factor, so that a file of twice as many pixels has
+    strokes of twice the size; impasto gives both the same long side.
+    """
+    file = folder / f"{style.stem}_as_painted.png"
+    with Image.open(content) as photograph, Image.open(style) as picture:
+        scale = max(photograph.size) / max(picture.size)
+        size = [max(1, round(side * scale)) for side in picture.size]
+        picture.convert("RGB").resize(size, Image.Resampling.LANCZOS).save(file)
+    return file
+
+
 def paint_pairs(
-    pairs: Sequence[tuple[Path, Path]], config: Config, shared: Path, folder: Path
+    pairs: Sequence[tuple[Path, Path]],
+    config: Config,
+    shared: Path,
+    folder: Path,
+    resized: bool = False,
 ) -> Iterator[tuple[Painting, dict]]:
-    """Yield each painting and its scores; its file is in `folder` only while it is scored."""
+    """Yield each painting and its scores; its file is in `folder` only while it is scored.
+
+    resized: score it against the style as large as it was painted.
+    """
     referee, backbone = load_referee(shared), load_backbone(config)
     for content, style in pairs:
         painting = paint(content, style, config, backbone=backbone)
         file = painting.save(folder / f"{content.stem}_{style.stem}.png")
-        yield painting, referee.score(content, style, [file], config.size)[0]
+        scored = as_painted(content, style, folder) if resized else style
+        yield painting, referee.score(content, scored, [file], config.size)[0]
         file.unlink()
+        if resized:
+            scored.unlink()
 
 
 def main() -> None:
@@ -87,6 +113,12 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "gallery")
     parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE")
     parser.add_argument("--league", action="store_true", help="sixteen other pairs")
+    parser.add_argument(
+        "--as-painted",
+        action="store_true",
+        help="score against the style as large as it is painted; the referee scales it as the "
+        "content",
+    )
     args = parser.parse_args()
     config = Config().changed(**dict(setting.split("=", 1) for setting in args.set))
     pairs = league_pairs(args.shared) if args.league else five_pairs(args.shared)
@@ -98,7 +130,9 @@ def main() -> None:
     cells, rows = [], []
     names = [f"{content.stem} + {style.stem}" for content, style in pairs]
     for name, (painting, row) in zip(
-        names, paint_pairs(pairs, config, args.shared, args.out), strict=True
+        names,
+        paint_pairs(pairs, config, args.shared, args.out, args.as_painted),
+        strict=True,
     ):
         scores = " ".join(f"{row[column]:8.4f}" for column in scored)
         print(f"{name:28} {scores} {painting.seconds:8.1f}", flush=True)
