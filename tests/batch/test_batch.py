@@ -497,7 +497,7 @@ def test_the_sheets_show_every_painting_and_why_some_are_none(batch, monkeypatch
         f"{name}\n{style}" for name in ("a", "b", "up") for style in "st"
     ]
     assert [each for each, _ in found if isinstance(each, str)] == [
-        "photos/b.png is not a picture that can be read"
+        "photos/b.png is not a picture, but a text"
     ] * 2
     assert {each.name for each in Path("out").glob("con*")} == {
         "contact-sheet.png",
