@@ -1,7 +1,8 @@
 """Paint the published recipes with the samples in the package: python examples/recipes.py
 
 Each at its published size, with as many of its steps as STEPS says: two cores take about an hour.
-Paintings are kept in --work, and not painted again if the script is called again.
+Paintings are kept in --work, and not painted again if the script is called again. Ctrl-C ends the
+painting that is made, which is shown as far as it got.
 """
 
 import argparse
@@ -16,6 +17,7 @@ prepare_threads()  # before torch is imported: beside other work its threads wou
 
 from impasto.cli.main import cli  # noqa: E402
 from impasto.figures.contact_sheet import Cell, contact_sheet  # noqa: E402
+from impasto.images.read import read_settings  # noqa: E402
 from impasto.images.samples import sample_photograph, sample_style  # noqa: E402
 from impasto.images.write import write  # noqa: E402
 from impasto.presets import preset  # noqa: E402
@@ -23,7 +25,7 @@ from impasto.presets import preset  # noqa: E402
 ROOT = Path(__file__).resolve().parent.parent
 PHOTO, STROKES = sample_photograph(), sample_style("strokes")
 STEPS = {"gatys-lbfgs": 300, "noise-start": 500, "lbfgs-tv": 1000, "layered": 2000}
-KERAS = (100, 300, 600, 1000, 2000, 3000)  # steps of keras-tv; its author shows 3,000 to 30,000
+KERAS = (100, 300, 600, 1000)  # steps of keras-tv; its author shows 3,000 to 30,000
 LAYERS = ";".join(
     ",".join(f"conv{stage}_1" for stage in range(1, deepest + 1)) for deepest in range(1, 6)
 )
@@ -50,9 +52,9 @@ def cell(file: Path, caption: str) -> Cell:
     return Image.open(file).convert("RGB"), caption
 
 
-def of_preset(name: str, steps: int) -> str:
-    """A preset and its steps, with those that were published if they are more."""
-    published = preset(name).config.steps
+def of_preset(name: str, file: Path) -> str:
+    """A preset and the steps that were made, with those that were published if they are more."""
+    steps, published = read_settings(file)["steps_done"], preset(name).config.steps
     return f"{name}\n{steps:,} steps" + (f" of {published:,}" if steps < published else "")
 
 
@@ -60,7 +62,8 @@ def results(work: Path) -> Image.Image:
     """Content and style, and what the recipes make of them."""
     cells = [cell(PHOTO, "content"), cell(STROKES, "style")]
     for name, steps in STEPS.items():
-        cells.append(cell(painted(name, steps, work), of_preset(name, steps)))
+        file = painted(name, steps, work)
+        cells.append(cell(file, of_preset(name, file)))
     return contact_sheet([cells[:3], cells[3:]], height=300)
 
 
@@ -70,7 +73,7 @@ def adam_with_tv(work: Path) -> Image.Image:
     last = painted("keras-tv", KERAS[-1], work, f"--save-at {save_at}")
     files = [last.with_stem(f"{last.stem}-{steps:05d}") for steps in KERAS]
     cells = [cell(file, f"{steps:,} steps") for file, steps in zip(files, KERAS, strict=True)]
-    return contact_sheet([cells[:3], cells[3:]], height=300)
+    return contact_sheet([cells[:2], cells[2:]], height=300)
 
 
 def main() -> None:
