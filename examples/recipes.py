@@ -1,12 +1,11 @@
 """Paint the published recipes with the samples in the package: python examples/recipes.py
 
-Each at its published size, with as many of its steps as STEPS says: two cores take about an hour.
+Each at its published size, with as many of its steps as STEPS and KERAS say, which takes long.
 Paintings are kept in --work, and not painted again if the script is called again. Ctrl-C ends the
 painting that is made, which is shown as far as it got.
 """
 
 import argparse
-import shlex
 from pathlib import Path
 
 from PIL import Image
@@ -15,28 +14,19 @@ from impasto.threads import prepare_threads
 
 prepare_threads()  # before torch is imported: beside other work its threads would spin
 
-from impasto.cli.main import cli  # noqa: E402
+from figures import ROOT, impasto  # noqa: E402
 from impasto.figures.contact_sheet import Cell, contact_sheet  # noqa: E402
 from impasto.images.read import read_settings  # noqa: E402
 from impasto.images.samples import sample_photograph, sample_style  # noqa: E402
 from impasto.images.write import write  # noqa: E402
 from impasto.presets import preset  # noqa: E402
 
-ROOT = Path(__file__).resolve().parent.parent
 PHOTO, STROKES = sample_photograph(), sample_style("strokes")
 STEPS = {"gatys-lbfgs": 300, "noise-start": 500, "lbfgs-tv": 1000, "layered": 2000}
 KERAS = (100, 300, 1000)  # steps of keras-tv; its author shows 3,000 to 30,000
 LAYERS = ";".join(
     ",".join(f"conv{stage}_1" for stage in range(1, deepest + 1)) for deepest in range(1, 6)
 )
-
-
-def impasto(command: str) -> None:
-    """Run `impasto COMMAND`, as it would be typed."""
-    print(f"$ impasto {command}", flush=True)
-    code = cli.main(shlex.split(command), "impasto", standalone_mode=False)
-    if code:
-        raise SystemExit(code)
 
 
 def painted(name: str, steps: int, work: Path, more: str = "") -> Path:

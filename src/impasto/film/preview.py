@@ -39,9 +39,10 @@ def preview_frames(
         note: is told what the user should know.
         on_step: called with every solver step.
     """
+    wanted = _numbers(frames)
     for count, frame in enumerate(film.frames(note), 1):
-        named = film.named.at(frame.number)
-        if count in _numbers(frames):
+        named = film.named.at(frame.number)  # of every frame: masks that move are read in order
+        if count in wanted:
             content = film.picture(frame)
             painter.begin_shot(content, named)
             painting = painter.first(content, named, on_step)

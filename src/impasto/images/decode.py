@@ -24,14 +24,8 @@ __all__ = [
 
 ORIENTATION = 0x0112  # EXIF's tag
 DEEP = Range(0, 65535)
-ANIMATED = (
-    "GIF",
-    "WEBP",
-    "PNG",
-    "AVIF",
-    "HEIF",
-    "JXL",
-)  # an MPO's other pictures are the camera's own
+# an MPO's other pictures are the camera's own
+ANIMATED = ("GIF", "WEBP", "PNG", "AVIF", "HEIF", "JXL")
 
 
 class Decoded(NamedTuple):
