@@ -35,7 +35,7 @@ def test_the_manifest_s_command_is_impasto_s_and_its_volume_is_the_head_s():
 PROGRAM = """#!/bin/bash
 echo "$(basename "$0") $*" >> "$LOG"
 case "$(basename "$0") $*" in
-    "scontrol show"*) printf 'one\\ntwo\\nthree\\n' ;;
+    "scontrol show"*) echo one; sleep 0.2; printf 'two\\nthree\\n' ;;
     "srun"*hostname*) echo 10.0.0.1 10.0.0.2 ;;
     "srun"*) sleep 30 ;;
     "impasto"*) trap 'echo saved >> "$LOG"; exit 130' TERM; touch "$LOG.began"
