@@ -36,9 +36,9 @@ def studio(crowded: bool) -> None:
 
     from impasto.config import Machine
     from impasto.images.samples import sample_portrait, sample_style
-    from impasto.web.limits import Limits
-    from impasto.web.queue import Studio
-    from impasto.web.request import PaintRequest, Upload
+    from impasto.web.jobs.limits import Limits
+    from impasto.web.jobs.queue import Studio
+    from impasto.web.jobs.request import PaintRequest, Upload
 
     if crowded:
         torch.rand(4000, 4000) @ torch.rand(4000, 4000)

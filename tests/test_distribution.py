@@ -71,7 +71,7 @@ def test_the_wheel_is_the_package_and_nothing_else(built):
         "impasto/backbone/compact.safetensors",
         "impasto/samples/lake.jpg",
         "impasto/samples/strokes.jpg",
-        "impasto/web/page.css",
+        "impasto/web/page/page.css",
     } <= names
     kinds = {name.rpartition(".")[2] for name in names}
     assert kinds == {"py", "typed", "safetensors", "jpg", "css", "js"}

@@ -173,7 +173,7 @@ def test_the_tree_of_the_design_is_the_package():
     _, tree = next(block for block in blocks("docs/design.md", "") if "src/impasto/" in block[1])
     shown, room = set(), ""
     for line in tree[: tree.index("training/")].splitlines():
-        if match := re.match(r"  (\w+/|\w+\.py)", line):
+        if match := re.match(r"  ((?:\w+/)+|\w+\.py)", line):
             room = match[1] if match[1].endswith("/") else ""
         shown |= {room + file for file in re.findall(r"\w+\.py\b", line)}
     package = ROOT / "src" / "impasto"

@@ -40,13 +40,17 @@ ROAD = (
     "film",
     "batch",
     "cluster",
+    "web/jobs",
+    "web/guard",
+    "web/api",
+    "web/page",
     "web",
     "cli",
 )
 ROOMS = (*GROUND, *ROAD, "__init__", "__main__")
 APART = {
-    ("web", "batch"),
-    ("web", "cluster"),
+    *((room, other) for room in ROAD if room[:3] == "web" for other in ("batch", "cluster")),
+    ("web/page", "web/api"),
     ("batch", "film"),
     ("cluster", "film"),
     ("solver", "objective"),
@@ -59,21 +63,23 @@ ONLY = {
     "av": {"figures/timelapse", "film/clip"},
     "cv2": {"film/flow"},
     "gradio": {
-        f"web/{each}"
-        for each in (
-            "controls",
-            "drawings",
-            "film_form",
-            "form",
-            "form_layout",
-            "multipart",
-            "page",
-            "page_events",
-            "pictures",
-            "quick_look_events",
-            "server",
-            "visitors",
-        )
+        "web/server",
+        "web/api/multipart",
+        "web/guard/visitors",
+        *(
+            f"web/page/{each}"
+            for each in (
+                "controls",
+                "drawings",
+                "events",
+                "film_form",
+                "form",
+                "form_layout",
+                "page",
+                "pictures",
+                "quick_look_events",
+            )
+        ),
     },
     "ray": {
         f"cluster/{each}" for each in ("__init__", "ray_cluster", "ray_executor", "distributed")
@@ -113,7 +119,10 @@ def neighbors(module: str) -> set[str]:
 
 
 def room_of(module: str) -> str:
-    return module if module in ROOMS else module.split("/", maxsplit=1)[0]
+    """The innermost room that a module is in."""
+    parts = module.split("/")
+    paths = ("/".join(parts[:length]) for length in range(len(parts), 0, -1))
+    return next(path for path in paths if path in ROOMS)
 
 
 @pytest.mark.parametrize("module", MODULES)

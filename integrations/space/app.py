@@ -13,9 +13,9 @@ from impasto.threads import prepare_threads
 prepare_threads()  # before torch is imported
 
 from impasto.config import Machine  # noqa: E402
-from impasto.web.folders import temporary_files_in  # noqa: E402
-from impasto.web.limits import Limits  # noqa: E402
-from impasto.web.queue import Studio  # noqa: E402
+from impasto.web.jobs.folders import temporary_files_in  # noqa: E402
+from impasto.web.jobs.limits import Limits  # noqa: E402
+from impasto.web.jobs.queue import Studio  # noqa: E402
 
 # two cores and 16 GB for everybody
 LIMITS = Limits(

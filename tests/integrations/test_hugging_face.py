@@ -44,7 +44,7 @@ def test_the_visitor_is_whom_the_proxy_names(app, header, address):
 
 
 def test_the_page_may_be_framed_by_hugging_face_and_nobody_else(app):
-    from impasto.web.middleware import RAW_HEADERS
+    from impasto.web.guard.middleware import RAW_HEADERS
 
     seen, sent = [], []
 

@@ -12,8 +12,8 @@ import uvicorn
 
 from impasto.config import Machine
 from impasto.web import server
-from impasto.web.limits import Limits
-from impasto.web.queue import Studio
+from impasto.web.jobs.limits import Limits
+from impasto.web.jobs.queue import Studio
 
 MACHINE = Machine(device="cpu", precision="float32")
 

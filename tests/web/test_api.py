@@ -35,8 +35,8 @@ from impasto.figures.timelapse import films
 from impasto.images.read import read_bytes, settings_in
 from impasto.painting import run as runs
 from impasto.presets import PRESETS
-from impasto.web import job as jobs
-from impasto.web import middleware
+from impasto.web.guard import middleware
+from impasto.web.jobs import job as jobs
 from studios import MACHINE, running
 
 LONG = 20_000  # steps that nobody waits for

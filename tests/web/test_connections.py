@@ -16,7 +16,8 @@ from contextlib import ExitStack, contextmanager, suppress
 import httpx
 import pytest
 
-from impasto.web import connections, server
+from impasto.web import server
+from impasto.web.guard import connections
 
 BIG = 8_000_000  # bytes: more than the system keeps for who does not read
 PIECE = 10_000

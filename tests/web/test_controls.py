@@ -10,7 +10,7 @@ from impasto.config import GROUPS, Config
 from impasto.errors import ConfigError
 from impasto.fields import allowed
 from impasto.presets import PRESETS
-from impasto.web.controls import (
+from impasto.web.page.controls import (
     CHOICES,
     DRAWN,
     FIRST,
@@ -23,8 +23,8 @@ from impasto.web.controls import (
     slider,
     values_of,
 )
-from impasto.web.form import _is_default
-from impasto.web.html import as_labels, label
+from impasto.web.page.form import _is_default
+from impasto.web.page.html import as_labels, label
 
 NETWORKS = ["compact", "vgg19", "vgg19-torchvision"]
 FIELDS = list(Config.model_fields)

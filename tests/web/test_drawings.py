@@ -7,8 +7,8 @@ import gradio as gr
 import pytest
 from fastapi import HTTPException
 
-from impasto.web import drawings
-from impasto.web.drawings import LatestDrawings, check_layer
+from impasto.web.page import drawings
+from impasto.web.page.drawings import LatestDrawings, check_layer
 
 
 @pytest.fixture

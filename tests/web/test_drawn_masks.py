@@ -9,7 +9,7 @@ from PIL import Image, ImageColor, ImageDraw
 
 from impasto.images.masks import read_mask
 from impasto.images.read import read_bytes
-from impasto.web.drawings import COLORS, LEAST, masks_of
+from impasto.web.page.drawings import COLORS, LEAST, masks_of
 
 HEIGHT, WIDTH = 60, 80
 LEFT, RIGHT, ALL = np.s_[:, :30], np.s_[:, 30:], np.s_[:]

@@ -15,8 +15,8 @@ from PIL import Image
 from films import MOTIONS, photograph
 from impasto.images.read import read_bytes
 from impasto.images.write import to_image
-from impasto.web import films as web_films
-from impasto.web.request import PaintRequest, Upload
+from impasto.web.jobs import films as web_films
+from impasto.web.jobs.request import PaintRequest, Upload
 from movies import sound_of, times_of, write_clip
 from studios import Place, running
 
@@ -179,8 +179,8 @@ def test_stopped_while_it_is_paused(client, ask):
 def test_a_film_lets_others_be_painted_between_its_frames(
     client, ask, place, photo, style, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("impasto.web.film_worker.TURN", 0.0)
-    monkeypatch.setattr("impasto.web.queue.TICK", 0.02)
+    monkeypatch.setattr("impasto.web.jobs.film_worker.TURN", 0.0)
+    monkeypatch.setattr("impasto.web.jobs.queue.TICK", 0.02)
     at = accepted(ask({"size": 32, "steps": 2}, later_steps=100))
     until(lambda: client.get(at).json()["frame"] >= 2)
     content, brush = (Upload(path.name, path.read_bytes) for path in (photo, style))
@@ -262,7 +262,7 @@ def test_without_the_extra_the_page_has_no_control_of_it(tiny_weights):
     with running(tiny_weights) as place:
         assert "Paint the film" in told(place.url)
     with (
-        patch("impasto.web.form_layout.has_extra", lambda _: False),
+        patch("impasto.web.page.form_layout.has_extra", lambda _: False),
         running(tiny_weights) as place,
     ):
         assert "Paint the film" not in told(place.url)

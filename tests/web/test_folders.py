@@ -13,11 +13,17 @@ import pytest
 
 from impasto import locking
 from impasto.locking import exclusive_lock
-from impasto.web.folders import PREFIX, UPLOAD_FOLDER, RoomError, studio_folder, temporary_files_in
+from impasto.web.jobs.folders import (
+    PREFIX,
+    UPLOAD_FOLDER,
+    RoomError,
+    studio_folder,
+    temporary_files_in,
+)
 
 KILLED = """
 import os, signal
-from impasto.web.folders import studio_folder
+from impasto.web.jobs.folders import studio_folder
 held = studio_folder()
 folder = held.__enter__()
 (folder / "photo.png").write_bytes(b"x")

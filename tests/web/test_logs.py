@@ -4,8 +4,8 @@ import logging
 
 import pytest
 
-from impasto.web import logs
-from impasto.web.logs import OneLine, kept_short
+from impasto.web.guard import logs
+from impasto.web.guard.logs import OneLine, kept_short
 
 log = logging.getLogger("impasto.studio")
 

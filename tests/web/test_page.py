@@ -28,8 +28,8 @@ from impasto.images.read import read_settings
 from impasto.images.write import to_image
 from impasto.objective.objective import Objective
 from impasto.presets import QUICK
-from impasto.web import job as jobs
-from impasto.web import policy
+from impasto.web.jobs import job as jobs
+from impasto.web.jobs import policy
 from movies import write_clip
 from studios import running
 

@@ -6,8 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from impasto.web import passwords
-from impasto.web.passwords import Guesses
+from impasto.web.guard import passwords
+from impasto.web.guard.passwords import Guesses
 
 
 @pytest.fixture(autouse=True)

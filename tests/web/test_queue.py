@@ -20,14 +20,14 @@ from impasto.config import Config, Machine
 from impasto.errors import ConfigError, ImpastoError, PictureError
 from impasto.images.read import read_bytes, read_settings
 from impasto.painting.run import Run
-from impasto.web import policy
-from impasto.web import queue as studios
-from impasto.web import worker as working
-from impasto.web.job import Job
-from impasto.web.limits import MORE_IN, Limits
-from impasto.web.policy import BASE
-from impasto.web.queue import Studio
-from impasto.web.request import BusyError, PaintRequest, Upload, clean
+from impasto.web.jobs import policy
+from impasto.web.jobs import queue as studios
+from impasto.web.jobs import worker as working
+from impasto.web.jobs.job import Job
+from impasto.web.jobs.limits import MORE_IN, Limits
+from impasto.web.jobs.policy import BASE
+from impasto.web.jobs.queue import Studio
+from impasto.web.jobs.request import BusyError, PaintRequest, Upload, clean
 
 QUICK = {"size": 32, "steps": 2}
 SLOW = {"size": 96, "steps": 2000}  # surely still being painted when a test acts on it
@@ -861,7 +861,7 @@ def test_the_time_of_a_page_begins_when_its_painting_is_queued(studio, order, ph
 
 
 def test_a_painting_paused_for_long_is_ended_with_what_there_is(studio, order, monkeypatch):
-    monkeypatch.setattr(studios, "PAUSE", 0.2)
+    monkeypatch.setattr(policy, "PAUSE", 0.2)
     job = put_aside(studio, studio.submit(order(**SLOW), "ann"))
     assert ended(job) == "stopped"
     assert read_settings(job.file("painting.png"))["steps_done"] == job.progress.step

@@ -25,10 +25,11 @@ from gradio_client import Client, handle_file
 
 from impasto.config import MOST_STEPS, Machine
 from impasto.errors import ConfigError
-from impasto.web import passwords, server
-from impasto.web import queue as studio
-from impasto.web.limits import Limits
-from impasto.web.queue import Studio
+from impasto.web import server
+from impasto.web.guard import passwords
+from impasto.web.jobs import queue as studio
+from impasto.web.jobs.limits import Limits
+from impasto.web.jobs.queue import Studio
 from studios import running
 
 ANN = "ann:se:crèt☃"

@@ -10,11 +10,11 @@ from impasto.errors import ConfigError
 from impasto.images.read import read
 from impasto.images.samples import STYLES, sample_style
 from impasto.presets import QUICK
-from impasto.web.job import Job
-from impasto.web.limits import Limits
-from impasto.web.queue import Studio
-from impasto.web.request import PaintRequest, Upload
-from impasto.web.sheets import MOST_IN_SHEET, all_styles
+from impasto.web.jobs.job import Job
+from impasto.web.jobs.limits import Limits
+from impasto.web.jobs.queue import Studio
+from impasto.web.jobs.request import PaintRequest, Upload
+from impasto.web.jobs.sheets import MOST_IN_SHEET, all_styles
 
 
 def until(true, seconds: float = 15) -> None:
@@ -79,7 +79,7 @@ def test_a_pause_loses_nothing_and_a_stop_keeps_what_there_is(studio, photo, sty
 
 
 def test_a_style_that_cannot_be_painted_leaves_the_others(studio, photo, styles, monkeypatch):
-    from impasto.web import sheets
+    from impasto.web.jobs import sheets
 
     prepare = sheets.Run.prepare
 

@@ -15,11 +15,11 @@ import pytest
 from PIL import Image
 
 from impasto.errors import PictureError
-from impasto.web import job as jobs
-from impasto.web import middleware
-from impasto.web.limits import MORE_IN
-from impasto.web.request import BusyError, PaintRequest, Upload
-from impasto.web.uploads import ReadingMemory, check_uploads, read_upload
+from impasto.web.guard import middleware
+from impasto.web.jobs import job as jobs
+from impasto.web.jobs.limits import MORE_IN
+from impasto.web.jobs.request import BusyError, PaintRequest, Upload
+from impasto.web.jobs.uploads import ReadingMemory, check_uploads, read_upload
 from studios import running
 
 pytestmark = pytest.mark.usefixtures("tidy")

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from impasto.web.visitors import address_of, network_of
+from impasto.web.guard.visitors import address_of, network_of
 
 
 @pytest.mark.parametrize(

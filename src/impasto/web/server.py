@@ -23,15 +23,15 @@ from starlette.types import ASGIApp
 
 from impasto.errors import ConfigError, OutputError, is_disk_full, reason
 from impasto.version import __version__
-from impasto.web.api import routes
-from impasto.web.connections import Connection, end_slow, most_connections
-from impasto.web.downloads import everything, pictures
-from impasto.web.logs import OneLine, kept_short
-from impasto.web.middleware import StudioMiddleware
-from impasto.web.multipart import BoundedParser
-from impasto.web.openapi import add_documentation
-from impasto.web.page import CSS, SCRIPT, page_of, theme
-from impasto.web.queue import Studio
+from impasto.web.api.downloads import everything, pictures
+from impasto.web.api.multipart import BoundedParser
+from impasto.web.api.openapi import add_documentation
+from impasto.web.api.routes import routes
+from impasto.web.guard.connections import Connection, end_slow, most_connections
+from impasto.web.guard.logs import OneLine, kept_short
+from impasto.web.guard.middleware import StudioMiddleware
+from impasto.web.jobs.queue import Studio
+from impasto.web.page.page import CSS, SCRIPT, page_of, theme
 
 LONGEST = 300  # characters of an error's line
 PATIENCE = 2  # seconds that pages and streams have to end when the server does

@@ -17,13 +17,13 @@ from impasto.cli import options
 from impasto.config import MOST_STEPS, Config, Machine, changed_by
 from impasto.errors import ConfigError
 from impasto.extras import EXTRAS, needs_extra
-from impasto.web.limits import MORE_IN, Limits
-from impasto.web.visitors import is_loopback
+from impasto.web.guard.visitors import is_loopback
+from impasto.web.jobs.limits import MORE_IN, Limits
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from impasto.web.queue import Studio
+    from impasto.web.jobs.queue import Studio
 
 LIMITS = Limits()  # the defaults
 
@@ -162,8 +162,8 @@ def serve(
         )
     _exit_on_signals()
     with _extra():
-        from impasto.web.folders import temporary_files_in
-        from impasto.web.queue import Studio
+        from impasto.web.jobs.folders import temporary_files_in
+        from impasto.web.jobs.queue import Studio
     from impasto.backbone.weights import cached, known
 
     networks = dict.fromkeys([config.backbone, *(name for name in known() if cached(name))])

@@ -1,0 +1,1 @@
+"""What visitors asked for: paintings, sheets and films, their queue, and their workers."""
