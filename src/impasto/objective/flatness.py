@@ -76,9 +76,10 @@ class Flatness:
         by_sums = self._excess(total) / self.target.share
         factor = -4 * self.scale / (self.divisor * by_sums.shape[1])
         z = opponent(tile_differences(x, tile))
-        squares = self.target.scale.square()
-        flat = squares / (squares + z.square())
-        by_z = (factor * by_sums[..., None, None] / squares) * z * flat.square()
+        flat = _flat(z, self.target.scale)
+        # in place: nine planes are three pictures
+        by_z = z.mul_(factor * by_sums[..., None, None] / self.target.scale.square())
+        by_z *= flat.square_()
         if self.weights is not None:
             by_z *= grain_weights(self.weights, tile, by_z)
         return add_by_differences(g, x, tile, opponent(by_z, transposed=True))
@@ -97,12 +98,17 @@ def flat_sums(
     pixels: torch.Tensor, tile: Tile, scale: torch.Tensor, weights: torch.Tensor | None = None
 ) -> torch.Tensor:
     """How many of a tile's pixels are flat, for each direction and color axis; (1, 9)."""
-    z = opponent(tile_differences(pixels, tile))
-    squares = scale.square()
-    flat = squares / (squares + z.square())
+    flat = _flat(opponent(tile_differences(pixels, tile)), scale)
     if weights is not None:
         flat *= grain_weights(weights, tile, flat)
     return flat.sum((2, 3))
+
+
+def _flat(z: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+    """How flat each difference is, 1 / (1 + (z / t)^2); (1, 9, h, w)."""
+    squares = scale.square()
+    flat = z.square().add_(squares)
+    return torch.div(squares, flat, out=flat)
 
 
 def opponent(d: torch.Tensor, transposed: bool = False) -> torch.Tensor:

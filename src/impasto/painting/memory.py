@@ -36,6 +36,8 @@ MASK = 12  # bytes of a mask's pixel, at full size and at the layers
 # feature maps of the largest layer alive at once in the backward pass, besides the tape, with
 # oneDNN's buffers; measured
 MAPS_AT_ONCE = 4
+# nine planes of differences, of their flatness and of the gradient, and one picture more
+PIXEL_TERMS = 10 * PIXEL
 FEW = 3  # pairs of L-BFGS, the smallest useful history
 SHARE = 0.8  # of the free memory is used; the rest is for other programs
 
@@ -115,13 +117,14 @@ def plan(
     largest = whole if machine.tile == "auto" else min(machine.tile, whole)
     kept, block = _network_bytes(config, backbone)
     kept += _style_term_bytes(config, backbone)
+    working = max(kept + MAPS_AT_ONCE * block, PIXEL_TERMS if config.grain_weight else 0)
     needed = 0
     for side in (largest, *range(largest - STRIDE, halo - 1, -STRIDE)):
         crop = max(
             math.prod(min(full, side + 2 * (halo + STRIDE)) for full in picture)
             for picture in framed
         )
-        needed = fixed + crop * (kept + MAPS_AT_ONCE * block)
+        needed = fixed + crop * working
         if needed <= budget:
             return Plan(side if side < whole else None, needed, budget, crop * block)
     raise ConfigError(_too_large(config, machine, backbone, size, budget, needed), budget, needed)
