@@ -416,8 +416,9 @@ def test_in_bfloat16_tiles_add_little_to_its_rounding() -> None:
 # --- a painting over tiles
 
 
-# with the terms of pixels rounding grows a hundredfold every few steps
-@pytest.mark.parametrize(("grain", "steps"), [(0.0, 10), (1.0, 6)])
+# rounding grows a hundredfold every few steps, with the terms of pixels from the sixth on; the
+# processor's kernels decide from which
+@pytest.mark.parametrize(("grain", "steps"), [(0.0, 8), (1.0, 6)])
 def test_a_painting_over_tiles_is_the_painting_in_one_piece(
     grain, steps, tiny_weights, photo, style, monkeypatch
 ) -> None:
