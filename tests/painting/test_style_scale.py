@@ -20,7 +20,7 @@ LAYERS = [f"relu{stage}_1" for stage in range(1, 6)]
 
 
 def painted(size):
-    config = Config(size=size, steps=steps, finish=0)
+    config = Config(size=size, steps=50, finish=0)
     backbone = load_backbone(config)
     return {
         scale: paint(
