@@ -19,8 +19,8 @@ REFEREE = Path(__file__).resolve().parents[3] / "shared" / "tools" / "referee.py
 LAYERS = [f"relu{stage}_1" for stage in range(1, 6)]
 
 
-def painted(size):
-    config = Config(size=size, steps=50, finish=0)
+def painted(size, steps=120):
+    config = Config(size=size, steps=steps)
     backbone = load_backbone(config)
     return {
         scale: paint(
@@ -58,9 +58,9 @@ def style_distance(features):
 @pytest.mark.slow
 def test_a_small_preview_has_the_brush_of_the_picture():
     backbone = Backbone(load("compact"))
-    previews = painted(128)
+    previews = painted(128, steps=50)
     size = previews[1.0].shape[2:]
-    finals = {scale: resize(pixels, *size) for scale, pixels in painted(256).items()}
+    finals = {scale: resize(pixels, *size) for scale, pixels in painted(256, steps=50).items()}
     assert nearest_are_of_one_brush(previews, finals, style_distance(lambda x: backbone(x, LAYERS)))
 
 
