@@ -49,7 +49,7 @@ ROAD = (
 )
 ROOMS = (*GROUND, *ROAD, "__init__", "__main__")
 APART = {
-    *((room, other) for room in ROAD if room[:3] == "web" for other in ("batch", "cluster")),
+    *((room, other) for room in ROAD if room.startswith("web") for other in ("batch", "cluster")),
     ("web/page", "web/api"),
     ("batch", "film"),
     ("cluster", "film"),
