@@ -280,14 +280,11 @@ def test_a_finished_painting_is_looked_at_in_every_way_and_taken_home_in_every_f
             assert read_settings(path)["config"]["steps"] == 4
     with page.context.expect_page() as opened:
         page.get_by_role("link", name="Loss curves").click()
-    assert opened.value.evaluate("document.images[0].naturalWidth") > 500
+    # a new tab is there before what it opens
+    opened.value.wait_for_function("document.images[0]?.naturalWidth > 500")
     opened.value.close()
-    before, after = (page.locator("#result img").nth(k) for k in (1, 0))
-    assert (
-        before.evaluate("e => e.complete && e.naturalWidth")
-        == after.evaluate("e => e.naturalWidth")
-        == 64
-    )
+    for which in (0, 1):  # the painting, and the photograph
+        expect(page.locator("#result img").nth(which)).to_have_js_property("naturalWidth", 64)
     compared = page.locator(".compared")
     assert compared.evaluate("e => getComputedStyle(e).getPropertyValue('--at')") == "0%", "whole"
     share = "e => e.style.getPropertyValue('--at')"
@@ -532,6 +529,21 @@ def test_the_painting_is_shown_again_after_a_lost_connection(open_page, place) -
     shows(page, "Stopped")
 
 
+def test_an_answer_is_shown_though_the_connection_closed_when_it_was_asked_for(open_page) -> None:
+    page = open_page(filled=False)
+    busy = re.compile(r"\d\.\ds")  # with the events of a page that was just opened
+    expect(page.locator("#status")).not_to_contain_text(busy)
+    page.wait_for_timeout(500)
+    closing = 'data: {"msg": "close_stream"}\n\n'
+    page.route(
+        "**/queue/data*",
+        lambda route: route.fulfill(content_type="text/event-stream", body=closing),
+        times=1,
+    )
+    page.click("#paint")
+    shows(page, "Drop a photograph in first")
+
+
 @pytest.mark.slow
 def test_too_large_an_upload_is_told(open_page, tmp_path) -> None:
     page = open_page()
@@ -581,9 +593,8 @@ def test_a_setting_out_of_range_is_told_by_its_label(open_page) -> None:
 def test_the_first_look_is_a_finished_example(open_page) -> None:
     page = open_page(filled=False)
     page.emulate_media(reduced_motion="no-preference")
-    for picture in page.locator("#preview .example img").all():
-        expect(picture).to_have_js_property("complete", True)
-        assert picture.evaluate("e => e.naturalWidth") > 500
+    pictures = "[...document.querySelectorAll('#preview .example img')]"
+    page.wait_for_function(f"{pictures}.length > 1 && {pictures}.every(e => e.naturalWidth > 500)")
     moving = "e => getComputedStyle(e).animationName"
     assert page.locator(".example .before").evaluate(moving) == "becomes-a-painting"
     page.emulate_media(reduced_motion="reduce")

@@ -122,17 +122,17 @@ def connect(studio: Studio, form: Form, display: Display, page: gr.Blocks) -> No
         if job := current(request):
             studio.stop(job)
 
-    async def follow(request: gr.Request) -> AsyncIterator[Updates]:
+    async def follow(request: gr.Request, shown: str) -> AsyncIterator[Updates]:
         """Show what the visitor has: the painting in progress, or the newest one."""
         paintings = finished(studio, owner_in(request))
         newest = paintings[0] if paintings else None
         job = current(request)
         if job is None:
-            last = display.show(studio, newest) if newest else {}
+            last = display.show(studio, newest) if newest and newest.id != shown else {}
             yield last | display.buttons(False, _can_be_painted_on(newest))
             return
-        shown = {display.history: history(paintings, ""), display.result: ""}
-        yield display.buttons(True, False) | shown
+        earlier = {display.history: history(paintings, ""), display.result: ""}
+        yield display.buttons(True, False) | earlier
         async for updates in _watch(studio, job, display):
             yield updates
         yield display.buttons(False, _can_be_painted_on(job if job.finished else newest))
@@ -145,9 +145,9 @@ def connect(studio: Studio, form: Form, display: Display, page: gr.Blocks) -> No
 
     display.pause.click(pause, **QUIET)
     display.stop.click(stop, **QUIET)
-    display.follow.click(follow, None, display.outputs, **QUIET)
+    display.follow.click(follow, display.shown, display.outputs, **QUIET)
     page.load(newest, None, [chosen, film], **QUIET)
-    page.load(follow, None, display.outputs, **QUIET)
+    page.load(follow, display.shown, display.outputs, **QUIET)
 
 
 def _connect_history(studio: Studio, form: Form, display: Display) -> tuple[gr.State, gr.State]:
