@@ -41,7 +41,7 @@ from impasto.painting.problem import prepare_problem, regions_at
 
 STYLES = ("strokes", "woodcut", "glass")
 APART = 6  # frames, for the long-term error
-LATER = 25  # steps
+LATER = Config().later_steps
 RATE = Fraction(25)
 
 

@@ -415,6 +415,14 @@ class Config(BaseModel):
         """The network that makes the last steps, or "" if there is none."""
         return self.finish_backbone if self.finish_steps else ""
 
+    @property
+    def later_steps(self) -> int:
+        """How many steps a film's frame has that begins with an earlier painting, unless told.
+
+        Half as many as `finish_backbone` makes of a still, or without it a quarter of a still's.
+        """
+        return max(1, round(self.finish_steps / 2 if self.finisher else self.steps / 4))
+
     def changed(self, **settings: Any) -> Config:
         """This config with `settings` in place of its own, checked again. Raises ConfigError.
 

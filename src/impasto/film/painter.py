@@ -26,10 +26,6 @@ from impasto.painting.step import Step
 
 __all__ = ["FramePainter", "later_config"]
 
-# Share of a later frame's steps by the network of the last ones. With a still's share of 18 % a
-# later frame was 12 to 18 % farther from the style than a still; with nearly half of them it is as
-# near, and steadier (benchmarks/film.py steady). Half of them took 0.35 of a still's time.
-LATER_FINISH = 0.44
 TEMPORAL = 10.0  # weight of the temporal term at `--temporal 1`: benchmarks/film.py
 # the other frames' share of the start of a second pass: Ruder et al. 2016, section 4.4 (delta)
 BLEND = 0.5
@@ -38,14 +34,13 @@ BLEND = 0.5
 def later_config(config: Config, steps: int) -> Config:
     """The settings of a frame that begins with an earlier painting: one level, fewer steps.
 
-    `finish`, where it is a number of steps, keeps its share of them; "auto" is half of them.
+    All are made by the network of a still's last steps, and the smaller one makes none: so far
+    along it only leads back and forth. With as many seconds of both, a frame is farther from the
+    style, and less steady (benchmarks/film.py steady).
     """
-    finish = config.finish
-    if finish != "auto":
-        finish = min(steps - 1, round(finish * steps / config.steps))
-    elif config.finisher:
-        finish = round(LATER_FINISH * steps)
-    return config.changed(levels=1, steps=steps, finish=finish)
+    return config.changed(
+        levels=1, steps=steps, backbone=config.finisher or config.backbone, finish=0
+    )
 
 
 class FramePainter:
@@ -99,7 +94,8 @@ class FramePainter:
         self, frame: Picture, named: Mapping[str, Picture], on_step: Callable[[Step], object]
     ) -> Painting:
         """Paint the first frame of a shot, as a still is painted."""
-        run = self._prepare(frame, named, self._config)
+        run = self._prepare(frame, named, self._config, self._backbone)
+        self._backbone = run.backbone
         painting = _painted(run, on_step)
         for text in (*run.problem.notes, painting.doubt):
             if text and text not in self._noted:
@@ -131,18 +127,24 @@ class FramePainter:
         if self._config.color == "luminance":
             start, pixels = gray(start), gray(pixels)
         reference = Reference(pixels, known, self._temporal)
-        return _painted(self._prepare(frame, named, self._later, start, reference), on_step)
+        network = self._later_network()
+        run = self._prepare(frame, named, self._later, network, start, reference)
+        return _painted(run, on_step)
+
+    def _later_network(self) -> Backbone:
+        """The network that paints all frames but the first of a shot."""
+        if not isinstance(self._backbone, Backbone):  # a film that is gone on with
+            self._backbone = self._backbone(self._config, self._machine)
+        return self._backbone.finisher or self._backbone
 
     def _measure_styles(self) -> None:
         """Compute the styles' targets at full size, from the shot's first frame."""
         if self._shot is None:
             return
-        run = self._prepare(*self._shot, self._later)
-        for level in run.problem.levels:
-            network = run.backbone.finisher if level.finish else run.backbone
-            assert network is not None
-            regions = regions_at(run.problem, level, self._later, network.device)
-            self._targets_of(network, level.height, level.width, run.plan.tile_size, regions)
+        run = self._prepare(*self._shot, self._later, self._later_network())
+        (level,) = run.problem.levels
+        regions = regions_at(run.problem, level, self._later, run.backbone.device)
+        self._targets_of(run.backbone, level.height, level.width, run.plan.tile_size, regions)
         self._shot = None
 
     def _prepare(
@@ -150,6 +152,7 @@ class FramePainter:
         frame: Picture,
         named: Mapping[str, Picture],
         config: Config,
+        network: Backbone | Callable[[Config, Machine], Backbone],
         start: torch.Tensor | None = None,
         reference: Reference | None = None,
     ) -> Run:
@@ -177,11 +180,11 @@ class FramePainter:
             self._machine,
             named=named,
             start=None if start is None else frame._replace(pixels=start),
-            backbone=self._backbone,
+            backbone=network,
             plan=plan_for if plan is None else lambda *_: plan,
             make_evaluator=evaluator,
         )
-        self.plan, self._backbone = run.plan, run.backbone
+        self.plan = run.plan
         return run
 
     def _targets_of(

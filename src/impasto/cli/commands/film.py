@@ -50,7 +50,8 @@ class Seconds(click.ParamType[float]):
     "--steps",
     "step_counts",
     metavar="FIRST,LATER",
-    help="steps of the first frame of a shot, and of the others [default: 100,25]",
+    help="steps of the first frame of a shot, and of the others [default: 100,9, or with --draft "
+    "50,12]",
 )
 @click.option(
     "--temporal",
@@ -157,16 +158,17 @@ def _styles(styles: tuple[str, ...], config: Config) -> tuple[str, ...]:
 
 
 def _steps(text: str | None, config: Config) -> tuple[int, int]:
-    """Parse `--steps`, as "100,25"; one number is the first frame's. Raises ConfigError."""
+    """Parse `--steps`, as "100,9"; one number is the first frame's. Raises ConfigError."""
     if text is None:
-        return config.steps, max(1, round(config.steps / 4))
+        return config.steps, config.later_steps
     match = re.fullmatch(r"\s*(\d{1,8})\s*(?:,\s*(\d{1,8})\s*)?", text)
     counts = [int(part) for part in match.groups() if part] if match else []
     if not counts or not all(0 < count <= MOST_STEPS for count in counts):
         raise ConfigError(
-            f"--steps is {text!r}: a film takes the first frame's and the others', as 100,25", text
+            f"--steps is {text!r}: a film takes the first frame's and the others', as 100,9", text
         )
-    return counts[0], counts[1] if len(counts) > 1 else max(1, round(counts[0] / 4))
+    first = config.changed(steps=counts[0])
+    return counts[0], counts[1] if len(counts) > 1 else first.later_steps
 
 
 def _rate(text: str) -> Fraction:

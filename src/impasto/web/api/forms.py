@@ -127,7 +127,7 @@ class FilmFields(Fields):
     later_steps: int = Field(
         0,
         description="steps of all frames but the first of a shot, whose steps are in the settings; "
-        "0: a quarter of those",
+        "0: as many as usual",
     )
     every: int = Field(1, description="paint every n-th frame only")
     temporal: float = Field(

@@ -59,7 +59,7 @@ class _Work:
         self.job, self.film, self.limits = job, film, limits
         config = settled(job.config, machine)
         self._first_steps = config.steps
-        self._later_steps = job.film.later_steps or max(1, round(config.steps / 4))
+        self._later_steps = job.film.later_steps or job.config.later_steps
         self.painter = FramePainter(
             film.styles,
             config,

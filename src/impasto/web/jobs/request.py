@@ -25,7 +25,7 @@ class Upload(NamedTuple):
 class FilmChoices(NamedTuple):
     """The choices of a film.
 
-    later_steps: of the frames that are not the first of a shot; 0: a quarter of the first's.
+    later_steps: of the frames that are not the first of a shot; 0: as many as usual.
     every: paint every n-th frame only. temporal: how much a frame is held to the one before it.
     preview: paint three frames, to see what it would be.
     """

@@ -12,6 +12,7 @@ import gradio as gr
 from gradio.components import Component
 from gradio.data_classes import FileData
 
+from impasto.config import Config
 from impasto.errors import ConfigError, ImpastoError
 from impasto.web.jobs.films import MOST_EVERY, describe
 from impasto.web.jobs.job import Job
@@ -54,14 +55,14 @@ class FilmForm(NamedTuple):
     def restored(self, studio: Studio, job: Job) -> dict[Component, Any]:
         """Updates that bring back the clip and the choices of a film."""
         choices = job.film
-        later = choices.later_steps or max(1, round(job.config.steps / 4))
+        later = choices.later_steps or job.config.later_steps
         values = [_placed(studio, job), job.config.steps, later, choices.every, choices.temporal]
         return dict(zip(self.inputs, values, strict=True))
 
 
 def film_form(studio: Studio) -> FilmForm:
     """Put the controls where the page is being built."""
-    limits, usual = studio.limits, studio.policy.defaults["steps"]
+    limits, usual = studio.limits, Config(**studio.policy.defaults)
     most = f"of up to {limits.clip / 1e6:g} MB"
     if limits.frames <= MOST_FRAMES_SAID:
         most += f" and {limits.frames:,} frames"
@@ -74,8 +75,8 @@ def film_form(studio: Studio) -> FilmForm:
         clip = _clip_input(studio)
         with gr.Accordion("How the film is painted", open=False):
             with gr.Row():
-                steps = _number("Steps of the first frame", usual, limits.steps, "film-steps")
-                few = max(1, round(usual / 4))
+                steps = _number("Steps of the first frame", usual.steps, limits.steps, "film-steps")
+                few = usual.later_steps
                 later = _number("Steps of each later frame", few, limits.steps, "film-later")
                 every = _number("Paint every n-th frame", 1, MOST_EVERY, "film-every")
             temporal = gr.Slider(
