@@ -67,6 +67,11 @@ def test_layers_from_a_list_weigh_one() -> None:
         ({"learning_rate": 0}, "--learning-rate is 0: it takes a number above 0 up to 100"),
         ({"strenght": 2}, "no setting 'strenght': did you mean strength?"),
         (
+            {"preset": "gatys-lbfgs"},
+            "no setting 'preset': it is a whole config: "
+            "impasto.PRESETS[NAME].config, or an option of its own",
+        ),
+        (
             {"style_layers": "conv1_1=-2"},
             "--style-layers conv1_1 is '-2': it takes weights from 0, as NAME=1,NAME=0.5",
         ),

@@ -6,7 +6,7 @@ Each field has its type, default, range and help here, and nowhere else.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import (
     AfterValidator,
@@ -19,8 +19,8 @@ from pydantic import (
 )
 
 from impasto.backbone.architecture import parse_layers
-from impasto.errors import ConfigError, did_you_mean, shortened
-from impasto.fields import changed_fields, describe, explain, option_name, setting
+from impasto.errors import ConfigError, shortened
+from impasto.fields import changed_fields, describe, explain, no_setting, option_name, setting
 from impasto.parsing import (
     FrozenDict,
     check_mask,
@@ -368,8 +368,7 @@ class Config(BaseModel):
             )
         if self.palette and self.color != "style":
             raise ConfigError(
-                f"--palette and --color {self.color} are two answers to one question: give "
-                "one of them",
+                f"--palette and --color {self.color} are two answers to one question: give one",
                 self.palette,
             )
         for name in self.start:
@@ -417,10 +416,7 @@ class Config(BaseModel):
 
     @property
     def later_steps(self) -> int:
-        """How many steps a film's frame has that begins with an earlier painting, unless told.
-
-        Half as many as `finish_backbone` makes of a still, or without it a quarter of a still's.
-        """
+        """How many steps a frame of a film has, unless told, that is not the first of a shot."""
         return max(1, round(self.finish_steps / 2 if self.finisher else self.steps / 4))
 
     def changed(self, **settings: Any) -> Config:
@@ -482,10 +478,9 @@ class Machine(BaseModel):
     @classmethod
     def _one_line(cls, data: Any, handler: Any) -> Machine:
         try:
-            machine: Machine = handler(data)
+            return cast(Machine, handler(data))
         except ValidationError as error:
             raise explain(cls, error) from None
-        return machine
 
     def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
         """Show only what differs from the defaults."""
@@ -504,11 +499,8 @@ def changed_by(
     Raises ConfigError.
     """
     known = [*Config.model_fields, *Machine.model_fields]
-    for name in settings:
-        if name not in known:
-            raise ConfigError(
-                f"no setting {shortened(name)}: {did_you_mean(name, known)}", name, known
-            )
+    if strange := next((name for name in settings if name not in known), ""):
+        raise no_setting(strange, known)
     of_machine = {name: value for name, value in settings.items() if name in Machine.model_fields}
     of_config = {name: value for name, value in settings.items() if name not in of_machine}
     return config.changed(**of_config), (machine or Machine()).changed(**of_machine)

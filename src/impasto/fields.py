@@ -27,6 +27,7 @@ __all__ = [
     "explain",
     "marked",
     "marks_of",
+    "no_setting",
     "option_name",
     "setting",
 ]
@@ -180,6 +181,14 @@ def _allowed(schema: dict[str, Any]) -> str:
     return text if low is None else f"{text} from {low:,}"
 
 
+def no_setting(name: str, known: list[str]) -> ConfigError:
+    """The error of a setting that there is not."""
+    if name == "preset":
+        text = "it is a whole config: impasto.PRESETS[NAME].config, or an option of its own"
+        return ConfigError(f"no setting 'preset': {text}", name, known)
+    return ConfigError(f"no setting {shortened(name)}: {did_you_mean(name, known)}", name, known)
+
+
 def explain(model: type[BaseModel], error: ValidationError) -> ConfigError:
     """Convert pydantic's first error to one line: the option, its value, the allowed values."""
     first = error.errors(include_url=False)[0]
@@ -190,10 +199,7 @@ def explain(model: type[BaseModel], error: ValidationError) -> ConfigError:
         )
     name, value = str(first["loc"][0]), first["input"]
     if name not in model.model_fields:
-        known = list(model.model_fields)
-        return ConfigError(
-            f"no setting {shortened(name)}: {did_you_mean(name, known)}", name, known
-        )
+        return no_setting(name, list(model.model_fields))
     inside = [str(part) for part in first["loc"][1:] if str(part) in LAYERS]
     where = f"{option_name(name)} {' '.join(inside)}".strip()
     if first["type"] == "too_long":

@@ -106,28 +106,38 @@ def test_open_shows_the_painting(painted, monkeypatch):
     assert len(shown) == 1
 
 
-def test_a_preview_is_shown_and_nothing_else_is_written(
-    impasto, photo, style, tiny, tmp_path, monkeypatch
+def test_a_preview_is_shown_and_kept_where_it_is_asked_to_be(
+    impasto, refused, photo, style, tiny, tmp_path, monkeypatch
 ):
     shown = []
     monkeypatch.setattr("click.launch", shown.append)
     monkeypatch.setattr("impasto.painting.preview.SIDE", 48)
     before = sorted(tmp_path.iterdir())
-    code, out, _ = impasto("paint", photo, style, "-o", "out.png", *tiny, "--preview")
+    code, out, _ = impasto("paint", photo, style, *tiny, "--preview")
     assert (code, out.split()) == (0, shown)
     with Image.open(shown[0]) as image:
         assert max(image.size) == 32, "as large as the painting"
     Path(shown[0]).unlink()
     assert sorted(tmp_path.iterdir()) == before
+    impasto("paint", photo, style, "-o", "quick.png", *tiny, "--preview")
+    assert shown[1] == "quick.png"
+    with Image.open(tmp_path / "quick.png") as image:
+        assert max(image.size) == 32
+    text = refused("paint", photo, style, "--preview", "--timelapse", "film.gif")
+    assert "--preview is only a quick look: leave --timelapse out" in text
 
 
 @pytest.mark.parametrize("options", [[], ["--json"]], ids=["plain", "json"])
-def test_ctrl_c_saves_the_best_picture_so_far(painted, tmp_path, ctrl_c, options):
+def test_ctrl_c_saves_the_best_picture_so_far(painted, impasto, tmp_path, ctrl_c, options):
     ctrl_c(2)
     code, out, _ = painted(*options)
     assert code == 0
     assert json.loads(out)["finished"] is False if options else "stopped by hand: 1 of " in out
     assert read_settings(tmp_path / "out.png")["steps_done"] == 1
+    steps = read_settings(tmp_path / "out.png")["config"]["steps"]
+    shown = impasto("show", "out.png")[1]
+    assert shown.splitlines()[0].endswith(f", 1 steps of {steps}")
+    assert f"paint it to the end, {steps} steps:" in shown
 
 
 def test_ctrl_c_before_there_is_a_picture_writes_nothing(painted, tmp_path, monkeypatch):
@@ -237,6 +247,7 @@ def test_from_a_changed_picture_is_refused(impasto, photo, style, tiny, tmp_path
 
 
 def test_presets_are_listed_and_shown_with_their_sources(impasto):
+    assert "--no-clamp" in impasto("presets", "gatys-lbfgs")[1].split()
     code, out, err = impasto("presets")
     assert (code, err) == (0, "")
     for name, recipe in PRESETS.items():

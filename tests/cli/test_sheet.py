@@ -1,5 +1,7 @@
 """`impasto sheet`: one photograph in many styles, and the other way round."""
 
+import re
+
 import pytest
 from PIL import Image
 
@@ -56,6 +58,33 @@ def test_each_cell_is_the_painting_that_paint_makes(
     upper = (0, 0, 32, 16)  # below is the style, small
     assert shown.crop(upper).tobytes() == painted.crop(upper).tobytes()
     assert shown.tobytes() != painted.tobytes()
+
+
+def test_what_fails_is_told_beside_the_sheet_and_without_a_painting_there_is_none(
+    sheet, impasto, photo, style, tmp_path
+):
+    Image.new("RGB", (640, 16)).save(tmp_path / "tape.png")
+    code, _, err = sheet(style, photo, tmp_path / "tape.png", "--photos", "-o", "sheet.jpg")
+    assert code == 3
+    assert "impasto: tape.png: " in err
+    assert "would be painted at 32 x 1 pixels" in err
+    code, _, err = impasto("sheet", tmp_path / "tape.png", style, "-o", "none.jpg", "--size", 32)
+    assert code == 2
+    assert "none of 1 could be painted, and no sheet was written" in err
+    assert not (tmp_path / "none.jpg").exists()
+
+
+def test_large_paintings_and_exchanged_arguments_are_refused(refused, photo, folder, style):
+    for size in (4096, "original"):
+        assert "is too large for a sheet" in refused("sheet", photo, folder, "--size", size)
+    text = refused("sheet", folder, style, "--photos")
+    assert f"the one picture comes first: impasto sheet {style} {folder} --photos" in text
+
+
+def test_the_help_has_the_defaults_of_a_sheet(impasto):
+    text = " ".join(impasto("sheet", "--help")[1].split())
+    assert "default: 192]" in text
+    assert re.search(r"--steps .{,200}default: 8]", text)
 
 
 def test_what_cannot_be_drawn_is_told(refused, photo, tmp_path, folder, tiny):

@@ -1,3 +1,5 @@
+import io
+
 import numpy as np
 import pytest
 import torch
@@ -126,6 +128,16 @@ def test_values_out_of_range_are_told_in_their_own_unit(source, said):
 def test_what_is_not_numbers_is_no_picture(source):
     with pytest.raises(PictureError, match="is not a picture"):
         read(source)
+
+
+def test_a_file_in_memory_is_read_again_from_its_end():
+    file = io.BytesIO()
+    Image.new("RGB", (20, 16), (10, 20, 30)).save(file, "PNG")  # now it is at its end
+    once, again = read(file), read(file)
+    assert once.sha256 == again.sha256
+    assert once.pixels.shape == (1, 3, 16, 20)
+    with pytest.raises(PictureError, match="file is empty"):
+        read(io.BytesIO())
 
 
 def test_a_picture_is_read_as_it_is():

@@ -65,6 +65,12 @@ def test_a_texture_s_config_is_the_same_without_a_content():
     assert changed == {key: value for key, value in config.model_dump().items() if key in changed}
 
 
+@pytest.mark.parametrize("size", [96, "96x64", (96,), (96, 64.5), None])
+def test_a_size_that_is_no_width_and_height_is_told(style, config, size):
+    with pytest.raises(ConfigError, match=r"size is .*: give \(width, height\) in pixels"):
+        texture(style, size, config)
+
+
 def test_a_texture_is_like_its_style_and_as_large_as_asked_for(style, config):
     steps = []
     painting = texture(style, (40, 32), config.changed(steps=60), on_step=steps.append)

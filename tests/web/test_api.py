@@ -123,6 +123,14 @@ def refusal(response: httpx.Response, code: int = 422) -> str:
     return detail
 
 
+def test_a_name_in_place_of_a_file_is_told(client):
+    pictures = {"content": "photo.jpg", "style": "painting.jpg"}
+    text = refusal(client.post("/api/paintings", data=pictures))
+    assert text == (
+        "content: a text, and the file itself is needed, as curl -F content=@FILE sends it"
+    )
+
+
 def events(response: httpx.Response) -> Iterator[tuple[str, Any]]:
     """Names and data of server-sent events."""
     name = ""

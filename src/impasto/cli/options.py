@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -22,14 +23,16 @@ FIRST = ("look", "strength", "color", "size")  # in the help: what one tries fir
 class ConfigOption(click.Option):
     """The option of a field of Config or Machine, which parses and checks its text."""
 
-    def __init__(self, field: str):
+    def __init__(self, field: str, default: Any = None):
+        """default: for the help, of a command that has its own; None: the field's."""
         model = next(model for model in MODELS if field in model.model_fields)
         info = model.model_fields[field]
         marks = marks_of(info)
         self.group = marks["group"]
         flag = info.annotation is bool
         name = option_name(field)
-        help = f"{info.description}{_hint(allowed(model, field), info.default)}"
+        default = info.default if default is None else default
+        help = f"{info.description}{_hint(allowed(model, field), default)}"
         super().__init__(
             [f"{name}/--no-{name[2:]}" if flag else name, *marks["aliases"]],
             default=None,
@@ -84,19 +87,25 @@ class GroupedCommand(click.Command):
                     formatter.write_dl(records)
 
 
-def add_settings(command: click.Command, *fields: str, without: tuple[str, ...] = ()) -> None:
+def add_settings(
+    command: click.Command,
+    *fields: str,
+    without: tuple[str, ...] = (),
+    defaults: Mapping[str, Any] = MappingProxyType({}),
+) -> None:
     """Add settings to a command as options.
 
     Args:
         command: the command.
         fields: the settings; none: all but those marked as not for this command.
         without: those of them that are left out.
+        defaults: the command's own, for its help.
     """
     if not fields:
         excluded = {name for model in MODELS for name in marked(model, "not_for", command.name)}
         names = [name for model in MODELS for name in model.model_fields]
         fields = tuple(name for name in names if name not in (*excluded, *without))
-    command.params.extend(ConfigOption(field) for field in fields)
+    command.params.extend(ConfigOption(field, defaults.get(field)) for field in fields)
 
 
 def given(values: dict[str, Any]) -> dict[str, Any]:

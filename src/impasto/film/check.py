@@ -22,17 +22,21 @@ class Steadiness(NamedTuple):
     """How steady a film is.
 
     short, long: mean warping error between neighbors, and between the first and the last of seven
-    frames. drift: the mean lightness of the last frame less that of its shot's first frame, beyond
-    that of the clip; the largest of all shots, in levels of 255.
+    frames; None: no shot has so many. drift: the mean lightness of the last frame less that of its
+    shot's first frame, beyond that of the clip; the largest of all shots, in levels of 255.
     """
 
-    short: float
-    long: float
+    short: float | None
+    long: float | None
     drift: float
 
     def __str__(self) -> str:
+        short, long = (
+            "not measured (no shot is that long)" if error is None else f"{error:.5f}"
+            for error in (self.short, self.long)
+        )
         return (
-            f"warping error {self.short:.5f}, over seven frames {self.long:.5f}, "
+            f"warping error {short}, over seven frames {long}, "
             f"drift of lightness {self.drift:+.2f}/255"
         )
 
@@ -97,5 +101,5 @@ def _error(one: CheckedFrame, other: CheckedFrame, flow: FlowMethod) -> list[flo
     return [warping_error(one.painted, other.painted, there, consistency(there, back))]
 
 
-def _mean(values: list[float]) -> float:
-    return sum(values) / len(values) if values else 0.0
+def _mean(values: list[float]) -> float | None:
+    return sum(values) / len(values) if values else None

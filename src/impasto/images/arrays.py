@@ -32,7 +32,9 @@ def from_array(array: np.ndarray | torch.Tensor) -> tuple[np.ndarray, np.ndarray
     kind = values.dtype.kind
     if kind not in "buif":
         raise PictureError(
-            f"a {type(array).__name__} of {values.dtype} is not a picture: give numbers", array
+            f"{type(array).__name__} is not a picture: give a path, bytes, an open file, a "
+            "picture of Pillow's, or an array or tensor of numbers",
+            array,
         )
     values = values[..., None] if values.ndim == 2 else values
     if values.ndim != 3 or values.shape[2] not in (1, 3, 4):

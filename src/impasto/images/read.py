@@ -72,10 +72,10 @@ def read(source: Source, enough: int | None = None) -> Picture:
     transparent pixels get the mean color of the opaque ones.
 
     Args:
-        source: a path, the bytes of a file, a binary file that is read from where it is (as
-        io.BytesIO), a PIL image, an array (H, W) or (H, W, 3 or 4), a tensor ((1,) 3, H, W), or
-        a Picture, which is returned unchanged. Whole numbers are 0 to 255, or 0 to 65535 in uint16;
-        floats are in [0, 1].
+        source: a path, the bytes of a file, a binary file that is read from where it is, or if that
+        is its end from its beginning (as io.BytesIO), a PIL image, an array (H, W) or (H, W, 3 or
+        4), a tensor ((1,) 3, H, W), or a Picture, which is returned unchanged. Whole numbers are 0
+        to 255, or 0 to 65535 in uint16; floats are in [0, 1].
         enough: pixels of a side that will be used of a file, as for `read_bytes`.
 
     Returns:
@@ -110,6 +110,9 @@ def _read_file(file: IO[bytes], enough: int | None) -> Picture:
     name = str(getattr(file, "name", "file"))
     try:
         data = file.read(MOST_BYTES + 1)
+        if not data and file.seekable():  # it was written, or read, before
+            file.seek(0)
+            data = file.read(MOST_BYTES + 1)
     except (OSError, ValueError) as error:  # ValueError: it is closed
         raise PictureError(f"{name} cannot be read: {reason(error)}", name) from error
     if not isinstance(data, bytes):

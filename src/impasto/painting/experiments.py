@@ -86,8 +86,11 @@ def texture(
         texture("painting.jpg", (1024, 768), steps=200).save("texture.png")
     """
     config, machine, named = combined(config, machine, None, settings)
+    sides = size if isinstance(size, (tuple, list)) else ()
+    if len(sides) != 2 or not all(isinstance(side, int) for side in sides):
+        raise ConfigError(f"size is {size!r}: give (width, height) in pixels", size)
     return paint(
-        blank_content(*size),
+        blank_content(*sides),
         style,
         texture_config(config),
         machine,

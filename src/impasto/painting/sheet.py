@@ -24,6 +24,7 @@ from impasto.painting.run import Run
 __all__ = ["SheetProgress", "paint_sheet", "shown_small", "with_inset"]
 
 TOGETHER, TOGETHER_ON_GPU = 6, 8  # paintings in one pass, at most
+PIXELS = 6 * 256**2  # of all paintings in one pass: larger ones are painted one by one
 INSET = 0.25  # of a painting's height: the other picture that it was made from
 
 
@@ -105,7 +106,9 @@ def _batches(runs: Mapping[int, Run]) -> Iterator[list[int]]:
     """The numbers of runs that are painted in one pass, in their order."""
     for key, equal in groupby(runs, lambda number: batch_key(runs[number])):
         numbers = list(equal)
-        yield from [numbers] if key is not None else ([number] for number in numbers)
+        level = runs[numbers[0]].problem.levels[-1]
+        most = 1 if key is None else max(1, PIXELS // (level.height * level.width))
+        yield from (numbers[k : k + most] for k in range(0, len(numbers), most))
 
 
 def shown_small(picture: Picture, config: Config) -> Image.Image:

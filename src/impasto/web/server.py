@@ -45,7 +45,10 @@ async def _invalid(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
     where = " ".join(str(part) for part in first["loc"][1:])
-    return JSONResponse({"detail": f"{where}: {first['msg']}"[:LONGEST]}, 422)
+    text = first["msg"]
+    if isinstance(first["input"], str) and "UploadFile" in text:  # -F content=photo.jpg
+        text = f"a text, and the file itself is needed, as curl -F {first['loc'][1]}=@FILE sends it"
+    return JSONResponse({"detail": f"{where}: {text}"[:LONGEST]}, 422)
 
 
 async def _http_error(request: Request, error: Exception) -> Response:

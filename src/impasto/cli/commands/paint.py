@@ -60,7 +60,8 @@ if TYPE_CHECKING:
     "--preview",
     "preview_only",
     is_flag=True,
-    help="only show a quick look, in the system's viewer: painted small, in seconds",
+    help="only a quick look, painted small, in seconds: shown in the system's viewer, "
+    "and kept where -o says",
 )
 @click.option(
     "--save-every",
@@ -137,13 +138,12 @@ def paint(
     used = [*pictures, *(path for _, path in extras(config)), *([source] if source else [])]
     check_styles(asked, styles, bool(config.blend))
     if preview_only:
-        return _show_preview(pictures, config, machine)
+        _refuse_others(timelapse, figure, trace, save_every, save_at, checkpoint)
+        return _show_preview(pictures, config, machine, out, used)
     picture = out or default_name(joined_name(pictures[0], first_style), overwrite)
     at_steps = check_snapshots(save_every, save_at, config.steps)
-    written = FileOptions(depth, metadata)
-    outputs = check_outputs(
-        picture, timelapse, figure, trace, used, at_steps, config.steps, written
-    )
+    form = FileOptions(depth, metadata)
+    outputs = check_outputs(picture, timelapse, figure, trace, used, at_steps, config.steps, form)
     spec = RunSpec(tuple(pictures), config, machine, outputs, os.getcwd(), engine, address)
     options.check_engine(engine, address)
     _check_streams(spec, checkpoint, show_it or as_json)
@@ -165,8 +165,29 @@ def _refuse_texture(blank_content: str, source: str | None) -> None:
         )
 
 
-def _show_preview(pictures: Sequence[str], config: Config, machine: Machine) -> int:
-    """Paint a quick look into a temporary file, and open it."""
+def _refuse_others(*values: object) -> None:
+    """Raise ConfigError if another output than a quick look was asked for.
+
+    values: of --timelapse, --figure, --trace, --save-every, --save-at, --checkpoint.
+    """
+    names = ("--timelapse", "--figure", "--trace", "--save-every", "--save-at", "--checkpoint")
+    for name, value in zip(names, values, strict=True):
+        if value:
+            raise ConfigError(f"--preview is only a quick look: leave {name} out", value)
+
+
+def _show_preview(
+    pictures: Sequence[str],
+    config: Config,
+    machine: Machine,
+    out: str | None,
+    used: Sequence[str],
+) -> int:
+    """Paint a quick look into a file, by default a temporary one, and open it.
+
+    used: the files that are read.
+    """
+    from impasto.cli.outputs import check_figure
     from impasto.cli.progress_bar import make_console
     from impasto.cli.streams import picture_source
     from impasto.cli.terminal import load_with_bar
@@ -174,12 +195,14 @@ def _show_preview(pictures: Sequence[str], config: Config, machine: Machine) -> 
     from impasto.painting.preview import preview
     from impasto.painting.tuning import use_threads
 
+    target = check_figure(out, used) if out else None
     use_threads(machine)
     content, *styles = (picture_source(picture) for picture in pictures)
     load = partial(load_with_bar, make_console(quiet=False))
     pixels = preview(content, styles, config, machine, backbone=load)
-    with tempfile.NamedTemporaryFile(prefix="impasto-", suffix=".png", delete=False) as file:
-        target = Path(file.name)  # it stays: the viewer reads it when it likes
+    if target is None:
+        with tempfile.NamedTemporaryFile(prefix="impasto-", suffix=".png", delete=False) as file:
+            target = Path(file.name)  # it stays: the viewer reads it when it likes
     write(to_image(pixels), target)
     click.echo(str(target))
     click.launch(str(target))

@@ -15,7 +15,7 @@ from impasto.cli import options
 from impasto.cli.exit_codes import PARTLY
 from impasto.cli.names import default_name
 from impasto.config import Config, Machine, changed_by
-from impasto.errors import PictureError
+from impasto.errors import ConfigError, PictureError
 from impasto.presets import QUICK, quick
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from impasto.images.read import Picture
     from impasto.painting.run import Run
 
+LARGEST = 1024  # pixels of a painting's side: all of them are in memory at once
 SETTINGS = ("look", "strength", "color", "size", "style_scale", "backbone", "style_term", "steps")
 
 
@@ -66,6 +67,18 @@ def sheet(
 
     config, machine = changed_by({**QUICK, **options.given(values)}, Config())
     config = quick(config)
+    if not (isinstance(config.size, int) and config.size <= LARGEST):
+        raise ConfigError(
+            f"--size {config.size} is too large for a sheet, which takes up to {LARGEST}: choose a "
+            "style, and paint in it with `impasto paint`",
+            config.size,
+        )
+    if os.path.isdir(picture):
+        raise PictureError(
+            f"{picture} is a folder, and the one picture comes first: impasto sheet "
+            f"{folders[0]} {picture}{' --photos' if photos else ''}",
+            picture,
+        )
     first = _read(picture, config)
     paths = _paths(folders)
     target = check_figure(out or default_name("sheet.jpg", overwrite), [picture, *paths])
@@ -74,16 +87,21 @@ def sheet(
     if not others:
         raise PictureError(f"there is no picture to read in {', '.join(folders)}", folders)
     cells = _cells(console, first, others, photos, config, machine)
+    for image, caption in cells:
+        if isinstance(image, str):
+            click.echo(f"impasto: {caption}: {image}", err=True)
+    if all(isinstance(image, str) for image, _ in cells):
+        raise PictureError(f"none of {len(cells)} could be painted, and no sheet was written")
+    failed = sum(isinstance(image, str) for image, _ in cells)
     caption = "style" if photos else "photograph"
     cells.insert(0, (shown_small(first, config), f"{caption}\n{Path(picture).name}"))
     height = max(image.height for image, _ in cells if not isinstance(image, str))
     write(contact_sheet(in_rows(cells), height=height), target, suffixes=FIGURES)
     click.echo(str(target))
-    missing = sum(isinstance(image, str) for image, _ in cells)
-    return PARTLY if missing or len(others) < len(paths) else 0
+    return PARTLY if failed or len(others) < len(paths) else 0
 
 
-options.add_settings(sheet, *SETTINGS, *Machine.model_fields)
+options.add_settings(sheet, *SETTINGS, *Machine.model_fields, defaults=QUICK)
 
 
 def _paths(folders: Sequence[str]) -> list[str]:
@@ -138,6 +156,8 @@ def _cells(
     machine: Machine,
 ) -> list[Cell]:
     """Paint the cells of the sheet: a painting, or why there is none, for each other picture."""
+    import torch
+
     from impasto.cli.progress_bar import note
     from impasto.cli.terminal import load_with_bar
     from impasto.painting.run import Run
@@ -145,6 +165,8 @@ def _cells(
     from impasto.painting.tuning import use_threads
 
     use_threads(machine)
+    if isinstance(machine.memory, int):  # each thread paints
+        machine = machine.changed(memory=machine.memory // torch.get_num_threads())
     backbone = load_with_bar(console, config, machine)
 
     def prepare(other: Picture) -> Run:

@@ -26,7 +26,9 @@ def show(file: str, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(settings, indent=1))
         return
-    lines = [f"impasto {settings['version']}, {settings['steps_done']} steps"]
+    done, steps = settings["steps_done"], settings["config"].get("steps")
+    whole = done == steps or steps is None
+    lines = [f"impasto {settings['version']}, {done} steps" + ("" if whole else f" of {steps}")]
     if terms := settings.get("terms"):  # older files have none
         objective = settings.get("objective")
         value = "not finite" if objective is None else f"{objective:.4g}"
@@ -36,7 +38,10 @@ def show(file: str, as_json: bool) -> None:
     computed = ("device", "precision", "convolution", "threads")
     if facts := [f"{name} {settings[name]}" for name in computed if settings.get(name)]:
         lines.append(f"computed with {', '.join(facts)}")
-    lines += ["", "paint it again, the same on a machine of this kind:", _again(settings, file)]
+    again = "paint it again, the same on a machine of this kind:"
+    if not whole:
+        again = f"paint it to the end, {steps} steps:"
+    lines += ["", again, _again(settings, file)]
     for line in lines:
         click.echo(CONTROLS.sub("?", line))
 
@@ -50,6 +55,10 @@ def _again(settings: dict[str, Any], file: str) -> str:
         return shlex.join(["impasto", "texture", "--from", file])
     content = [entry["name"] for entry in inputs if entry["role"] == "content"]
     styles = [entry["name"] for entry in inputs if entry["role"] == "style"]
+    content, styles = (
+        [f"./{name}" if name.startswith("-") else name for name in names]
+        for names in (content, styles)
+    )
     if len(styles) > 1:
         styles = [word for style in styles for word in ("--style", style)]
     changed = options.as_options({**settings["config"], **settings["machine"]})
