@@ -126,6 +126,13 @@ def test_grid_shows_the_painting_and_the_same_last_snapshot_once(
     ]
 
 
+def test_grid_says_that_pictures_are_of_different_runs(impasto, sheets, snapshots):
+    config = read_settings(snapshots[1])["config"]
+    as_step(snapshots[1], "other.png", 7, config={**config, "strength": 3.0})
+    code, _, err = impasto("grid", *snapshots, "other.png")
+    assert (code, err) == (0, "impasto: these pictures are of 2 different runs\n")
+
+
 @pytest.mark.parametrize(("typed", "shown"), [("4,1", [4, 1]), (" 2 , 3", [2, 3]), ("3", [3])])
 def test_grid_takes_steps_in_the_order_typed(impasto, sheets, snapshots, typed, shown):
     assert impasto("grid", *snapshots, "--steps", typed)[0] == 0

@@ -68,8 +68,10 @@ def sources_of(
 def with_styles(pictures: tuple[str, ...], styles: tuple[str, ...]) -> tuple[str, ...]:
     """Return the content and its styles, of arguments and of `--style`.
 
-    Raises ConfigError if styles are given both ways.
+    Raises ConfigError if styles are given both ways, or a name is empty.
     """
+    if "" in (*pictures, *styles):
+        raise ConfigError("the name of a picture is empty", (*pictures, *styles))
     if styles and len(pictures) > 1:
         raise ConfigError(
             f"{len(pictures)} pictures, and --style {styles[0]}: with --style give one CONTENT; "

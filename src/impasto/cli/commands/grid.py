@@ -61,6 +61,9 @@ def grid(
             f"{len(chosen)} snapshots are too many for one grid: choose up to {MOST_SNAPSHOTS} "
             "with --steps"
         )
+    runs = {json.dumps([each["config"], each["inputs"]], sort_keys=True) for each, _ in chosen}
+    if len(runs) > 1:
+        click.echo(f"impasto: these pictures are of {len(runs)} different runs", err=True)
     cells = [_snapshot_cell(settings, path) for settings, path in chosen]
     write(contact_sheet(in_rows(cells, columns or 0)), target, suffixes=FIGURES)
     click.echo(str(target))
