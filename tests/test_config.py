@@ -5,7 +5,7 @@ import pytest
 from pydantic import ValidationError
 
 from impasto.backbone.architecture import LAYERS, layer_name
-from impasto.config import GROUPS, Config
+from impasto.config import DRAFT, GROUPS, Config
 from impasto.errors import ConfigError
 from impasto.fields import allowed, option_name
 from impasto.presets import PRESETS
@@ -150,3 +150,9 @@ def test_equal_configs_have_one_hash() -> None:
     assert pickle.loads(pickle.dumps(Config())) == copy.deepcopy(Config()) == Config()
     assert Config(style_layers={"relu1_1": 2}).style_layers == {"relu1_1": 2}
     assert type(Config().model_dump()["style_layers"]) is dict
+
+
+def test_frames_after_the_first_of_a_shot_have_fewer_steps() -> None:
+    assert Config().later_steps == 9, "half as many as VGG-19 makes of a still"
+    assert Config(**DRAFT).later_steps == 12, "a quarter of a still's, where it makes none"
+    assert Config(steps=1).later_steps == 1

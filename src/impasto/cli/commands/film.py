@@ -10,7 +10,7 @@ from typing import Any, Literal
 import click
 
 from impasto.cli import options
-from impasto.config import MOST_STEPS, Config, changed_by
+from impasto.config import DRAFT, MOST_STEPS, Config, changed_by
 from impasto.errors import ConfigError
 from impasto.presets import preset
 
@@ -97,7 +97,7 @@ class Seconds(click.ParamType[float]):
 @click.option("--keep-frames", is_flag=True, help="keep the folder OUT.work with all frames")
 @click.option("--check", is_flag=True, help="measure how steady the film is")
 @click.option("--preview", is_flag=True, help="paint three frames only, as OUT-preview.png")
-@click.option("--draft", is_flag=True, help="leave out the last steps by the true network")
+@click.option("--draft", is_flag=True, help="fewer steps, and none by the true network")
 @options.quiet
 def film(
     clip: str,
@@ -132,7 +132,7 @@ def film(
     from impasto.film.movie import MovieSettings
     from impasto.film.paint import Span
 
-    typed = {**options.given(values), **({"finish": 0} if draft else {})}
+    typed = {**(DRAFT if draft else {}), **options.given(values)}
     config, machine = changed_by(typed, preset(preset_name or "default").config)
     first, later = _steps(step_counts, config)
     config = config.changed(steps=first)
