@@ -122,6 +122,8 @@ def main() -> None:
         step, value = first_as_good(objective, steps, theirs.value)
         with torch.no_grad():
             of_defaults = float(objective(last.best.point))
+            if abs(float(objective(last.picture)) / float(last.value) - 1) > NEAR:
+                raise RuntimeError("the baseline's objective is not that of the defaults")
         rows.append(
             {
                 "pair": pair,

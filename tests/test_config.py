@@ -155,4 +155,5 @@ def test_equal_configs_have_one_hash() -> None:
 def test_frames_after_the_first_of_a_shot_have_fewer_steps() -> None:
     assert Config().later_steps == 9, "half as many as VGG-19 makes of a still"
     assert Config(**DRAFT).later_steps == 12, "a quarter of a still's, where it makes none"
-    assert Config(steps=1).later_steps == 1
+    assert Config(backbone="vgg19").later_steps == 9, "as the default on a GPU"
+    assert Config(steps=1).later_steps == 2, "the first one only looks at the start"

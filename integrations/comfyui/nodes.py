@@ -60,7 +60,7 @@ STYLE = Input("style", "Image", {"tooltip": "the style; a batch is blended"})
 MASK = Input("mask", "Mask", {"tooltip": "white is painted"})
 OUTSIDE = Input("outside", "Image", {"tooltip": "a style for the rest", "optional": True})
 FRAMES = Input("frames", "Image", {"tooltip": "the frames, in order"})
-LATER = number("later_steps", "Int", 9, 1, "steps of the frames after the first of a shot")
+LATER = number("later_steps", "Int", 0, 0, "steps of a shot's later frames; 0: as usual")
 STEADY = number("temporal", "Float", 1.0, 0.0, "how much a frame is held to the one before it")
 SIDES = [number(name, "Int", 512, 16, "pixels") for name in ("width", "height")]
 SIZE = setting("size", "Int", min=0, max=65536, tooltip="longest side in pixels; 0: as it is")

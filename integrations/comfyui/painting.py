@@ -132,7 +132,8 @@ def paint_frames(
         Path("frames"), "", 1 / rate, 0 * one, rate, one, None, len(inputs), lambda _: iter(inputs)
     )
     styles = [read(picture) for picture in each(style)]
-    painter = FramePainter(styles, config, machine, later_steps, temporal, note=logging.warning)
+    later = later_steps or config.later_steps
+    painter = FramePainter(styles, config, machine, later, temporal, note=logging.warning)
     size = film_size(inputs[0], config)
     film = FilmInput(clip, Span(), size, Extras(config, rate), flow_method("dis"))
     progress = Progress(len(inputs))

@@ -417,7 +417,8 @@ class Config(BaseModel):
     @property
     def later_steps(self) -> int:
         """How many steps a frame of a film has, unless told, that is not the first of a shot."""
-        return max(1, round(self.finish_steps / 2 if self.finisher else self.steps / 4))
+        alone = 0.18 * self.steps if self.backbone == self.finish_backbone else self.steps / 2
+        return max(2, round((self.finish_steps or alone) / 2))
 
     def changed(self, **settings: Any) -> Config:
         """This config with `settings` in place of its own, checked again. Raises ConfigError.

@@ -22,8 +22,9 @@ class Steadiness(NamedTuple):
     """How steady a film is.
 
     short, long: mean warping error between neighbors, and between the first and the last of seven
-    frames; None: no shot has so many. drift: the mean lightness of the last frame less that of its
-    shot's first frame, beyond that of the clip; the largest of all shots, in levels of 255.
+    frames; None: no shot has so many, or their flow is not known. drift: the mean lightness of the
+    last frame less that of its shot's first frame, beyond that of the clip; the largest of all
+    shots, in levels of 255.
     """
 
     short: float | None
@@ -32,7 +33,9 @@ class Steadiness(NamedTuple):
 
     def __str__(self) -> str:
         short, long = (
-            "not measured (no shot is that long)" if error is None else f"{error:.5f}"
+            "not measured (no shot of so many frames, or no flow)"
+            if error is None
+            else f"{error:.5f}"
             for error in (self.short, self.long)
         )
         return (

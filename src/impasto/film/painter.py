@@ -34,9 +34,8 @@ BLEND = 0.5
 def later_config(config: Config, steps: int) -> Config:
     """The settings of a frame that begins with an earlier painting: one level, fewer steps.
 
-    All are made by the network of a still's last steps, and the smaller one makes none: so far
-    along it only leads back and forth. With as many seconds of both, a frame is farther from the
-    style, and less steady (benchmarks/film.py steady).
+    All are made by the network of a still's last steps: the steps of another one before them lead
+    away from where the last frame ended, and made films less steady (docs/film.md).
     """
     return config.changed(
         levels=1, steps=steps, backbone=config.finisher or config.backbone, finish=0

@@ -31,9 +31,12 @@ def from_array(array: np.ndarray | torch.Tensor) -> tuple[np.ndarray, np.ndarray
         values = np.asarray(array)
     kind = values.dtype.kind
     if kind not in "buif":
+        what = type(array).__name__
+        if isinstance(array, (np.ndarray, torch.Tensor)):
+            what += f" of {values.dtype}"
         raise PictureError(
-            f"{type(array).__name__} is not a picture: give a path, bytes, an open file, a "
-            "picture of Pillow's, or an array or tensor of numbers",
+            f"{what} is not a picture: give a path, bytes, an open file, a picture of Pillow's, or "
+            "an array or tensor of whole or floating numbers",
             array,
         )
     values = values[..., None] if values.ndim == 2 else values

@@ -110,7 +110,7 @@ def _read_file(file: IO[bytes], enough: int | None) -> Picture:
     name = str(getattr(file, "name", "file"))
     try:
         data = file.read(MOST_BYTES + 1)
-        if not data and file.seekable():  # it was written, or read, before
+        if not data and hasattr(file, "seek"):  # it was written, or read, before
             file.seek(0)
             data = file.read(MOST_BYTES + 1)
     except (OSError, ValueError) as error:  # ValueError: it is closed

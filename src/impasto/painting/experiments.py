@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import product
+from numbers import Integral
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -87,7 +88,7 @@ def texture(
     """
     config, machine, named = combined(config, machine, None, settings)
     sides = size if isinstance(size, (tuple, list)) else ()
-    if len(sides) != 2 or not all(isinstance(side, int) for side in sides):
+    if len(sides) != 2 or not all(isinstance(side, Integral) for side in sides):
         raise ConfigError(f"size is {size!r}: give (width, height) in pixels", size)
     return paint(
         blank_content(*sides),

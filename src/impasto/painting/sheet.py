@@ -24,7 +24,6 @@ from impasto.painting.run import Run
 __all__ = ["SheetProgress", "paint_sheet", "shown_small", "with_inset"]
 
 TOGETHER, TOGETHER_ON_GPU = 6, 8  # paintings in one pass, at most
-PIXELS = 6 * 256**2  # of all paintings in one pass: larger ones are painted one by one
 INSET = 0.25  # of a painting's height: the other picture that it was made from
 
 
@@ -60,12 +59,14 @@ def paint_sheet(
     Yields:
         The progress after every step, and the paintings as they are finished, in any order.
     """
-    count, work = len(prepare), partial(_paint, prepare)
+    count = len(prepare)
     if device.type == "cpu":
-        advances = as_they_come(_groups(count, torch.get_num_threads(), TOGETHER), work)
+        groups = _groups(count, torch.get_num_threads(), TOGETHER)
+        beside = min(len(groups), torch.get_num_threads())
+        advances = as_they_come(groups, partial(_paint, prepare, beside))
     else:
         groups = _groups(count, 1, TOGETHER_ON_GPU)
-        advances = (advance for group in groups for advance in work(group))
+        advances = (advance for group in groups for advance in _paint(prepare, 1, group))
     fractions, done = [0.0] * count, 0
     with closing(advances):  # its threads end with it
         for numbers, fraction, finished in advances:
@@ -81,15 +82,20 @@ def _groups(count: int, threads: int, most: int) -> list[range]:
     return [range(count * k // parts, count * (k + 1) // parts) for k in range(parts)]
 
 
-def _paint(prepare: Sequence[Callable[[], Run]], numbers: Sequence[int]) -> Iterator[_Advance]:
-    """Paint some pictures of a sheet, those of one size together."""
+def _paint(
+    prepare: Sequence[Callable[[], Run]], beside: int, numbers: Sequence[int]
+) -> Iterator[_Advance]:
+    """Paint some pictures of a sheet, those of one size together.
+
+    beside: how many passes are made side by side.
+    """
     runs: dict[int, Run] = {}
     for number in numbers:
         try:
             runs[number] = prepare[number]()
         except ImpastoError as error:
             yield _Advance([number], 1.0, {number: str(error)})
-    for batch in _batches(runs):
+    for batch in _batches(runs, beside):
         try:
             for steps in paint_batched([runs[number] for number in batch]):
                 yield _Advance(batch, steps[0].fraction)
@@ -102,12 +108,13 @@ def _paint(prepare: Sequence[Callable[[], Run]], numbers: Sequence[int]) -> Iter
         yield _Advance(batch, 1.0, finished)
 
 
-def _batches(runs: Mapping[int, Run]) -> Iterator[list[int]]:
-    """The numbers of runs that are painted in one pass, in their order."""
+def _batches(runs: Mapping[int, Run], beside: int) -> Iterator[list[int]]:
+    """The numbers of runs that are painted in one pass, in their order: as many as the memory that
+    there is for each of the passes side by side holds."""
     for key, equal in groupby(runs, lambda number: batch_key(runs[number])):
         numbers = list(equal)
-        level = runs[numbers[0]].problem.levels[-1]
-        most = 1 if key is None else max(1, PIXELS // (level.height * level.width))
+        plan = runs[numbers[0]].plan
+        most = 1 if key is None else max(1, plan.budget // (beside * max(1, plan.needed)))
         yield from (numbers[k : k + most] for k in range(0, len(numbers), most))
 
 

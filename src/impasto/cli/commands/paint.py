@@ -187,7 +187,7 @@ def _show_preview(
 
     used: the files that are read.
     """
-    from impasto.cli.outputs import check_figure
+    from impasto.cli.outputs import check_outputs
     from impasto.cli.progress_bar import make_console
     from impasto.cli.streams import picture_source
     from impasto.cli.terminal import load_with_bar
@@ -195,7 +195,9 @@ def _show_preview(
     from impasto.painting.preview import preview
     from impasto.painting.tuning import use_threads
 
-    target = check_figure(out, used) if out else None
+    if out == STREAM:
+        raise ConfigError("--preview needs a file to show: give -o quick.png", out)
+    target = check_outputs(out, used=used).picture if out else None
     use_threads(machine)
     content, *styles = (picture_source(picture) for picture in pictures)
     load = partial(load_with_bar, make_console(quiet=False))

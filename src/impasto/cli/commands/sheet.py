@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from impasto.images.read import Picture
     from impasto.painting.run import Run
 
+COMPUTED = tuple(name for name in Machine.model_fields if name not in ("memory", "tile"))
 LARGEST = 1024  # pixels of a painting's side: all of them are in memory at once
 SETTINGS = ("look", "strength", "color", "size", "style_scale", "backbone", "style_term", "steps")
 
@@ -74,10 +75,9 @@ def sheet(
             config.size,
         )
     if os.path.isdir(picture):
+        other = "the style" if photos else "the photograph"
         raise PictureError(
-            f"{picture} is a folder, and the one picture comes first: impasto sheet "
-            f"{folders[0]} {picture}{' --photos' if photos else ''}",
-            picture,
+            f"{picture} is a folder, and {other} comes first: impasto sheet PICTURE FOLDER", picture
         )
     first = _read(picture, config)
     paths = _paths(folders)
@@ -101,7 +101,7 @@ def sheet(
     return PARTLY if failed or len(others) < len(paths) else 0
 
 
-options.add_settings(sheet, *SETTINGS, *Machine.model_fields, defaults=QUICK)
+options.add_settings(sheet, *SETTINGS, *COMPUTED, defaults=QUICK)
 
 
 def _paths(folders: Sequence[str]) -> list[str]:
@@ -156,8 +156,6 @@ def _cells(
     machine: Machine,
 ) -> list[Cell]:
     """Paint the cells of the sheet: a painting, or why there is none, for each other picture."""
-    import torch
-
     from impasto.cli.progress_bar import note
     from impasto.cli.terminal import load_with_bar
     from impasto.painting.run import Run
@@ -165,8 +163,6 @@ def _cells(
     from impasto.painting.tuning import use_threads
 
     use_threads(machine)
-    if isinstance(machine.memory, int):  # each thread paints
-        machine = machine.changed(memory=machine.memory // torch.get_num_threads())
     backbone = load_with_bar(console, config, machine)
 
     def prepare(other: Picture) -> Run:

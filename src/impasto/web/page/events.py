@@ -42,13 +42,15 @@ class Display(NamedTuple):
     pause: gr.Button
     stop: gr.Button
     paint_on: gr.Button
-    follow: gr.Button  # pressed by the page's script when the connection was lost
     others: Sequence[gr.Button]  # that begin something else
+    # pressed by the page's script: when the connection was lost, and when an answer is missing
+    follow: gr.Button
+    wake: gr.Button
 
     @property
     def outputs(self) -> list[Component]:
         """All of them, as an event takes them."""
-        return [*self[:-1], *self.others]
+        return [*self[:-3], *self.others]
 
     def buttons(self, running: bool, shown: bool) -> Updates:
         """Updates of the buttons. shown: whether there is a painting to paint on."""
@@ -122,13 +124,13 @@ def connect(studio: Studio, form: Form, display: Display, page: gr.Blocks) -> No
         if job := current(request):
             studio.stop(job)
 
-    async def follow(request: gr.Request, shown: str) -> AsyncIterator[Updates]:
+    async def follow(request: gr.Request) -> AsyncIterator[Updates]:
         """Show what the visitor has: the painting in progress, or the newest one."""
         paintings = finished(studio, owner_in(request))
         newest = paintings[0] if paintings else None
         job = current(request)
         if job is None:
-            last = display.show(studio, newest) if newest and newest.id != shown else {}
+            last = display.show(studio, newest) if newest else {}
             yield last | display.buttons(False, _can_be_painted_on(newest))
             return
         earlier = {display.history: history(paintings, ""), display.result: ""}
@@ -145,9 +147,10 @@ def connect(studio: Studio, form: Form, display: Display, page: gr.Blocks) -> No
 
     display.pause.click(pause, **QUIET)
     display.stop.click(stop, **QUIET)
-    display.follow.click(follow, display.shown, display.outputs, **QUIET)
+    display.follow.click(follow, None, display.outputs, **QUIET)
+    display.wake.click(lambda: None, **QUIET)
     page.load(newest, None, [chosen, film], **QUIET)
-    page.load(follow, display.shown, display.outputs, **QUIET)
+    page.load(follow, None, display.outputs, **QUIET)
 
 
 def _connect_history(studio: Studio, form: Form, display: Display) -> tuple[gr.State, gr.State]:

@@ -12,7 +12,6 @@ import gradio as gr
 from gradio.components import Component
 from gradio.data_classes import FileData
 
-from impasto.config import Config
 from impasto.errors import ConfigError, ImpastoError
 from impasto.web.jobs.films import MOST_EVERY, describe
 from impasto.web.jobs.job import Job
@@ -62,7 +61,7 @@ class FilmForm(NamedTuple):
 
 def film_form(studio: Studio) -> FilmForm:
     """Put the controls where the page is being built."""
-    limits, usual = studio.limits, Config(**studio.policy.defaults)
+    limits, usual = studio.limits, studio.policy.config({})
     most = f"of up to {limits.clip / 1e6:g} MB"
     if limits.frames <= MOST_FRAMES_SAID:
         most += f" and {limits.frames:,} frames"

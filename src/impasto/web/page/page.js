@@ -1,6 +1,5 @@
 () => {
   const status = () => document.querySelector("#status p");
-  const follow = () => document.getElementById("follow")?.click();
   document.addEventListener("click", (event) => {
     if (!event.target.closest("#paint, #paint-on, #try-all, #film-three, #film-paint, [data-act=style]")) return;
     // On a phone the picture is far below the button that begins it.
@@ -8,7 +7,7 @@
     // An answer is not shown if gradio closes its idle connection just when it is asked for. The next event opens it again,
     // and brings that answer, too.
     const said = status()?.innerText;
-    setTimeout(() => { if (status()?.innerText === said) follow(); }, 2000);
+    setTimeout(() => { if (status()?.innerText === said) document.getElementById("wake")?.click(); }, 2000);
   });
   // Ways to look at a finished painting. Their keys work where the picture, or one of its buttons, was clicked.
   const viewer = () => document.querySelector("#result .viewer");
@@ -61,7 +60,7 @@
     const running = !document.getElementById("stop")?.disabled;
     if (running && Date.now() - heard > 6000) {
       heard = Date.now();
-      follow();
+      document.getElementById("follow")?.click();
     }
   };
   setInterval(followAgain, 2000);

@@ -104,8 +104,9 @@ def _display(form: Form) -> Display:
         pause=pause,
         stop=stop,
         paint_on=paint_on,
-        follow=gr.Button("Follow", elem_id="follow", visible="hidden"),
         others=[form.try_all, *([form.film.three, form.film.paint] if form.film else [])],
+        follow=gr.Button("Follow", elem_id="follow", visible="hidden"),
+        wake=gr.Button("Wake", elem_id="wake", visible="hidden"),
     )
 
 
