@@ -187,7 +187,7 @@ def turned(d: torch.Tensor) -> torch.Tensor:
 
 
 class Run(NamedTuple):
-    """The final objective of a run, and its time.
+    """The objective of the picture that a run ends with, clamped to [0, 1], and the run's time.
 
     seconds: the median evaluation, with the solver's work after it, times their number. wall: by
     the clock.
@@ -227,4 +227,4 @@ def run(objective: Function, content: torch.Tensor, evaluations: int = 300) -> R
     wall = time.perf_counter() - began
     each = statistics.median(after - before for before, after in pairwise(starts))
     with torch.no_grad():
-        return Run(float(objective(x)), each * made, wall, made)
+        return Run(float(objective(x.clamp(0, 1))), each * made, wall, made)
