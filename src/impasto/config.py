@@ -405,9 +405,8 @@ class Config(BaseModel):
         """How many of the steps are made with `finish_backbone`, the last ones."""
         if self.finish_backbone == self.backbone:
             return 0
-        if self.finish == "auto":
-            return round(0.18 * self.steps) if self.backbone == "compact" else 0
-        return self.finish
+        usual = round(0.18 * self.steps) if self.backbone == "compact" else 0
+        return usual if self.finish == "auto" else self.finish
 
     @property
     def finisher(self) -> str:
