@@ -17,6 +17,7 @@ import torch.nn.functional as F
 
 from impasto.backbone.weight_files import Weights
 from impasto.config import Config
+from impasto.objective.flatness import opponent
 from impasto.objective.losses import differences, layer_factor
 
 CONTENT, STYLE = "conv4_2", ("conv1_1", "conv2_1", "conv3_1", "conv4_1", "conv5_1")
@@ -159,7 +160,7 @@ class GrainOf:
         self.floor = (1 / 255**2 + 0.01 * second.diagonal().mean()) * torch.eye(9).double()
         values, vectors = torch.linalg.eigh(second + self.floor)
         self.whitening = (vectors / values.sqrt()) @ vectors.T
-        z = turned(differences(style))
+        z = opponent(differences(style))
         self.scale = (0.25 * z.square().mean((2, 3), keepdim=True).sqrt()).clamp_min(1.5 / 255)
         self.flat = self.flatness(z).clamp_min(0.01)
 
@@ -174,16 +175,8 @@ class GrainOf:
         second = (flat @ flat.T / flat.shape[1]).double()
         seen = self.whitening @ (second + self.floor) @ self.whitening
         roots = torch.linalg.eigvalsh(seen).clamp_min(0).sqrt()
-        share = self.flatness(turned(d)) / self.flat
+        share = self.flatness(opponent(d)) / self.flat
         return ((roots - 1).square().sum() / 9).float() + (share - 1).square().mean()
-
-
-def turned(d: torch.Tensor) -> torch.Tensor:
-    """Differences (1, 9, h, w) turned from red, green and blue to lightness and two axes of
-    color."""
-    axes = torch.tensor([[1.0, 1, 1], [1, 0, -1], [1, -2, 1]])
-    axes = axes / axes.norm(dim=1, keepdim=True)
-    return torch.cat([torch.einsum("ac,bchw->bahw", axes, part) for part in d.chunk(3, 1)], 1)
 
 
 class Run(NamedTuple):

@@ -44,6 +44,7 @@ __all__ = [
 GROUPS = ("Picture", "Network", "Objective", "Solver", "Machine")
 STARTS = ("content", "style", "noise")
 LOOKS = {"subtle": 0.4, "painted": 1.0, "bold": 2.0}  # chosen by eye: docs/defaults.md
+LAST = 0.18  # of the steps are made by the true network: docs/defaults.md
 DRAFT: dict[str, Any] = {"finish": 0, "steps": 50}  # in place of the default's
 
 
@@ -403,10 +404,9 @@ class Config(BaseModel):
     @property
     def finish_steps(self) -> int:
         """How many of the steps are made with `finish_backbone`, the last ones."""
-        if self.finish_backbone == self.backbone:
-            return 0
-        usual = round(0.18 * self.steps) if self.backbone == "compact" else 0
-        return usual if self.finish == "auto" else self.finish
+        usual = round(LAST * self.steps) if self.backbone == "compact" else 0
+        steps = usual if self.finish == "auto" else self.finish
+        return 0 if self.finish_backbone == self.backbone else steps
 
     @property
     def finisher(self) -> str:
@@ -416,8 +416,8 @@ class Config(BaseModel):
     @property
     def later_steps(self) -> int:
         """How many steps a frame of a film has, unless told, that is not the first of a shot."""
-        alone = 0.18 * self.steps if self.backbone == self.finish_backbone else self.steps / 2
-        return max(2, round((self.finish_steps or alone) / 2))
+        share = LAST if self.backbone == self.finish_backbone else 0.5  # of a still's steps
+        return max(2, round((self.finish_steps or share * self.steps) / 2))
 
     def changed(self, **settings: Any) -> Config:
         """This config with `settings` in place of its own, checked again. Raises ConfigError.
@@ -499,8 +499,8 @@ def changed_by(
     Raises ConfigError.
     """
     known = [*Config.model_fields, *Machine.model_fields]
-    if strange := next((name for name in settings if name not in known), ""):
-        raise no_setting(strange, known)
+    if strange := [name for name in settings if name not in known]:
+        raise no_setting(strange[0], known)
     of_machine = {name: value for name, value in settings.items() if name in Machine.model_fields}
     of_config = {name: value for name, value in settings.items() if name not in of_machine}
     return config.changed(**of_config), (machine or Machine()).changed(**of_machine)

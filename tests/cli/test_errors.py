@@ -122,6 +122,9 @@ def test_a_bad_option_is_refused(refused, photo, style, tiny, options, said):
 
 def test_an_unknown_option_is_answered_with_the_nearest(refused, photo, style):
     assert "--strength" in refused("paint", photo, style, "--strenght", "3")
+
+
+def test_an_empty_name_is_told(refused, style):
     assert "the name of a picture is empty" in refused("paint", "", style)
 
 

@@ -29,18 +29,18 @@ class ConfigOption(click.Option):
         info = model.model_fields[field]
         marks = marks_of(info)
         self.group = marks["group"]
-        flag = info.annotation is bool
+        on_or_off = info.annotation is bool
         name = option_name(field)
         default = info.default if default is None else default
         help = f"{info.description}{_hint(allowed(model, field), default)}"
         super().__init__(
-            [f"{name}/--no-{name[2:]}" if flag else name, *marks["aliases"]],
+            [f"{name}/{flag(field, False)}" if on_or_off else name, *marks["aliases"]],
             default=None,
             multiple=marks["repeated"],
             help=help,
-            metavar=None if flag else "TEXT",
-            is_flag=flag,
-            type=None if flag else str,
+            metavar=None if on_or_off else "TEXT",
+            is_flag=on_or_off,
+            type=None if on_or_off else str,
         )
 
     def get_help_record(self, ctx: click.Context) -> tuple[str, str]:
@@ -132,13 +132,19 @@ def as_options(settings: Mapping[str, Any]) -> list[str]:
                 continue
             name = option_name(field)
             if isinstance(value, bool):
-                words.append(name if value else f"--no-{name[2:]}")
+                words.append(flag(field, value))
             elif field in repeated and isinstance(value, (list, tuple)):
                 words += [f"{name}={each}" for each in value]
             else:
                 text = format_value(value)
                 words += [f"{name}={text}"] if text.startswith("-") else [name, text]
     return words
+
+
+def flag(field: str, value: bool) -> str:
+    """Return the word that sets a setting that is on or off: --clamp or --no-clamp."""
+    name = option_name(field)
+    return name if value else f"--no-{name[2:]}"
 
 
 # Options that several commands have.

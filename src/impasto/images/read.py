@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from os import PathLike
 from pathlib import Path
 from typing import IO, Any, NamedTuple, cast
@@ -110,9 +112,10 @@ def _read_file(file: IO[bytes], enough: int | None) -> Picture:
     name = str(getattr(file, "name", "file"))
     try:
         data = file.read(MOST_BYTES + 1)
-        if not data and hasattr(file, "seek"):  # it was written, or read, before
-            file.seek(0)
-            data = file.read(MOST_BYTES + 1)
+        if not data:
+            with suppress(AttributeError, io.UnsupportedOperation):  # a pipe has only one end
+                file.seek(0)  # it was written, or read, before
+                data = file.read(MOST_BYTES + 1)
     except (OSError, ValueError) as error:  # ValueError: it is closed
         raise PictureError(f"{name} cannot be read: {reason(error)}", name) from error
     if not isinstance(data, bytes):

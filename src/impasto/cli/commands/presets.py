@@ -26,9 +26,8 @@ def presets(name: str | None) -> None:
     changed = dict(changed_fields(chosen.config))
     for field, value in chosen.config:
         if field in chosen.sources or field in changed:
-            option = option_name(field)
-            flag = option if value is True else f"--no-{option[2:]}"
-            click.echo(flag if isinstance(value, bool) else f"{option:22} {format_value(value)}")
+            shown = f"{option_name(field):22} {format_value(value)}"
+            click.echo(options.flag(field, value) if isinstance(value, bool) else shown)
             if field in chosen.sources:
                 click.echo(f"{'':22}   {chosen.sources[field]}")
     changes = shlex.join(options.as_options(chosen.config.model_dump(mode="json")))

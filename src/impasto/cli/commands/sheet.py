@@ -68,6 +68,33 @@ def sheet(
 
     config, machine = changed_by({**QUICK, **options.given(values)}, Config())
     config = quick(config)
+    _check(picture, photos, config)
+    first = _read(picture, config)
+    paths = _paths(folders)
+    target = check_figure(out or default_name("sheet.jpg", overwrite), [picture, *paths])
+    console = make_console(quiet)
+    others = _readable(paths, config)
+    if not others:
+        raise PictureError(f"there is no picture to read in {', '.join(folders)}", folders)
+    cells = _cells(console, first, others, photos, config, machine)
+    failed = [f"{caption}: {image}" for image, caption in cells if isinstance(image, str)]
+    for text in failed:
+        click.echo(f"impasto: {text}", err=True)
+    if len(failed) == len(cells):
+        raise PictureError(f"none of {len(cells)} could be painted, and no sheet was written")
+    caption = "style" if photos else "photograph"
+    cells.insert(0, (shown_small(first, config), f"{caption}\n{Path(picture).name}"))
+    height = max(image.height for image, _ in cells if not isinstance(image, str))
+    write(contact_sheet(in_rows(cells), height=height), target, suffixes=FIGURES)
+    click.echo(str(target))
+    return PARTLY if failed or len(others) < len(paths) else 0
+
+
+options.add_settings(sheet, *SETTINGS, *COMPUTED, defaults=QUICK)
+
+
+def _check(picture: str, photos: bool, config: Config) -> None:
+    """Raise an ImpastoError if the paintings would be too large, or PICTURE is a folder."""
     if not (isinstance(config.size, int) and config.size <= LARGEST):
         raise ConfigError(
             f"--size {config.size} is too large for a sheet, which takes up to {LARGEST}: choose a "
@@ -79,29 +106,6 @@ def sheet(
         raise PictureError(
             f"{picture} is a folder, and {other} comes first: impasto sheet PICTURE FOLDER", picture
         )
-    first = _read(picture, config)
-    paths = _paths(folders)
-    target = check_figure(out or default_name("sheet.jpg", overwrite), [picture, *paths])
-    console = make_console(quiet)
-    others = _readable(paths, config)
-    if not others:
-        raise PictureError(f"there is no picture to read in {', '.join(folders)}", folders)
-    cells = _cells(console, first, others, photos, config, machine)
-    for image, caption in cells:
-        if isinstance(image, str):
-            click.echo(f"impasto: {caption}: {image}", err=True)
-    if all(isinstance(image, str) for image, _ in cells):
-        raise PictureError(f"none of {len(cells)} could be painted, and no sheet was written")
-    failed = sum(isinstance(image, str) for image, _ in cells)
-    caption = "style" if photos else "photograph"
-    cells.insert(0, (shown_small(first, config), f"{caption}\n{Path(picture).name}"))
-    height = max(image.height for image, _ in cells if not isinstance(image, str))
-    write(contact_sheet(in_rows(cells), height=height), target, suffixes=FIGURES)
-    click.echo(str(target))
-    return PARTLY if failed or len(others) < len(paths) else 0
-
-
-options.add_settings(sheet, *SETTINGS, *COMPUTED, defaults=QUICK)
 
 
 def _paths(folders: Sequence[str]) -> list[str]:

@@ -133,8 +133,8 @@ def connect(studio: Studio, form: Form, display: Display, page: gr.Blocks) -> No
             last = display.show(studio, newest) if newest else {}
             yield last | display.buttons(False, _can_be_painted_on(newest))
             return
-        earlier = {display.history: history(paintings, ""), display.result: ""}
-        yield display.buttons(True, False) | earlier
+        shown = {display.history: history(paintings, ""), display.result: ""}
+        yield display.buttons(True, False) | shown
         async for updates in _watch(studio, job, display):
             yield updates
         yield display.buttons(False, _can_be_painted_on(job if job.finished else newest))
