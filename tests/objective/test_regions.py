@@ -354,12 +354,12 @@ def test_two_regions_in_one_style_ask_for_more_than_the_whole_does() -> None:
 
 @pytest.mark.parametrize("term", [*MOMENTS, "neighbors", "sliced"])
 def test_a_small_region_is_as_strong_as_a_large_one(term: str) -> None:
-    # away from the border every 16 x 16 pixels look alike
-    x = picture(2, 16, 16).repeat(1, 1, 7, 7)
-    small, large = box(48, 64, 48, 64, 112, 112), box(16, 96, 16, 96, 112, 112)
+    # away from the border every 32 x 32 pixels look alike
+    x = picture(2, 32, 32).repeat(1, 1, 5, 5)
+    small, large = box(64, 96, 64, 96, 160, 160), box(32, 128, 32, 128, 160, 160)
     parts = [Region(name, mask, SOURCES[0]) for name, mask in (("small", small), ("large", large))]
     terms = Objective(
-        gram_config(**LAYERS, style_term=term), float64(), picture(1, 112, 112), parts
+        gram_config(**LAYERS, style_term=term), float64(), picture(1, 160, 160), parts
     )(x).terms
     for layer in ("style relu1_1", "style conv2_1", "style relu3_1", "grain"):
         # of a sliced distance, as fewer positions have fewer quantiles

@@ -41,4 +41,4 @@ def _before(pixels: torch.Tensor) -> int:
 def _reflected(side: int, before: int) -> list[int]:
     """Which of `side` positions stand at the positions of the framed picture."""
     end = -(-(side + (8 if before else 0)) // STRIDE) * STRIDE
-    return [abs(k) if k < side else 2 * (side - 1) - k for k in range(-before, end)]
+    return [-1 - k if k < 0 else k if k < side else 2 * side - 1 - k for k in range(-before, end)]

@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 
 from impasto.backbone.architecture import STRIDE
 from impasto.backbone.vgg import Backbone
@@ -39,11 +38,13 @@ class Frame(NamedTuple):
     def add(self, pixels: torch.Tensor) -> torch.Tensor:
         """Frame pictures: (B, C, H, W) to (B, C, top + H + bottom, left + W + right).
 
-        They are reflected at the centers of their outermost pixels, which are not repeated.
+        They are reflected at their edges, so that the outermost pixels are repeated: seen once,
+        where their neighbors are seen twice, they would be the ones to show odd colors.
         """
         if not any(self):
             return pixels
-        return F.pad(pixels, (self.left, self.right, self.top, self.bottom), mode="reflect")
+        by_rows = _continued(pixels, 2, self.top, self.bottom)
+        return _continued(by_rows, 3, self.left, self.right)
 
     def fold(self, gradient: torch.Tensor) -> torch.Tensor:
         """Return the gradient to the pictures, (B, C, H, W), from that to the framed ones.
@@ -86,14 +87,20 @@ class Frame(NamedTuple):
         return rows, columns
 
 
+def _continued(x: torch.Tensor, dim: int, before: int, after: int) -> torch.Tensor:
+    """Add reflections before the first and after the last position along `dim`."""
+    first, last = x.narrow(dim, 0, before), x.narrow(dim, x.shape[dim] - after, after)
+    return torch.cat([first.flip(dim), x, last.flip(dim)], dim)
+
+
 def _folded(g: torch.Tensor, dim: int, before: int, after: int) -> torch.Tensor:
     """Add the first and the last positions along `dim` to those that they are reflections of."""
     size = g.shape[dim] - before - after
     result = g.narrow(dim, before, size).clone(memory_format=torch.contiguous_format)
-    # position k beyond either end is a copy of position k within it
-    result.narrow(dim, 1, before).add_(g.narrow(dim, 0, before).flip(dim))
+    # the first position beyond either end is a copy of the first within it, and so on
+    result.narrow(dim, 0, before).add_(g.narrow(dim, 0, before).flip(dim))
     beyond = g.narrow(dim, before + size, after).flip(dim)
-    result.narrow(dim, size - 1 - after, after).add_(beyond)
+    result.narrow(dim, size - after, after).add_(beyond)
     return result
 
 
@@ -102,7 +109,7 @@ def frame_of(height: int, width: int, backbone: Backbone) -> Frame:
 
     With zeros as padding, as in the published recipes, there is none. Otherwise both sides become
     multiples of 16, with a margin on all sides where the picture is at least 32 x 32; so the frame
-    is always narrower than the picture, as a reflection has to be.
+    is never wider than the picture, as a reflection has to be.
 
     Args:
         height, width: of the pictures, 16 or more.
