@@ -33,7 +33,7 @@ def convolutions(weights: Weights, x: torch.Tensor, names: tuple[str, ...]) -> d
     for name, (kernel, bias) in weights.kernels.items():
         if name.endswith("_1") and name != "conv1_1":
             y = F.max_pool2d(y, 2)
-        y = F.conv2d(y, kernel.to(x), bias.to(x), padding=1)
+        y = F.conv2d(y, kernel.float().to(x), bias.to(x), padding=1)
         if name in names:
             found[name] = y
         if len(found) == len(names):

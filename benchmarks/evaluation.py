@@ -25,7 +25,7 @@ def flops(weights: Weights, side: int) -> float:
     """Operations of the convolutions in one forward and one backward pass to the pixels; a
     multiplication and an addition are two."""
     return sum(
-        2 * 2 * kernel.numel() * (side // layer_stride(name)) ** 2
+        2 * 2 * kernel.shape.numel() * (side // layer_stride(name)) ** 2
         for name, (kernel, _) in weights.kernels.items()
     )
 

@@ -18,9 +18,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from impasto.threads import prepare_threads
+from impasto.process import prepare_process
 
-prepare_threads()  # before torch is imported, as the command does
+prepare_process()  # before torch is imported, as the command does
 
 from common import machine, record  # noqa: E402
 from PIL import Image  # noqa: E402

@@ -16,9 +16,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from impasto.threads import prepare_threads
+from impasto.process import prepare_process
 
-prepare_threads()  # before torch is imported: beside other work its threads would spin
+prepare_process()  # before torch is imported: beside other work its threads would spin
 
 from impasto import Config, Painting, paint  # noqa: E402
 from impasto.backbone.load import load_backbone  # noqa: E402

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from impasto.threads import prepare_threads
+from impasto.process import prepare_process
 
-prepare_threads()  # before torch is imported: beside other work its threads would spin
+prepare_process()  # before torch is imported: beside other work its threads would spin
 
 from figures import ROOT, impasto  # noqa: E402
 from impasto.figures.contact_sheet import Cell, contact_sheet  # noqa: E402

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from impasto.threads import prepare_threads
+from impasto.process import prepare_process
 
-prepare_threads()  # before torch is imported here, and for all processes that tests start
+prepare_process()  # before torch is imported here, and for all processes that tests start
 
 import numpy as np
 import pytest

@@ -26,7 +26,7 @@ GROUND = (
     "config",
     "presets",
     "cgroups",
-    "threads",
+    "process",
     "locking",
     "signing",
 )

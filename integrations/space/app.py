@@ -8,9 +8,9 @@ import signal
 import sys
 from typing import Any
 
-from impasto.threads import prepare_threads
+from impasto.process import prepare_process
 
-prepare_threads()  # before torch is imported
+prepare_process()  # before torch is imported
 
 from impasto.config import Machine  # noqa: E402
 from impasto.web.jobs.folders import temporary_files_in  # noqa: E402

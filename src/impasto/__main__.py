@@ -3,14 +3,14 @@
 import sys
 
 from impasto.extras import EXTRAS, needs_extra
-from impasto.threads import prepare_threads
+from impasto.process import prepare_process
 
 __all__ = ["main"]
 
 
 def main() -> None:
     """Run the command line; Ctrl-C while it is still being imported ends it as it does later."""
-    prepare_threads()
+    prepare_process()
     try:
         from impasto.cli.main import main as run
     except KeyboardInterrupt:

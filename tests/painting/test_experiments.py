@@ -73,8 +73,8 @@ def test_a_size_that_is_no_width_and_height_is_told(style, config, size):
 
 def test_a_texture_is_like_its_style_and_as_large_as_asked_for(style, config):
     steps = []
-    painting = texture(style, (40, 32), config.changed(steps=60), on_step=steps.append)
-    assert painting.pixels.shape == (1, 3, 32, 40)
+    painting = texture(style, (56, 40), config.changed(steps=60), on_step=steps.append)
+    assert painting.pixels.shape == (1, 3, 40, 56)
     assert painting.pixels.isfinite().all()
     assert painting.pixels.std() > 0.05
     assert (painting.alpha, painting.steps, painting.finished, len(steps)) == (None, 60, True, 60)

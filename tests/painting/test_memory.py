@@ -18,10 +18,12 @@ from impasto.config import Config, Machine, changed_by
 from impasto.errors import ConfigError
 from impasto.images.read import read
 from impasto.objective.objective import Objective
-from impasto.painting import allocator, memory
-from impasto.painting.allocator import keep_big_blocks
+from impasto.painting import allocator, memory, tuning
+from impasto.painting.allocator import has_huge_pages, keep_big_blocks
 from impasto.painting.memory import Plan, check_tile, free_memory, plan
 from impasto.painting.problem import prepare_problem
+from impasto.painting.tuning import KEPT_IN_FLOAT32, tune_allocator
+from impasto.process import HUGE_PAGES
 from impasto.solver.lbfgs import LBFGS
 from impasto.solver.preconditioner import SpectralPreconditioner
 from impasto.solver.safeguard import Safeguard
@@ -461,3 +463,45 @@ def test_another_c_library_keeps_its_own_ways(monkeypatch) -> None:
     monkeypatch.setattr(allocator.sys, "platform", "linux")
     monkeypatch.setattr(allocator.ctypes, "CDLL", missing)
     assert keep_big_blocks() is False
+
+
+@pytest.mark.parametrize(
+    ("kernel", "asked", "huge"),
+    [
+        ("always [madvise] never", "1", True),
+        ("[always] madvise never", "1", True),
+        ("always madvise [never]", "1", False),
+        ("always [madvise] never", "0", False),
+        ("always [madvise] never", "", False),
+        (None, "1", False),
+    ],
+)
+def test_huge_pages_are_there_if_asked_for_and_given(
+    tmp_path, monkeypatch, kernel: str | None, asked: str, huge: bool
+) -> None:
+    if kernel is not None:
+        (tmp_path / "enabled").write_text(kernel + "\n")
+    monkeypatch.setattr(allocator, "LINUX", tmp_path / "enabled")
+    monkeypatch.setenv(HUGE_PAGES, asked)
+    assert has_huge_pages() is huge
+
+
+@pytest.mark.parametrize(
+    ("dtype", "huge", "tiled", "kept"),
+    [
+        (torch.float32, True, False, KEPT_IN_FLOAT32),
+        (torch.float32, True, True, 5_000_000),
+        (torch.float32, False, False, allocator.MOST),
+        (torch.bfloat16, True, False, allocator.MOST),
+        (torch.bfloat16, True, True, 5_000_000),
+    ],
+)
+def test_large_blocks_come_anew_only_in_float32_and_huge_pages(
+    monkeypatch, dtype: torch.dtype, huge: bool, tiled: bool, kept: int
+) -> None:
+    asked = []
+    monkeypatch.setattr(tuning, "keep_big_blocks", asked.append)
+    monkeypatch.setattr(tuning, "has_huge_pages", lambda: huge)
+    backbone = SimpleNamespace(device=torch.device("cpu"), dtype=dtype)
+    tune_allocator(Plan(256 if tiled else None, 0, 0, 5_000_000), backbone)
+    assert asked == [kept]

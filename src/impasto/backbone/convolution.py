@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple
 import torch
 import torch.nn.functional as F
 
+from impasto.backbone.weight_files import Kernel
 from impasto.backbone.winograd import TILE, WinogradConvolution, pays
 
 __all__ = ["Convolution", "Method", "has_fused", "unpadded"]
@@ -56,33 +57,37 @@ class Convolution:
 
     def __init__(
         self,
-        kernel: torch.Tensor,
+        kernel: Kernel,
         bias: torch.Tensor,
         device: torch.device,
         dtype: torch.dtype,
         *,
         winograd: bool = False,
     ):
-        """kernel (O, I, 3, 3), bias (O,), float32."""
+        """kernel (O, I, 3, 3), bias (O,)."""
         self._device, self._dtype = device, dtype
         self._fused = device.type == "cpu" and has_fused(dtype)
         self._may_winograd = winograd and device.type == "cpu" and dtype == torch.float32
-        self._kernel, self._bias = kernel.detach(), bias.detach().to(device, dtype)
+        self._kernel, self._bias = kernel, bias.detach().to(device, dtype)
         self._layouts = _Layouts()
         self._cudnn = device.type == "cuda" and has_cudnn_relu(device, dtype)
+
+    @property
+    def _numbers(self) -> torch.Tensor:
+        return self._kernel.float().detach()
 
     # Each is made when it is first needed: a large picture needs the one, a small one the others.
 
     @cached_property
     def _winograd(self) -> WinogradConvolution:
-        return WinogradConvolution(self._kernel, self._bias)
+        return WinogradConvolution(self._numbers, self._bias)
 
     def _laid_out(self, y: torch.Tensor, *, turned: bool) -> torch.Tensor:
         """The kernel, or that of the way back, in the order in which oneDNN takes it for y."""
         size = list(y.shape) if self._fused and min(y.shape[2:]) < SMALL else None
         held = self._layouts.held.get(turned)
         if held is None or held[0] != size:
-            kernel = self._kernel.flip(2, 3).transpose(0, 1) if turned else self._kernel
+            kernel = self._numbers.flip(2, 3).transpose(0, 1) if turned else self._numbers
             kernel = kernel.to(self._device, self._dtype)
             kernel = kernel.contiguous(memory_format=torch.channels_last)
             if self._fused:

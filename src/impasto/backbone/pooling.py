@@ -9,7 +9,14 @@ from types import ModuleType
 import torch
 import torch.nn.functional as F
 
-__all__ = ["AVERAGE_GAIN", "average_pool", "average_unpool", "max_unpool", "pooling_kernels"]
+__all__ = [
+    "AVERAGE_GAIN",
+    "average_pool",
+    "average_unpool",
+    "max_pool",
+    "max_unpool",
+    "pooling_kernels",
+]
 
 # Average pooling loses energy that max pooling keeps, so this much is put back: root mean square
 # after max pooling over that after average pooling, geometric mean over 60 photographs and Oxford's
@@ -54,18 +61,37 @@ def average_unpool(g: torch.Tensor, size: torch.Size) -> torch.Tensor:
     return F.pad(g, (0, size[3] - g.shape[3], 0, size[2] - g.shape[2]))
 
 
-def max_unpool(g: torch.Tensor, indices: torch.Tensor, size: torch.Size) -> torch.Tensor:
-    """Carry a gradient back through `F.max_pool2d`, to what it took, of `size`; channels last.
+def max_pool(y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Maxima over 2 x 2, and where each is, for `max_unpool`; y (B, C, H, W).
 
-    indices: where the maxima were, as it returns them.
+    torch counts the positions of a map in 8 bytes; that of the window's first is left out here.
     """
+    pooled, positions = F.max_pool2d(y, 2, return_indices=True)
+    width = y.shape[3]
+    kind = torch.int16 if width + 1 < 1 << 15 else torch.int32
+    return pooled, positions.sub_(_windows(y.shape, y.device)).to(kind)
+
+
+def max_unpool(g: torch.Tensor, within: torch.Tensor, size: torch.Size) -> torch.Tensor:
+    """Carry a gradient back through `max_pool`, to what it took, of `size`; channels last.
+
+    within: where the maxima were, as it returns them.
+    """
+    positions = within.long().add_(_windows(size, g.device))
     if g.device.type != "cuda":
         # F.max_unpool2d is the same, but loads sympy to check the size: 0.6 s at the first step
-        found: torch.Tensor = torch.ops.aten.max_unpool2d(g, indices, size[2:])
+        found: torch.Tensor = torch.ops.aten.max_unpool2d(g, positions, size[2:])
         return found.contiguous(memory_format=torch.channels_last)
     # There that one lays channels first. Of what was pooled this one asks only how it lies.
     like = torch.empty(size, dtype=g.dtype, device=g.device, memory_format=torch.channels_last)
     gradient: torch.Tensor = torch.ops.aten.max_pool2d_with_indices_backward(
-        g, like, [2, 2], [2, 2], [0, 0], [1, 1], False, indices
+        g, like, [2, 2], [2, 2], [0, 0], [1, 1], False, positions
     )
     return gradient
+
+
+def _windows(size: torch.Size, device: torch.device) -> torch.Tensor:
+    """The position of the first value of each 2 x 2 window in a map of `size`."""
+    height, width = size[2:]
+    rows, columns = (torch.arange(0, side - 1, 2, device=device) for side in (height, width))
+    return rows[:, None] * width + columns

@@ -12,7 +12,13 @@ from torch.autograd.function import once_differentiable
 
 from impasto.backbone.architecture import convolution_of, layer_name, layer_stride
 from impasto.backbone.convolution import Convolution, Method, unpadded
-from impasto.backbone.pooling import average_pool, average_unpool, max_unpool, pooling_kernels
+from impasto.backbone.pooling import (
+    average_pool,
+    average_unpool,
+    max_pool,
+    max_unpool,
+    pooling_kernels,
+)
 from impasto.backbone.weight_files import Weights
 from impasto.errors import ConfigError, WeightsError
 
@@ -137,7 +143,7 @@ class Backbone:
         """Multiplications a pixel of a forward pass to the deepest of `layers`."""
         names = self.architecture.convolutions[: self.deepest(layers) + 1]
         kernels = self.weights.kernels
-        return sum(kernels[name][0].numel() / layer_stride(name) ** 2 for name in names)
+        return sum(kernels[name][0].shape.numel() / layer_stride(name) ** 2 for name in names)
 
     def prepare(self, height: int, width: int, layers: Iterable[str]) -> None:
         """Make the forms of the kernels that pictures of height x width need.
@@ -209,7 +215,7 @@ class Backbone:
         if self._kernels:
             pooled: torch.Tensor = self._kernels.pool(y)
             return pooled, trace._replace(y=y, size=y.shape, masked=not wanted)
-        pooled, indices = F.max_pool2d(y, 2, return_indices=True)
+        pooled, indices = max_pool(y)
         trace = trace._replace(size=y.shape, indices=indices)
         return pooled, trace if wanted else trace._replace(y=pooled, masked=True)
 

@@ -19,9 +19,32 @@ from impasto.backbone.architecture import ARCHITECTURES, VGG19, Architecture, ar
 from impasto.errors import WeightsError
 from impasto.extras import needs_extra
 
-__all__ = ["IMAGENET", "SUFFIXES", "Weights", "load_file"]
+__all__ = ["IMAGENET", "SUFFIXES", "CodedKernel", "Weights", "load_file"]
 
-Kernels = dict[str, tuple[torch.Tensor, torch.Tensor]]
+
+@dataclass(frozen=True)
+class CodedKernel:
+    """A kernel as a table of numbers and, for each weight, a byte that says which: a quarter of the
+    memory.
+
+    Like a tensor it has a shape, (O, I, 3, 3), and `float()` gives the numbers, in float32.
+    """
+
+    table: torch.Tensor
+    index: torch.Tensor
+
+    @property
+    def shape(self) -> torch.Size:
+        """(O, I, 3, 3)."""
+        return self.index.shape
+
+    def float(self) -> torch.Tensor:
+        """The kernel's numbers, made anew at every call."""
+        return self.table.index_select(0, self.index.flatten().int()).view(self.shape)
+
+
+Kernel = torch.Tensor | CodedKernel
+Kernels = dict[str, tuple[Kernel, torch.Tensor]]
 Metrics = dict[str, torch.Tensor]
 
 
@@ -29,11 +52,11 @@ Metrics = dict[str, torch.Tensor]
 class Weights:
     """A network's numbers and the input that it was trained on.
 
-    kernels: conv name -> (kernel (O, I, 3, 3), bias (O,)), float32. The input is (pixels - mean) *
-    scale for pixels in [0, 1], with the channels in `order` (mean and scale too). metrics: conv
-    name -> R (C, C): |R f| is the length that features f after ReLU have for the network that
-    taught this one; empty for a network that nobody taught. finisher: the weights of the network
-    that makes a painting's last steps, or None.
+    kernels: conv name -> (kernel (O, I, 3, 3), bias (O,)); `kernel.float()` is float32. The input
+    is (pixels - mean) * scale for pixels in [0, 1], with the channels in `order` (mean and scale
+    too). metrics: conv name -> R (C, C): |R f| is the length that features f after ReLU have for
+    the network that taught this one; empty for a network that nobody taught. finisher: the weights
+    of the network that makes a painting's last steps, or None.
     """
 
     name: str
@@ -58,7 +81,7 @@ class Weights:
         for name, pair in self.kernels.items():
             digest.update(name.encode())
             for tensor in (*pair, *([self.metrics[name]] if name in self.metrics else [])):
-                digest.update(tensor.contiguous().numpy().data)
+                digest.update(tensor.float().contiguous().numpy().data)
         if self.finisher is not None:
             digest.update(self.finisher.sha256.encode())
         return digest.hexdigest()
@@ -236,7 +259,7 @@ def _read_quantized(path: Path) -> Read:
     for name in VGG19.convolutions:
         block = re.sub(r"conv(\d)_(\d)", r"block\1_conv\2", name)
         table, index = state[f"{block}_W_table"], state[f"{block}_W_q"]
-        kernels[name] = (_float(table)[index.int()], _float(state[f"{block}_b"]))
+        kernels[name] = CodedKernel(_float(table), index), _float(state[f"{block}_b"])
     return kernels, OXFORD, {}
 
 

@@ -123,7 +123,7 @@ class Worker:
             backbone=self._backbone,
             resume=resume,
         )
-        tune_allocator(run.plan, run.backbone.device)
+        tune_allocator(run.plan, run.backbone)
         return _Prepared(task, run, self._assignment.folders[task.key])
 
     def _load_checkpoint(

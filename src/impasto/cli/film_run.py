@@ -41,7 +41,7 @@ from impasto.images.atomic import atomic_write
 from impasto.images.read import Picture, read
 from impasto.images.write import write
 from impasto.painting.memory import Plan
-from impasto.painting.tuning import tune_allocator, use_threads
+from impasto.painting.tuning import use_threads
 from impasto.version import __version__
 
 WORK = ".work"  # added to the film's name: the folder of its frames while it is painted
@@ -194,8 +194,8 @@ def _paint(
     with GracefulShutdown() as shutdown, film_bar(console, title, frames, done) as bar:
 
         def on_step(step: Any) -> None:
-            if step.number == 1 and painter.plan:
-                tune_allocator(painter.plan, step.picture.device)
+            if step.number == 1:
+                painter.tune_allocator()
             bar.on_step(step)
             shutdown.raise_if_requested()
 

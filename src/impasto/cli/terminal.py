@@ -80,7 +80,7 @@ def prepare(
         plan=workers.plan_for if workers else plan_for,
         make_evaluator=workers.objective if workers else make_evaluator,
     )
-    tune_allocator(prepared.plan, prepared.backbone.device)
+    tune_allocator(prepared.plan, prepared.backbone)
     unused = unused_gpu() if machine.device == "auto" else ""
     for message in (*([unused] if unused else []), *prepared.problem.notes):
         note(console, message)

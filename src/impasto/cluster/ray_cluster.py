@@ -18,7 +18,7 @@ from ray._private import ray_constants
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from impasto.errors import ClusterError, reason, use_option_names
-from impasto.threads import SPIN, processors
+from impasto.process import SPIN, processors
 from impasto.version import __version__
 
 VERSIONS = f"impasto {__version__} with torch {torch.__version__}"

@@ -23,6 +23,7 @@ from impasto.painting.outcome import Painting
 from impasto.painting.problem import regions_at
 from impasto.painting.run import Run
 from impasto.painting.step import Step
+from impasto.painting.tuning import tune_allocator
 
 __all__ = ["FramePainter", "later_config"]
 
@@ -129,6 +130,11 @@ class FramePainter:
         network = self._later_network()
         run = self._prepare(frame, named, self._later, network, start, reference)
         return _painted(run, on_step)
+
+    def tune_allocator(self) -> None:
+        """Make the process's allocator suit the frames, once one is prepared; for entry points."""
+        if self.plan and isinstance(self._backbone, Backbone):
+            tune_allocator(self.plan, self._backbone)
 
     def _later_network(self) -> Backbone:
         """The network that paints all frames but the first of a shot."""

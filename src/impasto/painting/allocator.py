@@ -6,12 +6,17 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
+from pathlib import Path
 
-__all__ = ["MOST", "give_back", "keep_big_blocks"]
+from impasto.process import HUGE_PAGES
+
+__all__ = ["MOST", "give_back", "has_huge_pages", "keep_big_blocks"]
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8  # malloc.h
 MOST = 1 << 30  # bytes; mallopt takes an int
+LINUX = Path("/sys/kernel/mm/transparent_hugepage/enabled")  # as "always [madvise] never"
 
 
 def keep_big_blocks(up_to: int = MOST) -> bool:
@@ -33,6 +38,14 @@ def keep_big_blocks(up_to: int = MOST) -> bool:
         and libc.mallopt(M_MMAP_THRESHOLD, min(up_to, MOST))
         and libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
     )
+
+
+def has_huge_pages() -> bool:
+    """Return whether torch asks for huge pages (`prepare_process` sees to it) and gets them."""
+    try:
+        return os.environ.get(HUGE_PAGES) == "1" and "[never]" not in LINUX.read_text()
+    except OSError:  # another system, or a kernel without them
+        return False
 
 
 def give_back() -> None:

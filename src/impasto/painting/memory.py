@@ -189,10 +189,10 @@ def _network_bytes(config: Config, backbone: Backbone) -> tuple[int, int]:
         size = _layer_bytes(backbone, name)
         followed = name in architecture.before_pooling and name != names[-1]
         pooled = followed and backbone.pooling == "max"
-        indices = size / 4 * 8 / backbone.dtype.itemsize if pooled else 0.0
+        maxima = size / 4 / backbone.dtype.itemsize if pooled else 0.0
         whole = not pooled or name.replace("conv", "relu") in wanted
-        kept += indices + (size if whole else size / 4) + (size if name in wanted else 0)
-        largest = max(largest, size + indices)
+        kept += 2 * maxima + (size if whole else size / 4) + (size if name in wanted else 0)
+        largest = max(largest, size + 8 * maxima)  # torch's positions, before they are shortened
     return math.ceil(kept), math.ceil(largest)
 
 
@@ -207,7 +207,7 @@ def _style_term_bytes(config: Config, backbone: Backbone) -> int:
 def _layer_bytes(backbone: Backbone, layer: str) -> float:
     """Return the bytes of a layer's features per pixel of the picture."""
     kernel, _ = backbone.weights.kernels[convolution_of(layer)]
-    return len(kernel) * backbone.dtype.itemsize / layer_stride(layer) ** 2
+    return kernel.shape[0] * backbone.dtype.itemsize / layer_stride(layer) ** 2
 
 
 def _format_bytes(count: float, *, up: bool = False) -> str:

@@ -143,7 +143,7 @@ def _draw_network(config: Config, machine: Machine, name: str, out: str) -> None
         channels = VGG19.channels
     else:
         kernels = load_with_bar(make_console(), config, machine).weights.kernels
-        channels = {layer: len(kernel) for layer, (kernel, _) in kernels.items()}
+        channels = {layer: kernel.shape[0] for layer, (kernel, _) in kernels.items()}
     title = f"{Path(config.backbone).name}, as the preset {name} uses it"
     plots.write_plot(
         plots.network(title, channels, config.content_layers, config.style_layers), target

@@ -42,7 +42,7 @@ def _of_torch(machine: Machine) -> dict[str, str]:
     from impasto.backbone.load import find_device, unused_gpu
     from impasto.painting.memory import free_memory
     from impasto.painting.tuning import use_threads
-    from impasto.threads import processors
+    from impasto.process import processors
 
     use_threads(machine)
     device = find_device(machine.device)

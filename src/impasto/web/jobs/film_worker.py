@@ -13,7 +13,7 @@ from impasto.film.store import FilmStore, open_film_store
 from impasto.images.write import write
 from impasto.painting.outcome import why_stopped
 from impasto.painting.step import Step
-from impasto.painting.tuning import tune_allocator, use_threads
+from impasto.painting.tuning import use_threads
 from impasto.web.jobs.films import OpenFilm, clip_of, open_film, own_names
 from impasto.web.jobs.job import Clock, Job, Progress, State
 from impasto.web.jobs.limits import Limits
@@ -90,8 +90,8 @@ class _Work:
 
     def on_step(self, step: Step) -> None:
         """Note a step. Raises _InterruptedError."""
-        if step.number == 1 and self.painter.plan:
-            tune_allocator(self.painter.plan, step.picture.device)
+        if step.number == 1:
+            self.painter.tune_allocator()
         within = self._share(self.done + 1) - self._share(self.done)
         self._show(self._share(self.done) + within * step.fraction, step)
         self.job.show_sometimes(step)

@@ -72,7 +72,7 @@ def work(job: Job, limits: Limits, machine: Machine, threads: int = MOST_THREADS
 def _begin(job: Job, most: int, machine: Machine) -> Started:
     content, styles, named = job.inputs(most)
     run = Run.prepare(content, styles, job.config, machine, named=named, backbone=cached_backbone)
-    tune_allocator(run.plan, run.backbone.device)
+    tune_allocator(run.plan, run.backbone)
     path = job.file(f"timelapse{job.timelapse}")
     film = film_of(path, content, run.config) if job.timelapse else None
     return Started(run, run.steps(), film)

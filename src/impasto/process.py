@@ -1,4 +1,4 @@
-"""Choose how many threads compute, and how long they spin while they wait for work.
+"""Prepare a process for torch: its threads, how long they spin, and large pages of memory.
 
 For entry points: it changes the whole process, which the library never does.
 """
@@ -11,21 +11,24 @@ from pathlib import Path
 
 from impasto import cgroups
 
-__all__ = ["SPIN", "prepare_threads", "processors"]
+__all__ = ["HUGE_PAGES", "SPIN", "prepare_process", "processors"]
 
 # libgomp's default of 300,000 rounds is best on an idle machine. On a busy one a spinning thread
 # takes the processor from the thread that it waits for. benchmarks/spinning.py measures both.
 # KMP_BLOCKTIME is of Intel's and LLVM's OpenMP, in torch for Windows and macOS: milliseconds,
 # about as long (their default is 200).
 SPIN = {"GOMP_SPINCOUNT": "5000", "KMP_BLOCKTIME": "1"}
+# Has torch ask Linux for pages of 2 MB for its tensors: a new tensor costs much less time.
+HUGE_PAGES = "THP_MEM_ALLOC_ENABLE"
 
 
-def prepare_threads() -> None:
+def prepare_process() -> None:
     """Have waiting threads spin briefly and then sleep, and limit their number to `processors`.
 
-    What the environment sets already is kept. Call it before torch is imported: OpenMP reads the
-    environment when it is loaded.
+    And have tensors lie in large pages. What the environment sets already is kept. Call it before
+    torch is imported, which reads the environment when it is loaded.
     """
+    os.environ.setdefault(HUGE_PAGES, "1")
     if "OMP_WAIT_POLICY" not in os.environ:
         for name, value in SPIN.items():
             os.environ.setdefault(name, value)

@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from impasto import cgroups
-from impasto.threads import SPIN, prepare_threads, processors
+from impasto.process import SPIN, prepare_process, processors
 
 
 def with_quota(root: Path, quota: int) -> Path:
@@ -62,7 +62,7 @@ def bare(eight, monkeypatch):
 
 
 def environment() -> dict[str, str]:
-    prepare_threads()
+    prepare_process()
     names = (*SPIN, "OMP_NUM_THREADS")
     return {name: os.environ[name] for name in names if name in os.environ}
 
@@ -87,8 +87,8 @@ def test_what_the_environment_says_is_kept(bare, monkeypatch) -> None:
 REAL = """
 import os, sys
 os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-from impasto.threads import prepare_threads
-prepare_threads()
+from impasto.process import prepare_process
+prepare_process()
 assert "torch" not in sys.modules
 import torch
 print(torch.get_num_threads())
