@@ -425,7 +425,7 @@ def test_a_resumed_film_has_the_bytes_of_an_uninterrupted_one(
 def test_a_film_of_a_run_that_was_stopped_by_hand_goes_on_too(
     painted, stopped, impasto, tmp_path, monkeypatch
 ) -> None:
-    monkeypatch.setattr("impasto.figures.timelapse.FRAMES", 2)
+    monkeypatch.setattr("impasto.figures.timelapse.FRAMES", 3)
     options = ("--steps", 16, "--timelapse", "film.gif")
     painted(*options)
     whole = (tmp_path / "film.gif").read_bytes()

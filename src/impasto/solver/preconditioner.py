@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
 
 import torch
 import torch.nn.functional as F
@@ -73,22 +72,20 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def without_weave(gradient: torch.Tensor) -> torch.Tensor:
-    """A gradient (B, C, H, W) without the frequency of a weave of two pixels, 1/2 both ways.
+def without_weave(x: torch.Tensor) -> torch.Tensor:
+    """A gradient or picture (B, C, H, W) without the weave of two pixels, frequency 1/2 both ways.
 
     A network is nearly blind to it, so nothing would take it away once it is in the picture. The
     gain is 1 - (sin(pi f_down) sin(pi f_across))^8: 0 there, a half at 0.4, and 1 for all that
     varies in one direction.
     """
-    kernel = _weave_kernel(gradient.device, gradient.dtype)
-    weave = gradient.flatten(0, 1)[:, None]
+    weave = F.pad(x, (4, 4, 4, 4), mode="replicate")
     for _ in range(4):
-        weave = F.conv2d(F.pad(weave, (1, 1, 1, 1), mode="replicate"), kernel)
-    return gradient - weave.view_as(gradient)
+        weave = _second_differences(_second_differences(weave, 2), 3)
+    return x - weave / 16**4  # second differences have gain 4 there
 
 
-@cache
-def _weave_kernel(device: torch.device, dtype: torch.dtype) -> torch.Tensor:
-    """The kernel, copied to a device once: a CUDA graph can hold no copy from here."""
-    second = torch.tensor([1.0, -2, 1]).to(device, dtype) / 4  # second differences: -sin^2(pi f)
-    return second.outer(second)[None, None]
+def _second_differences(x: torch.Tensor, dim: int) -> torch.Tensor:
+    """x_(k-1) - 2 x_k + x_(k+1): gain -4 sin^2(pi f). Ten times as fast as a convolution."""
+    size = x.shape[dim] - 2
+    return (x.narrow(dim, 0, size) + x.narrow(dim, 2, size)).sub_(x.narrow(dim, 1, size), alpha=2)
