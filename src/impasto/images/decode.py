@@ -6,7 +6,7 @@ import io
 from typing import NamedTuple
 
 import numpy as np
-from PIL import GifImagePlugin, Image, ImageCms
+from PIL import GifImagePlugin, Image, ImageChops, ImageCms
 
 from impasto.images.color_tags import ColorTags, from_gamma, to_srgb
 from impasto.images.ranges import Range, unit, value_range
@@ -45,13 +45,15 @@ class Stated(NamedTuple):
     """What a file says of its pixels, where Pillow does not.
 
     profile: its color profile, or None. colors: its colors in numbers. transparent: the gray that
-    is transparent, in `depth` bits; None: none.
+    is transparent, in `depth` bits; None: none. gray: whether it is gray, though Pillow opens it in
+    colors.
     """
 
     profile: bytes | None = None
     colors: ColorTags | None = None
     transparent: int | None = None
     depth: int = 8
+    gray: bool = False
 
     @classmethod
     def by_pillow(cls, image: Image.Image) -> Stated:
@@ -121,7 +123,10 @@ def _from_shallow(
     image: Image.Image, stated: Stated, factor: int
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Decode an image of up to 8 bits a sample to pixels (H, W, 3) and alpha (H, W)."""
-    kind, gray_mode = image.format, image.mode in ("1", "L", "LA", "La")
+    kind, gray_mode = image.format, stated.gray or image.mode in ("1", "L", "LA", "La")
+    if kind == "PSD":  # black is 1 there; a fourth channel is a selection
+        image = ImageChops.invert(image) if image.mode == "1" else image
+        image = image.convert("RGB") if image.mode == "RGBA" else image
     if stated.transparent is not None and image.mode in ("1", "L"):
         # Pillow has scaled the grays to 8 bits, but not the transparent one
         image.info["transparency"] = stated.transparent * 255 // (2**stated.depth - 1)
@@ -137,7 +142,7 @@ def _from_shallow(
     alpha = None
     if transparent:
         alpha = np.asarray(image.getchannel("A"), dtype=np.float32) / 255
-        if kind == "TGA" and not alpha.any():  # 32 bits, of which 8 say nothing
+        if kind in ("TGA", "ICO") and not alpha.any():  # 32 bits, of which 8 say nothing
             alpha = None
         image = image.convert("L" if gray_mode else "RGB")
     return from_profile(image, stated.profile), alpha

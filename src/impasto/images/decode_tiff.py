@@ -11,7 +11,7 @@ from impasto.images.tiff import CMYK, LAB, WHITE_IS_ZERO, Samples, TiffPicture
 
 __all__ = ["from_tiff"]
 
-LAB_BYTES = 2  # of a sample of Lab that is read here; Pillow reads those of one
+LAB_BYTES = (1, 2)  # of a sample of Lab that is read
 
 
 def from_tiff(picture: TiffPicture, enough: int | None = None) -> Decoded:
@@ -76,12 +76,12 @@ def _opacity(samples: Samples, high: float) -> np.ndarray | None:
 
 
 def _from_deep_lab(samples: Samples, picture: TiffPicture) -> np.ndarray:
-    """sRGB (H, W, 3) of CIE Lab with 16 bits: L is unsigned, a and b are signed (TIFF 6.0, section
-    23); of each the high byte is used."""
-    if samples.dtype.itemsize != LAB_BYTES or samples.dtype.kind == "f":
+    """sRGB (H, W, 3) of CIE Lab with 8 or 16 bits: L is unsigned, a and b are signed (TIFF 6.0,
+    section 23); of each the high byte is used."""
+    if samples.dtype.itemsize not in LAB_BYTES or samples.dtype.kind == "f":
         raise picture.refused()
-    words = samples.values.astype(np.int64) & 0xFFFF
-    return from_profile(_image_of((words >> 8).astype(np.uint8), "LAB"), None)
+    high = samples.values.astype(np.int64) >> 8 * (samples.dtype.itemsize - 1)
+    return from_profile(_image_of((high & 0xFF).astype(np.uint8), "LAB"), None)
 
 
 def _image_of(values: np.ndarray, mode: str) -> Image.Image:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
@@ -27,11 +28,17 @@ __all__ = ["decode_file", "decoding", "header_size", "metadata_in", "record_in"]
 # Bytes a pixel while a picture is decoded, and of what is left when it is scaled down; JPEG's
 # decoder scales down itself, by up to 8.
 DECODED, LEFT, JPEG_SCALE = 4, 36, 8
+DECODED_WEBP = 24  # with the canvases of its frames
 VERSION_INFO = 1057  # of Photoshop's resources: whether the file has a picture beside its layers
 # What may follow a JPEG whose end is missing: it makes no difference if all pixels are there. They
 # differ from the first bit on from the zeros that libjpeg fills in itself, and from each other.
 JPEG_END = b"\xff\xd9"
 FILLERS = (b"", b"\x55" * 256, b"\xaa" * 256)
+PADDING = 16  # zeros, at least, that a download leaves where a file's end is to be
+BLOCK = 8  # pixels of a side of JPEG's blocks
+GRAY_ALPHA = 4  # PNG's color type
+# the beginnings of errors that do not say what is wrong: of QOI, JPEG XL and WebP
+UNSAID = ("not enough values", "Generic Error", "could not create decoder")
 
 
 @contextmanager
@@ -51,6 +58,8 @@ def decoding(name: str) -> Iterator[None]:
         reason = " ".join(str(error).split()) or "it is broken"
         if reason.startswith("decoder error"):  # Pillow's, with a number
             reason = "its compressed pixels are broken"
+        if isinstance(error, (LookupError, struct.error)) or reason.startswith(UNSAID):
+            reason = "it is broken"
         raise PictureError(f"{name} cannot be read as a picture: {reason}", name) from error
 
 
@@ -98,24 +107,44 @@ def decode_file(
         _check_size(image.size, data, name, most, bound)
         _check_layers(image, name)
         if most is None:
-            _check_memory(image.size, name, enough, image.format in ("JPEG", "MPO"))
+            _check_memory(image.size, name, enough, image.format)
         if chunks:
-            stated = Stated(chunks.profile, chunks.colors, chunks.transparent, chunks.depth)
+            gray = chunks.depth == 16 and data[25] == GRAY_ALPHA
+            stated = Stated(chunks.profile, chunks.colors, chunks.transparent, chunks.depth, gray)
         elif image.format in ("AVIF", "HEIF") and not image.info.get("icc_profile"):
             codes = color_codes(data)
             stated = Stated(None, from_codes(*codes) if codes else None)
         else:
             stated = Stated.by_pillow(image)
-        try:
+        if image.format in ("JPEG", "MPO"):
+            decoded = _decoded_jpeg(image, data, stated, enough)
+        else:
             decoded = from_image(image, stated, enough)
-        except OSError:
-            if image.format not in ("JPEG", "MPO"):
-                raise
-            whole = _without_end(data, stated, enough)
-            if whole is None:
-                raise
-            decoded = whole
         return decoded, metadata_in(image, chunks.dpi if chunks else None)
+
+
+def _decoded_jpeg(image: Image.Image, data: bytes, stated: Stated, enough: int | None) -> Decoded:
+    """Decode an opened JPEG. Raises OSError if pixels are missing."""
+    width = image.width
+    end = data.rstrip(b"\0")
+    padded = len(data) - len(end) >= PADDING and not end.endswith(JPEG_END)
+    try:
+        decoded = None if padded else from_image(image, stated, enough)
+    except OSError:
+        decoded = None
+    if decoded is None:
+        whole = _without_end(end if padded else data, stated, enough)
+        if whole is None:
+            raise OSError("image file is truncated")
+        return whole
+    # libjpeg fills in what is missing before the end, too: to the last corner with one color
+    side = max(1, BLOCK * image.width // width)
+    corner = image.crop((image.width - side, image.height - side, image.width, image.height))
+    if len(corner.getcolors() or ()) == 1:
+        with opened(end.removesuffix(JPEG_END) + FILLERS[1] + JPEG_END) as other:
+            if not np.array_equal(from_image(other, stated, enough).pixels, decoded.pixels):
+                raise OSError("image file is truncated")
+    return decoded
 
 
 def _without_end(data: bytes, stated: Stated, enough: int | None) -> Decoded | None:
@@ -201,11 +230,15 @@ def _check_layers(image: Image.Image, name: str) -> None:
             )
 
 
-def _check_memory(size: tuple[int, int], name: str, enough: int | None, jpeg: bool = False) -> None:
+def _check_memory(
+    size: tuple[int, int], name: str, enough: int | None, kind: str | None = None
+) -> None:
     """Raise PictureError if reading a picture of (width, height) takes more memory than is free."""
     width, height = size
     factor = shrink_factor(size, enough)
-    decoded = DECODED / min(factor, JPEG_SCALE) ** 2 if jpeg else DECODED
+    decoded = float(DECODED_WEBP if kind == "WEBP" else DECODED)
+    if kind in ("JPEG", "MPO"):
+        decoded /= min(factor, JPEG_SCALE) ** 2
     needed = width * height * (decoded + LEFT / factor**2)
     free = cgroups.available_memory()
     if needed > free:

@@ -14,7 +14,7 @@ from PIL import Image, UnidentifiedImageError
 from impasto.errors import OutputError, PictureError
 from impasto.extras import needs_extra
 from impasto.images.boxes import brands
-from impasto.images.jxl import is_jxl
+from impasto.images.jxl import is_animated_jxl, is_jxl
 from impasto.images.others import RAW, what_else
 from impasto.images.tiff import is_tiff
 
@@ -63,6 +63,7 @@ RAW_SUFFIXES = {
 # pixels, and of 63 bytes.
 JPEG, GIF = 512, 2731
 PER_BYTE = {"JPEG": JPEG, "MPO": JPEG, "GIF": GIF, "QOI": 62, "DDS": 2, "SGI": 64, "PCX": 8 * 32}
+RUN_LENGTHS, BMP_RUN = (1, 2), 128  # compressions of BMP; pixels of a byte: 2 bytes for up to 255
 DEFLATE = 1032  # bytes that one compressed byte can hold (zlib.net/zlib_tech.html)
 # bits of a pixel, at least; of other modes one
 PNG_BITS = {"RGB": 24, "RGBA": 32, "LA": 16, "I": 16, "I;16": 16}
@@ -111,6 +112,9 @@ def check_kind(data: bytes, name: str) -> None:
         raise PictureError(f"{name} is a film, or of a kind that is not read: take a frame", name)
     if is_jxl(data):
         _register_jxl(name)
+        with suppress(ValueError):  # a broken header is told when it is read
+            if is_animated_jxl(data):
+                raise PictureError(f"{name} is an animated JPEG XL: save a frame as PNG", name)
     if _is_deep_jpeg2000(data):
         raise PictureError(
             f"{name} is a JPEG 2000 of colors with more than 8 bits: save it as TIFF or PNG", name
@@ -194,4 +198,6 @@ def most_pixels(image: Image.Image, size: int) -> float:
         return size * DEFLATE * 8 / PNG_BITS.get(image.mode, 1)
     if image.format == "TIFF" and image.info.get("compression") == "jpeg":
         return size * JPEG
+    if image.format in ("BMP", "DIB") and image.info.get("compression") in RUN_LENGTHS:
+        return size * BMP_RUN
     return size * PER_BYTE.get(image.format or "", float("inf"))

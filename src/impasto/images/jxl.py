@@ -1,10 +1,10 @@
-"""Read the size of a JPEG XL file from its header, since its plugin decodes what it opens."""
+"""Read the header of a JPEG XL file, since its plugin decodes what it opens."""
 
 from __future__ import annotations
 
 import struct
 
-__all__ = ["is_jxl", "jxl_size"]
+__all__ = ["is_animated_jxl", "is_jxl", "jxl_size"]
 
 STARTS = (b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n")
 # widths as ratios of the height (ISO/IEC 18181-1, annex D.2)
@@ -19,22 +19,45 @@ def is_jxl(data: bytes) -> bool:
 
 def jxl_size(data: bytes) -> tuple[int, int]:
     """(width, height) of a JPEG XL file. Raises ValueError if its header is broken."""
-    head = _codestream(data)[2:18]
-    bits, at = int.from_bytes(head, "little"), 0
+    return _Bits(_codestream(data)[2:]).size()
 
-    def take(count: int) -> int:
-        nonlocal at
-        at += count
-        return bits >> (at - count) & ((1 << count) - 1)
 
-    def length(small: bool) -> int:
-        return (take(5) + 1) * 8 if small else take(BITS[take(2)]) + 1
+def is_animated_jxl(data: bytes) -> bool:
+    """Whether a JPEG XL file says that it has several frames (ISO/IEC 18181-1, annex D.3).
 
-    small = bool(take(1))
-    height = length(small)
-    ratio = take(3)
-    across, down = RATIOS.get(ratio, (0, 1))
-    return (height * across // down if ratio else length(small)), height
+    Its plugin shows the last one. Raises ValueError if its header is broken.
+    """
+    bits = _Bits(_codestream(data)[2:])
+    bits.size()
+    if bits.take(1) or not bits.take(1):  # all is as usual; nothing unusual is said
+        return False
+    bits.take(3)  # the orientation
+    if bits.take(1):  # a size to be shown at
+        bits.size()
+    return not bits.take(1) and bool(bits.take(1))  # a preview comes before
+
+
+class _Bits:
+    """Bits of a header, the lowest of a byte first."""
+
+    def __init__(self, data: bytes):
+        self._bits, self._at = int.from_bytes(data, "little"), 0
+
+    def take(self, count: int) -> int:
+        """The next `count` bits as a number."""
+        self._at += count
+        return self._bits >> (self._at - count) & ((1 << count) - 1)
+
+    def size(self) -> tuple[int, int]:
+        """(width, height)."""
+        small = bool(self.take(1))
+        height = self._length(small)
+        ratio = self.take(3)
+        across, down = RATIOS.get(ratio, (0, 1))
+        return (height * across // down if ratio else self._length(small)), height
+
+    def _length(self, small: bool) -> int:
+        return (self.take(5) + 1) * 8 if small else self.take(BITS[self.take(2)]) + 1
 
 
 def _codestream(data: bytes) -> bytes:

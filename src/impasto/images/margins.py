@@ -27,6 +27,7 @@ CAPTION = 0.3  # share of a row of letters, of a row of the picture
 NESTED = 3  # margins within each other
 BLACK, WHITE = 4 / 255, 251 / 255  # of a bar that is alone
 DEEPEST_BAR = 0.3  # of the picture's size
+RINGING = 16, 40 / 255  # of JPEG beside a bar's edge: pixels, and how far colors may be off
 SAMPLED = 50_000  # colors, at least, of which the median is taken: a million take 50 ms
 LEAST_SHARE = 0.01  # of the picture: less of a margin is at most a rim
 MOST_SHARE = 15 / 16  # of the picture: what is plain but for so little is meant to be so
@@ -142,11 +143,14 @@ def _is_bar(plain: PlainColor, edges: list[int], distance: np.ndarray) -> bool:
     depth = max(edges)
     lines = distance if top or bottom else distance.T
     lines = lines[::-1] if bottom or right else lines
+    near, off = RINGING
+    clean = max(2, depth - 2 - near)
     low, high = float(plain.color.min()), float(plain.color.max())
     return (
         0 < depth <= DEEPEST_BAR * len(lines)
         and (high <= BLACK or low >= WHITE)
-        and bool((lines[: depth - 2] <= plain.tolerance).all())
+        and bool((lines[:clean] <= plain.tolerance).all())
+        and bool((lines[clean : depth - 2] <= off).all())
         and float((lines[depth + 1] > plain.tolerance).mean()) >= CLEAN
     )
 

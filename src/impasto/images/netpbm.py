@@ -16,6 +16,8 @@ __all__ = ["NetpbmPicture", "is_netpbm", "opened_netpbm"]
 # netpbm.sourceforge.net/doc/pfm.html, pam.html
 COLOR_PFM = re.compile(rb"PF\s+(\d+)\s+(\d+)\s+(\S+)\s")
 PAM = re.compile(rb"P7\s*\n(.*?)ENDHDR\s*?\n", re.DOTALL)
+TUPLES = {"BLACKANDWHITE", "GRAYSCALE", "RGB"}
+TUPLES |= {f"{kind}_ALPHA" for kind in TUPLES}
 LONGEST_HEADER = 4096  # bytes
 COLORS = {1: 1, 2: 1, 3: 3, 4: 3}  # of so many channels; one more is alpha
 
@@ -74,8 +76,11 @@ def opened_netpbm(data: bytes) -> NetpbmPicture:
         channels, high, dtype = 3, None, np.dtype("<f4" if scale < 0 else ">f4")
     elif found := PAM.match(head):
         fields = dict(line.split()[:2] for line in found[1].splitlines() if len(line.split()) > 1)
+        kind = fields.get(b"TUPLTYPE", b"RGB").decode("latin-1")
+        if kind not in TUPLES:
+            raise ValueError(f"its colors are {kind}: save it as RGB")
         names = (b"WIDTH", b"HEIGHT", b"DEPTH", b"MAXVAL")
-        width, height, channels, high = (int(fields[name]) for name in names)
+        width, height, channels, high = (int(fields.get(name, 0)) for name in names)
         dtype = np.dtype(">u2" if high > 255 else "u1")
     else:
         raise ValueError("its header is broken")

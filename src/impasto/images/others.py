@@ -17,6 +17,7 @@ KINDS = (
     (0, b"%!PS", f"a PostScript file: {EXPORT}"),
     (0, b"\xc5\xd0\xd3\xc6", f"a PostScript file: {EXPORT}"),
     (0, b"#?RADIANCE", f"a Radiance HDR picture: {TIFF_OR_PNG}"),
+    (0, b"#?RGBE", f"a Radiance HDR picture: {TIFF_OR_PNG}"),
     (0, b"v/1\x01", f"an OpenEXR picture: {TIFF_OR_PNG}"),
     (0, b"SIMPLE  =", f"a FITS file: {TIFF_OR_PNG}"),
     (0, b"II\xbc\x01", f"a JPEG XR: {TIFF_OR_PNG}"),
@@ -51,6 +52,7 @@ TEXTS_WITH_PIXELS = ("P1", "P2", "P3", "P5", "P6", "P7", "PF", "Pf")
 JPEG = b"\xff\xd8"
 # the markers of a JPEG's frame (Rec. T.81, table B.1)
 FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
+LOSSLESS = {0xC3, 0xC7, 0xCB, 0xCF}  # libjpeg-turbo's scaling of them writes past its memory
 PHOTOSHOP = b"8BPS\0\x01"
 
 
@@ -63,20 +65,22 @@ def what_else(data: bytes) -> str:
         bits = int.from_bytes(data[22:24], "big")
         return f"a Photoshop file of {bits}-bit colors: {TIFF_OR_PNG}" if bits > 8 else ""
     if data.startswith(JPEG):
-        bits = _bits_of_jpeg(data)
+        frame, bits = _frame_of_jpeg(data)
+        if frame in LOSSLESS:
+            return f"a lossless JPEG: {TIFF_OR_PNG}"
         return f"a JPEG of {bits} bits a sample: save it with 8 bits" if bits != 8 else ""
     return _text(data[:SEEN])
 
 
-def _bits_of_jpeg(data: bytes) -> int:
-    """The bits of a sample; 8 where the file does not say."""
+def _frame_of_jpeg(data: bytes) -> tuple[int, int]:
+    """The marker of the frame, and the bits of a sample; 0 and 8 where the file does not say."""
     at = len(JPEG)
     while at + 5 <= len(data) and data[at] == 0xFF:
         if data[at + 1] in FRAMES:
-            return data[at + 4]
+            return data[at + 1], data[at + 4]
         (length,) = struct.unpack_from(">H", data, at + 2)
         at += 1 if data[at + 1] == 0xFF else 2 + length
-    return 8
+    return 0, 8
 
 
 def _text(data: bytes) -> str:

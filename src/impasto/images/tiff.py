@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import logging
+import math
 import re
 import struct
 from collections.abc import Iterator
@@ -50,6 +51,8 @@ WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, CMYK, LAB = 0, 1, 2, 5, 8
 COLORS = {WHITE_IS_ZERO: 1, BLACK_IS_ZERO: 1, RGB: 3, CMYK: 4, LAB: 3}
 # The most bytes of samples that a byte of the file can hold, by compression: LZW, as GIF;
 # deflate; PackBits, a byte for a run of 128 (TIFF 6.0, section 9); JPEG, of three samples.
+PHOTOMETRIC, NODATA = 262, 42113  # tags; the second is GDAL's
+YCBCR, PLANES = 6, 2
 RATIOS = {5: 2731, 8: 1032, 32946: 1032, 32773: 64, 6: 3 * 512, 7: 3 * 512}
 PREMULTIPLIED = 1
 PACKBITS, WEBP = 32773, 50001
@@ -127,10 +130,12 @@ class TiffPicture(NamedTuple):
         channels.
         """
         page = self.page
-        kind = int(page.photometric or 0)
+        kind, planes = int(page.photometric or 0), page.planarconfig == PLANES
         more = page.samplesperpixel > COLORS.get(kind, MOST_SAMPLES)
         if more and page.compression in (NONE, *BYTES):
-            return kind != RGB or page.samplesperpixel > 4
+            return kind != RGB or planes or page.samplesperpixel > 4
+        if (kind == LAB and planes) or (page.parent.is_bigtiff and page.parent.byteorder == ">"):
+            return True
         return page.predictor == DIFFERENCES and page.compression in (NONE, PACKBITS)
 
     def samples(self, factor: int = 1) -> Samples:
@@ -142,27 +147,45 @@ class TiffPicture(NamedTuple):
         readable = page.compression in (NONE, *BYTES) and page.samplesperpixel <= MOST_SAMPLES
         if not readable or page.imagedepth != 1 or page.fillorder not in FILL_ORDERS:
             raise self.refused()
+        assert page.dtype is not None
+        if page.dtype.kind not in "uif":
+            raise self.refused()
         predictors = (1,) if is_packed(page) else (1, DIFFERENCES, FLOAT_DIFFERENCES)
         if page.predictor not in predictors:
             raise self.refused()
         photometric = int(page.photometric or 0)
         colors = COLORS[photometric]
         kinds = tuple(page.extrasamples or ())
-        with_alpha = bool(kinds) and kinds[0] in ALPHAS
-        values, low, top = assembled(page, self.data, factor, colors, with_alpha)
-        assert page.dtype is not None
+        at = next((k for k, kind in enumerate(kinds) if kind in ALPHAS), None)
+        further = 0 if at is None else at + 1
+        factor = 1 if photometric == LAB else factor  # its bytes are signed, and have no mean
+        values, low, top = assembled(page, self.data, factor, colors, further)
+        missing = self._missing
+        if page.dtype.itemsize > 1 and np.isclose(missing, (low, top), rtol=1e-6).any():
+            raise KindError(
+                f"a map with missing values ({missing:g}): fill them, and save it as PNG"
+            )
         return Samples(
             values[..., :colors],
-            values[..., colors] if with_alpha else None,
+            None if at is None else values[..., colors + at],
             photometric,
             page.dtype,
             page.bitspersample,
             low,
             top,
             _stated_range(page),
-            with_alpha and kinds[0] == PREMULTIPLIED,
-            page.samplesperpixel - colors - with_alpha,
+            at is not None and kinds[at] == PREMULTIPLIED,
+            page.samplesperpixel - colors - (at is not None),
         )
+
+    @property
+    def _missing(self) -> float:
+        """The value of pixels that have none, as GDAL writes it; not a number if there is none."""
+        tag = self.page.tags.get(NODATA)
+        try:
+            return math.nan if tag is None else float(str(tag.value).strip(" \0"))
+        except ValueError:
+            return math.nan
 
     @property
     def most_pixels(self) -> float:
@@ -207,6 +230,10 @@ def opened_tiff(data: bytes) -> Iterator[TiffPicture]:
             raise KindError(RAW)
         whole = [page for page in every if not _is_reduced(page)]
         page = max(whole or every, key=lambda page: page.imagewidth * page.imagelength)
+        if PHOTOMETRIC not in page.tags:
+            raise KindError("a TIFF that does not say what its values mean: save it anew")
+        if page.photometric == YCBCR and page.compression == NONE:
+            raise KindError(f"{_kind_of(page)}: save it as RGB with LZW")
         yield TiffPicture(page, data, _page_note(page, [p for p in pages if not _is_reduced(p)]))
 
 

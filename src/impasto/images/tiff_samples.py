@@ -33,12 +33,12 @@ REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
 def assembled(
-    page: TiffPage, data: bytes, factor: int, colors: int, with_alpha: bool
+    page: TiffPage, data: bytes, factor: int, colors: int, further: int
 ) -> tuple[np.ndarray, float, float]:
     """The samples of a page from its strips or tiles, and the least and largest value of a color.
 
-    Returns (H, W, colors, and alpha), scaled down by a whole factor; each block alone, so that the
-    whole picture is never in memory.
+    Returns (H, W, colors and `further` samples), scaled down by a whole factor; each block alone,
+    so that the whole picture is never in memory.
     """
     assert page.dtype is not None
     height, width, samples = page.imagelength, page.imagewidth, page.samplesperpixel
@@ -52,7 +52,7 @@ def assembled(
     down, across = -(-height // rows), -(-width // columns)
     if len(page.dataoffsets) < planes * down * across:
         raise ValueError("image file is truncated")
-    kept = colors + with_alpha
+    kept = colors + further
     shape = -(-height // factor), -(-width // factor), kept
     out = np.zeros(shape, np.float64) if factor > 1 else np.empty(shape, page.dtype)
     low, top = np.inf, -np.inf
