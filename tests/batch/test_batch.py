@@ -671,11 +671,15 @@ def test_killed_at_random_moments_nothing_is_lost_or_doubled(batch, tiny, tmp_pa
 def test_what_is_passed_over_in_a_folder_is_said(batch, tiny, impasto) -> None:
     for name in ("raw.DNG", "film.mov", ".hidden"):
         Path("photos", name).write_bytes(b"something")
+    Path("photos", "gone.png").symlink_to("nowhere.png")
+    os.mkfifo("photos/pipe.png")
     given = [each for each in tiny if each != "--quiet"]
     code, _, err = impasto("batch", "-o", "out", *given, *ALL.split())
     assert code == 0
-    assert "passed over in photos: film.mov (no picture's name), notes.txt" in " ".join(err.split())
+    assert "passed over in photos: film.mov (no picture's name), " in " ".join(err.split())
     assert "raw.DNG (a camera's raw file: develop it first)" in " ".join(err.split())
+    assert "gone.png (a link to nothing)" in " ".join(err.split())
+    assert "pipe.png (no regular file)" in " ".join(err.split())
     assert "hidden" not in err
 
 

@@ -99,14 +99,17 @@ def pictures_in(folder: Path, note: Note) -> list[str]:
         files = [
             file
             for file in sorted(folder.iterdir())
-            if not (file.name.startswith(".") or is_contact_sheet(file)) and file.is_file()
+            if not (file.name.startswith(".") or is_contact_sheet(file) or file.is_dir())
         ]
     except OSError as error:
         raise PictureError(f"{folder} cannot be opened: {reason(error)}", str(folder)) from error
-    pictures = [str(file) for file in files if file.suffix.lower() in suffixes]
-    others = [file.name for file in files if file.suffix.lower() not in suffixes]
+    usable = [file for file in files if file.suffix.lower() in suffixes and file.is_file()]
+    pictures, others = (
+        [str(file) for file in usable],
+        [file for file in files if file not in usable],
+    )
     if others:
-        named = [f"{name} ({_why_not(name)})" for name in others[:MOST_NAMED]]
+        named = [f"{file.name} ({_why_not(file)})" for file in others[:MOST_NAMED]]
         more = [f"and {len(others) - MOST_NAMED} more"] if len(others) > MOST_NAMED else []
         note(f"passed over in {folder}: {', '.join([*named, *more])}")
     if not pictures:
@@ -114,9 +117,13 @@ def pictures_in(folder: Path, note: Note) -> list[str]:
     return pictures
 
 
-def _why_not(name: str) -> str:
-    """The reason to pass over a file in a folder, by its name."""
-    if is_raw_name(name):
+def _why_not(file: Path) -> str:
+    """The reason to pass over a file in a folder."""
+    if file.is_symlink() and not file.exists():
+        return "a link to nothing"
+    if not file.is_file():
+        return "no regular file"
+    if is_raw_name(file.name):
         return "a camera's raw file: develop it first"
     return "no picture's name"
 
