@@ -205,6 +205,23 @@ def test_sixteen_bits_of_gray_and_alpha_have_their_profile() -> None:
     assert abs(eight(read(with_colors)).mean() - 128) < 1
 
 
+@pytest.mark.parametrize(("rows", "whole"), [(40, False), (47, False), (48, True)])
+@pytest.mark.parametrize("black", [False, True])
+def test_a_png_whose_pixels_end_early_is_told(rows: int, whole: bool, black: bool) -> None:
+    values = COLORS.copy()
+    if black:
+        values[40:] = 0
+    packed = zlib.compress(b"".join(b"\0" + row.tobytes() for row in values[:rows]))
+    start = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", 64, 48, 8, 2, 0, 0, 0))
+    parts = [chunk(b"IDAT", packed[:100]), chunk(b"IDAT", packed[100:]), chunk(b"IEND", b"")]
+    data = start + b"".join(parts)
+    if whole:
+        assert np.array_equal(eight(read(data)), values)
+        return
+    with pytest.raises(PictureError, match="truncated"):
+        read(data)
+
+
 def linear_gray() -> bytes:
     """A color profile of grays in proportion to light (ICC.1:2010, sections 7, 9 and 10)."""
     white = b"XYZ \0\0\0\0" + struct.pack(">3i", 63190, 65536, 54061)

@@ -19,7 +19,7 @@ from impasto.images.formats import check_kind, most_pixels, opened
 from impasto.images.jxl import is_jxl, jxl_size
 from impasto.images.metadata import KEY, NOTHING, Metadata, metadata_of
 from impasto.images.netpbm import is_netpbm, opened_netpbm
-from impasto.images.png import is_png, read_chunks
+from impasto.images.png import is_png, lacks_rows, read_chunks
 from impasto.images.quiet import NO_WARNINGS
 from impasto.images.tiff import WEBP, KindError, TiffPicture, is_tiff, opened_tiff, pointing_at
 
@@ -120,6 +120,9 @@ def decode_file(
             decoded = _decoded_jpeg(image, data, stated, enough)
         else:
             decoded = from_image(image, stated, enough)
+            # Pillow leaves missing rows black
+            if chunks and not _last_row(image).any() and lacks_rows(chunks.data):
+                raise OSError("image file is truncated")
         return decoded, metadata_in(image, chunks.dpi if chunks else None)
 
 
@@ -145,6 +148,10 @@ def _decoded_jpeg(image: Image.Image, data: bytes, stated: Stated, enough: int |
             if not np.array_equal(from_image(other, stated, enough).pixels, decoded.pixels):
                 raise OSError("image file is truncated")
     return decoded
+
+
+def _last_row(image: Image.Image) -> np.ndarray:
+    return np.asarray(image.crop((0, image.height - 1, image.width, image.height)))
 
 
 def _without_end(data: bytes, stated: Stated, enough: int | None) -> Decoded | None:

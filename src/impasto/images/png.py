@@ -16,7 +16,7 @@ from PIL import UnidentifiedImageError
 
 from impasto.images.color_tags import ColorTags, from_codes, from_gamma
 
-__all__ = ["Chunks", "is_png", "read_chunks"]
+__all__ = ["Chunks", "is_png", "lacks_rows", "read_chunks"]
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 PIXELS = (b"IDAT", b"fdAT")
@@ -29,7 +29,9 @@ HARMLESS = {b"pHYs": 9, b"gAMA": 4, b"cHRM": 32, b"sRGB": 1, b"cICP": 4, b"tIME"
 LONGEST_TEXT = 1 << 20  # bytes; Pillow refuses longer ones
 MOST_TEXT = 1 << 24  # bytes of all texts
 LONGEST_PROFILE = 1 << 25  # bytes
+AT_ONCE = 1 << 20  # bytes of pixels
 GRAY = 0  # the color type
+SAMPLES = {GRAY: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # of a pixel, by color type
 
 
 class Chunks(NamedTuple):
@@ -106,6 +108,24 @@ def read_chunks(data: bytes) -> Chunks:
         _dpi(found),
         texts,
     )
+
+
+def lacks_rows(data: bytes) -> bool:
+    """Whether the pixels of a PNG end before its last row; Pillow leaves the rest black.
+
+    Only of files that are not interlaced.
+    """
+    width, height, depth, color, _, _, interlaced = struct.unpack_from(">IIBBBBB", data, 16)
+    wanted = height * (1 + -(-width * depth * SAMPLES[color] // 8))
+    unpack, found, at = zlib.decompressobj(), 0, len(SIGNATURE)
+    while at + 12 <= len(data) and not interlaced:
+        length, kind = struct.unpack_from(">I4s", data, at)
+        rest = data[at + 8 : at + 8 + length] if kind == b"IDAT" else b""
+        while rest and found < wanted and not unpack.eof:
+            found += len(unpack.decompress(rest, AT_ONCE))
+            rest = unpack.unconsumed_tail
+        at += 12 + length
+    return not interlaced and found < wanted
 
 
 def _checksum(data: bytes, begin: int, end: int) -> bytes:
