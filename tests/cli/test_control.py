@@ -196,14 +196,15 @@ def test_masks_of_one_name_are_two_regions(impasto, here, tiny, names) -> None:
 
 def test_what_is_protected_stays_nearer_the_content(painted, here) -> None:
     layers = ("--style-layers", "relu1_1", "--content-layers", "relu1_1")
-    options = (*layers, "--strength", 3, "--start", "noise", "--steps", 25)
-    plain = painted("light", *options)
-    kept = painted("light", *options, "--protect", "left.png", "--protection", 100)
+    options = (*layers, "--strength", 3, "--start", "noise", "--steps")
+    plain = painted("light", *options, 60)
+    kept = painted("light", *options, 60, "--protect", "left.png", "--protection", 100)
     away = [
         (each - content_at(here, each))[..., :14].square().mean().sqrt() for each in (plain, kept)
     ]
     assert away[1] < 0.7 * away[0]
-    weak = painted("light", *options, "--protect", "left.png", "--protection", 1)
+    plain = painted("light", *options, 25)
+    weak = painted("light", *options, 25, "--protect", "left.png", "--protection", 1)
     torch.testing.assert_close(weak, plain, atol=2 / 255, rtol=0)
 
 
