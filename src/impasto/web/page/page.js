@@ -1,9 +1,10 @@
 () => {
   const status = () => document.querySelector("#status p");
   document.addEventListener("click", (event) => {
-    if (!event.target.closest("#paint, #paint-on, #try-all, #film-three, #film-paint, [data-act=style]")) return;
+    const begins = event.target.closest("#paint, #paint-on, #try-all, #film-three, #film-paint, [data-act=style]");
+    if (!begins && !event.target.closest("[data-act]")) return;
     // On a phone the picture is far below the button that begins it.
-    if (window.innerWidth <= 700) status()?.scrollIntoView({ behavior: "smooth" });
+    if (begins && window.innerWidth <= 700) status()?.scrollIntoView({ behavior: "smooth" });
     // An answer is not shown if gradio closes its idle connection just when it is asked for. The next event opens it again,
     // and brings that answer, too.
     const said = status()?.innerText;
