@@ -303,14 +303,14 @@ def test_a_mask_of_the_style_says_whose_features_are_matched() -> None:
 
 @pytest.fixture(scope="module")
 def paintings(tiny_weights, photo, style):
-    """Of each style term: its terms at the start, and the best Step of 20."""
+    """Of each style term: its terms at the start, and the best Step of 60."""
     backbone = Backbone(load(str(tiny_weights)))
     found = {}
     for term in TERMS:
         config = gram_config(
             size=48,
             levels=1,
-            steps=20,
+            steps=60,
             grain_weight=0,
             style_term=term,
         )

@@ -53,4 +53,4 @@ def weave_after_steps(unweave: bool) -> float:
 def test_what_is_cut_off_at_white_makes_less_of_a_weave() -> None:
     made = weave_after_steps(unweave=False)
     assert made == pytest.approx(0.05, abs=0.005)  # of 1, 0.8 and 0.4 in place of 1.2, 0.8 and 0.4
-    assert weave_after_steps(unweave=True) < 0.6 * made
+    assert weave_after_steps(unweave=True) < 0.65 * made

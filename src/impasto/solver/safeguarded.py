@@ -31,8 +31,8 @@ class SafeguardedSolver:
             solver: makes the steps.
             safeguard: looks out for trouble.
             clamp: keep every number between 0 and 1 after each step.
-            unweave: leave a weave of two pixels out of the gradients, and out of steps that were
-                clamped, so that none comes into the picture.
+            unweave: leave a weave of two pixels out of the gradients, and out of what is cut off
+                by clamping, so that none comes into the picture.
             make_advance: makes what is called in place of `advance`, and again after trouble.
         """
         self._solver, self._safeguard = solver, safeguard
@@ -103,9 +103,10 @@ class SafeguardedSolver:
         self._safeguard.take(x, value, gradient, term_values)
         moved = self._solver.step(x, without_weave(gradient) if self._unweave else gradient)
         if self._clamp:
-            moved = moved.clamp(0, 1)
-            if self._unweave:  # what is cut off makes a weave, too
-                moved = (x + without_weave(moved - x)).clamp(0, 1)
+            clamped = moved.clamp(0, 1)
+            if self._unweave:
+                clamped = (moved + without_weave(clamped - moved)).clamp(0, 1)
+            moved = clamped
         return [moved, *self._safeguard.best]
 
     def state(self) -> dict[str, torch.Tensor]:
