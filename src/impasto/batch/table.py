@@ -104,10 +104,7 @@ def pictures_in(folder: Path, note: Note) -> list[str]:
     except OSError as error:
         raise PictureError(f"{folder} cannot be opened: {reason(error)}", str(folder)) from error
     usable = [file for file in files if file.suffix.lower() in suffixes and file.is_file()]
-    pictures, others = (
-        [str(file) for file in usable],
-        [file for file in files if file not in usable],
-    )
+    pictures, others = [str(file) for file in usable], sorted({*files} - {*usable})
     if others:
         named = [f"{file.name} ({_why_not(file)})" for file in others[:MOST_NAMED]]
         more = [f"and {len(others) - MOST_NAMED} more"] if len(others) > MOST_NAMED else []

@@ -7,7 +7,7 @@ from PIL import Image
 
 from impasto.images.decode import Decoded, from_profile, from_unit, shrink_factor, upright
 from impasto.images.ranges import Range, unit, value_range
-from impasto.images.tiff import CMYK, LAB, WHITE_IS_ZERO, Samples, TiffPicture
+from impasto.images.tiff import CMYK, LAB, WHITE_IS_ZERO, KindError, Samples, TiffPicture
 
 __all__ = ["from_tiff"]
 
@@ -32,6 +32,7 @@ def from_tiff(picture: TiffPicture, enough: int | None = None) -> Decoded:
         used = count - samples.unused
         which = "the first" if used == 1 else f"the first {used}"
         notes.append(f"only {which} of its {count} channels {'is' if used == 1 else 'are'} used")
+    _check_missing(samples, picture.missing)
     found = _range_of(samples)
     alpha = _opacity(samples, found.high)
     if samples.photometric == LAB:
@@ -48,6 +49,14 @@ def from_tiff(picture: TiffPicture, enough: int | None = None) -> Decoded:
             values = 1 - values if samples.photometric == WHITE_IS_ZERO else values
             pixels = from_unit(values, picture.profile)
     return upright(pixels, alpha, (height, width), picture.orientation, notes)
+
+
+def _check_missing(samples: Samples, missing: float | None) -> None:
+    """Raise KindError if the least or the largest value stands for none. 8 bits are colors."""
+    ends = samples.low, samples.top
+    if missing is None or samples.dtype.itemsize == 1 or not np.isclose(missing, ends, 1e-6).any():
+        return
+    raise KindError(f"a map with missing values ({missing:g}): fill them, and save it as PNG")
 
 
 def _range_of(samples: Samples) -> Range:

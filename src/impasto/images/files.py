@@ -36,7 +36,6 @@ JPEG_END = b"\xff\xd9"
 FILLERS = (b"", b"\x55" * 256, b"\xaa" * 256)
 PADDING = 16  # zeros, at least, that a download leaves where a file's end is to be
 BLOCK = 8  # pixels of a side of JPEG's blocks
-GRAY_ALPHA = 4  # PNG's color type
 # the beginnings of errors that do not say what is wrong: of QOI, JPEG XL and WebP
 UNSAID = ("not enough values", "Generic Error", "could not create decoder")
 
@@ -109,8 +108,9 @@ def decode_file(
         if most is None:
             _check_memory(image.size, name, enough, image.format)
         if chunks:
-            gray = chunks.depth == 16 and data[25] == GRAY_ALPHA
-            stated = Stated(chunks.profile, chunks.colors, chunks.transparent, chunks.depth, gray)
+            stated = Stated(
+                chunks.profile, chunks.colors, chunks.transparent, chunks.depth, chunks.gray
+            )
         elif image.format in ("AVIF", "HEIF") and not image.info.get("icc_profile"):
             codes = color_codes(data)
             stated = Stated(None, from_codes(*codes) if codes else None)
@@ -130,41 +130,41 @@ def _decoded_jpeg(image: Image.Image, data: bytes, stated: Stated, enough: int |
     """Decode an opened JPEG. Raises OSError if pixels are missing."""
     width = image.width
     end = data.rstrip(b"\0")
-    padded = len(data) - len(end) >= PADDING and not end.endswith(JPEG_END)
+    if len(data) - len(end) >= PADDING and not end.endswith(JPEG_END):
+        return _without_end(end, stated, enough)
     try:
-        decoded = None if padded else from_image(image, stated, enough)
+        decoded = from_image(image, stated, enough)
     except OSError:
-        decoded = None
-    if decoded is None:
-        whole = _without_end(end if padded else data, stated, enough)
-        if whole is None:
-            raise OSError("image file is truncated")
-        return whole
+        return _without_end(data, stated, enough)
     # libjpeg fills in what is missing before the end, too: to the last corner with one color
     side = max(1, BLOCK * image.width // width)
     corner = image.crop((image.width - side, image.height - side, image.width, image.height))
     if len(corner.getcolors() or ()) == 1:
-        with opened(end.removesuffix(JPEG_END) + FILLERS[1] + JPEG_END) as other:
-            if not np.array_equal(from_image(other, stated, enough).pixels, decoded.pixels):
-                raise OSError("image file is truncated")
+        other = _ended(end.removesuffix(JPEG_END), FILLERS[1], stated, enough)
+        if not np.array_equal(other.pixels, decoded.pixels):
+            raise OSError("image file is truncated")
     return decoded
+
+
+def _without_end(data: bytes, stated: Stated, enough: int | None) -> Decoded:
+    """Decode a JPEG whose last bytes are missing. Raises OSError if pixels are missing.
+
+    libjpeg fills in missing pixels without a word. But then other bytes in their place make others.
+    """
+    first, *others = (_ended(data, filler, stated, enough) for filler in FILLERS)
+    if not all(np.array_equal(first.pixels, other.pixels) for other in others):
+        raise OSError("image file is truncated")
+    return first
+
+
+def _ended(data: bytes, filler: bytes, stated: Stated, enough: int | None) -> Decoded:
+    """Decode a JPEG without its end as if these bytes and an end followed."""
+    with opened(data.rstrip(b"\xff") + filler + JPEG_END) as image:
+        return from_image(image, stated, enough)
 
 
 def _last_row(image: Image.Image) -> np.ndarray:
     return np.asarray(image.crop((0, image.height - 1, image.width, image.height)))
-
-
-def _without_end(data: bytes, stated: Stated, enough: int | None) -> Decoded | None:
-    """Decode a JPEG whose last bytes are missing, or return None if pixels are missing.
-
-    libjpeg fills in missing pixels without a word. But then other bytes in their place make others.
-    """
-    tries = []
-    for filler in FILLERS:
-        with opened(data.rstrip(b"\xff") + filler + JPEG_END) as image:
-            tries.append(from_image(image, stated, enough))
-    same = all(np.array_equal(tries[0].pixels, other.pixels) for other in tries[1:])
-    return tries[0] if same else None
 
 
 def _decoded_tiff(

@@ -34,7 +34,8 @@ def is_animated_jxl(data: bytes) -> bool:
     bits.take(3)  # the orientation
     if bits.take(1):  # a size to be shown at
         bits.size()
-    return not bits.take(1) and bool(bits.take(1))  # a preview comes before
+    has_preview = bits.take(1)  # whose own header would have to be read
+    return not has_preview and bool(bits.take(1))
 
 
 class _Bits:

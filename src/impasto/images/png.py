@@ -30,14 +30,15 @@ LONGEST_TEXT = 1 << 20  # bytes; Pillow refuses longer ones
 MOST_TEXT = 1 << 24  # bytes of all texts
 LONGEST_PROFILE = 1 << 25  # bytes
 AT_ONCE = 1 << 20  # bytes of pixels
-GRAY = 0  # the color type
-SAMPLES = {GRAY: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # of a pixel, by color type
+GRAY, GRAY_ALPHA = 0, 4  # color types
+SAMPLES = {GRAY: 1, 2: 3, 3: 1, GRAY_ALPHA: 2, 6: 4}  # of a pixel, by color type
 
 
 class Chunks(NamedTuple):
     """What the chunks of a file say. data: the file for Pillow, without what it would refuse.
 
     transparent: the gray that is transparent, in the file's own depth; None: none. texts: by key.
+    gray: whether it has no colors; Pillow opens gray and alpha of 16 bits in colors.
     """
 
     data: bytes
@@ -47,6 +48,7 @@ class Chunks(NamedTuple):
     colors: ColorTags | None = None
     dpi: tuple[float, float] | None = None
     texts: Mapping[bytes, bytes] = MappingProxyType({})
+    gray: bool = False
 
 
 def is_png(data: bytes) -> bool:
@@ -107,6 +109,7 @@ def read_chunks(data: bytes) -> Chunks:
         _colors(found),
         _dpi(found),
         texts,
+        color in (GRAY, GRAY_ALPHA),
     )
 
 

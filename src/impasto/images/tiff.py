@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import logging
-import math
 import re
 import struct
 from collections.abc import Iterator
@@ -44,15 +43,15 @@ __all__ = [
 STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 MOST_PAGES = 100  # that are looked at
 # codes of the tags and their values: TIFF 6.0; DNG 1.7
-DNG_VERSION, ORIENTATION = 50706, 274
+DNG_VERSION, ORIENTATION, PHOTOMETRIC = 50706, 274, 262
+MISSING = 42113  # GDAL's
+YCBCR, PLANES = 6, 2
 REDUCED, MASK = 1, 4  # bits of NewSubfileType
 CFA, LINEAR_RAW = 32803, 34892
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, CMYK, LAB = 0, 1, 2, 5, 8
 COLORS = {WHITE_IS_ZERO: 1, BLACK_IS_ZERO: 1, RGB: 3, CMYK: 4, LAB: 3}
 # The most bytes of samples that a byte of the file can hold, by compression: LZW, as GIF;
 # deflate; PackBits, a byte for a run of 128 (TIFF 6.0, section 9); JPEG, of three samples.
-PHOTOMETRIC, NODATA = 262, 42113  # tags; the second is GDAL's
-YCBCR, PLANES = 6, 2
 RATIOS = {5: 2731, 8: 1032, 32946: 1032, 32773: 64, 6: 3 * 512, 7: 3 * 512}
 PREMULTIPLIED = 1
 PACKBITS, WEBP = 32773, 50001
@@ -160,11 +159,6 @@ class TiffPicture(NamedTuple):
         further = 0 if at is None else at + 1
         factor = 1 if photometric == LAB else factor  # its bytes are signed, and have no mean
         values, low, top = assembled(page, self.data, factor, colors, further)
-        missing = self._missing
-        if page.dtype.itemsize > 1 and np.isclose(missing, (low, top), rtol=1e-6).any():
-            raise KindError(
-                f"a map with missing values ({missing:g}): fill them, and save it as PNG"
-            )
         return Samples(
             values[..., :colors],
             None if at is None else values[..., colors + at],
@@ -179,13 +173,13 @@ class TiffPicture(NamedTuple):
         )
 
     @property
-    def _missing(self) -> float:
-        """The value of pixels that have none, as GDAL writes it; not a number if there is none."""
-        tag = self.page.tags.get(NODATA)
+    def missing(self) -> float | None:
+        """The value of pixels that have none, as GDAL writes it."""
+        tag = self.page.tags.get(MISSING)
         try:
-            return math.nan if tag is None else float(str(tag.value).strip(" \0"))
+            return None if tag is None else float(str(tag.value).strip(" \0"))
         except ValueError:
-            return math.nan
+            return None
 
     @property
     def most_pixels(self) -> float:
