@@ -76,8 +76,8 @@ def gram(features: torch.Tensor) -> torch.Tensor:
 class DefaultBaseline:
     """The objective of impasto's defaults, for one content and one style, (1, 3, H, W) in [0, 1].
 
-    The pictures are continued beyond their border as in a mirror, and only the positions within
-    them count.
+    The pictures are continued beyond their border as in a mirror that stands on it, and only the
+    positions within them count.
     """
 
     def __init__(
@@ -95,7 +95,8 @@ class DefaultBaseline:
         """Features after ReLU by layer, at the positions within the picture."""
         height, width = x.shape[2:]
         below, beside = (8 + -(side + 8) % 16 for side in (height, width))
-        framed = F.pad(x, (16, beside, 16, below), mode="reflect")
+        rows = torch.cat([x[:, :, :16].flip(2), x, x[:, :, -below:].flip(2)], 2)
+        framed = torch.cat([rows[..., :16].flip(3), rows, rows[..., -beside:].flip(3)], 3)
         layers = {*self.config.content_layers, *self.config.style_layers}
         names = tuple(layer.replace("relu", "conv") for layer in layers)
         inner = {}

