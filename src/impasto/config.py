@@ -466,11 +466,11 @@ class Machine(BaseModel):
         "of the network's features (auto: the fastest here, measured once)",
         network=True,
     )
-    convolution: Literal["auto", "direct", "winograd"] = setting(
+    convolution: Literal["auto", "direct", "winograd", "int8"] = setting(
         "auto",
         "Machine",
-        "how float32 is convolved on a CPU: as the sum itself, or by Winograd's algorithm (auto: "
-        "the fastest here, measured once)",
+        "how a CPU convolves: as the sum itself, by Winograd's algorithm (float32), or in 8-bit "
+        "integers (auto: the fastest here, measured once)",
         network=True,
     )
 

@@ -236,7 +236,7 @@ def test_winograd_is_used_where_it_pays_and_changes_by_rounding() -> None:
     kernel, bias = layer(128, 128)
     y, small = features(torch.float32, 1, 128, 32, 32), features(torch.float32, 1, 128, 8, 8)
     direct = Convolution(kernel, bias, CPU, torch.float32)
-    fast = Convolution(kernel, bias, CPU, torch.float32, winograd=True)
+    fast = Convolution(kernel, bias, CPU, torch.float32, convolution="winograd")
     for ours, theirs in (
         (fast.forward(y, relu=True), direct.forward(y, relu=True)),
         (fast.backward(y), direct.backward(y)),

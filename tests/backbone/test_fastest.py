@@ -11,15 +11,18 @@ from impasto.backbone.convolution import Method
 from impasto.backbone.fastest import fastest, processor_abilities
 from impasto.backbone.load import find_device
 from impasto.config import Machine
+from impasto.errors import ConfigError
 
 CPU = torch.device("cpu")
 DIRECT, WINOGRAD, HALF = Method("float32"), Method("float32", "winograd"), Method("bfloat16")
+BYTES, HALF_BYTES = Method("float32", "int8"), Method("bfloat16", "int8")
 
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("IMPASTO_HOME", str(tmp_path))
     monkeypatch.setattr(module, "has_fused", lambda dtype: True)
+    monkeypatch.setattr(module, "has_int8", lambda: True)
     return tmp_path
 
 
@@ -52,6 +55,8 @@ def test_the_fastest_is_measured_once_and_remembered(
         ({"precision": "float32", "convolution": "direct"}, DIRECT),
         ({"precision": "float32", "convolution": "winograd"}, WINOGRAD),
         ({"precision": "bfloat16", "convolution": "winograd"}, HALF),
+        ({"precision": "bfloat16", "convolution": "int8"}, HALF_BYTES),
+        ({"precision": "float32", "convolution": "int8"}, BYTES),
     ],
 )
 def test_settings_that_leave_no_choice_are_not_measured(
@@ -69,6 +74,30 @@ def test_a_choice_among_fewer_is_remembered_apart(
     assert fastest(CPU, Machine()) == HALF
     assert fastest(CPU, Machine(precision="float32")) == DIRECT
     assert asked == [[DIRECT, WINOGRAD, HALF], [DIRECT, WINOGRAD]]
+
+
+def test_bytes_are_measured_where_what_is_painted_bears_them(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = measured(monkeypatch, HALF_BYTES)
+    assert fastest(CPU, Machine(), rounded=True) == HALF_BYTES
+    assert fastest(CPU, Machine()) == DIRECT  # has not been measured with them
+    assert fastest(CPU, Machine(precision="bfloat16"), rounded=True) == HALF
+    assert fastest(CPU, Machine(convolution="direct"), rounded=True) == DIRECT
+    assert fastest(CPU, Machine(convolution="int8")) == HALF_BYTES
+    everything = [DIRECT, WINOGRAD, BYTES, HALF, HALF_BYTES]
+    assert asked == [everything, [DIRECT, WINOGRAD, HALF], [DIRECT, HALF], [BYTES, HALF_BYTES]]
+
+
+def test_bytes_on_a_processor_without_them_are_an_error(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = measured(monkeypatch, DIRECT)
+    monkeypatch.setattr(module, "has_int8", lambda: False)
+    with pytest.raises(ConfigError, match="--convolution int8 is not for this processor"):
+        fastest(CPU, Machine(convolution="int8"))
+    fastest(CPU, Machine(), rounded=True)
+    assert asked == [[DIRECT, WINOGRAD, HALF]]
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"a": 1}', '{"a": ["float64", "direct"]}', "\0"])

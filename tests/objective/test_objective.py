@@ -11,6 +11,7 @@ from configs import gram_config, position_factor
 from framing import seen
 from grains import flatness_between, grain_between
 from impasto import Config
+from impasto.backbone.int8 import has_int8
 from impasto.backbone.pooling import AVERAGE_GAIN
 from impasto.backbone.vgg import Backbone
 from impasto.backbone.weight_files import Weights
@@ -420,13 +421,17 @@ def test_the_products_of_no_positions_are_zero() -> None:
 
 
 @pytest.mark.slow
-def test_a_painting_in_bfloat16_is_as_good_as_one_in_float32() -> None:
-    config = gram_config(size=128, levels=1, steps=60, backbone="compact")
+@pytest.mark.parametrize("way", ["bfloat16", "int8"])
+@pytest.mark.parametrize("term", ["gram", "wasserstein"])
+def test_a_painting_of_rounded_numbers_is_as_good_as_one_in_float32(term: str, way: str) -> None:
+    if way == "int8" and not has_int8():
+        pytest.skip("this processor has no products of bytes")
+    config = gram_config(size=128, levels=1, steps=60, backbone="compact", style_term=term)
+    settings = {"pooling": config.pooling, "padding": config.padding}
     weights = load("compact")
-    exact, rough = (
-        Backbone(weights, pooling=config.pooling, padding=config.padding, dtype=dtype)
-        for dtype in (torch.float32, torch.bfloat16)
-    )
+    exact = Backbone(weights, **settings)
+    convolution = "int8" if way == "int8" else "direct"
+    rough = Backbone(weights, dtype=torch.bfloat16, convolution=convolution, **settings)
     runs = [
         Run.prepare(sample_portrait(), sample_style("strokes"), config, backbone=each)
         for each in (exact, rough)

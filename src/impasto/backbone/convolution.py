@@ -9,14 +9,24 @@ from typing import Literal, NamedTuple
 import torch
 import torch.nn.functional as F
 
+from impasto.backbone.architecture import STRIDE
+from impasto.backbone.int8 import Int8Convolution
 from impasto.backbone.weight_files import Kernel
 from impasto.backbone.winograd import TILE, WinogradConvolution, pays
 
-__all__ = ["Convolution", "Method", "has_fused", "unpadded"]
+__all__ = ["Convolution", "Method", "Way", "has_fused", "through_relu", "unpadded"]
 
 # Positions of the shorter side of a map: below it oneDNN takes kernels in orders of their own, and
 # one in another order is turned at every call, which took 30 times as long as the convolution.
 SMALL = 16
+# Channels on either side from which on bytes are used: with fewer, rounding takes as long as it
+# saves.
+LEAST_OF_INT8 = 32
+# Stride up to which features are not rounded to bytes on the way forward: half of the error of the
+# gradient would come from stages 1 and 2, which are a quarter of the products.
+EXACT = 2
+
+Way = Literal["direct", "winograd", "int8"]
 
 
 class _Layouts(threading.local):
@@ -32,7 +42,7 @@ class Method(NamedTuple):
     """How a network computes: the name of its dtype, and how it convolves."""
 
     precision: str
-    convolution: Literal["direct", "winograd"] = "direct"
+    convolution: Way = "direct"
 
     @property
     def dtype(self) -> torch.dtype:
@@ -51,8 +61,9 @@ class Convolution:
     order (turned into it once, not at every call) and applies ReLU while the values are still in
     the processor, for nothing.
 
-    winograd: use Winograd's algorithm where the picture is large enough for it to pay, on a CPU in
-    float32. It changes the result by rounding only.
+    convolution: "winograd" for Winograd's algorithm where the picture is large enough for it to
+    pay, on a CPU in float32, which changes the result by rounding only; "int8" for products of
+    bytes, on a CPU that has them, and Winograd's algorithm for what is exact.
     """
 
     def __init__(
@@ -61,13 +72,20 @@ class Convolution:
         bias: torch.Tensor,
         device: torch.device,
         dtype: torch.dtype,
+        convolution: Way = "direct",
         *,
-        winograd: bool = False,
+        stride: int = STRIDE,
     ):
-        """kernel (O, I, 3, 3), bias (O,)."""
+        """kernel (O, I, 3, 3), bias (O,). stride: pixels from one position to the next."""
         self._device, self._dtype = device, dtype
         self._fused = device.type == "cpu" and has_fused(dtype)
-        self._may_winograd = winograd and device.type == "cpu" and dtype == torch.float32
+        on_cpu = device.type == "cpu"
+        self._int8_back = (
+            on_cpu and convolution == "int8" and min(kernel.shape[:2]) >= LEAST_OF_INT8
+        )
+        self._int8 = self._int8_back and stride > EXACT
+        winograd = convolution != "direct" and not self._int8
+        self._may_winograd = winograd and on_cpu and dtype == torch.float32
         self._kernel, self._bias = kernel, bias.detach().to(device, dtype)
         self._layouts = _Layouts()
         self._cudnn = device.type == "cuda" and has_cudnn_relu(device, dtype)
@@ -82,13 +100,25 @@ class Convolution:
     def _winograd(self) -> WinogradConvolution:
         return WinogradConvolution(self._numbers, self._bias)
 
+    @cached_property
+    def _of_bytes(self) -> Int8Convolution:
+        return Int8Convolution(self._numbers, self._bias.float())
+
+    @cached_property
+    def _of_bytes_back(self) -> Int8Convolution:
+        return Int8Convolution(self._turned, None)
+
+    @property
+    def _turned(self) -> torch.Tensor:
+        """The kernel of the way back."""
+        return self._numbers.flip(2, 3).transpose(0, 1)
+
     def _laid_out(self, y: torch.Tensor, *, turned: bool) -> torch.Tensor:
         """The kernel, or that of the way back, in the order in which oneDNN takes it for y."""
         size = list(y.shape) if self._fused and min(y.shape[2:]) < SMALL else None
         held = self._layouts.held.get(turned)
         if held is None or held[0] != size:
-            kernel = self._numbers.flip(2, 3).transpose(0, 1) if turned else self._numbers
-            kernel = kernel.to(self._device, self._dtype)
+            kernel = (self._turned if turned else self._numbers).to(self._device, self._dtype)
             kernel = kernel.contiguous(memory_format=torch.channels_last)
             if self._fused:
                 kernel = torch.ops.mkldnn._reorder_convolution_weight(
@@ -98,13 +128,19 @@ class Convolution:
         return held[1]
 
     def prepare(self, rows: int, columns: int) -> None:
-        """Make the kernel's form for Winograd's algorithm, if maps of this size make it pay."""
+        """Make the kernel's forms for bytes, or for Winograd's algorithm if maps of this size make
+        it pay."""
+        if self._int8:
+            _ = self._of_bytes
+        if self._int8_back:
+            _ = self._of_bytes_back
         if any(self._pays(rows, columns, backward=backward) for backward in (False, True)):
             _ = self._winograd
 
     def forget_layouts(self) -> None:
         """Free the kernel in all orders of this thread but its own."""
-        self.__dict__.pop("_winograd", None)
+        for form in ("_winograd", "_of_bytes", "_of_bytes_back"):
+            self.__dict__.pop(form, None)
         self._layouts.held.clear()
 
     @property
@@ -117,6 +153,8 @@ class Convolution:
     def forward(self, y: torch.Tensor, *, relu: bool, padding: int = 1) -> torch.Tensor:
         """(B, I, H, W) channels last -> (B, O, H, W), after ReLU if `relu`; H and W less 2 with
         padding 0."""
+        if self._int8 and _several(y):
+            return self._of_bytes(y, relu=relu)
         if self._winograd_pays(y, padding, backward=False):
             return self._winograd.forward(y, relu=relu)
         kernel = self._laid_out(y, turned=False)
@@ -130,6 +168,8 @@ class Convolution:
     def backward(self, gradient: torch.Tensor, *, padding: int = 1) -> torch.Tensor:
         """The gradient to the input from that to the output (without ReLU); `padding` is the
         forward pass's."""
+        if self._int8_back and _several(gradient):
+            return self._of_bytes_back(gradient)
         if self._winograd_pays(gradient, padding, backward=True):
             return self._winograd.backward(gradient)
         padding, kernel = 2 - padding, self._laid_out(gradient, turned=True)
@@ -188,6 +228,18 @@ def _fused(
         y, kernel, bias, [padding, padding], [1, 1], [1, 1], 1, after, [], ""
     )
     return found
+
+
+def _several(y: torch.Tensor) -> bool:
+    """Whether maps have several positions. Of a single one oneDNN's sums of bytes may be wrong
+    (torch 2.13)."""
+    return y.shape[2] * y.shape[3] > 1
+
+
+def through_relu(g: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    """The gradient before ReLU from that after it; y is ReLU's output. In g's own memory it would
+    be slower."""
+    return torch.ops.aten.threshold_backward(g, y, 0)  # type: ignore[no-any-return]
 
 
 def unpadded(g: torch.Tensor) -> torch.Tensor:

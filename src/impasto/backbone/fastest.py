@@ -2,7 +2,8 @@
 
 bfloat16 is fastest on a processor with matrix units for it (AMX), and slower than float32 on one
 that only has instructions for it. Winograd's algorithm saves three quarters of the products and
-adds transforms. Which is best depends on the processor and on torch.
+adds transforms. Bytes are four times as many a product, where the processor has such products.
+Which is best depends on the processor and on torch.
 """
 
 from __future__ import annotations
@@ -17,30 +18,52 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 
 from impasto.backbone.convolution import Convolution, Method, has_fused
+from impasto.backbone.int8 import has_int8
 from impasto.backbone.weights import cache_folder
 from impasto.config import Machine
-from impasto.errors import OutputError
+from impasto.errors import ConfigError, OutputError
 from impasto.images.atomic import atomic_write
 
 __all__ = ["METHODS", "fastest", "processor_abilities", "processor_name"]
 
 FILE = "convolution.json"
 MOST_BYTES = 1 << 20  # of the file
-# Channels and side of the convolutions that are timed: those of VGG-19's stages 2 and 4 at a size
-# of some hundred pixels.
-TIMED = ((128, 64), (512, 24))
+# Channels, side and stride of the convolutions that are timed, both ways: those of VGG-19's stages
+# 2 and 4 at a size of some hundred pixels.
+TIMED = ((128, 64, 2), (512, 24, 8))
 ROUNDS = 5
 Memory = TypeAdapter(dict[str, Method])
 
 
-METHODS = (Method("float32"), Method("float32", "winograd"), Method("bfloat16"))
+METHODS = (
+    Method("float32"),
+    Method("float32", "winograd"),
+    Method("float32", "int8"),
+    Method("bfloat16"),
+    Method("bfloat16", "int8"),
+)
 
 
-def fastest(device: torch.device, machine: Machine) -> Method:
-    """The fastest method on a device among those that the machine's settings allow."""
+def fastest(device: torch.device, machine: Machine, *, rounded: bool = False) -> Method:
+    """The fastest method on a device among those that the machine's settings allow.
+
+    Args:
+        device: where the network computes.
+        machine: its precision and convolution.
+        rounded: whether what is painted bears rounding to bytes, where the settings leave it open.
+
+    Raises:
+        ConfigError: this processor has no products of bytes, and they are asked for.
+    """
     if device.type != "cpu":
         return Method(_fast_precision(device) if machine.precision == "auto" else machine.precision)
-    allowed = [method for method in METHODS if _allowed(method, machine)]
+    allowed = [method for method in METHODS if _allowed(method, machine, rounded)]
+    if not allowed:
+        raise ConfigError(
+            "--convolution int8 is not for this processor or this torch, which do not add up "
+            "products of bytes exactly: give direct, winograd or auto",
+            machine.convolution,
+        )
     if len(allowed) == 1:
         return allowed[0]
     key = f"{_processor()}, torch {torch.__version__}, {torch.get_num_threads()} threads"
@@ -57,15 +80,19 @@ def fastest(device: torch.device, machine: Machine) -> Method:
     return choice
 
 
-def _allowed(method: Method, machine: Machine) -> bool:
+def _allowed(method: Method, machine: Machine, rounded: bool) -> bool:
     if machine.precision == "auto":
         if method.precision == "bfloat16" and not has_fused(torch.bfloat16):
             return False
     elif method.precision != machine.precision:
         return False
-    if machine.convolution == "auto" or method.precision != "float32":
-        return True
-    return method.convolution == machine.convolution
+    if method.convolution == "int8":
+        chosen = machine.convolution == "int8"
+        left_open = rounded and (machine.precision, machine.convolution) == ("auto", "auto")
+        return (chosen or left_open) and has_int8()
+    if method.precision == "bfloat16":  # has no other way but bytes
+        return machine.convolution != "int8"
+    return machine.convolution in ("auto", method.convolution)
 
 
 def _fast_precision(device: torch.device) -> str:
@@ -78,12 +105,12 @@ def _seconds_of(methods: list[Method]) -> dict[Method, float]:
     """Seconds that each method takes for the convolutions TIMED: medians of interleaved rounds."""
     runs: dict[Method, list[tuple[Convolution, torch.Tensor]]] = {method: [] for method in methods}
     cpu = torch.device("cpu")
-    for channels, side in TIMED:
+    for channels, side, stride in TIMED:
         kernel, bias = torch.ones(channels, channels, 3, 3), torch.ones(channels)
         for method, pairs in runs.items():
             y = torch.ones(1, channels, side, side, dtype=method.dtype)
             convolution = Convolution(
-                kernel, bias, cpu, method.dtype, winograd=method.convolution == "winograd"
+                kernel, bias, cpu, method.dtype, method.convolution, stride=stride
             )
             pairs.append((convolution, y.contiguous(memory_format=torch.channels_last)))
     seconds: dict[Method, list[float]] = {method: [] for method in methods}
@@ -92,7 +119,7 @@ def _seconds_of(methods: list[Method]) -> dict[Method, float]:
             for method, pairs in runs.items():
                 begin = perf_counter()
                 for convolution, y in pairs:
-                    convolution.forward(y, relu=True)
+                    convolution.backward(convolution.forward(y, relu=True))
                 seconds[method].append(perf_counter() - begin)
     return {method: median(taken[1:]) for method, taken in seconds.items()}
 

@@ -53,10 +53,12 @@ def load_backbone(
         backbone = load_backbone("vgg19", precision="float32")
         features = backbone(pixels, ["relu4_2"])["relu4_2"]
     """
+    by_name = isinstance(config, str)
     named = Config(backbone=config) if isinstance(config, str) else config
     config, machine = changed_by(settings, named, machine)
     device = find_device(machine.device)
-    method = fastest(device, machine)
+    # a network by its name is for features, which are wanted exact
+    method = fastest(device, machine, rounded=not by_name and _bears_rounding(config))
     weights = weights or load_weights(config, partial(load, progress=progress))
     if weights.finisher is not None and config.backbone == config.finish_backbone:
         weights = weights.finisher  # all steps are left to it
@@ -109,8 +111,18 @@ def network_key(config: Config, machine: Machine) -> tuple[str, ...]:
     return (
         *of_config,
         config.finisher,
+        str(_bears_rounding(config)),
         *(getattr(machine, name) for name in marked(Machine, "network")),
     )
+
+
+def _bears_rounding(config: Config) -> bool:
+    """Whether convolutions of bytes lead a config's objective down as far as exact ones.
+
+    A style's distance in units of its own size stays far above what rounding adds to it. The
+    published recipes' Gram matrices, and a photograph reconstructed from a layer, come nearer.
+    """
+    return config.normalize == "energy" and bool(config.style_layers)
 
 
 def find_device(name: str) -> torch.device:

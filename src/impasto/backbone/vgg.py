@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch.autograd.function import once_differentiable
 
 from impasto.backbone.architecture import convolution_of, layer_name, layer_stride
-from impasto.backbone.convolution import Convolution, Method, unpadded
+from impasto.backbone.convolution import Convolution, Method, Way, through_relu, unpadded
 from impasto.backbone.pooling import (
     average_pool,
     average_unpool,
@@ -52,7 +52,8 @@ class Backbone:
         weights: from `impasto.backbone.weights.load`.
         pooling: "average" is scaled so that the features keep their energy.
         padding: of the first convolution; the later ones are padded with zeros, as trained.
-        convolution: "winograd" for Winograd's algorithm where it pays, on a CPU in float32.
+        convolution: on a CPU "winograd" for Winograd's algorithm where it pays, in float32, or
+            "int8" for products of bytes.
 
     Example:
         backbone = load_backbone("vgg19")
@@ -67,7 +68,7 @@ class Backbone:
         padding: Literal["zeros", "replicate"] = "zeros",
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
-        convolution: Literal["direct", "winograd"] = "direct",
+        convolution: Way = "direct",
     ):
         self.weights, self.pooling, self.padding = weights, pooling, padding
         self.device, self.dtype = torch.device(device), dtype
@@ -84,7 +85,9 @@ class Backbone:
                 convolution=convolution,
             )
         self._convolutions = {
-            name: Convolution(kernel, bias, self.device, dtype, winograd=convolution == "winograd")
+            name: Convolution(
+                kernel, bias, self.device, dtype, convolution, stride=layer_stride(name)
+            )
             for name, (kernel, bias) in weights.kernels.items()
         }
         self._kernels = pooling_kernels(self.device) if pooling == "max" else None
@@ -228,7 +231,7 @@ class Backbone:
             assert self._kernels is not None
             gradient: torch.Tensor = self._kernels.unpool(g, trace.y)
             return gradient
-        g = _through_relu(g, trace.y) if trace.masked else g
+        g = through_relu(g, trace.y) if trace.masked else g
         return max_unpool(g, trace.indices, trace.size)
 
 
@@ -277,7 +280,7 @@ class Tape(NamedTuple):
         if relu in self.wanted:
             g = add(relu, g)
         if g is not None and not trace.masked:
-            g = _through_relu(g, trace.y)
+            g = through_relu(g, trace.y)
         if trace.name in self.wanted:
             g = add(trace.name, g)
         return trace.name, g
@@ -312,9 +315,3 @@ class _Pass(torch.autograd.Function):
 
         tape = ctx.tape._replace(traces=list(ctx.tape.traces))  # autograd may come again
         return tape.gradient(add), None, None
-
-
-def _through_relu(g: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-    """The gradient before ReLU from that after it; y is ReLU's output. In g's own memory it would
-    be slower."""
-    return torch.ops.aten.threshold_backward(g, y, 0)  # type: ignore[no-any-return]

@@ -46,7 +46,7 @@ def _of_torch(machine: Machine) -> dict[str, str]:
 
     use_threads(machine)
     device = find_device(machine.device)
-    method = fastest(device, machine)
+    method = fastest(device, machine, rounded=True)  # as the default painting
     chosen = "chosen by --device"
     if machine.device == "auto":
         chosen = "a GPU is here" if device.type != "cpu" else unused_gpu() or "torch finds no GPU"
