@@ -549,7 +549,7 @@ def test_resumed_it_convolves_as_it_began_whatever_is_the_fastest_now(
     monkeypatch.setattr("impasto.painting.checkpoint.COST", 1e9)
     fastest = ["winograd"]
 
-    def measured(_: object, machine: Machine) -> Method:
+    def measured(_: object, machine: Machine, **others: object) -> Method:
         return Method(
             "float32", fastest[0] if machine.convolution == "auto" else machine.convolution
         )

@@ -92,6 +92,8 @@ def _draw_features(
             "are needed: give a larger --size",
             (width, height),
         )
+    if machine.convolution == "auto":  # features are what is shown: not rounded to bytes
+        machine = machine.changed(convolution="direct")
     backbone = load_with_bar(make_console(), config, machine)
     rows: list[list[Cell]] = [
         [
