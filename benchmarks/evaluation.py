@@ -10,6 +10,7 @@ from common import ceilings, median_seconds, record
 from impasto.backbone.architecture import layer_stride
 from impasto.backbone.convolution import Method
 from impasto.backbone.fastest import METHODS
+from impasto.backbone.int8 import has_int8
 from impasto.backbone.vgg import Backbone
 from impasto.backbone.weight_files import Weights
 from impasto.backbone.weights import load
@@ -74,6 +75,9 @@ def main() -> None:
         for name, side in cases
     }
     keep_big_blocks()
+    methods = [method for method in METHODS if method.convolution != "int8" or has_int8()]
+    if args.device != "cpu":
+        methods = [Method("float32"), Method("bfloat16")]
     limits, rows = ceilings(args.device), []
     for name, side in cases:
         weights = networks[name]
@@ -83,7 +87,7 @@ def main() -> None:
                 weights, side, args.runs, args.device
             ),
         }
-        for method in METHODS if args.device == "cpu" else (METHODS[0], METHODS[2]):
+        for method in methods:
             taken[f"impasto: {' '.join(method)}", method.precision] = our_seconds(
                 weights, side, method, args.runs, args.device
             )

@@ -31,7 +31,7 @@ MOST_BYTES = 1 << 20  # of the file
 # Channels, side and stride of the convolutions that are timed, both ways: those of VGG-19's stages
 # 2 and 4 at a size of some hundred pixels.
 TIMED = ((128, 64, 2), (512, 24, 8))
-ROUNDS = 5
+ROUNDS = 3
 Memory = TypeAdapter(dict[str, Method])
 
 
