@@ -78,6 +78,7 @@ def test_nothing_stays_nothing_and_trouble_is_not_hidden() -> None:
     assert torch.equal(rough.backward(nothing), nothing)
     expected = exact.forward(nothing, relu=False)
     torch.testing.assert_close(rough.forward(nothing, relu=False), expected)
+    assert torch.equal(rough.backward(nothing + 1e-42), nothing)
     for trouble in (float("nan"), float("inf")):
         y = torch.ones(1, 32, 4, 4).contiguous(memory_format=torch.channels_last)
         y[0, 3, 2, 1] = trouble
