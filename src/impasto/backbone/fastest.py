@@ -58,25 +58,26 @@ def fastest(device: torch.device, machine: Machine, *, rounded: bool = False) ->
     if device.type != "cpu":
         return Method(_fast_precision(device) if machine.precision == "auto" else machine.precision)
     allowed = [method for method in METHODS if _allowed(method, machine, rounded)]
-    if not allowed:
+    key = f"{_processor()}, torch {torch.__version__}, {torch.get_num_threads()} threads"
+    key += f", of {len(allowed)}"
+    path = cache_folder() / FILE
+    if len(allowed) > 1 and (known := _read(path).get(key)) in allowed:
+        return known
+    # tried only where it is not known that they are the fastest: it takes a while
+    here = [method for method in allowed if method.convolution != "int8" or has_int8()]
+    if not here:
         raise ConfigError(
             "--convolution int8 is not for this processor or this torch, which do not add up "
             "products of bytes exactly: give direct, winograd or auto",
             machine.convolution,
         )
-    if len(allowed) == 1:
-        return allowed[0]
-    key = f"{_processor()}, torch {torch.__version__}, {torch.get_num_threads()} threads"
-    key += f", of {len(allowed)}"
-    path = cache_folder() / FILE
-    known = _read(path)
-    if known.get(key) in allowed:
-        return known[key]
-    choice = min(allowed, key=_seconds_of(allowed).__getitem__)
-    known = _read(path)
-    if known.get(key) in allowed:  # another process has measured meanwhile
-        return known[key]
-    _write(path, {**known, key: choice})
+    if len(here) == 1:
+        return here[0]
+    choice = min(here, key=_seconds_of(here).__getitem__)
+    remembered = _read(path)
+    if (known := remembered.get(key)) in allowed:  # another process has measured meanwhile
+        return known
+    _write(path, {**remembered, key: choice})
     return choice
 
 
@@ -89,7 +90,7 @@ def _allowed(method: Method, machine: Machine, rounded: bool) -> bool:
     if method.convolution == "int8":
         chosen = machine.convolution == "int8"
         left_open = rounded and (machine.precision, machine.convolution) == ("auto", "auto")
-        return (chosen or left_open) and has_int8()
+        return chosen or left_open
     if method.precision == "bfloat16":  # has no other way but bytes
         return machine.convolution != "int8"
     return machine.convolution in ("auto", method.convolution)
