@@ -58,7 +58,9 @@ def main() -> None:
         content, style = pictures(pair)
         with tempfile.TemporaryDirectory() as folder:
             out = Path(folder) / "painting.png"
-            for name, words in commands(content, style, out, args.size, args.steps).items():
+            painters = commands(content, style, out, args.size, args.steps)
+            names = [*painters, *(row["painter"] for row in rows)]
+            for name, words in painters.items():
                 if not name.startswith(args.only):
                     continue
                 began = time.perf_counter()
@@ -69,6 +71,7 @@ def main() -> None:
                 row |= {key: scores[key] for key in ("w2", "style", "content", "noise")}
                 rows.append(row)
                 print({k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()})
+                rows.sort(key=lambda row: names.index(row["painter"]))
                 rows.sort(key=lambda row: [*PAIRS, row["pair"]].index(row["pair"]))
                 record("peers", rows, size=args.size)
                 sys.stdout.flush()
