@@ -59,7 +59,7 @@ def fastest(device: torch.device, machine: Machine, *, rounded: bool = False) ->
         return Method(_fast_precision(device) if machine.precision == "auto" else machine.precision)
     allowed = [method for method in METHODS if _allowed(method, machine, rounded)]
     key = f"{_processor()}, torch {torch.__version__}, {torch.get_num_threads()} threads"
-    key += f", of {len(allowed)}"
+    key += f", of {', '.join(' '.join(method) for method in allowed)}"
     path = cache_folder() / FILE
     if len(allowed) > 1 and (known := _read(path).get(key)) in allowed:
         return known
