@@ -26,12 +26,13 @@ STEPS = 4  # at the last size: from the second on there is a pair, and steps are
 def measure(network: str, size: int, memory: str, device: str) -> dict:
     """Paint a few steps of the sample at size x size; peak bytes beyond interpreter, weights and
     pictures."""
-    backbone = load_backbone(Config(backbone=network), Machine(device=device))
+    machine = Machine(device=device, memory=memory)
+    config = Config(backbone=network, finish=0, size=size, levels=1, steps=STEPS, history=HISTORY)
+    backbone = load_backbone(config, machine)
     # square
     content = read(np.asarray(read(sample_portrait()).pixels[0].permute(1, 2, 0))[:400, :400])
     style = read(sample_style("strokes"))
-    config = Config(size=size, levels=1, steps=STEPS, memory=memory, history=HISTORY)
-    run = Run.prepare(content, style, config, backbone=backbone)
+    run = Run.prepare(content, style, config, machine, backbone=backbone)
     plan = run.plan
     rest = psutil.Process().memory_info().rss
     if device != "cpu":
