@@ -78,8 +78,8 @@ class Convolution:
     ):
         """kernel (O, I, 3, 3), bias (O,). stride: pixels from one position to the next."""
         self._device, self._dtype = device, dtype
-        self._fused = device.type == "cpu" and has_fused(dtype)
         on_cpu = device.type == "cpu"
+        self._fused = on_cpu and has_fused(dtype)
         self._int8_back = (
             on_cpu and convolution == "int8" and min(kernel.shape[:2]) >= LEAST_OF_INT8
         )

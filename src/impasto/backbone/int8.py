@@ -32,14 +32,14 @@ class Int8Convolution:
     def __init__(self, kernel: torch.Tensor, bias: torch.Tensor | None):
         """kernel (O, I, 3, 3), bias (O,), float32. Without a bias it is of a gradient: its input
         may be below 0."""
-        self._signed = bias is None
+        self._zero = ZERO if bias is None else 0
         self._step = (kernel.abs().amax((1, 2, 3)) / MOST).clamp_min(torch.finfo().tiny)
         rounded = (kernel / self._step[:, None, None, None]).round().to(torch.int8)
         self._zeros = torch.zeros(len(kernel), dtype=torch.int64)
         self._bias = torch.zeros(len(kernel)) if bias is None else bias
         # what bytes that stand for 0 add to a sum, in steps of the input: oneDNN would find it out
         # anew at every call
-        self._of_zeros = ZERO * self._step * rounded.sum((1, 2, 3)) if self._signed else None
+        self._of_zeros = self._zero * self._step * rounded.sum((1, 2, 3))
         self._packed = torch.ops.onednn.qconv_prepack(
             rounded, self._step, 1.0, 0, [1, 1], [0, 0], [1, 1], 1, None
         )
@@ -51,21 +51,19 @@ class Int8Convolution:
         return found[0] if len(found) == 1 else torch.cat(found)
 
     def _one(self, y: torch.Tensor, relu: bool) -> torch.Tensor:
-        most, bias = float(y.amax()), self._bias
-        if self._signed:
-            most = max(most, -float(y.amin()))
+        most, levels = float(y.amax()), LEVELS
+        if self._zero:
+            most, levels = max(most, -float(y.amin())), MOST
         # not a number is not below anything, and stays what it is
-        step = 1.0 if most < LEAST else most / (MOST if self._signed else LEVELS)
-        if self._of_zeros is not None:
-            bias = bias - step * self._of_zeros
+        step = 1.0 if most < LEAST else most / levels
         result: torch.Tensor = torch.ops.onednn.qconv2d_pointwise(
-            _padded_bytes(y, step, ZERO if self._signed else 0),
+            _padded_bytes(y, step, self._zero),
             step,
             0,
             self._packed,
             self._step,
             self._zeros,
-            bias,
+            self._bias - step * self._of_zeros,
             [1, 1],
             [0, 0],
             [1, 1],
