@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Protocol
 
@@ -14,6 +14,7 @@ from impasto.backbone.vgg import Backbone
 from impasto.config import Config
 from impasto.images.read import Picture, resize
 from impasto.objective.objective import Loss
+from impasto.objective.regions import Region
 from impasto.painting.allocator import give_back
 from impasto.painting.cuda_graph import GraphedSolver
 from impasto.painting.levels import enlarged, starting_point
@@ -21,6 +22,7 @@ from impasto.painting.memory import Plan
 from impasto.painting.problem import Problem, at_level, regions_at
 from impasto.painting.pyramid import Level
 from impasto.painting.step import State, Step
+from impasto.painting.style_detail import style_detail
 from impasto.solver import make_solver
 from impasto.solver.safeguard import Safeguard
 from impasto.solver.safeguarded import SafeguardedSolver
@@ -198,11 +200,20 @@ class Loop:
             detail = (
                 resize(problem.beginning, *side).to(device) for side in (before[:2], level[:2])
             )
-            self._point = enlarged(self._point, *detail)
+            self._point = self._sharpened(enlarged(self._point, *detail), regions)
         else:
-            self._point = resize(self._point, level.height, level.width)
+            larger = resize(self._point, level.height, level.width)
+            self._point = self._sharpened(larger, regions)
         original = resize(problem.original.pixels, level.height, level.width)
         self._recolor = partial(problem.recolored, content=original)
+
+
+    def _sharpened(self, larger: torch.Tensor, regions: Sequence[Region]) -> torch.Tensor:
+        """The last level's picture, enlarged, with the styles' detail; less of a weaker style."""
+        if not self._config.style_layers:
+            return larger
+        detail = style_detail(self._point, regions, *larger.shape[2:])
+        return larger.add(detail, alpha=min(1.0, self._config.strength)).clamp(0, 1)
 
 
 def _with_solver(state: State, solver: SafeguardedSolver) -> State:
