@@ -207,7 +207,6 @@ class Loop:
         original = resize(problem.original.pixels, level.height, level.width)
         self._recolor = partial(problem.recolored, content=original)
 
-
     def _sharpened(self, larger: torch.Tensor, regions: Sequence[Region]) -> torch.Tensor:
         """The last level's picture, enlarged, with the styles' detail; less of a weaker style."""
         if not self._config.style_layers:
