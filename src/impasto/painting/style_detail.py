@@ -14,29 +14,44 @@ from impasto.solver.preconditioner import without_weave
 
 __all__ = ["style_detail"]
 
-RADIUS = 2  # patches of 5 x 5 pixels are compared
-MOST = 4096  # patches of a region's styles, of which each pixel finds the most similar one
-DIRECTIONS = 20  # principal components of the patches that are compared; they have 75 numbers
-AT_ONCE = 4096  # pixels whose distances to all patches are in memory at once
-SMALLEST = 2 * RADIUS + 1  # side of a style that still holds a patch
+BLOCK = 4  # side, in pixels of the smaller painting, of what is taken from a style in one piece
+RADIUS = 3  # pixels around a block that are compared, too
+SIDE = BLOCK + 2 * RADIUS  # of the patches that are compared; they have 300 numbers
+MOST = 4096  # patches that a block chooses from
 # Of a style's detail. Whole, it hides the photograph's things; between a third and all of it the
-# objective ends equally low (docs/speed.md).
+# objective ends about equally low.
 SHARE = 0.5
 
 
-class _Patches(NamedTuple):
-    """Patches of one style, at the size of the painting before it is enlarged.
+class _Source(NamedTuple):
+    """A style that patches are taken from, at the painting's smaller size.
 
-    values: (n, 75). rows, columns: their centers, (n,). detail (1, 3, H, W): what the style shows
-    at its full size and not at this one. scale: the smaller size over the full one, down and
-    across.
+    small: (1, 3, h, w). detail: what the style shows at its full size and not at this one,
+    (1, 3, H, W). places: where a patch may begin, (n, 2) rows and columns. weight: among the
+    region's styles.
+    """
+
+    small: torch.Tensor
+    detail: torch.Tensor
+    places: torch.Tensor
+    weight: float
+
+
+class _Patches(NamedTuple):
+    """Patches of a region's styles, for blocks to choose from.
+
+    values: (n, 300). source: the number of the style that each is from, (n,). places: where its
+    block begins there, (n, 2).
     """
 
     values: torch.Tensor
-    rows: torch.Tensor
-    columns: torch.Tensor
-    detail: torch.Tensor
-    scale: tuple[float, float]
+    source: torch.Tensor
+    places: torch.Tensor
+
+    def nearest(self, patches: torch.Tensor) -> torch.Tensor:
+        """The numbers of those that are most like `patches` (m, 300); (m,)."""
+        sizes = self.values.square().sum(1)
+        return torch.addmm(sizes, patches, self.values.mT, alpha=-2).argmin(1)
 
 
 def style_detail(
@@ -44,9 +59,9 @@ def style_detail(
 ) -> torch.Tensor:
     """Find detail for a painting that is enlarged: where it looks like a style, the style's own.
 
-    Each pixel of the painting finds the patch of the style that is most like the patch around it,
-    and gets half of what that one's middle shows at the style's full size and not at the smaller
-    one (Freeman, Jones & Pasztor 2002, "Example-based super-resolution"). Without it an enlarged
+    Each block of the painting finds the patch of the style that is most like it and what is around
+    it, and gets half of what that one shows at the style's full size and not at the smaller one
+    (Freeman, Jones & Pasztor 2002, "Example-based super-resolution"). Without it an enlarged
     painting is blurred, and the level's first steps go into making strokes sharp.
 
     Args:
@@ -62,98 +77,103 @@ def style_detail(
         sharp = resize(painting, 512, 512) + style_detail(painting, regions, 512, 512)
     """
     detail = painting.new_zeros(1, 3, height, width)
+    generator = torch.Generator().manual_seed(0)
+    scale = painting.shape[2] / height, painting.shape[3] / width
     for region in regions:
-        patches = _patches(region.styles, painting.shape[2] / height, painting.shape[3] / width)
-        if patches:
-            found = _found(painting, patches, height, width)
+        styles = (_source(style, scale) for style in normalized(region.styles, ""))
+        sources = [source for source in styles if source is not None]
+        if sources:
+            # neighbors choose from different patches: where nothing fits, all would choose the same
+            choices = [[_drawn(sources, generator) for _ in range(2)] for _ in range(2)]
+            found = _found(painting, choices, sources, height, width)
             detail += found if region.mask is None else region.mask * found
     return SHARE * without_weave(detail)
 
 
-def _patches(styles: Sequence[StyleSource], down: float, across: float) -> list[_Patches]:
-    """Draw up to MOST patches of the styles that give pixels, by their weights."""
-    drawn = []
-    generator = torch.Generator().manual_seed(0)
-    for style in normalized(styles, ""):
-        full = style.pixels
-        height, width = round(down * full.shape[2]), round(across * full.shape[3])
-        if min(height, width) < SMALLEST:
-            continue
-        small = resize(full, height, width)
-        places = torch.randperm(height * width, generator=generator).to(full.device)
-        if style.mask is not None:
-            inside = resize(style.mask, height, width).flatten() >= 0.5
-            places = places[inside[places]]
-        places = places[: max(1, round(style.weight * MOST))]
-        rows, columns = places // width, places % width
-        scale = height / full.shape[2], width / full.shape[3]
-        detail = full - resize(small, *full.shape[2:])
-        drawn.append(_Patches(_around(small, rows, columns), rows, columns, detail, scale))
-    return [patches for patches in drawn if len(patches.rows)]
+def _source(style: StyleSource, scale: tuple[float, float]) -> _Source | None:
+    """Scale a style down; None if it has no patch there, or none that its mask covers."""
+    full = style.pixels.shape[2:]
+    height, width = (round(factor * side) for factor, side in zip(scale, full, strict=True))
+    if min(height, width) < BLOCK:
+        return None
+    allowed = torch.ones(height - BLOCK + 1, width - BLOCK + 1, dtype=torch.bool)
+    if style.mask is not None:
+        least = -F.max_pool2d(-resize(style.mask, height, width), BLOCK, 1)  # in each block
+        allowed = least[0, 0] >= 0.5
+    places = allowed.to(style.pixels.device).nonzero()
+    if not len(places):
+        return None
+    small = resize(style.pixels, height, width)
+    return _Source(small, style.pixels - resize(small, *full), places, style.weight)
 
 
-def _around(x: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
-    """The patches (n, 75) of an image (1, 3, h, w) around pixels."""
-    padded = _padded(x)[0]
-    side = range(SMALLEST)
-    return torch.cat([padded[:, rows + i, columns + j] for i in side for j in side]).mT.contiguous()
-
-
-def _padded(x: torch.Tensor) -> torch.Tensor:
-    return F.pad(x, (RADIUS,) * 4, mode="replicate")
+def _drawn(sources: Sequence[_Source], generator: torch.Generator) -> _Patches:
+    """Draw up to MOST patches of styles, by their weights."""
+    values, places = [], []
+    for source in sources:
+        drawn = torch.randperm(len(source.places), generator=generator)
+        chosen = source.places[
+            drawn[: max(1, round(source.weight * MOST))].to(source.places.device)
+        ]
+        row, column = chosen.unbind(1)
+        padded = F.pad(source.small, (RADIUS,) * 4, mode="replicate")[0]
+        parts = [padded[:, row + i, column + j] for i in range(SIDE) for j in range(SIDE)]
+        values.append(torch.stack(parts).permute(2, 1, 0).flatten(1))
+        places.append(chosen)
+    number = torch.cat([torch.full_like(each[:, 0], k) for k, each in enumerate(places)])
+    return _Patches(torch.cat(values), number, torch.cat(places))
 
 
 def _found(
-    painting: torch.Tensor, patches: Sequence[_Patches], height: int, width: int
+    painting: torch.Tensor,
+    choices: Sequence[Sequence[_Patches]],
+    sources: Sequence[_Source],
+    height: int,
+    width: int,
 ) -> torch.Tensor:
-    """The detail of the most similar patch at every pixel, (1, 3, height, width)."""
-    values = torch.cat([each.values for each in patches])
-    mean = values.mean(0)
-    _, directions = torch.linalg.eigh((values - mean).mT @ (values - mean))
-    directions = directions[:, -DIRECTIONS:]  # (75, 20): those of the largest eigenvalues
-    known = (values - mean) @ directions
-    filters = directions.mT.view(-1, SMALLEST, SMALLEST, 3).permute(0, 3, 1, 2).contiguous()
-    padded, offset = _padded(painting), mean @ directions
-    sizes = known.square().sum(1)
-    rows, row_offsets = _nearest_pixels(height, painting.shape[2], painting.device)
-    columns, column_offsets = _nearest_pixels(width, painting.shape[3], painting.device)
-    strip = max(1, AT_ONCE // painting.shape[3])  # rows of the painting
+    """The detail of the most similar patch at every block, (1, 3, height, width).
+
+    choices: the patches for the blocks of even and odd rows, of even and odd columns.
+    """
     found = painting.new_empty(1, 3, height, width)
-    for top in range(0, painting.shape[2], strip):
-        bottom = min(painting.shape[2], top + strip)
-        seen = F.conv2d(padded[:, :, top : bottom + 2 * RADIUS], filters)[0].flatten(1)  # (20, n)
-        seen -= offset[:, None]
-        nearest = torch.addmm(sizes, seen.mT, known.mT, alpha=-2).argmin(1).view(bottom - top, -1)
-        here = (rows >= top) & (rows < bottom)
-        chosen = nearest[rows[here] - top][:, columns]
-        found[0][:, here] = _copied(patches, chosen, row_offsets[here], column_offsets)
+    padded = F.pad(painting, (RADIUS,) * 4, mode="replicate")[0]
+    rows, tops, down = _blocks(height, painting.shape[2], painting.device)
+    columns, lefts, across = _blocks(width, painting.shape[3], painting.device)
+    around = lefts[:, None] + torch.arange(SIDE, device=painting.device)  # (blocks, 10)
+    for row, top in enumerate(tops.tolist()):
+        patches = padded[:, top : top + SIDE, around].permute(2, 0, 1, 3).flatten(1)
+        source, places = torch.empty_like(lefts), torch.empty_like(lefts[:, None].expand(-1, 2))
+        for parity, choice in enumerate(choices[row % 2]):
+            nearest = choice.nearest(patches[parity::2])
+            source[parity::2], places[parity::2] = choice.source[nearest], choice.places[nearest]
+        here = rows == row
+        top_there, left_there = places[columns].unbind(1)
+        down_there = top_there + down[here, None]  # (pixels of the strip, width)
+        across_there = (left_there + across).expand_as(down_there)
+        for number, style in enumerate(sources):
+            copied = _sampled(style, down_there, across_there)
+            before = found[0][:, here]
+            found[0][:, here] = torch.where(source[columns] == number, copied, before)
     return found
 
 
-def _nearest_pixels(
+def _blocks(
     count: int, small: int, device: torch.device
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """For each of `count` pixels in a line the nearest of `small`, and how far it is from there."""
-    center = torch.arange(count, device=device) + 0.5
-    nearest = (center * small / count).floor().long().clamp_max(small - 1)
-    return nearest, center - (nearest + 0.5) * count / small
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Cut a line of `small` pixels into blocks, the last of which may overlap.
+
+    Returns, for each of `count` pixels of the same line when it is enlarged, the number of its
+    block; where each block begins; and how far into its block each pixel is, in smaller pixels.
+    """
+    begins = torch.arange(0, small, BLOCK, device=device).clamp_max(max(0, small - BLOCK))
+    place = (torch.arange(count, device=device) + 0.5) * small / count
+    block = (place / BLOCK).long()
+    return block, begins, place - begins[block]
 
 
-def _copied(
-    patches: Sequence[_Patches], chosen: torch.Tensor, down: torch.Tensor, across: torch.Tensor
-) -> torch.Tensor:
-    """The details (3, h, w) at the centers of the chosen patches (h, w), `down` (h,) and `across`
-    (w,) pixels away from them."""
-    copied = patches[0].detail.new_empty(3, *chosen.shape)
-    first = 0
-    for style in patches:
-        last = first + len(style.rows)
-        here = (chosen >= first) & (chosen < last)
-        number = chosen.clamp(first, last - 1) - first
-        height, width = style.detail.shape[2:]
-        row = (style.rows[number] + 0.5) / style.scale[0] + down[:, None]
-        column = (style.columns[number] + 0.5) / style.scale[1] + across
-        row, column = row.long().clamp(0, height - 1), column.long().clamp(0, width - 1)
-        copied = torch.where(here, style.detail[0][:, row, column], copied)
-        first = last
-    return copied
+def _sampled(style: _Source, down: torch.Tensor, across: torch.Tensor) -> torch.Tensor:
+    """A style's detail at places (h, w) in its smaller size; (3, h, w)."""
+    (height, width), (small_height, small_width) = style.detail.shape[2:], style.small.shape[2:]
+    row = (down * height / small_height).long().clamp(0, height - 1)
+    column = (across * width / small_width).long().clamp(0, width - 1)
+    return style.detail[0][:, row, column]
