@@ -111,10 +111,9 @@ def _drawn(sources: Sequence[_Source], generator: torch.Generator) -> _Patches:
     """Draw up to MOST patches of styles, by their weights."""
     values, places = [], []
     for source in sources:
-        drawn = torch.randperm(len(source.places), generator=generator)
-        chosen = source.places[
-            drawn[: max(1, round(source.weight * MOST))].to(source.places.device)
-        ]
+        most = max(1, round(source.weight * MOST))
+        drawn = torch.randperm(len(source.places), generator=generator)[:most]
+        chosen = source.places[drawn.to(source.places.device)]
         row, column = chosen.unbind(1)
         padded = F.pad(source.small, (RADIUS,) * 4, mode="replicate")[0]
         parts = [padded[:, row + i, column + j] for i in range(SIDE) for j in range(SIDE)]
@@ -140,20 +139,20 @@ def _found(
     rows, tops, down = _blocks(height, painting.shape[2], painting.device)
     columns, lefts, across = _blocks(width, painting.shape[3], painting.device)
     around = lefts[:, None] + torch.arange(SIDE, device=painting.device)  # (blocks, 10)
-    for row, top in enumerate(tops.tolist()):
+    sizes = rows.bincount().tolist()  # how many pixels of the result a row of blocks is high
+    strips = torch.split(found[0], sizes, 1), torch.split(down, sizes)
+    for row, (top, strip, down_here) in enumerate(zip(tops.tolist(), *strips, strict=True)):
         patches = padded[:, top : top + SIDE, around].permute(2, 0, 1, 3).flatten(1)
-        source, places = torch.empty_like(lefts), torch.empty_like(lefts[:, None].expand(-1, 2))
+        source, places = torch.empty_like(lefts), lefts.new_empty(len(lefts), 2)
         for parity, choice in enumerate(choices[row % 2]):
             nearest = choice.nearest(patches[parity::2])
             source[parity::2], places[parity::2] = choice.source[nearest], choice.places[nearest]
-        here = rows == row
         top_there, left_there = places[columns].unbind(1)
-        down_there = top_there + down[here, None]  # (pixels of the strip, width)
+        down_there = top_there + down_here[:, None]  # (pixels of the strip, width)
         across_there = (left_there + across).expand_as(down_there)
         for number, style in enumerate(sources):
             copied = _sampled(style, down_there, across_there)
-            before = found[0][:, here]
-            found[0][:, here] = torch.where(source[columns] == number, copied, before)
+            strip.copy_(torch.where(source[columns] == number, copied, strip))
     return found
 
 
