@@ -124,5 +124,5 @@ def test_a_level_begins_with_it(photo, style, tiny_weights, strength, share) -> 
     detail = style_detail(
         before.best.point, regions_at(problem, large, config), large.height, large.width
     )
-    assert float(detail.abs().max()) > 0.01
+    assert float(detail.abs().max()) > 1e-3  # or the comparison would say nothing
     assert torch.allclose(second.picture, (larger + share * detail).clamp(0, 1), atol=1e-6)
