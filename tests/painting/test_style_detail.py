@@ -126,3 +126,15 @@ def test_a_level_begins_with_it(photo, style, tiny_weights, strength, share) -> 
     )
     assert float(detail.abs().max()) > 1e-3  # or the comparison would say nothing
     assert torch.allclose(second.picture, (larger + share * detail).clamp(0, 1), atol=1e-6)
+
+
+@pytest.mark.gpu
+def test_a_gpu_finds_the_same() -> None:
+    style, painting, area = grain(1), grain(3, 37, 29), torch.zeros(1, 1, SIZE, SIZE)
+    area[..., : SIZE // 2] = 1
+    details = []
+    for device in ("cpu", "cuda"):
+        source = StyleSource(style.to(device), mask=area.to(device))
+        regions = [Region("", area.to(device), [source])]
+        details.append(style_detail(painting.to(device), regions, SIZE, SIZE).cpu())
+    assert close(*details) > 0.99  # two patches may be equally near
