@@ -38,18 +38,18 @@ class _Source(NamedTuple):
 class _Patches(NamedTuple):
     """Patches of a region's styles, for blocks to choose from.
 
-    values: (n, 300). source: the number of the style that each is from, (n,). places: where its
-    block begins there, (n, 2).
+    values: (n, 300). squares: of their lengths, (n,). source: the number of the style that each is
+    from, (n,). places: where its block begins there, (n, 2).
     """
 
     values: torch.Tensor
+    squares: torch.Tensor
     source: torch.Tensor
     places: torch.Tensor
 
     def nearest(self, patches: torch.Tensor) -> torch.Tensor:
         """The numbers of those that are most like `patches` (m, 300); (m,)."""
-        sizes = self.values.square().sum(1)
-        return torch.addmm(sizes, patches, self.values.mT, alpha=-2).argmin(1)
+        return torch.addmm(self.squares, patches, self.values.mT, alpha=-2).argmin(1)
 
 
 def style_detail(
@@ -118,7 +118,8 @@ def _drawn(sources: Sequence[_Source], generator: torch.Generator) -> _Patches:
         values.append(torch.stack(parts).permute(2, 1, 0).flatten(1))
         places.append(chosen)
     number = torch.cat([torch.full_like(each[:, 0], k) for k, each in enumerate(places)])
-    return _Patches(torch.cat(values), number, torch.cat(places))
+    patches = torch.cat(values)
+    return _Patches(patches, patches.square().sum(1), number, torch.cat(places))
 
 
 def _found(
