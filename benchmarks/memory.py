@@ -18,7 +18,7 @@ from impasto.images.read import read
 from impasto.images.samples import sample_portrait, sample_style
 from impasto.painting.run import Run
 
-BUDGETS = {512: "210MB", 1024: "400MB", 2048: "1.1GB", 4096: "4GB"}
+BUDGETS = {512: "300MB", 1024: "500MB", 2048: "1.2GB", 4096: "4GB"}
 HISTORY = 3  # pairs are whole pictures: with the default 10 they would take most of the memory
 STEPS = 4  # at the last size: from the second on there is a pair, and steps are timed
 

@@ -44,7 +44,7 @@ __all__ = [
 GROUPS = ("Picture", "Network", "Objective", "Solver", "Machine")
 STARTS = ("content", "style", "noise")
 LOOKS = {"subtle": 0.4, "painted": 1.0, "bold": 2.0}  # chosen by eye: docs/defaults.md
-LAST = 0.18  # of the steps are made by the true network: docs/defaults.md
+LAST = 0.3  # of the steps are made by the true network: docs/defaults.md
 DRAFT: dict[str, Any] = {"finish": 0, "steps": 50}  # in place of the default's
 
 
@@ -210,7 +210,7 @@ class Config(BaseModel):
     finish: Annotated[int, Field(ge=0, le=MOST_STEPS)] | Literal["auto"] = setting(
         "auto",
         "Network",
-        "the last steps, made at full size with --finish-backbone (auto: 18 % of the steps where "
+        "the last steps, made at full size with --finish-backbone (auto: 30 % of the steps where "
         "--backbone is compact, and all of them on a CUDA GPU; else 0)",
     )
     finish_backbone: str = setting(
@@ -404,7 +404,7 @@ class Config(BaseModel):
     @property
     def finish_steps(self) -> int:
         """How many of the steps are made with `finish_backbone`, the last ones."""
-        usual = round(LAST * self.steps) if self.backbone == "compact" else 0
+        usual = int(LAST * self.steps) if self.backbone == "compact" else 0
         steps = usual if self.finish == "auto" else self.finish
         return 0 if self.finish_backbone == self.backbone else steps
 
@@ -416,8 +416,8 @@ class Config(BaseModel):
     @property
     def later_steps(self) -> int:
         """How many steps a frame of a film has, unless told, that is not the first of a shot."""
-        share = LAST if self.backbone == self.finish_backbone else 0.5  # of a still's steps
-        return max(2, round((self.finish_steps or share * self.steps) / 2))
+        share = LAST if self.backbone == self.finish_backbone else 0.8  # of a still's steps
+        return max(2, round(0.3 * (self.finish_steps or share * self.steps)))
 
     def changed(self, **settings: Any) -> Config:
         """This config with `settings` in place of its own, checked again. Raises ConfigError.

@@ -30,7 +30,7 @@ def config(tiny_weights, finisher) -> Config:
 
 
 def test_some_of_compacts_steps_are_the_true_network_s() -> None:
-    assert Config().finish_steps == 18
+    assert Config().finish_steps == 30
     assert Config().finish_backbone == "vgg19"
     assert Config(steps=2).finish_steps == 0
     assert Config(backbone="vgg19").finish_steps == 0

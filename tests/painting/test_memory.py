@@ -1,5 +1,6 @@
 """The plan: the largest tiles that fit, one clear line where none do, and what counts as free."""
 
+import itertools
 import math
 import re
 import weakref
@@ -12,6 +13,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from impasto.backbone.architecture import reach
+from impasto.backbone.convolution import Convolution, Way
 from impasto.backbone.vgg import Backbone
 from impasto.backbone.weights import load
 from impasto.config import Config, Machine, changed_by
@@ -91,7 +93,35 @@ def test_the_largest_side_that_fits_is_taken(backbone: Backbone) -> None:
 def test_a_larger_picture_takes_more(backbone: Backbone) -> None:
     needed = [needed_whole(backbone, (side, side)) for side in (100, 200, 400, 800)]
     assert needed == sorted(needed)
-    assert needed[-1] == pytest.approx(64 * needed[0], rel=0.01)  # bytes a pixel
+    more = [large - small for small, large in itertools.pairwise(needed)]
+    assert more == pytest.approx([more[0], 4 * more[0], 16 * more[0]], rel=0.01)  # bytes a pixel
+
+
+@pytest.mark.parametrize(
+    ("dtype", "convolution", "of_a_number"),
+    [
+        (torch.float32, "direct", 8),
+        (torch.bfloat16, "direct", 4),
+        (torch.float32, "winograd", 8),  # too few channels for it
+    ],
+)
+def test_kernels_are_counted_in_the_forms_of_both_ways(
+    tiny_weights, dtype: torch.dtype, convolution: Way, of_a_number: int
+) -> None:
+    backbone = Backbone(load(str(tiny_weights)), dtype=dtype, convolution=convolution)
+    counts = [kernel.shape.numel() for kernel, _ in backbone.weights.kernels.values()]
+    layers, made = [list(backbone.weights.kernels)[-1]], 12 * max(counts)
+    assert backbone.layout_bytes(layers) == of_a_number * sum(counts) + made
+
+
+@pytest.mark.parametrize(
+    ("convolution", "stride", "of_a_number"),
+    [("int8", 8, 2), ("int8", 1, 1 + 4 + 16), ("winograd", 1, 8 + 16)],
+)
+def test_a_kernel_in_bytes_or_for_winograd(convolution: Way, stride: int, of_a_number: int) -> None:
+    kernel = torch.zeros(256, 128, 3, 3)
+    one = Convolution(kernel, torch.zeros(256), CPU, torch.float32, convolution, stride=stride)
+    assert one.layout_bytes == of_a_number * kernel.numel()
 
 
 def test_what_is_kept_takes_memory(backbone: Backbone, tiny_weights) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from functools import cache, cached_property
 from typing import Literal, NamedTuple
@@ -144,11 +145,16 @@ class Convolution:
         self._layouts.held.clear()
 
     @property
-    def winograd_bytes(self) -> int:
-        """Bytes of the kernel as Winograd's algorithm takes it, if a large picture makes it pay."""
-        outward, inward = self._kernel.shape[:2]
-        large = pays(inward, outward, 10_000, 10_000)
-        return TILE**2 * inward * outward * 4 if self._may_winograd and large else 0
+    def layout_bytes(self) -> int:
+        """Bytes of the kernel in all forms that the two ways may come to take, size after size."""
+        outward, inward, *sides = self._kernel.shape
+        numbers = outward * inward * math.prod(sides)
+        direct = sum(
+            numbers if as_bytes else numbers * self._dtype.itemsize
+            for as_bytes in (self._int8, self._int8_back)
+        )
+        winograd = self._may_winograd and pays(inward, outward, 10_000, 10_000)
+        return direct + (TILE**2 * inward * outward * 4 if winograd else 0)
 
     def forward(self, y: torch.Tensor, *, relu: bool, padding: int = 1) -> torch.Tensor:
         """(B, I, H, W) channels last -> (B, O, H, W), after ReLU if `relu`; H and W less 2 with

@@ -163,10 +163,13 @@ class Backbone:
         for convolution in self._convolutions.values():
             convolution.forget_layouts()
 
-    @property
-    def winograd_bytes(self) -> int:
-        """Bytes that Winograd's algorithm takes at most, besides the features."""
-        return sum(convolution.winograd_bytes for convolution in self._convolutions.values())
+    def layout_bytes(self, layers: Iterable[str]) -> int:
+        """Bytes of the kernels in the forms that convolutions take, up to the deepest of
+        `layers`, and of one while it is made."""
+        names = self.architecture.convolutions[: self.deepest(layers) + 1]
+        largest = max(self.weights.kernels[name][0].shape.numel() for name in names)
+        made = 3 * 4 * largest  # its numbers in float32, turned around, rounded
+        return made + sum(self._convolutions[name].layout_bytes for name in names)
 
     def _forward(
         self, pixels: torch.Tensor, wanted: Sequence[str], traces: list[_Trace] | None

@@ -38,6 +38,8 @@ MASK = 12  # bytes of a mask's pixel, at full size and at the layers
 MAPS_AT_ONCE = 4
 # nine planes of differences, of their flatness and of the gradient, and one picture more
 PIXEL_TERMS = 10 * PIXEL
+# float64 matrices of channels x channels that a style layer's target and distance take; measured
+MATRICES = 8
 FEW = 3  # pairs of L-BFGS, the smallest useful history
 SHARE = 0.8  # of the free memory is used; the rest is for other programs
 
@@ -113,7 +115,7 @@ def plan(
     framed = [frame_of(*picture, backbone).size(*picture) for picture in (size, *styles)]
     each_pixel = _picture_bytes(config, backbone) + MASK * masks
     fixed = math.prod(framed[0]) * each_pixel + PIXEL * sum(map(math.prod, framed[1:]))
-    fixed += backbone.winograd_bytes
+    fixed += backbone.layout_bytes(layers) + _matrix_bytes(config, backbone)
     largest = whole if machine.tile == "auto" else min(machine.tile, whole)
     kept, block = _network_bytes(config, backbone)
     kept += _style_term_bytes(config, backbone)
@@ -202,6 +204,12 @@ def _style_term_bytes(config: Config, backbone: Backbone) -> int:
         _layer_bytes(backbone, layer) * 4 / backbone.dtype.itemsize for layer in config.style_layers
     ]
     return STYLE_TERMS[config.style_term].working_bytes(in_float32)
+
+
+def _matrix_bytes(config: Config, backbone: Backbone) -> int:
+    """Return the bytes of the style layers' matrices."""
+    kernels = [backbone.weights.kernels[convolution_of(name)][0] for name in config.style_layers]
+    return MATRICES * 8 * sum(kernel.shape[0] ** 2 for kernel in kernels)
 
 
 def _layer_bytes(backbone: Backbone, layer: str) -> float:
