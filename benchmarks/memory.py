@@ -98,7 +98,7 @@ def main() -> None:
                     continue
                 rows.append(json.loads(done.stdout))
                 print(rows[-1], flush=True)
-    record("memory", rows, args.device)
+                record("memory", rows, args.device)  # a run that is cut off has told this much
 
 
 if __name__ == "__main__":
