@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import threading
 from functools import cache, cached_property
 from typing import Literal, NamedTuple
@@ -147,8 +146,8 @@ class Convolution:
     @property
     def layout_bytes(self) -> int:
         """Bytes of the kernel in all forms that the two ways may come to take, size after size."""
-        outward, inward, *sides = self._kernel.shape
-        numbers = outward * inward * math.prod(sides)
+        outward, inward = self._kernel.shape[:2]
+        numbers = self._kernel.shape.numel()
         direct = sum(
             numbers if as_bytes else numbers * self._dtype.itemsize
             for as_bytes in (self._int8, self._int8_back)
