@@ -53,8 +53,8 @@ if TYPE_CHECKING:
 @click.option(
     "--draft",
     is_flag=True,
-    help="half of the steps, and none by the true network, as --finish 0 --steps 50: in a quarter of "
-    "the time, a little less like the style",
+    help="half of the steps, and none by the true network, as --finish 0 --steps 50: in a quarter "
+    "of the time, a little less like the style",
 )
 @click.option(
     "--preview",
