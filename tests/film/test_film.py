@@ -207,6 +207,8 @@ def test_masks_may_move(film, clip, style, made, tmp_path):
     Image.fromarray(frames[0]).save(tmp_path / "mask.png")
     for name in ("mask.mp4", "mask.png"):
         masked = ("--mask", f"{name}={style}", "--protect", name, "--passes", "2")
+        # the second of two steps may be no better than the carried start, whatever the masks
+        masked += ("--steps", "2,4")
         code, _, err = film(*masked, out=f"{name}.mp4")
         assert code == 0, err
     assert (tmp_path / "mask.mp4.mp4").read_bytes() != (tmp_path / "mask.png.mp4").read_bytes()
