@@ -6,6 +6,8 @@ python benchmarks/gpu_quick.py --device cpu --tiny
 """
 
 import argparse
+import cProfile
+import pstats
 import statistics
 import time
 import traceback
@@ -34,16 +36,29 @@ def config_of(side: int, term: str, steps: int) -> Config:
     )  # fmt: skip
 
 
-def steps(args: argparse.Namespace, on: Machine, backbone: Backbone, side: int, term: str) -> None:
-    """Milliseconds of a step: both graphs, that of the evaluation, none."""
+def steps(
+    args: argparse.Namespace,
+    on: Machine,
+    backbone: Backbone,
+    side: int,
+    term: str,
+    tried: bool = False,
+) -> None:
+    """Milliseconds of a step: both graphs, that of the evaluation, none.
+
+    tried: with the fastest of cuDNN's kernels, where otherwise it has those that it deems so.
+    """
     found = []
+    torch.backends.cudnn.benchmark = tried
     for kind in ("both graphs", "evaluation's", "none"):
         cuda_graph._refused_steps[:] = [] if kind == "both graphs" else ["not asked for"]
         made = our_steps(backbone, config_of(side, term, args.steps), on, graphs=kind != "none")
         taken = seconds_between(made, args.device, args.steps)
         found.append(f"{kind} {1000 * statistics.median(taken):.2f}")
     cuda_graph._refused_steps.clear()
-    print(f"step, vgg19 {term}, {side}: {', '.join(found)} ms", flush=True)
+    torch.backends.cudnn.benchmark = False
+    of = "kernels tried" if tried else "kernels as they come"
+    print(f"step, vgg19 {term}, {side}, {of}: {', '.join(found)} ms", flush=True)
 
 
 def pieces(args: argparse.Namespace, side: int) -> None:
@@ -115,6 +130,16 @@ def painting(args: argparse.Namespace, on: Machine, backbone: Backbone, side: in
     )
 
 
+def where(args: argparse.Namespace, on: Machine, backbone: Backbone, side: int) -> None:
+    """What the default painting spends its time with, on the processor's side."""
+    pictures = [picture(side, side, seed) for seed in (0, 1)]
+    with cProfile.Profile() as seen:
+        Run.prepare(*pictures, Config(size=side), on, backbone=backbone).paint()
+        wait(args.device)
+    print(f"a second painting at {side}, by function:", flush=True)
+    pstats.Stats(seen).sort_stats("cumulative").print_stats(40)
+
+
 def batch(args: argparse.Namespace, on: Machine, backbone: Backbone, side: int) -> None:
     """Eight paintings together and one by one."""
     for together in (True, False):
@@ -158,7 +183,6 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=110)
     args = parser.parse_args()
     args.steps = 2 if args.tiny else 30
-    torch.backends.cudnn.benchmark = not args.tiny
     on = Machine(device=args.device)
     began = time.perf_counter()
     vgg = load_backbone("vgg19", on, finish=0)
@@ -166,17 +190,21 @@ def main() -> None:
     small = (64,) if args.tiny else (256, 512, 1024, 2048)
     sizes = (64,) if args.tiny else (512, 2048, 4096)
     middle, largest = small[len(small) // 2 - 1], small[-1]
-    whole, tiled, tile = (96, 160, 128) if args.tiny else (4096, 8192, 4096)
+    whole, tiled, tile = (96, 160, 128) if args.tiny else (4096, 16384, 4096)
     parts: list[Callable[[], None]] = [
-        lambda: steps(args, on, vgg, small[0], "gram"),
-        lambda: steps(args, on, vgg, middle, "gram"),
-        *(lambda side=side: steps(args, on, vgg, side, "gram") for side in small[2:]),
-        lambda: pieces(args, largest),
+        *(lambda side=side: painting(args, on, default, side) for side in sizes),
+        lambda: where(args, on, default, sizes[0]),
+        lambda: where(args, on, default, sizes[-1]),
+        lambda: batch(args, on, default, small[0]),
+        *(
+            lambda side=side, tried=tried: steps(args, on, vgg, side, "gram", tried)
+            for side in small
+            for tried in (False, True)
+        ),
+        lambda: steps(args, on, vgg, middle, "wasserstein"),
         lambda: profile(args, on, vgg, middle),
         lambda: profile(args, on, vgg, largest),
-        lambda: steps(args, on, vgg, middle, "wasserstein"),
-        *(lambda side=side: painting(args, on, default, side) for side in sizes),
-        lambda: batch(args, on, default, small[0]),
+        lambda: pieces(args, largest),
         lambda: tiles(args, default, whole, None),
         lambda: tiles(args, default, tiled, tile),
     ]

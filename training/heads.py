@@ -1,5 +1,7 @@
 """How much of the teacher the student explains, and the metric that follows from it."""
 
+from typing import Any
+
 import torch
 
 from impasto.objective.losses import product_in_blocks
@@ -10,6 +12,66 @@ EVERY = 8  # steps for which a head serves: it changes slowly
 DENSE = 3  # the first stage whose features are taken at all positions, not at a quarter of them
 # share of the mean that is taken away: a Gram matrix needs the mean, but most of it is easy
 CENTERED = 0.9
+
+
+class _Unexplained(torch.autograd.Function):
+    """The part of the target's variance that a head leaves unexplained, from second moments alone.
+
+    With the mean taken away in part, F and T of n positions as rows, v the target's variance and W
+    the head, it is |F W'^T - T / v^(1/2)|^2 / n written out: W f is never made, neither here nor on
+    the way back.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, f: torch.Tensor, t: torch.Tensor, head: "_Head") -> torch.Tensor:
+        """f (positions, channels), t (positions, teacher's channels), of one dtype; ()."""
+        n = len(f)
+        mean_f, mean_t = (x.mean(0, dtype=torch.float32) for x in (f, t))
+        # (1, positions, channels)
+        ff = product_in_blocks(f[None], f[None])[0] / n - CENTERED * mean_f.outer(mean_f)
+        tf = product_in_blocks(t[None], f[None])[0] / n - CENTERED * mean_t.outer(mean_f)
+        energy = torch.linalg.vector_norm(t, dtype=torch.float32).square() / n
+        deviation = (energy - CENTERED * mean_t.square().sum()).sqrt()
+        tf = tf / deviation
+        w = head.after(ff, tf)
+        ctx.save_for_backward(f, t, mean_f, mean_t, w, deviation)
+        return 1 - 2 * (w * tf).sum() + ((w @ ff) * w).sum()
+
+    @staticmethod
+    def backward(ctx: Any, slope: torch.Tensor) -> tuple[torch.Tensor, None, None]:
+        """2 / n ((F - mean) W^T W - (T - mean) W / v^(1/2))."""
+        f, t, mean_f, mean_t, w, deviation = ctx.saved_tensors
+        factor = 2 * slope / len(f)
+        by_f, by_t = factor * (w.mT @ w), -factor / deviation * w
+        constant = -CENTERED * (mean_f @ by_f + mean_t @ by_t)
+        gradient = torch.addmm(constant.to(f.dtype), f, by_f.to(f.dtype))
+        return gradient.addmm_(t, by_t.to(f.dtype)), None, None
+
+
+class _Head:
+    """The best linear map at one layer, and the running moments that it is solved from.
+
+    Both stay where they are in memory, as a CUDA graph needs it.
+    """
+
+    def __init__(self) -> None:
+        self._ff = self._tf = self._solved = torch.empty(0)
+
+    def after(self, ff: torch.Tensor, tf: torch.Tensor) -> torch.Tensor:
+        """Take the moments of one batch, and return the map."""
+        if not self._solved.numel():
+            self._ff, self._tf, self._solved = ff.clone(), tf.clone(), tf.clone()
+            self.solve()
+            return self._solved
+        # a batch that failed is left out
+        fit = torch.isfinite(ff).all() & torch.isfinite(tf).all()
+        for kept, new in ((self._ff, ff), (self._tf, tf)):
+            kept.copy_(torch.lerp(new, kept, KEPT).where(fit, kept))
+        return self._solved
+
+    def solve(self) -> None:
+        """Solve for the map anew."""
+        self._solved.copy_(_solve(self._ff, self._tf, ridge=1e-3))
 
 
 class Heads:
@@ -23,40 +85,26 @@ class Heads:
     """
 
     def __init__(self) -> None:
-        self._moments: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
-        self._solved: dict[str, torch.Tensor] = {}
-        self._count = 0  # losses computed
+        self._heads = {name: _Head() for name in LAYERS}
 
-    def loss(self, name: str, feature: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    def solve(self) -> None:
+        """Solve for all heads anew; every EVERY steps is enough."""
+        for head in self._heads.values():
+            head.solve()
+
+    def loss(
+        self, name: str, feature: torch.Tensor, target: torch.Tensor, corner: tuple[int, int]
+    ) -> torch.Tensor:
         """Return the part of the target's variance that the feature does not explain, 0 to 1.
 
-        feature (B, c, h, w), target (B, C, h, w). Only second moments are needed: W f is never
-        made.
+        feature (B, c, h, w), target (B, C, h, w). corner: row and column, 0 or 1, of the first
+        position that is taken in the stages below DENSE.
         """
         if int(name[0]) < DENSE:
-            row, column = torch.randint(2, (2,)).tolist()
+            row, column = corner
             feature, target = (x[:, :, row::2, column::2] for x in (feature, target))
-        f, t = (
-            x.permute(0, 2, 3, 1).flatten(0, 2).float() for x in (feature, target)
-        )  # (positions, channels)
-        mean_f, mean_t = f.mean(0), t.mean(0)
-        # (1, positions, channels)
-        ff = product_in_blocks(f[None], f[None])[0] / len(f) - CENTERED * mean_f.outer(mean_f)
-        tf = product_in_blocks(t[None], f[None])[0] / len(f) - CENTERED * mean_t.outer(mean_f)
-        variance = t.square().sum() / len(t) - CENTERED * mean_t.square().sum()
-        tf = tf / variance.sqrt()
-        with torch.no_grad():
-            before_ff, before_tf = self._moments.get(name, (ff, tf))
-            kept_ff, kept_tf = torch.lerp(ff, before_ff, KEPT), torch.lerp(tf, before_tf, KEPT)
-            # a batch that failed is left out
-            fit = torch.isfinite(ff).all() & torch.isfinite(tf).all()
-            kept_ff, kept_tf = kept_ff.where(fit, before_ff), kept_tf.where(fit, before_tf)
-            self._moments[name] = kept_ff, kept_tf
-            if name not in self._solved or self._count // len(LAYERS) % EVERY == 0:
-                self._solved[name] = _solve(kept_ff, kept_tf, ridge=1e-3)
-            self._count += 1
-        w = self._solved[name]
-        return 1 - 2 * (w * tf).sum() + ((w @ ff) * w).sum()
+        f, t = (x.permute(0, 2, 3, 1).flatten(0, 2) for x in (feature, target))
+        return _Unexplained.apply(f, t, self._heads[name])
 
 
 def _solve(ff: torch.Tensor, tf: torch.Tensor, ridge: float) -> torch.Tensor:

@@ -8,6 +8,7 @@ it can still mend them.
 import torch
 
 from data import Crops
+from graphs import Graphs
 from impasto.objective.style_distances import sqrt_and_inverse
 from networks import Features, Student
 
@@ -36,15 +37,20 @@ def _moments(feature: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 class Paintings:
     """`count` pictures that the student paints, half by Gram matrices and half by the Gaussian
-    Wasserstein distance."""
+    Wasserstein distance.
+
+    All tensors stay where they are in memory, as a CUDA graph needs it.
+    """
 
     def __init__(self, student: Student, crops: Crops, count: int):
         self._student, self._crops, self._count = student, crops, count
         self._contents, self._styles = crops(count), crops(count)
-        self.pictures = self._beginnings(self._contents)
+        self.pictures = self._beginnings(self._contents).clone()
         self._first, self._second = torch.zeros_like(self.pictures), torch.zeros_like(self.pictures)
         self._ages = (self._draw() * AGE).floor()  # in steps
+        self._targets: dict[str, torch.Tensor] = {}
         self._made = 0  # steps
+        self._advance_fast = Graphs(self._advance, self.pictures.device)
 
     def _draw(self) -> torch.Tensor:
         """A random number for each painting, 0 to 1; (count, 1, 1, 1)."""
@@ -60,38 +66,47 @@ class Paintings:
         """Begin anew most of the paintings that have had their steps."""
         old = (self._ages > AGE) & (self._draw() < 0.7)
         contents, styles = self._crops(self._count), self._crops(self._count)
-        self.pictures = torch.where(old, self._beginnings(contents), self.pictures)
-        self._contents = torch.where(old, contents, self._contents)
-        self._styles = torch.where(old, styles, self._styles)
-        self._first, self._second, self._ages = (
-            torch.where(old, 0.0, x) for x in (self._first, self._second, self._ages)
-        )
+        begun = self._beginnings(contents)
+        held = (self.pictures, begun), (self._contents, contents), (self._styles, styles)
+        for kept, new in held:
+            kept.copy_(torch.where(old, new, kept))
+        for x in (self._first, self._second, self._ages):
+            x.masked_fill_(old, 0.0)
 
     @torch.no_grad()
-    def _targets(self) -> None:
-        """What the student of now sees in contents and styles."""
-        self._content = self._student(self._contents, CONTENT)[CONTENT].float()
+    def _look(self) -> None:
+        """Set the targets: what the student of now sees in contents and styles."""
+        found = {"content": self._student(self._contents, CONTENT)[CONTENT].float()}
         styles = self._student(self._styles, LAST)
-        gram, wasserstein = slice(0, self._count // 2), slice(self._count // 2, None)
-        self._grams = {name: _moments(styles[name][gram])[1] for name in STYLE}
-        self._gaussians = {}
+        half = self._count // 2
         for name in STYLE:
-            mean, second = _moments(styles[name][wasserstein])
-            covariance = second - mean[:, :, None] * mean[:, None, :]
-            energy = second.diagonal(dim1=1, dim2=2).sum(1)
-            self._gaussians[name] = mean, _roots(covariance)[0], energy
+            mean, second = _moments(styles[name])
+            mean, wide = mean[half:], second[half:]
+            covariance = wide - mean[:, :, None] * mean[:, None, :]
+            found |= {
+                f"{name} gram": second[:half],
+                f"{name} mean": mean,
+                f"{name} root": _roots(covariance)[0],
+                f"{name} energy": wide.diagonal(dim1=1, dim2=2).sum(1),
+            }
+        for name, value in found.items():
+            if name in self._targets:
+                self._targets[name].copy_(value)
+            else:
+                self._targets[name] = value.clone()
 
     def _loss(self, features: Features) -> torch.Tensor:
         """Content and style loss of every painting, summed."""
-        half = self._count // 2
-        energy = self._content.square().sum((1, 2, 3))
-        loss = ((features[CONTENT].float() - self._content).square().sum((1, 2, 3)) / energy).sum()
+        half, targets = self._count // 2, self._targets
+        content = targets["content"]
+        energy = content.square().sum((1, 2, 3))
+        loss = ((features[CONTENT].float() - content).square().sum((1, 2, 3)) / energy).sum()
         for name in STYLE:
             mean, second = _moments(features[name])
-            target = self._grams[name]
+            target = targets[f"{name} gram"]
             difference = (second[:half] - target).square().sum((1, 2)) / target.square().sum((1, 2))
             loss = loss + 0.8 * difference.sum()
-            style_mean, root, energy = self._gaussians[name]
+            style_mean, root, energy = (targets[f"{name} {x}"] for x in ("mean", "root", "energy"))
             mean, second = mean[half:], second[half:]
             covariance = second - mean[:, :, None] * mean[:, None, :]
             # The gradient of tr (S C S)^(1/2) is S (S C S)^(-1/2) S / 2: no gradient through the
@@ -109,11 +124,16 @@ class Paintings:
         self._student.eval()
         if self._made % 8 == 0:
             self._replace_old()
-            self._targets()
+            self._look()
         self._made += 1
+        self._advance_fast()
+        self._student.train(training)
+        return self.pictures
+
+    def _advance(self) -> None:
+        """Move every painting by one step of Adam's."""
         x = self.pictures.detach().requires_grad_(True)
         gradient = torch.autograd.grad(self._loss(self._student(x, LAST)), x)[0]
-        self._student.train(training)
         # One painting that fails must not end the training: its square has to stay finite, too.
         gradient = gradient.nan_to_num(0, 0, 0).clamp(-LARGEST, LARGEST)
         self._first.lerp_(gradient, 0.1)
@@ -121,5 +141,4 @@ class Paintings:
         self._ages += 1
         direction = self._first / (1 - 0.9**self._ages)
         direction /= (self._second / (1 - 0.95**self._ages)).sqrt() + 1e-8
-        self.pictures = (self.pictures - RATE * direction).clamp(0, 1)
-        return self.pictures
+        self.pictures.sub_(RATE * direction).clamp_(0, 1)

@@ -68,7 +68,7 @@ KNOWN = {
             "compact",
             "in impasto: a small network that VGG-19 has taught",
             "sha256",
-            "7b3c8f6d6bb01746a077683a67b665bca6e614faf779b905ab240eb9df881617",
+            "fe1de2ced9d6f5c2727e840cac9169356a4675b3f2c48b47128edcf8b6759b4f",
             package="impasto",
             file="backbone/compact.safetensors",
         ),

@@ -6,6 +6,7 @@ import hashlib
 import io
 import re
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from os import PathLike
 from pathlib import Path
@@ -38,6 +39,7 @@ __all__ = [
 
 SMALLEST = 16  # pixels on each side: four poolings leave one
 MOST_BYTES = 1 << 30  # of a picture's file: no decoder takes more
+LARGE = 1 << 20  # pixels from which on threads resize the channels of a picture
 
 
 class Picture(NamedTuple):
@@ -207,10 +209,16 @@ def resize(pixels: torch.Tensor, height: int, width: int) -> torch.Tensor:
     if pixels.shape[2:] == (height, width):
         return pixels
     planes = pixels.detach().float().cpu().flatten(0, 1).numpy()  # (B C, H, W)
-    scaled = [
-        np.asarray(Image.fromarray(each).resize((width, height), Image.Resampling.LANCZOS))
-        for each in planes
-    ]
+
+    def scale(plane: np.ndarray) -> np.ndarray:
+        image = Image.fromarray(plane)
+        return np.asarray(image.resize((width, height), Image.Resampling.LANCZOS))
+
+    if max(planes[0].size, height * width) < LARGE:
+        scaled = [scale(plane) for plane in planes]
+    else:
+        with ThreadPoolExecutor(len(planes)) as pool:  # Pillow computes without Python's lock
+            scaled = list(pool.map(scale, planes))
     return (
         torch.from_numpy(np.stack(scaled))
         .view(*pixels.shape[:2], height, width)
