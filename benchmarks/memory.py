@@ -17,6 +17,7 @@ from impasto.config import Config, Machine
 from impasto.images.read import read
 from impasto.images.samples import sample_portrait, sample_style
 from impasto.painting.run import Run
+from impasto.painting.tuning import tune_allocator
 
 BUDGETS = {512: "300MB", 1024: "500MB", 2048: "1.2GB", 4096: "4GB"}
 HISTORY = 3  # pairs are whole pictures: with the default 10 they would take most of the memory
@@ -34,6 +35,7 @@ def measure(network: str, size: int, memory: str, device: str) -> dict:
     style = read(sample_style("strokes"))
     run = Run.prepare(content, style, config, machine, backbone=backbone)
     plan = run.plan
+    tune_allocator(plan, backbone)  # as `impasto paint` does
     rest = psutil.Process().memory_info().rss
     if device != "cpu":
         torch.cuda.reset_peak_memory_stats()

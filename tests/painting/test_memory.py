@@ -21,10 +21,10 @@ from impasto.errors import ConfigError
 from impasto.images.read import read
 from impasto.objective.objective import Objective
 from impasto.painting import allocator, memory, tuning
-from impasto.painting.allocator import has_huge_pages, keep_big_blocks
+from impasto.painting.allocator import KEPT_IN_FLOAT32, has_huge_pages, keep_big_blocks
 from impasto.painting.memory import Plan, check_tile, free_memory, plan
 from impasto.painting.problem import prepare_problem
-from impasto.painting.tuning import KEPT_IN_FLOAT32, tune_allocator
+from impasto.painting.tuning import tune_allocator
 from impasto.process import HUGE_PAGES
 from impasto.solver.lbfgs import LBFGS
 from impasto.solver.preconditioner import SpectralPreconditioner
@@ -90,11 +90,24 @@ def test_the_largest_side_that_fits_is_taken(backbone: Backbone) -> None:
     assert with_more.needed > have.budget
 
 
-def test_a_larger_picture_takes_more(backbone: Backbone) -> None:
+def test_a_larger_picture_takes_more(backbone: Backbone, monkeypatch) -> None:
+    monkeypatch.setattr(allocator, "has_huge_pages", lambda: False)
     needed = [needed_whole(backbone, (side, side)) for side in (100, 200, 400, 800)]
     assert needed == sorted(needed)
     more = [large - small for small, large in itertools.pairwise(needed)]
     assert more == pytest.approx([more[0], 4 * more[0], 16 * more[0]], rel=0.01)  # bytes a pixel
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_blocks_that_are_not_kept_leave_no_gaps(tiny_weights, monkeypatch, dtype) -> None:
+    backbone = Backbone(load(str(tiny_weights)), dtype=dtype)
+    planned = {}
+    for huge in (False, True):
+        monkeypatch.setattr(allocator, "has_huge_pages", lambda huge=huge: huge)
+        planned[huge] = [needed_whole(backbone, (side, side)) for side in (64, 800)]
+    small, large = zip(planned[True], planned[False], strict=True)
+    assert small[0] == small[1]
+    assert (large[0] < large[1]) is (dtype == torch.float32)
 
 
 @pytest.mark.parametrize(
@@ -124,7 +137,8 @@ def test_a_kernel_in_bytes_or_for_winograd(convolution: Way, stride: int, of_a_n
     assert one.layout_bytes == of_a_number * kernel.numel()
 
 
-def test_what_is_kept_takes_memory(backbone: Backbone, tiny_weights) -> None:
+def test_what_is_kept_takes_memory(backbone: Backbone, tiny_weights, monkeypatch) -> None:
+    monkeypatch.setattr(allocator, "has_huge_pages", lambda: False)
     def needed(network: Backbone = backbone, **changes: object) -> int:
         return needed_whole(network, (500, 700), **changes)
 
@@ -531,7 +545,7 @@ def test_large_blocks_come_anew_only_in_float32_and_huge_pages(
 ) -> None:
     asked = []
     monkeypatch.setattr(tuning, "keep_big_blocks", asked.append)
-    monkeypatch.setattr(tuning, "has_huge_pages", lambda: huge)
+    monkeypatch.setattr(allocator, "has_huge_pages", lambda: huge)
     backbone = SimpleNamespace(device=torch.device("cpu"), dtype=dtype)
     tune_allocator(Plan(256 if tiled else None, 0, 0, 5_000_000), backbone)
     assert asked == [kept]

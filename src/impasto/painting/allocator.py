@@ -10,12 +10,18 @@ import os
 import sys
 from pathlib import Path
 
+import torch
+
 from impasto.process import HUGE_PAGES
 
-__all__ = ["MOST", "give_back", "has_huge_pages", "keep_big_blocks"]
+__all__ = ["MOST", "give_back", "has_huge_pages", "keep_big_blocks", "largest_kept"]
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8  # malloc.h
 MOST = 1 << 30  # bytes; mallopt takes an int
+# Bytes of the largest block that is kept in float32 where pages are huge: larger ones cost a tenth
+# of a step when they come anew, and a fifth of the memory, in gaps, when they are kept. In bfloat16
+# all are half as large, and steps on matrix units too short for that (docs/speed.md).
+KEPT_IN_FLOAT32 = 6 << 20
 LINUX = Path("/sys/kernel/mm/transparent_hugepage/enabled")  # as "always [madvise] never"
 
 
@@ -38,6 +44,11 @@ def keep_big_blocks(up_to: int = MOST) -> bool:
         and libc.mallopt(M_MMAP_THRESHOLD, min(up_to, MOST))
         and libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
     )
+
+
+def largest_kept(dtype: torch.dtype) -> int:
+    """Return the bytes of the largest block that is worth keeping for features of `dtype`."""
+    return KEPT_IN_FLOAT32 if dtype == torch.float32 and has_huge_pages() else MOST
 
 
 def has_huge_pages() -> bool:

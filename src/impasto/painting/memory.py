@@ -15,7 +15,7 @@ from impasto.config import Config, Machine
 from impasto.errors import ConfigError
 from impasto.objective.frame import frame_of
 from impasto.objective.style_terms import STYLE_TERMS
-from impasto.painting.allocator import give_back
+from impasto.painting.allocator import give_back, largest_kept
 from impasto.painting.levels import style_size
 from impasto.painting.problem import Problem
 from impasto.solver import SOLVERS
@@ -33,9 +33,10 @@ PIXEL = 12  # bytes of one float32 RGB pixel
 # pictures alive at once, besides the solver's history: points, gradients, the best, spectra
 VECTORS = 9
 MASK = 12  # bytes of a mask's pixel, at full size and at the layers
-# feature maps of the largest layer alive at once in the backward pass, besides the tape, with
-# oneDNN's buffers; measured
-MAPS_AT_ONCE = 4
+# Feature maps of the largest layer that the backward pass takes at once, besides the tape, with
+# oneDNN's buffers and the gaps between blocks that the allocator keeps; and where it keeps none as
+# large. Measured (benchmarks/memory.py).
+MAPS_AT_ONCE, MAPS_WITHOUT_GAPS = 4, 1
 # nine planes of differences, of their flatness and of the gradient, and one picture more
 PIXEL_TERMS = 10 * PIXEL
 # float64 matrices of channels x channels that a style layer's target and distance take; measured
@@ -119,14 +120,16 @@ def plan(
     largest = whole if machine.tile == "auto" else min(machine.tile, whole)
     kept, block = _network_bytes(config, backbone)
     kept += _style_term_bytes(config, backbone)
-    working = max(kept + MAPS_AT_ONCE * block, PIXEL_TERMS if config.grain_weight else 0)
+    terms = PIXEL_TERMS if config.grain_weight else 0
+    most = largest_kept(backbone.dtype) if backbone.device.type == "cpu" else math.inf
     needed = 0
     for side in (largest, *range(largest - STRIDE, halo - 1, -STRIDE)):
         crop = max(
             math.prod(min(full, side + 2 * (halo + STRIDE)) for full in picture)
             for picture in framed
         )
-        needed = fixed + crop * working
+        maps = MAPS_AT_ONCE if crop * block <= most else MAPS_WITHOUT_GAPS
+        needed = fixed + crop * max(kept + maps * block, terms)
         if needed <= budget:
             return Plan(side if side < whole else None, needed, budget, crop * block)
     raise ConfigError(_too_large(config, machine, backbone, size, budget, needed), budget, needed)

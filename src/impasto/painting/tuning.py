@@ -9,15 +9,11 @@ import torch
 
 from impasto.backbone.vgg import Backbone
 from impasto.config import Machine
-from impasto.painting.allocator import MOST, has_huge_pages, keep_big_blocks
+from impasto.painting.allocator import MOST, keep_big_blocks, largest_kept
 from impasto.painting.memory import Plan
 
 __all__ = ["MOST_THREADS", "tune_allocator", "use_threads"]
 
-# Bytes of the largest block that is kept in float32 where pages are huge: larger ones cost a tenth
-# of a step when they come anew, and a fifth of the memory, in gaps, when they are kept. In bfloat16
-# all are half as large, and steps on matrix units too short for that (docs/speed.md).
-KEPT_IN_FLOAT32 = 6 << 20
 MOST_THREADS = torch.get_num_threads()  # of torch's own choice, which the environment limits
 
 
@@ -39,6 +35,4 @@ def tune_allocator(plan: Plan, backbone: Backbone) -> None:
     if backbone.device.type != "cpu":
         return
     up_to = MOST if plan.tile_size is None else plan.block
-    if backbone.dtype == torch.float32 and has_huge_pages():
-        up_to = min(up_to, KEPT_IN_FLOAT32)
-    keep_big_blocks(up_to)
+    keep_big_blocks(min(up_to, largest_kept(backbone.dtype)))
