@@ -139,6 +139,7 @@ def test_a_kernel_in_bytes_or_for_winograd(convolution: Way, stride: int, of_a_n
 
 def test_what_is_kept_takes_memory(backbone: Backbone, tiny_weights, monkeypatch) -> None:
     monkeypatch.setattr(allocator, "has_huge_pages", lambda: False)
+
     def needed(network: Backbone = backbone, **changes: object) -> int:
         return needed_whole(network, (500, 700), **changes)
 
