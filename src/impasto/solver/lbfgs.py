@@ -74,8 +74,10 @@ class LBFGS:
             direction = self._inverse_hessian_times(gradient)
         else:
             direction = self.precondition(gradient)
-            self._scale = self._first_length(gradient, direction)
-            direction = self._scale * direction
+            length = self._first_length(gradient, direction)
+            direction = length * direction
+            # as there, only the first step is shortened: while no pair is accepted c is 1
+            self._scale = length if self.first else torch.ones_like(length)
         self._before = x, gradient
         return x.sub(direction, alpha=self.rate)
 
