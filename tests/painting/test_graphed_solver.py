@@ -1,5 +1,7 @@
 """The solver's steps as a graph, without a GPU: the same points, through trouble and failure."""
 
+import gc
+import weakref
 from contextlib import contextmanager, nullcontext
 
 import pytest
@@ -49,6 +51,28 @@ def minimize(solver, make_advance, bad=None) -> tuple[list[torch.Tensor], list[s
         points += [x.clone(), run.best.point.clone()]
         notes.append(note)
     return points, notes
+
+
+def test_what_makes_graphs_is_freed_with_its_solver() -> None:
+    # their memory is for the next level, and garbage is not collected in between
+    made = []
+
+    def make_advance(solver: SafeguardedSolver) -> GraphedSolver:
+        advance = GraphedSolver(solver)
+        made.append(weakref.ref(advance))
+        return advance
+
+    gc.collect()
+    gc.disable()
+    try:
+        x = torch.rand(1, 3, HEIGHT, WIDTH)
+        run = SafeguardedSolver(LBFGS(), Safeguard(10), True, make_advance=make_advance)
+        run.step(x, x.sum(), x, x.sum()[None], last=False)
+        assert made[0]() is not None
+        del run
+        assert made[0]() is None
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("bad", [pytest.param(None, marks=pytest.mark.slow), 13])

@@ -15,7 +15,7 @@ from impasto.config import Config, Machine
 from impasto.errors import ConfigError
 from impasto.objective.frame import frame_of
 from impasto.objective.style_terms import STYLE_TERMS
-from impasto.painting.allocator import give_back, largest_kept
+from impasto.painting.allocator import MOST, give_back, largest_kept
 from impasto.painting.levels import style_size
 from impasto.painting.problem import Problem
 from impasto.solver import SOLVERS
@@ -34,8 +34,8 @@ PIXEL = 12  # bytes of one float32 RGB pixel
 VECTORS = 9
 MASK = 12  # bytes of a mask's pixel, at full size and at the layers
 # Feature maps of the largest layer that the backward pass takes at once, besides the tape, with
-# oneDNN's buffers and the gaps between blocks that the allocator keeps; and where it keeps none as
-# large. Measured (benchmarks/memory.py).
+# oneDNN's buffers and the gaps between blocks that the allocator keeps; and where it keeps only
+# small ones. Measured (benchmarks/memory.py).
 MAPS_AT_ONCE, MAPS_WITHOUT_GAPS = 4, 1
 # nine planes of differences, of their flatness and of the gradient, and one picture more
 PIXEL_TERMS = 10 * PIXEL
@@ -121,14 +121,15 @@ def plan(
     kept, block = _network_bytes(config, backbone)
     kept += _style_term_bytes(config, backbone)
     terms = PIXEL_TERMS if config.grain_weight else 0
-    most = largest_kept(backbone.dtype) if backbone.device.type == "cpu" else math.inf
+    kept_block = largest_kept(backbone.dtype) if backbone.device.type == "cpu" else MOST
     needed = 0
     for side in (largest, *range(largest - STRIDE, halo - 1, -STRIDE)):
         crop = max(
             math.prod(min(full, side + 2 * (halo + STRIDE)) for full in picture)
             for picture in framed
         )
-        maps = MAPS_AT_ONCE if crop * block <= most else MAPS_WITHOUT_GAPS
+        gaps = kept_block == MOST or crop * block <= kept_block
+        maps = MAPS_AT_ONCE if gaps else MAPS_WITHOUT_GAPS
         needed = fixed + crop * max(kept + maps * block, terms)
         if needed <= budget:
             return Plan(side if side < whole else None, needed, budget, crop * block)

@@ -54,9 +54,6 @@ class Studio:
         save_to: Path | None = None,
     ):
         self.limits, self.networks, self.save_to = limits, tuple(networks), save_to
-        self._held = ExitStack()
-        self.folder = self._held.enter_context(studio_folder())
-        self.uploads = self.folder / UPLOAD_FOLDER
         self.policy = policy.Policy(limits, machine, self.networks)
         self.reading = ReadingMemory(self.policy.memory)
         self.jobs: dict[str, Job] = {}  # in the order in which they were queued
@@ -71,6 +68,10 @@ class Studio:
         self._pinned = set[Path]()
         self._threads: list[threading.Thread] = []
         self._share = 1  # of the processors: the threads of a worker
+        # last: a signal that ends the process meanwhile leaves nothing behind
+        self._held = ExitStack()
+        self.folder = self._held.enter_context(studio_folder())
+        self.uploads = self.folder / UPLOAD_FOLDER
 
     def open(self) -> None:
         """Start the workers; each loads the network and runs it once, so no visitor waits for that.
