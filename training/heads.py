@@ -18,8 +18,8 @@ class _Unexplained(torch.autograd.Function):
     """The part of the target's variance that a head leaves unexplained, from second moments alone.
 
     With the mean taken away in part, F and T of n positions as rows, v the target's variance and W
-    the head, it is |F W'^T - T / v^(1/2)|^2 / n written out: W f is never made, neither here nor on
-    the way back.
+    the head, it is |F W^T - T / v^(1/2)|^2 / n written out: F W^T is never made, neither here nor
+    on the way back.
     """
 
     @staticmethod
