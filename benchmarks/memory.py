@@ -24,10 +24,10 @@ HISTORY = 3  # pairs are whole pictures: with the default 10 they would take mos
 STEPS = 4  # at the last size: from the second on there is a pair, and steps are timed
 
 
-def measure(network: str, size: int, memory: str, device: str) -> dict:
+def measure(network: str, size: int, memory: str, device: str, precision: str) -> dict:
     """Paint a few steps of the sample at size x size; peak bytes beyond interpreter, weights and
     pictures."""
-    machine = Machine(device=device, memory=memory)
+    machine = Machine(device=device, memory=memory, precision=precision)
     config = Config(backbone=network, finish=0, size=size, levels=1, steps=STEPS, history=HISTORY)
     backbone = load_backbone(config, machine)
     # square
@@ -67,6 +67,7 @@ def main() -> None:
     """Run each row in a process of its own, and record."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--precision", default="auto", help="of --one")
     parser.add_argument(
         "--one",
         nargs=3,
@@ -75,7 +76,8 @@ def main() -> None:
     )
     args = parser.parse_args()
     if args.one:
-        print(json.dumps(measure(args.one[0], int(args.one[1]), args.one[2], args.device)))
+        network, size, memory = args.one
+        print(json.dumps(measure(network, int(size), memory, args.device, args.precision)))
         return
     print(machine(args.device))
     rows = []

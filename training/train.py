@@ -118,9 +118,12 @@ class Training:
             unfold(self.student, load_file(args.source), self.crops(32))
         self.average.load_state_dict(self.student.state_dict())
         on_gpu = self.device.type == "cuda"
-        rate = torch.tensor(args.rate, device=self.device) if on_gpu else args.rate
         self.optimizer = torch.optim.AdamW(
-            self.student.parameters(), lr=rate, weight_decay=1e-4, fused=on_gpu, capturable=on_gpu
+            self.student.parameters(),
+            lr=torch.tensor(args.rate, device=self.device),  # a CUDA graph reads it at every step
+            weight_decay=1e-4,
+            fused=on_gpu,
+            capturable=on_gpu,
         )
         if state:
             self.student.load_state_dict(state["student"])
@@ -157,10 +160,7 @@ class Training:
         warm, cosine = min(1, (self.step + 1) / 200), 0.5 * (1 + math.cos(math.pi * done))
         rate = self.args.rate * warm * max(0.003, cosine)
         for group in self.optimizer.param_groups:
-            if isinstance(group["lr"], torch.Tensor):
-                group["lr"].fill_(rate)
-            else:
-                group["lr"] = rate
+            group["lr"].fill_(rate)
         if self.step % EVERY == 0 and self.step > self.start:
             self.heads.solve()
         self.x.copy_(self.batch(done))

@@ -40,7 +40,7 @@ def _capturing(graph: torch.cuda.CUDAGraph) -> Iterator[None]:
 
     The current stream is named because torch does not bring it back after a failure. Other threads
     may use the GPU meanwhile. No garbage is collected: an older graph that is freed during a
-    capture ends it. None is before either, which would take a tenth of a second: graphs are in no
+    capture ends it. Nor is any before it, which would take a tenth of a second: graphs are in no
     cycles, and are freed with what owns them.
     """
     with _one_at_a_time, torch.cuda.stream(torch.cuda.current_stream()):

@@ -128,6 +128,7 @@ def plan(
             math.prod(min(full, side + 2 * (halo + STRIDE)) for full in picture)
             for picture in framed
         )
+        # where blocks up to MOST are kept, smaller layers leave gaps also if the largest does not
         gaps = kept_block == MOST or crop * block <= kept_block
         maps = MAPS_AT_ONCE if gaps else MAPS_WITHOUT_GAPS
         needed = fixed + crop * max(kept + maps * block, terms)
