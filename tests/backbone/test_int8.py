@@ -72,6 +72,18 @@ def test_numbers_are_rounded_in_pieces_to_the_same_bytes(monkeypatch: pytest.Mon
     assert all(torch.equal(a, b) for a, b in zip(whole, pieces, strict=True))
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_largest_magnitude_is_found_of_either_sign(
+    dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(int8, "CHUNK", 100)
+    y = numbers(3, 1001).to(dtype)
+    assert int8._largest(y) == float(y.abs().amax())
+    assert int8._largest(-y.abs()) == float(y.abs().amax())
+    for trouble in (float("nan"), -torch.tensor(float("nan"))):
+        assert not int8._largest(torch.cat([y, torch.full((1,), trouble, dtype=dtype)])) < 1e9
+
+
 def test_nothing_stays_nothing_and_trouble_is_not_hidden() -> None:
     rough, exact = convolutions(32, 32)
     nothing = torch.zeros(1, 32, 4, 4).contiguous(memory_format=torch.channels_last)

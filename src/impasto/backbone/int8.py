@@ -24,6 +24,9 @@ LEAST = 1e-30  # numbers below it are nothing: their levels would be too close f
 # Channels in and out, height and width of the convolutions that a processor is tried with.
 TRIED = ((64, 32, 8, 8), (48, 128, 5, 9), (256, 96, 16, 17))
 CHUNK = 1 << 20  # numbers that are rounded at a time, in a core's cache
+# From here to twice this a float32 holds whole numbers only: a small number added to it is rounded
+# to the nearest, whose byte is the lowest of the sum's own.
+SHIFT = torch.tensor(2.0**23)
 
 
 class Int8Convolution:
@@ -51,13 +54,12 @@ class Int8Convolution:
         return found[0] if len(found) == 1 else torch.cat(found)
 
     def _one(self, y: torch.Tensor, relu: bool) -> torch.Tensor:
-        most, levels = float(y.amax()), LEVELS
-        if self._zero:
-            most, levels = max(most, -float(y.amin())), MOST
+        pixels = y[0].permute(1, 2, 0)
+        most = _largest(pixels.reshape(-1))
         # not a number is not below anything, and stays what it is
-        step = 1.0 if most < LEAST else most / levels
+        step = 1.0 if most < LEAST else most / (MOST if self._zero else LEVELS)
         result: torch.Tensor = torch.ops.onednn.qconv2d_pointwise(
-            _padded_bytes(y, step, self._zero),
+            _padded_bytes(pixels, step, self._zero),
             step,
             0,
             self._packed,
@@ -78,27 +80,40 @@ class Int8Convolution:
         return result
 
 
-def _padded_bytes(y: torch.Tensor, step: float, zero: int) -> torch.Tensor:
-    """y / step + zero as the nearest bytes, (1, C, H, W) to (1, C, H + 2, W + 2) channels last.
+def _largest(numbers: torch.Tensor) -> float:
+    """The largest magnitude of (N,) numbers; not a number, if there is such a one.
+
+    Without their signs their bits are integers in the same order, and torch compares these several
+    times as fast as bfloat16.
+    """
+    of_bits = {torch.float32: torch.int32, torch.bfloat16: torch.int16}[numbers.dtype]
+    without_sign = torch.iinfo(of_bits).max
+    bits = torch.empty(min(CHUNK, len(numbers)), dtype=of_bits)
+    largest = bits.new_zeros(())
+    for part in torch.split(numbers.view(of_bits), CHUNK):
+        rest = torch.bitwise_and(part, without_sign, out=bits[: len(part)])
+        largest = torch.maximum(largest, rest.amax())
+    return float(largest.view(numbers.dtype))
+
+
+def _padded_bytes(pixels: torch.Tensor, step: float, zero: int) -> torch.Tensor:
+    """pixels / step + zero as the nearest bytes, (H, W, C) to (1, C, H + 2, W + 2) channels last.
 
     The frame is `zero`.
     """
-    _, channels, height, width = y.shape
+    height, width, channels = pixels.shape
     padded = torch.empty(height + 2, width + 2, channels, dtype=torch.uint8)
     padded[0] = padded[-1] = zero
     padded[:, 0] = padded[:, -1] = zero
-    offset = torch.tensor(zero, dtype=y.dtype)
     rows = min(height, max(1, CHUNK // (width * channels)))
-    scaled = y.new_empty(rows, width, channels)
-    whole = torch.empty(scaled.shape, dtype=torch.int16)
-    pixels = y[0].permute(1, 2, 0)
+    scaled = torch.empty(rows, width, channels)
     for top in range(0, height, rows):
         part = pixels[top : top + rows]
-        of_part, rounded = scaled[: len(part)], whole[: len(part)]
-        torch.add(offset, part, alpha=1 / step, out=of_part)
-        # by way of 16 bits: straight to a byte torch takes six times as long
-        rounded.copy_(of_part.round_())
-        padded[1 + top : 1 + top + len(part), 1:-1] = rounded
+        of_part = scaled[: len(part)]
+        if part.dtype != scaled.dtype:
+            part = of_part.copy_(part)
+        torch.add(SHIFT + zero, part, alpha=1 / step, out=of_part)
+        padded[1 + top : 1 + top + len(part), 1:-1] = of_part.view(torch.int32)  # its low byte
     return padded.permute(2, 0, 1)[None]
 
 
