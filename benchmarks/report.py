@@ -1,6 +1,7 @@
 """Write benchmarks/RESULTS.md from the records of the other scripts; missing ones are named."""
 
 import json
+import statistics
 from collections.abc import Callable, Iterable, Sequence
 
 from common import RECORDS, ROOT
@@ -203,6 +204,14 @@ def convolutions(kept: dict) -> str:
 
 def peers(kept: dict) -> str:
     """Table 10."""
+    scores = ("seconds", "w2", "style", "content", "noise")
+    pairs = {row["pair"] for row in kept["rows"]}
+    means = []
+    for painter in dict.fromkeys(row["painter"] for row in kept["rows"]):
+        own = [row for row in kept["rows"] if row["painter"] == painter]
+        if len(own) == len(pairs) > 1:
+            mean = {key: statistics.mean(row[key] for row in own) for key in scores}
+            means.append({"pair": f"mean of {len(own)}", "painter": painter, **mean})
     rows = [
         (
             row["pair"].replace("+", ", "),
@@ -211,7 +220,7 @@ def peers(kept: dict) -> str:
             *(f"{row[key]:.3f}" for key in ("w2", "style", "content")),
             f"{row['noise']:.2f}",
         )
-        for row in kept["rows"]
+        for row in (*kept["rows"], *means)
     ]
     about = f"{kept['size']} pixels.\n\n"
     return about + table(("pair", "", "seconds", "w2", "Gram", "content", "noise"), rows)
