@@ -485,12 +485,12 @@ def test_time_paused_again_in_the_queue_is_not_counted(studio, order, when):
     until(lambda: job.state == "paused")
     other = begun(studio.submit(order(**SLOW), "bob"))
     studio.resume(job)
-    time.sleep(0.3)
+    time.sleep(1.5)  # much longer than a step takes on a busy machine
     studio.pause(job)
     studio.resume(job)
     studio.cancel(other)
     ended(job)
-    assert seconds_of(job)[5] - seconds_of(job)[4] < 0.2
+    assert seconds_of(job)[5] - seconds_of(job)[4] < 1
 
 
 def test_stopped_in_mid_painting_it_keeps_what_there_is(studio, order, when):
