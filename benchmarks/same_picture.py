@@ -7,26 +7,35 @@ those of the first pictures whose objective is within some percents of the basel
 last columns are what the defaults as they are take, and where they end.
 
 The baseline's seconds are the median of its evaluations (with the solver's work in between) times
-their number: other load on the machine during a part of it does not count in our favor.
+their number: other load on the machine during a part of it does not count in our favor. Ours runs
+in a process that is prepared as `impasto paint` prepares it, the baseline in one as torch comes.
 """
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 
-import torch
-from baseline import DefaultBaseline, Run, run
-from common import PAIRS, pictures, record, recorded
+from impasto.process import HUGE_PAGES, prepare_process
 
-from impasto import Config
-from impasto.backbone.load import load_backbone
-from impasto.backbone.vgg import Backbone
-from impasto.backbone.weights import load
-from impasto.images.read import Picture, read, resize
-from impasto.painting.problem import prepare_problem, regions_at
-from impasto.painting.run import paint_steps
-from impasto.painting.step import Step
+if "--baseline" in sys.argv:  # as where nobody has set them
+    os.environ.update({HUGE_PAGES: "0", "GOMP_SPINCOUNT": "300000", "KMP_BLOCKTIME": "200"})
+prepare_process()  # before torch is imported; it keeps what is set
+
+import torch  # noqa: E402
+from baseline import DefaultBaseline, run  # noqa: E402
+from baseline import Run as BaselineRun  # noqa: E402
+from common import PAIRS, pictures, record, recorded  # noqa: E402
+
+from impasto import Config, Run  # noqa: E402
+from impasto.backbone.load import load_backbone  # noqa: E402
+from impasto.backbone.vgg import Backbone  # noqa: E402
+from impasto.backbone.weights import load  # noqa: E402
+from impasto.images.read import Picture, read, resize  # noqa: E402
+from impasto.painting.problem import prepare_problem, regions_at  # noqa: E402
+from impasto.painting.step import Step  # noqa: E402
+from impasto.painting.tuning import tune_allocator  # noqa: E402
 
 DEFAULT = Config()
 SMALL = DEFAULT.steps - DEFAULT.finish_steps  # steps of the small network
@@ -37,7 +46,7 @@ NEAR = 0.005  # bound of the relative difference of our objective and the baseli
 
 
 def baseline_of(pair: str, size: int, evaluations: int) -> dict:
-    """Run the baseline in a process of its own, with the default settings of the allocator."""
+    """Run the baseline in a process of its own."""
     command = [
         sys.executable,
         __file__,
@@ -66,7 +75,9 @@ def race(
     """The seconds to within each of WITHIN of `target`, and the defaults' last step."""
     seconds: dict[str, float | None] = {f"{share:g}": None for share in WITHIN}
     last = None
-    for step in paint_steps(content, style, config, backbone=backbone):
+    prepared = Run.prepare(content, style, config, backbone=backbone)
+    tune_allocator(prepared.plan, prepared.backbone)
+    for step in prepared.steps():
         if step.number == DEFAULT.steps:
             last = step
         if step.level < step.levels:
@@ -106,7 +117,7 @@ def main() -> None:
         content, style = (read(path) for path in pictures(pair))
         small, pattern = scaled(content, style, config)
         objective = DefaultBaseline(weights, small, pattern, config)
-        theirs = Run(**baseline_of(pair, args.size, args.evaluations))
+        theirs = BaselineRun(**baseline_of(pair, args.size, args.evaluations))
         seconds, last = race(content, style, config, backbone, theirs.value)
         with torch.no_grad():
             of_defaults = float(objective(last.best.point))
