@@ -256,7 +256,8 @@ TABLES: dict[str, tuple[str, Callable[[dict], str], str]] = {
         "evaluations (autograd, torch's L-BFGS). Ours paints as the defaults do, the small network "
         "first, and lets VGG-19 go on; its times are until the objective is within some percents "
         "of that of the baseline's picture. The last columns are the defaults as they are. Ours "
-        "runs in a process prepared as `impasto paint` prepares it, the loop in one as torch comes.",
+        "runs in a process prepared as `impasto paint` prepares its own, the loop in one as torch "
+        "comes.",
     ),
     "memory": (
         "3. Memory",
