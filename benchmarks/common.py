@@ -2,6 +2,7 @@
 
 import datetime
 import json
+import os
 import statistics
 import sys
 import time
@@ -11,6 +12,7 @@ from pathlib import Path
 import torch
 
 from impasto.backbone.fastest import processor_name
+from impasto.process import HUGE_PAGES, SPIN
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "examples"))
@@ -25,6 +27,16 @@ def machine(device: str = "cpu") -> str:
     if device != "cpu":
         return f"{torch.cuda.get_device_name()}, torch {torch.__version__}"
     return f"{processor_name()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+
+
+def users_environment() -> dict[str, str]:
+    """The environment of a program as its users start it.
+
+    Without what `impasto.process` has set in this one (`gallery` has it do so), and with modules
+    that are compiled once, as an installed package's are.
+    """
+    ours = {HUGE_PAGES, *SPIN, "PYTHONDONTWRITEBYTECODE"}
+    return {name: value for name, value in os.environ.items() if name not in ours}
 
 
 def wait(device: str) -> None:

@@ -7,16 +7,22 @@ its own; --steps limits its L-BFGS evaluations.
 """
 
 import argparse
-import os
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-from common import PAIRS, SHARED, load_referee, machine, pictures, record, recorded
-
-from impasto.process import HUGE_PAGES, SPIN
+from common import (
+    PAIRS,
+    SHARED,
+    load_referee,
+    machine,
+    pictures,
+    record,
+    recorded,
+    users_environment,
+)
 
 SIZE, STEPS = 512, 300
 
@@ -56,8 +62,6 @@ def main() -> None:
         for row in recorded("peers")
         if row["pair"] not in args.pairs or not row["painter"].startswith(args.only)
     ]
-    # `common` has prepared this process; each painter's is as its users start it
-    plain = {name: value for name, value in os.environ.items() if name not in {HUGE_PAGES, *SPIN}}
     print(machine(), flush=True)
     for pair in args.pairs:
         content, style = pictures(pair)
@@ -69,7 +73,7 @@ def main() -> None:
                 if not name.startswith(args.only):
                     continue
                 began = time.perf_counter()
-                subprocess.run(words, check=True, capture_output=True, env=plain)
+                subprocess.run(words, check=True, capture_output=True, env=users_environment())
                 seconds = time.perf_counter() - began
                 scores = referee.score(content, style, [out], args.size)[0]
                 row = {"pair": pair, "painter": name, "seconds": seconds}

@@ -1,13 +1,12 @@
 """Table 4: start-up of `impasto --help`, import and the first step, each in a new process."""
 
-import os
 import statistics
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-from common import record
+from common import record, users_environment
 
 FIRST = """
 from impasto import Config, paint_steps
@@ -24,10 +23,9 @@ COMMANDS = {
 
 def seconds(command: list[str]) -> float:
     """Seconds that a command takes."""
-    # an installed package's modules are compiled once, whatever the one who measures has set
-    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    environment = users_environment()
     began = time.perf_counter()
-    subprocess.run(command, capture_output=True, check=True, env=kept)
+    subprocess.run(command, capture_output=True, check=True, env=environment)
     return time.perf_counter() - began
 
 
